@@ -1,0 +1,431 @@
+//! What every backend must do, run against real servers and files.
+//!
+//! The cases know a backend only through its trait; a [`Fixture`] plays the app that pushes jobs and the
+//! other workers. What only one backend has is tested beside its fixture.
+
+use std::collections::HashSet;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use super::{BackendError, QueueBackend, QueueSize, Reservation, epoch_seconds};
+
+mod laravel;
+mod redis;
+mod redis_only;
+mod settings;
+mod sqlite;
+mod sqlite_only;
+
+/// `retry_after` of all backends under test, in seconds.
+const LEASE: i64 = 90;
+
+/// One backend's server or file, and the app that pushes to it.
+trait Fixture: Sized {
+    type Backend: QueueBackend;
+
+    async fn start() -> Self;
+    /// Makes further instances, each with connections of its own, on any thread.
+    fn maker(&self) -> impl Fn() -> Self::Backend + Send + Clone + 'static;
+    async fn push(&self, queue: &str, payload: &[u8]);
+    /// `due` is in epoch seconds.
+    async fn push_delayed(&self, queue: &str, payload: &[u8], due: i64);
+    /// Payloads of the jobs that are not reserved, in order.
+    async fn peek(&self, queue: &str) -> Vec<Vec<u8>>;
+    /// Lets the job's lease end, and its receipt know.
+    async fn expire(&self, job: &mut Reservation);
+    /// Attempts as PHP will see them.
+    fn attempts(job: &Reservation) -> i64;
+    async fn go_away(&mut self);
+    async fn come_back(&mut self);
+
+    fn backend(&self) -> Self::Backend {
+        self.maker()()
+    }
+}
+
+/// Runs the cases for one fixture.
+macro_rules! suite {
+    ($fixture:ty) => {
+        $crate::backend::conformance::suite!($fixture:
+            keeps_order_over_batches, drains_queues_in_order, makes_delayed_jobs_due,
+            brings_expired_jobs_back, renewal_keeps_a_job, a_stolen_job_is_not_ours,
+            unreserving_undoes_a_reservation, reserves_each_job_once, sets_broken_messages_aside,
+            keeps_bytes, carries_large_payloads, counts_sizes, wakes_on_push, wakes_when_a_job_is_due,
+            waits_no_longer_than_told, survives_an_outage, refuses_names_of_parts, takes_nothing_for_nothing);
+    };
+    ($fixture:ty: $($case:ident),*) => {
+        $(#[tokio::test]
+        async fn $case() {
+            $crate::backend::conformance::$case::<$fixture>().await
+        })*
+    };
+}
+use suite;
+
+fn job(name: &str) -> Vec<u8> {
+    format!(
+        r#"{{"uuid":"{name}","displayName":"App\\Jobs\\Work","job":"Illuminate\\Queue\\CallQueuedHandler@call","maxTries":null,"data":{{"commandName":"App\\Jobs\\Work","command":"O:13:\"App\\Jobs\\Work\":0:{{}}"}},"id":"{name}","attempts":0}}"#
+    )
+    .into_bytes()
+}
+
+fn queues(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&n| n.to_owned()).collect()
+}
+
+fn payloads(jobs: &[Reservation]) -> Vec<Vec<u8>> {
+    jobs.iter().map(|j| j.payload.clone()).collect()
+}
+
+fn jobs(names: &[&str]) -> Vec<Vec<u8>> {
+    names.iter().map(|n| job(n)).collect()
+}
+
+async fn take(backend: &impl QueueBackend, names: &[&str], max: usize) -> Vec<Reservation> {
+    let found = backend.reserve(&queues(names), max).await.unwrap();
+    assert_eq!(found.set_aside, []);
+    assert!(found.jobs.len() <= max);
+    found.jobs
+}
+
+async fn keeps_order_over_batches<F: Fixture>() {
+    let f = F::start().await;
+    let b = f.backend();
+    let names: Vec<String> = (0..25).map(|n| format!("j{n}")).collect();
+    for name in &names {
+        f.push("default", &job(name)).await;
+    }
+    let mut got = Vec::new();
+    for max in [1, 7, 10, 10] {
+        got.extend(take(&b, &["default"], max).await);
+    }
+    let expected: Vec<_> = names.iter().map(|n| job(n)).collect();
+    assert_eq!(payloads(&got), expected);
+    assert!(got.iter().all(|j| j.queue == "default" && F::attempts(j) == 1));
+
+    assert_eq!(b.delete(&got).await.unwrap(), vec![true; 25]);
+    assert_eq!(b.delete(&got[..2]).await.unwrap(), [false, false]);
+    let sizes = b.sizes(&queues(&["default"])).await.unwrap();
+    assert_eq!(sizes, [QueueSize::default()]);
+}
+
+async fn drains_queues_in_order<F: Fixture>() {
+    let f = F::start().await;
+    let b = f.backend();
+    f.push("low", &job("l1")).await;
+    f.push("high", &job("h1")).await;
+    f.push("low", &job("l2")).await;
+    f.push("high", &job("h2")).await;
+    let order = ["high", "none", "low"];
+    assert_eq!(payloads(&take(&b, &order, 1).await), jobs(&["h1"]));
+    let rest = take(&b, &order, 10).await;
+    assert_eq!(payloads(&rest), jobs(&["h2", "l1", "l2"]));
+    assert_eq!(rest[0].queue, "high");
+    assert_eq!(rest[1].queue, "low");
+    // Jobs of several queues are settled in one go.
+    assert_eq!(b.unreserve(&rest).await.unwrap(), [true; 3]);
+    let mut rest = take(&b, &order, 10).await;
+    assert_eq!(payloads(&rest), jobs(&["h2", "l1", "l2"]));
+    assert_eq!(b.renew(&mut rest).await.unwrap(), [true; 3]);
+    assert_eq!(b.delete(&rest).await.unwrap(), [true; 3]);
+}
+
+async fn makes_delayed_jobs_due<F: Fixture>() {
+    let f = F::start().await;
+    let b = f.backend();
+    let now = epoch_seconds();
+    f.push_delayed("default", &job("later"), now + 3600).await;
+    f.push_delayed("default", &job("due"), now).await;
+    f.push_delayed("default", &job("overdue"), now - 5).await;
+    let mut got = payloads(&take(&b, &["default"], 10).await);
+    got.sort();
+    assert_eq!(got, jobs(&["due", "overdue"]));
+    assert_eq!(b.sizes(&queues(&["default"])).await.unwrap()[0].delayed, 1);
+}
+
+async fn brings_expired_jobs_back<F: Fixture>() {
+    let f = F::start().await;
+    let (b, other) = (f.backend(), f.backend());
+    f.push("default", &job("a")).await;
+    let mut first = take(&b, &["default"], 1).await;
+    assert!(take(&other, &["default"], 1).await.is_empty());
+    f.expire(&mut first[0]).await;
+    let again = take(&other, &["default"], 10).await;
+    assert_eq!(again.len(), 1);
+    assert_eq!(F::attempts(&again[0]), 2);
+    assert_eq!(b.lease(), Some(Duration::from_secs(90)));
+}
+
+async fn renewal_keeps_a_job<F: Fixture>() {
+    let f = F::start().await;
+    let (b, other) = (f.backend(), f.backend());
+    for name in ["a", "b"] {
+        f.push("default", &job(name)).await;
+    }
+    let mut mine = take(&b, &["default"], 2).await;
+    f.expire(&mut mine[0]).await;
+    f.expire(&mut mine[1]).await;
+    assert_eq!(b.renew(&mut mine).await.unwrap(), [true, true]);
+    assert!(take(&other, &["default"], 2).await.is_empty());
+    // A renewal that changes nothing is a renewal too.
+    assert_eq!(b.renew(&mut mine).await.unwrap(), [true, true]);
+    assert_eq!(b.delete(&mine).await.unwrap(), [true, true]);
+    assert_eq!(b.renew(&mut mine).await.unwrap(), [false, false]);
+}
+
+async fn a_stolen_job_is_not_ours<F: Fixture>() {
+    let f = F::start().await;
+    let (b, thief) = (f.backend(), f.backend());
+    for name in ["a", "b"] {
+        f.push("default", &job(name)).await;
+    }
+    let mut mine = take(&b, &["default"], 2).await;
+    f.expire(&mut mine[0]).await;
+    let stolen = take(&thief, &["default"], 2).await;
+    assert_eq!(stolen.len(), 1);
+    assert_eq!(b.renew(&mut mine).await.unwrap(), [false, true]);
+    assert_eq!(b.unreserve(&mine[..1]).await.unwrap(), [false]);
+    assert_eq!(b.delete(&mine).await.unwrap(), [false, true]);
+    // Nothing of that touched the thief's job, nor made another one.
+    assert_eq!(thief.delete(&stolen).await.unwrap(), [true]);
+    let sizes = b.sizes(&queues(&["default"])).await.unwrap();
+    assert_eq!(sizes, [QueueSize::default()]);
+}
+
+async fn unreserving_undoes_a_reservation<F: Fixture>() {
+    let f = F::start().await;
+    let b = f.backend();
+    for name in ["a", "b", "c", "d"] {
+        f.push("default", &job(name)).await;
+    }
+    let mine = take(&b, &["default"], 3).await;
+    f.push("default", &job("e")).await;
+    assert_eq!(b.unreserve(&mine).await.unwrap(), [true; 3]);
+    assert_eq!(b.unreserve(&mine).await.unwrap(), [false; 3]);
+    assert_eq!(f.peek("default").await, jobs(&["a", "b", "c", "d", "e"]));
+    let again = take(&b, &["default"], 10).await;
+    assert_eq!(payloads(&again), jobs(&["a", "b", "c", "d", "e"]));
+    assert!(again.iter().all(|j| F::attempts(j) == 1));
+}
+
+async fn reserves_each_job_once<F: Fixture>() {
+    let f = F::start().await;
+    for n in 0..1000 {
+        f.push("default", &job(&format!("j{n}"))).await;
+    }
+    // Threads, so that the two really race.
+    let reservers: Vec<_> = (0..2)
+        .map(|_| {
+            let make = f.maker();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let mut mine = Vec::new();
+                runtime.block_on(async {
+                    let b = make();
+                    loop {
+                        let got = take(&b, &["default"], 7).await;
+                        if got.is_empty() && left(&b).await == 0 {
+                            break;
+                        }
+                        assert!(b.delete(&got).await.unwrap().into_iter().all(|ours| ours));
+                        mine.extend(payloads(&got));
+                    }
+                });
+                mine
+            })
+        })
+        .collect();
+    let all: Vec<_> = reservers.into_iter().flat_map(|r| r.join().unwrap()).collect();
+    assert_eq!(all.len(), 1000);
+    assert_eq!(all.iter().collect::<HashSet<_>>().len(), 1000);
+}
+
+async fn left(b: &impl QueueBackend) -> u64 {
+    b.sizes(&queues(&["default"])).await.unwrap()[0].pending
+}
+
+async fn sets_broken_messages_aside<F: Fixture>() {
+    let f = F::start().await;
+    let b = f.backend();
+    let broken: [&[u8]; 5] = [b"not JSON", br#"["job"]"#, br#"{"uuid":"x","attempts":0}"#, b"7", br#"{"job":["x"]}"#];
+    f.push("default", &job("a")).await;
+    for payload in broken {
+        f.push("default", payload).await;
+    }
+    f.push("default", &job("b")).await;
+
+    let found = b.reserve(&queues(&["default"]), 2).await.unwrap();
+    assert_eq!(payloads(&found.jobs), jobs(&["a", "b"]));
+    assert_eq!(found.set_aside.len(), 5);
+    for (aside, payload) in found.set_aside.iter().zip(broken) {
+        assert_eq!((aside.queue.as_str(), aside.bytes), ("default", payload.len()));
+        assert!(aside.why.starts_with("it is not "), "{}", aside.why);
+    }
+    assert_eq!(f.peek("default:broken").await, broken);
+    let size = b.sizes(&queues(&["default"])).await.unwrap()[0];
+    assert_eq!((size.pending, size.reserved), (0, 2));
+
+    // Any number of them is dealt with over calls that are bounded.
+    for _ in 0..250 {
+        f.push("default", b"{").await;
+    }
+    f.push("default", &job("c")).await;
+    let mut aside = 0;
+    let found = loop {
+        let found = b.reserve(&queues(&["default"]), 10).await.unwrap();
+        aside += found.set_aside.len();
+        if !found.jobs.is_empty() {
+            break found;
+        }
+    };
+    assert_eq!((payloads(&found.jobs), aside), (jobs(&["c"]), 250));
+}
+
+async fn keeps_bytes<F: Fixture>() {
+    let f = F::start().await;
+    let b = f.backend();
+    let odd = r#"{"job":"A@b","attempts":0,"data":{"u":"grüße 日本 🎉","e":"\u00e9 \/ \"","l":[],"n":12345678901234567,"f":1.10}, "z" : null }"#;
+    f.push("default", odd.as_bytes()).await;
+    let got = take(&b, &["default"], 1).await;
+    assert_eq!(got[0].payload, odd.as_bytes());
+    assert_eq!(b.unreserve(&got).await.unwrap(), [true]);
+    assert_eq!(f.peek("default").await, [odd.as_bytes()]);
+}
+
+async fn carries_large_payloads<F: Fixture>() {
+    let f = F::start().await;
+    let b = f.backend();
+    let large = format!(r#"{{"job":"A@b","attempts":0,"data":"{}"}}"#, "x".repeat(20 << 20));
+    f.push("default", large.as_bytes()).await;
+    f.push("default", &job("a")).await;
+    let mut got = take(&b, &["default"], 1).await;
+    assert!(got[0].payload == large.as_bytes());
+    assert_eq!(b.renew(&mut got).await.unwrap(), [true]);
+    assert_eq!(b.unreserve(&got).await.unwrap(), [true]);
+    let mut got = Vec::new();
+    while got.len() < 2 {
+        got.extend(take(&b, &["default"], 2).await);
+    }
+    assert_eq!(got[1].payload, job("a"));
+    assert_eq!(b.delete(&got).await.unwrap(), [true, true]);
+}
+
+async fn counts_sizes<F: Fixture>() {
+    let f = F::start().await;
+    let b = f.backend();
+    for name in ["a", "b", "c"] {
+        f.push("default", &job(name)).await;
+    }
+    f.push_delayed("default", &job("d"), epoch_seconds() + 100).await;
+    take(&b, &["default"], 1).await;
+    let sizes = b.sizes(&queues(&["none", "default"])).await.unwrap();
+    let size = QueueSize { pending: 2, delayed: 1, reserved: 1 };
+    assert_eq!(sizes, [QueueSize::default(), size]);
+}
+
+async fn wakes_on_push<F: Fixture>() {
+    let f = F::start().await;
+    let b = f.backend();
+    let names = queues(&["high", "default"]);
+    let mut delays = Vec::new();
+    for n in 0..7 {
+        let mut wait = pin!(b.wait(&names, Duration::from_secs(30)));
+        let early = tokio::time::timeout(Duration::from_millis(130), wait.as_mut()).await;
+        assert!(early.is_err(), "there was nothing to wake for");
+        f.push("default", &job(&n.to_string())).await;
+        let pushed = Instant::now();
+        wait.await.unwrap();
+        delays.push(pushed.elapsed());
+        assert_eq!(take(&b, &["high", "default"], 5).await.len(), 1);
+    }
+    // SQLite looks each 100 ms at the slowest. What only looks each second is not that fast twice.
+    delays.sort();
+    assert!(delays[3] < Duration::from_millis(150), "{delays:?}");
+    // With a job there, it does not wait at all.
+    f.push("default", &job("x")).await;
+    b.wait(&names, Duration::from_secs(30)).await.unwrap();
+}
+
+async fn wakes_when_a_job_is_due<F: Fixture>() {
+    let f = F::start().await;
+    let b = f.backend();
+    f.push("default", &job("held")).await;
+    take(&b, &["default"], 1).await;
+    let due = epoch_seconds() + 2;
+    f.push_delayed("default", &job("a"), due).await;
+    b.wait(&queues(&["default"]), Duration::from_secs(30)).await.unwrap();
+    let now = epoch_seconds();
+    assert!((due..due + 2).contains(&now), "due at {due}, awake at {now}");
+    assert_eq!(payloads(&take(&b, &["default"], 5).await), jobs(&["a"]));
+}
+
+async fn waits_no_longer_than_told<F: Fixture>() {
+    let f = F::start().await;
+    let b = f.backend();
+    f.push("default", &job("a")).await;
+    let mut mine = take(&b, &["default"], 1).await;
+    let start = Instant::now();
+    b.wait(&queues(&["default"]), Duration::from_millis(1200)).await.unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(1200));
+    b.wait(&queues(&["default"]), Duration::ZERO).await.unwrap();
+    // A lease that ended is work too, though nothing was pushed.
+    f.expire(&mut mine[0]).await;
+    b.wait(&queues(&["default"]), Duration::from_secs(3600)).await.unwrap();
+    assert_eq!(take(&b, &["default"], 1).await.len(), 1);
+}
+
+async fn survives_an_outage<F: Fixture>() {
+    let mut f = F::start().await;
+    let b = f.backend();
+    f.push("default", &job("a")).await;
+    let held = take(&b, &["default"], 1).await;
+    b.wait(&queues(&["default"]), Duration::from_millis(10)).await.unwrap();
+
+    f.go_away().await;
+    let names = queues(&["default"]);
+    for _ in 0..2 {
+        let errors = [
+            b.reserve(&names, 1).await.err(),
+            b.wait(&names, Duration::from_secs(5)).await.err(),
+            b.sizes(&names).await.err(),
+            b.delete(&held).await.err(),
+            b.renew(&mut held.clone()).await.err(),
+            b.unreserve(&held).await.err(),
+        ];
+        for error in errors {
+            assert!(matches!(error, Some(BackendError::Unavailable { .. })), "{error:?}");
+        }
+    }
+
+    f.come_back().await;
+    f.push("default", &job("b")).await;
+    b.wait(&names, Duration::from_secs(30)).await.unwrap();
+    assert_eq!(payloads(&take(&b, &["default"], 1).await), jobs(&["b"]));
+    // Whatever connection only serves to wait has to come back too.
+    b.wait(&names, Duration::from_millis(20)).await.unwrap();
+}
+
+async fn refuses_names_of_parts<F: Fixture>() {
+    let f = F::start().await;
+    let b = f.backend();
+    for name in ["x:delayed", "x:reserved", "x:notify", ""] {
+        let names = queues(&["default", name]);
+        let error = b.reserve(&names, 1).await.unwrap_err();
+        assert!(matches!(&error, BackendError::Settings(why) if !why.contains('\n')));
+        assert!(b.sizes(&names).await.is_err());
+        assert!(b.wait(&names, Duration::ZERO).await.is_err());
+    }
+}
+
+async fn takes_nothing_for_nothing<F: Fixture>() {
+    let f = F::start().await;
+    let b = f.backend();
+    f.push("default", &job("a")).await;
+    assert!(take(&b, &["default"], 0).await.is_empty());
+    assert!(take(&b, &[], 5).await.is_empty());
+    assert!(b.renew(&mut []).await.unwrap().is_empty());
+    assert!(b.unreserve(&[]).await.unwrap().is_empty());
+    assert!(b.delete(&[]).await.unwrap().is_empty());
+    assert!(b.sizes(&[]).await.unwrap().is_empty());
+    assert_eq!(f.peek("default").await, jobs(&["a"]));
+}

@@ -1,0 +1,217 @@
+//! Side by side with the real Laravel: what we store is what it stores, byte for byte.
+//!
+//! Needs `php` with phpredis and the Illuminate packages in its include path. Without them these tests
+//! fail: to skip them would hide the one thing that nothing else shows.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use redis::Commands;
+
+use super::redis::{PREFIX, RedisFixture};
+use super::sqlite::SqliteFixture;
+use super::{Fixture, job, take};
+use crate::backend::{QueueBackend, Receipt, Reservation, epoch_seconds};
+
+/// Payloads that a careless re-encoding would change.
+fn samples() -> Vec<Vec<u8>> {
+    let odd = [
+        r#"{"job":"A@b","attempts":0}"#,
+        r#"{"uuid":"1","displayName":"grüße 日本 🎉","job":"A\/b@c","maxTries":null,"timeout":null,"data":{"list":[],"map":{},"list2":[1,2,[]],"t":true},"attempts":2,"id":"x"}"#,
+        r#"{"job":"A@b","data":{"big":12345678901234567,"at":1790000000,"ms":1790000000123,"f":1.10,"g":0.1234567890123456789,"e":1e3,"neg":-0.0},"attempts":0}"#,
+        r#"{"job":"A@b","data":"\u00e9\u20ac\ud83c\udf89 \/ \\ \" \n \u0000 \u001f \u007f","attempts":"4"}"#,
+        "  {\n \"job\" : \"A@b\" , \"attempts\" : 9 }  ",
+    ];
+    let mut all: Vec<_> = odd.iter().map(|s| s.as_bytes().to_vec()).collect();
+    all.push(job("plain"));
+    all
+}
+
+fn php(script: &str, args: &[&str]) -> String {
+    output(start_php(script, args))
+}
+
+fn start_php(script: &str, args: &[&str]) -> Child {
+    let mut php = Command::new("php")
+        .args(["-d", "display_errors=stderr", "--"])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("php is needed for this test");
+    php.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    php
+}
+
+fn output(php: Child) -> String {
+    let output = php.wait_with_output().unwrap();
+    assert!(
+        output.status.success(),
+        "php with phpredis, pdo_sqlite and Illuminate in its include path is needed: {}",
+        output.status
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[tokio::test]
+async fn redis_holds_the_bytes_that_laravel_would_hold() {
+    let f = RedisFixture::start().await;
+    let b = f.backend();
+    let now = epoch_seconds();
+    let delayed = job("delayed");
+    let samples = samples();
+    for queue in ["ours", "laravels"] {
+        for payload in &samples {
+            f.push(queue, payload).await;
+        }
+        f.push_delayed(queue, &delayed, now - 1).await;
+        f.push(queue, &job("rest")).await;
+    }
+    // The delayed job is moved behind the rest.
+    let count = samples.len() + 2;
+    let socket = f.socket();
+    let answer = php(
+        include_str!("laravel_redis.php"),
+        &[socket.to_str().unwrap(), PREFIX, "laravels", &count.to_string(), "pushed"],
+    );
+    let mine = take(&b, &["ours"], count).await;
+
+    let ours: Vec<String> = mine
+        .iter()
+        .map(|j| {
+            let Receipt::Redis { reserved } = &j.receipt else {
+                panic!("{:?}", j.receipt);
+            };
+            format!("{} {} {}", hex(&j.payload), hex(reserved), RedisFixture::attempts(j))
+        })
+        .collect();
+    assert_eq!(ours, answer.lines().collect::<Vec<_>>());
+
+    let mut redis = f.redis();
+    let mut state = |queue: &str| -> (Vec<Vec<u8>>, Vec<i64>, u64, u64, u64) {
+        let key = RedisFixture::key(queue);
+        let held: Vec<(Vec<u8>, i64)> = redis.zrange_withscores(format!("{key}:reserved"), 0, -1).unwrap();
+        let mut held: Vec<_> = held;
+        held.sort();
+        let (members, scores) = held.into_iter().unzip();
+        let list = redis.llen(&key).unwrap();
+        let notify = redis.llen(format!("{key}:notify")).unwrap();
+        let delayed = redis.zcard(format!("{key}:delayed")).unwrap();
+        (members, scores, list, notify, delayed)
+    };
+    let (ours, laravels) = (state("ours"), state("laravels"));
+    assert_eq!(ours.0, laravels.0);
+    assert_eq!((ours.2, ours.3, ours.4), (laravels.2, laravels.3, laravels.4));
+    for (a, b) in ours.1.iter().zip(&laravels.1) {
+        assert!((a - b).abs() < 30, "{a} {b}");
+    }
+
+    // And the other way round: Laravel runs what we put back, we run what it pushes.
+    assert_eq!(b.unreserve(&mine).await.unwrap(), vec![true; count]);
+    let again = php(
+        include_str!("laravel_redis.php"),
+        &[socket.to_str().unwrap(), PREFIX, "ours", &count.to_string(), "pushed"],
+    );
+    assert_eq!(again, answer);
+    let pushed = take(&b, &["pushed"], 5).await;
+    assert_eq!(pushed.len(), 2);
+    assert!(pushed.iter().all(|j| RedisFixture::attempts(j) == 1));
+}
+
+#[tokio::test]
+async fn sqlite_holds_the_row_that_laravel_would_hold() {
+    let f = SqliteFixture::start().await;
+    let samples = samples();
+    for payload in &samples {
+        f.push("default", payload).await;
+    }
+    f.push_delayed("default", &job("later"), epoch_seconds() + 1000).await;
+    let mut expired = take(&f.backend(), &["default"], 1).await;
+    f.expire(&mut expired[0]).await;
+    let copy = f.dir.path().join("copy.sqlite");
+    f.run(&format!("VACUUM INTO '{}'", copy.display())).await;
+
+    let count = samples.len();
+    let copy = copy.to_str().unwrap().to_owned();
+    let script = include_str!("laravel_database.php");
+    let answer = php(script, &[&copy, "default", &count.to_string(), "pushed"]);
+    let mine = take(&f.backend(), &["default"], count + 5).await;
+    let ours: Vec<String> =
+        mine.iter().map(|j| format!("{} {} {}", row(j).0, hex(&j.payload), SqliteFixture::attempts(j))).collect();
+    assert_eq!(ours, answer.lines().collect::<Vec<_>>());
+
+    // All columns of all rows, but for the second in which each was reserved.
+    let path = f.path().to_str().unwrap().to_owned();
+    let differ = format!(
+        "ATTACH '{copy}' AS theirs; \
+         SELECT COUNT(*) FROM main.jobs a LEFT JOIN theirs.jobs b ON a.id = b.id \
+         AND a.queue = b.queue AND typeof(a.payload) = typeof(b.payload) AND a.payload = b.payload \
+         AND a.attempts = b.attempts AND a.available_at = b.available_at AND a.created_at = b.created_at \
+         AND (a.reserved_at IS NULL) = (b.reserved_at IS NULL) \
+         AND ABS(IFNULL(a.reserved_at - b.reserved_at, 0)) < 30 WHERE b.id IS NULL"
+    );
+    let mut connection = f.connect().await;
+    let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(differ)).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(sqlx::Row::get::<i64, _>(&rows, 0), 0);
+
+    assert!(f.backend().unreserve(&mine).await.unwrap().iter().all(|&ours| ours));
+    let again = php(script, &[&path, "default", &count.to_string(), "pushed"]);
+    assert_eq!(again, answer);
+    assert_eq!(take(&f.backend(), &["pushed"], 5).await.len(), 1);
+}
+
+fn row(job: &Reservation) -> (i64,) {
+    match job.receipt {
+        Receipt::Row { id, .. } => (id,),
+        Receipt::Redis { .. } => panic!("{:?}", job.receipt),
+    }
+}
+
+/// Runs all jobs of `default` beside a stock worker that started to do the same, each job once.
+async fn share_with_laravel<F: Fixture>(f: &F, count: u64, script: &str, args: &[&str]) {
+    for n in 0..count {
+        f.push("default", &job(&n.to_string())).await;
+    }
+    let laravel = start_php(script, args);
+    let b = f.backend();
+    // Else we would be done before PHP has booted.
+    while super::left(&b).await == count {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut mine = Vec::new();
+    loop {
+        let got = take(&b, &["default"], 3).await;
+        if got.is_empty() && super::left(&b).await == 0 {
+            break;
+        }
+        assert!(b.delete(&got).await.unwrap().into_iter().all(|ours| ours));
+        mine.extend(got.iter().map(|j| hex(&j.payload)));
+    }
+    let theirs = output(laravel);
+    let theirs: Vec<String> = theirs.lines().map(str::to_owned).collect();
+    assert!(!mine.is_empty() && !theirs.is_empty());
+    assert_eq!((mine.len() + theirs.len()) as u64, count);
+    assert_eq!(mine.iter().chain(&theirs).collect::<HashSet<_>>().len() as u64, count);
+}
+
+#[tokio::test]
+async fn shares_a_redis_queue_with_laravel() {
+    let f = RedisFixture::start().await;
+    let socket = f.socket();
+    let args = [socket.to_str().unwrap(), PREFIX, "default", "all", "pushed"];
+    share_with_laravel(&f, 2000, include_str!("laravel_redis.php"), &args).await;
+}
+
+#[tokio::test]
+async fn shares_a_sqlite_table_with_laravel() {
+    let f = SqliteFixture::start().await;
+    let path = f.path();
+    let args = [path.to_str().unwrap(), "default", "all", "pushed"];
+    share_with_laravel(&f, 400, include_str!("laravel_database.php"), &args).await;
+}

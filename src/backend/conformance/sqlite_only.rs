@@ -1,0 +1,150 @@
+//! What is SQLite's own: locks, files and identifiers.
+
+use std::time::{Duration, Instant};
+
+use super::sqlite::{SqliteFixture, TABLE};
+use super::{Fixture, job, jobs, payloads, queues, take};
+use crate::backend::{BackendError, QueueBackend, Receipt, SqliteBackend};
+
+#[tokio::test]
+async fn a_lock_means_no_job_now() {
+    let f = SqliteFixture::start().await;
+    let b = f.backend();
+    f.push("default", &job("a")).await;
+    f.push("default", &job("b")).await;
+    let mine = take(&b, &["default"], 1).await;
+
+    let mut app = f.connect().await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut app).await.unwrap();
+    assert!(take(&b, &["default"], 1).await.is_empty());
+    let error = b.delete(&mine).await.unwrap_err();
+    assert!(matches!(error, BackendError::Unavailable { .. }), "{error}");
+    // Reading goes on under a writer, and an empty queue is found empty without the lock.
+    let start = Instant::now();
+    assert!(take(&b, &["other"], 1).await.is_empty());
+    b.wait(&queues(&["other"]), Duration::ZERO).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(4));
+
+    sqlx::raw_sql("ROLLBACK").execute(&mut app).await.unwrap();
+    assert_eq!(payloads(&take(&b, &["default"], 1).await), jobs(&["b"]));
+    assert_eq!(b.delete(&mine).await.unwrap(), [true]);
+}
+
+#[tokio::test]
+async fn a_row_reserved_again_within_the_second_is_another_reservation() {
+    let f = SqliteFixture::start().await;
+    let (b, thief) = (f.backend(), f.backend());
+    f.push("default", &job("a")).await;
+    let mut mine = take(&b, &["default"], 1).await;
+    f.expire(&mut mine[0]).await;
+    let stolen = take(&thief, &["default"], 1).await;
+    let Receipt::Row { reserved_at: theirs, .. } = stolen[0].receipt else {
+        panic!("{:?}", stolen[0].receipt);
+    };
+    if let Receipt::Row { reserved_at, .. } = &mut mine[0].receipt {
+        *reserved_at = theirs;
+    }
+    assert_eq!(b.renew(&mut mine).await.unwrap(), [false]);
+    assert_eq!(b.unreserve(&mine).await.unwrap(), [false]);
+    assert_eq!(b.delete(&mine).await.unwrap(), [false]);
+    assert_eq!(thief.delete(&stolen).await.unwrap(), [true]);
+}
+
+#[tokio::test]
+async fn makes_no_file_and_names_the_one_it_misses() {
+    let f = SqliteFixture::start().await;
+    let mut settings = f.settings();
+    settings.path = f.dir.path().join("none.sqlite").to_str().unwrap().to_owned();
+    let path = settings.path.clone();
+    let b = SqliteBackend::connect(settings).unwrap();
+    let error = b.reserve(&queues(&["default"]), 1).await.unwrap_err();
+    assert!(matches!(&error, BackendError::Unavailable { target, .. } if *target == path));
+    assert!(!std::fs::exists(&path).unwrap());
+
+    // The file may be there before its tables are.
+    std::fs::write(&path, "").unwrap();
+    let error = b.reserve(&queues(&["default"]), 1).await.unwrap_err();
+    assert!(error.to_string().contains("no such table: jobs"), "{error}");
+    std::fs::write(
+        &path,
+        "this is no database, but long enough to be read as the header of one, \
+        which must begin with words of its own and is a hundred bytes long",
+    )
+    .unwrap();
+    let error = b.reserve(&queues(&["default"]), 1).await.unwrap_err();
+    assert!(error.to_string().contains("not a database"), "{error}");
+}
+
+#[tokio::test]
+async fn quotes_names_and_keeps_the_journal_mode() {
+    let f = SqliteFixture::start().await;
+    f.run("PRAGMA journal_mode = DELETE").await;
+    let table = TABLE.replace("\"jobs\"", "\"my \"\"odd\"\" jobs\"");
+    f.run(&table.replace("jobs_queue_index", "other_index")).await;
+    let mut settings = f.settings();
+    settings.prefix = "my ".to_owned();
+    settings.table = "\"odd\" jobs".to_owned();
+    let b = SqliteBackend::connect(settings).unwrap();
+    f.run(
+        "INSERT INTO \"my \"\"odd\"\" jobs\" (queue, payload, attempts, available_at, created_at) \
+         VALUES ('default', '{\"job\":\"x\"}', 255, 1, 1)",
+    )
+    .await;
+    let got = take(&b, &["default"], 1).await;
+    // Laravel's column is a byte wide in other databases; here it just counts on.
+    assert_eq!(SqliteFixture::attempts(&got[0]), 256);
+    assert_eq!(b.unreserve(&got).await.unwrap(), [true]);
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut f.connect().await).await.unwrap();
+    assert_eq!(mode, "delete");
+}
+
+#[tokio::test]
+async fn eight_workers_and_a_writing_app_never_meet_an_error() {
+    crowd("WAL").await;
+}
+
+#[tokio::test]
+async fn nor_do_they_with_a_rollback_journal() {
+    crowd("DELETE").await;
+}
+
+async fn crowd(journal_mode: &str) {
+    const JOBS: usize = 300;
+    let f = SqliteFixture::start().await;
+    f.run(&format!("PRAGMA journal_mode = {journal_mode}")).await;
+    f.run("CREATE TABLE done (uuid text)").await;
+    for n in 0..JOBS {
+        f.push("default", &job(&n.to_string())).await;
+    }
+    let workers: Vec<_> = (0..8)
+        .map(|_| {
+            let make = f.maker();
+            let settings = f.settings();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(work(make(), &settings.path))
+            })
+        })
+        .collect();
+    let done: usize = workers.into_iter().map(|w| w.join().unwrap()).sum();
+    assert_eq!(done, JOBS);
+}
+
+/// Runs jobs that write to the app's database too, until none is left. Returns how many.
+async fn work(b: SqliteBackend, path: &str) -> usize {
+    use sqlx::ConnectOptions;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let mut app = options.busy_timeout(Duration::from_secs(30)).connect().await.unwrap();
+    let mut done = 0;
+    loop {
+        let got = take(&b, &["default"], 3).await;
+        if got.is_empty() && super::left(&b).await == 0 {
+            return done;
+        }
+        for job in &got {
+            sqlx::query("INSERT INTO done VALUES (?)").bind(job.payload.as_slice()).execute(&mut app).await.unwrap();
+        }
+        assert!(b.delete(&got).await.unwrap().into_iter().all(|ours| ours));
+        done += got.len();
+    }
+}

@@ -1,0 +1,186 @@
+//! Settings of one queue connection, as PHP resolved them and printed them in JSON.
+//!
+//! Nothing here is read from the app's files: what Laravel itself would use is what arrives. Values that
+//! Laravel takes from the environment may be strings where a number is meant; both are taken.
+//! This file is pure.
+
+use serde::{Deserialize, Deserializer};
+
+use super::BackendError;
+
+/// One queue connection of the app: an object with `driver`, and for the driver `database` also `engine`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "serde_json::Value")]
+pub enum ConnectionSettings {
+    /// `{"driver": "redis", …}`.
+    Redis(RedisSettings),
+    /// `{"driver": "database", "engine": "sqlite", …}`.
+    Sqlite(SqliteSettings),
+    /// Anything that kqueue cannot serve. [`super::open`] says why.
+    Unsupported {
+        /// The driver as PHP named it.
+        driver: String,
+        /// The database engine, if the driver has one.
+        engine: Option<String>,
+    },
+}
+
+/// A Redis server and how Laravel uses it.
+#[derive(Clone, Deserialize, PartialEq, Eq)]
+pub struct RedisSettings {
+    /// A host name, an address, `tcp://HOST`, `/path/to.sock` or `unix:///path/to.sock`.
+    pub host: String,
+    /// TCP port; of no meaning for a socket.
+    #[serde(default = "default_port", deserialize_with = "port")]
+    pub port: u16,
+    /// User of Redis' ACL.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// Its password.
+    #[serde(default)]
+    pub password: Option<String>,
+    /// Number of the database.
+    #[serde(default, deserialize_with = "number_or_zero")]
+    pub database: i64,
+    /// What the app's Redis client puts before every key.
+    #[serde(default)]
+    pub prefix: String,
+    /// The connection is a Redis Cluster.
+    #[serde(default)]
+    pub cluster: bool,
+    /// Seconds after which a reservation ends; `None` is never.
+    #[serde(default, deserialize_with = "optional_number")]
+    pub retry_after: Option<i64>,
+    /// Due jobs that one poll moves to the queue; -1 is all.
+    #[serde(default = "all", deserialize_with = "number")]
+    pub migration_batch_size: i64,
+}
+
+impl std::fmt::Debug for RedisSettings {
+    /// As derived, without the password: settings end up in logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisSettings")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("username", &self.username)
+            .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("database", &self.database)
+            .field("prefix", &self.prefix)
+            .field("cluster", &self.cluster)
+            .field("retry_after", &self.retry_after)
+            .field("migration_batch_size", &self.migration_batch_size)
+            .finish()
+    }
+}
+
+/// A jobs table in a SQLite file.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct SqliteSettings {
+    /// The database file.
+    pub path: String,
+    /// Name of the jobs table, without the prefix.
+    #[serde(default = "default_table")]
+    pub table: String,
+    /// Seconds after which a reservation ends. Laravel has no "never" here.
+    #[serde(default, deserialize_with = "optional_number")]
+    pub retry_after: Option<i64>,
+    /// The connection's table prefix.
+    #[serde(default)]
+    pub prefix: String,
+}
+
+impl TryFrom<serde_json::Value> for ConnectionSettings {
+    type Error = String;
+
+    fn try_from(value: serde_json::Value) -> Result<Self, String> {
+        let text = |key: &str| value.get(key).and_then(|v| v.as_str()).map(str::to_owned);
+        let driver = text("driver").ok_or("the queue connection has no `driver`")?;
+        let engine = text("engine");
+        let of = |e: serde_json::Error| format!("settings of the queue connection: {e}");
+
+        match (driver.as_str(), engine.as_deref()) {
+            ("redis", _) => serde_json::from_value(value).map(Self::Redis).map_err(of),
+            ("database", Some("sqlite")) => serde_json::from_value(value).map(Self::Sqlite).map_err(of),
+            _ => Ok(Self::Unsupported { driver, engine }),
+        }
+    }
+}
+
+/// Says in one line why a driver cannot be served and what to do about it.
+pub(super) fn unsupported(driver: &str, engine: Option<&str>) -> BackendError {
+    BackendError::Settings(match (driver, engine) {
+        ("sync" | "deferred" | "background", _) => format!(
+            "the driver `{driver}` runs jobs inside the process that dispatches them, so there is \
+             nothing for kqueue to run: set QUEUE_CONNECTION to a redis or database connection"
+        ),
+        ("null", _) => "the driver `null` throws jobs away: set QUEUE_CONNECTION to a redis or \
+             database connection"
+            .to_owned(),
+        ("failover", _) => "the driver `failover` only chooses where jobs are pushed: name one of \
+             the connections behind it in `connection`"
+            .to_owned(),
+        ("database", Some(engine @ ("mysql" | "mariadb" | "pgsql"))) => format!(
+            "queues in a `{engine}` database are not built in yet: keep `queue:work` for this \
+             connection, or use redis or a SQLite database"
+        ),
+        ("database", Some(engine)) => {
+            format!("queues in a `{engine}` database are not supported: use redis or a SQLite database")
+        }
+        ("database", None) => "the database queue connection has no `engine`: its database connection is unknown to \
+             the app's config/database.php"
+            .to_owned(),
+        ("sqs", _) => "the driver `sqs` is not built in yet: keep `queue:work` for this \
+             connection, or use a redis or database connection"
+            .to_owned(),
+        ("beanstalkd", _) => "the driver `beanstalkd` is not supported: keep `queue:work` for \
+             this connection, or use a redis or database connection"
+            .to_owned(),
+        _ => format!("the queue driver `{driver}` is not known to kqueue: use a redis or database connection"),
+    })
+}
+
+fn default_port() -> u16 {
+    6379
+}
+
+fn default_table() -> String {
+    "jobs".to_owned()
+}
+
+fn all() -> i64 {
+    -1
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Number(i64),
+    Text(String),
+}
+
+impl Number {
+    fn value<E: serde::de::Error>(self) -> Result<i64, E> {
+        match self {
+            Self::Number(n) => Ok(n),
+            Self::Text(text) => text.trim().parse().map_err(|_| E::custom(format!("`{text}` is not a whole number"))),
+        }
+    }
+}
+
+fn optional_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    Option::<Number>::deserialize(from)?.map(Number::value).transpose()
+}
+
+fn number_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+    Ok(optional_number(from)?.unwrap_or(0))
+}
+
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+    Ok(optional_number(from)?.unwrap_or(-1))
+}
+
+fn port<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
+    let port = optional_number(from)?.unwrap_or(6379);
+    // PHP says 0 or -1 where the host is a socket.
+    u16::try_from(port.max(0)).map_err(|_| serde::de::Error::custom(format!("no port: {port}")))
+}

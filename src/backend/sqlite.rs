@@ -1,0 +1,338 @@
+//! Laravel's jobs table in a SQLite file of the app.
+//!
+//! One connection, so that a short write transaction of ours never waits for another of ours. The file's
+//! journal mode is the app's business and stays as it is. May touch that file and nothing else.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection, Transaction};
+
+use super::head::why_broken;
+use super::{
+    BackendError, QueueBackend, QueueSize, Receipt, Reservation, Reserved, SetAside, SqliteSettings, check_queues,
+    epoch, epoch_seconds,
+};
+
+mod file;
+mod statements;
+
+use file::{File, Trouble};
+use statements::Statements;
+
+/// Messages that one call sets aside at the most.
+const MOST_ASIDE: usize = 100;
+/// How often a waiting call looks whether the file changed: from the first to the second, growing.
+const FIRST_LOOK: Duration = Duration::from_millis(2);
+const SLOWEST_LOOK: Duration = Duration::from_millis(100);
+
+/// Queues of one jobs table.
+pub struct SqliteBackend {
+    file: File,
+    sql: Statements,
+    retry_after: i64,
+    /// Counts the transactions that settled jobs: `data_version` does not show our own.
+    settled: Cell<u64>,
+}
+
+impl std::fmt::Debug for SqliteBackend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteBackend").field("retry_after", &self.retry_after).finish_non_exhaustive()
+    }
+}
+
+impl SqliteBackend {
+    /// A backend for these settings. Opens the file with the first call.
+    ///
+    /// # Errors
+    /// [`BackendError::Settings`] for a database in memory, which only the process that made it can see,
+    /// and for a missing `retry_after`.
+    pub fn connect(settings: SqliteSettings) -> Result<Self, BackendError> {
+        let path = settings.path;
+        if path.is_empty() || path.contains(":memory:") || path.contains("mode=memory") {
+            return Err(BackendError::Settings(format!(
+                "SQLite database `{path}`: a database in memory cannot be shared between \
+                 processes; use a file"
+            )));
+        }
+        if path.starts_with("file:") {
+            return Err(BackendError::Settings(format!(
+                "SQLite database `{path}`: give the path of the file, not a URI"
+            )));
+        }
+        let Some(retry_after) = settings.retry_after else {
+            return Err(BackendError::Settings(
+                "the database queue connection needs a number of seconds as `retry_after`".to_owned(),
+            ));
+        };
+        Ok(Self {
+            sql: Statements::new(&format!("{}{}", settings.prefix, settings.table)),
+            file: File::new(path),
+            retry_after,
+            settled: Cell::new(0),
+        })
+    }
+
+    /// Takes jobs off one queue, setting aside what is none. `true` if there may be more, but enough
+    /// was set aside for one call.
+    async fn take(
+        &self,
+        work: &mut Transaction<'_, Sqlite>,
+        queue: &str,
+        max: usize,
+        found: &mut Reserved,
+    ) -> sqlx::Result<bool> {
+        let now = epoch_seconds();
+        while found.jobs.len() < max {
+            let wanted = max - found.jobs.len();
+            let mut rows = sqlx::query(AssertSqlSafe(self.sql.reserve.clone()))
+                .bind(now)
+                .bind(queue)
+                .bind(now.saturating_sub(self.retry_after))
+                .bind(i64::try_from(wanted).unwrap_or(i64::MAX))
+                .fetch_all(&mut **work)
+                .await?
+                .iter()
+                .map(|row| reservation(queue, row))
+                .collect::<sqlx::Result<Vec<_>>>()?;
+            let got = rows.len();
+            // RETURNING promises no order.
+            rows.sort_by_key(|job| row_key(job).0);
+
+            for job in rows {
+                let Some(why) = why_broken(&job.payload) else {
+                    found.jobs.push(job);
+                    continue;
+                };
+                sqlx::query(AssertSqlSafe(self.sql.set_aside.clone()))
+                    .bind(format!("{queue}:broken"))
+                    .bind(row_key(&job).0)
+                    .execute(&mut **work)
+                    .await?;
+                found.set_aside.push(SetAside { queue: queue.to_owned(), why, bytes: job.payload.len() });
+            }
+            if found.set_aside.len() >= MOST_ASIDE {
+                return Ok(true);
+            }
+            if got < wanted {
+                break;
+            }
+        }
+        Ok(false)
+    }
+
+    async fn reserve_in(
+        &self,
+        connection: &mut SqliteConnection,
+        queues: &[String],
+        max: usize,
+    ) -> sqlx::Result<Reserved> {
+        let mut found = Reserved::default();
+        // A reader disturbs nobody; only when there is work is the write lock taken.
+        if !self.ready(connection, queues).await? {
+            return Ok(found);
+        }
+        let mut work = begin(connection).await?;
+        for queue in queues {
+            if self.take(&mut work, queue, max, &mut found).await? || found.jobs.len() >= max {
+                break;
+            }
+        }
+        work.commit().await?;
+        Ok(found)
+    }
+
+    /// Whether a row can be reserved now.
+    async fn ready(&self, connection: &mut SqliteConnection, queues: &[String]) -> sqlx::Result<bool> {
+        let now = epoch_seconds();
+        for queue in queues {
+            let row: Option<i64> = sqlx::query_scalar(AssertSqlSafe(self.sql.ready.clone()))
+                .bind(now)
+                .bind(queue)
+                .bind(now.saturating_sub(self.retry_after))
+                .fetch_optional(&mut *connection)
+                .await?;
+            if row.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Epoch seconds from which the first of the queues' rows can be reserved; `None` if there is no row.
+    async fn next_due(&self, connection: &mut SqliteConnection, queues: &[String]) -> sqlx::Result<Option<i64>> {
+        let mut next: Option<i64> = None;
+        for queue in queues {
+            let due: Option<i64> = sqlx::query_scalar(AssertSqlSafe(self.sql.next_due.clone()))
+                .bind(self.retry_after)
+                .bind(queue)
+                .fetch_one(&mut *connection)
+                .await?;
+            next = next.into_iter().chain(due).min();
+        }
+        Ok(next)
+    }
+
+    /// Runs one guarded statement for each job, in one transaction. `false` where no row was hit.
+    async fn settle(&self, jobs: &[Reservation], sql: &str, first: Option<i64>) -> Result<Vec<bool>, BackendError> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let hits = self
+            .file
+            .with(async |connection| {
+                let mut work = begin(connection).await?;
+                let mut hits = Vec::with_capacity(jobs.len());
+                for job in jobs {
+                    let (id, reserved_at, attempts) = row_key(job);
+                    let query = sqlx::query(AssertSqlSafe(sql)).bind(id).bind(reserved_at).bind(attempts);
+                    let query: sqlx::query::Query<'_, Sqlite, SqliteArguments> = match first {
+                        Some(value) => query.bind(value),
+                        None => query,
+                    };
+                    hits.push(query.execute(&mut *work).await?.rows_affected() == 1);
+                }
+                work.commit().await?;
+                Ok(hits)
+            })
+            .await?;
+        self.settled.set(self.settled.get().wrapping_add(1));
+        Ok(hits)
+    }
+}
+
+async fn begin(connection: &mut SqliteConnection) -> sqlx::Result<Transaction<'_, Sqlite>> {
+    // A deferred transaction would fail at once, busy timeout or not, when another writer was faster.
+    sqlx::Connection::begin_with(connection, "BEGIN IMMEDIATE").await
+}
+
+/// The guard of a row: id, reserved_at, attempts. Of a job of another backend: no row.
+fn row_key(job: &Reservation) -> (i64, i64, i64) {
+    match job.receipt {
+        Receipt::Row { id, reserved_at, attempts, .. } => (id, reserved_at, attempts),
+        Receipt::Redis { .. } => (i64::MIN, 0, 0),
+    }
+}
+
+fn reservation(queue: &str, row: &SqliteRow) -> sqlx::Result<Reservation> {
+    Ok(Reservation {
+        queue: queue.to_owned(),
+        payload: row.try_get::<Option<Vec<u8>>, _>(1)?.unwrap_or_default(),
+        receipt: Receipt::Row {
+            id: row.try_get(0)?,
+            reserved_at: row.try_get(2)?,
+            attempts: row.try_get(3)?,
+            available_at: row.try_get(4)?,
+            created_at: row.try_get(5)?,
+        },
+    })
+}
+
+#[async_trait(?Send)]
+impl QueueBackend for SqliteBackend {
+    async fn reserve(&self, queues: &[String], max: usize) -> Result<Reserved, BackendError> {
+        check_queues(queues)?;
+        if max == 0 {
+            return Ok(Reserved::default());
+        }
+        let found = self.file.with(async |connection| self.reserve_in(connection, queues, max).await).await;
+        match found {
+            Err(Trouble::Busy(_)) => Ok(Reserved::default()),
+            other => Ok(other?),
+        }
+    }
+
+    async fn wait(&self, queues: &[String], limit: Duration) -> Result<(), BackendError> {
+        check_queues(queues)?;
+        let start = Instant::now();
+        let mut look = FIRST_LOOK;
+        let mut seen: Option<(i64, u64)> = None;
+        let mut due: Option<i64> = None;
+        loop {
+            let cost = Instant::now();
+            // The version first: what is committed after it was read shows as a new one.
+            let looked = self
+                .file
+                .with(async |connection| {
+                    let version: i64 = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *connection).await?;
+                    let version = (version, self.settled.get());
+                    if seen == Some(version) {
+                        return Ok((version, due));
+                    }
+                    Ok((version, self.next_due(connection, queues).await?))
+                })
+                .await;
+            match looked {
+                Ok((version, next)) => (seen, due) = (Some(version), next),
+                Err(Trouble::Busy(_)) => {}
+                Err(e) => return Err(e.into()),
+            }
+            if due.is_some_and(|due| due <= epoch_seconds()) {
+                return Ok(());
+            }
+            let left = limit.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            // A table that takes long to look through is looked at less often.
+            let pause = look.max(cost.elapsed() * 10).min(left);
+            let pause = due.map_or(pause, |due| pause.min(until(due)));
+            tokio::time::sleep(pause).await;
+            look = (look + look / 4).min(SLOWEST_LOOK);
+        }
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        Some(Duration::from_secs(u64::try_from(self.retry_after).unwrap_or(0)))
+    }
+
+    async fn renew(&self, jobs: &mut [Reservation]) -> Result<Vec<bool>, BackendError> {
+        let now = epoch_seconds();
+        let held = self.settle(jobs, &self.sql.renew, Some(now)).await?;
+        for (job, held) in jobs.iter_mut().zip(&held) {
+            if let (Receipt::Row { reserved_at, .. }, true) = (&mut job.receipt, held) {
+                *reserved_at = now;
+            }
+        }
+        Ok(held)
+    }
+
+    async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
+        // The rows keep their ids, so they are where they were: before all that came later.
+        self.settle(jobs, &self.sql.unreserve, None).await
+    }
+
+    async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
+        self.settle(jobs, &self.sql.delete, None).await
+    }
+
+    async fn sizes(&self, queues: &[String]) -> Result<Vec<QueueSize>, BackendError> {
+        check_queues(queues)?;
+        let now = epoch_seconds();
+        let sizes = self
+            .file
+            .with(async |connection| {
+                let mut sizes = Vec::with_capacity(queues.len());
+                for queue in queues {
+                    let row = sqlx::query(AssertSqlSafe(self.sql.sizes.clone()))
+                        .bind(now)
+                        .bind(queue)
+                        .fetch_one(&mut *connection)
+                        .await?;
+                    let count = |at: usize| row.try_get::<i64, _>(at).map(|n| u64::try_from(n).unwrap_or(0));
+                    sizes.push(QueueSize { pending: count(0)?, delayed: count(1)?, reserved: count(2)? });
+                }
+                Ok(sizes)
+            })
+            .await?;
+        Ok(sizes)
+    }
+}
+
+/// Time until an epoch second begins, and a little more.
+fn until(due: i64) -> Duration {
+    let due = Duration::from_secs(u64::try_from(due).unwrap_or(0));
+    due.saturating_sub(epoch()) + Duration::from_millis(1)
+}

@@ -1,0 +1,112 @@
+//! The database file: opened when needed, never created, opened anew when it was replaced.
+
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, SqliteConnection};
+use tokio::sync::Mutex;
+
+use crate::backend::BackendError;
+
+/// What a lock held by another process may delay us.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a call failed.
+pub(super) enum Trouble {
+    /// Another process held the lock for longer than the busy timeout.
+    Busy(BackendError),
+    /// Anything else.
+    Other(BackendError),
+}
+
+impl From<Trouble> for BackendError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Busy(e) | Trouble::Other(e) => e,
+        }
+    }
+}
+
+/// An open file and which one it is.
+struct Open {
+    connection: SqliteConnection,
+    device: u64,
+    inode: u64,
+}
+
+/// The app's database file.
+pub(super) struct File {
+    path: String,
+    open: Mutex<Option<Open>>,
+}
+
+impl File {
+    /// Opens nothing yet.
+    pub(super) fn new(path: String) -> Self {
+        let open = Mutex::new(None);
+        Self { path, open }
+    }
+
+    /// Runs `work` on the connection; no two at once.
+    pub(super) async fn with<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> sqlx::Result<T>,
+    ) -> Result<T, Trouble> {
+        let mut slot = self.open.lock().await;
+        // SQLite goes on happily in a file that was deleted or replaced, where nobody pushes any more.
+        let there = std::fs::metadata(&self.path).map_err(|e| Trouble::Other(self.error(&e)))?;
+        let current = slot.take().filter(|open| open.device == there.dev() && open.inode == there.ino());
+        let mut open = match current {
+            Some(open) => open,
+            None => Open {
+                connection: self.connect().await.map_err(|e| self.trouble(&e))?,
+                device: there.dev(),
+                inode: there.ino(),
+            },
+        };
+
+        let result = work(&mut open.connection).await;
+        // After a failure that is not a mere lock the connection is closed; so it is when the caller
+        // drops the future in the midst of it, and SQLite rolls back what was begun.
+        match result {
+            Ok(value) => {
+                *slot = Some(open);
+                Ok(value)
+            }
+            Err(e) => {
+                let trouble = self.trouble(&e);
+                if matches!(trouble, Trouble::Busy(_)) {
+                    *slot = Some(open);
+                }
+                Err(trouble)
+            }
+        }
+    }
+
+    async fn connect(&self) -> sqlx::Result<SqliteConnection> {
+        SqliteConnectOptions::new()
+            .filename(&self.path)
+            .create_if_missing(false)
+            .busy_timeout(BUSY_TIMEOUT)
+            // SQLite's own default, and what the table's owner may rely on.
+            .foreign_keys(false)
+            .disable_statement_logging()
+            .connect()
+            .await
+    }
+
+    fn trouble(&self, e: &sqlx::Error) -> Trouble {
+        // Of an extended code the low byte is the primary one: 5 SQLITE_BUSY, 6 SQLITE_LOCKED.
+        let busy = e
+            .as_database_error()
+            .and_then(|e| e.code())
+            .and_then(|code| code.parse::<i32>().ok())
+            .is_some_and(|code| matches!(code & 0xff, 5 | 6));
+        if busy { Trouble::Busy(self.error(e)) } else { Trouble::Other(self.error(e)) }
+    }
+
+    fn error(&self, reason: &dyn std::fmt::Display) -> BackendError {
+        BackendError::Unavailable { target: self.path.clone(), reason: reason.to_string() }
+    }
+}

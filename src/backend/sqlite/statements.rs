@@ -1,0 +1,53 @@
+//! The SQL for one jobs table: Laravel's own predicates, in as few statements as they fit into.
+
+/// Statements for one table. Parameters are numbered, so that their order is the same in all that share
+/// them. For reserve and ready: 1 now, 2 queue, 3 now less `retry_after`, 4 limit.
+/// For renew, unreserve, delete: 1 id, 2 reserved_at, 3 attempts, 4 new reserved_at.
+pub(super) struct Statements {
+    pub(super) ready: String,
+    pub(super) next_due: String,
+    pub(super) reserve: String,
+    pub(super) set_aside: String,
+    pub(super) renew: String,
+    pub(super) unreserve: String,
+    pub(super) delete: String,
+    pub(super) sizes: String,
+}
+
+impl Statements {
+    pub(super) fn new(table: &str) -> Self {
+        let jobs = format!("\"{}\"", table.replace('"', "\"\""));
+        let free = "queue = ?2 AND ((reserved_at IS NULL AND available_at <= ?1) OR (reserved_at <= ?3))";
+        // Whoever else reserves a row counts an attempt. The time of the reservation says less: it moves with
+        // each renewal, and one may be under way while the job is being removed.
+        let ours = "id = ?1 AND reserved_at IS NOT NULL AND attempts = ?3";
+        Self {
+            ready: format!("SELECT 1 FROM {jobs} WHERE {free} LIMIT 1"),
+            // 1 retry_after, 2 queue.
+            next_due: format!(
+                "SELECT MIN(CASE WHEN reserved_at IS NULL THEN available_at ELSE reserved_at + ?1 END) \
+                 FROM {jobs} WHERE queue = ?2"
+            ),
+            // Payloads are cast, so that their bytes come as they are, whatever type they were bound as.
+            reserve: format!(
+                "UPDATE {jobs} SET reserved_at = ?1, attempts = attempts + 1 \
+                 WHERE id IN (SELECT id FROM {jobs} WHERE {free} ORDER BY id LIMIT ?4) \
+                 RETURNING id, CAST(payload AS BLOB), reserved_at, attempts, \
+                 CAST(available_at AS INTEGER), CAST(created_at AS INTEGER)"
+            ),
+            // 1 new queue, 2 id; only within the transaction that reserved the row.
+            set_aside: format!(
+                "UPDATE {jobs} SET queue = ?1, reserved_at = NULL, attempts = attempts - 1 WHERE id = ?2"
+            ),
+            renew: format!("UPDATE {jobs} SET reserved_at = ?4 WHERE {ours}"),
+            unreserve: format!("UPDATE {jobs} SET reserved_at = NULL, attempts = attempts - 1 WHERE {ours}"),
+            delete: format!("DELETE FROM {jobs} WHERE {ours}"),
+            // 1 now, 2 queue.
+            sizes: format!(
+                "SELECT COUNT(CASE WHEN reserved_at IS NULL AND available_at <= ?1 THEN 1 END), \
+                 COUNT(CASE WHEN reserved_at IS NULL AND available_at > ?1 THEN 1 END), \
+                 COUNT(reserved_at) FROM {jobs} WHERE queue = ?2"
+            ),
+        }
+    }
+}

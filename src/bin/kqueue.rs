@@ -1,0 +1,5 @@
+//! The `kqueue` command.
+
+fn main() -> std::process::ExitCode {
+    kqueue::cli::main()
+}

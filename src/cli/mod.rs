@@ -1,0 +1,292 @@
+//! The command line: reads it, makes settings, runs the command, turns what comes of it into an exit code.
+//!
+//! The only part that touches stdout, stderr and the exit code. 0 is success, 1 a failure while running,
+//! 2 a command line that cannot be right, 78 (`EX_CONFIG`) a configuration that cannot work.
+
+mod check;
+mod flags;
+mod status;
+mod stdio;
+mod unit;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::backend::BackendError;
+use crate::config::{self, Loaded, Request, Settings, Surroundings};
+use flags::KeyFlags;
+
+/// Something broke while running.
+const FAILURE: u8 = 1;
+/// The command line cannot be right.
+const USAGE: u8 = 2;
+/// The configuration cannot work: a restart would not help, as units can say with
+/// `RestartPreventExitStatus=78`.
+const CONFIG: u8 = 78;
+
+/// Runs the queued jobs of Laravel applications.
+#[derive(Debug, Parser)]
+#[command(name = "kqueue", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the queues of one app until told to stop
+    Run(Run),
+    /// Show what runs and waits, of one app or of all
+    Status(status::Status),
+    /// End what the process that holds our standard input has started, once that process is gone
+    #[command(hide = true)]
+    Guard {
+        /// What marks it
+        mark: String,
+    },
+    /// Become the pooled worker of a unit: kqueue-worker@APP:N.service
+    #[command(hide = true)]
+    Worker {
+        /// The unit's instance
+        #[arg(value_name = "APP:N")]
+        instance: String,
+    },
+    /// Show or check the configuration
+    Config {
+        #[command(subcommand)]
+        command: Config,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Source {
+    /// Name of the app: its settings are in /etc/kqueue/APP.toml. Without it, the name is that of the
+    /// directory or of the file of --config
+    app: Option<String>,
+    /// A config file to read in place of /etc/kqueue/APP.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KeyFlags,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// End when the queues are empty and no job runs
+    #[arg(long)]
+    stop_when_empty: bool,
+    /// End after this many jobs
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    max_jobs: Option<String>,
+    /// End after this long
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
+    max_time: Option<String>,
+    /// Run one job and end; end at once where there is none
+    #[arg(long, conflicts_with = "max_jobs")]
+    once: bool,
+    #[command(flatten)]
+    source: Source,
+}
+
+#[derive(Debug, Subcommand)]
+enum Config {
+    /// Print a config file with every key, its meaning and its default
+    Example,
+    /// Check the settings of an app and print what is in effect
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        source: Source,
+    },
+}
+
+impl Source {
+    fn request(self) -> Request {
+        Request { app: self.app, config: self.config, flags: self.keys.0, ..Request::default() }
+    }
+}
+
+impl Run {
+    fn request(self) -> Request {
+        let max_jobs = if self.once { Some("1".into()) } else { self.max_jobs };
+        Request {
+            stop_when_empty: self.stop_when_empty || self.once,
+            max_jobs,
+            max_time: self.max_time,
+            ..self.source.request()
+        }
+    }
+}
+
+/// The `kqueue` command: all of it.
+pub fn main() -> ExitCode {
+    match dispatch(std::env::args_os()) {
+        Ok(code) => code,
+        Err(Failed { code, line }) => {
+            stdio::err(&format!("kqueue: {line}"));
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// An exit code and the one line that says why.
+#[derive(Debug)]
+struct Failed {
+    code: u8,
+    line: String,
+}
+
+impl From<config::Error> for Failed {
+    fn from(error: config::Error) -> Self {
+        let code = if error.is_usage() { USAGE } else { CONFIG };
+        Self { code, line: error.to_string() }
+    }
+}
+
+impl Failed {
+    /// A configuration that cannot work.
+    fn config(line: String) -> Self {
+        Self { code: CONFIG, line }
+    }
+
+    /// A failure of the system, at `what`.
+    fn at(what: &str, error: std::io::Error) -> Self {
+        Self { code: FAILURE, line: format!("{what}: {error}") }
+    }
+}
+
+fn dispatch(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failed> {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // --help and --version come this way too, and are no errors. A closed stdout is none either.
+            let _ = error.print();
+            return Ok(if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS });
+        }
+    };
+    match cli.command {
+        Command::Run(run) => {
+            let request = run.request();
+            let loaded = load(&request)?;
+            unit::check_user(&loaded)?;
+            crate::log::init(&loaded.settings.app);
+            start(loaded, request)
+        }
+        Command::Status(asked) => status::run(asked),
+        Command::Guard { mark } => Ok(crate::launch::guard(&mark)),
+        Command::Worker { instance } => unit::become_worker(&instance),
+        Command::Config { command: Config::Example } => {
+            print(&Settings::example())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Config { command: Config::Check { json, source } } => {
+            let loaded = load(&source.request())?;
+            print(&if json { check::json(&loaded) } else { check::text(&loaded) })?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn print(text: &str) -> Result<(), Failed> {
+    stdio::out(text).map_err(|error| Failed::at("stdout", error))
+}
+
+fn load(request: &Request) -> Result<Loaded, Failed> {
+    let here = Surroundings::read().map_err(|error| Failed {
+        code: FAILURE,
+        line: format!("working directory: {error}; change to one that exists"),
+    })?;
+    Ok(config::load(request, &here)?)
+}
+
+fn start(loaded: Loaded, request: Request) -> Result<ExitCode, Failed> {
+    // One thread: all the work is waiting, and the state machine needs no locks.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failed::at("event loop", error))?;
+    let reread = move || Ok(config::load(&request, &Surroundings::read()?)?);
+    runtime.block_on(crate::runtime::run(loaded, Box::new(reread))).map_err(|error| {
+        let settings = matches!(error.downcast_ref(), Some(BackendError::Settings(_)));
+        Failed { code: if settings { CONFIG } else { FAILURE }, line: format!("{error:#}") }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::KEYS;
+
+    fn run(args: &[&str]) -> Result<Request, String> {
+        let args = ["kqueue", "run"].iter().chain(args);
+        match Cli::try_parse_from(args).map_err(|error| error.to_string())?.command {
+            Command::Run(run) => Ok(run.request()),
+            _ => Err("not run".into()),
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_fault() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_key_is_an_option() {
+        for key in KEYS.iter().filter(|key| !flags::FILE_ONLY.contains(&key.name)) {
+            let option = format!("--{}={}", key.name.replace('_', "-"), key.default.text());
+            let request = run(&[&option]).unwrap();
+            assert_eq!(request.flags, [(key.name, key.default.text().to_owned())]);
+        }
+        assert!(run(&["--user=root"]).is_err());
+    }
+
+    #[test]
+    fn options_of_queue_work() {
+        let cases: &[(&str, &str, &str)] = &[
+            ("--queue=a,b", "queues", "a,b"),
+            ("--memory=256", "worker_memory", "256"),
+            ("--tries=3", "tries", "3"),
+            ("--timeout=0", "timeout", "0"),
+            ("--timeout=-1", "timeout", "-1"),
+            ("--backoff=1,5", "backoff", "1,5"),
+            ("--force", "force", "true"),
+            ("--renew=false", "renew", "false"),
+            ("--php-args=-d a=1", "php_args", "-d a=1"),
+        ];
+        for (option, key, value) in cases {
+            assert_eq!(run(&[option]).unwrap().flags, [(*key, (*value).to_owned())], "{option}");
+        }
+        let php = run(&["shop", "--php-args", "-n"]).unwrap();
+        assert_eq!((php.app.as_deref(), php.flags), (Some("shop"), vec![("php_args", "-n".to_owned())]));
+        let forced = run(&["--force", "shop"]).unwrap();
+        assert_eq!((forced.app.as_deref(), forced.flags), (Some("shop"), vec![("force", "true".to_owned())]));
+    }
+
+    #[test]
+    fn limits_of_a_run() {
+        let once = run(&["--once"]).unwrap();
+        assert_eq!((once.max_jobs.as_deref(), once.stop_when_empty), (Some("1"), true));
+        let limited = run(&["--max-jobs", "7", "--max-time", "5min", "--stop-when-empty"]).unwrap();
+        assert_eq!(limited.max_jobs.as_deref(), Some("7"));
+        assert_eq!(limited.max_time.as_deref(), Some("5min"));
+        assert!(limited.stop_when_empty);
+        assert!(run(&["--once", "--max-jobs=3"]).is_err());
+    }
+
+    #[test]
+    fn refused_with_the_reason() {
+        for option in ["--sleep=3", "--sleep", "--rest=1", "--daemon", "--name=x"] {
+            let error = run(&[option]).unwrap_err();
+            let name = option.split('=').next().unwrap();
+            assert!(error.contains(&format!("{name}: not an option here")), "{error}");
+        }
+        assert!(run(&["--sleep=3"]).unwrap_err().contains("does not poll"));
+    }
+}

@@ -1,0 +1,195 @@
+//! `kqueue status`: what runtimes tell of themselves, and what systemd says of those that do not run.
+//!
+//! Looking never starts anything: where systemd listens for an app, it is asked first whether the app runs.
+//! Exit codes: 0 it runs, 3 it does not (as `systemctl status`), 4 there is no such app, 1 we cannot tell.
+
+mod systemd;
+mod table;
+mod text;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Failed, print};
+use crate::config::{self, Place, Request, Surroundings};
+use crate::control::{self, AskError, GROUP, SOCKET, Snapshot};
+use systemd::Verdict;
+
+/// It does not run.
+const STOPPED: u8 = 3;
+/// There is no such app.
+const UNKNOWN: u8 = 4;
+
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// Name of the app; without it, all apps with a file in /etc/kqueue and all that run
+    app: Option<String>,
+    /// Print JSON: what the runtime tells, or an array of that without APP
+    #[arg(long)]
+    json: bool,
+    /// The config file that `kqueue run` was given
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The app's directory, as `kqueue run` was given it: names the app where APP does not
+    #[arg(long, value_name = "PATH")]
+    path: Option<PathBuf>,
+    /// The directory of the app's sockets, if it is not where the app's name says
+    #[arg(long, value_name = "PATH")]
+    runtime_dir: Option<PathBuf>,
+}
+
+/// What is known of one app.
+#[derive(Debug)]
+enum Found {
+    /// What it tells.
+    Told(Value),
+    /// It does not run; what systemd says of that.
+    Stopped { failed: bool, why: String },
+    /// It cannot be asked.
+    Dark(String),
+    /// Nobody has heard of it.
+    Nobody,
+}
+
+impl Status {
+    fn request(&self) -> Request {
+        let given = [("path", &self.path), ("runtime_dir", &self.runtime_dir)];
+        let flags = given.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?.to_str()?.to_owned())));
+        Request { app: self.app.clone(), config: self.config.clone(), flags: flags.collect(), ..Request::default() }
+    }
+
+    fn names_one(&self) -> bool {
+        self.app.is_some() || self.config.is_some() || self.path.is_some() || self.runtime_dir.is_some()
+    }
+}
+
+pub(super) fn run(asked: Status) -> Result<ExitCode, Failed> {
+    let here = Surroundings::read().map_err(|error| Failed::at("working directory", error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failed::at("event loop", error))?;
+    if asked.names_one() {
+        let place = config::place(&asked.request(), &here)?;
+        let found = runtime.block_on(find(&place, &here));
+        return one(&place.app, found, asked.json);
+    }
+    let request = asked.request();
+    let mut all = Vec::new();
+    for app in config::known_apps(SOCKET, &here) {
+        let place = config::place(&Request { app: Some(app), ..request.clone() }, &here)?;
+        let found = runtime.block_on(find(&place, &here));
+        all.push((place.app, found));
+    }
+    let dark = all.iter().any(|(_, found)| matches!(found, Found::Dark(_)));
+    print(&if asked.json {
+        let all: Vec<Value> = all.into_iter().map(|(app, found)| as_json(&app, found)).collect();
+        format!("{:#}\n", Value::Array(all))
+    } else {
+        let lines: Vec<_> = all.iter().map(|(app, found)| line(app, found)).collect();
+        text::list(&lines, text::Style::of_stdout())
+    })?;
+    Ok(ExitCode::from(if dark { super::FAILURE } else { 0 }))
+}
+
+fn one(app: &str, found: Found, json: bool) -> Result<ExitCode, Failed> {
+    let code = match &found {
+        Found::Told(_) => 0,
+        Found::Stopped { .. } => STOPPED,
+        Found::Dark(why) => return Err(Failed { code: super::FAILURE, line: why.clone() }),
+        Found::Nobody => {
+            let line = format!("{app}: no such app: it has no file in /etc/kqueue, and none runs by that name");
+            return Err(Failed { code: UNKNOWN, line });
+        }
+    };
+    print(&match (found, json) {
+        (found, true) => format!("{:#}\n", as_json(app, found)),
+        (Found::Told(value), false) => text::details(&snapshot(&value), text::Style::of_stdout()),
+        (found, false) => {
+            let (_, words, _) = line(app, &found);
+            format!("{app}: {words}\n")
+        }
+    })?;
+    Ok(ExitCode::from(code))
+}
+
+/// A snapshot, as far as this version understands it.
+fn snapshot(value: &Value) -> Snapshot {
+    // One whose form has changed beyond that still has a name and a line.
+    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    serde_json::from_value(value.clone()).unwrap_or_else(|_| Snapshot {
+        app: text("app"),
+        status: text("status"),
+        ..Snapshot::default()
+    })
+}
+
+fn as_json(app: &str, found: Found) -> Value {
+    match found {
+        Found::Told(value) => value,
+        Found::Stopped { failed, why } => {
+            json!({"version": control::VERSION, "app": app, "state": if failed { "failed" } else { "stopped" }, "status": why})
+        }
+        Found::Dark(why) => json!({"version": control::VERSION, "app": app, "state": "unknown", "error": why}),
+        Found::Nobody => json!({"version": control::VERSION, "app": app, "state": "stopped", "status": "stopped"}),
+    }
+}
+
+/// Its name, how it is in words, and how bad that is.
+fn line(app: &str, found: &Found) -> (String, String, text::Mood) {
+    let (words, mood) = match found {
+        Found::Told(value) => {
+            let snapshot = snapshot(value);
+            let words = snapshot.status.strip_prefix(&format!("{app}: ")).unwrap_or(&snapshot.status).to_owned();
+            (words, text::Mood::of(&snapshot))
+        }
+        Found::Stopped { failed: true, why } => (why.clone(), text::Mood::Bad),
+        Found::Stopped { failed: false, why } => (why.clone(), text::Mood::Quiet),
+        Found::Dark(why) => (why.clone(), text::Mood::Bad),
+        Found::Nobody => ("stopped".to_owned(), text::Mood::Quiet),
+    };
+    (app.to_owned(), words, mood)
+}
+
+/// Finds out how one app is.
+async fn find(place: &Place, here: &Surroundings) -> Found {
+    let mut stopped = None;
+    for directory in &place.directories {
+        let socket = directory.join(SOCKET);
+        // Only there can it be systemd that listens.
+        if directory.starts_with(&here.run) && sd_notify::booted().unwrap_or(true) {
+            match systemd::ask(&place.app).await {
+                Ok(Verdict { runs: true, .. }) => {
+                    stopped = Some((false, "runs, but nothing listens for us".to_owned()))
+                }
+                Ok(Verdict { listens: true, failed, words, .. }) => return Found::Stopped { failed, why: words },
+                Ok(Verdict { failed, words, known, .. }) if known => stopped = Some((failed, words)),
+                Ok(_) => {}
+                Err(why) => return Found::Dark(format!("{}: cannot tell whether it runs: {why}", place.app)),
+            }
+        }
+        match control::ask(&socket).await {
+            Ok(value) => return Found::Told(value),
+            Err(AskError::NotRunning) => {}
+            Err(AskError::Denied) => return Found::Dark(denied(&place.app, &socket)),
+            Err(error) => return Found::Dark(format!("{}: {}: {error}", place.app, socket.display())),
+        }
+    }
+    match stopped {
+        Some((failed, why)) => Found::Stopped { failed, why },
+        None if place.configured || place.directories.iter().any(|directory| directory.is_dir()) => {
+            Found::Stopped { failed: false, why: "stopped".to_owned() }
+        }
+        None => Found::Nobody,
+    }
+}
+
+fn denied(app: &str, socket: &Path) -> String {
+    format!(
+        "{app}: {}: permission denied; ask as root or as the app's user, or join the group {GROUP}: usermod -aG {GROUP} USER",
+        socket.display()
+    )
+}

@@ -1,0 +1,114 @@
+//! What systemd says of an app's units. Asks `systemctl`, which knows how to reach it from anywhere.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What follows from the state of an app's units.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// The app runs, or is about to: asking it starts nothing.
+    pub runs: bool,
+    /// systemd listens for it: asking it would start it.
+    pub listens: bool,
+    /// There is such a unit, or was until just now.
+    pub known: bool,
+    /// It has ended in failure.
+    pub failed: bool,
+    /// How it is, if it does not run.
+    pub words: String,
+}
+
+/// Asks about the units of an app, whose name has been checked.
+///
+/// # Errors
+/// Why there is no answer.
+pub(super) async fn ask(app: &str) -> Result<Verdict, String> {
+    let mut command = Command::new("systemctl");
+    command.args(["show", "--no-pager", "--property=Id,LoadState,ActiveState,SubState,Result,StatusText"]);
+    command.args([format!("kqueue@{app}.service"), format!("kqueue@{app}.socket")]);
+    command.env("LC_ALL", "C").stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let output = match tokio::time::timeout(PATIENCE, command.output()).await {
+        Ok(output) => output.map_err(|error| format!("systemctl: {error}"))?,
+        Err(_) => return Err(format!("systemctl does not answer within {} s", PATIENCE.as_secs())),
+    };
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("systemctl: {}", error.lines().next().unwrap_or("failed")));
+    }
+    Ok(verdict(&String::from_utf8_lossy(&output.stdout)))
+}
+
+fn verdict(shown: &str) -> Verdict {
+    let blocks: Vec<BTreeMap<&str, &str>> =
+        shown.split("\n\n").map(|block| block.lines().filter_map(|line| line.split_once('=')).collect()).collect();
+    let find = |kind: &str| blocks.iter().find(|unit| unit.get("Id").is_some_and(|id| id.ends_with(kind)));
+    let value = |unit: Option<&BTreeMap<&str, &str>>, name: &str| {
+        unit.and_then(|unit| unit.get(name)).copied().unwrap_or_default().to_owned()
+    };
+    let (service, socket) = (find(".service"), find(".socket"));
+    let active = value(service, "ActiveState");
+    let failed = active == "failed";
+    let mut words = match failed {
+        true => format!("failed ({})", value(service, "Result")),
+        false if active.is_empty() => "stopped".to_owned(),
+        false => format!("stopped ({active})"),
+    };
+    let told = value(service, "StatusText");
+    if !told.is_empty() {
+        words.push_str(&format!(": {told}"));
+    }
+    Verdict {
+        runs: ["active", "reloading", "refreshing", "activating", "deactivating"].contains(&active.as_str()),
+        // Anything but a socket that is surely closed.
+        listens: !matches!(value(socket, "ActiveState").as_str(), "" | "inactive" | "failed"),
+        known: failed || value(service, "LoadState") == "loaded",
+        failed,
+        words,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn units(service: &str, socket: &str) -> Verdict {
+        verdict(&format!("Id=kqueue@shop.service\n{service}\n\nId=kqueue@shop.socket\n{socket}\n"))
+    }
+
+    #[test]
+    fn an_app_that_runs_is_asked() {
+        for state in ["active", "activating", "deactivating", "reloading"] {
+            let text = format!("LoadState=loaded\nActiveState={state}\nSubState=running\nResult=success\nStatusText=");
+            assert!(units(&text, "LoadState=loaded\nActiveState=active\nSubState=running").runs);
+        }
+    }
+
+    #[test]
+    fn one_that_does_not_is_not_where_that_would_start_it() {
+        let service = "LoadState=loaded\nActiveState=inactive\nSubState=dead\nResult=success\nStatusText=";
+        let stopped = units(service, "LoadState=loaded\nActiveState=active\nSubState=listening");
+        assert!(!stopped.runs && stopped.listens && stopped.known && !stopped.failed);
+        assert_eq!(stopped.words, "stopped (inactive)");
+        assert!(!units(service, "LoadState=loaded\nActiveState=inactive").listens);
+        let absent = units("LoadState=not-found\nActiveState=inactive", "LoadState=not-found\nActiveState=inactive");
+        assert!(!absent.known && !absent.listens && !absent.runs);
+    }
+
+    #[test]
+    fn a_failure_is_told() {
+        let service = "LoadState=loaded\nActiveState=failed\nResult=exit-code\nStatusText=shop: redis = is gone";
+        let failed = units(service, "LoadState=loaded\nActiveState=active");
+        assert!(failed.failed && failed.listens);
+        assert_eq!(failed.words, "failed (exit-code): shop: redis = is gone");
+    }
+
+    #[test]
+    fn nonsense_is_no_licence() {
+        assert_eq!(verdict(""), Verdict { words: "stopped".to_owned(), ..Verdict::default() });
+    }
+}

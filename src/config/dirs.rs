@@ -1,0 +1,79 @@
+//! Where state and sockets go when nobody says. Looks at permissions; makes nothing.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, eaccess};
+
+use super::error::{At, Error};
+use super::surroundings::Surroundings;
+
+/// Longest path of a socket. The kernel takes 107; what is left allows for a longer socket name later.
+const SOCKET_LONGEST: usize = 100;
+
+/// The longest name that the runtime gives a socket there.
+const SOCKET_NAME: &str = "control.sock";
+
+/// Default of `state_dir`.
+///
+/// # Errors
+/// [`Error::NoValue`] for a user without a home.
+pub fn state(app: &str, here: &Surroundings) -> Result<PathBuf, Error> {
+    if let Some(given) = first_of(here, "STATE_DIRECTORY") {
+        return Ok(given);
+    }
+    let system = here.var_lib.join(app);
+    if here.uid == 0 || can_make(&system, &here.var_lib) {
+        return Ok(system);
+    }
+    // XDG says that a relative path is no path.
+    let xdg = here.var("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let base = xdg.or_else(|| here.home.as_ref().map(|home| home.join(".local/state")));
+    base.map(|base| base.join("kqueue").join(app)).ok_or_else(|| Error::NoValue {
+        key: "state_dir",
+        fix: "the user has no home directory; give --state-dir DIR".into(),
+    })
+}
+
+/// Default of `runtime_dir`. Who makes the one in `/tmp` has to check that it is theirs, with mode 0700.
+pub fn runtime(app: &str, here: &Surroundings) -> PathBuf {
+    if let Some(given) = first_of(here, "RUNTIME_DIRECTORY") {
+        return given;
+    }
+    if here.uid == 0 {
+        return here.run.join(app);
+    }
+    match here.var("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute()) {
+        Some(base) => base.join("kqueue").join(app),
+        None => here.tmp.join(format!("kqueue-{}", here.uid)).join(app),
+    }
+}
+
+/// Checks that a socket in `dir` has a path that the kernel takes.
+///
+/// # Errors
+/// [`Error::Path`] where it is too long.
+pub fn check_socket(dir: &Path, at: At) -> Result<(), Error> {
+    let bytes = dir.join(SOCKET_NAME).as_os_str().len();
+    if bytes <= SOCKET_LONGEST {
+        return Ok(());
+    }
+    Err(Error::Path {
+        path: dir.to_owned(),
+        what: format!("makes a socket path of {bytes} bytes, above {SOCKET_LONGEST}"),
+        fix: format!("give a shorter one: {}", at.spell("/run/kqueue/shop")),
+        at,
+    })
+}
+
+/// The first of a list that systemd made from `StateDirectory=a b`.
+fn first_of(here: &Surroundings, var: &str) -> Option<PathBuf> {
+    let first = here.var(var)?.as_bytes().split(|byte| *byte == b':').next()?;
+    Some(PathBuf::from(OsStr::from_bytes(first))).filter(|dir| dir.is_absolute())
+}
+
+fn can_make(dir: &Path, parent: &Path) -> bool {
+    let writable = |dir: &Path| eaccess(dir, AccessFlags::W_OK | AccessFlags::X_OK).is_ok();
+    if dir.exists() { writable(dir) } else { writable(parent) }
+}

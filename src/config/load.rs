@@ -1,0 +1,143 @@
+//! From what was asked for to settings: finds the file and the name, merges, resolves.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::{At, Error};
+use super::keys::{DefaultValue, KEYS, Merged, key};
+use super::raw::{Origin, Raw};
+use super::settings::Settings;
+use super::shapes::{Shape, Time, Whole};
+use super::surroundings::Surroundings;
+use super::written::Unread;
+use super::{app, paths, resolve, written};
+
+/// What a command asks for, as text of the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The app's name. Where it is given, `/etc/kqueue/APP.toml` is read if there is one.
+    pub app: Option<String>,
+    /// A file to read in place of that one.
+    pub config: Option<PathBuf>,
+    /// Options: name of the key and value.
+    pub flags: Vec<(&'static str, String)>,
+    /// `--stop-when-empty`.
+    pub stop_when_empty: bool,
+    /// `--max-jobs`.
+    pub max_jobs: Option<String>,
+    /// `--max-time`.
+    pub max_time: Option<String>,
+}
+
+/// Settings, and where they come from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+    /// The values before they were resolved, for their places.
+    pub merged: Merged,
+}
+
+/// Makes settings: command line over file over default.
+///
+/// Without a name and without a file, none is read: `--path` then says all, and names the app.
+///
+/// # Errors
+/// The first thing found wrong, as one line.
+pub fn load(request: &Request, here: &Surroundings) -> Result<Loaded, Error> {
+    let named = request.app.as_deref().map(app::check).transpose()?;
+    let wanted = match (&request.config, &named) {
+        (Some(file), _) => Some(paths::absolute(file, &Origin::Flag, here)),
+        (None, Some(app)) => Some(here.etc.join(format!("{app}.toml"))),
+        (None, None) => None,
+    };
+    let mut merged = defaults()?;
+    let has_path = request.flags.iter().any(|(name, _)| *name == "path");
+    let mut file = None;
+    if let Some(wanted) = wanted {
+        match written::read(&wanted) {
+            Ok(written) => {
+                written.merge_into(&mut merged)?;
+                file = Some(wanted);
+            }
+            // Everything can be said on the command line, so only a file that was asked for must exist.
+            Err(Unread::Absent) if request.config.is_none() && has_path => {}
+            Err(Unread::Absent) => {
+                let fix = match &named {
+                    Some(_) if request.config.is_none() => {
+                        "`kqueue config example` prints one to begin with; or give --path DIR".to_owned()
+                    }
+                    _ => "write one with `kqueue config example`, or leave --config out".into(),
+                };
+                return Err(Error::NoFile { file: wanted, fix });
+            }
+            Err(Unread::Bad(error)) => return Err(error),
+        }
+    }
+    set_flags(&mut merged, request)?;
+    let app = match named {
+        Some(app) => app,
+        None => derived_name(request, &merged, here)?,
+    };
+    let limits = resolve::Limits {
+        stop_when_empty: request.stop_when_empty,
+        max_jobs: limit::<Whole>("max_jobs", request.max_jobs.as_deref(), "1000")?.map_or(0, |n| n.0),
+        max_time: limit::<Time<0>>("max_time", request.max_time.as_deref(), "1h")?.map_or(Duration::ZERO, |t| t.0),
+    };
+    let settings = resolve::resolve(app, merged.clone(), file.as_deref(), limits, here)?;
+    Ok(Loaded { settings, file, merged })
+}
+
+/// The values that need no working out.
+///
+/// # Errors
+/// None, unless the table of keys is at fault.
+pub(super) fn defaults() -> Result<Merged, Error> {
+    let mut merged = Merged::default();
+    for key in KEYS {
+        if let DefaultValue::Is(text) = key.default {
+            key.set(&mut merged, &(key.literal)(text), Origin::Default)?;
+        }
+    }
+    Ok(merged)
+}
+
+/// Takes over what the command line says.
+pub(super) fn set_flags(merged: &mut Merged, request: &Request) -> Result<(), Error> {
+    for (name, text) in &request.flags {
+        let Some(key) = key(name) else { continue };
+        key.set(merged, &(key.literal)(text), Origin::Flag)?;
+    }
+    Ok(())
+}
+
+/// The name where none was given: of the file, which in `/etc/kqueue` is the name, else of the directory.
+pub(super) fn derived_name(request: &Request, merged: &Merged, here: &Surroundings) -> Result<String, Error> {
+    if let Some(config) = &request.config {
+        return app::from_path(config);
+    }
+    let Some(path) = &merged.path else {
+        return Err(resolve::no_path(None));
+    };
+    let path = paths::absolute(&path.value, &path.origin, here);
+    // `..` at the end names no directory; the disk knows which one it is.
+    match path.file_name() {
+        Some(_) => app::from_path(&path),
+        None => app::from_path(&std::fs::canonicalize(&path).unwrap_or(path)),
+    }
+}
+
+fn limit<T: Shape>(key: &'static str, text: Option<&str>, example: &str) -> Result<Option<T>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    let raw: Raw = T::literal(text);
+    let at = At { key, origin: Origin::Flag };
+    match T::read(&raw) {
+        Some(value) => Ok(Some(value)),
+        None => {
+            let fix = at.spell(example);
+            Err(Error::Value { at, what: format!("expected {}, got {raw}", T::want()), fix })
+        }
+    }
+}

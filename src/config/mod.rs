@@ -1,0 +1,36 @@
+//! Settings of one app: the config file as written, merged with the command line, and what the runtime uses.
+//!
+//! Three stages, each with its own type: `written` (a file, with the line of each key) → [`Merged`]
+//! (default, then file, then command line; the later wins) → [`Settings`]. Every key is declared once, in
+//! [`KEYS`]; the file's parser, the command line's options, the example file and `kqueue config check`
+//! are all made from that table.
+//!
+//! May read files and the environment; knows nothing of the queue, of PHP or of systemd.
+
+mod app;
+mod dirs;
+mod error;
+mod example;
+mod keys;
+mod load;
+mod paths;
+mod place;
+mod raw;
+mod resolve;
+mod root;
+mod settings;
+mod shapes;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+mod units;
+mod written;
+
+pub use error::{At, Error};
+pub use keys::{DefaultValue, KEYS, Key, Merged, key};
+pub use load::{Loaded, Request, load};
+pub use place::{Place, known_apps, place};
+pub use raw::{Given, Origin, Raw};
+pub use root::{RootSettings, root};
+pub use settings::*;
+pub use surroundings::Surroundings;

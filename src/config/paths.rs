@@ -1,0 +1,86 @@
+//! The app's directory and the PHP interpreter: looked at, never changed.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, eaccess};
+
+use super::error::{At, Error};
+use super::raw::{Given, Origin};
+use super::surroundings::Surroundings;
+
+/// Makes a path absolute: relative to the file that says it, else to the working directory.
+///
+/// Links stay as they are: a deploy moves them, and kqueue has to follow.
+pub fn absolute(path: &Path, origin: &Origin, here: &Surroundings) -> PathBuf {
+    let base = match origin {
+        Origin::File { file, .. } => here.cwd.join(file.parent().unwrap_or(Path::new(""))),
+        _ => here.cwd.clone(),
+    };
+    let joined = base.join(path);
+    // Drops `.` and doubled slashes without looking at the disk.
+    joined.components().collect()
+}
+
+/// Checks that the app's directory is one.
+///
+/// # Errors
+/// [`Error::Path`] where there is no directory or no `artisan` in it.
+pub fn check_app(given: Given<PathBuf>, here: &Surroundings) -> Result<PathBuf, Error> {
+    let path = absolute(&given.value, &given.origin, here);
+    let at = At { key: "path", origin: given.origin };
+    let bad = |what: &str, fix: String| Err(Error::Path { at: at.clone(), path: path.clone(), what: what.into(), fix });
+    let example = at.spell(match at.origin {
+        Origin::Flag => "/srv/shop",
+        _ => "\"/srv/shop\"",
+    });
+    let shape = format!("give the app's directory, the one that holds artisan: {example}");
+    match std::fs::metadata(&path) {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => return bad("is not a directory", shape),
+        Err(error) if error.kind() == ErrorKind::NotFound => return bad("does not exist", shape),
+        Err(error) => {
+            return bad(&format!("cannot be read ({error})"), "check its permissions, and those above it".into());
+        }
+    }
+    match std::fs::metadata(path.join("artisan")) {
+        Ok(meta) if meta.is_file() => Ok(path),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            bad(&format!("cannot be searched ({error})"), "check its permissions".into())
+        }
+        _ => bad("has no artisan", shape),
+    }
+}
+
+/// Finds the PHP interpreter.
+///
+/// # Errors
+/// [`Error::Path`] where it is not in `PATH`, or not a program.
+pub fn find_php(given: Given<PathBuf>, here: &Surroundings) -> Result<PathBuf, Error> {
+    let at = At { key: "php", origin: given.origin.clone() };
+    let value = match at.origin {
+        Origin::Flag => "/usr/bin/php",
+        _ => "\"/usr/bin/php\"",
+    };
+    let fix = format!("install PHP's command line (php-cli), or say where it is: {}", at.spell(value));
+    if given.value.components().count() > 1 || given.value.is_absolute() {
+        let path = absolute(&given.value, &given.origin, here);
+        let what = match std::fs::metadata(&path) {
+            Ok(meta) if !meta.is_file() => "is not a file".into(),
+            Ok(_) if !is_program(&path) => "cannot be executed".into(),
+            Ok(_) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::NotFound => "does not exist".into(),
+            Err(error) => format!("cannot be read ({error})"),
+        };
+        return Err(Error::Path { at, path, what, fix });
+    }
+    let dirs = here.var("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin".as_ref());
+    std::env::split_paths(dirs)
+        .map(|dir| here.cwd.join(dir).join(&given.value))
+        .find(|path| is_program(path))
+        .ok_or_else(|| Error::Path { at, path: given.value.clone(), what: "is not in PATH".into(), fix })
+}
+
+fn is_program(path: &Path) -> bool {
+    path.is_file() && eaccess(path, AccessFlags::X_OK).is_ok()
+}

@@ -1,0 +1,171 @@
+//! Where a running app is to be found, by as little as a stranger to the app may know: its name, its file if
+//! that can be read. Looks at files; checks nothing that only the app's own user could.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::error::Error;
+use super::keys::Merged;
+use super::load::{Request, derived_name, set_flags};
+use super::raw::Origin;
+use super::surroundings::Surroundings;
+use super::written::Unread;
+use super::{app, paths, written};
+
+/// Where an app may be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its name.
+    pub app: String,
+    /// There is a config file for it.
+    pub configured: bool,
+    /// Directories in which its sockets may be, the likeliest first.
+    pub directories: Vec<PathBuf>,
+}
+
+/// Finds the place of one app, by its name, its file or its directory.
+///
+/// # Errors
+/// A name that is none, or a file that was asked for and is no good. What is wrong with a file in `/etc/kqueue`
+/// is no hindrance: the app may run by settings from before.
+pub fn place(request: &Request, here: &Surroundings) -> Result<Place, Error> {
+    let named = request.app.as_deref().map(app::check).transpose()?;
+    let mut merged = Merged::default();
+    let mut configured = false;
+    if let Some(file) = &request.config {
+        let file = paths::absolute(file, &Origin::Flag, here);
+        match written::read(&file) {
+            Ok(written) => written.merge_into(&mut merged)?,
+            Err(Unread::Absent) => {
+                return Err(Error::NoFile { file, fix: "give one that exists, or the name of the app".into() });
+            }
+            Err(Unread::Bad(error)) => return Err(error),
+        }
+        configured = true;
+    } else if let Some(app) = &named {
+        match written::read(&here.etc.join(format!("{app}.toml"))) {
+            Ok(written) => {
+                let _ = written.merge_into(&mut merged);
+                configured = true;
+            }
+            Err(Unread::Bad(_)) => configured = true,
+            Err(Unread::Absent) => {}
+        }
+    }
+    set_flags(&mut merged, request)?;
+    let app = match named {
+        Some(app) => app,
+        None => derived_name(request, &merged, here)?,
+    };
+    let directories = match merged.runtime_dir {
+        Some(given) => vec![paths::absolute(&given.value, &given.origin, here)],
+        None => roots(here).into_iter().map(|root| root.join(&app)).collect(),
+    };
+    Ok(Place { app, configured, directories })
+}
+
+/// Names of all apps that have a config file in `/etc/kqueue`, or a directory with this socket where sockets
+/// are by default.
+pub fn known_apps(socket: &str, here: &Surroundings) -> Vec<String> {
+    let names = |directory: &Path| {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>()
+    };
+    let mut apps: Vec<String> =
+        names(&here.etc).iter().filter_map(|name| Some(name.strip_suffix(".toml")?.to_owned())).collect();
+    for root in roots(here) {
+        apps.extend(names(&root).into_iter().filter(|name| is_there(&root.join(name).join(socket))));
+    }
+    apps.retain(|name| app::check(name).is_ok());
+    apps.sort_unstable();
+    apps.dedup();
+    apps
+}
+
+/// Whether a file is there, or in a directory that we may not look into.
+fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).map_or_else(|error| error.kind() == ErrorKind::PermissionDenied, |_| true)
+}
+
+/// Where runtimes put their directories by default: those of units first, then those of our own user.
+fn roots(here: &Surroundings) -> Vec<PathBuf> {
+    let mut roots = vec![here.run.clone()];
+    if let Some(base) = here.var("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute()) {
+        roots.push(base.join("kqueue"));
+    }
+    // Anybody may have made that one.
+    let shared = here.tmp.join(format!("kqueue-{}", here.uid));
+    if fs::symlink_metadata(&shared).is_ok_and(|dir| dir.is_dir() && dir.uid() == here.uid) {
+        roots.push(shared);
+    }
+    roots
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn here(top: &Path) -> Surroundings {
+        let mut here = Surroundings::read().unwrap();
+        here.vars.remove("XDG_RUNTIME_DIR");
+        here.etc = top.join("etc");
+        here.run = top.join("run");
+        here.tmp = top.join("tmp");
+        for dir in [&here.etc, &here.run, &here.tmp.join(format!("kqueue-{}", here.uid)).join("mine")] {
+            fs::create_dir_all(dir).unwrap();
+        }
+        here
+    }
+
+    fn named(app: &str) -> Request {
+        Request { app: Some(app.to_owned()), ..Request::default() }
+    }
+
+    #[test]
+    fn by_name() {
+        let top = tempfile::tempdir().unwrap();
+        let here = here(top.path());
+        let own = here.tmp.join(format!("kqueue-{}", here.uid));
+        let found = place(&named("shop"), &here).unwrap();
+        assert!(!found.configured);
+        assert_eq!(found.directories, [here.run.join("shop"), own.join("shop")]);
+        // A file that cannot be right says at least that there is such an app.
+        fs::write(here.etc.join("shop.toml"), "pool_size = 'x'").unwrap();
+        assert!(place(&named("shop"), &here).unwrap().configured);
+        fs::write(here.etc.join("shop.toml"), "runtime_dir = '../r'\npath = '/no/such/place'").unwrap();
+        assert_eq!(place(&named("shop"), &here).unwrap().directories, [here.etc.join("../r")]);
+        assert!(place(&named("No Name"), &here).is_err());
+    }
+
+    #[test]
+    fn by_file_and_by_directory() {
+        let top = tempfile::tempdir().unwrap();
+        let here = here(top.path());
+        let file = top.path().join("other.toml");
+        fs::write(&file, "runtime_dir = '/r'").unwrap();
+        let by_file = Request { config: Some(file.clone()), ..Request::default() };
+        let found = place(&by_file, &here).unwrap();
+        assert_eq!((found.app.as_str(), found.directories), ("other", vec![PathBuf::from("/r")]));
+        fs::write(&file, "runtime_dir = 3").unwrap();
+        assert!(place(&by_file, &here).is_err());
+        let flags = vec![("path", "/srv/My-Shop".to_owned())];
+        let by_path = Request { flags, ..Request::default() };
+        assert_eq!(place(&by_path, &here).unwrap().app, "my_shop");
+    }
+
+    #[test]
+    fn all_there_are() {
+        let top = tempfile::tempdir().unwrap();
+        let here = here(top.path());
+        for name in ["shop.toml", "blog.toml", "Not A Name.toml", "notes.txt"] {
+            fs::write(here.etc.join(name), "").unwrap();
+        }
+        fs::create_dir_all(here.run.join("stale")).unwrap();
+        fs::create_dir_all(here.run.join("desk")).unwrap();
+        fs::write(here.run.join("desk/x.sock"), "").unwrap();
+        fs::write(here.tmp.join(format!("kqueue-{}/mine/x.sock", here.uid)), "").unwrap();
+        assert_eq!(known_apps("x.sock", &here), ["blog", "desk", "mine", "shop"]);
+    }
+}

@@ -1,0 +1,212 @@
+//! What root's own programs (coordinator, generator of units) take from an app's file: who the app is, and
+//! what it may use.
+//!
+//! Reads the file and its owner, and nothing else: the app's directory may not be mounted yet, and nothing
+//! of it is root's business.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::error::{At, Error};
+use super::load::defaults;
+use super::raw::Origin;
+use super::resolve::{isolated, need, no_path, recycle, tiers};
+use super::settings::IsolatedCaps;
+use super::surroundings::Surroundings;
+use super::written::Unread;
+use super::{app, paths, written};
+
+/// An app as root sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootSettings {
+    /// The app's name.
+    pub app: String,
+    /// The file that says so.
+    pub file: PathBuf,
+    /// `user`; `None` is the owner of `path`.
+    pub user: Option<String>,
+    /// `group`; `None` is the user's own.
+    pub group: Option<String>,
+    /// `setuid`: whether jobs may start programs that are.
+    pub setuid: bool,
+    /// `path`: absolute, without control characters; it may not be there.
+    pub path: PathBuf,
+    /// Where `path` is written, for errors.
+    pub path_at: At,
+    /// `pool_max_size`: pooled workers at the most.
+    pub pool_max_size: usize,
+    /// `worker_memory_max`: MB that a pooled worker may have.
+    pub worker_memory_max_mb: u32,
+    /// `max_concurrent_isolated`: isolated jobs at once.
+    pub max_concurrent_isolated: usize,
+    /// `boot_timeout`: what a pooled worker may take to be ready.
+    pub boot_timeout: Duration,
+    /// `stop_timeout`: what running jobs may take before they are killed.
+    pub stop_timeout: Duration,
+    /// What no isolated job gets more of.
+    pub caps: IsolatedCaps,
+}
+
+/// Reads `APP.toml` in `here.etc`.
+///
+/// # Errors
+/// The first thing found wrong, as one line: whatever `kqueue run APP` would say of the file alone, and a
+/// file that others than root may write to.
+pub fn root(app: &str, here: &Surroundings) -> Result<RootSettings, Error> {
+    let app = app::check(app)?;
+    let file = here.etc.join(format!("{app}.toml"));
+    let mut merged = defaults()?;
+    match written::read(&file) {
+        Ok(written) => written.merge_into(&mut merged)?,
+        Err(Unread::Absent) => {
+            let fix = "`kqueue config example` prints one to begin with".to_owned();
+            return Err(Error::NoFile { file, fix });
+        }
+        Err(Unread::Bad(error)) => return Err(error),
+    }
+    // Whoever writes it chooses the user that commands run as, and the bounds that root enforces.
+    exposed(&file)?;
+    let given = merged.path.clone().ok_or_else(|| no_path(Some(&file)))?;
+    let path = paths::absolute(&given.value, &given.origin, here);
+    let path_at = At { key: "path", origin: given.origin };
+    if path.to_string_lossy().chars().any(char::is_control) {
+        let fix = path_at.spell("\"/srv/shop\"");
+        return Err(Error::Value { at: path_at, what: "expected a path without control characters".into(), fix });
+    }
+    let tiers = tiers(&merged, here)?;
+    let recycle = recycle(&merged)?;
+    let caps = isolated(&merged)?;
+    for (key, given) in [("user", &merged.user), ("group", &merged.group)] {
+        if let Some(given) = given {
+            account(key, &given.value.0, &given.origin)?;
+        }
+    }
+    Ok(RootSettings {
+        app,
+        file,
+        user: merged.user.map(|given| given.value.0),
+        group: merged.group.map(|given| given.value.0),
+        setuid: need(merged.setuid, "setuid")?.value,
+        path,
+        path_at,
+        pool_max_size: tiers.pool_max_size,
+        worker_memory_max_mb: recycle.memory_max_mb,
+        max_concurrent_isolated: tiers.max_concurrent_isolated,
+        boot_timeout: need(merged.boot_timeout, "boot_timeout")?.value.0,
+        stop_timeout: need(merged.stop_timeout, "stop_timeout")?.value.0,
+        caps,
+    })
+}
+
+/// Checks that `word` can be the name of a user or group to systemd, so that a slip is told with its line.
+fn account(key: &'static str, word: &str, origin: &Origin) -> Result<(), Error> {
+    // As systemd takes them: a number, or a name without what passwd, paths and options give a meaning.
+    let odd = |c: char| c.is_whitespace() || matches!(c, ':' | '/' | '%' | '"' | '\'' | '\\' | ',' | '$');
+    if !word.contains(odd) && !word.starts_with(['-', '~']) && word != "." && word != ".." && word.len() <= 256 {
+        return Ok(());
+    }
+    let at = At { key, origin: origin.clone() };
+    let fix = at.spell("\"www-data\"");
+    Err(Error::Value { at, what: format!("expected the name of a {key}, got {word:?}"), fix })
+}
+
+/// Checks that nobody but root, or whoever runs this, may write to `file`.
+fn exposed(file: &Path) -> Result<(), Error> {
+    let metadata = std::fs::metadata(file).map_err(|error| Error::Unreadable {
+        file: file.to_owned(),
+        reason: error.to_string(),
+        fix: "check the file and its disk",
+    })?;
+    let own = nix::unistd::geteuid().as_raw();
+    let what = if metadata.uid() != 0 && metadata.uid() != own {
+        format!("its owner, user {},", metadata.uid())
+    } else if metadata.mode() & 0o002 != 0 {
+        "everybody".into()
+    } else if metadata.mode() & 0o020 != 0 && metadata.gid() != 0 {
+        format!("its group, {},", metadata.gid())
+    } else {
+        return Ok(());
+    };
+    let name = file.display();
+    Err(Error::Exposed { file: file.to_owned(), what, fix: format!("chown root: {name}; chmod 0644 {name}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn read(text: &str, mode: u32) -> Result<RootSettings, String> {
+        let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
+        let file = dir.path().join("shop.toml");
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let mut here = Surroundings::read().unwrap();
+        here.etc = dir.path().into();
+        here.memory_mb = Some(24_000);
+        root("shop", &here).map_err(|error| error.to_string().replace(dir.path().to_str().unwrap(), "$"))
+    }
+
+    #[test]
+    fn neither_path_nor_php_need_be_there() {
+        let settings = read("path = \"/no/such/dir\"\nphp = \"/no/php\"\n", 0o644).unwrap();
+        assert_eq!(settings.path, Path::new("/no/such/dir"));
+        assert_eq!((settings.user, settings.pool_max_size, settings.worker_memory_max_mb), (None, 20, 512));
+        let caps = IsolatedCaps { memory_mb: None, time: None, tasks_max: 512, cpu_weight: 100, io_weight: 100 };
+        assert_eq!(settings.caps, caps);
+    }
+
+    #[test]
+    fn what_is_written_counts() {
+        let text = "path = \"/srv/shop\"\nuser = \"alice\"\ngroup = \"web\"\npool_size = 3\nworker_memory_max = \"1G\"\n\
+                    isolated_memory_cap = \"2G\"\nisolated_time_cap = \"1h\"\nisolated_tasks_max = 64\n\
+                    isolated_cpu_weight = 20\nisolated_io_weight = 10\nstop_timeout = \"5min\"\n";
+        let settings = read(text, 0o644).unwrap();
+        assert_eq!((settings.user.as_deref(), settings.group.as_deref()), (Some("alice"), Some("web")));
+        assert_eq!((settings.pool_max_size, settings.worker_memory_max_mb), (6, 1024));
+        assert_eq!(settings.stop_timeout, Duration::from_secs(300));
+        let time = Some(Duration::from_secs(3600));
+        let caps = IsolatedCaps { memory_mb: Some(2048), time, tasks_max: 64, cpu_weight: 20, io_weight: 10 };
+        assert_eq!(settings.caps, caps);
+    }
+
+    #[test]
+    fn refused_with_the_line() {
+        let cases: &[(&str, u32, &str)] = &[
+            ("", 0o644, "path: no value; add path = \"/srv/shop\" to $/shop.toml, the directory that holds artisan"),
+            (
+                "path = \"/a\\nb\"",
+                0o644,
+                "$/shop.toml:1: path: expected a path without control characters; e.g. path = \"/srv/shop\"",
+            ),
+            (
+                "path = \"/a\"\nuser = \"%i\"",
+                0o644,
+                "$/shop.toml:2: user: expected the name of a user, got \"%i\"; e.g. user = \"www-data\"",
+            ),
+            (
+                "path = \"/a\"\nisolated_memory_cap = 256\nisolated_memory_max = 300",
+                0o644,
+                "$/shop.toml:3: isolated_memory_max: 300 is above isolated_memory_cap (256); \
+                 lower isolated_memory_max or raise isolated_memory_cap",
+            ),
+            (
+                "path = \"/a\"",
+                0o646,
+                "$/shop.toml: everybody may write to it; chown root: $/shop.toml; chmod 0644 $/shop.toml",
+            ),
+        ];
+        for (text, mode, error) in cases {
+            assert_eq!(read(text, *mode).unwrap_err(), *error, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_default_yields_to_the_cap() {
+        let settings = read("path = \"/a\"\nisolated_memory_cap = 256\n", 0o644).unwrap();
+        assert_eq!(settings.caps.memory_mb, Some(256));
+    }
+}

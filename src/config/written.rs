@@ -1,0 +1,124 @@
+//! A config file as written: known keys with raw values and their lines, in the file's order.
+//!
+//! Reads the one file that it is told to read.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::Error;
+use super::keys::{KEYS, Key, Merged, key};
+use super::raw::{Origin, Raw};
+
+/// A config file as written.
+#[derive(Debug)]
+pub struct Written {
+    entries: Vec<(&'static Key, Raw, Origin)>,
+}
+
+/// A file that is not there, or whatever else is wrong with it.
+#[derive(Debug)]
+pub enum Unread {
+    /// There is no such file: not an error where nobody asked for one.
+    Absent,
+    /// It is there and no good.
+    Bad(Error),
+}
+
+/// Reads and parses `file`.
+///
+/// # Errors
+/// [`Unread::Absent`] where there is none; else an error of the file, of its syntax or of a key's name.
+pub fn read(file: &Path) -> Result<Written, Unread> {
+    let bytes = match std::fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(Unread::Absent),
+        Err(error) => {
+            let fix = match error.kind() {
+                ErrorKind::PermissionDenied => "make it readable for the user that runs kqueue",
+                ErrorKind::IsADirectory => "give the file, not the directory",
+                _ => "check the file and its disk",
+            };
+            let reason = error.to_string();
+            return Err(Unread::Bad(Error::Unreadable { file: file.to_owned(), reason, fix }));
+        }
+    };
+    parse(file, bytes).map_err(Unread::Bad)
+}
+
+/// Parses the bytes of `file`, which is only named here.
+///
+/// # Errors
+/// Not UTF-8, not TOML, or a key that does not exist.
+pub fn parse(file: &Path, bytes: Vec<u8>) -> Result<Written, Error> {
+    let text = String::from_utf8(bytes).map_err(|error| Error::NotUtf8 {
+        file: file.to_owned(),
+        line: line_at(error.as_bytes(), error.utf8_error().valid_up_to()),
+    })?;
+    let line_at = |offset| line_at(text.as_bytes(), offset);
+    let table = DeTable::parse(&text).map_err(|error| Error::Syntax {
+        file: file.to_owned(),
+        line: line_at(error.span().map_or(0, |span| span.start)),
+        what: error.message().lines().collect::<Vec<_>>().join(", "),
+    })?;
+    let table = table.into_inner();
+    let mut found: Vec<(&Spanned<_>, &Spanned<DeValue<'_>>)> = table.iter().collect();
+    // The table sorts by name. Of several errors the one nearest the top is told.
+    found.sort_by_key(|(name, _)| name.span().start);
+    let mut entries = Vec::with_capacity(found.len());
+    for (name, value) in found {
+        let line = line_at(name.span().start);
+        let Some(key) = key(name.get_ref()) else {
+            let (key, fix) = (name.get_ref().to_string(), meant(name.get_ref(), value.get_ref()));
+            return Err(Error::UnknownKey { file: file.to_owned(), line, key, fix });
+        };
+        entries.push((key, raw(value.get_ref()), Origin::File { file: file.to_owned(), line }));
+    }
+    Ok(Written { entries })
+}
+
+impl Written {
+    /// Takes every value over into `merged`, in place of what was there.
+    ///
+    /// # Errors
+    /// The first value, from the top, that its key does not take.
+    pub fn merge_into(self, merged: &mut Merged) -> Result<(), Error> {
+        self.entries.into_iter().try_for_each(|(key, raw, origin)| key.set(merged, &raw, origin))
+    }
+}
+
+fn line_at(text: &[u8], offset: usize) -> usize {
+    1 + text.iter().take(offset).filter(|byte| **byte == b'\n').count()
+}
+
+fn raw(value: &DeValue<'_>) -> Raw {
+    match value {
+        DeValue::String(text) => Raw::Text(text.to_string()),
+        DeValue::Integer(int) => {
+            i64::from_str_radix(int.as_str(), int.radix()).map_or(Raw::Other("a number that is too large"), Raw::Int)
+        }
+        DeValue::Float(float) => float.as_str().parse().map_or(Raw::Other("a number that is too large"), Raw::Float),
+        DeValue::Boolean(value) => Raw::Bool(*value),
+        DeValue::Datetime(_) => Raw::Other("a date"),
+        DeValue::Array(list) => Raw::List(list.iter().map(|value| raw(value.get_ref())).collect()),
+        DeValue::Table(_) => Raw::Other("a table"),
+    }
+}
+
+/// What to do about an unknown key.
+fn meant(written: &str, value: &DeValue<'_>) -> String {
+    if matches!(value, DeValue::Table(_)) {
+        return "keys are flat here: write them without a [table] or a dot".into();
+    }
+    let name = written.trim().to_ascii_lowercase().replace('-', "_");
+    let by_alias = KEYS.iter().find(|key| key.alias() == Some(name.as_str()));
+    let nearest = KEYS.iter().map(|key| (strsim::osa_distance(&name, key.name), key)).min_by_key(|near| near.0);
+    // A third of the letters wrong is still a slip; more is another word.
+    let close = nearest.filter(|(distance, key)| *distance <= 1 + key.name.len() / 4).map(|near| near.1);
+    match by_alias.or(close) {
+        Some(key) => format!("did you mean {:?}?", key.name),
+        None => "`kqueue config example` lists the keys".into(),
+    }
+}

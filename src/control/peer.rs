@@ -1,0 +1,75 @@
+//! Who may ask, by what the kernel says of a peer.
+
+use std::fs;
+use std::path::Path;
+
+/// The other end of a connection, as the kernel knows it from the moment of connecting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its process.
+    pub pid: i32,
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+}
+
+/// Who may ask besides root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// This user.
+    pub uid: u32,
+    /// Members of this group.
+    pub gid: Option<u32>,
+}
+
+impl Rule {
+    /// Whether this peer may.
+    pub fn allows(self, peer: Peer) -> bool {
+        let member = |gid: u32| peer.gid == gid || groups_of(Path::new("/proc"), peer).contains(&gid);
+        peer.uid == 0 || peer.uid == self.uid || self.gid.is_some_and(member)
+    }
+}
+
+/// The other groups of a peer's process. The kernel has let it through by them already, if it did so by the
+/// file's mode: this is the second look, and a process that is gone has none.
+fn groups_of(proc: &Path, peer: Peer) -> Vec<u32> {
+    let Ok(status) = fs::read_to_string(proc.join(peer.pid.to_string()).join("status")) else { return Vec::new() };
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().map(|number| number.parse::<u32>().ok()).collect::<Option<Vec<_>>>()
+    };
+    // Another user's process by now: the number has been used again.
+    let same = field("Uid:").is_some_and(|uids| uids.get(1) == Some(&peer.uid));
+    if same { field("Groups:").unwrap_or_default() } else { Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may() {
+        // A process of nobody else's: its groups do not matter, or it has none.
+        let peer = |uid, gid| Peer { pid: i32::MAX, uid, gid };
+        let rule = Rule { uid: 1000, gid: Some(77) };
+        assert!(rule.allows(peer(0, 0)));
+        assert!(rule.allows(peer(1000, 1000)));
+        assert!(rule.allows(peer(1001, 77)));
+        assert!(!rule.allows(peer(1001, 1001)));
+        assert!(!Rule { gid: None, ..rule }.allows(peer(1001, 77)));
+        assert!(Rule { gid: None, ..rule }.allows(peer(0, 77)));
+    }
+
+    #[test]
+    fn other_groups_count_while_the_process_is_still_the_same_users() {
+        let proc = tempfile::tempdir().unwrap();
+        let dir = proc.path().join("42");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("status"), "Name:\tx\nUid:\t1001\t1002\t1001\t1001\nGroups:\t4 77 1001 \n").unwrap();
+        let peer = Peer { pid: 42, uid: 1002, gid: 1002 };
+        assert_eq!(groups_of(proc.path(), peer), [4, 77, 1001]);
+        assert!(groups_of(proc.path(), Peer { uid: 1001, ..peer }).is_empty());
+        assert!(groups_of(proc.path(), Peer { pid: 43, ..peer }).is_empty());
+    }
+}

@@ -1,0 +1,57 @@
+//! What the coordinator asks of systemd, as a trait: so that everything else about it can be tested without one.
+
+use std::os::fd::OwnedFd;
+
+use async_trait::async_trait;
+
+use crate::systemd::{Manager, NewScope, SystemdError};
+use crate::wire::coordinator::{Purpose, UnitEnd, UnitLimits};
+
+/// See [`Manager`], whose methods these are.
+#[async_trait(?Send)]
+pub(super) trait Host {
+    async fn unit_of(&self, pid: i32, pidfd: Option<&OwnedFd>) -> Result<String, SystemdError>;
+    async fn start(&self, unit: &str) -> Result<i32, SystemdError>;
+    async fn stop(&self, unit: &str) -> Result<(), SystemdError>;
+    async fn kill(&self, unit: &str) -> Result<(), SystemdError>;
+    async fn scope(&self, new: &NewScope, pidfd: &OwnedFd) -> Result<(), SystemdError>;
+    async fn limit(&self, unit: &str, limits: &UnitLimits) -> Result<(), SystemdError>;
+    async fn list(&self, patterns: &[&str]) -> Result<Vec<(String, String)>, SystemdError>;
+    async fn inside(&self, unit: &str) -> (i32, Option<u64>);
+    async fn purpose(&self, unit: &str) -> Result<Purpose, SystemdError>;
+    async fn ended(&self, unit: &str) -> UnitEnd;
+}
+
+#[async_trait(?Send)]
+impl Host for Manager {
+    async fn unit_of(&self, pid: i32, pidfd: Option<&OwnedFd>) -> Result<String, SystemdError> {
+        Manager::unit_of(self, pid, pidfd).await
+    }
+    async fn start(&self, unit: &str) -> Result<i32, SystemdError> {
+        Manager::start(self, unit).await
+    }
+    async fn stop(&self, unit: &str) -> Result<(), SystemdError> {
+        Manager::stop(self, unit).await
+    }
+    async fn kill(&self, unit: &str) -> Result<(), SystemdError> {
+        Manager::kill(self, unit).await
+    }
+    async fn scope(&self, new: &NewScope, pidfd: &OwnedFd) -> Result<(), SystemdError> {
+        Manager::scope(self, new, pidfd).await
+    }
+    async fn limit(&self, unit: &str, limits: &UnitLimits) -> Result<(), SystemdError> {
+        Manager::limit(self, unit, limits).await
+    }
+    async fn list(&self, patterns: &[&str]) -> Result<Vec<(String, String)>, SystemdError> {
+        Manager::list(self, patterns).await
+    }
+    async fn inside(&self, unit: &str) -> (i32, Option<u64>) {
+        Manager::inside(self, unit).await
+    }
+    async fn purpose(&self, unit: &str) -> Result<Purpose, SystemdError> {
+        Manager::purpose(self, unit).await
+    }
+    async fn ended(&self, unit: &str) -> UnitEnd {
+        Manager::ended(self, unit).await
+    }
+}

@@ -1,0 +1,190 @@
+//! What an app may have: pure, so that it can be tested to the last case.
+
+use crate::wire::coordinator::{Unit, UnitLimits, is_scope_name};
+
+/// Less memory than this lets no process live, so it is a mistake.
+const LEAST_MEMORY: u64 = 1 << 20;
+/// systemd's weight of a unit that nobody gave one.
+const USUAL_WEIGHT: u64 = 100;
+
+/// What root's settings allow an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Bytes of memory of one scope; none for no limit.
+    pub memory_max: Option<u64>,
+    /// Bytes of memory of one pooled worker; none for no limit.
+    pub worker_memory_max: Option<u64>,
+    /// Microseconds that one scope may run; none for no limit.
+    pub runtime_max_usec: Option<u64>,
+    /// Processes and threads of one unit.
+    pub tasks_max: u64,
+    /// Highest share of the processors, 1 to 10000.
+    pub cpu_weight: u64,
+    /// Highest share of the disks, 1 to 10000.
+    pub io_weight: u64,
+    /// Pooled workers: their numbers are 1 to this.
+    pub workers: u32,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self {
+            memory_max: None,
+            worker_memory_max: None,
+            runtime_max_usec: None,
+            tasks_max: 4096,
+            cpu_weight: 10_000,
+            io_weight: 10_000,
+            workers: 1000,
+        }
+    }
+}
+
+/// Whether an app may have a pooled worker of this number.
+pub(super) fn worker(caps: &Caps, number: u32) -> Result<(), String> {
+    match (1..=caps.workers).contains(&number) {
+        true => Ok(()),
+        false => Err(format!("worker {number}: the numbers are 1 to {}", caps.workers)),
+    }
+}
+
+/// Whether this can be a unit of an app at all.
+pub(super) fn unit(unit: &Unit) -> Result<(), String> {
+    match unit {
+        Unit::Scope(name) if !is_scope_name(name) => Err(format!("{name:?}: not the name of a scope")),
+        _ => Ok(()),
+    }
+}
+
+/// What a new scope is given: what was asked for, and root's settings where nothing was.
+pub(super) fn scope(caps: &Caps, asked: &UnitLimits) -> Result<UnitLimits, String> {
+    within(caps, asked)?;
+    // A weight is a share, not a bound: what nobody asked for is what any unit has, unless root allows less.
+    let weight = |asked: Option<u64>, cap: u64| asked.or((cap < USUAL_WEIGHT).then_some(cap));
+    Ok(UnitLimits {
+        memory_max: asked.memory_max.or(caps.memory_max),
+        runtime_max_usec: asked.runtime_max_usec.or(caps.runtime_max_usec),
+        tasks_max: asked.tasks_max.or(Some(caps.tasks_max)),
+        cpu_weight: weight(asked.cpu_weight, caps.cpu_weight),
+        io_weight: weight(asked.io_weight, caps.io_weight),
+    })
+}
+
+/// Whether the limits of a unit may be changed to these.
+pub(super) fn change(caps: &Caps, unit: &Unit, asked: &UnitLimits) -> Result<(), String> {
+    let memory_max = if let Unit::Worker(_) = unit { caps.worker_memory_max } else { caps.memory_max };
+    if asked.runtime_max_usec.is_some() {
+        return Err("runtime_max_usec: cannot be changed once a unit runs".to_owned());
+    }
+    within(&Caps { memory_max, ..*caps }, asked)
+}
+
+fn within(caps: &Caps, asked: &UnitLimits) -> Result<(), String> {
+    bound("memory_max", asked.memory_max, LEAST_MEMORY, caps.memory_max)?;
+    bound("runtime_max_usec", asked.runtime_max_usec, 1, caps.runtime_max_usec)?;
+    bound("tasks_max", asked.tasks_max, 1, Some(caps.tasks_max))?;
+    bound("cpu_weight", asked.cpu_weight, 1, Some(caps.cpu_weight.min(10_000)))?;
+    bound("io_weight", asked.io_weight, 1, Some(caps.io_weight.min(10_000)))
+}
+
+fn bound(name: &str, asked: Option<u64>, least: u64, most: Option<u64>) -> Result<(), String> {
+    // The highest number means "no limit" to systemd.
+    let most = most.unwrap_or(u64::MAX - 1);
+    match asked {
+        Some(asked) if asked < least => Err(format!("{name} of {asked}: at least {least}")),
+        Some(asked) if asked > most => Err(format!("{name} of {asked}: root's settings allow {most}")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPS: Caps = Caps {
+        memory_max: Some(512 << 20),
+        worker_memory_max: Some(1024 << 20),
+        runtime_max_usec: Some(60_000_000),
+        tasks_max: 64,
+        cpu_weight: 200,
+        io_weight: 50,
+        workers: 20,
+    };
+
+    fn refused(caps: &Caps, limits: UnitLimits) -> String {
+        scope(caps, &limits).unwrap_err()
+    }
+
+    #[test]
+    fn workers_have_roots_numbers() {
+        assert!([1, 20].iter().all(|number| worker(&CAPS, *number).is_ok()));
+        assert!([0, 21, u32::MAX].iter().all(|number| worker(&CAPS, *number).is_err()));
+    }
+
+    #[test]
+    fn what_is_absent_is_as_root_has_it() {
+        let given = scope(&CAPS, &UnitLimits::default()).unwrap();
+        assert_eq!(given.memory_max, CAPS.memory_max);
+        assert_eq!(given.runtime_max_usec, CAPS.runtime_max_usec);
+        assert_eq!(given.tasks_max, Some(64));
+        assert_eq!((given.cpu_weight, given.io_weight), (None, Some(50)));
+    }
+
+    #[test]
+    fn up_to_the_cap_and_no_further() {
+        let at = |n: u64| UnitLimits { memory_max: Some(n), ..UnitLimits::default() };
+        assert_eq!(scope(&CAPS, &at(512 << 20)).unwrap().memory_max, Some(512 << 20));
+        assert!(refused(&CAPS, at((512 << 20) + 1)).starts_with("memory_max of 536870913: root's settings allow"));
+        // "No limit" in systemd's own words.
+        assert!(scope(&CAPS, &at(u64::MAX)).is_err());
+        assert!(scope(&Caps::default(), &at(u64::MAX)).is_err());
+        assert!(refused(&CAPS, at(0)).contains("at least"));
+        for limits in [
+            UnitLimits { runtime_max_usec: Some(60_000_001), ..UnitLimits::default() },
+            UnitLimits { runtime_max_usec: Some(0), ..UnitLimits::default() },
+            UnitLimits { tasks_max: Some(65), ..UnitLimits::default() },
+            UnitLimits { tasks_max: Some(0), ..UnitLimits::default() },
+            UnitLimits { cpu_weight: Some(201), ..UnitLimits::default() },
+            UnitLimits { io_weight: Some(51), ..UnitLimits::default() },
+            UnitLimits { io_weight: Some(0), ..UnitLimits::default() },
+        ] {
+            assert!(scope(&CAPS, &limits).is_err(), "{limits:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_changed_is_refused() {
+        assert!(
+            change(
+                &CAPS,
+                &Unit::Scope("x".to_owned()),
+                &UnitLimits { runtime_max_usec: Some(1), ..UnitLimits::default() }
+            )
+            .is_err()
+        );
+        assert!(
+            change(
+                &CAPS,
+                &Unit::Scope("x".to_owned()),
+                &UnitLimits { memory_max: Some(1 << 30), ..UnitLimits::default() }
+            )
+            .is_err()
+        );
+        assert!(
+            change(
+                &CAPS,
+                &Unit::Scope("x".to_owned()),
+                &UnitLimits { memory_max: Some(1 << 20), ..UnitLimits::default() }
+            )
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn names_are_names() {
+        assert!(unit(&Unit::Scope("0f8f-1".to_owned())).is_ok());
+        for name in ["", "..", "a b", "a/b", "A", "a.service", "x\n"] {
+            assert!(unit(&Unit::Scope(name.to_owned())).is_err(), "{name:?}");
+        }
+    }
+}

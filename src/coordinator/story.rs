@@ -1,0 +1,147 @@
+//! The story of the host, as `journalctl -u kqueue` tells it: what the coordinator did, and the lines that runtimes
+//! have it write. A line of somebody else's is made harmless first.
+
+use std::collections::BTreeMap;
+
+use libsystemd::logging::{Priority, connected_to_journal, journal_send};
+
+use crate::wire::coordinator::{UnitEnd, UnitLimits};
+
+/// Characters of a told line that are kept.
+const LINE: usize = 1024;
+/// Characters of a told value that are kept.
+const VALUE: usize = 512;
+/// Fields of a told line that are kept.
+const FIELDS: usize = 16;
+
+/// A line that a runtime has us write. Of which app it is, the kernel said.
+pub(super) fn told(app: &str, priority: u8, message: &str, fields: &BTreeMap<String, String>) {
+    let message = format!("{app}: {}", harmless(message, LINE));
+    let priority = match priority {
+        0..=3 => Priority::Error,
+        4 => Priority::Warning,
+        5 => Priority::Notice,
+        _ => Priority::Info,
+    };
+    if connected_to_journal() {
+        let own = [
+            ("SYSLOG_IDENTIFIER".to_owned(), "kqueue-coordinator".to_owned()),
+            ("KQUEUE_APP".to_owned(), app.to_owned()),
+        ];
+        let fields = permitted(fields);
+        if journal_send(priority, &message, own.into_iter().chain(fields)).is_ok() {
+            return;
+        }
+    }
+    // tracing has names of fields at compile time only, and a terminal has none at all.
+    match priority {
+        Priority::Error => tracing::error!(kqueue_app = app, "{message}"),
+        Priority::Warning => tracing::warn!(kqueue_app = app, "{message}"),
+        _ => tracing::info!(kqueue_app = app, "{message}"),
+    }
+}
+
+/// Of a runtime's fields those that it may set.
+fn permitted(fields: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let is_name = |name: &str| {
+        let own = name.strip_prefix("KQUEUE_").filter(|own| *own != "APP");
+        let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        own.is_some_and(|own| (1..=57).contains(&own.len()) && own.bytes().all(plain))
+    };
+    let is_id = |value: &str| value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fields
+        .iter()
+        .filter(|(name, value)| is_name(name) || (*name == "MESSAGE_ID" && is_id(value)))
+        .take(FIELDS)
+        .map(|(name, value)| (name.clone(), harmless(value, VALUE)))
+        .collect()
+}
+
+/// Text without what could pass for another line, or move the cursor or the reading direction; and not too long.
+pub(super) fn harmless(text: &str, most: usize) -> String {
+    let harms = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut clean: String = text.chars().take(most).map(|c| if harms(c) { ' ' } else { c }).collect();
+    if text.chars().nth(most).is_some() {
+        clean.push('…');
+    }
+    clean
+}
+
+/// Limits in words: `64 MB, 30 s, 128 tasks`.
+pub(super) fn limits(limits: &UnitLimits) -> String {
+    let words = [
+        limits.memory_max.map(|bytes| format!("{} MB", bytes.div_ceil(1 << 20))),
+        limits.runtime_max_usec.map(|usec| format!("{} s", usec as f64 / 1e6)),
+        limits.tasks_max.map(|tasks| format!("{tasks} tasks")),
+        limits.cpu_weight.map(|weight| format!("CPU weight {weight}")),
+        limits.io_weight.map(|weight| format!("IO weight {weight}")),
+    ];
+    let words: Vec<String> = words.into_iter().flatten().collect();
+    if words.is_empty() { "no limits".to_owned() } else { words.join(", ") }
+}
+
+/// How a unit ended, in words, with what it took.
+pub(super) fn end(end: &UnitEnd) -> String {
+    let mut words = if end.result == "success" { "ended".to_owned() } else { end.to_string() };
+    // What a process had before it came into its scope does not count there, so it may be nothing.
+    let peak = end.memory_peak.filter(|bytes| *bytes > 0 && end.result != "oom-kill");
+    let took = [
+        peak.map(|bytes| format!("{} MB at its peak", bytes.div_ceil(1 << 20))),
+        end.cpu_usec.map(|usec| format!("{:.3} s of processor time", usec as f64 / 1e6)),
+    ];
+    for part in took.into_iter().flatten() {
+        words.push_str(", ");
+        words.push_str(&part);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stays_a_line() {
+        assert_eq!(harmless("a\nb\u{1b}[31m\r\0\u{202e}c\u{85}", 99), "a b [31m   c ");
+        assert_eq!(harmless("héllo", 5), "héllo");
+        assert_eq!(harmless("héllos", 5), "héllo…");
+    }
+
+    #[test]
+    fn fields_are_ours_or_none() {
+        let id = "25e2f46b928846c299d5ca9703d6d297";
+        let given: BTreeMap<String, String> = [
+            ("KQUEUE_JOB", "a\nb"),
+            ("KQUEUE_APP", "other"),
+            ("KQUEUE_", "x"),
+            ("KQUEUE_a", "x"),
+            ("_UID", "0"),
+            ("MESSAGE", "x"),
+            ("MESSAGE_ID", id),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        let kept = [("KQUEUE_JOB", "a b"), ("MESSAGE_ID", id)];
+        assert_eq!(permitted(&given), kept.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let many = (0..100).map(|n| (format!("KQUEUE_{n}"), String::new())).collect();
+        assert_eq!(permitted(&many).len(), FIELDS);
+        assert!(permitted(&[("MESSAGE_ID".to_owned(), "x".to_owned())].into()).is_empty());
+    }
+
+    #[test]
+    fn ends_and_limits_in_words() {
+        let killed = UnitEnd {
+            result: "oom-kill".to_owned(),
+            memory_max: Some(64 << 20),
+            memory_peak: Some(64 << 20),
+            cpu_usec: Some(1500),
+            ..UnitEnd::default()
+        };
+        assert_eq!(end(&killed), "oom-kill at 64 MB (peak 64 MB), 0.002 s of processor time");
+        let well = UnitEnd { result: "success".to_owned(), memory_peak: Some(5 << 20), ..UnitEnd::default() };
+        assert_eq!(end(&well), "ended, 5 MB at its peak");
+        assert_eq!(limits(&UnitLimits::default()), "no limits");
+        let some = UnitLimits { memory_max: Some(1 << 20), runtime_max_usec: Some(1_500_000), ..UnitLimits::default() };
+        assert_eq!(limits(&some), "1 MB, 1.5 s");
+    }
+}

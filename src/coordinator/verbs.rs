@@ -1,0 +1,252 @@
+//! The verbs: each is checked against policy, carried out by systemd, and logged.
+
+use std::rc::Rc;
+
+use super::server::Caller;
+use super::state::Coordinator;
+use super::{policy, story};
+use crate::log::message_id;
+use crate::systemd::{NewScope, SystemdError, names, process};
+use crate::wire::coordinator::{Answer, Listed, Refusal, Unit, UnitLimits, Verb};
+
+/// Why not, and of which kind that is.
+type Refused = (Refusal, String);
+
+/// Does what is asked, or says why not.
+pub(super) async fn carry_out(
+    coordinator: &Rc<Coordinator>,
+    caller: &Caller,
+    link: u64,
+    verb: Verb,
+) -> Result<Answer, Refused> {
+    let asked = Asked { coordinator, caller, link };
+    let done = match verb {
+        Verb::Start { worker } => asked.start(worker).await,
+        Verb::Stop { unit } => asked.stop(&unit).await,
+        Verb::Kill { unit } => asked.kill(&unit).await,
+        Verb::Scope { scope, pid, limits } => asked.scope(scope, pid, &limits).await,
+        Verb::Limit { unit, limits } => asked.limit(&unit, &limits).await,
+        Verb::Watch { units } => asked.watch(&units),
+        Verb::List => asked.list().await,
+        Verb::Purpose => asked.purpose().await,
+        Verb::Tell { message, priority, fields } => {
+            if !coordinator.may_write(&caller.app) {
+                return Err((Refusal::Busy, "too many lines".to_owned()));
+            }
+            story::told(&caller.app, priority, &message, &fields);
+            return Ok(Answer::default());
+        }
+    };
+    if let Err((Refusal::Refused, why)) = &done
+        && coordinator.may_write(&caller.app)
+    {
+        let why = story::harmless(why, 300);
+        tracing::warn!(message_id = message_id::REFUSED, kqueue_app = caller.app, "{}: refused: {why}", caller.app);
+    }
+    done
+}
+
+/// One request and all it is about.
+struct Asked<'a> {
+    coordinator: &'a Rc<Coordinator>,
+    caller: &'a Caller,
+    link: u64,
+}
+
+impl Asked<'_> {
+    async fn start(&self, worker: u32) -> Result<Answer, Refused> {
+        policy::worker(&self.caps()?, worker).map_err(refused)?;
+        let unit = Unit::Worker(worker);
+        let name = self.name(&unit)?;
+        if self.coordinator.is_watched(&name) {
+            return self.start_of_one_that_is_there(&unit, &name).await;
+        }
+        self.has_room()?;
+        self.coordinator.expect(&self.caller.app, &unit, self.link);
+        match self.coordinator.host.start(&name).await {
+            Ok(pid) => {
+                self.log(&format!("{name}: started as process {pid}"));
+                self.coordinator.follow(name);
+                Ok(Answer { pid: Some(pid), ..Answer::default() })
+            }
+            // It may still become ready: then it is there, and its end will be told.
+            Err(error @ (SystemdError::Timeout(_) | SystemdError::Bus(_))) => {
+                self.coordinator.follow(name);
+                Err(failed(&error))
+            }
+            Err(error) => {
+                self.coordinator.forget(&name);
+                tracing::warn!(kqueue_app = self.caller.app, "{error}");
+                Err(failed(&error))
+            }
+        }
+    }
+
+    /// A worker that is started although it is there: it runs, or it is about to end or to start.
+    async fn start_of_one_that_is_there(&self, unit: &Unit, name: &str) -> Result<Answer, Refused> {
+        let units = self.coordinator.host.list(&[name]).await.map_err(|error| failed(&error))?;
+        match units.first().map(|(_, state)| state.as_str()) {
+            Some("active") => {
+                self.coordinator.watch(&self.caller.app, unit, Some(self.link));
+                let (pid, _) = self.coordinator.host.inside(name).await;
+                Ok(Answer { pid: Some(pid), ..Answer::default() })
+            }
+            Some(state) => Err((Refusal::Busy, format!("{name}: {state}"))),
+            None => Err((Refusal::Busy, format!("{name}: about to end"))),
+        }
+    }
+
+    async fn stop(&self, unit: &Unit) -> Result<Answer, Refused> {
+        let name = self.there(unit).await?;
+        self.coordinator.host.stop(&name).await.map_err(|error| failed(&error))?;
+        self.log(&format!("{name}: asked to end"));
+        Ok(Answer::default())
+    }
+
+    async fn kill(&self, unit: &Unit) -> Result<Answer, Refused> {
+        let name = self.there(unit).await?;
+        self.coordinator.host.kill(&name).await.map_err(|error| failed(&error))?;
+        self.log(&format!("{name}: killed, as its runtime asked"));
+        Ok(Answer::default())
+    }
+
+    async fn scope(&self, own: String, pid: i32, limits: &UnitLimits) -> Result<Answer, Refused> {
+        let limits = policy::scope(&self.caps()?, limits).map_err(refused)?;
+        let unit = Unit::Scope(own);
+        let name = self.name(&unit)?;
+        if self.coordinator.is_watched(&name) || self.coordinator.has_ended(&name) {
+            return Err(refused(format!("{name}: used before")));
+        }
+        self.has_room()?;
+        if pid <= 1 || pid == self.caller.pid {
+            return Err(refused(format!("process {pid}: not one for a scope")));
+        }
+        if !self.coordinator.placing.borrow_mut().insert(pid) {
+            return Err(refused(format!("process {pid}: on its way into a scope already")));
+        }
+        self.coordinator.expect(&self.caller.app, &unit, self.link);
+        let placed = self.place(&unit, &name, pid, limits).await;
+        self.coordinator.placing.borrow_mut().remove(&pid);
+        match placed {
+            Ok(()) => self.coordinator.follow(name),
+            Err(_) => self.coordinator.forget(&name),
+        }
+        placed.map(|()| Answer::default())
+    }
+
+    async fn place(&self, unit: &Unit, name: &str, pid: i32, limits: UnitLimits) -> Result<(), Refused> {
+        let absent = || (Refusal::Absent, format!("process {pid}: not there"));
+        let pidfd = process::hold(pid).ok_or_else(absent)?;
+        let of = match self.coordinator.host.unit_of(pid, Some(&pidfd)).await {
+            Ok(of) => of,
+            Err(error) if !process::is_alive(&pidfd) => return Err((Refusal::Absent, error.to_string())),
+            Err(error) => return Err(failed(&error)),
+        };
+        // One that was placed before is in its scope, so this is about it too.
+        if of != self.caller.unit {
+            return Err(refused(format!("process {pid}: of {of}, not of {}", self.caller.unit)));
+        }
+        match process::user(pid) {
+            Some(user) if user == self.caller.user => {}
+            _ if !process::is_alive(&pidfd) => return Err(absent()),
+            _ => return Err(refused(format!("process {pid}: not of user {}", self.caller.user))),
+        }
+        let app = &self.caller.app;
+        let Unit::Scope(own) = unit else { return Err(refused(format!("{name}: no scope"))) };
+        let new = NewScope {
+            unit: name.to_owned(),
+            slice: names::slice(app),
+            description: format!("kqueue job {own} of {app}"),
+            pid,
+            limits,
+        };
+        self.coordinator.host.scope(&new, &pidfd).await.map_err(|error| {
+            tracing::warn!(kqueue_app = app, "{name}: {error}");
+            failed(&error)
+        })?;
+        self.log(&format!("{name}: process {pid}, {}", story::limits(&new.limits)));
+        Ok(())
+    }
+
+    async fn limit(&self, unit: &Unit, limits: &UnitLimits) -> Result<Answer, Refused> {
+        policy::change(&self.caps()?, unit, limits).map_err(refused)?;
+        let name = self.there(unit).await?;
+        self.coordinator.host.limit(&name, limits).await.map_err(|error| failed(&error))?;
+        self.log(&format!("{name}: {}", story::limits(limits)));
+        Ok(Answer::default())
+    }
+
+    fn watch(&self, units: &[Unit]) -> Result<Answer, Refused> {
+        for unit in units {
+            let name = self.name(unit)?;
+            if !self.coordinator.is_watched(&name) {
+                self.has_room()?;
+            }
+            self.coordinator.watch(&self.caller.app, unit, Some(self.link));
+        }
+        Ok(Answer::default())
+    }
+
+    async fn list(&self) -> Result<Answer, Refused> {
+        let app = &self.caller.app;
+        let patterns = [format!("kqueue-worker@{app}:*.service"), format!("kqueue-{app}-*.scope")];
+        let host = &self.coordinator.host;
+        let units = host.list(&patterns.each_ref().map(String::as_str)).await.map_err(|error| failed(&error))?;
+        let mut listed = Vec::new();
+        for (name, state) in units {
+            let Some(unit) = Unit::of(app, &name) else { continue };
+            let (pid, memory) = host.inside(&name).await;
+            listed.push(Listed { unit, state, pid, memory });
+        }
+        Ok(Answer { units: Some(listed), ..Answer::default() })
+    }
+
+    async fn purpose(&self) -> Result<Answer, Refused> {
+        let purpose = self.coordinator.host.purpose(&self.caller.unit).await.map_err(|error| failed(&error))?;
+        Ok(Answer { purpose: Some(purpose), ..Answer::default() })
+    }
+
+    fn caps(&self) -> Result<policy::Caps, Refused> {
+        self.coordinator.caps(&self.caller.app).map_err(refused)
+    }
+
+    /// The unit's full name. It is the caller's own by the way it is made.
+    fn name(&self, unit: &Unit) -> Result<String, Refused> {
+        policy::unit(unit).map_err(refused)?;
+        Ok(unit.name(&self.caller.app))
+    }
+
+    /// The name of a unit that is there. systemd would do things to one that is not: load it, or note a limit for the
+    /// next of its name.
+    async fn there(&self, unit: &Unit) -> Result<String, Refused> {
+        let name = self.name(unit)?;
+        if !self.coordinator.is_watched(&name) {
+            let units = self.coordinator.host.list(&[&name]).await.map_err(|error| failed(&error))?;
+            if units.is_empty() {
+                return Err((Refusal::Absent, format!("{name}: not there")));
+            }
+        }
+        Ok(name)
+    }
+
+    fn has_room(&self) -> Result<(), Refused> {
+        match self.coordinator.is_full(&self.caller.app) {
+            true => Err((Refusal::Busy, "too many units at once".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    fn log(&self, line: &str) {
+        if self.coordinator.may_write(&self.caller.app) {
+            tracing::info!(kqueue_app = self.caller.app, "{line}");
+        }
+    }
+}
+
+fn refused(why: String) -> Refused {
+    (Refusal::Refused, why)
+}
+
+fn failed(error: &SystemdError) -> Refused {
+    (error.refusal(), error.to_string())
+}

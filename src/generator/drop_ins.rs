@@ -1,0 +1,176 @@
+//! The text of the drop-ins. Pure.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::quote::{literal, quoted};
+use crate::config::RootSettings;
+
+/// The file in each unit's directory. An operator's own comes after it: 60-mine.conf.
+pub const NAME: &str = "50-kqueue.conf";
+
+/// What a runtime may take beyond its app's boot, and beyond its jobs' end. It extends both itself where
+/// that is not enough.
+const MARGIN: Duration = Duration::from_secs(15);
+
+/// Directories that `ProtectSystem=full` makes read-only.
+const PROTECTED: [&str; 4] = ["/usr", "/etc", "/boot", "/efi"];
+
+/// What stands between a job and a setuid program: capabilities, and on systemd 252 everything that is a
+/// filter of system calls, since that brings NoNewPrivileges= with it for a unit that has a user.
+const RELAXED: &str = "\
+# setuid = true
+NoNewPrivileges=no
+CapabilityBoundingSet=~
+LockPersonality=no
+ProtectHostname=no
+ProtectKernelLogs=no
+ProtectKernelModules=no
+ProtectKernelTunables=no
+RestrictAddressFamilies=
+RestrictNamespaces=no
+RestrictRealtime=no
+SystemCallArchitectures=
+SystemCallFilter=
+";
+
+/// An app whose units can be made.
+#[derive(Debug)]
+pub struct App {
+    /// The user that it runs as: a name or a number.
+    pub user: String,
+    /// The rest.
+    pub settings: RootSettings,
+}
+
+/// For `kqueue@APP.service`.
+pub fn runtime(app: &App) -> String {
+    let settings = &app.settings;
+    let mut text = head(&settings.file);
+    text += &format!("RequiresMountsFor={}\n", quoted(&settings.path.to_string_lossy()));
+    text += &format!("\n[Service]\n{}", identity(app));
+    text += &format!("TimeoutStartSec={}\n", time(settings.boot_timeout + MARGIN));
+    text += &format!("TimeoutStopSec={}\n", time(settings.stop_timeout + MARGIN));
+    text + &sandbox(settings)
+}
+
+/// For `kqueue@APP.socket` and `kqueue-control@APP.socket`.
+pub fn socket(app: &App) -> String {
+    let mut text = head(&app.settings.file);
+    text += &format!("\n[Socket]\nSocketUser={}\n", literal(&app.user));
+    text += "\
+# The directory has to be as kqueue@.service wants it before there are sockets in it: systemd would change
+# the owner of all that is in it, or not let the runtime write there. It is made for a command, so there is one.
+";
+    text += &identity(app);
+    text += &format!("RuntimeDirectory=kqueue/{}\nRuntimeDirectoryPreserve=yes\n", app.settings.app);
+    text + "ExecStartPre=/bin/true\n"
+}
+
+/// For `kqueue-worker@APP:N.service`, whatever N.
+pub fn worker(app: &App) -> String {
+    let settings = &app.settings;
+    let mut text = head(&settings.file);
+    text += &format!("RequiresMountsFor={}\n", quoted(&settings.path.to_string_lossy()));
+    text += &format!("\n[Service]\n{}", identity(app));
+    text += &format!("Slice=kqueue-{}.slice\n", settings.app);
+    text += &format!("MemoryMax={}M\nMemorySwapMax=0\n", settings.worker_memory_max_mb);
+    text += &format!("TimeoutStartSec={}\n", time(settings.boot_timeout));
+    // To systemd, none at all is for ever.
+    text += &format!("TimeoutStopSec={}\n", time(settings.stop_timeout.max(Duration::from_secs(1))));
+    text += &format!("LogExtraFields=KQUEUE_APP={}\n", settings.app);
+    text + &sandbox(settings)
+}
+
+/// For `kqueue@APP.service` of an app that must not run, because of `line`.
+pub fn refusal(etc: &Path, app: &str, line: &str) -> String {
+    let mut text = head(&etc.join(format!("{app}.toml")));
+    text += "\n[Service]\nExecStart=\n";
+    // 78 is what kqueue itself says of settings that cannot work, and is not tried again.
+    text + &format!("ExecStart=/bin/sh -c 'printf \"%%s\\\\n\" \"$$1\" >&2; exit 78' kqueue {}\n", argument(line))
+}
+
+/// With SourcePath=, systemd itself says when the file has changed and a daemon-reload is due.
+fn head(file: &Path) -> String {
+    let file = file.to_string_lossy();
+    format!("# Made by kqueue-generator from {file}.\n\n[Unit]\nSourcePath={}\n", literal(&file))
+}
+
+fn identity(app: &App) -> String {
+    let group = app.settings.group.as_ref().map(|group| format!("Group={}\n", literal(group)));
+    format!("User={}\n{}", literal(&app.user), group.unwrap_or_default())
+}
+
+/// What the app needs beyond its units' sandbox.
+fn sandbox(settings: &RootSettings) -> String {
+    let mut text = String::new();
+    if PROTECTED.iter().any(|directory| settings.path.starts_with(directory)) {
+        // Not for all apps: it is a mount of its own, across which no file can be renamed.
+        text += &format!("ReadWritePaths=-{}\n", quoted(&settings.path.to_string_lossy()));
+    }
+    if settings.setuid {
+        text += RELAXED;
+    }
+    text
+}
+
+/// A time with no rounding down.
+fn time(duration: Duration) -> String {
+    match duration.subsec_nanos() {
+        0 => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_nanos().div_ceil(1_000_000)),
+    }
+}
+
+/// A word of a command line, where `$` means something too.
+fn argument(line: &str) -> String {
+    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    quoted(&line).replace('$', "$$")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        assert_eq!(time(Duration::from_secs(75)), "75s");
+        assert_eq!(time(Duration::from_micros(1_500_001)), "1501ms");
+        assert_eq!(time(Duration::ZERO), "0s");
+    }
+
+    const RUNTIME: &str = include_str!("../../units/kqueue@.service");
+    const WORKER: &str = include_str!("../../units/kqueue-worker@.service");
+
+    /// The lines that make up the sandbox of a unit.
+    fn sandboxed(unit: &str) -> Vec<&str> {
+        unit.lines()
+            .skip_while(|line| !line.starts_with("ProtectSystem="))
+            .take_while(|line| !line.is_empty())
+            .collect()
+    }
+
+    #[test]
+    fn a_job_finds_the_same_world_in_every_tier() {
+        assert!(sandboxed(RUNTIME).len() > 10);
+        assert_eq!(sandboxed(RUNTIME), sandboxed(WORKER));
+    }
+
+    #[test]
+    fn what_is_relaxed_is_all_that_matters() {
+        // These do not stop a setuid program, and bring no NoNewPrivileges=; systemd.exec(5).
+        let harmless = ["ProtectSystem", "ProtectControlGroups", "SystemCallErrorNumber"];
+        let name = |line: &&'static str| line.split('=').next().unwrap_or_default();
+        let mut strict: Vec<_> = sandboxed(RUNTIME).iter().map(name).filter(|name| !harmless.contains(name)).collect();
+        let relaxed: Vec<&str> = RELAXED.lines().skip(1).collect();
+        let mut relaxed: Vec<_> = relaxed.iter().map(name).collect();
+        strict.sort_unstable();
+        relaxed.sort_unstable();
+        assert_eq!(strict, relaxed);
+    }
+
+    #[test]
+    fn an_error_stays_one_word() {
+        assert_eq!(argument("a \"b\"\n100% $HOME \\"), r#""a \"b\" 100%% $$HOME \\""#);
+    }
+}

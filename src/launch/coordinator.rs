@@ -1,0 +1,298 @@
+//! The coordinator's client: [`Units`] of the host's service manager.
+//!
+//! The coordinator may be restarted at any time. Its socket stays, so a request that is not sent yet waits for the
+//! next connection, within its own time; one that was sent has failed, as nobody knows how far it came.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use super::Order;
+use super::units::{UnitError, UnitNotice, Units};
+use crate::wire::coordinator::{
+    Answer, Frames, FromCoordinator, Listed, MAX_ANSWER, MAX_REQUEST, Notice, Purpose, Refusal, Request, Unit,
+    UnitLimits, Verb, frame,
+};
+
+/// Requests that may wait to be sent.
+const QUEUE: usize = 256;
+/// Of these, places that lines for the journal leave to requests.
+const RESERVED: usize = 64;
+/// Requests that may be under way: as many as the coordinator takes.
+const IN_FLIGHT: usize = 64;
+/// Notices that may wait to be taken, beyond what the channel holds.
+const NOTICES: usize = 4096;
+/// Units in one request to watch, so that it is not too long.
+const WATCHES: usize = 200;
+/// Characters of a line for the journal.
+const LINE: usize = 2048;
+/// How long a request may take to be sent.
+const WRITE: Duration = Duration::from_secs(5);
+/// How long a request may take; the coordinator gives up before that.
+const QUICK: Duration = Duration::from_secs(45);
+/// How long a start may take. The worker's own unit says less.
+const START: Duration = Duration::from_secs(130);
+/// Pauses between attempts to connect.
+const PAUSES: std::ops::RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(2);
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Coordinator {
+    calls: mpsc::Sender<Call>,
+}
+
+/// A request on its way.
+#[derive(Debug)]
+struct Call {
+    verb: Verb,
+    /// Who waits for the answer; nobody for a line for the journal.
+    answer: Option<oneshot::Sender<Result<Answer, UnitError>>>,
+}
+
+impl Call {
+    fn is_given_up(&self) -> bool {
+        self.answer.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+}
+
+impl Coordinator {
+    /// A client of the coordinator that listens at `path`. It connects on its own, and again whenever it has to;
+    /// what comes unasked goes to `notices`. Must be called on a `LocalSet`.
+    pub fn new(path: PathBuf, notices: mpsc::Sender<UnitNotice>) -> Self {
+        let (calls, queue) = mpsc::channel(QUEUE);
+        let driver = Driver {
+            path,
+            queue,
+            notices,
+            backlog: VecDeque::new(),
+            under_way: BTreeMap::new(),
+            next_id: 1,
+            is_known: false,
+        };
+        tokio::task::spawn_local(driver.run());
+        Self { calls }
+    }
+
+    async fn ask(&self, verb: Verb, limit: Duration) -> Result<Answer, UnitError> {
+        let (sender, answer) = oneshot::channel();
+        let asked = async {
+            self.calls.send(Call { verb, answer: Some(sender) }).await.map_err(|_| nobody("no client"))?;
+            answer.await.map_err(|_| nobody("no client"))?
+        };
+        timeout(limit, asked).await.unwrap_or_else(|_| Err(nobody("no answer in time")))
+    }
+
+    async fn order(&self, verb: Verb) -> Result<(), UnitError> {
+        self.ask(verb, QUICK).await.map(drop)
+    }
+}
+
+fn nobody(why: &str) -> UnitError {
+    UnitError { refusal: Refusal::Timeout, text: format!("coordinator: {why}") }
+}
+
+#[async_trait(?Send)]
+impl Units for Coordinator {
+    async fn start(&self, worker: u32, _order: &Order) -> Result<i32, UnitError> {
+        let answer = self.ask(Verb::Start { worker }, START).await?;
+        answer.pid.ok_or_else(|| nobody("no process id"))
+    }
+
+    async fn stop(&self, unit: &Unit) -> Result<(), UnitError> {
+        self.order(Verb::Stop { unit: unit.clone() }).await
+    }
+
+    async fn kill(&self, unit: &Unit) -> Result<(), UnitError> {
+        self.order(Verb::Kill { unit: unit.clone() }).await
+    }
+
+    async fn scope(&self, name: &str, pid: i32, limits: &UnitLimits) -> Result<(), UnitError> {
+        self.order(Verb::Scope { scope: name.to_owned(), pid, limits: limits.clone() }).await
+    }
+
+    async fn limit(&self, unit: &Unit, limits: &UnitLimits) -> Result<(), UnitError> {
+        self.order(Verb::Limit { unit: unit.clone(), limits: limits.clone() }).await
+    }
+
+    async fn watch(&self, units: &[Unit]) -> Result<(), UnitError> {
+        for units in units.chunks(WATCHES) {
+            self.order(Verb::Watch { units: units.to_vec() }).await?;
+        }
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, UnitError> {
+        Ok(self.ask(Verb::List, QUICK).await?.units.unwrap_or_default())
+    }
+
+    async fn purpose(&self) -> Result<Purpose, UnitError> {
+        Ok(self.ask(Verb::Purpose, QUICK).await?.purpose.unwrap_or_default())
+    }
+
+    fn tell(&self, priority: u8, message: &str, fields: BTreeMap<String, String>) {
+        if self.calls.capacity() > RESERVED {
+            let message = message.chars().take(LINE).collect();
+            let _ = self.calls.try_send(Call { verb: Verb::Tell { message, priority, fields }, answer: None });
+        }
+    }
+}
+
+/// The task that has the connection.
+#[derive(Debug)]
+struct Driver {
+    path: PathBuf,
+    queue: mpsc::Receiver<Call>,
+    notices: mpsc::Sender<UnitNotice>,
+    /// Notices that there was no room for yet: the one who takes them may be waiting for an answer just now.
+    backlog: VecDeque<UnitNotice>,
+    under_way: BTreeMap<u64, oneshot::Sender<Result<Answer, UnitError>>>,
+    next_id: u64,
+    /// Whether the coordinator has answered on this connection, so that it is known to hear us.
+    is_known: bool,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let mut pause = *PAUSES.start();
+        let mut was_lost = false;
+        while !self.queue.is_closed() && !self.notices.is_closed() {
+            match UnixStream::connect(&self.path).await {
+                Ok(stream) => {
+                    if std::mem::take(&mut was_lost) {
+                        self.note(UnitNotice::Back);
+                    }
+                    self.is_known = false;
+                    let why = self.converse(stream).await;
+                    tracing::debug!("coordinator: {why}");
+                    if self.is_known {
+                        pause = *PAUSES.start();
+                    }
+                    self.lose();
+                    was_lost = true;
+                }
+                Err(error) => tracing::debug!("{}: {error}", self.path.display()),
+            }
+            self.rest(pause).await;
+            pause = (pause * 2).min(*PAUSES.end());
+        }
+    }
+
+    /// What was sent has failed, and what was watched is not any more.
+    fn lose(&mut self) {
+        for answer in std::mem::take(&mut self.under_way).into_values() {
+            let _ = answer.send(Err(nobody("the connection broke off")));
+        }
+        self.note(UnitNotice::Lost);
+    }
+
+    /// Has a notice go out. Of too many the eldest are dropped: whoever hears of a loss asks anew what is there.
+    fn note(&mut self, notice: UnitNotice) {
+        if self.backlog.len() >= NOTICES {
+            self.backlog.pop_front();
+        }
+        self.backlog.push_back(notice);
+    }
+
+    /// A pause between connections, in which notices still go out.
+    async fn rest(&mut self, pause: Duration) {
+        let notices = self.notices.clone();
+        let pause = sleep(pause);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => return,
+                Ok(permit) = notices.reserve(), if !self.backlog.is_empty() => {
+                    if let Some(notice) = self.backlog.pop_front() {
+                        permit.send(notice);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends and hears until the connection ends, and says why it did.
+    async fn converse(&mut self, mut stream: UnixStream) -> String {
+        let (mut read, mut write) = stream.split();
+        let notices = self.notices.clone();
+        let mut frames = Frames::new(MAX_ANSWER);
+        let mut chunk = [0u8; 4096];
+        loop {
+            // Those who gave up leave their places when there is need of them.
+            if self.under_way.len() >= IN_FLIGHT {
+                self.under_way.retain(|_, answer| !answer.is_closed());
+            }
+            tokio::select! {
+                read = read.read(&mut chunk) => {
+                    let heard = match read {
+                        Ok(0) => Err("closed".to_owned()),
+                        Ok(read) => self.hear(&mut frames, &chunk[..read]),
+                        Err(error) => Err(error.to_string()),
+                    };
+                    if let Err(why) = heard {
+                        return why;
+                    }
+                }
+                call = self.queue.recv(), if self.under_way.len() < IN_FLIGHT => {
+                    let Some(call) = call else { return "no more calls".to_owned() };
+                    if let Err(error) = self.send(&mut write, call).await {
+                        return error.to_string();
+                    }
+                }
+                Ok(permit) = notices.reserve(), if !self.backlog.is_empty() => {
+                    if let Some(notice) = self.backlog.pop_front() {
+                        permit.send(notice);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, write: &mut (impl tokio::io::AsyncWrite + Unpin), call: Call) -> io::Result<()> {
+        if call.is_given_up() {
+            return Ok(());
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        let bytes = frame(&Request { id, verb: call.verb });
+        if bytes.len() > MAX_REQUEST {
+            // The coordinator would end the connection.
+            let error = UnitError { refusal: Refusal::Refused, text: "coordinator: request too long".to_owned() };
+            call.answer.map(|answer| answer.send(Err(error)));
+            return Ok(());
+        }
+        if let Some(answer) = call.answer {
+            self.under_way.insert(id, answer);
+        }
+        timeout(WRITE, write.write_all(&bytes)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn hear(&mut self, frames: &mut Frames, bytes: &[u8]) -> Result<(), String> {
+        frames.feed(bytes);
+        while let Some(message) = frames.message::<FromCoordinator>().map_err(|error| error.to_string())? {
+            self.is_known = true;
+            match message {
+                FromCoordinator::Notice(Notice::Ended { unit, end }) => {
+                    if self.backlog.len() >= NOTICES {
+                        return Err("nobody takes the notices".to_owned());
+                    }
+                    self.note(UnitNotice::Ended { unit, end });
+                }
+                FromCoordinator::Answer(answer) => {
+                    let Some(waiting) = self.under_way.remove(&answer.id) else { continue };
+                    let _ = waiting.send(match answer.error {
+                        Some((refusal, text)) => Err(UnitError { refusal, text }),
+                        None => Ok(answer),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}

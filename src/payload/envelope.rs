@@ -1,0 +1,283 @@
+//! The outside of a queued message: Laravel's keys, and kqueue's own.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+use super::hints::Hints;
+use super::scalar;
+
+/// Levels of nesting past which no PHP reads a payload: the depth that `json_decode` is documented with,
+/// which Laravel leaves as it is. PHP 8.2 stops one level short of it; that is left to Laravel, because to
+/// set aside a job that can run is worse than to hand over one that cannot.
+pub const MAX_DEPTH: usize = 512;
+
+/// Bytes to which every name read from a payload is cut: names become keys of maps and fields of logs.
+pub const MAX_NAME: usize = 512;
+
+/// The `job` of every message that carries an object.
+const OBJECT_JOB: &str = "Illuminate\\Queue\\CallQueuedHandler@call";
+
+/// Why a message is no job: Laravel could not run it either.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// The text is no JSON, or not UTF-8. Holds where, and never what: payloads are private.
+    #[error("not JSON: {0}")]
+    NotJson(String),
+    /// It is JSON, but no object.
+    #[error("not a JSON object")]
+    NotObject,
+    /// It is nested deeper than [`MAX_DEPTH`].
+    #[error("nested deeper than {MAX_DEPTH} levels, which PHP does not read")]
+    TooDeep,
+    /// It does not say what to run.
+    #[error("no `job` in it, or one that is not a string")]
+    NoJob,
+}
+
+/// What a message says about itself. Names are cut to [`MAX_NAME`] bytes; an empty name is absent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Envelope {
+    /// `uuid`, or Redis' `id` where there is none.
+    pub uuid: Option<String>,
+    /// `displayName`: what operators see.
+    pub display_name: Option<String>,
+    /// `job`: `Class@method`, the same for every object job.
+    pub job: String,
+    /// `data.commandName`: class of the object, or of the framework's wrapper around it.
+    pub command_name: Option<String>,
+    /// `timeout`: seconds that a run may take; 0 is without limit.
+    pub timeout: Option<u32>,
+    /// `maxTries`: attempts before the job fails; 0 is without limit.
+    pub max_tries: Option<u32>,
+    /// `retryUntil`: epoch seconds.
+    pub retry_until: Option<u64>,
+    /// `attempts`: attempts counted so far. Redis only: other drivers keep it beside the payload.
+    pub attempts: Option<u32>,
+    /// `createdAt`: epoch seconds of the dispatch; Laravel 12.11 and later.
+    pub created_at: Option<u64>,
+    /// `delay`: seconds from the dispatch; Laravel 12.11 and later.
+    pub delay: Option<u64>,
+    /// What this one job declares: its `kqueue` key over the properties of its serialised command.
+    pub hints: Hints,
+}
+
+impl Envelope {
+    /// Reads a payload. Only what Laravel could not run is an error.
+    ///
+    /// # Errors
+    /// See [`Broken`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Broken> {
+        let keys: Keys = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+            Category::Data => Broken::NotObject,
+            _ => Broken::NotJson(error.to_string()),
+        })?;
+        if too_deep(bytes) {
+            return Err(Broken::TooDeep);
+        }
+        let job = scalar::text(keys.job, MAX_NAME).ok_or(Broken::NoJob)?;
+        // A string job's data is whatever it was given: only an object can have the keys.
+        let data = keys
+            .data
+            .filter(|data| data.get().starts_with('{'))
+            .and_then(|data| serde_json::from_str::<Data>(data.get()).ok())
+            .unwrap_or_default();
+        let command = data.command.map_or_else(Hints::default, |command| Hints::from_command(command.get()));
+        let declared = keys.kqueue.map_or_else(Hints::default, |kqueue| Hints::from_json(kqueue.get()));
+        Ok(Self {
+            uuid: identity(keys.uuid).or_else(|| identity(keys.id)),
+            display_name: scalar::text(keys.display_name, MAX_NAME),
+            job,
+            command_name: scalar::text(data.command_name, MAX_NAME),
+            timeout: scalar::unsigned(keys.timeout),
+            max_tries: scalar::unsigned(keys.max_tries),
+            retry_until: scalar::unsigned(keys.retry_until),
+            attempts: scalar::unsigned(keys.attempts),
+            created_at: scalar::unsigned(keys.created_at),
+            delay: scalar::unsigned(keys.delay),
+            hints: declared.merge(&command),
+        })
+    }
+
+    /// The name under which the job's history is kept and its class is reflected, at most [`MAX_NAME`]
+    /// bytes.
+    ///
+    /// - A plain job: its class (`displayName` may hold anything, even an id per job).
+    /// - What the framework wraps (listener, mailable, notification, broadcast, closure, Artisan command):
+    ///   `displayName`, which there names what is inside. All wrappers live in `Illuminate\`.
+    /// - A string job: its `job`.
+    pub fn class(&self) -> &str {
+        if self.job != OBJECT_JOB {
+            return &self.job;
+        }
+        let wrapped = match &self.command_name {
+            Some(class) if !class.starts_with("Illuminate\\") => return class,
+            wrapper => wrapper,
+        };
+        self.display_name.as_ref().or(wrapped.as_ref()).unwrap_or(&self.job)
+    }
+}
+
+/// A `uuid` or `id`. One past the bound is none at all: cut, it could stand for two jobs.
+fn identity(raw: Option<&RawValue>) -> Option<String> {
+    scalar::text(raw.filter(|raw| raw.get().len() <= MAX_NAME), MAX_NAME)
+}
+
+/// True if valid JSON nests deeper than PHP reads.
+fn too_deep(json: &[u8]) -> bool {
+    // Nearly every payload has too few brackets, strings included; this look is a fraction of the parse.
+    let opened = |bytes: &[u8]| bytes.iter().filter(|b| matches!(b, b'[' | b'{')).count();
+    if json.len() <= MAX_DEPTH || opened(json) <= MAX_DEPTH {
+        return false;
+    }
+    let mut depth = 0_usize;
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => loop {
+                match bytes.next() {
+                    Some(b'\\') => {
+                        bytes.next();
+                    }
+                    Some(b'"') | None => break,
+                    Some(_) => {}
+                }
+            },
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// The top-level keys, each as the text it has in the payload. Raw, because a wrong type must not be an
+/// error, and because serde_json walks over a raw value without recursion and without its limit of 128.
+#[derive(Default)]
+struct Keys<'a> {
+    uuid: Option<&'a RawValue>,
+    id: Option<&'a RawValue>,
+    display_name: Option<&'a RawValue>,
+    job: Option<&'a RawValue>,
+    timeout: Option<&'a RawValue>,
+    max_tries: Option<&'a RawValue>,
+    retry_until: Option<&'a RawValue>,
+    attempts: Option<&'a RawValue>,
+    created_at: Option<&'a RawValue>,
+    delay: Option<&'a RawValue>,
+    data: Option<&'a RawValue>,
+    kqueue: Option<&'a RawValue>,
+}
+
+/// The two keys of `data` that an object job has.
+#[derive(Default)]
+struct Data<'a> {
+    command_name: Option<&'a RawValue>,
+    command: Option<&'a RawValue>,
+}
+
+/// Names of the keys that are read.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Key {
+    Uuid,
+    Id,
+    DisplayName,
+    Job,
+    Timeout,
+    MaxTries,
+    RetryUntil,
+    Attempts,
+    CreatedAt,
+    Delay,
+    Data,
+    Kqueue,
+    CommandName,
+    Command,
+    #[serde(other)]
+    Other,
+}
+
+/// Something that keeps the values of the keys it knows.
+trait Keep<'a>: Default {
+    /// Where the value of `key` goes.
+    fn slot(&mut self, key: &Key) -> Option<&mut Option<&'a RawValue>>;
+}
+
+impl<'a> Keep<'a> for Keys<'a> {
+    fn slot(&mut self, key: &Key) -> Option<&mut Option<&'a RawValue>> {
+        Some(match key {
+            Key::Uuid => &mut self.uuid,
+            Key::Id => &mut self.id,
+            Key::DisplayName => &mut self.display_name,
+            Key::Job => &mut self.job,
+            Key::Timeout => &mut self.timeout,
+            Key::MaxTries => &mut self.max_tries,
+            Key::RetryUntil => &mut self.retry_until,
+            Key::Attempts => &mut self.attempts,
+            Key::CreatedAt => &mut self.created_at,
+            Key::Delay => &mut self.delay,
+            Key::Data => &mut self.data,
+            Key::Kqueue => &mut self.kqueue,
+            Key::CommandName | Key::Command | Key::Other => return None,
+        })
+    }
+}
+
+impl<'a> Keep<'a> for Data<'a> {
+    fn slot(&mut self, key: &Key) -> Option<&mut Option<&'a RawValue>> {
+        match key {
+            Key::CommandName => Some(&mut self.command_name),
+            Key::Command => Some(&mut self.command),
+            _ => None,
+        }
+    }
+}
+
+/// Fills a [`Keep`] from an object. Of a key given twice the last wins, as in PHP.
+struct Fill<K>(std::marker::PhantomData<K>);
+
+impl<'de, K: Keep<'de>> Visitor<'de> for Fill<K> {
+    type Value = K;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<K, A::Error> {
+        let mut kept = K::default();
+        while let Some(key) = map.next_key::<Key>()? {
+            match kept.slot(&key) {
+                Some(slot) => *slot = Some(map.next_value()?),
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(kept)
+    }
+}
+
+impl<'de> Deserialize<'de> for Keys<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fill(std::marker::PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for Data<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fill(std::marker::PhantomData))
+    }
+}
+
+#[cfg(test)]
+#[path = "envelope_tests.rs"]
+mod tests;

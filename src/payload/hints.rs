@@ -1,0 +1,180 @@
+//! What a job declares about where it should run.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::php::{self, Scalar};
+use super::scalar;
+
+/// The properties of kqueue that a job may declare, in the order in which [`php::properties`] is asked.
+const NAMES: [&str; 7] =
+    ["isolated", "maxMemory", "estimatedDuration", "priority", "maxTasks", "cpuWeight", "ioWeight"];
+
+/// What a job declares about its placement; every part is optional and none changes what the job means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// `isolated`: true wants a process of its own, false wants the inline tier, absent decides nothing.
+    pub isolated: Option<bool>,
+    /// `maxMemory`: MB that the job needs; never 0.
+    pub max_memory_mb: Option<u32>,
+    /// `estimatedDuration`: what a run is expected to take.
+    pub estimated_duration: Option<Duration>,
+    /// `priority`: orders waiting jobs of one tier; higher goes first.
+    pub priority: Option<i32>,
+    /// `maxTasks`: processes and threads that an isolated job needs; never 0.
+    pub max_tasks: Option<u32>,
+    /// `cpuWeight`: an isolated job's share of the processors, as systemd counts it.
+    pub cpu_weight: Option<u32>,
+    /// `ioWeight`: its share of the disks.
+    pub io_weight: Option<u32>,
+}
+
+impl Hints {
+    /// True when nothing is declared.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// These hints, of one job, over the defaults of its class.
+    #[must_use]
+    pub fn merge(self, class: &Self) -> Self {
+        Self {
+            isolated: self.isolated.or(class.isolated),
+            max_memory_mb: self.max_memory_mb.or(class.max_memory_mb),
+            estimated_duration: self.estimated_duration.or(class.estimated_duration),
+            priority: self.priority.or(class.priority),
+            max_tasks: self.max_tasks.or(class.max_tasks),
+            cpu_weight: self.cpu_weight.or(class.cpu_weight),
+            io_weight: self.io_weight.or(class.io_weight),
+        }
+    }
+
+    /// Reads a JSON object with the property names of PHP (`{"isolated":true,"maxMemory":512}`): the
+    /// `kqueue` key of a payload, or what PHP reports of a class. Anything else declares nothing.
+    pub fn from_json(json: &str) -> Self {
+        // An object of scalars; `[]` is what is left of an empty one after Redis.
+        let Ok(object) = serde_json::from_str::<HashMap<String, &RawValue>>(json) else {
+            return Self::default();
+        };
+        let value = |name: &str| object.get(name).copied();
+        Self {
+            isolated: scalar::boolean(value("isolated")),
+            max_memory_mb: scalar::unsigned(value("maxMemory")).filter(|mb| *mb > 0),
+            estimated_duration: scalar::seconds(value("estimatedDuration")),
+            priority: scalar::integer(value("priority")).map(clamp),
+            max_tasks: scalar::unsigned(value("maxTasks")).filter(|tasks| *tasks > 0),
+            cpu_weight: scalar::unsigned(value("cpuWeight")).and_then(weight),
+            io_weight: scalar::unsigned(value("ioWeight")).and_then(weight),
+        }
+    }
+
+    /// Reads the serialised command of a payload, a JSON string as it stands in the payload. A command
+    /// that is encrypted, or that names none of the properties, costs one look and is not unescaped.
+    pub(super) fn from_command(json: &str) -> Self {
+        if !json.starts_with("\"O:") || !NAMES.iter().any(|name| json.contains(name)) {
+            return Self::default();
+        }
+        let Ok(command) = serde_json::from_str::<String>(json) else {
+            return Self::default();
+        };
+        Self::from_serialized(command.as_bytes())
+    }
+
+    /// Reads a PHP `serialize()` string of an object: its own properties, not those of what it holds.
+    pub fn from_serialized(command: &[u8]) -> Self {
+        let Some([isolated, memory, duration, priority, tasks, cpu, io]) = php::properties(command, NAMES) else {
+            return Self::default();
+        };
+        let count = |value: &Option<Scalar>| {
+            value.as_ref().and_then(Scalar::integer).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0)
+        };
+        Self {
+            isolated: isolated.as_ref().and_then(Scalar::boolean),
+            max_memory_mb: count(&memory),
+            estimated_duration: duration.as_ref().and_then(Scalar::float).and_then(scalar::duration),
+            priority: priority.as_ref().and_then(Scalar::integer).map(clamp),
+            max_tasks: count(&tasks),
+            cpu_weight: count(&cpu).and_then(weight),
+            io_weight: count(&io).and_then(weight),
+        }
+    }
+}
+
+/// Shares are from 1 to 10000, as systemd takes them.
+fn weight(share: u32) -> Option<u32> {
+    (share > 0).then_some(share.min(10_000))
+}
+
+/// A priority past the range of an `i32` still means "first" or "last".
+fn clamp(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_hints_are_read_leniently() {
+        let full = Hints {
+            isolated: Some(true),
+            max_memory_mb: Some(512),
+            estimated_duration: Some(Duration::from_millis(12_500)),
+            priority: Some(-3),
+            ..Hints::default()
+        };
+        for json in [
+            r#"{"isolated":true,"maxMemory":512,"estimatedDuration":12.5,"priority":-3}"#,
+            r#"{"isolated":1,"maxMemory":"512","estimatedDuration":"12.5","priority":-3.0}"#,
+            r#"{"later":{"x":[1]},"isolated":true,"maxMemory":512.0,"estimatedDuration":12.5,"priority":"-3"}"#,
+        ] {
+            assert_eq!(Hints::from_json(json), full, "{json}");
+        }
+        for json in [
+            "{}",
+            "[]",
+            "null",
+            "7",
+            "\"isolated\"",
+            "nonsense",
+            r#"{"isolated":null,"maxMemory":0,"estimatedDuration":-1,"priority":[]}"#,
+            r#"{"isolated":"yes","maxMemory":-5,"estimatedDuration":"x","priority":"high"}"#,
+        ] {
+            assert!(Hints::from_json(json).is_empty(), "{json}");
+        }
+        let far = Hints::from_json(r#"{"priority":99999999999}"#);
+        assert_eq!(far.priority, Some(i32::MAX));
+    }
+
+    #[test]
+    fn what_an_instance_says_beats_its_class() {
+        let class = Hints { isolated: Some(true), max_memory_mb: Some(512), ..Hints::default() };
+        let instance = Hints { isolated: Some(false), priority: Some(1), ..Hints::default() };
+        assert_eq!(
+            instance.merge(&class),
+            Hints {
+                isolated: Some(false),
+                max_memory_mb: Some(512),
+                estimated_duration: None,
+                priority: Some(1),
+                ..Hints::default()
+            }
+        );
+    }
+
+    #[test]
+    fn an_escaped_command_is_unescaped() {
+        let command =
+            "O:1:\"T\":3:{s:1:\"x\";s:3:\"é\n\";s:11:\"\0*\0isolated\";b:1;s:20:\"\0T\0estimatedDuration\";d:0.5;}";
+        let json = serde_json::to_string(command).unwrap();
+        let hints = Hints::from_command(&json);
+        assert_eq!(hints.isolated, Some(true));
+        assert_eq!(hints.estimated_duration, Some(Duration::from_millis(500)));
+        // Encrypted, or wordless.
+        assert!(Hints::from_command("\"eyJpdiI6\"").is_empty());
+        assert!(Hints::from_command("\"\"").is_empty());
+        assert!(Hints::from_command("null").is_empty());
+    }
+}

@@ -1,0 +1,41 @@
+<?php
+
+declare(strict_types=1);
+
+/**
+ * One PHP process of kqueue: `php worker.php MODE`, with the runtime's socket in KQUEUE_SOCKET.
+ *
+ * MODE is `template` (boots the app and forks others), or `pooled`, `lane` and `isolated` (run jobs). `probe` ends
+ * with 0 if forks can have an output of their own.
+ * It needs nothing of the app but its bootstrap files: no Composer package, no configuration.
+ * It talks to the runtime over the socket alone; the protocol is described in the runtime's `wire` module.
+ */
+
+namespace Kqueue\Worker;
+
+error_reporting(error_reporting() & ~E_DEPRECATED);
+// Otherwise PHP would end in the middle of a job, without a word, when it prints and nobody reads any more.
+ignore_user_abort(true);
+
+require __DIR__.'/worker/Wire.php';
+require __DIR__.'/worker/Notify.php';
+require __DIR__.'/worker/Process.php';
+require __DIR__.'/worker/Boot.php';
+
+(static function (array $argv): void {
+    $mode = $argv[1] ?? '';
+
+    if ($mode === 'probe') {
+        require __DIR__.'/worker/Output.php';
+        exit(Output::prepare() ? 0 : 1);
+    }
+
+    $socket = getenv('KQUEUE_SOCKET');
+
+    if (! in_array($mode, ['template', 'pooled', 'lane', 'isolated'], true) || $socket === false || $socket === '') {
+        fwrite(STDERR, "worker.php is started by kqueue, which names a mode and its socket; run 'kqueue run' instead\n");
+        exit(2);
+    }
+
+    exit((new Process($mode, $socket, (string) getenv('KQUEUE_WORKER')))->run());
+})($_SERVER['argv'] ?? []);

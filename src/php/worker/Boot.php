@@ -1,0 +1,166 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Worker;
+
+use Illuminate\Contracts\Console\Kernel;
+use Illuminate\Contracts\Foundation\Application;
+
+/**
+ * Boots the app as `php artisan queue:work …` would, and answers what the runtime must know of it.
+ */
+final class Boot
+{
+    public Application $app;
+
+    public Kernel $kernel;
+
+    /** @param array<string, mixed> $order the runtime's WELCOME */
+    public function __construct(public array $order)
+    {
+    }
+
+    /** Whatever the app throws while it boots goes through: the caller reports it. */
+    public function boot(): void
+    {
+        $path = $this->order['path'];
+        chdir($path);
+        // Packages decide by these that they run inside `queue:work`, and rightly so.
+        $this->setArguments();
+        $_SERVER['SCRIPT_NAME'] = $_SERVER['SCRIPT_FILENAME'] = $_SERVER['PHP_SELF'] = 'artisan';
+        // The console would start two processes to measure a terminal that is not there, and then set these itself.
+        putenv('COLUMNS=80');
+        putenv('LINES=50');
+        defined('LARAVEL_START') || define('LARAVEL_START', microtime(true));
+
+        if (is_file($path.'/vendor/autoload.php')) {
+            require_once $path.'/vendor/autoload.php';
+        }
+
+        $app = require $path.'/bootstrap/app.php';
+
+        if (! $app instanceof Application) {
+            throw new \RuntimeException($path.'/bootstrap/app.php did not return a Laravel application');
+        }
+
+        $this->app = $app;
+        $this->kernel = $app->make(Kernel::class);
+        $this->kernel->bootstrap();
+    }
+
+    /** Makes `queue:work` and its options what this process was started with. */
+    public function setArguments(): void
+    {
+        $_SERVER['argv'] = $GLOBALS['argv'] = $this->arguments();
+        $_SERVER['argc'] = $GLOBALS['argc'] = count($_SERVER['argv']);
+    }
+
+    /** @return list<string> */
+    public function arguments(): array
+    {
+        return array_merge(['artisan', 'queue:work'], $this->order['arguments'] ?? []);
+    }
+
+    /** The name of the connection that is worked. */
+    public function connection(): string
+    {
+        return $this->order['connection'] ?? $this->app['config']['queue.default'];
+    }
+
+    /**
+     * Everything the runtime needs in order to speak to the queue itself, resolved by the app.
+     *
+     * @return array<string, mixed>
+     */
+    public function describe(): array
+    {
+        $name = $this->connection();
+        $config = $this->app['config']["queue.connections.{$name}"];
+
+        if (! is_array($config)) {
+            throw new \RuntimeException("the app has no queue connection named '{$name}' (config/queue.php)");
+        }
+
+        $driver = (string) ($config['driver'] ?? '');
+
+        return [
+            'laravel' => $this->app->version(),
+            'php' => PHP_VERSION,
+            'fork' => function_exists('pcntl_fork') && function_exists('pcntl_waitpid') && function_exists('pcntl_signal'),
+            'signals' => extension_loaded('pcntl'),
+            'connection' => $name,
+            'queue' => (string) ($config['queue'] ?? 'default'),
+            'backend' => match ($driver) {
+                'redis' => $this->redis($config),
+                'database' => $this->database($config),
+                default => ['driver' => $driver],
+            },
+        ];
+    }
+
+    /**
+     * @param array<string, mixed> $config
+     * @return array<string, mixed>
+     */
+    private function redis(array $config): array
+    {
+        $redis = $this->app['config']['database.redis'];
+        $name = $config['connection'] ?? 'default';
+
+        if (isset($redis['clusters'][$name])) {
+            return ['driver' => 'redis', 'host' => '', 'cluster' => true];
+        }
+
+        if (! is_array($redis[$name] ?? null)) {
+            throw new \RuntimeException("the app has no Redis connection named '{$name}' (config/database.php)");
+        }
+
+        // Laravel's own reading of `url`, which overrides the separate keys.
+        $connection = (new \Illuminate\Support\ConfigurationUrlParser)->parseConfiguration($redis[$name]);
+        $scheme = $connection['scheme'] ?? (($connection['driver'] ?? '') === 'tls' ? 'tls' : '');
+        $host = (string) ($connection['host'] ?? $connection['path'] ?? '127.0.0.1');
+
+        return [
+            'driver' => 'redis',
+            'host' => $scheme === 'tls' && ! str_starts_with($host, 'tls://') ? 'tls://'.$host : $host,
+            'port' => (int) ($connection['port'] ?? 6379),
+            'username' => ($connection['username'] ?? null) ?: null,
+            'password' => ($connection['password'] ?? null) ?: null,
+            'database' => (int) ($connection['database'] ?? 0),
+            'prefix' => (string) ($connection['prefix'] ?? $connection['options']['prefix'] ?? $redis['options']['prefix'] ?? ''),
+            'cluster' => false,
+            'retry_after' => array_key_exists('retry_after', $config) ? ($config['retry_after'] === null ? null : (int) $config['retry_after']) : 60,
+            'migration_batch_size' => (int) ($config['migration_batch_size'] ?? -1),
+            // Horizon and other subclasses do more than a ZREM when a job is deleted: they must do it themselves.
+            'plain' => get_class($this->app['queue']->connection($this->connection())) === \Illuminate\Queue\RedisQueue::class,
+        ];
+    }
+
+    /**
+     * @param array<string, mixed> $config
+     * @return array<string, mixed>
+     */
+    private function database(array $config): array
+    {
+        $name = $config['connection'] ?? $this->app['config']['database.default'];
+        $connection = $this->app['config']["database.connections.{$name}"];
+
+        if (! is_array($connection)) {
+            throw new \RuntimeException("the app has no database connection named '{$name}' (config/database.php)");
+        }
+
+        $connection = (new \Illuminate\Support\ConfigurationUrlParser)->parseConfiguration($connection);
+
+        return [
+            'driver' => 'database',
+            'engine' => (string) ($connection['driver'] ?? ''),
+            'path' => realpath((string) ($connection['database'] ?? '')) ?: (string) ($connection['database'] ?? ''),
+            'prefix' => (string) ($connection['prefix'] ?? ''),
+            'table' => (string) ($config['table'] ?? 'jobs'),
+            'retry_after' => (int) ($config['retry_after'] ?? 60),
+            'plain' => ($connection['driver'] ?? '') === 'sqlite'
+                && get_class($this->app['queue']->connection($this->connection())) === \Illuminate\Queue\DatabaseQueue::class,
+        ];
+    }
+}

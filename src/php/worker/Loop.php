@@ -1,0 +1,486 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Worker;
+
+use Illuminate\Cache\Repository;
+use Illuminate\Contracts\Events\Dispatcher;
+use Illuminate\Contracts\Foundation\Application;
+use Illuminate\Queue\Console\WorkCommand;
+use Illuminate\Queue\Events\JobExceptionOccurred;
+use Illuminate\Queue\Events\JobFailed;
+use Illuminate\Queue\Events\JobProcessed;
+use Illuminate\Queue\Events\JobProcessing;
+use Illuminate\Queue\Events\JobTimedOut;
+use Illuminate\Queue\Events\WorkerStopping;
+use Illuminate\Queue\Jobs\Job;
+use Illuminate\Queue\Worker;
+use Illuminate\Queue\WorkerOptions;
+use Symfony\Component\Console\Input\ArgvInput;
+use Symfony\Component\Console\Output\NullOutput;
+use Throwable;
+
+/**
+ * Runs jobs: the stock `queue:work`, whose jobs come from the runtime instead of from the queue.
+ *
+ * Everything that a job means (middleware, retries, failed jobs, batches, events) is left to Laravel.
+ */
+final class Loop
+{
+    /** Seconds after which an idle worker lets Laravel's own loop turn, for those who listen to it. */
+    private const IDLE = 3.0;
+
+    /** Seconds for which a process with one job waits for the runtime to take note of its end. */
+    private const FAREWELL = 30.0;
+
+    private Worker $worker;
+
+    private Jobs $jobs;
+
+    private Dispatcher $events;
+
+    private ?Job $job = null;
+
+    /** Whether the runtime has our READY and has not answered it. */
+    private bool $asked = false;
+
+    /** A job that Laravel has finished and that the runtime does not know yet it is to remove. */
+    private RuntimeRedisJob|RuntimeDatabaseJob|null $finished = null;
+
+    private ?Throwable $error = null;
+
+    private string|false $memoryLimit = false;
+
+    private string $reserve = '';
+
+    /** Whether `queue:work` has been kept from writing lines. */
+    private bool $silent = false;
+
+    /** The number of the last job we were given. */
+    private ?int $last = null;
+
+    /** @var array<string, mixed> how it ended, if it has: a runtime that comes back may not have heard it */
+    private array $outcome = [];
+
+    /**
+     * @param resource|null $tickets the pipe out of which jobs sent ahead are claimed
+     * @param \Closure(int): ?Wire|null $redial reaches the runtime that comes after the one we served
+     */
+    public function __construct(
+        private Wire $wire,
+        private Boot $boot,
+        private string $mode,
+        private $tickets,
+        private Notify $notify,
+        private ?\Closure $redial,
+    ) {
+    }
+
+    /**
+     * What the app needs before `queue:work` is resolved: its restart signal comes from the runtime, which
+     * reads it once for all workers, instead of from the cache at every job.
+     */
+    public static function prepare(Application $app): void
+    {
+        require_once __DIR__.'/Jobs.php';
+        require_once __DIR__.'/RestartSignal.php';
+
+        $app->afterResolving(WorkCommand::class, static function (WorkCommand $command): void {
+            \Closure::bind(function (): void {
+                if (property_exists($this, 'cache') && $this->cache instanceof Repository) {
+                    $this->cache = RestartSignal::over($this->cache);
+                }
+            }, $command, WorkCommand::class)();
+        });
+    }
+
+    public function run(): int
+    {
+        $app = $this->boot->app;
+
+        if ($this->mode === 'pooled' || ! class_exists(RestartSignal::class, false)) {
+            self::prepare($app);
+        }
+
+        $this->worker = $app->make('queue.worker');
+        $this->jobs = new Jobs($app, $this->worker->getManager(), $this->boot->connection(), $this->deleted(...));
+        $this->events = $app['events'];
+        $this->listen();
+        Worker::popUsing('kqueue', fn () => $this->next());
+
+        $input = new ArgvInput($this->boot->arguments());
+        $status = $this->boot->kernel->handle($input, new NullOutput);
+        $this->boot->kernel->terminate($input, $status);
+        $this->part();
+        $this->wire->close();
+
+        return $status;
+    }
+
+    private function listen(): void
+    {
+        $events = $this->events;
+        $note = function (JobExceptionOccurred|JobFailed $event): void {
+            $this->error = $event->exception;
+        };
+        $events->listen(JobExceptionOccurred::class, $note);
+        $events->listen(JobFailed::class, $note);
+        $events->listen(WorkerStopping::class, function (WorkerStopping $event): void {
+            $this->report(Wire::STOPPING, ['status' => (int) ($event->status ?? 0), 'done' => $this->done()]);
+        });
+
+        // For exit() in a job and for fatal errors: the last words, before the socket closes.
+        $this->reserve = str_repeat("\0", 65536);
+        register_shutdown_function(function (): void {
+            $this->reserve = '';
+
+            if ($this->job !== null) {
+                @ini_set('memory_limit', '-1');
+                $error = error_get_last();
+                $fatal = $error && ($error['type'] & (E_ERROR | E_PARSE | E_CORE_ERROR | E_COMPILE_ERROR | E_USER_ERROR | E_RECOVERABLE_ERROR));
+                $this->report(Wire::DIED, [
+                    'fatal' => $fatal ? "{$error['message']} in {$error['file']}:{$error['line']}" : null,
+                    'deleted' => $this->job->isDeleted(),
+                    'released' => $this->job->isReleased(),
+                    'failed' => $this->job->hasFailed(),
+                    'ack' => $this->finished !== null,
+                ]);
+            }
+        });
+    }
+
+    /**
+     * Takes away the listeners by which `queue:work` writes a line before and after each job: nobody reads its
+     * output, and writing it costs more than an empty job. Those for failed jobs do more, and stay.
+     */
+    private function silence(): void
+    {
+        $this->silent = true;
+
+        // Laravel 8 keeps listeners wrapped in a closure of the dispatcher's, later versions as they came.
+        $isOutput = static function (mixed $listener): bool {
+            if (! $listener instanceof \Closure) {
+                return false;
+            }
+
+            $function = new \ReflectionFunction($listener);
+            $inner = $function->getStaticVariables()['listener'] ?? null;
+            $function = $inner instanceof \Closure ? new \ReflectionFunction($inner) : $function;
+
+            return $function->getClosureScopeClass()?->getName() === WorkCommand::class;
+        };
+
+        (function () use ($isOutput): void {
+            foreach ([JobProcessing::class, JobProcessed::class] as $event) {
+                if (is_array($this->listeners[$event] ?? null)) {
+                    $this->listeners[$event] = array_filter($this->listeners[$event], static fn ($listener) => ! $isOutput($listener));
+
+                    if ($this->listeners[$event] === []) {
+                        unset($this->listeners[$event]);
+                    }
+                }
+            }
+        })->call($this->events);
+    }
+
+    /** The pop callback: reports the last job, asks for the next and waits for it, or goes on with one sent ahead. */
+    private function next(): ?Job
+    {
+        $this->silent || $this->silence();
+        $done = $this->done();
+        // Only between two jobs: a worker that leaves must not have claimed one.
+        $ticket = $done !== null && ! $this->worker->shouldQuit ? $this->ticket() : null;
+
+        if ($ticket !== null) {
+            $this->asked = $this->report(Wire::NEXT, ['done' => $done, 'job' => $ticket]);
+        } elseif (! $this->asked || $done) {
+            $this->asked = $this->report(Wire::READY, $done ? ['done' => $done] : []);
+            $this->last === null && $this->notify->ready();
+        }
+
+        while (true) {
+            $frame = $this->wire->receive(self::IDLE, $done !== null);
+            $done = null;
+
+            if ($frame === null) {
+                if ($ticket !== null) {
+                    // What we have claimed is on its way, and nobody else has it.
+                    continue;
+                }
+
+                return null;
+            }
+
+            if ($frame === false && $this->resume()) {
+                $this->asked = true;
+
+                continue;
+            }
+
+            [$kind, $order, $body] = $frame ?: [Wire::STOP, [], ''];
+
+            switch ($kind) {
+                case Wire::JOB:
+                    // One sent ahead whose ticket we do not hold has been taken back.
+                    if (($order['ticket'] ?? null) !== $ticket) {
+                        break;
+                    }
+
+                    $this->asked = false;
+                    $ticket = null;
+
+                    if ($job = $this->take($order, $body)) {
+                        return $job;
+                    }
+
+                    $this->asked = $this->report(Wire::READY, ['done' => $this->done()]);
+                    break;
+
+                case Wire::CHECK:
+                    $this->wire->send(Wire::STATE, $this->state($order['queues'] ?? []));
+                    break;
+
+                case Wire::INSPECT:
+                    require_once __DIR__.'/Inspect.php';
+                    $this->wire->send(Wire::HINTS, ['classes' => Inspect::classes($order['classes'] ?? [])]);
+                    break;
+
+                case Wire::STOP:
+                    // A restart is seen by Laravel's own check, so that listeners are told the true reason.
+                    if (($order['reason'] ?? '') === 'restart' && RestartSignal::$installed) {
+                        RestartSignal::$raised = true;
+                    } else {
+                        $this->worker->shouldQuit = true;
+                    }
+
+                    if ($ticket !== null && $frame !== false) {
+                        break;
+                    }
+
+                    return null;
+            }
+        }
+    }
+
+    /** A job that was sent ahead and that is ours now. */
+    private function ticket(): ?int
+    {
+        $ticket = $this->tickets === null ? '' : (string) @fread($this->tickets, 8);
+
+        return strlen($ticket) === 8 ? unpack('J', $ticket)[1] : null;
+    }
+
+    /**
+     * Laravel is done with a job that the runtime is to remove: says so at once, unless it is the last thing to
+     * happen in this job and nothing of the app's can come between it and our next word.
+     */
+    private function deleted(RuntimeRedisJob|RuntimeDatabaseJob $job, bool $last): bool
+    {
+        if (! $last || $this->events->hasListeners(JobProcessed::class) || $this->events->hasListeners('Illuminate\Queue\Events\JobAttempted')) {
+            return $this->wire->send(Wire::DELETED);
+        }
+
+        $this->finished = $job;
+
+        return true;
+    }
+
+    /**
+     * Sends word of the last job. If the runtime is gone, a job that it was to remove is removed here.
+     *
+     * @param array<string, mixed> $header
+     */
+    private function report(int $kind, array $header): bool
+    {
+        $sent = $this->wire->send($kind, $header) || ($this->redialled() && $this->wire->send($kind, $header));
+
+        if (! $sent && $this->finished !== null) {
+            $this->finished->remove();
+        }
+
+        $this->finished = null;
+
+        return $sent;
+    }
+
+    /** Reaches the next runtime when the one we served is gone. */
+    private function redialled(): bool
+    {
+        // A process for one job that has not got it yet has nothing to tell.
+        if ($this->redial === null || ($this->last === null && $this->mode === 'isolated')) {
+            return false;
+        }
+
+        $wire = ($this->redial)($this->last ?? 0);
+        $this->wire = $wire ?? $this->wire;
+
+        return $wire !== null;
+    }
+
+    /** Serves the next runtime, which may not have heard how our last job ended. */
+    private function resume(): bool
+    {
+        $ready = $this->outcome === [] ? [] : ['done' => $this->outcome];
+
+        // One that starts may let go of those whom it does not know yet.
+        for ($until = microtime(true) + self::FAREWELL; microtime(true) < $until && $this->redialled(); usleep(100_000)) {
+            if ($this->wire->send(Wire::READY, $ready)) {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /** Leaves only once the runtime has taken note of what became of our only job. */
+    private function part(): void
+    {
+        if ($this->mode !== 'isolated' || $this->redial === null) {
+            return;
+        }
+
+        for ($until = microtime(true) + self::FAREWELL; $this->outcome !== [] && microtime(true) < $until;) {
+            $frame = $this->wire->receive(1.0);
+
+            if (is_array($frame)) {
+                return;
+            }
+
+            if ($frame === false && ! ($this->redialled() && $this->wire->send(Wire::STOPPING, ['status' => 0, 'done' => $this->outcome]))) {
+                return;
+            }
+        }
+    }
+
+    /** @param array<string, mixed> $order */
+    private function take(array $order, string $body): ?Job
+    {
+        $this->error = null;
+        $this->last = $order['id'];
+        $this->outcome = [];
+        $this->job = $this->jobs->make($order, $body);
+        $this->notify->begins($this->job, $order['watchdog'] ?? null);
+
+        if (isset($order['receipt'])) {
+            $this->wire->send(Wire::TAKEN);
+        }
+
+        if (isset($order['memory'])) {
+            // Refused by PHP when more than that is in use already; then the limit from outside is the one that holds.
+            $this->memoryLimit = @ini_set('memory_limit', $order['memory'].'M');
+        }
+
+        if (function_exists('memory_reset_peak_usage')) {
+            memory_reset_peak_usage();
+        }
+
+        if ($this->mode === 'isolated') {
+            $this->worker->shouldQuit = true;
+        }
+
+        if ($order['kind'] === 'timeout' || $order['kind'] === 'release') {
+            $this->timedOut($this->job, $order['kind'], $order['replay']);
+
+            return null;
+        }
+
+        return $this->job;
+    }
+
+    /** How the last job ended; null when there was none. @return array<string, mixed>|null */
+    private function done(): ?array
+    {
+        if ($this->job === null) {
+            return null;
+        }
+
+        $done = [
+            'deleted' => $this->job->isDeleted(),
+            'released' => $this->job->isReleased(),
+            'failed' => $this->job->hasFailed(),
+            'peak' => memory_get_peak_usage(true) >> 10,
+        ];
+
+        if ($this->finished !== null) {
+            $done['ack'] = true;
+        }
+
+        if ($this->error !== null) {
+            $done['error'] = $this->error::class.': '.substr($this->error->getMessage(), 0, 500);
+        }
+
+        $this->job = $this->error = null;
+        $this->outcome = $done;
+        $this->notify->ended();
+
+        if ($this->memoryLimit !== false) {
+            @ini_set('memory_limit', $this->memoryLimit);
+            $this->memoryLimit = false;
+        }
+
+        return $done;
+    }
+
+    /**
+     * @param list<string> $queues
+     * @return array<string, mixed>
+     */
+    private function state(array $queues): array
+    {
+        $app = $this->boot->app;
+        $manager = $app['queue'];
+        $state = ['down' => false, 'paused' => [], 'restart' => null];
+
+        try {
+            $state['down'] = $app->isDownForMaintenance();
+            $state['restart'] = (string) $app['cache.store']->get('illuminate:queue:restart');
+
+            if (method_exists($manager, 'isPaused')) {
+                $state['paused'] = array_values(array_filter($queues, fn ($queue) => $manager->isPaused($this->boot->connection(), $queue)));
+            }
+        } catch (Throwable $e) {
+            $state['error'] = $e::class.': '.substr($e->getMessage(), 0, 500);
+        }
+
+        return $state;
+    }
+
+    /**
+     * What Laravel's own alarm would have done, for a process that was too deep in C to hear it and was killed:
+     * the job fails if it may not run again. If it may, Laravel leaves it reserved until `retry_after`; here it is
+     * released with its backoff, unless the settings say otherwise.
+     *
+     * @param string $kind `release` when the alarm itself has rung, and has counted what is to be counted
+     * @param array{tries: int, backoff: string, release: bool} $defaults
+     */
+    private function timedOut(Job $job, string $kind, array $defaults): void
+    {
+        $connection = $this->boot->connection();
+        $options = new WorkerOptions('kqueue', $defaults['backoff'], maxTries: $defaults['tries']);
+
+        try {
+            (function () use ($connection, $job, $kind, $options, $defaults): void {
+                if ($kind === 'timeout') {
+                    $e = method_exists($this, 'timeoutExceededException') ? $this->timeoutExceededException($job) : $this->maxAttemptsExceededException($job);
+                    $this->markJobAsFailedIfWillExceedMaxAttempts($connection, $job, $options->maxTries, $e);
+                    $this->markJobAsFailedIfWillExceedMaxExceptions($connection, $job, $e);
+
+                    if (method_exists($this, 'markJobAsFailedIfItShouldFailOnTimeout')) {
+                        $this->markJobAsFailedIfItShouldFailOnTimeout($connection, $job, $e);
+                    }
+                }
+
+                if ($defaults['release'] && ! $job->isDeletedOrReleased() && ! $job->hasFailed()) {
+                    $job->release($this->calculateBackoff($job, $options));
+                }
+            })->call($this->worker);
+
+            if ($kind === 'timeout' && class_exists(JobTimedOut::class)) {
+                $this->events->dispatch(new JobTimedOut($connection, $job));
+            }
+        } catch (Throwable $e) {
+            $this->boot->app->make(\Illuminate\Contracts\Debug\ExceptionHandler::class)->report($e);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Worker;
+
+use Illuminate\Queue\Jobs\Job;
+
+/**
+ * Tells the service manager how this process is, where it is a unit of its own: that it is ready, and by when the job
+ * it runs must be over. So a job that hangs is ended even when nobody else is there to do it.
+ */
+final class Notify
+{
+    /** @var resource|null */
+    private $socket = null;
+
+    /** Whether a deadline is set. */
+    private bool $armed = false;
+
+    public function __construct()
+    {
+        $path = (string) getenv('NOTIFY_SOCKET');
+
+        if ($path !== '') {
+            // A name that begins with @ is no file; the kernel knows it by a zero byte.
+            $this->socket = @stream_socket_client('udg://'.($path[0] === '@' ? "\0".substr($path, 1) : $path)) ?: null;
+        }
+    }
+
+    public function ready(): void
+    {
+        $this->say("READY=1\nSTATUS=waiting for a job");
+    }
+
+    /** A job begins that must be over in $seconds; null: whenever. */
+    public function begins(Job $job, ?float $seconds): void
+    {
+        if ($this->socket === null) {
+            return;
+        }
+
+        $this->armed = $seconds !== null;
+        $class = strtr((string) ($job->payload()['displayName'] ?? 'a job'), "\n", ' ');
+        $this->say("STATUS=running {$class}".($this->armed ? "\nWATCHDOG_USEC=".(int) ($seconds * 1e6) : ''));
+    }
+
+    public function ended(): void
+    {
+        $this->say('STATUS=waiting for a job'.($this->armed ? "\nWATCHDOG_USEC=0" : ''));
+        $this->armed = false;
+    }
+
+    private function say(string $state): void
+    {
+        if ($this->socket !== null) {
+            @fwrite($this->socket, $state);
+        }
+    }
+}

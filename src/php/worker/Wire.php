@@ -1,0 +1,194 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Worker;
+
+/**
+ * The socket to the runtime: frames out, frames in. The byte layout is specified in the runtime's `wire` module.
+ */
+final class Wire
+{
+    public const HELLO = 1;
+    public const READY = 2;
+    public const DELETED = 3;
+    public const STOPPING = 4;
+    public const DIED = 5;
+    public const FORKED = 6;
+    public const EXITED = 7;
+    public const STATE = 8;
+    public const HINTS = 9;
+    public const BOOT_FAILED = 10;
+    public const NEXT = 11;
+    public const TAKEN = 12;
+
+    public const WELCOME = 32;
+    public const JOB = 33;
+    public const CHECK = 34;
+    public const STOP = 35;
+    public const FORK = 36;
+    public const INSPECT = 37;
+
+    /** Nanoseconds for which a frame that is expected at once is looked for before we sleep. */
+    private const LOOK = 150_000;
+
+    /** @var resource|null */
+    private $stream;
+
+    private string $buffer = '';
+
+    /** @param resource $stream */
+    private function __construct($stream)
+    {
+        $this->stream = $stream;
+    }
+
+    /** Dials the runtime. Fails with a RuntimeException that names the socket. */
+    public static function connect(string $path): self
+    {
+        $stream = @stream_socket_client('unix://'.$path, $code, $message, 10);
+
+        if ($stream === false) {
+            throw new \RuntimeException("kqueue's socket {$path} does not answer: {$message}");
+        }
+
+        stream_set_blocking($stream, false);
+        stream_set_read_buffer($stream, 0);
+        stream_set_write_buffer($stream, 0);
+
+        return new self($stream);
+    }
+
+    /**
+     * Sends one frame; false when the runtime is gone.
+     *
+     * @param array<string, mixed> $header
+     */
+    public function send(int $kind, array $header = []): bool
+    {
+        if ($this->stream === null) {
+            return false;
+        }
+
+        // Text of the app (exception messages, class names) may be no UTF-8: it is repaired, never refused.
+        $json = $header === [] ? '{}' : json_encode($header, JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR);
+        $frame = pack('NCN', 5 + strlen($json), $kind, strlen($json)).$json;
+
+        while ($frame !== '') {
+            $written = @fwrite($this->stream, $frame);
+
+            if ($written === false || ($written === 0 && ! $this->isWritable())) {
+                $this->close();
+
+                return false;
+            }
+
+            $frame = $written === strlen($frame) ? '' : substr($frame, $written);
+        }
+
+        return true;
+    }
+
+    /**
+     * Waits for the next frame, for at most $seconds (null: without limit). $eager when it is expected at once.
+     *
+     * Answers null when the time is over, or when a signal came in so that its handler can run;
+     * false when the runtime is gone.
+     *
+     * @return array{0: int, 1: array<string, mixed>, 2: string}|null|false
+     */
+    public function receive(?float $seconds = null, bool $eager = false): array|null|false
+    {
+        // Right after a job the next one is mostly on its way already. To look for it a few times costs less
+        // than to be put to sleep and woken.
+        $until = $eager ? hrtime(true) + self::LOOK : 0;
+
+        while ($this->stream !== null) {
+            if (($frame = $this->next()) !== null) {
+                return $frame;
+            }
+
+            $chunk = @fread($this->stream, $this->wanted());
+
+            if ($chunk !== '' && $chunk !== false) {
+                $this->buffer .= $chunk;
+            } elseif (feof($this->stream)) {
+                $this->close();
+            } elseif ($until > 0 && hrtime(true) < $until) {
+                continue;
+            } elseif (! $this->isReadable($seconds)) {
+                return null;
+            }
+        }
+
+        return false;
+    }
+
+    /** Whether there is something to read; not, when time is over or a signal came in, so that its handler can run. */
+    private function isReadable(?float $seconds): bool
+    {
+        $read = [$this->stream];
+        $none = null;
+        $whole = $seconds === null ? null : (int) $seconds;
+
+        return (bool) @stream_select($read, $none, $none, $whole, $seconds === null ? null : (int) (($seconds - $whole) * 1e6));
+    }
+
+    /** Waits until the runtime takes more; false when it never will. */
+    private function isWritable(): bool
+    {
+        $write = [$this->stream];
+        $none = null;
+
+        // A signal in between is no answer.
+        while (($ready = @stream_select($none, $write, $none, 60)) === false) {
+            $write = [$this->stream];
+        }
+
+        return $ready > 0 && ! feof($this->stream);
+    }
+
+    public function close(): void
+    {
+        if ($this->stream !== null) {
+            @fclose($this->stream);
+        }
+
+        $this->stream = null;
+        $this->buffer = '';
+    }
+
+    /** @return array{0: int, 1: array<string, mixed>, 2: string}|null */
+    private function next(): ?array
+    {
+        $have = strlen($this->buffer);
+
+        if ($have < 9) {
+            return null;
+        }
+
+        ['length' => $length, 'kind' => $kind, 'header' => $header] = unpack('Nlength/Ckind/Nheader', $this->buffer);
+
+        if ($have < 4 + $length) {
+            return null;
+        }
+
+        $fields = json_decode(substr($this->buffer, 9, $header), true);
+        $body = $length > 5 + $header ? substr($this->buffer, 9 + $header, $length - 5 - $header) : '';
+        $this->buffer = $have === 4 + $length ? '' : substr($this->buffer, 4 + $length);
+
+        return [$kind, is_array($fields) ? $fields : [], $body];
+    }
+
+    /** How much to ask for: large payloads in few reads, small ones without a large buffer. */
+    private function wanted(): int
+    {
+        if (strlen($this->buffer) < 4) {
+            return 65536;
+        }
+
+        $missing = 4 + unpack('N', $this->buffer)[1] - strlen($this->buffer);
+
+        return max(8192, min($missing, 1 << 20));
+    }
+}

@@ -1,0 +1,316 @@
+//! What is known of the earlier runs of one class.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Limits, Tier, Why};
+
+/// Durations kept of a class: its last successful runs.
+pub const DURATIONS: usize = 32;
+
+/// Memory peaks kept of a class.
+pub const PEAKS: usize = 8;
+
+/// Successful runs before durations say anything.
+pub const MIN_RUNS: usize = 3;
+
+/// Crashes that put a class into quarantine.
+pub const QUARANTINE_CRASHES: usize = 2;
+
+/// Successful runs in a row after which a crash is forgiven.
+pub const FORGIVING_RUNS: u32 = 20;
+
+/// Seconds after which a crash is forgiven.
+pub const FORGIVING_SECS: u64 = 24 * 3600;
+
+/// Successful runs for which an overrun is remembered.
+pub const OVERRUN_RUNS: u32 = 16;
+
+/// The earlier runs of one class. Failures (the job threw) are counted and never timed: a job that fails
+/// at once would make its class look fast.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClassHistory {
+    /// Milliseconds of the last successful runs, newest last.
+    durations_ms: Vec<u32>,
+    /// KB that the process held at its highest in recent runs, newest last.
+    peaks_kb: Vec<u32>,
+    /// Successful runs ever.
+    runs: u64,
+    /// Failed runs ever.
+    failures: u64,
+    /// Crashes ever.
+    crashes: u64,
+    /// Epoch seconds of the crashes that are not forgiven, oldest first; no more than are needed.
+    recent_crashes: Vec<u64>,
+    /// Successful runs since the last crash.
+    since_crash: u32,
+    /// Set by the crash that quarantined the class.
+    quarantined: bool,
+    /// Milliseconds that the longest remembered overrun had taken.
+    overrun_ms: u32,
+    /// Successful runs until the overrun is forgotten.
+    overrun_runs: u32,
+    /// The tier that history chose last: where the margins around the bounds count from.
+    tier: Option<Tier>,
+    /// Epoch seconds of the last use.
+    last_used: u64,
+}
+
+/// Figures of one class for status output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Successful runs ever.
+    pub runs: u64,
+    /// Failed runs ever.
+    pub failures: u64,
+    /// Crashes ever.
+    pub crashes: u64,
+    /// Recent successful runs that the percentiles are of.
+    pub count: usize,
+    /// Median duration of those; zero when there is none.
+    pub p50: Duration,
+    /// 90th percentile of those; zero when there is none.
+    pub p90: Duration,
+    /// The highest memory of recent runs, in KB.
+    pub peak_kb: Option<u32>,
+    /// True while the class is quarantined.
+    pub quarantined: bool,
+    /// Epoch seconds of the last use.
+    pub last_used: u64,
+}
+
+impl ClassHistory {
+    /// The figures for status output.
+    pub fn summary(&self) -> Summary {
+        let mut sorted = self.durations_ms.clone();
+        sorted.sort_unstable();
+        let percentile = |percent| nearest_rank(&sorted, percent).map_or(Duration::ZERO, millis);
+        Summary {
+            runs: self.runs,
+            failures: self.failures,
+            crashes: self.crashes,
+            count: sorted.len(),
+            p50: percentile(50),
+            p90: percentile(90),
+            peak_kb: self.peak_kb(),
+            quarantined: self.quarantined,
+            last_used: self.last_used,
+        }
+    }
+
+    /// True while the class is quarantined.
+    pub fn is_quarantined(&self) -> bool {
+        self.quarantined
+    }
+
+    /// Crashes that are not forgiven; counted up to [`QUARANTINE_CRASHES`].
+    pub fn crashes(&self) -> u32 {
+        u32::try_from(self.recent_crashes.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The highest memory of recent runs, in KB.
+    pub fn peak_kb(&self) -> Option<u32> {
+        self.peaks_kb.iter().copied().max()
+    }
+
+    /// From the lowest to the highest memory of recent runs, in KB.
+    pub fn growth_kb(&self) -> u32 {
+        let lowest = self.peaks_kb.iter().copied().min().unwrap_or(0);
+        self.peak_kb().unwrap_or(0) - lowest
+    }
+
+    /// The tier that the durations of earlier runs speak for; `None` when there are too few.
+    ///
+    /// A class that history has placed keeps its place until the percentile is past the bound by a tenth
+    /// of it: over 110 % to move up, at 90 % or less to move down. An overrun moves it up at once, and
+    /// holds it there until [`OVERRUN_RUNS`] runs have gone well.
+    pub(super) fn duration_tier(&self, limits: &Limits) -> Option<(Tier, Why)> {
+        let timed = self.p90().map(|p90| {
+            let runs = self.durations_ms.len();
+            (self.settle(p90, limits), Why::History { p90, runs })
+        });
+        let overrun = (self.overrun_runs > 0).then(|| {
+            let took = millis(self.overrun_ms);
+            (limits.tier(took), Why::Overrun { took })
+        });
+        match (timed, overrun) {
+            (Some(timed), Some(overrun)) if overrun.0 > timed.0 => Some(overrun),
+            (None, overrun) => overrun,
+            (timed, _) => timed,
+        }
+    }
+
+    /// 90th percentile of the durations, once there are enough.
+    fn p90(&self) -> Option<Duration> {
+        if self.durations_ms.len() < MIN_RUNS {
+            return None;
+        }
+        let mut sorted = self.durations_ms.clone();
+        sorted.sort_unstable();
+        nearest_rank(&sorted, 90).map(millis)
+    }
+
+    /// The tier for `duration`, with the bounds moved away from where the class is now.
+    fn settle(&self, duration: Duration, limits: &Limits) -> Tier {
+        let Some(now) = self.tier else {
+            return limits.tier(duration);
+        };
+        let bound = |bound: Duration, below: Tier| {
+            if now <= below { bound.saturating_mul(11) / 10 } else { bound.saturating_mul(9) / 10 }
+        };
+        Limits {
+            inline_max: bound(limits.inline_max, Tier::Inline),
+            pooled_max: bound(limits.pooled_max, Tier::Pooled),
+            ..*limits
+        }
+        .tier(duration)
+    }
+
+    pub(super) fn placed(&mut self, tier: Tier) {
+        self.tier = Some(tier);
+    }
+
+    pub(super) fn used(&mut self, now: u64) {
+        // The clock may go back; what was used later still was.
+        self.last_used = self.last_used.max(now);
+    }
+
+    pub(super) fn success(&mut self, ms: u32, peak_kb: Option<u32>, now: u64) {
+        self.runs = self.runs.saturating_add(1);
+        push(&mut self.durations_ms, ms, DURATIONS);
+        if let Some(kb) = peak_kb {
+            push(&mut self.peaks_kb, kb, PEAKS);
+        }
+        self.overrun_runs = self.overrun_runs.saturating_sub(1);
+        self.since_crash = self.since_crash.saturating_add(1);
+        self.forgive(now);
+    }
+
+    pub(super) fn failure(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// True if this crash quarantines the class.
+    pub(super) fn crash(&mut self, now: u64) -> bool {
+        self.forgive(now);
+        self.crashes = self.crashes.saturating_add(1);
+        self.since_crash = 0;
+        push(&mut self.recent_crashes, now, QUARANTINE_CRASHES);
+        let newly = !self.quarantined && self.recent_crashes.len() >= QUARANTINE_CRASHES;
+        self.quarantined |= newly;
+        newly
+    }
+
+    pub(super) fn overrun(&mut self, ms: u32) {
+        let earlier = if self.overrun_runs > 0 { self.overrun_ms } else { 0 };
+        self.overrun_ms = earlier.max(ms);
+        // The run that overran may still succeed; it counts as the first of them.
+        self.overrun_runs = OVERRUN_RUNS + 1;
+    }
+
+    pub(super) fn lift(&mut self) -> bool {
+        self.recent_crashes.clear();
+        std::mem::take(&mut self.quarantined)
+    }
+
+    /// Drops the crashes that are forgiven. Success in quarantine is no proof that the class is safe beside
+    /// others, so only time ends a quarantine by itself: a full period without a crash.
+    fn forgive(&mut self, now: u64) {
+        let old = |crash: u64| now.saturating_sub(crash) > FORGIVING_SECS;
+        if self.quarantined {
+            if self.recent_crashes.iter().all(|crash| old(*crash)) {
+                self.lift();
+            }
+        } else if self.since_crash >= FORGIVING_RUNS {
+            self.recent_crashes.clear();
+        } else {
+            self.recent_crashes.retain(|crash| !old(*crash));
+        }
+    }
+
+    /// Cuts what a file held beyond the bounds.
+    pub(super) fn bounded(mut self) -> Self {
+        keep_last(&mut self.durations_ms, DURATIONS);
+        keep_last(&mut self.peaks_kb, PEAKS);
+        keep_last(&mut self.recent_crashes, QUARANTINE_CRASHES);
+        self.overrun_runs = self.overrun_runs.min(OVERRUN_RUNS + 1);
+        self
+    }
+
+    pub(super) fn last_used(&self) -> u64 {
+        self.last_used
+    }
+}
+
+/// The nearest-rank percentile of sorted values: the smallest that `percent` of them do not exceed.
+fn nearest_rank(sorted: &[u32], percent: usize) -> Option<u32> {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.max(1) - 1).copied()
+}
+
+fn millis(ms: u32) -> Duration {
+    Duration::from_millis(u64::from(ms))
+}
+
+/// Adds the newest of at most `max` values.
+fn push<T>(values: &mut Vec<T>, value: T, max: usize) {
+    values.push(value);
+    keep_last(values, max);
+}
+
+fn keep_last<T>(values: &mut Vec<T>, max: usize) {
+    values.drain(..values.len().saturating_sub(max));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn percentiles_are_nearest_rank() {
+        let hundred: Vec<u32> = (1..=100).collect();
+        assert_eq!(nearest_rank(&hundred, 90), Some(90));
+        assert_eq!(nearest_rank(&hundred, 50), Some(50));
+        assert_eq!(nearest_rank(&[1, 2, 3], 90), Some(3));
+        assert_eq!(nearest_rank(&[1, 2, 3], 50), Some(2));
+        // Of ten, one slow run does not count; of nine it does.
+        assert_eq!(nearest_rank(&[1, 1, 1, 1, 1, 1, 1, 1, 1, 9], 90), Some(1));
+        assert_eq!(nearest_rank(&[1, 1, 1, 1, 1, 1, 1, 1, 9], 90), Some(9));
+        assert_eq!(nearest_rank(&[7], 90), Some(7));
+        assert_eq!(nearest_rank(&[], 90), None);
+    }
+
+    proptest! {
+        #[test]
+        fn at_least_that_share_is_not_above_the_percentile(
+            mut values in prop::collection::vec(any::<u32>(), 1..64),
+            percent in 1..=100_usize,
+        ) {
+            values.sort_unstable();
+            let found = nearest_rank(&values, percent).unwrap();
+            let covered = |bound: &dyn Fn(u32) -> bool| values.iter().filter(|v| bound(**v)).count() * 100;
+            prop_assert!(covered(&|v| v <= found) >= percent * values.len());
+            // And no smaller value has that share.
+            prop_assert!(covered(&|v| v < found) < percent * values.len());
+        }
+
+        #[test]
+        fn windows_hold_the_newest_and_no_more(
+            values in prop::collection::vec((any::<u32>(), any::<Option<u32>>()), 0..100)
+        ) {
+            let mut class = ClassHistory::default();
+            for (ms, kb) in &values {
+                class.success(*ms, *kb, 0);
+            }
+            let newest: Vec<u32> = values.iter().map(|(ms, _)| *ms).collect();
+            prop_assert_eq!(&class.durations_ms[..], &newest[newest.len().saturating_sub(DURATIONS)..]);
+            prop_assert!(class.peaks_kb.len() <= PEAKS);
+            prop_assert!(class.growth_kb() <= class.peak_kb().unwrap_or(0));
+            prop_assert_eq!(class.summary().runs, values.len() as u64);
+        }
+    }
+}

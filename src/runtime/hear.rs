@@ -1,0 +1,294 @@
+//! What PHP processes say, and how they end.
+
+use std::time::{Duration, Instant};
+
+use super::Runtime;
+use crate::launch::{Exit, LaunchEvent};
+use crate::payload::Hints;
+use crate::schedule::{Cause, Event, JobKind, WorkerId};
+use crate::wire::coordinator::Unit;
+use crate::wire::{ClassHints, Done, FromWorker, Mode};
+use crate::workers::{Outbox, Peer, Said, Worker};
+
+/// What may pass between the end of a connection and word of how its process ended.
+const WORD: Duration = Duration::from_millis(1_000);
+/// The same where its unit has more to say.
+const UNIT_WORD: Duration = Duration::from_secs(5);
+/// What may pass between the end of a process and the end of its connection: something that it
+/// started may have inherited it.
+const ECHO: Duration = Duration::from_millis(200);
+
+impl Runtime {
+    pub(super) fn hear(&mut self, said: Said) {
+        self.pass_on_output_before(&said);
+        match said {
+            Said::Hello { worker, hello, peer, outbox } => self.hello(worker, &hello, peer, outbox),
+            Said::Message { worker: 0, pid, message } => self.template_said(pid, message),
+            Said::Message { worker, pid, message } => {
+                if let Some(worker) = self.speaker(worker, pid) {
+                    self.worker_said(worker, message);
+                }
+            }
+            Said::Closed { worker: 0, pid, fault, .. } => self.template_gone(pid, None, fault),
+            Said::Closed { worker, pid, unread, fault } => {
+                if let Some(worker) = self.speaker(worker, pid) {
+                    self.closed(worker, pid, unread, fault);
+                }
+            }
+        }
+    }
+
+    /// The worker that calls itself by this number: ours, or that of its unit.
+    pub(super) fn speaker(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
+        let is_it = |worker: &Worker| worker.pid == Some(pid);
+        if self.workers.get(&number).is_some_and(is_it) {
+            return Some(number);
+        }
+        let unit = Some(Unit::Worker(u32::try_from(number).ok()?));
+        self.workers.iter().find(|(_, worker)| worker.unit == unit && is_it(worker)).map(|(id, _)| *id)
+    }
+
+    /// Somebody says it is one of ours. The kernel says who it is: a process that we, or the template, started.
+    fn hello(&mut self, id: WorkerId, hello: &FromWorker, peer: Peer, outbox: Outbox) {
+        let FromWorker::Hello { mode, job, .. } = hello else { return };
+        if *mode == Mode::Template && id == 0 && self.templates.expects(peer.pid) {
+            self.greet(&outbox);
+            self.templates.connected(peer.pid, outbox);
+            return;
+        }
+        let own = std::process::id() as i32;
+        // A pooled worker that is a unit knows the number of the unit alone.
+        let is_unit = self.units.is_some() && *mode == Mode::Pooled;
+        let id = if is_unit { self.by_unit(id, peer.pid).unwrap_or(0) } else { id };
+        let known = self.workers.get_mut(&id).filter(|worker| {
+            worker.mode == *mode
+                && worker.outbox.is_none()
+                && worker.closed.is_none()
+                && (worker.pid == Some(peer.pid)
+                    || is_unit
+                    || crate::launch::descends_from(peer.pid, worker.pid.unwrap_or(own)))
+        });
+        let Some(worker) = known else {
+            tracing::warn!(
+                "refused process {} on the worker socket: it says it is {mode} worker {id}, which we did not start",
+                peer.pid
+            );
+            return;
+        };
+        // Where `php` is a wrapper, the process that speaks is a child of the one we started.
+        worker.pid = Some(peer.pid);
+        worker.outbox = Some(outbox.clone());
+        match job {
+            Some(last) => self.met_again(id, *last),
+            None if !worker.forked => self.greet(&outbox),
+            None => {}
+        }
+    }
+
+    fn template_said(&mut self, pid: i32, message: FromWorker) {
+        match message {
+            FromWorker::Ready { .. } => self.template_ready(pid),
+            FromWorker::Forked { worker, pid, error } => {
+                if let Ok(worker) = worker.parse() {
+                    self.forked(worker, pid, error);
+                }
+            }
+            FromWorker::Exited { worker, code, signal } => {
+                let exit = signal.map_or_else(|| Exit::Code(code.unwrap_or(-1)), Exit::Signal);
+                if let Ok(worker) = worker.parse() {
+                    self.ended(worker, exit);
+                }
+            }
+            FromWorker::Hints { classes } => self.hints(classes),
+            FromWorker::BootFailed { class, message, file, line } => {
+                let why = format!("the app did not boot: {class}: {message} ({file}:{line})");
+                self.template_gone(pid, None, Some(why));
+                self.launcher.kill(pid);
+            }
+            other => tracing::warn!("the template said what a template does not say: {other:?}"),
+        }
+    }
+
+    fn worker_said(&mut self, worker: WorkerId, message: FromWorker) {
+        match message {
+            FromWorker::Ready { done, .. } => {
+                self.reported(worker, done.as_ref());
+                self.tell(Event::Ready { worker, done });
+            }
+            FromWorker::Taken => self.tell(Event::Taken(worker)),
+            FromWorker::Next { done, job } => {
+                self.reported(worker, Some(&done));
+                if let (Some(known), Some(record)) = (self.workers.get_mut(&worker), self.records.get_mut(&job)) {
+                    known.job = Some(job);
+                    known.last = Some(job);
+                    known.baseline_kb = None;
+                    record.delivered = Some(Instant::now());
+                    self.note_given(worker, job, JobKind::Run);
+                }
+                self.tell(Event::Next { worker, done, job });
+            }
+            FromWorker::Deleted => {
+                self.acknowledge_of(worker);
+                self.tell(Event::Deleted(worker));
+            }
+            FromWorker::Stopping { status, done } => {
+                self.reported(worker, done.as_ref());
+                self.tell(Event::Stopping { worker, status, done });
+                self.release_isolated(worker);
+            }
+            FromWorker::Died { fatal, done } => {
+                if done.ack {
+                    self.acknowledge_of(worker);
+                }
+                self.tell(Event::Died { worker, fatal, done });
+            }
+            FromWorker::State { down, paused, restart, error } => self.signals(down, paused, restart, error),
+            FromWorker::Hints { classes } => self.hints(classes),
+            FromWorker::BootFailed { class, message, file, line } => {
+                if let Some(known) = self.workers.get_mut(&worker) {
+                    known.boot_failure = Some(format!("{class}: {message} ({file}:{line})"));
+                }
+            }
+            FromWorker::Hello { .. } | FromWorker::Forked { .. } | FromWorker::Exited { .. } => {
+                if let Some(known) = self.workers.get_mut(&worker) {
+                    known.fault = Some("a message that no worker sends".to_owned());
+                    if let Some(pid) = known.pid {
+                        self.launcher.kill(pid);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A worker has said how its job ended.
+    fn reported(&mut self, worker: WorkerId, done: Option<&Done>) {
+        let Some(done) = done else { return };
+        if done.ack {
+            self.acknowledge_of(worker);
+        }
+        if let Some(known) = self.workers.get_mut(&worker) {
+            known.job = None;
+        }
+    }
+
+    fn acknowledge_of(&mut self, worker: WorkerId) {
+        if let Some(job) = self.workers.get(&worker).and_then(|known| known.job) {
+            self.acknowledge(job);
+        }
+    }
+
+    fn hints(&mut self, classes: std::collections::BTreeMap<String, ClassHints>) {
+        let read = |hints: &ClassHints| serde_json::to_string(hints).map(|json| Hints::from_json(&json));
+        let classes = classes.iter().map(|(class, hints)| (class.clone(), read(hints).unwrap_or_default())).collect();
+        self.tell(Event::Inspected(classes));
+    }
+
+    fn signals(&mut self, down: bool, paused: Vec<String>, restart: Option<String>, error: Option<String>) {
+        if error != self.signal_fault {
+            if let Some(error) = &error {
+                tracing::warn!("cannot read the app's restart and pause signals from its cache: {error}");
+            }
+            self.signal_fault = error.clone();
+        }
+        if error.is_none() {
+            match &self.restart {
+                Some(known) if *known != restart => {
+                    self.restart = Some(restart);
+                    self.restart_all("queue:restart");
+                }
+                Some(_) => {}
+                None => self.restart = Some(restart),
+            }
+        }
+        let down = down && !self.settings.work.force;
+        self.tell(Event::State { down, paused });
+    }
+
+    fn closed(&mut self, worker: WorkerId, pid: i32, unread: bool, fault: Option<String>) {
+        let Some(known) = self.workers.get_mut(&worker) else { return };
+        known.outbox = None;
+        let before = known.closed.is_some_and(|(_, unread)| unread);
+        known.closed = Some((Instant::now(), unread || before));
+        if let Some(fault) = fault {
+            tracing::warn!("{} worker {worker} broke the protocol with {fault}", known.mode);
+            known.fault = Some(fault);
+            // Word of its end may have come first.
+            if known.exit.is_none() {
+                self.launcher.kill(pid);
+            }
+        }
+        self.settle_ends();
+    }
+
+    pub(super) fn on_launched(&mut self, event: LaunchEvent) {
+        match event {
+            LaunchEvent::Ended { worker: 0, pid, exit } => self.template_gone(pid, Some(exit), None),
+            LaunchEvent::Ended { worker, exit, .. } => self.ended(worker, exit),
+        }
+    }
+
+    fn ended(&mut self, worker: WorkerId, exit: Exit) {
+        if let Some(known) = self.workers.get_mut(&worker) {
+            known.exit = Some(exit);
+            // One that never connected has no connection to be closed.
+            if known.outbox.is_none() {
+                known.closed.get_or_insert((Instant::now(), false));
+            }
+            self.settle_ends();
+        }
+    }
+
+    /// A process is gone once we know how it ended and have heard all it had to say. Neither is waited
+    /// for without end.
+    pub(super) fn settle_ends(&mut self) {
+        let now = Instant::now();
+        let mut gone = Vec::new();
+        let mut next: Option<Instant> = None;
+        for (id, worker) in &mut self.workers {
+            let (ended, patience) = (worker.has_ended(), if worker.unit.is_some() { UNIT_WORD } else { WORD });
+            match (ended, worker.closed) {
+                (true, Some(_)) => gone.push(*id),
+                (true, None) => {
+                    // The first look starts the clock; the second finds that time is over.
+                    let at = *worker.ended_at.get_or_insert(now) + ECHO;
+                    if now >= at {
+                        gone.push(*id);
+                    } else {
+                        next = Some(next.map_or(at, |next| next.min(at)));
+                    }
+                }
+                (false, Some((since, _))) => {
+                    let at = since + patience;
+                    if now < at {
+                        next = Some(next.map_or(at, |next| next.min(at)));
+                    } else if worker.pid.is_none_or(|pid| !crate::launch::is_alive(pid)) {
+                        gone.push(*id);
+                    } else {
+                        if let Some(pid) = worker.pid {
+                            self.launcher.kill(pid);
+                        }
+                        next = Some(now + Duration::from_millis(50));
+                    }
+                }
+                (false, None) => {}
+            }
+        }
+        self.timers.ends = next;
+        for id in gone {
+            self.printing.outputs.begin();
+            self.pass_on_output_of(id);
+            if let Some(worker) = self.workers.remove(&id) {
+                self.account(id, &worker);
+                let cause = worker.cause();
+                if let Cause::BootFailed(_) = cause {
+                    tracing::error!("{} worker {id}: {cause}", worker.mode);
+                }
+                if let Some(job) = worker.job.filter(|_| worker.unread()) {
+                    self.note_back(job);
+                }
+                self.tell(Event::Gone { worker: id, cause, unread: worker.unread() });
+            }
+        }
+        self.start_waiting_units();
+    }
+}

@@ -1,0 +1,35 @@
+//! What is under way to the queue, and for how long: whether it answers, and whether it ever will.
+
+use std::time::{Duration, Instant};
+
+use super::{Fetch, FetchState, Runtime};
+
+/// A call for jobs that takes longer is not being answered.
+const SILENCE: Duration = Duration::from_secs(5);
+
+impl Fetch {
+    /// Whether the queue has ever answered.
+    pub fn has_answered(&self) -> bool {
+        self.answered
+    }
+
+    /// For how long the queue has not answered, if it should have.
+    pub fn silent(&self) -> Option<Duration> {
+        let call = self.since.filter(|_| self.state != FetchState::Idle).map(|at| at.elapsed());
+        self.silent.map(|at| at.elapsed()).or(call.filter(|age| *age > SILENCE))
+    }
+}
+
+impl Runtime {
+    /// Calls that have not come back, and when they were made.
+    pub(in crate::runtime) fn calls_under_way(&self) -> impl Iterator<Item = (&'static str, Instant)> {
+        let fetch = self.fetch.since.filter(|_| self.fetch.state != FetchState::Idle);
+        let calls = [
+            ("reserve jobs", fetch),
+            ("renew leases", self.fetch.renewing),
+            ("give jobs back", self.fetch.returning),
+            ("remove finished jobs", self.acks.sending),
+        ];
+        calls.into_iter().filter_map(|(name, since)| Some((name, since?)))
+    }
+}

@@ -1,0 +1,180 @@
+//! New settings for a runtime that works.
+
+use std::fmt;
+use std::rc::Rc;
+
+use super::{Runtime, health};
+use crate::config::{Given, KEYS, Loaded, Merged, Settings};
+use crate::schedule::Event;
+
+/// Keys by which things are made once, at the start. PHP is among them because what it can do (fork, ring an
+/// alarm) is asked once.
+const AT_START: &[&str] = &[
+    "path",
+    "user",
+    "group",
+    "php",
+    "php_args",
+    "connection",
+    "launcher",
+    "start",
+    "pop",
+    "ack",
+    "state_dir",
+    "runtime_dir",
+];
+
+/// Reads the settings again, from where they were read at the start.
+pub type Reread = Box<dyn Fn() -> anyhow::Result<Loaded>>;
+
+/// What a reload needs to know of the start.
+pub(super) struct Reload {
+    /// Reads the settings again.
+    pub reread: Reread,
+    /// As they were written at the start.
+    pub written: Merged,
+    /// The connection's own queue, which is worked where the settings name none.
+    pub own_queue: String,
+    /// Whether PHP can ring an alarm.
+    pub signals: bool,
+}
+
+impl fmt::Debug for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reload").field("own_queue", &self.own_queue).finish_non_exhaustive()
+    }
+}
+
+impl Runtime {
+    /// Takes new settings, and replaces every PHP process: pooled workers one by one. Settings that cannot work
+    /// change nothing at all.
+    pub(super) fn reload(&mut self) {
+        if self.schedule.is_stopping() {
+            tracing::info!("SIGHUP: not while stopping");
+            return;
+        }
+        // Before it has said that it is ready, a service manager expects no reload.
+        let ready = self.fetch.has_answered();
+        if ready {
+            health::reloading();
+        }
+        match (self.reload.reread)().and_then(|loaded| self.accept(&loaded)) {
+            Ok(changed) => {
+                let told = if changed.is_empty() { "no setting has changed".to_owned() } else { changed.join(", ") };
+                tracing::info!("SIGHUP: {told}; replacing every PHP process after its current job");
+                self.templates.retire();
+                self.start_template();
+                self.tell(Event::Reload);
+            }
+            Err(error) => {
+                tracing::error!("SIGHUP: the settings are as before, for the new ones cannot work: {error:#}")
+            }
+        }
+        if ready {
+            self.notify(&[sd_notify::NotifyState::Ready]);
+        }
+    }
+
+    /// Works by new settings from now on, as far as that is possible. Says which have changed.
+    fn accept(&mut self, loaded: &Loaded) -> anyhow::Result<Vec<String>> {
+        let (settings, late) = take_over(&self.settings, &loaded.settings);
+        let queues =
+            if settings.queues.is_empty() { vec![self.reload.own_queue.clone()] } else { settings.queues.clone() };
+        crate::backend::check_queues(&queues)?;
+        let late: Vec<_> = late.into_iter().chain(self.other_owner(&loaded.merged)).collect();
+        if !late.is_empty() {
+            tracing::warn!("SIGHUP: {} will count after a restart", late.join(", "));
+        }
+        let changed = differences(&self.settings, &settings).map(|name| {
+            let key = crate::config::key(name).map(|key| key.show(&settings).to_string()).unwrap_or_default();
+            format!("{name} = {key}")
+        });
+        let changed = changed.collect();
+        self.settings = Rc::new(settings);
+        self.app.queues = queues;
+        self.app.arguments = super::start::arguments(&self.settings);
+        self.schedule.configure(super::start::schedule_config(&self.settings, self.reload.signals));
+        self.arm_renewal();
+        // A wait under way is one for the queues of before.
+        self.fetch.look_again();
+        Ok(changed)
+    }
+
+    /// Keys that only units read.
+    fn other_owner(&self, now: &Merged) -> Vec<&'static str> {
+        let before = &self.reload.written;
+        let user = (value(&before.user) != value(&now.user)).then_some("user");
+        let group = (value(&before.group) != value(&now.group)).then_some("group");
+        user.into_iter().chain(group).collect()
+    }
+}
+
+fn value<T>(given: &Option<Given<T>>) -> Option<&T> {
+    given.as_ref().map(|given| &given.value)
+}
+
+/// New settings in which what was made at the start is as it was, and the names of keys that are held back so.
+fn take_over(old: &Settings, new: &Settings) -> (Settings, Vec<&'static str>) {
+    let late = differences(old, new).filter(|name| AT_START.contains(name)).collect();
+    let old = old.clone();
+    let settings = Settings {
+        app: old.app,
+        path: old.path,
+        php: old.php,
+        php_args: old.php_args,
+        connection: old.connection,
+        launcher: old.launcher,
+        start: old.start,
+        pop: old.pop,
+        ack: old.ack,
+        state_dir: old.state_dir,
+        runtime_dir: old.runtime_dir,
+        stop_when_empty: old.stop_when_empty,
+        max_jobs: old.max_jobs,
+        max_time: old.max_time,
+        ..new.clone()
+    };
+    (settings, late)
+}
+
+/// Names of the keys that have another value.
+fn differences(old: &Settings, new: &Settings) -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter(move |key| key.show(old) != key.show(new)).map(|key| key.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Request, Surroundings, load};
+
+    fn settings(path: &std::path::Path, flags: &[(&'static str, &str)]) -> Settings {
+        let here = Surroundings::read().unwrap();
+        let mut request = Request { app: Some("shop".to_owned()), ..Request::default() };
+        // Any program does for PHP: nothing is run.
+        request.flags = vec![("path", path.to_str().unwrap().to_owned()), ("php", "/bin/sh".to_owned())];
+        request.flags.extend(flags.iter().map(|(key, value)| (*key, (*value).to_owned())));
+        load(&request, &here).unwrap().settings
+    }
+
+    #[test]
+    fn what_was_made_at_the_start_stays() {
+        let app = tempfile::tempdir().unwrap();
+        std::fs::write(app.path().join("artisan"), "").unwrap();
+        let old = settings(app.path(), &[]);
+        let (same, late) = take_over(&old, &settings(app.path(), &[]));
+        assert_eq!((same, late.len()), (old.clone(), 0));
+        let other = [("tries", "4"), ("pop", "strict"), ("pool_size", "3"), ("connection", "other"), ("queues", "a,b")];
+        let (taken, late) = take_over(&old, &settings(app.path(), &other));
+        assert_eq!(late, ["connection", "pop"]);
+        assert_eq!((&taken.connection, taken.pop), (&old.connection, old.pop));
+        assert_eq!((taken.work.tries, taken.tiers.pool_size, taken.queues.len()), (4, 3, 2));
+        let changed: Vec<_> = differences(&old, &taken).collect();
+        assert!(["tries", "pool_size", "queues"].iter().all(|key| changed.contains(key)), "{changed:?}");
+        assert!(!changed.contains(&"pop"));
+    }
+
+    #[test]
+    fn keys_that_are_held_back_are_keys() {
+        assert!(AT_START.iter().all(|name| crate::config::key(name).is_some()));
+    }
+}

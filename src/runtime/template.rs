@@ -1,0 +1,218 @@
+//! The template process, those before it that still have children, and what waits for it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::Runtime;
+use super::start::{order, welcome};
+use crate::launch::Exit;
+use crate::schedule::{Cause, Event, WorkerId};
+use crate::wire::{Mode, ToWorker};
+use crate::workers::Outbox;
+
+/// Delays before a template that keeps dying is started again.
+const DELAYS: [Duration; 6] = [
+    Duration::ZERO,
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+];
+
+/// One template process.
+#[derive(Debug)]
+struct Template {
+    pid: i32,
+    outbox: Option<Outbox>,
+    ready: bool,
+    since: Instant,
+}
+
+/// Every template there is.
+#[derive(Debug)]
+pub(super) struct Templates {
+    current: Option<Template>,
+    /// Replaced ones, which live until their last child has ended: they alone can tell how it ended.
+    retired: Vec<Template>,
+    /// What is to be forked once one is ready.
+    pending: VecDeque<(WorkerId, Mode)>,
+    deaths: usize,
+    retry: Option<Instant>,
+    dismissed: bool,
+}
+
+impl Templates {
+    pub fn new() -> Self {
+        Self { current: None, retired: Vec::new(), pending: VecDeque::new(), deaths: 0, retry: None, dismissed: false }
+    }
+
+    pub fn started(&mut self, pid: i32) {
+        self.retry = None;
+        self.current = Some(Template { pid, outbox: None, ready: false, since: Instant::now() });
+    }
+
+    pub fn is(&self, pid: i32) -> bool {
+        self.current.as_ref().is_some_and(|template| template.pid == pid)
+    }
+
+    /// Whether a process that says it is the template is the one we started.
+    pub fn expects(&self, pid: i32) -> bool {
+        self.current
+            .as_ref()
+            .is_some_and(|template| template.outbox.is_none() && crate::launch::descends_from(pid, template.pid))
+    }
+
+    /// `pid` may differ from the one that was started, where `php` is a wrapper.
+    pub fn connected(&mut self, pid: i32, outbox: Outbox) {
+        if let Some(template) = &mut self.current {
+            template.pid = pid;
+            template.outbox = Some(outbox);
+        }
+    }
+
+    pub fn ready(&mut self, pid: i32) {
+        if let Some(template) = self.current.as_mut().filter(|template| template.pid == pid) {
+            template.ready = true;
+        }
+    }
+
+    /// Lets the current one go, once its children have.
+    pub fn retire(&mut self) {
+        if let Some(template) = self.current.take() {
+            if let Some(outbox) = &template.outbox {
+                outbox.send(ToWorker::Stop { reason: "restart" }.encode());
+            }
+            self.retired.push(template);
+        }
+    }
+
+    /// There will be no template: the app cannot be forked.
+    pub fn dismiss(&mut self) {
+        self.retire();
+        self.dismissed = true;
+    }
+
+    /// A template is gone; true if it was the current one.
+    fn gone(&mut self, pid: i32) -> bool {
+        self.retired.retain(|template| template.pid != pid);
+        if !self.is(pid) {
+            return false;
+        }
+        let lived = self.current.take().map_or(Duration::ZERO, |template| template.since.elapsed());
+        if lived > Duration::from_secs(60) {
+            self.deaths = 0;
+        }
+        self.retry = Some(Instant::now() + DELAYS[self.deaths.min(DELAYS.len() - 1)]);
+        self.deaths += 1;
+        true
+    }
+
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.retry.is_some_and(|at| at <= now)
+    }
+
+    pub fn wake(&self) -> Option<Instant> {
+        self.retry
+    }
+
+    /// Sends a frame to the current template, if it is ready.
+    pub fn send(&self, frame: Vec<u8>) -> bool {
+        self.current
+            .as_ref()
+            .filter(|template| template.ready)
+            .and_then(|template| template.outbox.as_ref())
+            .is_some_and(|outbox| outbox.send(frame))
+    }
+}
+
+impl Runtime {
+    /// Starts a new template beside those that are being retired.
+    pub(super) fn start_template(&mut self) {
+        if self.templates.dismissed || self.schedule.is_over() {
+            self.templates.retry = None;
+            return;
+        }
+        self.start_process(0, Mode::Template);
+    }
+
+    /// Gets a process for a lane or an isolated job.
+    pub(super) fn fork(&mut self, worker: WorkerId, mode: Mode) {
+        let frame = ToWorker::Fork { worker: &worker.to_string(), mode }.encode();
+        if !self.templates.send(frame) {
+            self.templates.pending.push_back((worker, mode));
+        }
+    }
+
+    /// A template has booted.
+    pub(super) fn template_ready(&mut self, pid: i32) {
+        self.templates.ready(pid);
+        while let Some((worker, mode)) = self.templates.pending.pop_front() {
+            // It may have been given up meanwhile.
+            if self.workers.contains_key(&worker) {
+                self.templates.send(ToWorker::Fork { worker: &worker.to_string(), mode }.encode());
+            }
+        }
+    }
+
+    /// The template has forked a worker, or could not.
+    pub(super) fn forked(&mut self, worker: WorkerId, pid: i32, error: Option<String>) {
+        if pid < 0 {
+            let why = error.unwrap_or_default();
+            tracing::error!("cannot fork: {why}");
+            self.workers.remove(&worker);
+            self.tell(Event::Gone { worker, cause: Cause::BootFailed(format!("cannot fork: {why}")), unread: false });
+        } else if let Some(known) = self.workers.get_mut(&worker) {
+            known.pid = Some(pid);
+        } else {
+            // Given up before it was there.
+            self.launcher.kill(pid);
+        }
+    }
+
+    /// A template has ended.
+    pub(super) fn template_gone(&mut self, pid: i32, exit: Option<Exit>, why: Option<String>) {
+        if !self.templates.gone(pid) {
+            return;
+        }
+        let how = match (why, exit) {
+            (Some(why), _) => why,
+            (None, Some(Exit::Signal(signal))) => Cause::Signal(signal).to_string(),
+            (None, Some(Exit::Code(code))) => format!("exit code {code}"),
+            (None, None) => "connection lost".to_owned(),
+        };
+        tracing::warn!("the template is gone ({how}); starting another");
+        // What it was asked to fork and did not, it never will.
+        let orphans: Vec<_> = self
+            .workers
+            .iter()
+            .filter(|(id, worker)| {
+                worker.forked && worker.pid.is_none() && !self.templates.pending.iter().any(|(other, _)| other == *id)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for worker in orphans {
+            self.workers.remove(&worker);
+            self.tell(Event::Gone { worker, cause: Cause::Vanished, unread: false });
+        }
+    }
+
+    /// A process that was started, and not forked, says who it is.
+    pub(super) fn greet(&self, outbox: &Outbox) {
+        outbox.send(welcome(&self.settings, &self.app));
+    }
+
+    /// Starts a process, beside everything else that goes on.
+    pub(super) fn start_process(&mut self, worker: WorkerId, mode: Mode) {
+        let order = order(&self.settings, &self.app, worker, mode);
+        let launcher = self.launcher.clone();
+        let inputs = self.inputs.clone();
+        if mode == Mode::Template {
+            self.templates.retry = None;
+        }
+        tokio::task::spawn_local(async move {
+            let result = launcher.start(&order).await;
+            let _ = inputs.send(super::queue::QueueInput::Started { worker, result }).await;
+        });
+    }
+}

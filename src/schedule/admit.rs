@@ -1,0 +1,317 @@
+//! How jobs come in, are routed, wait, and are given back.
+
+use std::time::Duration;
+
+use super::job::{Job, Stage, Waiting};
+use super::machine::{Phase, Schedule};
+use super::{Action, JobId, JobKind, JobSpec, Now, StopReason};
+use crate::payload::Hints;
+use crate::routing::{Route, Tier};
+
+/// Classes whose declarations are remembered.
+const CLASSES: usize = 4096;
+/// Jobs taken with one call at the most.
+const BATCH: usize = 64;
+
+impl Schedule {
+    /// How many jobs to reserve now. Jobs that wait for a full tier do not count against the others,
+    /// so that these keep flowing past them, up to the bounds on all that wait.
+    pub fn wanted(&self, now: Now) -> usize {
+        if self.phase != Phase::Running || self.down || self.waiting_bytes >= self.config.max_waiting_bytes {
+            return 0;
+        }
+        let held: usize = self.waiting.iter().map(|waiting| waiting.len()).sum();
+        let asked: usize = self.inspecting.values().map(|(_, jobs)| jobs.len()).sum();
+        let room = self.config.max_waiting.saturating_sub(held + asked);
+        let left = match self.config.max_jobs {
+            0 => usize::MAX,
+            max => max.saturating_sub(self.admitted).try_into().unwrap_or(usize::MAX),
+        };
+        if self.is_helpless() {
+            return 0;
+        }
+        let free: usize = [self.inline_room(now.ms), self.pooled_room(), self.isolated_room()].iter().sum();
+        free.saturating_sub(asked).min(room).min(left).min(BATCH)
+    }
+
+    /// The queues that may be worked, out of `queues`.
+    pub fn open_queues<'a>(&self, queues: &'a [String]) -> Vec<&'a String> {
+        queues.iter().filter(|queue| !self.paused.contains(*queue)).collect()
+    }
+
+    pub(super) fn reserved(&mut self, now: Now, specs: Vec<JobSpec>, out: &mut Vec<Action>) {
+        let mut back = Vec::new();
+        let mut ask = Vec::new();
+        for spec in specs {
+            if !self.may_run(&spec.queue) {
+                back.push(spec.id);
+                continue;
+            }
+            self.admitted += 1;
+            self.waiting_bytes += spec.bytes;
+            let id = spec.id;
+            let class = spec.class.clone();
+            self.jobs.insert(id, job(spec, now.ms));
+            if self.hints.contains_key(&class) || !is_class_name(&class) {
+                self.enqueue(now, id);
+            } else {
+                let (_, jobs) = self.inspecting.entry(class.clone()).or_insert_with(|| {
+                    ask.push(class);
+                    (now.ms, Vec::new())
+                });
+                jobs.push(id);
+            }
+        }
+        if !ask.is_empty() {
+            out.push(Action::Inspect(ask));
+        }
+        if !back.is_empty() {
+            out.push(Action::Unreserve(back));
+        }
+    }
+
+    /// The answer may cover less than was asked; what it leaves out declares nothing.
+    pub(super) fn inspected(&mut self, now: Now, classes: Vec<(String, Hints)>) {
+        for (class, hints) in classes {
+            self.remember(class.clone(), hints);
+            for id in self.inspecting.remove(&class).map(|(_, jobs)| jobs).unwrap_or_default() {
+                self.enqueue(now, id);
+            }
+        }
+    }
+
+    fn remember(&mut self, class: String, hints: Hints) {
+        if self.hints.len() >= CLASSES {
+            self.hints.pop_first();
+        }
+        self.hints.insert(class, hints);
+    }
+
+    pub(super) fn empty(&mut self, now: Now, settled: u64, out: &mut Vec<Action>) {
+        if self.config.stop_when_empty && settled == self.settled() && self.jobs.is_empty() && !self.is_stopping() {
+            self.over(now, out);
+        }
+    }
+
+    fn route(&mut self, id: JobId) -> Option<Route> {
+        let job = self.jobs.get(&id)?;
+        let declared = self.hints.get(&job.class).copied().unwrap_or_default();
+        let hints = job.hints.merge(&declared);
+        Some(self.history.route(&job.class, &hints, job.timeout, &self.config.limits))
+    }
+
+    /// Routes a job and lets it wait for its tier.
+    fn enqueue(&mut self, now: Now, id: JobId) {
+        let Some(Route { tier, known, .. }) = self.route(id) else { return };
+        let priority = self.priority(id);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.tier = tier;
+        job.priority = priority;
+        job.unknown = !known;
+        job.stage = Stage::Waiting;
+        job.since = now.ms;
+        if job.unknown && tier == Tier::Pooled {
+            self.unknown.entry(job.class.clone()).or_default().insert(id);
+        }
+        self.waiting[tier as usize].push(id, priority, now.ms);
+    }
+
+    /// A job that was taken for a worker goes back to where it waited: ahead of those that came later.
+    pub(super) fn wait_again(&mut self, now: Now, id: JobId, out: &mut Vec<Action>) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        if self.probes.get(&job.class) == Some(&id) {
+            self.probes.remove(&job.class);
+        }
+        match job.kind {
+            JobKind::Run if self.may_run(&job.queue) => {
+                self.waiting_bytes += job.bytes;
+                self.enqueue(now, id);
+            }
+            JobKind::Run => {
+                self.forget(id);
+                out.push(Action::Unreserve(vec![id]));
+            }
+            JobKind::Crash | JobKind::Timeout | JobKind::Release => {
+                self.set_stage(now, id, Stage::Replaying);
+                self.replays.push_front(id);
+            }
+        }
+    }
+
+    /// Takes a job out of whatever it waits in.
+    pub(super) fn take_back(&mut self, now: Now, id: JobId, out: &mut Vec<Action>) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        let (class, tier, bytes, priority) = (job.class.clone(), job.tier, job.bytes, job.priority);
+        match job.stage {
+            Stage::Waiting => {
+                self.waiting[tier as usize].remove(id, priority);
+                self.no_longer_unknown(&class, id);
+                self.waiting_bytes -= bytes;
+            }
+            Stage::Inspecting => {
+                if let Some((_, jobs)) = self.inspecting.get_mut(&class) {
+                    jobs.retain(|other| *other != id);
+                }
+                self.waiting_bytes -= bytes;
+            }
+            Stage::Bound => {
+                let bound = self.workers.iter_mut().find(|(_, worker)| worker.bound == Some(id));
+                if let Some((worker_id, worker)) = bound {
+                    worker.bound = None;
+                    // One that is still starting leaves as soon as it is ready.
+                    if worker.is_idle() {
+                        let worker_id = *worker_id;
+                        self.stop_worker(now, worker_id, StopReason::Idle, out);
+                    }
+                }
+            }
+            Stage::Replaying => self.replays.retain(|other| *other != id),
+            Stage::Ahead => {
+                for worker in self.workers.values_mut() {
+                    worker.ahead.retain(|other| *other != id);
+                }
+            }
+            Stage::Running(_) | Stage::Verifying => {}
+        }
+    }
+
+    pub(super) fn no_longer_unknown(&mut self, class: &str, id: JobId) {
+        if let Some(jobs) = self.unknown.get_mut(class) {
+            jobs.remove(&id);
+            if jobs.is_empty() {
+                self.unknown.remove(class);
+            }
+        }
+    }
+
+    /// What a job may take, by its payload or by default; `None` is without limit.
+    pub fn time_limit(&self, id: JobId) -> Option<Duration> {
+        let ms = self.jobs.get(&id)?.timeout.map_or(self.config.timeout_ms, |seconds| u64::from(seconds) * 1000);
+        (ms > 0).then(|| Duration::from_millis(ms))
+    }
+
+    /// What a job, or else its class, declares.
+    pub fn declared(&self, id: JobId) -> Hints {
+        let Some(job) = self.jobs.get(&id) else { return Hints::default() };
+        let class = self.hints.get(&job.class).copied().unwrap_or_default();
+        job.hints.merge(&class)
+    }
+
+    /// MB of memory that a job declares it needs at the most.
+    pub fn max_memory_mb(&self, id: JobId) -> Option<u32> {
+        self.declared(id).max_memory_mb
+    }
+
+    fn priority(&self, id: JobId) -> i32 {
+        let Some(job) = self.jobs.get(&id) else { return 0 };
+        let declared = self.hints.get(&job.class).and_then(|hints| hints.priority);
+        job.hints.priority.or(declared).unwrap_or(0)
+    }
+
+    /// A job goes back to its queue as it was. It counts as settled, too: a call for jobs that was made
+    /// before cannot have found it there.
+    fn forget(&mut self, id: JobId) {
+        if self.jobs.remove(&id).is_some() {
+            self.admitted -= 1;
+            self.settled += 1;
+        }
+    }
+
+    /// Whether jobs of a queue may start.
+    fn may_run(&self, queue: &str) -> bool {
+        self.phase == Phase::Running && !self.down && !self.paused.contains(queue)
+    }
+
+    /// A class turned out to be heavier than it was taken for: those of its jobs that wait belong elsewhere
+    /// now, before each of them holds up a worker that is not for it.
+    pub(super) fn heavier(&mut self, now: Now, class: &str) {
+        let of_class = |id: &JobId| self.jobs.get(id).is_some_and(|job| job.class == class);
+        let waiting: Vec<_> = self.waiting.iter().flat_map(Waiting::iter).filter(of_class).collect();
+        for id in waiting {
+            let Some(Route { tier, known, .. }) = self.route(id) else { continue };
+            let Some(job) = self.jobs.get(&id) else { continue };
+            if (tier, !known) != (job.tier, job.unknown) {
+                self.waiting[job.tier as usize].remove(id, job.priority);
+                self.no_longer_unknown(class, id);
+                self.enqueue(now, id);
+            }
+        }
+    }
+
+    /// Something was learnt of a class of which nothing was known: its jobs may belong elsewhere now.
+    pub(super) fn learnt(&mut self, now: Now, class: &str) {
+        let Some(sample) = self.unknown.get(class).and_then(|jobs| jobs.first()).copied() else { return };
+        let Some(Route { tier, known, .. }) = self.route(sample) else { return };
+        if !known && tier == Tier::Pooled {
+            return;
+        }
+        for id in self.unknown.remove(class).unwrap_or_default() {
+            let priority = self.jobs.get(&id).map_or(0, |job| job.priority);
+            self.waiting[Tier::Pooled as usize].remove(id, priority);
+            self.enqueue(now, id);
+        }
+    }
+
+    /// Gives back the jobs that PHP has not seen and that `which` picks by their queue.
+    pub(super) fn give_back(&mut self, now: Now, which: impl Fn(&str) -> bool, out: &mut Vec<Action>) {
+        let back: Vec<JobId> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.kind == JobKind::Run && which(&job.queue))
+            .filter(|(_, job)| matches!(job.stage, Stage::Inspecting | Stage::Waiting | Stage::Bound))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in &back {
+            self.take_back(now, *id, out);
+            self.forget(*id);
+        }
+        if !back.is_empty() {
+            out.push(Action::Unreserve(back));
+        }
+    }
+
+    pub(super) fn signals(&mut self, now: Now, down: bool, paused: Vec<String>, out: &mut Vec<Action>) {
+        self.checked = Some(now.ms);
+        self.checking = None;
+        self.down = down;
+        self.paused = paused.into_iter().collect();
+        if down || !self.paused.is_empty() {
+            self.recall(|_, _| true, out);
+        }
+        if down {
+            self.give_back(now, |_| true, out);
+            // As stock: nothing will be popped, and that is empty enough.
+            if self.config.stop_when_empty && self.jobs.is_empty() && !self.is_stopping() {
+                self.over(now, out);
+            }
+        } else if !self.paused.is_empty() {
+            let paused = self.paused.clone();
+            self.give_back(now, |queue| paused.contains(queue), out);
+        }
+    }
+}
+
+pub(super) fn job(spec: JobSpec, now: u64) -> Job {
+    Job {
+        class: spec.class,
+        queue: spec.queue,
+        bytes: spec.bytes,
+        timeout: spec.timeout,
+        hints: spec.hints,
+        tier: Tier::Pooled,
+        priority: 0,
+        unknown: false,
+        stage: Stage::Inspecting,
+        kind: JobKind::Run,
+        cause: None,
+        replays: 0,
+        since: now,
+        deleted: false,
+    }
+}
+
+/// Closures and the like have names that are no classes; there is nothing to inspect.
+fn is_class_name(class: &str) -> bool {
+    !class.is_empty()
+        && class.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'\\' || byte >= 0x80)
+}

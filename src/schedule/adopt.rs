@@ -1,0 +1,91 @@
+//! Taking over from the runtime before this one, and handing over to the next.
+//!
+//! Where processes are units of a service manager they outlive the runtime. A new one *adopts* those that it
+//! finds, with the jobs that they run; one that is to be started again *hands over*: it finishes what would
+//! end with it, gives back what waits, and leaves the rest running.
+
+use super::machine::{Phase, Schedule};
+use super::worker::{State, Worker};
+use super::{Action, JobKind, JobSpec, Now, WorkerId};
+use crate::routing::Tier;
+use crate::schedule::job::Stage;
+
+/// A process that was there before us.
+#[derive(Debug)]
+pub struct Adopted {
+    /// Its number.
+    pub worker: WorkerId,
+    /// Its tier.
+    pub tier: Tier,
+    /// The job it has.
+    pub job: Option<AdoptedJob>,
+}
+
+/// A job that was given to a process by an earlier runtime.
+#[derive(Debug)]
+pub struct AdoptedJob {
+    /// The job.
+    pub spec: JobSpec,
+    /// What the process was to do with it.
+    pub kind: JobKind,
+    /// Milliseconds since then.
+    pub ran_ms: u64,
+}
+
+impl Schedule {
+    /// A process that was there before us. What it was started with may have changed since, so it is replaced
+    /// as after a reload.
+    pub(super) fn adopted(&mut self, now: Now, Adopted { worker: id, tier, job }: Adopted) {
+        self.next_worker = self.next_worker.max(id + 1);
+        self.generation = self.generation.max(1);
+        self.rolling = true;
+        let mut worker = Worker::new(tier, now.ms, 0, None);
+        if let Some(AdoptedJob { spec, kind, ran_ms }) = job {
+            let began = now.ms.saturating_sub(ran_ms);
+            let job_id = spec.id;
+            let mut job = super::admit::job(spec, now.ms);
+            job.kind = kind;
+            self.admitted += 1;
+            self.jobs.insert(job_id, job);
+            self.workers.insert(id, worker);
+            self.begin(Now { ms: began, ..now }, id, job_id);
+            return;
+        }
+        worker.state = State::Starting;
+        self.workers.insert(id, worker);
+    }
+
+    /// A process never got the job that it was handed: an earlier runtime ended before it was sent.
+    pub(super) fn unsent(&mut self, now: Now, id: WorkerId, out: &mut Vec<Action>) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if let Some(job) = worker.job() {
+            worker.state = State::Starting;
+            worker.since = now.ms;
+            self.wait_again(now, job, out);
+        }
+    }
+
+    /// Stops, but for what runs on without us.
+    pub(super) fn hand_over(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.phase == Phase::Running {
+            self.handing_over = true;
+            self.drain(now, out);
+        }
+    }
+
+    /// Whether nothing is left that would end with us.
+    pub(super) fn may_leave(&self) -> bool {
+        self.jobs.values().all(|job| match job.stage {
+            Stage::Running(worker) => {
+                self.handing_over && self.workers.get(&worker).is_some_and(|worker| worker.tier != Tier::Inline)
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether a process is to be left alone when we stop.
+    pub fn is_left(&self, id: WorkerId) -> bool {
+        self.handing_over
+            && self.workers.get(&id).is_some_and(|worker| worker.tier != Tier::Inline && worker.killed.is_none())
+    }
+}

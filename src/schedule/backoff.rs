@@ -1,0 +1,59 @@
+//! Growing delays for processes that keep dying.
+
+/// Milliseconds before the first process that follows a second death in a row.
+const FIRST: u64 = 100;
+/// Milliseconds at the most.
+const LAST: u64 = 30_000;
+
+/// Deaths in a row of the processes of one tier, and what follows from them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Backoff {
+    deaths: u32,
+    until: u64,
+}
+
+impl Backoff {
+    /// A process died without having finished anything. The first one is replaced at once.
+    pub fn died(&mut self, now: u64) {
+        let delay = match self.deaths {
+            0 => 0,
+            n => FIRST.saturating_mul(1 << (n - 1).min(20)).min(LAST),
+        };
+        self.deaths = self.deaths.saturating_add(1);
+        self.until = now + delay;
+    }
+
+    /// A process proved that it can work.
+    pub fn worked(&mut self) {
+        *self = Self::default();
+    }
+
+    /// When the next process may be started, if not now.
+    pub fn wait(&self, now: u64) -> Option<u64> {
+        (self.until > now).then_some(self.until)
+    }
+
+    /// Whether processes of this tier keep dying.
+    pub fn is_failing(&self) -> bool {
+        self.deaths >= 3
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_from_nothing_to_half_a_minute_and_end_with_success() {
+        let mut backoff = Backoff::default();
+        let mut delays = Vec::new();
+        for _ in 0..12 {
+            backoff.died(1000);
+            delays.push(backoff.wait(1000).map_or(0, |until| until - 1000));
+        }
+        assert_eq!(delays, [0, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000]);
+        assert!(backoff.is_failing());
+        backoff.worked();
+        assert_eq!(backoff.wait(0), None);
+    }
+}

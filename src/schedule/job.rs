@@ -1,0 +1,122 @@
+//! A job as the schedule sees it, and the queue of those that wait for a tier.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Cause, JobId, JobKind, WorkerId};
+use crate::payload::Hints;
+use crate::routing::Tier;
+
+/// Where a job stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Stage {
+    /// Its class is being asked what it declares.
+    Inspecting,
+    /// Waits for a worker of its tier.
+    Waiting,
+    /// A process is being started for it alone.
+    Bound,
+    /// Sent ahead to a worker that is busy with another.
+    Ahead,
+    /// Runs.
+    Running(WorkerId),
+    /// Its process died; is it still ours?
+    Verifying,
+    /// Waits to be replayed.
+    Replaying,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub class: String,
+    pub queue: String,
+    pub bytes: usize,
+    pub timeout: Option<u32>,
+    pub hints: Hints,
+    pub tier: Tier,
+    /// As it was when the job began to wait: what its class declares may change meanwhile.
+    pub priority: i32,
+    /// Nothing was known of its class when it was routed.
+    pub unknown: bool,
+    pub stage: Stage,
+    pub kind: JobKind,
+    /// What its process died of.
+    pub cause: Option<Cause>,
+    /// How often its end was tried to be replayed.
+    pub replays: u32,
+    /// Milliseconds at which it came into this stage.
+    pub since: u64,
+    /// Laravel has finished with it.
+    pub deleted: bool,
+}
+
+/// Jobs that wait for one tier: by priority, highest first, then by arrival.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting {
+    order: BTreeMap<(Reverse<i32>, JobId), u64>,
+    /// The same jobs by the time at which they began to wait.
+    arrivals: BTreeSet<(u64, JobId)>,
+}
+
+impl Waiting {
+    pub(super) fn push(&mut self, job: JobId, priority: i32, now: u64) {
+        self.order.insert((Reverse(priority), job), now);
+        self.arrivals.insert((now, job));
+    }
+
+    pub(super) fn remove(&mut self, job: JobId, priority: i32) -> bool {
+        let since = self.order.remove(&(Reverse(priority), job));
+        since.is_some_and(|since| self.arrivals.remove(&(since, job)))
+    }
+
+    /// The next job, without taking it.
+    pub(super) fn first(&self) -> Option<(JobId, u64)> {
+        self.order.first_key_value().map(|((_, job), since)| (*job, *since))
+    }
+
+    /// Since when the one has waited that has waited for longest.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.arrivals.first().map(|(since, _)| *since)
+    }
+
+    pub(super) fn pop(&mut self) -> Option<JobId> {
+        let ((_, job), since) = self.order.pop_first()?;
+        self.arrivals.remove(&(since, job));
+        Some(job)
+    }
+
+    /// Every waiting job, in order.
+    pub fn iter(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.order.keys().map(|(_, job)| *job)
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn higher_priority_first_then_arrival() {
+        let mut waiting = Waiting::default();
+        for (job, priority) in [(1, 0), (2, 5), (3, -1), (4, 5), (5, 0)] {
+            waiting.push(job, priority, 10 - job);
+        }
+        assert_eq!(waiting.oldest(), Some(5));
+        assert_eq!(waiting.iter().collect::<Vec<_>>(), [2, 4, 1, 5, 3]);
+        assert!(waiting.remove(4, 5));
+        assert!(!waiting.remove(4, 5));
+        assert_eq!(waiting.pop(), Some(2));
+        assert_eq!(waiting.first(), Some((1, 9)));
+        assert_eq!(waiting.oldest(), Some(5));
+    }
+}

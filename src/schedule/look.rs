@@ -1,0 +1,56 @@
+//! What the schedule shows of itself to those who only look: operators, through the control socket.
+
+use super::machine::{Phase, Schedule};
+use super::{JobId, Now};
+use crate::routing::Tier;
+
+/// How far a schedule is with stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes on jobs.
+    Running,
+    /// It takes on none and lets those that run finish, until this time (milliseconds) at the latest.
+    Draining(u64),
+    /// It has killed what ran, and is done at this time (milliseconds) at the latest.
+    Killing(u64),
+    /// It is done.
+    Over,
+}
+
+impl Schedule {
+    /// How far it is with stopping.
+    pub fn standing(&self) -> Standing {
+        match self.phase {
+            Phase::Running => Standing::Running,
+            Phase::Draining { until } => Standing::Draining(until),
+            Phase::Killing { until } => Standing::Killing(until),
+            Phase::Over => Standing::Over,
+        }
+    }
+
+    /// Whether the app is in maintenance mode, as far as that counts here.
+    pub fn is_down(&self) -> bool {
+        self.down
+    }
+
+    /// Queues that the app has paused.
+    pub fn paused(&self) -> impl Iterator<Item = &str> {
+        self.paused.iter().map(String::as_str)
+    }
+
+    /// Jobs that run now.
+    pub fn running_count(&self) -> usize {
+        self.workers.values().filter(|worker| worker.is_busy()).count()
+    }
+
+    /// How many jobs wait for a tier, and the first `most` of them with the milliseconds for which they have:
+    /// those that already have a process in sight come first.
+    pub fn first_waiting(&self, now: Now, tier: Tier, most: usize) -> (usize, Vec<(JobId, u64)>) {
+        let of_tier = || self.workers.values().filter(|worker| worker.tier == tier);
+        let promised = || of_tier().flat_map(|worker| worker.bound.iter().chain(&worker.ahead).copied());
+        let waiting = &self.waiting[tier as usize];
+        let age = |id: JobId| self.jobs.get(&id).map_or(0, |job| now.ms.saturating_sub(job.since));
+        let first = promised().chain(waiting.iter()).take(most).map(|id| (id, age(id))).collect();
+        (promised().count() + waiting.len(), first)
+    }
+}

@@ -1,0 +1,473 @@
+//! The state, and what each event does to it. What follows from the new state is decided in `plan`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::backoff::Backoff;
+use super::job::{Job, Stage, Waiting};
+use super::worker::{State, Worker};
+use super::{
+    Action, Cause, Config, Done, Event, Finished, JobId, JobKind, Now, Outcome, StopReason, WorkerId, WorkerView,
+};
+use crate::payload::Hints;
+use crate::routing::{History, Tier};
+
+/// Milliseconds that an inspection may take before its classes are taken to declare nothing.
+pub(super) const INSPECT_MS: u64 = 2_000;
+/// Milliseconds that a worker may take to leave, and replays may take once we kill.
+pub(super) const LEAVE_MS: u64 = 10_000;
+/// Times that a job's end is replayed before it is left to `retry_after`: where whatever kills processes is not
+/// the job, a few more tries tell it from a `failed()` that kills its own.
+pub(super) const REPLAYS: u32 = 4;
+
+/// How far we are with stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Running,
+    /// Running jobs may finish until then (milliseconds).
+    Draining {
+        until: u64,
+    },
+    /// What was killed is replayed until then.
+    Killing {
+        until: u64,
+    },
+    Over,
+}
+
+/// The state machine. See the module.
+#[derive(Debug)]
+pub struct Schedule {
+    pub(super) config: Config,
+    /// What has been learnt of each class.
+    pub history: History,
+    pub(super) hints: BTreeMap<String, Hints>,
+    pub(super) jobs: BTreeMap<JobId, Job>,
+    pub(super) workers: BTreeMap<WorkerId, Worker>,
+    pub(super) waiting: [Waiting; 3],
+    pub(super) waiting_bytes: usize,
+    /// Jobs waiting for the pool of whose class nothing is known.
+    pub(super) unknown: BTreeMap<String, BTreeSet<JobId>>,
+    /// Classes of which a lane tries one job, and that job.
+    pub(super) probes: BTreeMap<String, JobId>,
+    pub(super) inspecting: BTreeMap<String, (u64, Vec<JobId>)>,
+    pub(super) replays: VecDeque<JobId>,
+    pub(super) backoff: [Backoff; 3],
+    pub(super) next_worker: WorkerId,
+    pub(super) generation: u64,
+    /// Pooled workers from before a reload are being replaced, one by one.
+    pub(super) rolling: bool,
+    pub(super) phase: Phase,
+    /// Pooled and isolated processes run on when we stop.
+    pub(super) handing_over: bool,
+    /// Maintenance mode.
+    pub(super) down: bool,
+    pub(super) paused: BTreeSet<String>,
+    /// When the app's signals were last known (milliseconds), and since when whose answer is awaited.
+    pub(super) checked: Option<u64>,
+    pub(super) checking: Option<(u64, WorkerId)>,
+    pub(super) admitted: u64,
+    pub(super) settled: u64,
+    /// Jobs that lanes finished in the current and in the last window of 50 ms.
+    pub(super) pace: (u64, usize, usize),
+    /// Classes of which jobs have run, and whether one has printed something.
+    pub(super) printing: BTreeMap<String, bool>,
+}
+
+impl Schedule {
+    /// A schedule with nothing in it. `history` is what an earlier one had learnt.
+    pub fn new(config: Config, history: History) -> Self {
+        Self {
+            config,
+            history,
+            hints: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            waiting: Default::default(),
+            waiting_bytes: 0,
+            unknown: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            inspecting: BTreeMap::new(),
+            replays: VecDeque::new(),
+            backoff: Default::default(),
+            next_worker: 1,
+            generation: 0,
+            rolling: false,
+            phase: Phase::Running,
+            handing_over: false,
+            down: false,
+            paused: BTreeSet::new(),
+            checked: None,
+            checking: None,
+            admitted: 0,
+            settled: 0,
+            pace: (0, 0, 0),
+            printing: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in one event and appends what is to be done.
+    pub fn on(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
+        if self.phase == Phase::Over {
+            // What a call for jobs brings that was on its way goes back; else it matters only who is still there.
+            match event {
+                Event::Reserved(jobs) => self.reserved(now, jobs, out),
+                Event::Gone { worker, .. } => drop(self.workers.remove(&worker)),
+                _ => {}
+            }
+            return;
+        }
+        match event {
+            Event::Reserved(jobs) => self.reserved(now, jobs, out),
+            Event::Empty { settled } => self.empty(now, settled, out),
+            Event::Inspected(classes) => self.inspected(now, classes),
+            Event::Ready { worker, done } => self.ready(now, worker, done, out),
+            Event::Taken(worker) => self.taken(worker),
+            Event::Printed(job) => self.printed(job, out),
+            Event::Next { worker, done, job } => self.next(now, worker, done, job, out),
+            Event::Recalled { worker, jobs } => self.recalled(now, worker, &jobs, out),
+            Event::Deleted(worker) => {
+                if let Some(job) = self.workers.get(&worker).and_then(Worker::job).and_then(|id| self.jobs.get_mut(&id))
+                {
+                    job.deleted = true;
+                }
+            }
+            Event::Stopping { worker, status, done } => self.stopping(now, worker, status, done, out),
+            Event::Died { worker, fatal, done } => {
+                if let Some(worker) = self.workers.get_mut(&worker) {
+                    worker.last_words = Some((fatal, done));
+                }
+            }
+            Event::Gone { worker, cause, unread } => self.gone(now, worker, cause, unread, out),
+            Event::Verified { job, ours } => self.verified(now, job, ours, out),
+            Event::LeaseLost(job) => self.lease_lost(now, job, out),
+            Event::MemoryOver { worker, used, limit } => self.memory_over(now, worker, used, limit, out),
+            Event::State { down, paused } => self.signals(now, down, paused, out),
+            Event::Restart => self.restart(now, out),
+            Event::Adopted(all) => all.into_iter().for_each(|one| self.adopted(now, one)),
+            Event::Unsent(worker) => self.unsent(now, worker, out),
+            Event::HandOver => self.hand_over(now, out),
+            Event::Reload => self.reload(now, out),
+            Event::Drain => self.drain(now, out),
+            Event::Kill => self.kill(now, out),
+            Event::Tick => {}
+        }
+        self.watch(now, out);
+        self.plan(now, out);
+    }
+
+    /// Jobs that have left so far. A call for jobs is tagged with it, so that its answer can be judged.
+    pub fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    /// Whether everything is over.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// Whether it no longer takes on jobs.
+    pub fn is_stopping(&self) -> bool {
+        self.phase != Phase::Running
+    }
+
+    /// Jobs that are ours now.
+    pub fn job_count(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Jobs that wait for each tier.
+    pub fn waiting(&self) -> &[Waiting; 3] {
+        &self.waiting
+    }
+
+    /// Every worker.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerView> + '_ {
+        self.workers.iter().map(|(id, worker)| WorkerView::of(*id, worker))
+    }
+
+    /// A worker that is idle, to be asked something.
+    pub fn an_idle_worker(&self) -> Option<WorkerId> {
+        self.workers.iter().find(|(_, worker)| worker.is_idle()).map(|(id, _)| *id)
+    }
+
+    fn ready(&mut self, now: Now, id: WorkerId, done: Option<Done>, out: &mut Vec<Action>) {
+        if let Some(done) = done {
+            self.finish(now, id, done, out);
+        }
+        let config = &self.config;
+        let (generation, rolling) = (self.generation, self.rolling);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if worker.killed.is_some() || worker.state == State::Leaving {
+            return;
+        }
+        if worker.is_busy() {
+            // A worker that asks while it has a job has lost count; nothing it says can be relied on.
+            let cause = Cause::Protocol("a call for a second job".to_owned());
+            self.kill_worker(id, cause, out);
+            return;
+        }
+        let spent = config.worker_max_jobs > 0 && worker.jobs >= config.worker_max_jobs
+            || config.worker_max_ms > 0 && now.ms - worker.born >= config.worker_max_ms;
+        let reason = if worker.generation < generation && !(rolling && worker.tier == Tier::Pooled) {
+            Some(StopReason::Restart)
+        } else if spent && worker.tier != Tier::Isolated {
+            Some(StopReason::Recycle)
+        } else {
+            None
+        };
+        // An isolated process whose job was given back meanwhile has nothing to live for.
+        let reason = reason.or((worker.tier == Tier::Isolated && worker.bound.is_none()).then_some(StopReason::Idle));
+        worker.since = now.ms;
+        worker.state = State::Idle;
+        // What was ahead of it came too late to be seen: it asks for a job like any other.
+        self.recall(|other, _| other == id, out);
+        if let Some(reason) = reason {
+            self.stop_worker(now, id, reason, out);
+        }
+    }
+
+    fn stopping(&mut self, now: Now, id: WorkerId, status: i32, done: Option<Done>, out: &mut Vec<Action>) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        // 0 is planned and 12 is memory, both between jobs. Everything else is Laravel's alarm, within one.
+        worker.timed_out = status != 0 && status != 12;
+        worker.ending = true;
+        match (done, &mut worker.state) {
+            (Some(done), _) => self.finish(now, id, done, out),
+            // What was sent to it meanwhile it will not read; its end will tell, and is not waited for long.
+            (None, State::Busy { deadline, .. }) => {
+                let end = now.ms + LEAVE_MS;
+                *deadline = Some(deadline.map_or(end, |deadline| deadline.min(end)));
+                return;
+            }
+            _ => {}
+        }
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        // One that leaves without having done anything will do so again.
+        if worker.state != State::Leaving && worker.jobs == 0 {
+            self.backoff[worker.tier as usize].died(now.ms);
+        }
+        worker.state = State::Leaving;
+        worker.since = now.ms;
+        let bound = worker.bound.take();
+        self.recall(|other, _| other == id, out);
+        if let Some(job) = bound {
+            self.wait_again(now, job, out);
+        }
+    }
+
+    /// A worker has reported how its job ended.
+    pub(super) fn finish(&mut self, now: Now, id: WorkerId, done: Done, out: &mut Vec<Action>) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(job_id) = worker.job() else { return };
+        let (ms, timed_out) = (now.ms - worker.since, worker.timed_out);
+        worker.jobs = worker.jobs.saturating_add(1);
+        worker.state = State::Idle;
+        worker.since = now.ms;
+        worker.taken = false;
+        let worked = worker.tier;
+        self.backoff[worked as usize].worked();
+        let Some(job) = self.jobs.get_mut(&job_id) else { return };
+        let ended = outcome(job.kind, &done);
+        if timed_out && ended.is_none() && job.kind == JobKind::Run && self.config.replay {
+            // Laravel has ended its process and left the job reserved. It may run again, and need not wait for that.
+            job.kind = JobKind::Release;
+            job.cause = Some(Cause::Timeout(ms));
+            let class = job.class.clone();
+            self.overran(now, &class, ms);
+            self.learnt(now, &class);
+            self.set_stage(now, job_id, Stage::Verifying);
+            out.push(Action::Verify(job_id));
+            return;
+        }
+        let tier = job.tier;
+        let outcome = ended.unwrap_or(Outcome::Left);
+        let cause = job.cause.as_ref().map(Cause::to_string).or(done.error);
+        let cause = match cause {
+            None if timed_out => Some(Cause::Timeout(ms).to_string()),
+            cause => cause,
+        };
+        if job.kind == JobKind::Run {
+            let class = job.class.clone();
+            self.now_known(&class, false);
+            if timed_out {
+                self.overran(now, &class, ms);
+            } else if cause.is_some() {
+                self.history.record_failure(&class, now.epoch);
+            } else if outcome == Outcome::Done {
+                self.history.record_success(
+                    &class,
+                    ms.min(u32::MAX.into()) as u32,
+                    Some(done.peak).filter(|kib| *kib > 0),
+                    now.epoch,
+                );
+            }
+            self.learnt(now, &class);
+        }
+        if worked == Tier::Inline {
+            self.count_pace(now.ms);
+        }
+        self.leave(job_id, tier, outcome, ms, cause, out);
+    }
+
+    fn gone(&mut self, now: Now, id: WorkerId, cause: Cause, unread: bool, out: &mut Vec<Action>) {
+        let Some(worker) = self.workers.remove(&id) else { return };
+        let tier = worker.tier;
+        // A job is begun only once its claim is made known, so none of these has been.
+        for job in worker.bound.into_iter().chain(worker.ahead) {
+            self.wait_again(now, job, out);
+        }
+        let State::Busy { job: job_id, .. } = worker.state else {
+            if worker.state != State::Leaving && worker.killed != Some(Cause::Shutdown) {
+                self.backoff[tier as usize].died(now.ms);
+            }
+            return;
+        };
+        if unread && !worker.taken {
+            // PHP never saw the job: to Laravel, and to the job, nothing has happened.
+            if !worker.ending {
+                self.backoff[tier as usize].died(now.ms);
+            }
+            self.wait_again(now, job_id, out);
+            return;
+        }
+        let ms = now.ms - worker.since;
+        let Some(job) = self.jobs.get_mut(&job_id) else { return };
+        let tier = job.tier;
+        let (said, told) = match worker.last_words {
+            Some((Some(fatal), done)) => (Some(Cause::Fatal(fatal)), done),
+            Some((None, done)) => (None, done),
+            None => (worker.timed_out.then_some(Cause::Timeout(ms)), Done::default()),
+        };
+        let cause = worker.killed.or(said).unwrap_or(cause);
+        if let Some(outcome) = outcome(job.kind, &Done { deleted: told.deleted || job.deleted, ..told }) {
+            // It died after Laravel had settled the job: there is nothing to replay.
+            self.leave(job_id, tier, outcome, ms, Some(cause.to_string()), out);
+            return;
+        }
+        let class = job.class.clone();
+        let (mut timed_out, mut crashed) = (false, false);
+        match (job.kind, &cause) {
+            (JobKind::Run, Cause::Timeout(_)) => {
+                job.kind = JobKind::Timeout;
+                timed_out = true;
+            }
+            (JobKind::Run, Cause::Shutdown | Cause::Orphaned) => job.kind = JobKind::Crash,
+            (JobKind::Run, _) => {
+                job.kind = JobKind::Crash;
+                crashed = true;
+            }
+            _ => job.replays += 1,
+        }
+        if job.cause.is_none() {
+            job.cause = Some(cause.clone());
+        }
+        let replay = (job.kind == JobKind::Timeout || self.config.replay) && job.replays < REPLAYS;
+        if timed_out {
+            self.overran(now, &class, ms);
+        }
+        if crashed && self.history.record_crash(&class, now.epoch) {
+            out.push(Action::Quarantined(class.clone()));
+            self.heavier(now, &class);
+        }
+        if replay {
+            self.set_stage(now, job_id, Stage::Verifying);
+            out.push(Action::Verify(job_id));
+        } else {
+            self.leave(job_id, tier, Outcome::Left, ms, Some(cause.to_string()), out);
+        }
+    }
+
+    fn verified(&mut self, now: Now, id: JobId, ours: bool, out: &mut Vec<Action>) {
+        let Some(job) = self.jobs.get(&id).filter(|job| job.stage == Stage::Verifying) else { return };
+        if ours {
+            self.set_stage(now, id, Stage::Replaying);
+            self.replays.push_back(id);
+        } else {
+            let (tier, cause) = (job.tier, job.cause.as_ref().map(Cause::to_string));
+            self.leave(id, tier, Outcome::Lost, 0, cause, out);
+        }
+    }
+
+    fn lease_lost(&mut self, now: Now, id: JobId, out: &mut Vec<Action>) {
+        // One that runs is left alone: it may be that it has just released itself.
+        let idle = self.jobs.get(&id).filter(|job| !matches!(job.stage, Stage::Running(_) | Stage::Ahead));
+        if let Some((tier, cause)) = idle.map(|job| (job.tier, job.cause.as_ref().map(Cause::to_string))) {
+            self.take_back(now, id, out);
+            self.leave(id, tier, Outcome::Lost, 0, cause, out);
+        }
+    }
+
+    /// A job of a class ran past a bound.
+    pub(super) fn overran(&mut self, now: Now, class: &str, ms: u64) {
+        self.history.record_overrun(class, ms.min(u32::MAX.into()) as u32, now.epoch);
+        self.heavier(now, class);
+    }
+
+    fn memory_over(&mut self, now: Now, id: WorkerId, used: u32, limit: u32, out: &mut Vec<Action>) {
+        match self.workers.get(&id).map(|worker| &worker.state) {
+            Some(State::Busy { .. }) => self.kill_worker(id, Cause::Memory { used, limit }, out),
+            Some(State::Idle) => self.stop_worker(now, id, StopReason::Recycle, out),
+            _ => {}
+        }
+    }
+
+    /// A job is ours no more.
+    pub(super) fn leave(
+        &mut self,
+        id: JobId,
+        tier: Tier,
+        outcome: Outcome,
+        ms: u64,
+        cause: Option<String>,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(job) = self.jobs.remove(&id) {
+            if self.probes.get(&job.class) == Some(&id) {
+                self.probes.remove(&job.class);
+            }
+            self.settled += 1;
+            out.push(Action::Finished(Finished { job: id, tier, outcome, kind: job.kind, ms, cause }));
+        }
+    }
+
+    pub(super) fn kill_worker(&mut self, id: WorkerId, cause: Cause, out: &mut Vec<Action>) {
+        if let Some(worker) = self.workers.get_mut(&id)
+            && worker.killed.is_none()
+        {
+            worker.killed = Some(cause.clone());
+            out.push(Action::Kill { worker: id, cause });
+        }
+    }
+
+    pub(super) fn stop_worker(&mut self, now: Now, id: WorkerId, reason: StopReason, out: &mut Vec<Action>) {
+        if let Some(worker) = self.workers.get_mut(&id)
+            && worker.killed.is_none()
+        {
+            let bound = worker.bound.take();
+            worker.state = State::Leaving;
+            worker.since = now.ms;
+            out.push(Action::Stop { worker: id, reason });
+            if let Some(job) = bound {
+                self.wait_again(now, job, out);
+            }
+        }
+    }
+
+    pub(super) fn set_stage(&mut self, now: Now, id: JobId, stage: Stage) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.stage = stage;
+            job.since = now.ms;
+        }
+    }
+}
+
+/// What Laravel has made of a job; nothing, if it stays reserved.
+fn outcome(kind: JobKind, done: &Done) -> Option<Outcome> {
+    match (done.failed, done.released, done.deleted) {
+        (true, _, _) => Some(Outcome::Failed),
+        (_, true, _) => Some(Outcome::Released),
+        (_, _, true) if kind == JobKind::Timeout => Some(Outcome::Failed),
+        (_, _, true) => Some(Outcome::Done),
+        _ => None,
+    }
+}

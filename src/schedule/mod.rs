@@ -1,0 +1,443 @@
+//! The state machine of one app: which job runs when, in which process, and what becomes of it.
+//!
+//! Pure: it has no clock, does no I/O and knows no socket. The runtime feeds it [`Event`]s with the time at
+//! which they happened and carries out the [`Action`]s it answers. That is why it can be simulated, with
+//! seeds, through everything that can go wrong.
+//!
+//! A job's way: *reserved* → (its class is *inspected* once) → *waiting* for its tier, ordered by priority,
+//! then by arrival → *running* in a worker → finished. A job whose process dies is *verified* to be still
+//! ours and *replayed*: another process throws, inside Laravel, what it died of.
+//!
+//! Quick jobs may be sent *ahead* to a busy lane, which claims them without asking; see `ahead`.
+//!
+//! A worker's way: *starting* → *idle* ⇄ *busy* → *leaving* → gone. A lane that overruns the bound of its
+//! tier stays busy, but is no longer counted on: another lane takes over.
+
+mod admit;
+mod adopt;
+#[cfg(test)]
+mod adopt_tests;
+mod ahead;
+mod backoff;
+mod job;
+mod look;
+mod machine;
+mod plan;
+mod rolling;
+#[cfg(test)]
+mod scenarios;
+#[cfg(test)]
+mod simulation;
+mod sizing;
+mod stop;
+mod worker;
+
+use std::fmt;
+
+use crate::payload::Hints;
+use crate::routing::{Limits, Tier};
+
+pub use crate::wire::{Done, JobKind};
+pub use adopt::{Adopted, AdoptedJob};
+pub use job::Waiting;
+pub use look::Standing;
+pub use machine::Schedule;
+pub use worker::WorkerView;
+
+/// A job, numbered by the runtime in the order of reservation.
+pub type JobId = u64;
+/// A PHP process, numbered by the schedule in the order of starting.
+pub type WorkerId = u64;
+
+/// When an event happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds on a clock that never goes back.
+    pub ms: u64,
+    /// Seconds since 1970, for what outlives the process.
+    pub epoch: u64,
+}
+
+/// What a schedule works by: the settings it needs, and nothing else.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Thresholds between the tiers.
+    pub limits: Limits,
+    /// See the settings of the same names.
+    pub pool_min_idle: usize,
+    /// Pooled workers with demand.
+    pub pool_size: usize,
+    /// Pooled workers under pressure.
+    pub pool_max_size: usize,
+    /// Jobs at once: inline, pooled, isolated.
+    pub max_concurrent: [usize; 3],
+    /// Reserved jobs that wait for their tier.
+    pub max_waiting: usize,
+    /// Bytes of their payloads.
+    pub max_waiting_bytes: usize,
+    /// Milliseconds that a job may run whose payload names no timeout; 0 is without limit.
+    pub timeout_ms: u64,
+    /// Milliseconds past its timeout at which a job's process is killed.
+    pub grace_ms: u64,
+    /// Milliseconds that a process may take to be ready.
+    pub boot_ms: u64,
+    /// Jobs after which a process is replaced; 0 is never.
+    pub worker_max_jobs: u32,
+    /// Milliseconds after which it is replaced; 0 is never.
+    pub worker_max_ms: u64,
+    /// Milliseconds that running jobs may take on a drain.
+    pub stop_ms: u64,
+    /// Whether what a process died of is replayed inside Laravel.
+    pub replay: bool,
+    /// End when the queue is empty.
+    pub stop_when_empty: bool,
+    /// End after so many jobs; 0 is never.
+    pub max_jobs: u64,
+    /// Processor cores, for how eagerly lanes are added.
+    pub cores: usize,
+}
+
+/// A reserved job, as far as the schedule needs to know it.
+#[derive(Clone, Debug)]
+pub struct JobSpec {
+    /// Its number.
+    pub id: JobId,
+    /// The class by which it is routed.
+    pub class: String,
+    /// Its queue.
+    pub queue: String,
+    /// Size of its payload.
+    pub bytes: usize,
+    /// Seconds, as the payload declares them; 0 is without limit.
+    pub timeout: Option<u32>,
+    /// What the instance declares.
+    pub hints: Hints,
+}
+
+/// How a process ended, or why it is being killed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It left with this code.
+    Exit(i32),
+    /// A signal ended it that we did not send.
+    Signal(i32),
+    /// A PHP fatal error.
+    Fatal(String),
+    /// It used more memory than it may.
+    Memory {
+        /// MB it had.
+        used: u32,
+        /// MB it may have.
+        limit: u32,
+    },
+    /// Its job ran longer than this many milliseconds.
+    Timeout(u64),
+    /// It broke the protocol.
+    Protocol(String),
+    /// It did not become ready within this many milliseconds.
+    Boot(u64),
+    /// It said why it could not boot.
+    BootFailed(String),
+    /// The kernel killed it at the memory limit of its unit.
+    OutOfMemory {
+        /// MB it might have.
+        limit: u32,
+        /// MB it had at its peak, if known.
+        peak: Option<u32>,
+    },
+    /// We ended it, for a stop that could wait no longer.
+    Shutdown,
+    /// It ended together with an earlier runtime that was killed.
+    Orphaned,
+    /// Its end was not seen by anybody.
+    Vanished,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Exit(code) => write!(f, "the job ended PHP with exit({code})"),
+            Cause::Signal(signal) => write!(f, "killed by {}", signal_name(*signal)),
+            Cause::Fatal(message) => write!(f, "PHP fatal error: {message}"),
+            Cause::Memory { used, limit } => write!(f, "used {used} MB of memory, over its limit of {limit} MB"),
+            Cause::Timeout(ms) => write!(f, "ran longer than its timeout of {} s", *ms as f64 / 1000.0),
+            Cause::Protocol(what) => write!(f, "broke the protocol with {what}"),
+            Cause::Boot(ms) => write!(f, "was not ready within {} s", *ms as f64 / 1000.0),
+            Cause::BootFailed(why) => write!(f, "the app did not boot: {why}"),
+            Cause::OutOfMemory { limit, peak } => {
+                write!(f, "oom-kill at {limit} MB")?;
+                peak.map_or(Ok(()), |peak| write!(f, " (peak {peak} MB)"))
+            }
+            Cause::Orphaned => f.write_str("killed together with kqueue, which ended without a word"),
+            Cause::Shutdown => f.write_str("killed because kqueue was told to stop and could wait no longer"),
+            Cause::Vanished => f.write_str("its PHP process is gone, and nobody saw how it ended"),
+        }
+    }
+}
+
+/// `SIGSEGV` for 11, and so on for those that end a PHP process in practice.
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        31 => "SIGSYS",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Jobs were reserved.
+    Reserved(Vec<JobSpec>),
+    /// A call for jobs found none. `settled` is [`Schedule::settled`] at the time the call was made.
+    Empty {
+        /// Jobs settled when the call was made.
+        settled: u64,
+    },
+    /// Classes were inspected.
+    Inspected(Vec<(String, Hints)>),
+    /// A worker wants a job, and says how the last one ended.
+    Ready {
+        /// Which.
+        worker: WorkerId,
+        /// How its last job ended.
+        done: Option<Done>,
+    },
+    /// A worker has read the job that it was handed with `receipt`.
+    Taken(WorkerId),
+    /// A job has printed something. Said once for a class: see [`Schedule::prints`].
+    Printed(JobId),
+    /// A worker goes on with a job that was sent ahead to it, and says how the last one ended.
+    Next {
+        /// Which.
+        worker: WorkerId,
+        /// How its last job ended.
+        done: Done,
+        /// The one it goes on with.
+        job: JobId,
+    },
+    /// Jobs that had been sent ahead have been taken back: the worker had not claimed them, and cannot any more.
+    Recalled {
+        /// From whom.
+        worker: WorkerId,
+        /// Which.
+        jobs: Vec<JobId>,
+    },
+    /// The job of this worker is finished as far as Laravel is concerned; the runtime removes it.
+    Deleted(WorkerId),
+    /// A worker's loop ends by itself.
+    Stopping {
+        /// Which.
+        worker: WorkerId,
+        /// Its exit status.
+        status: i32,
+        /// How its last job ended.
+        done: Option<Done>,
+    },
+    /// PHP ends within a job, and says how far Laravel had got with it.
+    Died {
+        /// Which.
+        worker: WorkerId,
+        /// The fatal error; none after `exit()`.
+        fatal: Option<String>,
+        /// How far Laravel had got.
+        done: Done,
+    },
+    /// A process has ended, or could not be started.
+    Gone {
+        /// Which.
+        worker: WorkerId,
+        /// How.
+        cause: Cause,
+        /// Whether what was last sent to it was never read: its job has not begun.
+        unread: bool,
+    },
+    /// Whether the reservation of a job that is to be replayed is still ours.
+    Verified {
+        /// The job.
+        job: JobId,
+        /// Whether it is ours.
+        ours: bool,
+    },
+    /// A reservation ran out under us; somebody else may have the job now.
+    LeaseLost(JobId),
+    /// A worker uses more memory than it may.
+    MemoryOver {
+        /// Which.
+        worker: WorkerId,
+        /// MB it has.
+        used: u32,
+        /// MB it may have.
+        limit: u32,
+    },
+    /// What the app's signals say now.
+    State {
+        /// Maintenance mode (and not `force`).
+        down: bool,
+        /// Paused queues.
+        paused: Vec<String>,
+    },
+    /// Replace every process after its current job: all idle ones at once.
+    Restart,
+    /// The same, but pooled workers one by one: each only when the one before it has been replaced.
+    Reload,
+    /// Processes that were there before us: all of them at once, so that none of ours is called like one.
+    Adopted(Vec<Adopted>),
+    /// An adopted process says that it never got its job.
+    Unsent(WorkerId),
+    /// Stop: running jobs may finish, waiting ones go back.
+    Drain,
+    /// As [`Event::Drain`], but pooled and isolated jobs run on for the next runtime.
+    HandOver,
+    /// Stop at once.
+    Kill,
+    /// Time has passed.
+    Tick,
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Start a process for a tier. `job` names the one an isolated process is for.
+    Launch {
+        /// Its number from now on.
+        worker: WorkerId,
+        /// Its tier.
+        tier: Tier,
+        /// The job, if it is for one job alone.
+        job: Option<JobId>,
+    },
+    /// Hand a job to a worker.
+    Deliver {
+        /// To whom.
+        worker: WorkerId,
+        /// Which.
+        job: JobId,
+        /// What PHP is to do with it.
+        kind: JobKind,
+        /// What the job's last process died of, for a replay.
+        cause: Option<Cause>,
+        /// Whether it is to say so when it has read it.
+        receipt: bool,
+    },
+    /// Send a busy worker a job ahead, which it may claim when it has finished its own.
+    Ahead {
+        /// To whom.
+        worker: WorkerId,
+        /// Which.
+        job: JobId,
+    },
+    /// Take back what was sent ahead to a worker and not claimed; answered with [`Event::Recalled`].
+    Recall(WorkerId),
+    /// Let a worker leave; it holds no job.
+    Stop {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        reason: StopReason,
+    },
+    /// Kill a process and all it has started.
+    Kill {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        cause: Cause,
+    },
+    /// Give jobs back as they were, in this order.
+    Unreserve(Vec<JobId>),
+    /// Find out whether a reservation is still ours.
+    Verify(JobId),
+    /// Ask PHP what these classes declare.
+    Inspect(Vec<String>),
+    /// Ask this idle worker what the app's signals are.
+    Check(WorkerId),
+    /// A job has left: say so, and forget it.
+    Finished(Finished),
+    /// A class was quarantined.
+    Quarantined(String),
+    /// All is done.
+    Exit,
+}
+
+/// Why a worker is let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// It has run as many jobs, or lived as long, as it may.
+    Recycle,
+    /// There is nothing for it to do.
+    Idle,
+    /// `queue:restart`, or a reload.
+    Restart,
+    /// We stop.
+    Drain,
+}
+
+impl StopReason {
+    /// As PHP is told.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StopReason::Recycle => "recycle",
+            StopReason::Idle => "idle",
+            StopReason::Restart => "restart",
+            StopReason::Drain => "drain",
+        }
+    }
+}
+
+/// How a job left.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finished {
+    /// Which.
+    pub job: JobId,
+    /// The tier in which it ran last.
+    pub tier: Tier,
+    /// How.
+    pub outcome: Outcome,
+    /// What PHP was last told to do with it: tells a crash and a timeout from a failure of its own.
+    pub kind: JobKind,
+    /// Milliseconds in its last process.
+    pub ms: u64,
+    /// What went wrong, in words.
+    pub cause: Option<String>,
+}
+
+/// What became of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It ran to its end.
+    Done,
+    /// It is back on its queue, for another attempt.
+    Released,
+    /// It has failed for good.
+    Failed,
+    /// It stays reserved, as under Laravel, until `retry_after`.
+    Left,
+    /// Its reservation had run out, so it is no longer ours.
+    Lost,
+}
+
+impl Outcome {
+    /// As the log has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::Released => "released",
+            Outcome::Failed => "failed",
+            Outcome::Left => "left",
+            Outcome::Lost => "lost",
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! What follows from the state: who runs what next, and what has taken too long.
+
+use super::ahead::PATIENCE_MS;
+use super::job::{Job, Stage};
+use super::machine::{INSPECT_MS, LEAVE_MS, Phase, Schedule};
+use super::sizing::IDLE;
+use super::worker::{State, Worker};
+use super::{Action, Cause, JobId, JobKind, Now, StopReason, WorkerId};
+use crate::payload::Hints;
+use crate::routing::Tier;
+
+/// Milliseconds for which the app's signals count as known when a job is to start.
+const FRESH_MS: u64 = 20;
+/// Milliseconds that a worker may take to say what they are.
+const ANSWER_MS: u64 = 1_000;
+/// Milliseconds for which nobody is asked again when there was no answer.
+const SILENCE_MS: u64 = 2_000;
+/// Milliseconds that the replay of a dead job may take.
+const REPLAY_MS: u64 = 60_000;
+
+impl Schedule {
+    /// Hands out what can be handed out, starts what is needed, ends what is over.
+    pub(super) fn plan(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        self.roll(now, out);
+        self.replay(now, out);
+        let serving = self.phase == Phase::Running && !self.down;
+        if !serving && self.waiting.iter().any(|waiting| !waiting.is_empty()) {
+            self.give_back(now, |_| true, out);
+        }
+        let known = self.phase == Phase::Running && self.knows_signals(now, out);
+        if serving && known {
+            self.hand_out_bound(now, out);
+            self.hand_out(now, Tier::Inline, out);
+            self.hand_out(now, Tier::Pooled, out);
+            self.probe(now, out);
+            self.send_ahead(now, out);
+        }
+        // Its process takes its time to start, and gets the job only once the signals are known.
+        if serving && self.checked.is_some() {
+            self.isolate(now, out);
+        }
+        self.size_lanes(now, out);
+        self.size_pool(now, out);
+        let enough = self.config.max_jobs > 0 && self.admitted >= self.config.max_jobs;
+        if self.is_stopping() && self.may_leave() || self.jobs.is_empty() && enough {
+            self.over(now, out);
+        }
+    }
+
+    /// Whether the app's signals (maintenance, pauses) are fresh enough to start a job on. If they are not, an
+    /// idle worker is asked first: under Laravel, they are looked at before every job.
+    fn knows_signals(&mut self, now: Now, out: &mut Vec<Action>) -> bool {
+        if let Some((since, asked)) = self.checking {
+            let up = |worker: &Worker| worker.killed.is_none() && worker.state != State::Leaving;
+            if now.ms >= since + ANSWER_MS {
+                if let Some(worker) = self.workers.get_mut(&asked) {
+                    worker.mute = true;
+                }
+                self.checking = None;
+            } else if !self.workers.get(&asked).is_some_and(up) {
+                self.checking = None;
+            }
+        }
+        let age = self.checked.map_or(u64::MAX, |at| now.ms.saturating_sub(at));
+        let wanted = self.inspecting.len() + self.waiting.iter().map(|waiting| waiting.len()).sum::<usize>() > 0
+            || self.workers.values().any(|worker| worker.bound.is_some());
+        let due = if wanted { FRESH_MS } else { self.look_ms() };
+        if age < due {
+            return true;
+        }
+        if self.checking.is_some() {
+            return false;
+        }
+        match (self.someone_to_ask(), self.an_idle_worker()) {
+            (Some(worker), _) => {
+                self.checking = Some((now.ms, worker));
+                out.push(Action::Check(worker));
+                false
+            }
+            // All have been asked in vain. That cannot hold up everything for ever.
+            (None, Some(_)) => {
+                self.checked = Some(now.ms + SILENCE_MS);
+                self.workers.values_mut().for_each(|worker| worker.mute = false);
+                true
+            }
+            // While nobody is idle, nobody could be handed a job either.
+            (None, None) => false,
+        }
+    }
+
+    /// An idle worker that has not just been asked in vain.
+    fn someone_to_ask(&self) -> Option<WorkerId> {
+        self.workers.iter().find(|(_, worker)| worker.is_idle() && !worker.mute).map(|(id, _)| *id)
+    }
+
+    /// Milliseconds between looks at the signals while there is nothing to do.
+    fn look_ms(&self) -> u64 {
+        if self.down || !self.paused.is_empty() { 500 } else { 2_000 }
+    }
+
+    /// Isolated processes that are ready get the jobs they were started for.
+    fn hand_out_bound(&mut self, now: Now, out: &mut Vec<Action>) {
+        let ready: Vec<_> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| worker.is_idle())
+            .filter_map(|(id, worker)| Some((*id, worker.bound?)))
+            .collect();
+        for (id, job) in ready {
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.bound = None;
+            }
+            self.deliver(now, id, job, out);
+        }
+    }
+
+    /// An idle worker of a tier: the one that was busy last, whose memory is the warmest.
+    fn idle(&self, tier: Tier) -> Option<WorkerId> {
+        self.workers
+            .iter()
+            .filter(|(_, worker)| worker.tier == tier && worker.is_idle())
+            .max_by_key(|(_, worker)| worker.since)
+            .map(|(id, _)| *id)
+    }
+
+    /// An idle worker of a tier that may run one job more.
+    fn free(&self, tier: Tier) -> Option<WorkerId> {
+        self.idle(tier).filter(|_| self.running(tier) < self.config.max_concurrent[tier as usize])
+    }
+
+    pub(super) fn running(&self, tier: Tier) -> usize {
+        self.workers.values().filter(|worker| worker.tier == tier && worker.is_busy()).count()
+    }
+
+    fn replay(&mut self, now: Now, out: &mut Vec<Action>) {
+        while let Some(job) = self.replays.front().copied() {
+            let Some(worker) = self.free(Tier::Inline).or_else(|| self.free(Tier::Pooled)) else { return };
+            self.replays.pop_front();
+            self.deliver(now, worker, job, out);
+        }
+    }
+
+    fn hand_out(&mut self, now: Now, tier: Tier, out: &mut Vec<Action>) {
+        while !self.waiting[tier as usize].is_empty() {
+            // Where lanes cannot be had at all, the pool stands in for them.
+            let stand_in = tier == Tier::Inline && self.backoff[Tier::Inline as usize].is_failing();
+            let worker = self.free(tier).or_else(|| stand_in.then(|| self.free(Tier::Pooled)).flatten());
+            let Some(worker) = worker else { return };
+            let Some(job) = self.waiting[tier as usize].pop() else { return };
+            self.deliver_waiting(now, worker, job, out);
+        }
+    }
+
+    /// While the pool is full, a lane tries one job of each class of which nothing is known. A short one is
+    /// thus found out, and its kind no longer waits behind long ones; a long one costs that one lane.
+    fn probe(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.unknown.is_empty() || self.pool_has_room() {
+            return;
+        }
+        while let Some(job) = self.next_probe() {
+            let Some(worker) = self.free(Tier::Inline) else { return };
+            if let Some(Job { class, priority, .. }) = self.jobs.get(&job) {
+                self.waiting[Tier::Pooled as usize].remove(job, *priority);
+                self.probes.insert(class.clone(), job);
+            }
+            self.deliver_waiting(now, worker, job, out);
+        }
+    }
+
+    /// A job to try, if a class is due for it.
+    pub(super) fn next_probe(&self) -> Option<JobId> {
+        self.unknown
+            .iter()
+            .find(|(class, _)| !self.probes.contains_key(*class))
+            .and_then(|(_, jobs)| jobs.first().copied())
+    }
+
+    /// Starts a process for each isolated job that may run.
+    fn isolate(&mut self, now: Now, out: &mut Vec<Action>) {
+        let tier = Tier::Isolated;
+        let mut live =
+            self.workers.values().filter(|worker| worker.tier == tier && worker.state != State::Leaving).count();
+        while live < self.config.max_concurrent[tier as usize] && self.backoff[tier as usize].wait(now.ms).is_none() {
+            let Some(job) = self.waiting[tier as usize].pop() else { return };
+            self.set_stage(now, job, Stage::Bound);
+            if let Some(job) = self.jobs.get(&job) {
+                self.waiting_bytes -= job.bytes;
+            }
+            self.launch(now, tier, Some(job), out);
+            live += 1;
+        }
+    }
+
+    pub(super) fn launch(&mut self, now: Now, tier: Tier, job: Option<JobId>, out: &mut Vec<Action>) {
+        let worker = self.next_worker;
+        self.next_worker += 1;
+        self.workers.insert(worker, Worker::new(tier, now.ms, self.generation, job));
+        out.push(Action::Launch { worker, tier, job });
+    }
+
+    fn deliver_waiting(&mut self, now: Now, worker: WorkerId, id: JobId, out: &mut Vec<Action>) {
+        if let Some(job) = self.jobs.get(&id) {
+            self.waiting_bytes -= job.bytes;
+            let class = job.class.clone();
+            self.no_longer_unknown(&class, id);
+        }
+        self.deliver(now, worker, id, out);
+    }
+
+    pub(super) fn deliver(&mut self, now: Now, worker_id: WorkerId, id: JobId, out: &mut Vec<Action>) {
+        let Some(tier) = self.workers.get(&worker_id).map(|worker| worker.tier) else { return };
+        let receipt = self.wants_receipt(tier, id);
+        if let Some((kind, cause)) = self.begin(now, worker_id, id) {
+            out.push(Action::Deliver { worker: worker_id, job: id, kind, cause, receipt });
+        }
+    }
+
+    /// From now on a worker is busy with a job.
+    pub(super) fn begin(&mut self, now: Now, worker_id: WorkerId, id: JobId) -> Option<(JobKind, Option<Cause>)> {
+        let (worker, job) = (self.workers.get_mut(&worker_id)?, self.jobs.get_mut(&id)?);
+        let timeout = match job.kind {
+            JobKind::Run => job.timeout.map_or(self.config.timeout_ms, |seconds| u64::from(seconds) * 1000),
+            // A replay runs the app's failed() hooks, whatever the job's own time was.
+            JobKind::Crash | JobKind::Timeout | JobKind::Release => REPLAY_MS,
+        };
+        let deadline = (timeout > 0).then(|| now.ms + timeout + self.config.grace_ms);
+        worker.state = State::Busy { job: id, deadline, overrun: false };
+        worker.since = now.ms;
+        worker.taken = false;
+        worker.recalled = false;
+        if job.kind == JobKind::Run {
+            // Not always the one it was meant for.
+            job.tier = worker.tier;
+        }
+        job.stage = Stage::Running(worker_id);
+        job.since = now.ms;
+        Some((job.kind, job.cause.clone()))
+    }
+
+    /// Looks for what has taken too long.
+    pub(super) fn watch(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        let mut kills = Vec::new();
+        let mut stops = Vec::new();
+        let mut overruns = Vec::new();
+        let bound = self.config.limits.inline_max.as_millis() as u64;
+        for (id, worker) in &mut self.workers {
+            if worker.killed.is_some() {
+                continue;
+            }
+            let age = now.ms.saturating_sub(worker.since);
+            match &mut worker.state {
+                State::Starting if age >= self.config.boot_ms => kills.push((*id, Cause::Boot(self.config.boot_ms))),
+                State::Busy { deadline: Some(deadline), .. } if now.ms >= *deadline => {
+                    let timeout = deadline.saturating_sub(worker.since).saturating_sub(self.config.grace_ms);
+                    kills.push((*id, Cause::Timeout(timeout)));
+                }
+                State::Busy { overrun: overrun @ false, job, .. } if worker.tier == Tier::Inline && age > bound => {
+                    *overrun = true;
+                    overruns.push((*job, age));
+                }
+                State::Leaving if age >= LEAVE_MS => kills.push((*id, Cause::Shutdown)),
+                State::Idle
+                    if worker.tier != Tier::Isolated
+                        && self.config.worker_max_ms > 0
+                        && now.ms - worker.born >= self.config.worker_max_ms =>
+                {
+                    stops.push(*id);
+                }
+                _ => {}
+            }
+        }
+        for (id, cause) in kills {
+            self.kill_worker(id, cause, out);
+        }
+        self.recall(|_, worker| worker.is_busy() && now.ms >= worker.since + PATIENCE_MS, out);
+        for id in stops {
+            self.stop_worker(now, id, StopReason::Recycle, out);
+        }
+        for (id, ms) in overruns {
+            if let Some(job) = self.jobs.get(&id).filter(|job| job.kind == JobKind::Run) {
+                let class = job.class.clone();
+                self.overran(now, &class, ms);
+            }
+        }
+        let late: Vec<_> = self
+            .inspecting
+            .iter()
+            .filter(|(_, (since, _))| now.ms >= since + INSPECT_MS)
+            .map(|(class, _)| class.clone())
+            .collect();
+        if !late.is_empty() {
+            self.inspected(now, late.into_iter().map(|class| (class, Hints::default())).collect());
+        }
+        match self.phase {
+            Phase::Draining { until } if now.ms >= until => self.kill(now, out),
+            Phase::Killing { until } if now.ms >= until => self.over(now, out),
+            _ => {}
+        }
+    }
+
+    /// When to be called again with [`super::Event::Tick`], in milliseconds, if nothing else happens.
+    pub fn next_wake(&self, now: Now) -> Option<u64> {
+        if self.phase == Phase::Over {
+            return None;
+        }
+        let bound = self.config.limits.inline_max.as_millis() as u64;
+        let spare = Tier::ALL.map(|tier| self.has_spare(tier));
+        let workers =
+            self.workers.values().filter(|worker| worker.killed.is_none()).filter_map(|worker| match &worker.state {
+                State::Starting => Some(worker.since + self.config.boot_ms),
+                State::Leaving => Some(worker.since + LEAVE_MS),
+                State::Busy { deadline, overrun, .. } => {
+                    let overruns = (worker.tier == Tier::Inline && !overrun).then_some(worker.since + bound + 1);
+                    [*deadline, overruns, self.recall_at(worker)].into_iter().flatten().min()
+                }
+                State::Idle if worker.tier == Tier::Isolated => None,
+                State::Idle => {
+                    let aged = (self.config.worker_max_ms > 0).then_some(worker.born + self.config.worker_max_ms);
+                    let retires = spare[worker.tier as usize].then(|| worker.since + IDLE[worker.tier as usize]);
+                    [aged, retires].into_iter().flatten().min()
+                }
+            });
+        let inspections = self.inspecting.values().map(|(since, _)| since + INSPECT_MS);
+        let phase = match self.phase {
+            Phase::Draining { until } | Phase::Killing { until } => Some(until),
+            _ => None,
+        };
+        let starts = self.backoff.iter().filter_map(|backoff| backoff.wait(now.ms));
+        let signals = match (self.phase, self.checking, self.checked) {
+            (Phase::Running, Some((since, _)), _) => Some(since + ANSWER_MS),
+            (Phase::Running, None, Some(at)) if self.an_idle_worker().is_some() => Some(at + self.look_ms()),
+            _ => None,
+        };
+        workers.chain(signals).chain(inspections).chain(phase).chain(starts).chain(self.pressure_at(now.ms)).min()
+    }
+}

@@ -1,0 +1,200 @@
+//! The schedule in a world where everything goes wrong, with seeds.
+//!
+//! A seed decides the configuration, the jobs, and every fault: what does not boot, dies, hangs, does not
+//! answer or answers late, what operators do meanwhile, how the clock jumps. `check` says what must hold after
+//! every event. `KQUEUE_SIM_SEED=n cargo test simulation -- --nocapture` runs one seed alone and tells its story.
+
+mod check;
+mod cost;
+mod model;
+mod php;
+mod rng;
+mod succession;
+mod world;
+
+pub(super) use model::config;
+use model::{Faults, NO_FAULTS, Next, Place, any_config};
+use rng::Rng;
+use world::World;
+
+use super::machine::LEAVE_MS;
+use super::{Config, Event};
+use crate::routing::Tier;
+
+/// The milliseconds in which jobs come, after which nothing goes wrong any more, and by which all must be done.
+const ARRIVE: u64 = 8_000;
+const HEAL: u64 = 20_000;
+const DONE: u64 = 4 * 3_600_000;
+
+/// Says which seed failed.
+struct Witness {
+    seed: u64,
+    world: World,
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{:?}", self.world.schedule.config);
+            eprintln!("at {} ms; again with KQUEUE_SIM_SEED={}", self.world.now, self.seed);
+        }
+    }
+}
+
+fn run(seed: u64, jobs: u64, config: Config, faults: Faults) -> u64 {
+    let stop_ms = config.stop_ms;
+    let mut witness = Witness { seed, world: World::new(seed, config, faults) };
+    let world = &mut witness.world;
+    for _ in 0..jobs {
+        let at = world.rng.between(1_000, ARRIVE);
+        world.dispatch(at);
+    }
+    world.after(0, 5_000, Next::Chaos);
+    world.at(HEAL, Next::Heal);
+    world.tell(Event::Tick);
+    while world.exited.is_none() || world.handing_over {
+        if world.exited.is_some() {
+            world.succeed();
+            continue;
+        }
+        assert!(world.step(), "nothing will ever happen again");
+        if let Some(since) = world.stopping {
+            let latest = since + stop_ms + LEAVE_MS / 2 + world.jumped;
+            assert!(world.now <= latest || world.exited.is_some(), "told to stop at {since}, and it does not end");
+        } else if world.healed && is_done(world) {
+            rest(world);
+            world.tell(Event::Drain);
+        }
+        assert!(world.now < DONE + world.jumped, "jobs are never done");
+        assert!(world.ticks < 3 * world.steps / 4 + 1_000, "woken too often");
+    }
+    assert!(world.schedule.is_over());
+    // What was on its way at the end still comes in.
+    world.faults = NO_FAULTS;
+    let end = world.now + 60_000;
+    while world.now < end && world.step() {}
+    check::end(world);
+    world.steps
+}
+
+fn is_done(world: &World) -> bool {
+    let ended = |place| matches!(place, Place::Done | Place::Failed | Place::Elsewhere);
+    world.schedule.job_count() == 0 && world.messages.iter().all(|message| ended(message.place))
+}
+
+/// With nothing to do for a while, no more processes stay than are kept.
+fn rest(world: &mut World) {
+    if world.rng.chance(700) {
+        return;
+    }
+    let end = world.now + 100_000;
+    while world.now < end {
+        assert!(world.step(), "idle workers are looked after");
+    }
+    for (tier, keep) in [(Tier::Inline, 1), (Tier::Pooled, world.schedule.config.pool_min_idle), (Tier::Isolated, 0)] {
+        let idle = world.schedule.workers.values().filter(|worker| worker.tier == tier && worker.is_idle()).count();
+        assert!(idle <= keep, "{idle} idle workers in {tier}");
+        let ages = world.schedule.config.worker_max_ms > 0;
+        assert!(ages || idle == keep, "{idle} idle workers in {tier}");
+    }
+}
+
+/// Runs `count` seeds, or that many times KQUEUE_SIM_SCALE, or the one that is asked for.
+fn seeds(from: u64, count: u64, one: impl Fn(u64, &mut Rng) -> u64) {
+    let number = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
+    let asked = number("KQUEUE_SIM_SEED");
+    let count = count * number("KQUEUE_SIM_SCALE").unwrap_or(1);
+    let range = asked.map_or(from..from + count, |seed| seed..seed + 1);
+    if asked.is_some_and(|seed| !(from..from + count).contains(&seed)) {
+        return;
+    }
+    let mut steps = 0;
+    for seed in range {
+        steps += one(seed, &mut Rng(seed ^ 0x5eed));
+    }
+    println!("{steps} steps");
+}
+
+/// Any configuration, and 5 to `most` jobs.
+fn storms(from: u64, count: u64, most: u64, faults: Faults) {
+    seeds(from, count, |seed, rng| {
+        let config = any_config(rng);
+        run(seed, rng.between(5, most), config, faults)
+    });
+}
+
+#[test]
+fn all_goes_well() {
+    seeds(1_000_000, 100, |seed, rng| run(seed, rng.between(10, 60), config(), NO_FAULTS));
+}
+
+#[test]
+fn any_configuration_with_few_faults() {
+    let faults = Faults {
+        launch: 20,
+        boot: 20,
+        idle_death: 20,
+        unread: 20,
+        job: 100,
+        silent: 5,
+        slow: 20,
+        chaos: 200,
+        signals: 300,
+        ..NO_FAULTS
+    };
+    storms(2_000_000, 600, 35, faults);
+}
+
+#[test]
+fn every_fault_often() {
+    let faults = Faults {
+        launch: 100,
+        boot: 100,
+        idle_death: 100,
+        unread: 100,
+        job: 500,
+        silent: 100,
+        slow: 100,
+        chaos: 800,
+        jump: 3,
+        signals: 500,
+        ..NO_FAULTS
+    };
+    storms(3_000_000, 600, 30, faults);
+}
+
+#[test]
+fn told_to_stop_in_the_middle() {
+    let faults = Faults {
+        launch: 30,
+        boot: 30,
+        idle_death: 30,
+        unread: 50,
+        job: 300,
+        silent: 50,
+        slow: 100,
+        chaos: 1000,
+        jump: 1,
+        signals: 200,
+        stop: 1000,
+        ..NO_FAULTS
+    };
+    storms(4_000_000, 900, 35, faults);
+}
+
+#[test]
+fn one_runtime_after_the_other() {
+    let faults = Faults {
+        boot: 30,
+        idle_death: 30,
+        unread: 30,
+        job: 200,
+        slow: 100,
+        chaos: 700,
+        jump: 1,
+        signals: 200,
+        succeed: 300,
+        ..NO_FAULTS
+    };
+    storms(5_000_000, 400, 35, faults);
+}

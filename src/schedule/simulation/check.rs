@@ -1,0 +1,268 @@
+//! What must hold after every event, of every action, and at the end.
+
+use std::collections::BTreeMap;
+
+use super::model::*;
+use super::world::World;
+use crate::routing::Tier;
+use crate::schedule::job::Stage;
+use crate::schedule::machine::{Phase, REPLAYS, Schedule};
+use crate::schedule::worker::{State, Worker};
+use crate::schedule::{Action, JobId, JobKind, Outcome};
+
+/// Jobs that one call may bring.
+const BATCH: usize = 64;
+
+/// After every event.
+pub fn all(world: &World) {
+    let schedule = &world.schedule;
+    places(world);
+    bounds(world, schedule);
+    if schedule.phase == Phase::Over {
+        let stays = |stage: &Stage| matches!(stage, Stage::Running(worker) if schedule.is_left(*worker));
+        assert!(schedule.jobs.values().all(|job| stays(&job.stage)), "jobs are left at the end");
+        return;
+    }
+    let now = world.clock();
+    if let Some(wake) = schedule.next_wake(now) {
+        assert!(wake > now.ms, "wants to be woken at {wake}, and it is {}", now.ms);
+    }
+    works(world);
+}
+
+/// Each job is in one place, and every index agrees with the jobs.
+fn places(world: &World) {
+    let schedule = &world.schedule;
+    let mut found: BTreeMap<JobId, Vec<Stage>> = BTreeMap::new();
+    let mut bytes = 0;
+    for tier in Tier::ALL {
+        for id in schedule.waiting[tier as usize].iter() {
+            found.entry(id).or_default().push(Stage::Waiting);
+            assert_eq!(schedule.jobs[&id].tier, tier, "job {id} waits for another tier than it is for");
+        }
+        assert_eq!(schedule.waiting[tier as usize].oldest().is_some(), !schedule.waiting[tier as usize].is_empty());
+    }
+    for (class, (_, jobs)) in &schedule.inspecting {
+        for id in jobs {
+            found.entry(*id).or_default().push(Stage::Inspecting);
+            assert_eq!(schedule.jobs[id].class, *class);
+        }
+    }
+    for id in &schedule.replays {
+        found.entry(*id).or_default().push(Stage::Replaying);
+    }
+    for id in &world.verifying {
+        if schedule.jobs.contains_key(id) {
+            found.entry(*id).or_default().push(Stage::Verifying);
+        }
+    }
+    for (id, worker) in &schedule.workers {
+        if let Some(job) = worker.job().filter(|job| schedule.jobs.contains_key(job)) {
+            found.entry(job).or_default().push(Stage::Running(*id));
+        }
+        if let Some(job) = worker.bound {
+            found.entry(job).or_default().push(Stage::Bound);
+            assert_eq!(worker.tier, Tier::Isolated);
+            assert!(matches!(worker.state, State::Starting | State::Idle));
+        }
+        for job in worker.ahead.iter().filter(|job| schedule.jobs.contains_key(job)) {
+            found.entry(*job).or_default().push(Stage::Ahead);
+        }
+        assert!(worker.is_busy() == worker.job().is_some());
+        assert!(world.processes.contains_key(id), "worker {id} is known to nobody else");
+        let stays = worker.tier == Tier::Isolated && worker.is_idle() && worker.bound.is_none();
+        assert!(!stays, "worker {id} has nothing to live for");
+    }
+    for (id, job) in &schedule.jobs {
+        let places = found.remove(id).unwrap_or_default();
+        assert_eq!(places, std::slice::from_ref(&job.stage), "job {id}");
+        let unknown = schedule.unknown.get(&job.class).is_some_and(|jobs| jobs.contains(id));
+        assert_eq!(unknown, job.stage == Stage::Waiting && job.unknown && job.tier == Tier::Pooled, "job {id}");
+        if matches!(job.stage, Stage::Waiting | Stage::Inspecting) {
+            bytes += job.bytes;
+            assert_eq!(job.kind, JobKind::Run);
+        }
+    }
+    assert!(found.is_empty(), "indexed, but no jobs: {found:?}");
+    assert_eq!(schedule.waiting_bytes, bytes, "bytes of what waits");
+    assert!(schedule.unknown.values().all(|jobs| !jobs.is_empty()));
+    assert!(schedule.unknown.values().flatten().all(|id| schedule.jobs.contains_key(id)));
+    for (class, id) in &schedule.probes {
+        let job = schedule.jobs.get(id).unwrap_or_else(|| panic!("the probe of {class} is gone"));
+        assert_eq!(job.class, *class);
+        assert!(matches!(job.stage, Stage::Running(_) | Stage::Verifying | Stage::Replaying), "{job:?}");
+    }
+}
+
+fn bounds(world: &World, schedule: &Schedule) {
+    let config = &schedule.config;
+    for tier in Tier::ALL {
+        let of = |which: &dyn Fn(&Worker) -> bool| {
+            schedule.workers.values().filter(|worker| worker.tier == tier && which(worker)).count()
+        };
+        // Everything that has a job counts, what is killed and not yet gone included; so do probes, as lanes.
+        let busy = of(&Worker::is_busy);
+        assert!(busy <= config.max_concurrent[tier as usize], "{busy} jobs at once in {tier}");
+        // What was told to leave, or said so, holds no job and does not count.
+        let live = of(&|worker| worker.state != State::Leaving);
+        let most = match tier {
+            Tier::Inline => config.max_concurrent[0],
+            Tier::Pooled => config.pool_max_size,
+            Tier::Isolated => config.max_concurrent[2],
+        };
+        assert!(live <= most + world.extra, "{live} workers in {tier}");
+    }
+    let waiting: usize = schedule.waiting.iter().map(|waiting| waiting.len()).sum::<usize>()
+        + schedule.inspecting.values().map(|(_, jobs)| jobs.len()).sum::<usize>();
+    // What comes back because its process never read it was taken out before, and is no more than workers.
+    let returned = schedule.config.max_concurrent.iter().sum::<usize>();
+    assert!(waiting <= config.max_waiting + returned.min(25), "{waiting} jobs wait");
+    assert!(schedule.waiting_bytes <= config.max_waiting_bytes + (BATCH + 25) * 3_000);
+}
+
+/// What could run, does.
+fn works(world: &World) {
+    let schedule = &world.schedule;
+    let idle = |tier: Tier| {
+        let busy = schedule.running(tier) < schedule.config.max_concurrent[tier as usize];
+        busy && schedule.workers.values().any(|worker| worker.tier == tier && worker.is_idle())
+    };
+    if !schedule.replays.is_empty() {
+        assert!(!idle(Tier::Inline) && !idle(Tier::Pooled), "replays wait beside idle workers");
+        assert!(
+            schedule.workers.values().any(|worker| worker.tier != Tier::Isolated)
+                || schedule.backoff.iter().any(|backoff| backoff.wait(world.now).is_some()),
+            "replays wait and nothing is on its way"
+        );
+    }
+    if let Some((_, asked)) = schedule.checking.filter(|_| schedule.phase == Phase::Running) {
+        let asked = schedule.workers.get(&asked);
+        // One that was told to leave since answers before it reads that.
+        assert!(
+            asked.is_some_and(|worker| worker.killed.is_none()),
+            "waits for the answer of a worker that will not give one"
+        );
+    }
+    let known = schedule.checking.is_none() && schedule.checked.is_some_and(|at| world.now < at + 20);
+    if schedule.phase == Phase::Running && !schedule.down && known {
+        for tier in [Tier::Inline, Tier::Pooled] {
+            let waits = !schedule.waiting[tier as usize].is_empty();
+            assert!(!waits || !idle(tier), "jobs wait beside idle workers in {tier}");
+        }
+        assert!(!schedule.workers.values().any(|worker| worker.is_idle() && worker.bound.is_some()));
+    }
+    if schedule.phase == Phase::Running && schedule.job_count() > 0 {
+        assert!(
+            schedule.next_wake(world.clock()).is_some() || !world.agenda.is_empty(),
+            "there are jobs, and nothing will ever happen"
+        );
+    }
+}
+
+/// Of every action, before it is carried out.
+pub fn action(world: &World, action: &Action, exits: bool) {
+    match action {
+        Action::Launch { worker, tier, job } => {
+            assert!(!world.processes.contains_key(worker));
+            assert_eq!(job.is_some(), *tier == Tier::Isolated);
+        }
+        Action::Deliver { worker, job, kind, .. } => {
+            let process = world.processes.get(worker).expect("to a worker that is there");
+            assert!(process.seen_idle && !process.off && process.seen_job.is_none(), "worker {worker} is not idle");
+            let held = &world.reservations[job];
+            assert_eq!(held.at, None, "job {job} is with two workers");
+            assert_eq!(held.end, None, "job {job} has left");
+            match kind {
+                JobKind::Run => {
+                    assert_eq!(held.runs, 0, "job {job} was run before");
+                    let queue = world.messages[held.uid].queue;
+                    assert!(!world.told.0 && !world.told.1.contains(queue), "job {job} is not to start");
+                    assert!(world.stopping.is_none());
+                }
+                JobKind::Crash | JobKind::Timeout | JobKind::Release => {
+                    assert_eq!(held.runs, 1);
+                    assert!(held.verified, "replayed without a look");
+                    assert!(*kind == JobKind::Timeout || world.schedule.config.replay);
+                }
+            }
+        }
+        Action::Ahead { worker, job } => {
+            let process = world.processes.get(worker).expect("to a worker that is there");
+            assert!(!process.seen_idle && !process.off && process.tier == Tier::Inline, "nothing is ahead of {worker}");
+            assert!(world.schedule.workers[worker].ahead.len() <= 8);
+            let held = &world.reservations[job];
+            assert!(held.end.is_none() && held.at.is_none() && held.runs == 0, "job {job} is not to be sent ahead");
+            assert!(!world.schedule.prints(&world.schedule.jobs[job].class), "nobody could tell what job {job} prints");
+            let queue = world.messages[held.uid].queue;
+            assert!(
+                !world.told.0 && !world.told.1.contains(queue) && world.stopping.is_none(),
+                "job {job} is not to start"
+            );
+        }
+        Action::Recall(worker) => assert!(world.processes.contains_key(worker)),
+        Action::Stop { worker, .. } => {
+            let process = world.processes.get(worker).expect("a worker that is there");
+            assert!(!process.off && process.seen_job.is_none(), "worker {worker} cannot be told to leave");
+        }
+        Action::Kill { worker, .. } => assert!(world.processes.contains_key(worker)),
+        Action::Check(worker) => {
+            let process = world.processes.get(worker).expect("a worker that is there");
+            assert!(process.seen_job.is_none() && !process.off, "worker {worker} cannot be asked");
+        }
+        Action::Unreserve(jobs) => {
+            assert!(!jobs.is_empty());
+            for job in jobs {
+                let held = &world.reservations[job];
+                assert_eq!((held.runs, held.at, held.end), (0, None, None), "job {job} cannot be given back");
+            }
+        }
+        Action::Verify(job) => assert!(!world.verifying.contains(job)),
+        Action::Inspect(classes) => assert!(classes.iter().all(|class| !class.contains('('))),
+        Action::Finished(finished) => {
+            let held = &world.reservations[&finished.job];
+            assert_eq!(held.end, None, "job {} leaves twice", finished.job);
+            let right = match finished.outcome {
+                Outcome::Done => held.deleted && !held.failed,
+                Outcome::Released => held.released,
+                Outcome::Failed => held.failed,
+                Outcome::Left => {
+                    let gone = held.died || held.is_settled();
+                    let unreplayed = gone && (!world.schedule.config.replay || held.replay_deaths >= REPLAYS);
+                    exits || held.kept || unreplayed
+                }
+                Outcome::Lost => held.lost || held.is_settled(),
+            };
+            assert!(right, "{finished:?} of {held:?}");
+        }
+        Action::Quarantined(_) | Action::Exit => {}
+    }
+}
+
+/// When all is over.
+pub fn end(world: &World) {
+    for (id, held) in &world.reservations {
+        let end = held.end.unwrap_or_else(|| panic!("job {id} was lost: {held:?}"));
+        assert!(held.runs <= 1);
+        match end {
+            End::Unreserved => assert_eq!(held.runs, 0),
+            End::Finished(Outcome::Left | Outcome::Lost) => {}
+            End::Finished(_) => {
+                assert_eq!(held.runs, 1);
+                // Its end was replayed, once, unless a replay died itself.
+                let replays = if held.died || held.kept { 1 + held.replay_deaths } else { 0 };
+                assert!(held.replays == replays || held.replays == held.replay_deaths, "job {id}: {held:?}");
+            }
+        }
+    }
+    for (uid, message) in world.messages.iter().enumerate() {
+        let counted = |held: &&Reservation| held.uid == uid && (held.end != Some(End::Unreserved) || held.lost);
+        let runs = world.reservations.values().filter(counted).count();
+        assert_eq!(message.attempts as usize, runs, "attempts of message {uid}");
+        if world.stopping.is_none() {
+            assert!(
+                matches!(message.place, Place::Done | Place::Failed | Place::Elsewhere),
+                "message {uid}: {message:?}"
+            );
+        }
+    }
+}

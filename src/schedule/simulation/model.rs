@@ -1,0 +1,277 @@
+//! What the world is made of: messages, reservations, PHP processes, and how often what goes wrong.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::rng::Rng;
+use crate::payload::Hints;
+use crate::routing::{Limits, Tier};
+use crate::schedule::{Cause, Config, Done, Event, JobId, JobKind, Outcome, WorkerId};
+
+/// A message's number, which it keeps through all its reservations.
+pub type Uid = usize;
+
+/// Where a message is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Place {
+    Queue,
+    Delayed,
+    Reserved(JobId),
+    Done,
+    Failed,
+    /// Its reservation ran out and somebody else has it.
+    Elsewhere,
+}
+
+#[derive(Debug)]
+pub struct Message {
+    pub class: usize,
+    pub queue: &'static str,
+    pub bytes: usize,
+    pub timeout: Option<u32>,
+    pub priority: Option<i32>,
+    pub attempts: i32,
+    pub place: Place,
+}
+
+/// One reservation of a message, and what befell it.
+#[derive(Debug, Default)]
+pub struct Reservation {
+    pub uid: Uid,
+    pub lost: bool,
+    /// The worker it was delivered to and that has not reported yet, as the schedule knows.
+    pub at: Option<WorkerId>,
+    /// Times that PHP began to run it.
+    pub runs: u32,
+    /// Times that PHP began to replay its end, and died of that.
+    pub replays: u32,
+    pub replay_deaths: u32,
+    /// Its process died within its run.
+    pub died: bool,
+    pub verified: bool,
+    pub deleted: bool,
+    pub released: bool,
+    pub failed: bool,
+    /// PHP said that it stays as it is.
+    pub kept: bool,
+    pub end: Option<End>,
+}
+
+impl Reservation {
+    pub fn is_settled(&self) -> bool {
+        self.deleted || self.released || self.failed
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum End {
+    Finished(Outcome),
+    Unreserved,
+}
+
+/// What a process does now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Doing {
+    Booting,
+    Idle,
+    Running(JobId, JobKind),
+    Ending,
+    Dead,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Frame {
+    /// A job, and whether its receipt is to be confirmed.
+    Job(JobId, JobKind, bool),
+    Check,
+    Stop,
+}
+
+#[derive(Debug)]
+pub struct Process {
+    pub tier: Tier,
+    pub doing: Doing,
+    /// The last job it has read.
+    pub read: Option<JobId>,
+    pub inbox: VecDeque<Frame>,
+    /// Jobs sent ahead that nobody has claimed.
+    pub tickets: VecDeque<JobId>,
+    /// When the last of what was sent to it, and by it, arrives.
+    pub in_at: u64,
+    pub out_at: u64,
+    /// As the schedule knows it.
+    pub seen_idle: bool,
+    pub seen_job: Option<JobId>,
+    /// Told to leave or killed, or it said that it leaves.
+    pub off: bool,
+}
+
+/// How a run of a job goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Way {
+    Well,
+    Throws,
+    Releases,
+    Exits,
+    Fatal,
+    Segfault,
+    /// PHP deletes the job itself or through the runtime, then dies.
+    DiesAfterwards,
+    /// It settles the job over its own connection and dies before it can say so.
+    DiesUnsaid,
+    Hangs,
+    Alarm,
+    LosesCount,
+    /// It has grown, and leaves after the job.
+    Grows,
+}
+
+/// What is to happen in the world.
+#[derive(Debug)]
+pub enum Next {
+    Tell(Event),
+    Arrive(Uid),
+    Back(Uid),
+    Pop {
+        settled: u64,
+        count: usize,
+        queues: Vec<String>,
+    },
+    Give(Vec<JobId>),
+    Verify(JobId),
+    Started(WorkerId),
+    Booted(WorkerId),
+    Frame(WorkerId, Frame),
+    Ends(WorkerId, JobId, Way),
+    Left(WorkerId),
+    /// The runtime sees the end of a process.
+    Gone(WorkerId, Cause),
+    Killed(WorkerId),
+    Chaos,
+    Heal,
+}
+
+/// How often things go wrong, in a thousand.
+#[derive(Clone, Copy, Debug)]
+pub struct Faults {
+    pub launch: u64,
+    pub boot: u64,
+    pub idle_death: u64,
+    pub unread: u64,
+    pub job: u64,
+    pub silent: u64,
+    pub slow: u64,
+    pub chaos: u64,
+    pub jump: u64,
+    pub signals: u64,
+    /// Drain, then drain again, or kill, in the middle of it all.
+    pub stop: u64,
+    /// Hand over to another runtime.
+    pub succeed: u64,
+}
+
+pub const NO_FAULTS: Faults = Faults {
+    launch: 0,
+    boot: 0,
+    idle_death: 0,
+    unread: 0,
+    job: 0,
+    silent: 0,
+    slow: 0,
+    chaos: 0,
+    jump: 0,
+    signals: 0,
+    stop: 0,
+    succeed: 0,
+};
+
+/// Name, milliseconds at the least and at the most, and what it declares.
+pub struct Class {
+    pub name: &'static str,
+    pub ms: (u64, u64),
+    pub hints: Hints,
+}
+
+pub fn classes() -> Vec<Class> {
+    let hints = Hints::default();
+    let class = |name, low, high| Class { name, ms: (low, high), hints };
+    vec![
+        class("App\\Jobs\\Quick", 1, 20),
+        class("App\\Jobs\\Middling", 50, 900),
+        class("App\\Jobs\\Slow", 3_000, 6_000),
+        class("App\\Jobs\\Changing", 5, 1_500),
+        class("App\\Mail\\Greeting", 5, 1_300),
+        class("Closure (web.php:12)", 1, 3_000),
+        Class { hints: Hints { isolated: Some(true), ..hints }, ..class("App\\Jobs\\Alone", 100, 5_000) },
+        Class { hints: Hints { isolated: Some(false), ..hints }, ..class("App\\Jobs\\Lane", 1, 200) },
+        Class { hints: Hints { priority: Some(7), ..hints }, ..class("App\\Jobs\\Urgent", 1, 400) },
+        Class {
+            hints: Hints { max_memory_mb: Some(900), ..hints },
+            ..class("App\\Jobs\\ReportOfTheYear", 500, 40_000)
+        },
+        Class {
+            hints: Hints { estimated_duration: Some(Duration::from_secs(4)), ..hints },
+            ..class("App\\Jobs\\Estimated", 5, 5_000)
+        },
+    ]
+}
+
+pub fn config() -> Config {
+    Config {
+        limits: Limits {
+            inline_max: Duration::from_secs(1),
+            pooled_max: Duration::from_secs(30),
+            pooled_memory_mb: 256,
+        },
+        pool_min_idle: 2,
+        pool_size: 10,
+        pool_max_size: 20,
+        max_concurrent: [100, 20, 5],
+        max_waiting: 1000,
+        max_waiting_bytes: 64 << 20,
+        timeout_ms: 60_000,
+        grace_ms: 5_000,
+        boot_ms: 20_000,
+        worker_max_jobs: 0,
+        worker_max_ms: 0,
+        stop_ms: 30_000,
+        replay: true,
+        stop_when_empty: false,
+        max_jobs: 0,
+        cores: 4,
+    }
+}
+
+/// A configuration as somebody might write it, the mean ones included.
+pub fn any_config(rng: &mut Rng) -> Config {
+    let pool_max_size = *rng.pick(&[1, 2, 4, 8, 20]);
+    let pool_size = 1 + rng.below(pool_max_size as u64) as usize;
+    Config {
+        pool_min_idle: (rng.below(3) as usize).min(pool_size),
+        pool_size,
+        pool_max_size,
+        max_concurrent: [*rng.pick(&[1, 2, 5, 100]), *rng.pick(&[1, 3, 20]), *rng.pick(&[1, 2, 5])],
+        max_waiting: *rng.pick(&[1, 5, 50, 1000]),
+        max_waiting_bytes: *rng.pick(&[1, 5_000, 64 << 20]),
+        timeout_ms: *rng.pick(&[0, 10_000, 60_000]),
+        grace_ms: *rng.pick(&[0, 1_000, 5_000]),
+        boot_ms: *rng.pick(&[3_000, 20_000]),
+        worker_max_jobs: *rng.pick(&[0, 0, 1, 7]),
+        worker_max_ms: *rng.pick(&[0, 0, 5_000, 3_600_000]),
+        stop_ms: *rng.pick(&[0, 2_000, 30_000]),
+        replay: rng.chance(800),
+        cores: *rng.pick(&[1, 2, 8]),
+        ..config()
+    }
+}
+
+pub fn done(reservation: &Reservation) -> Done {
+    Done {
+        deleted: reservation.deleted,
+        released: reservation.released,
+        failed: reservation.failed,
+        ack: false,
+        peak: 20_000,
+        error: None,
+    }
+}

@@ -1,0 +1,347 @@
+//! PHP processes, and what is done to them and to the app from outside.
+
+use super::model::*;
+use super::world::{QUEUES, World};
+use crate::routing::Tier;
+use crate::schedule::{Cause, Done, Event, JobId, JobKind, WorkerId};
+
+impl World {
+    /// Sends a frame to a process; frames arrive in order.
+    pub fn send(&mut self, worker: WorkerId, frame: Frame) {
+        let late = self.now + self.latency();
+        let Some(process) = self.processes.get_mut(&worker) else { return };
+        process.in_at = process.in_at.max(late);
+        let at = process.in_at;
+        self.at(at, Next::Frame(worker, frame));
+    }
+
+    /// A process tells the runtime something; what it tells arrives in order.
+    fn emit(&mut self, worker: WorkerId, event: Event) {
+        let late = self.now + self.latency();
+        let Some(process) = self.processes.get_mut(&worker) else { return };
+        process.out_at = process.out_at.max(late);
+        let at = process.out_at;
+        self.at(at, Next::Tell(event));
+    }
+
+    fn doing(&self, worker: WorkerId) -> Doing {
+        self.processes.get(&worker).map_or(Doing::Dead, |process| process.doing)
+    }
+
+    fn set(&mut self, worker: WorkerId, doing: Doing) {
+        if let Some(process) = self.processes.get_mut(&worker) {
+            process.doing = doing;
+        }
+    }
+
+    pub fn started(&mut self, worker: WorkerId) {
+        if self.doing(worker) != Doing::Booting {
+            return;
+        }
+        if self.rng.chance(self.faults.launch) {
+            self.die(worker, Cause::Exit(1));
+        } else if self.rng.chance(self.faults.silent) {
+            // Boots for ever.
+        } else {
+            self.after(3, 300, Next::Booted(worker));
+        }
+    }
+
+    pub fn booted(&mut self, worker: WorkerId) {
+        if self.doing(worker) != Doing::Booting {
+            return;
+        }
+        if self.rng.chance(self.faults.boot) {
+            self.die(worker, Cause::BootFailed("no database".to_owned()));
+            return;
+        }
+        self.set(worker, Doing::Idle);
+        self.emit(worker, Event::Ready { worker, done: None });
+        if self.rng.chance(self.faults.idle_death) {
+            self.after(0, 20_000, Next::Killed(worker));
+        }
+        self.read(worker);
+    }
+
+    pub fn frame(&mut self, worker: WorkerId, frame: Frame) {
+        if matches!(self.doing(worker), Doing::Dead) {
+            return;
+        }
+        if let Some(process) = self.processes.get_mut(&worker) {
+            process.inbox.push_back(frame);
+        }
+        if matches!(frame, Frame::Job(..)) && self.rng.chance(self.faults.unread) {
+            if self.rng.chance(300) && self.doing(worker) == Doing::Idle {
+                // Its memory is over the limit: it had decided to leave before it saw the job.
+                self.set(worker, Doing::Ending);
+                self.emit(worker, Event::Stopping { worker, status: 12, done: None });
+                self.leave(worker);
+            } else {
+                self.die(worker, Cause::Signal(9));
+            }
+            return;
+        }
+        self.read(worker);
+    }
+
+    /// An idle process reads what was sent to it.
+    fn read(&mut self, worker: WorkerId) {
+        while self.doing(worker) == Doing::Idle {
+            let Some(frame) = self.processes.get_mut(&worker).and_then(|process| process.inbox.pop_front()) else {
+                return;
+            };
+            match frame {
+                Frame::Check if self.rng.chance(self.faults.silent) => {}
+                Frame::Check => {
+                    let (down, paused) = (self.down, self.paused.iter().cloned().collect());
+                    self.emit(worker, Event::State { down, paused });
+                }
+                Frame::Stop => {
+                    self.set(worker, Doing::Ending);
+                    if self.rng.chance(700) {
+                        self.emit(worker, Event::Stopping { worker, status: 0, done: None });
+                    }
+                    self.leave(worker);
+                }
+                Frame::Job(job, kind, receipt) => {
+                    if receipt {
+                        self.emit(worker, Event::Taken(worker));
+                    }
+                    self.start(worker, job, kind);
+                }
+            }
+        }
+    }
+
+    fn leave(&mut self, worker: WorkerId) {
+        let slow = self.rng.chance(self.faults.slow);
+        self.after(0, if slow { 30_000 } else { 20 }, Next::Left(worker));
+    }
+
+    fn start(&mut self, worker: WorkerId, job: JobId, kind: JobKind) {
+        self.set(worker, Doing::Running(job, kind));
+        // Rarely, as all jobs of its class are treated otherwise from then on.
+        if self.rng.chance(3) {
+            self.emit(worker, Event::Printed(job));
+        }
+        self.processes.get_mut(&worker).expect("it runs").read = Some(job);
+        let ours = self.messages[self.reservations[&job].uid].place == Place::Reserved(job);
+        let held = self.reservations.get_mut(&job).expect("known");
+        held.lost |= !ours;
+        match kind {
+            JobKind::Run => held.runs += 1,
+            JobKind::Crash | JobKind::Timeout | JobKind::Release => held.replays += 1,
+        }
+        let message = &self.messages[held.uid];
+        let (low, high) = self.classes[message.class].ms;
+        let timeout = message.timeout.map_or(self.schedule.config.timeout_ms, |seconds| u64::from(seconds) * 1000);
+        let mut ms = self.rng.between(low, high);
+        let mut way = Way::Well;
+        if self.rng.chance(self.faults.job) {
+            way = *self.rng.pick(&[
+                Way::Throws,
+                Way::Releases,
+                Way::Exits,
+                Way::Fatal,
+                Way::Segfault,
+                Way::Segfault,
+                Way::DiesAfterwards,
+                Way::DiesUnsaid,
+                Way::Hangs,
+                Way::Alarm,
+                Way::LosesCount,
+                Way::Grows,
+            ]);
+        }
+        if kind != JobKind::Run {
+            ms = ms.min(50);
+            let dies = matches!(way, Way::Exits | Way::Fatal | Way::Segfault | Way::DiesAfterwards | Way::Hangs);
+            way = if dies { way } else { Way::Throws };
+        } else if timeout > 0 && (ms >= timeout || matches!(way, Way::Hangs | Way::Alarm)) {
+            way = if way == Way::Hangs { Way::Hangs } else { Way::Alarm };
+            ms = timeout;
+        } else if matches!(way, Way::Hangs | Way::Alarm) {
+            way = Way::Well;
+        }
+        if way != Way::Hangs {
+            self.after(ms, ms, Next::Ends(worker, job, way));
+        }
+    }
+
+    pub fn ends(&mut self, worker: WorkerId, job: JobId, way: Way) {
+        let Doing::Running(running, kind) = self.doing(worker) else { return };
+        assert_eq!(running, job, "a process runs one job at a time");
+        let fails = self.messages[self.reservations[&job].uid].attempts >= 3 || self.rng.chance(100);
+        match way {
+            Way::Well | Way::Grows => self.settle(job, true, false, false),
+            Way::DiesAfterwards if kind == JobKind::Run => self.settle(job, true, false, false),
+            Way::DiesUnsaid => self.settle(job, false, !fails, fails),
+            Way::Releases => self.settle(job, false, true, false),
+            // A job whose time ran out is released, unless it is to be left as under Laravel.
+            Way::Throws
+                if kind == JobKind::Release || kind == JobKind::Timeout && !fails && self.schedule.config.replay =>
+            {
+                self.settle(job, false, true, false);
+            }
+            Way::Throws if kind != JobKind::Timeout || fails => self.settle(job, false, !fails, fails),
+            Way::Alarm if fails => self.settle(job, false, false, true),
+            Way::Throws | Way::Alarm => self.reservations.get_mut(&job).expect("known").kept = true,
+            _ => {}
+        }
+        let said = done(&self.reservations[&job]);
+        match way {
+            Way::Exits | Way::Fatal => {
+                let fatal = (way == Way::Fatal).then(|| "Allowed memory size exhausted".to_owned());
+                self.emit(worker, Event::Died { worker, fatal, done: said });
+                self.die(worker, Cause::Exit(255));
+            }
+            Way::Segfault | Way::DiesUnsaid => self.die(worker, Cause::Signal(11)),
+            Way::DiesAfterwards => {
+                if said.deleted {
+                    self.emit(worker, Event::Deleted(worker));
+                }
+                self.die(worker, Cause::Signal(11));
+            }
+            Way::Alarm => self.stop_after(worker, 1, said),
+            Way::Grows => self.stop_after(worker, 12, said),
+            Way::LosesCount => self.emit(worker, Event::Ready { worker, done: None }),
+            Way::Hangs => {}
+            Way::Well | Way::Throws | Way::Releases => {
+                if said.deleted && self.rng.chance(500) {
+                    self.emit(worker, Event::Deleted(worker));
+                }
+                if self.processes[&worker].tier == Tier::Isolated && self.rng.chance(800) {
+                    self.stop_after(worker, 0, said);
+                    return;
+                }
+                let claimed = match self.rng.chance(900) {
+                    true => self.processes.get_mut(&worker).and_then(|process| process.tickets.pop_front()),
+                    false => None,
+                };
+                match claimed {
+                    // It has the ticket, and has said nothing yet: neither the end of the one nor the claim to the other.
+                    Some(_) if self.rng.chance(self.faults.unread) => self.die(worker, Cause::Signal(9)),
+                    Some(next) => {
+                        self.emit(worker, Event::Next { worker, done: said, job: next });
+                        self.start(worker, next, JobKind::Run);
+                    }
+                    None => {
+                        self.set(worker, Doing::Idle);
+                        self.emit(worker, Event::Ready { worker, done: Some(said) });
+                        self.read(worker);
+                    }
+                }
+            }
+        }
+    }
+
+    fn stop_after(&mut self, worker: WorkerId, status: i32, said: Done) {
+        self.set(worker, Doing::Ending);
+        self.emit(worker, Event::Stopping { worker, status, done: Some(said) });
+        self.leave(worker);
+    }
+
+    /// Laravel settles a job; that of a reservation that is no longer ours has no effect.
+    fn settle(&mut self, job: JobId, deleted: bool, released: bool, failed: bool) {
+        let held = self.reservations.get_mut(&job).expect("known");
+        (held.deleted, held.released, held.failed) = (deleted || failed, released, failed);
+        let uid = held.uid;
+        let message = &mut self.messages[uid];
+        if message.place != Place::Reserved(job) {
+            return;
+        }
+        message.place = match (failed, released) {
+            (true, _) => Place::Failed,
+            (_, true) => Place::Delayed,
+            _ => Place::Done,
+        };
+        if released {
+            self.after(0, 5_000, Next::Back(uid));
+        }
+    }
+
+    /// The end of a process.
+    pub fn die(&mut self, worker: WorkerId, cause: Cause) {
+        let doing = self.doing(worker);
+        if doing == Doing::Dead {
+            return;
+        }
+        if let Doing::Running(job, kind) = doing {
+            let held = self.reservations.get_mut(&job).expect("known");
+            match kind {
+                JobKind::Run => held.died = !held.is_settled(),
+                JobKind::Crash | JobKind::Timeout | JobKind::Release => held.replay_deaths += 1,
+            }
+        }
+        self.set(worker, Doing::Dead);
+        let late = self.now + self.latency();
+        if let Some(process) = self.processes.get_mut(&worker) {
+            process.out_at = process.out_at.max(late);
+            let at = process.out_at;
+            self.at(at, Next::Gone(worker, cause));
+        }
+    }
+
+    /// Something happens to it all from outside.
+    pub fn chaos(&mut self) {
+        if self.healed {
+            return;
+        }
+        self.after(50, 5_000, Next::Chaos);
+        if !self.rng.chance(self.faults.chaos) {
+            return;
+        }
+        let workers: Vec<_> = self.processes.keys().copied().collect();
+        let jobs: Vec<_> = self.reservations.iter().filter(|(_, held)| held.end.is_none()).map(|(id, _)| *id).collect();
+        if self.rng.chance(self.faults.succeed) {
+            self.tell(Event::HandOver);
+            return;
+        }
+        match self.rng.below(12) {
+            0 => self.tell(Event::Restart),
+            11 => self.tell(Event::Reload),
+            1 => self.down = self.rng.chance(self.faults.signals),
+            2 | 3 => {
+                let queue = QUEUES[self.rng.below(2) as usize].to_owned();
+                if self.paused.contains(&queue) || !self.rng.chance(self.faults.signals) {
+                    self.paused.remove(&queue);
+                } else {
+                    self.paused.insert(queue);
+                }
+            }
+            4 if !workers.is_empty() => {
+                let worker = *self.rng.pick(&workers);
+                self.tell(Event::MemoryOver { worker, used: 300, limit: 256 });
+            }
+            5 | 6 if !jobs.is_empty() => self.lose(&jobs),
+            7..=9 if !workers.is_empty() => {
+                let worker = *self.rng.pick(&workers);
+                self.die(worker, Cause::Signal(9));
+            }
+            10 if self.rng.chance(self.faults.stop) => {
+                let kill = self.rng.chance(300);
+                self.tell(if kill { Event::Kill } else { Event::Drain });
+                if self.rng.chance(500) {
+                    self.after(0, 5_000, Next::Tell(Event::Drain));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A reservation runs out, and somebody else takes the job; we may be told, or find out.
+    fn lose(&mut self, jobs: &[JobId]) {
+        let job = *self.rng.pick(jobs);
+        let held = &self.reservations[&job];
+        if held.at.is_none() || self.rng.chance(100) {
+            let uid = held.uid;
+            if self.messages[uid].place == Place::Reserved(job) {
+                self.messages[uid].place = Place::Elsewhere;
+                self.reservations.get_mut(&job).expect("known").lost = true;
+            }
+        }
+        if self.rng.chance(700) {
+            self.tell(Event::LeaseLost(job));
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! The world: a clock made of events, a queue, PHP processes, and a driver that honours what a schedule
+//! answers as the runtime does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::check;
+use super::model::*;
+use super::rng::Rng;
+use crate::routing::History;
+use crate::schedule::{Action, Config, Event, JobId, JobSpec, Now, Schedule, WorkerId};
+
+pub const QUEUES: [&str; 2] = ["high", "default"];
+/// Milliseconds after which what stays reserved comes back by itself.
+const RETRY_AFTER: u64 = 15_000;
+
+pub struct World {
+    pub rng: Rng,
+    pub now: u64,
+    pub schedule: Schedule,
+    pub faults: Faults,
+    pub classes: Vec<Class>,
+    pub messages: Vec<Message>,
+    pub reservations: BTreeMap<JobId, Reservation>,
+    pub processes: BTreeMap<WorkerId, Process>,
+    /// What the app's signals are, and what the schedule was last told of them.
+    pub down: bool,
+    pub paused: BTreeSet<String>,
+    pub told: (bool, BTreeSet<String>),
+    pub verifying: BTreeSet<JobId>,
+    /// When the schedule said that all is over, and when it was told to stop.
+    pub exited: Option<u64>,
+    pub stopping: Option<u64>,
+    /// It was told to leave what runs to another.
+    pub handing_over: bool,
+    /// Adopted processes that an earlier runtime had told to leave, or that had said so.
+    pub extra: usize,
+    /// Milliseconds that the clock has jumped since it was told to stop.
+    pub jumped: u64,
+    pub healed: bool,
+    pub steps: u64,
+    pub ticks: u64,
+    /// Print what happens.
+    tells: bool,
+    pub(super) agenda: BTreeMap<(u64, u64), Next>,
+    sequence: u64,
+    queue: BTreeMap<&'static str, Vec<Uid>>,
+    reserving: bool,
+    /// The last call found nothing and nothing has come since.
+    dry: Option<u64>,
+    next_job: JobId,
+    out: Vec<Action>,
+}
+
+impl World {
+    pub fn new(seed: u64, config: Config, faults: Faults) -> Self {
+        Self {
+            rng: Rng(seed),
+            now: 1_000,
+            schedule: Schedule::new(config, History::new()),
+            faults,
+            classes: classes(),
+            messages: Vec::new(),
+            reservations: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            down: false,
+            paused: BTreeSet::new(),
+            told: (false, BTreeSet::new()),
+            verifying: BTreeSet::new(),
+            exited: None,
+            stopping: None,
+            handing_over: false,
+            extra: 0,
+            jumped: 0,
+            healed: false,
+            steps: 0,
+            ticks: 0,
+            tells: std::env::var_os("KQUEUE_SIM_SEED").is_some(),
+            agenda: BTreeMap::new(),
+            sequence: 0,
+            queue: QUEUES.iter().map(|queue| (*queue, Vec::new())).collect(),
+            reserving: false,
+            dry: None,
+            next_job: 1,
+            out: Vec::new(),
+        }
+    }
+
+    pub fn clock(&self) -> Now {
+        Now { ms: self.now, epoch: self.now / 1000 }
+    }
+
+    pub fn at(&mut self, at: u64, next: Next) {
+        self.sequence += 1;
+        self.agenda.insert((at, self.sequence), next);
+    }
+
+    pub fn after(&mut self, low: u64, high: u64, next: Next) {
+        let at = self.now + self.rng.between(low, high);
+        self.at(at, next);
+    }
+
+    /// A latency: mostly next to nothing, at times long.
+    pub fn latency(&mut self) -> u64 {
+        if self.rng.chance(self.faults.slow) { self.rng.between(100, 3_000) } else { self.rng.below(3) }
+    }
+
+    pub fn dispatch(&mut self, at: u64) {
+        let class = self.rng.below(self.classes.len() as u64) as usize;
+        let timeout = *self.rng.pick(&[None, None, None, Some(2), Some(45), Some(120)]);
+        let message = Message {
+            class,
+            queue: QUEUES[self.rng.below(2) as usize],
+            bytes: self.rng.between(100, 3_000) as usize,
+            timeout,
+            priority: if self.rng.chance(100) { Some(self.rng.below(9) as i32 - 4) } else { None },
+            attempts: 0,
+            place: Place::Delayed,
+        };
+        self.messages.push(message);
+        self.at(at, Next::Arrive(self.messages.len() - 1));
+    }
+
+    fn note(&self, what: impl FnOnce() -> String) {
+        if self.tells {
+            eprintln!("{:>9} {}", self.now, what());
+        }
+    }
+
+    /// One thing happens. False when nothing will ever happen again.
+    pub fn step(&mut self) -> bool {
+        self.steps += 1;
+        if self.rng.chance(self.faults.jump) {
+            let jump = self.rng.between(1_000, 100_000);
+            self.now += jump;
+            self.jumped += jump;
+        }
+        let due = self.agenda.first_key_value().map(|((at, _), _)| *at);
+        let wake = if self.exited.is_some() { None } else { self.schedule.next_wake(self.clock()) };
+        if let Some(wake) = wake.filter(|wake| due.is_none_or(|due| *wake < due)) {
+            self.now = self.now.max(wake);
+            self.ticks += 1;
+            self.feed(Event::Tick);
+            return true;
+        }
+        let Some(((at, _), next)) = self.agenda.pop_first() else { return false };
+        self.now = self.now.max(at);
+        self.happen(next);
+        self.reserve();
+        true
+    }
+
+    fn happen(&mut self, next: Next) {
+        match next {
+            Next::Tell(event) => self.tell(event),
+            Next::Arrive(uid) | Next::Back(uid) => {
+                let message = &mut self.messages[uid];
+                message.place = Place::Queue;
+                if let Some(queue) = self.queue.get_mut(message.queue) {
+                    queue.push(uid);
+                }
+                self.dry = None;
+            }
+            Next::Pop { settled, count, queues } => self.pop(settled, count, &queues),
+            Next::Give(jobs) => self.given(&jobs),
+            Next::Verify(job) => {
+                let ours = self.reservations.get(&job).is_some_and(|held| !held.lost && !held.is_settled());
+                let at = self.now + self.latency();
+                self.at(at, Next::Tell(Event::Verified { job, ours }));
+            }
+            Next::Chaos => self.chaos(),
+            Next::Heal => {
+                self.faults = NO_FAULTS;
+                self.healed = true;
+                self.down = false;
+                self.paused.clear();
+            }
+            Next::Started(worker) => self.started(worker),
+            Next::Booted(worker) => self.booted(worker),
+            Next::Frame(worker, frame) => self.frame(worker, frame),
+            Next::Ends(worker, job, way) => self.ends(worker, job, way),
+            Next::Left(worker) => {
+                let cause = crate::schedule::Cause::Exit(0);
+                self.die(worker, cause);
+            }
+            Next::Gone(worker, cause) => {
+                let process = &self.processes[&worker];
+                // What it was sent and never read has not begun, be it sent to one that was dead already.
+                let unread =
+                    process.seen_job.is_some() && process.seen_job != process.read || !process.tickets.is_empty();
+                self.tell(Event::Gone { worker, cause, unread });
+            }
+            Next::Killed(worker) => self.die(worker, crate::schedule::Cause::Signal(9)),
+        }
+    }
+
+    /// Calls for jobs as the runtime does: one call at a time, and not again at once when there were none.
+    fn reserve(&mut self) {
+        if self.reserving || self.exited.is_some() || self.dry.is_some_and(|until| self.now < until) {
+            return;
+        }
+        let count = self.schedule.wanted(self.clock());
+        if count == 0 {
+            return;
+        }
+        let all: Vec<String> = QUEUES.iter().map(|queue| (*queue).to_owned()).collect();
+        let queues: Vec<String> = self.schedule.open_queues(&all).into_iter().cloned().collect();
+        self.reserving = true;
+        let settled = self.schedule.settled();
+        let at = self.now + self.latency();
+        self.at(at, Next::Pop { settled, count, queues });
+    }
+
+    /// No call is under way.
+    pub fn idle_queue(&mut self) {
+        self.reserving = false;
+        self.dry = None;
+    }
+
+    fn pop(&mut self, settled: u64, count: usize, queues: &[String]) {
+        let mut found = Vec::new();
+        for queue in QUEUES.iter().filter(|queue| queues.iter().any(|open| open == *queue)) {
+            let waiting = self.queue.get_mut(queue).expect("known");
+            let take = waiting.len().min(count - found.len());
+            found.extend(waiting.drain(..take));
+        }
+        let at = self.now + self.latency();
+        if found.is_empty() {
+            self.at(at, Next::Tell(Event::Empty { settled }));
+            return;
+        }
+        let mut specs = Vec::new();
+        for uid in found {
+            let id = self.next_job;
+            self.next_job += 1;
+            let message = &mut self.messages[uid];
+            message.place = Place::Reserved(id);
+            message.attempts += 1;
+            specs.push(JobSpec {
+                id,
+                class: self.classes[message.class].name.to_owned(),
+                queue: message.queue.to_owned(),
+                bytes: message.bytes,
+                timeout: message.timeout,
+                hints: crate::payload::Hints { priority: message.priority, ..Default::default() },
+            });
+            self.reservations.insert(id, Reservation { uid, ..Default::default() });
+        }
+        self.at(at, Next::Tell(Event::Reserved(specs)));
+    }
+
+    fn given(&mut self, jobs: &[JobId]) {
+        for job in jobs.iter().rev() {
+            let uid = self.reservations[job].uid;
+            let message = &mut self.messages[uid];
+            if message.place == Place::Reserved(*job) {
+                message.place = Place::Queue;
+                message.attempts -= 1;
+                assert!(message.attempts >= 0);
+                self.queue.get_mut(message.queue).expect("known").insert(0, uid);
+            }
+        }
+        self.dry = None;
+    }
+
+    /// Takes note of what the schedule learns, and tells it.
+    pub fn tell(&mut self, event: Event) {
+        match &event {
+            Event::Reserved(_) => self.reserving = false,
+            Event::Empty { .. } => {
+                self.reserving = false;
+                self.dry = Some(self.now + 5_000);
+                self.at(self.now + 5_000, Next::Tell(Event::Tick));
+            }
+            Event::Ready { worker, done } => {
+                if let Some(process) = self.processes.get_mut(worker) {
+                    if done.is_some()
+                        && let Some(job) = process.seen_job.take()
+                    {
+                        self.reservations.get_mut(&job).expect("known").at = None;
+                    }
+                    process.seen_idle = process.seen_job.is_none();
+                }
+            }
+            Event::Next { worker, job, .. } => {
+                if let Some(process) = self.processes.get_mut(worker) {
+                    let last = process.seen_job.replace(*job).expect("it had one");
+                    self.reservations.get_mut(&last).expect("known").at = None;
+                    self.reservations.get_mut(job).expect("known").at = Some(*worker);
+                }
+            }
+            Event::Stopping { worker, done, .. } => {
+                if let Some(process) = self.processes.get_mut(worker) {
+                    process.off = true;
+                    if done.is_some()
+                        && let Some(job) = process.seen_job.take()
+                    {
+                        self.reservations.get_mut(&job).expect("known").at = None;
+                    }
+                }
+            }
+            Event::Gone { worker, unread, .. } => {
+                let process = self.processes.remove(worker).expect("gone once");
+                if let Some(job) = process.seen_job {
+                    let held = self.reservations.get_mut(&job).expect("known");
+                    held.at = None;
+                    if !unread {
+                        held.verified = false;
+                    }
+                }
+            }
+            Event::Verified { job, ours } => {
+                self.verifying.remove(job);
+                self.reservations.get_mut(job).expect("known").verified |= ours;
+            }
+            Event::State { down, paused } => self.told = (*down, paused.iter().cloned().collect()),
+            Event::Drain | Event::Kill | Event::HandOver if self.stopping.is_none() => {
+                self.handing_over = matches!(event, Event::HandOver);
+                self.stopping = Some(self.now);
+                self.jumped = 0;
+            }
+            _ => {}
+        }
+        self.feed(event);
+    }
+
+    fn feed(&mut self, event: Event) {
+        let over = self.exited.is_some();
+        let mut out = std::mem::take(&mut self.out);
+        if !matches!(event, Event::Tick) {
+            self.note(|| format!("{event:?}"));
+        }
+        let brought = matches!(event, Event::Reserved(_));
+        self.schedule.on(self.clock(), event, &mut out);
+        let exits = out.contains(&Action::Exit);
+        for action in out.drain(..) {
+            self.note(|| format!("    {action:?}"));
+            if over {
+                assert!(brought && matches!(action, Action::Unreserve(_)), "after the end: {action:?}");
+            }
+            self.perform(action, exits);
+        }
+        self.out = out;
+        check::all(self);
+    }
+
+    fn perform(&mut self, action: Action, exits: bool) {
+        check::action(self, &action, exits);
+        match action {
+            Action::Launch { worker, tier, .. } => {
+                let process = Process {
+                    tier,
+                    doing: Doing::Booting,
+                    read: None,
+                    tickets: Default::default(),
+                    inbox: Default::default(),
+                    in_at: 0,
+                    out_at: 0,
+                    seen_idle: false,
+                    seen_job: None,
+                    off: false,
+                };
+                self.processes.insert(worker, process);
+                let at = self.now + self.latency();
+                self.at(at, Next::Started(worker));
+            }
+            Action::Deliver { worker, job, kind, receipt, .. } => {
+                let process = self.processes.get_mut(&worker).expect("checked");
+                process.seen_idle = false;
+                process.seen_job = Some(job);
+                self.reservations.get_mut(&job).expect("checked").at = Some(worker);
+                self.send(worker, Frame::Job(job, kind, receipt));
+            }
+            Action::Ahead { worker, job } => {
+                self.processes.get_mut(&worker).expect("checked").tickets.push_back(job);
+            }
+            Action::Recall(worker) => {
+                // Out of the same pipe, at once: what a process has claimed is not in it.
+                let jobs = self.processes.get_mut(&worker).expect("checked").tickets.drain(..).collect();
+                self.at(self.now, Next::Tell(Event::Recalled { worker, jobs }));
+            }
+            Action::Stop { worker, .. } => {
+                self.processes.get_mut(&worker).expect("checked").off = true;
+                self.send(worker, Frame::Stop);
+            }
+            Action::Kill { worker, .. } => {
+                self.processes.get_mut(&worker).expect("checked").off = true;
+                let at = self.now + self.latency();
+                self.at(at, Next::Killed(worker));
+            }
+            Action::Unreserve(jobs) => {
+                for job in &jobs {
+                    self.reservations.get_mut(job).expect("checked").end = Some(End::Unreserved);
+                }
+                let at = self.now + self.latency();
+                self.at(at, Next::Give(jobs));
+            }
+            Action::Verify(job) => {
+                self.verifying.insert(job);
+                let at = self.now + self.latency();
+                self.at(at, Next::Verify(job));
+            }
+            Action::Inspect(classes) => self.inspect(&classes),
+            Action::Check(worker) => self.send(worker, Frame::Check),
+            Action::Finished(finished) => {
+                let held = self.reservations.get_mut(&finished.job).expect("checked");
+                held.end = Some(End::Finished(finished.outcome));
+                let uid = held.uid;
+                if self.messages[uid].place == Place::Reserved(finished.job) && self.exited.is_none() {
+                    self.messages[uid].place = Place::Delayed;
+                    self.at(self.now + RETRY_AFTER, Next::Back(uid));
+                }
+            }
+            Action::Quarantined(_) => {}
+            Action::Exit => self.exited = Some(self.now),
+        }
+    }
+
+    fn inspect(&mut self, classes: &[String]) {
+        if self.rng.chance(self.faults.silent) {
+            return;
+        }
+        let mut answer = Vec::new();
+        for class in classes {
+            if !self.rng.chance(self.faults.silent) {
+                let known = self.classes.iter().find(|known| known.name == class).expect("one of ours");
+                answer.push((class.clone(), known.hints));
+            }
+        }
+        let at = self.now + 1 + self.latency();
+        self.at(at, Next::Tell(Event::Inspected(answer)));
+    }
+}

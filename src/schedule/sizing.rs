@@ -1,0 +1,176 @@
+//! How many lanes and pooled workers there are, and how much room for jobs that makes.
+
+use super::machine::{Phase, Schedule};
+use super::worker::{State, Worker};
+use super::{Action, Now, StopReason, WorkerId};
+use crate::routing::Tier;
+
+/// Lanes at rest.
+const LANES: usize = 1;
+/// Milliseconds that an inline job waits before another lane is added, per lane and core already there.
+const LANE_PATIENCE: u64 = 25;
+/// Milliseconds that a job waits for the pool before there is pressure.
+const PRESSURE: u64 = 1_000;
+/// Milliseconds after which a lane, or a pooled worker, that is not needed is let go.
+pub(super) const IDLE: [u64; 3] = [10_000, 30_000, u64::MAX];
+/// Milliseconds of one window in which finished jobs are counted.
+const WINDOW: u64 = 50;
+
+impl Schedule {
+    fn of(&self, tier: Tier) -> impl Iterator<Item = (&WorkerId, &Worker)> {
+        self.workers.iter().filter(move |(_, worker)| worker.tier == tier)
+    }
+
+    fn count(&self, tier: Tier, state: &State) -> usize {
+        self.of(tier).filter(|(_, worker)| worker.state == *state && worker.killed.is_none()).count()
+    }
+
+    fn counting(&self, tier: Tier) -> usize {
+        self.of(tier).filter(|(_, worker)| worker.counts()).count()
+    }
+
+    fn live(&self, tier: Tier) -> usize {
+        self.of(tier).filter(|(_, worker)| worker.state != State::Leaving).count()
+    }
+
+    /// No process that could run a job exists, and new ones die: nothing more is reserved.
+    pub(super) fn is_helpless(&self) -> bool {
+        self.backoff.iter().any(|backoff| backoff.is_failing())
+            && !self.workers.values().any(|worker| worker.counts() && worker.state != State::Starting)
+    }
+
+    /// Inline jobs are taken a little ahead, so that a lane finds its next one at once: the more of them
+    /// lanes have finished lately, the more.
+    pub(super) fn inline_room(&self, now: u64) -> usize {
+        let lanes = self.counting(Tier::Inline);
+        let growing = self.live(Tier::Inline) < self.config.max_concurrent[Tier::Inline as usize];
+        if lanes == 0 && !growing {
+            return 0;
+        }
+        let pace = if now / WINDOW <= self.pace.0 + 1 { self.pace.1.max(self.pace.2) } else { 0 };
+        let ahead = 2 * lanes.max(1) + (pace / 2).min(48);
+        let room = ahead.saturating_sub(self.waiting[Tier::Inline as usize].len());
+        // In batches while it flows: a call for each single job would cost more than the job.
+        if room < ahead / 2 { 0 } else { room }
+    }
+
+    pub(super) fn pooled_room(&self) -> usize {
+        let busy = self.running(Tier::Pooled);
+        let most = self.config.pool_max_size.min(self.config.max_concurrent[Tier::Pooled as usize]);
+        most.saturating_sub(busy + self.waiting[Tier::Pooled as usize].len())
+    }
+
+    pub(super) fn isolated_room(&self) -> usize {
+        let live = self.live(Tier::Isolated);
+        let most = self.config.max_concurrent[Tier::Isolated as usize];
+        most.saturating_sub(live + self.waiting[Tier::Isolated as usize].len())
+    }
+
+    /// Whether jobs that wait for the pool will soon find a worker there.
+    pub(super) fn pool_has_room(&self) -> bool {
+        if self.running(Tier::Pooled) >= self.config.max_concurrent[Tier::Pooled as usize] {
+            return false;
+        }
+        let starting = self.count(Tier::Pooled, &State::Starting);
+        self.count(Tier::Pooled, &State::Idle) > 0 || self.waiting[Tier::Pooled as usize].len() <= starting
+    }
+
+    pub(super) fn count_pace(&mut self, now: u64) {
+        let window = now / WINDOW;
+        if self.pace.0 != window {
+            let last = if self.pace.0 + 1 == window { self.pace.1 } else { 0 };
+            self.pace = (window, 0, last);
+        }
+        self.pace.1 += 1;
+    }
+
+    pub(super) fn size_lanes(&mut self, now: Now, out: &mut Vec<Action>) {
+        let tier = Tier::Inline;
+        let serving = self.phase == Phase::Running && !self.down;
+        if self.backoff[tier as usize].wait(now.ms).is_none()
+            && self.live(tier) < self.config.max_concurrent[tier as usize].max(1)
+        {
+            let starting = self.count(tier, &State::Starting);
+            let rest = self.phase == Phase::Running && self.counting(tier) < LANES;
+            let replays = !self.replays.is_empty() && starting == 0 && self.count(Tier::Pooled, &State::Starting) == 0;
+            let probes = serving && !self.pool_has_room() && self.next_probe().is_some();
+            let late = serving && self.lane_pressure_at().is_some_and(|at| now.ms >= at);
+            if rest || starting == 0 && (replays || probes || late) {
+                self.launch(now, tier, None, out);
+            }
+        }
+        self.retire(now, tier, LANES, out);
+    }
+
+    /// When the first waiting inline job will have waited too long for the lanes there are. With more
+    /// lanes than cores it is ever more likely that another one would only take time from the others.
+    fn lane_pressure_at(&self) -> Option<u64> {
+        let (_, since) = self.waiting[Tier::Inline as usize].first()?;
+        let crowd = self.counting(Tier::Inline) / self.config.cores.max(1);
+        Some(since + LANE_PATIENCE * (1 + crowd as u64))
+    }
+
+    pub(super) fn size_pool(&mut self, now: Now, out: &mut Vec<Action>) {
+        let tier = Tier::Pooled;
+        if self.phase == Phase::Running {
+            let waiting = if self.down { 0 } else { self.waiting[tier as usize].len() };
+            let busy = self.running(tier);
+            let pressed = self.waiting[tier as usize].oldest().is_some_and(|since| now.ms >= since + PRESSURE);
+            let mut want = (busy + waiting + self.config.pool_min_idle).min(self.config.pool_size);
+            if pressed {
+                want = want.max((busy + waiting).min(self.config.pool_max_size));
+            }
+            let mut live = self.live(tier);
+            let mut starting = self.count(tier, &State::Starting);
+            // Booting an app is work for a core: more at once would only make each of them later.
+            while live < want
+                && starting < 2 * self.config.cores.max(1)
+                && self.backoff[tier as usize].wait(now.ms).is_none()
+            {
+                self.launch(now, tier, None, out);
+                live += 1;
+                starting += 1;
+            }
+        }
+        self.retire(now, tier, self.config.pool_min_idle, out);
+    }
+
+    fn retire(&mut self, now: Now, tier: Tier, keep: usize, out: &mut Vec<Action>) {
+        let mut idle: Vec<_> =
+            self.of(tier).filter(|(_, worker)| worker.is_idle()).map(|(id, worker)| (worker.since, *id)).collect();
+        if idle.len() <= keep {
+            return;
+        }
+        // The one that has been idle for longest goes first.
+        idle.sort_unstable();
+        let spare = idle.len() - keep;
+        for (since, id) in idle.into_iter().take(spare) {
+            if now.ms >= since.saturating_add(IDLE[tier as usize]) {
+                self.stop_worker(now, id, StopReason::Idle, out);
+            }
+        }
+    }
+
+    /// Whether more workers are idle than are kept, so that they will be let go.
+    pub(super) fn has_spare(&self, tier: Tier) -> bool {
+        let keep = match tier {
+            Tier::Inline => LANES,
+            Tier::Pooled => self.config.pool_min_idle,
+            Tier::Isolated => return false,
+        };
+        self.count(tier, &State::Idle) > keep
+    }
+
+    /// When waiting alone will change how many workers are wanted.
+    pub(super) fn pressure_at(&self, now: u64) -> Option<u64> {
+        if self.phase != Phase::Running || self.down {
+            return None;
+        }
+        let lanes = self
+            .lane_pressure_at()
+            .filter(|_| self.live(Tier::Inline) < self.config.max_concurrent[Tier::Inline as usize]);
+        let pool = self.waiting[Tier::Pooled as usize].oldest().map(|since| since + PRESSURE);
+        // Once that time is past, it takes another event to make a difference.
+        [lanes, pool].into_iter().flatten().filter(|at| *at > now).min()
+    }
+}

@@ -1,0 +1,65 @@
+//! How everything is replaced, and how it ends.
+
+use super::job::Stage;
+use super::machine::{LEAVE_MS, Phase, Schedule};
+use super::{Action, Cause, Now, Outcome, StopReason};
+use crate::routing::Tier;
+
+impl Schedule {
+    pub(super) fn restart(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.rolling = false;
+        self.replace(now, |_| true, out);
+    }
+
+    /// Every process there is leaves after its job; of some tiers, idle ones do at once.
+    pub(super) fn replace(&mut self, now: Now, at_once: impl Fn(Tier) -> bool, out: &mut Vec<Action>) {
+        self.generation += 1;
+        self.hints.clear();
+        self.recall(|_, _| true, out);
+        let idle = self.workers.iter().filter(|(_, worker)| worker.is_idle() && at_once(worker.tier));
+        for id in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.stop_worker(now, id, StopReason::Restart, out);
+        }
+    }
+
+    /// A second request to stop cannot wait.
+    pub(super) fn drain(&mut self, now: Now, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Running => {
+                self.phase = Phase::Draining { until: now.ms + self.config.stop_ms };
+                self.recall(|_, _| true, out);
+                self.give_back(now, |_| true, out);
+            }
+            Phase::Draining { .. } => self.kill(now, out),
+            Phase::Killing { .. } | Phase::Over => {}
+        }
+    }
+
+    pub(super) fn kill(&mut self, now: Now, out: &mut Vec<Action>) {
+        if matches!(self.phase, Phase::Killing { .. } | Phase::Over) {
+            return;
+        }
+        self.phase = Phase::Killing { until: now.ms + LEAVE_MS / 2 };
+        self.give_back(now, |_| true, out);
+        let busy: Vec<_> = self.workers.iter().filter(|(_, worker)| worker.is_busy()).map(|(id, _)| *id).collect();
+        for id in busy.into_iter().filter(|id| !self.is_left(*id)).collect::<Vec<_>>() {
+            self.kill_worker(id, Cause::Shutdown, out);
+        }
+    }
+
+    /// Settles what can be settled no more, and ends.
+    pub(super) fn over(&mut self, now: Now, out: &mut Vec<Action>) {
+        let left: Vec<_> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| !matches!(job.stage, Stage::Running(worker) if self.is_left(worker)))
+            .map(|(id, job)| (*id, job.tier, job.cause.as_ref().map(Cause::to_string)))
+            .collect();
+        for (id, tier, cause) in left {
+            self.take_back(now, id, out);
+            self.leave(id, tier, Outcome::Left, 0, cause, out);
+        }
+        self.phase = Phase::Over;
+        out.push(Action::Exit);
+    }
+}

@@ -1,0 +1,62 @@
+//! Sockets that systemd hands over, by their names (`FileDescriptorName=`).
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use libsystemd::activation::{IsType as _, receive_descriptors_with_names};
+
+/// What was handed over and not taken yet. Descriptors are a thing of the whole process, so this is too.
+static RECEIVED: OnceLock<Mutex<BTreeMap<String, Vec<UnixListener>>>> = OnceLock::new();
+
+/// The listening Unix sockets of this name, each of which is given once. None when systemd did not start us.
+///
+/// The variables that say what was handed over stay as they are: nobody may change them once there are threads, and
+/// they name our process, so that no child takes them for its own.
+///
+/// # Errors
+/// When what was handed over is not what systemd says it is.
+pub fn listeners(name: &str) -> io::Result<Vec<UnixListener>> {
+    if RECEIVED.get().is_none() {
+        let received = receive()?;
+        let _ = RECEIVED.set(Mutex::new(received));
+    }
+    let Some(received) = RECEIVED.get() else { return Ok(Vec::new()) };
+    Ok(received.lock().unwrap_or_else(PoisonError::into_inner).remove(name).unwrap_or_default())
+}
+
+fn receive() -> io::Result<BTreeMap<String, Vec<UnixListener>>> {
+    let descriptors = receive_descriptors_with_names(false).map_err(io::Error::other)?;
+    let mut listeners: BTreeMap<String, Vec<UnixListener>> = BTreeMap::new();
+    for (descriptor, name) in descriptors {
+        if !descriptor.is_unix() {
+            return Err(io::Error::other(format!("{name}: not a Unix socket")));
+        }
+        // SAFETY: the descriptor is open (libsystemd has just looked at it and set its close-on-exec flag), and it
+        // is ours alone: systemd opened it for this process, `LISTEN_PID` says so, and `RECEIVED` is filled once.
+        let socket = unsafe { OwnedFd::from_raw_fd(descriptor.into_raw_fd()) };
+        let listening = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::AcceptConn)?;
+        let kind = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::SockType)?;
+        if !listening || kind != nix::sys::socket::SockType::Stream {
+            return Err(io::Error::other(format!("{name}: not a listening stream socket")));
+        }
+        let listener = UnixListener::from(socket);
+        listener.set_nonblocking(true)?;
+        listeners.entry(name).or_default().push(listener);
+    }
+    Ok(listeners)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_there_without_systemd() {
+        assert!(listeners("coordinator").unwrap().is_empty());
+        assert!(listeners("coordinator").unwrap().is_empty());
+    }
+}

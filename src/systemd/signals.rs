@@ -1,0 +1,178 @@
+//! The one task that hears systemd's signals. It passes them on and never makes a call itself: a stream that is
+//! not read stops the whole connection, the answers to calls too.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::sync::Notify;
+use zbus::message::{Message, Type};
+use zbus::zvariant::{ObjectPath, Value};
+use zbus::{Connection, MatchRule, MessageStream};
+
+use super::bus::ManagerProxy;
+use super::error::SystemdError;
+use super::jobs::Jobs;
+use super::names;
+
+/// systemd's name on the bus.
+const SYSTEMD: &str = "org.freedesktop.systemd1";
+/// Signals that may wait to be heard: a busy host sends them in bursts.
+const QUEUED: usize = 1024;
+/// How often the task comes round when nothing is heard.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// What the signals are passed on to.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    /// Those who wait for a job.
+    pub(super) jobs: Jobs,
+    /// Those who wait for a unit to end, by its path.
+    watches: RefCell<BTreeMap<String, Rc<Notify>>>,
+    /// systemd's unique name on the bus. Anybody may send a signal to us, so the sender is looked at.
+    owner: RefCell<String>,
+    rounds: Cell<u64>,
+    closed: Cell<bool>,
+    lost: Notify,
+}
+
+/// Somebody waits for this unit, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Watch<'a> {
+    signals: &'a Signals,
+    path: String,
+    /// Told when the unit may have ended.
+    pub(super) changed: Rc<Notify>,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.signals.watches.borrow_mut().remove(&self.path);
+    }
+}
+
+impl Signals {
+    pub(super) fn watch(&self, unit: &str) -> Watch<'_> {
+        let path = names::unit_path(unit);
+        let changed = Rc::clone(self.watches.borrow_mut().entry(path.clone()).or_default());
+        Watch { signals: self, path, changed }
+    }
+
+    pub(super) fn rounds(&self) -> u64 {
+        self.rounds.get()
+    }
+
+    /// Returns once the bus has broken off.
+    pub(super) async fn lost(&self) {
+        let lost = self.lost.notified();
+        if !self.closed.get() {
+            lost.await;
+        }
+    }
+
+    fn wake_all(&self) {
+        self.watches.borrow().values().for_each(|watch| watch.notify_one());
+    }
+
+    /// Takes in one signal. Tells whether systemd has to be asked again for signals.
+    fn hear(&self, message: &Message) -> Option<bool> {
+        let header = message.header();
+        let (member, body) = (header.member()?, message.body());
+        if member == "NameOwnerChanged" {
+            // The bus itself sends this one, and nobody else can in its name.
+            let (name, _, owner): (&str, &str, &str) = body.deserialize().ok()?;
+            if header.sender()?.as_str() != "org.freedesktop.DBus" || name != SYSTEMD {
+                return None;
+            }
+            owner.clone_into(&mut self.owner.borrow_mut());
+            return Some(!owner.is_empty());
+        }
+        if header.sender()?.as_str() != *self.owner.borrow() {
+            return None;
+        }
+        match member.as_str() {
+            "JobRemoved" => {
+                let (_, job, _, result): (u32, ObjectPath<'_>, &str, &str) = body.deserialize().ok()?;
+                self.jobs.done(&job, result);
+            }
+            "PropertiesChanged" => {
+                let watches = self.watches.borrow();
+                // Every unit of the host comes by here: look at the path before anything is read.
+                let watch = watches.get(header.path()?.as_str())?;
+                let (_, changed, _): (&str, HashMap<&str, Value<'_>>, Vec<&str>) = body.deserialize().ok()?;
+                if let Some(Value::Str(state)) = changed.get("ActiveState")
+                    && matches!(state.as_str(), "inactive" | "failed")
+                {
+                    watch.notify_one();
+                }
+            }
+            "Reloading" => return body.deserialize().ok().map(|started: bool| !started),
+            _ => {}
+        }
+        None
+    }
+}
+
+/// Asks for the signals, starts the task, and asks systemd to send them.
+pub(super) async fn start(bus: &Connection, manager: &ManagerProxy<'static>) -> Result<Rc<Signals>, SystemdError> {
+    let rule = |interface: &'static str, member: &'static str| {
+        MatchRule::builder().msg_type(Type::Signal).interface(interface)?.member(member)
+    };
+    let of_manager = |member| rule("org.freedesktop.systemd1.Manager", member)?.sender(SYSTEMD);
+    let rules = [
+        rule("org.freedesktop.DBus", "NameOwnerChanged")?.sender("org.freedesktop.DBus")?.add_arg(SYSTEMD)?,
+        of_manager("JobRemoved")?,
+        of_manager("Reloading")?,
+        // One rule for all units, so that none is missed between its creation and a rule of its own.
+        rule("org.freedesktop.DBus.Properties", "PropertiesChanged")?
+            .sender(SYSTEMD)?
+            .path_namespace("/org/freedesktop/systemd1/unit")?
+            .add_arg("org.freedesktop.systemd1.Unit")?,
+    ];
+    let mut streams = Vec::with_capacity(rules.len());
+    for rule in rules {
+        streams.push(MessageStream::for_match_rule(rule.build(), bus, Some(QUEUED)).await?);
+    }
+    let signals = Rc::new(Signals::default());
+    let name = SYSTEMD.try_into().map_err(zbus::Error::from)?;
+    let owner = zbus::fdo::DBusProxy::new(bus).await?.get_name_owner(name).await;
+    owner.map_err(zbus::Error::from)?.as_str().clone_into(&mut signals.owner.borrow_mut());
+    tokio::task::spawn_local(route(streams, Rc::clone(&signals), manager.clone()));
+    subscribe(manager).await;
+    Ok(signals)
+}
+
+async fn route(streams: Vec<MessageStream>, signals: Rc<Signals>, manager: ManagerProxy<'static>) {
+    let mut all = futures_util::stream::select_all(streams);
+    let mut round = tokio::time::interval(ROUND);
+    loop {
+        let heard = tokio::select! {
+            heard = all.next() => heard,
+            _ = round.tick() => {
+                signals.rounds.set(signals.rounds.get() + 1);
+                continue;
+            }
+        };
+        let Some(Ok(message)) = heard else { break };
+        if signals.hear(&message) == Some(true) {
+            // systemd was reloaded or started anew: what was missed meanwhile is looked up by those who wait.
+            let (signals, manager) = (Rc::clone(&signals), manager.clone());
+            tokio::task::spawn_local(async move {
+                subscribe(&manager).await;
+                signals.wake_all();
+            });
+        }
+    }
+    signals.closed.set(true);
+    signals.lost.notify_waiters();
+    signals.wake_all();
+}
+
+/// Asks systemd to send signals about units at all. It says so when it does already.
+async fn subscribe(manager: &ManagerProxy<'static>) {
+    if let Err(error) = manager.subscribe().await {
+        tracing::debug!("Subscribe: {error}");
+    }
+}

@@ -1,0 +1,309 @@
+//! The kinds of messages, and those that PHP processes send.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::WireError;
+
+/// The kinds of frames. From PHP below 32, to PHP from 32 on.
+pub mod kind {
+    #![allow(missing_docs)]
+    pub const HELLO: u8 = 1;
+    pub const READY: u8 = 2;
+    pub const DELETED: u8 = 3;
+    pub const STOPPING: u8 = 4;
+    pub const DIED: u8 = 5;
+    pub const FORKED: u8 = 6;
+    pub const EXITED: u8 = 7;
+    pub const STATE: u8 = 8;
+    pub const HINTS: u8 = 9;
+    pub const BOOT_FAILED: u8 = 10;
+    pub const NEXT: u8 = 11;
+    pub const TAKEN: u8 = 12;
+
+    pub const WELCOME: u8 = 32;
+    pub const JOB: u8 = 33;
+    pub const CHECK: u8 = 34;
+    pub const STOP: u8 = 35;
+    pub const FORK: u8 = 36;
+    pub const INSPECT: u8 = 37;
+}
+
+/// What a PHP process is for.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Boots the app and forks the others; runs no job.
+    Template,
+    /// Runs short jobs, one after the other.
+    Lane,
+    /// A worker of the pool.
+    Pooled,
+    /// Runs one job and ends.
+    Isolated,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Template => "template",
+            Mode::Lane => "lane",
+            Mode::Pooled => "pooled",
+            Mode::Isolated => "isolated",
+        })
+    }
+}
+
+/// How a job ended, read off Laravel's job object. None of the three: the job stays reserved.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+pub struct Done {
+    /// It is gone from the queue, or will be once the runtime has removed it.
+    pub deleted: bool,
+    /// It is back on the queue.
+    pub released: bool,
+    /// It has failed for good.
+    pub failed: bool,
+    /// The runtime is to remove it from the queue, and has not been told so before.
+    #[serde(default)]
+    pub ack: bool,
+    /// Peak of PHP's heap during the job, KiB.
+    #[serde(default)]
+    pub peak: u32,
+    /// Class and message of the exception it threw, if any.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// A message from a PHP process.
+#[derive(Debug)]
+pub enum FromWorker {
+    /// The first: who it is. `worker` is the number it was started with.
+    Hello {
+        /// Version of the protocol.
+        version: u32,
+        /// What it is for.
+        mode: Mode,
+        /// The number the runtime gave it.
+        worker: String,
+        /// Its process id, as it says; the kernel's word counts.
+        pid: u32,
+        /// Its PHP version.
+        php: String,
+        /// It has served a runtime before this one, and this is the last job it was given; 0 when it had none.
+        job: Option<u64>,
+    },
+    /// It wants a job, and says how the last one ended. From a template: it can fork now.
+    Ready {
+        /// How the last job ended.
+        done: Option<Done>,
+        /// From a template: the app, as PHP describes it.
+        app: Option<Box<serde_json::value::RawValue>>,
+    },
+    /// It has read the job that it was handed, as it was asked to say.
+    Taken,
+    /// It has claimed a job that was sent ahead and is about to begin it.
+    Next {
+        /// How the last job ended.
+        done: Done,
+        /// The ticket of the one it goes on with.
+        job: u64,
+    },
+    /// Laravel has finished with the job: the runtime is to remove it from the queue.
+    Deleted,
+    /// Laravel's loop ends by itself, with this exit status.
+    Stopping {
+        /// 0 planned, 12 memory, anything else a timeout.
+        status: i32,
+        /// How the job ended during which, or after which, it stops.
+        done: Option<Done>,
+    },
+    /// PHP ends within a job: `exit()` or a fatal error.
+    Died {
+        /// The fatal error; none after `exit()`.
+        fatal: Option<String>,
+        /// How far Laravel had got with the job.
+        done: Done,
+    },
+    /// The template has forked a worker, or could not.
+    Forked {
+        /// The worker's number.
+        worker: String,
+        /// Its process id, negative when the fork failed.
+        pid: i32,
+        /// Why it failed.
+        error: Option<String>,
+    },
+    /// A child of the template has ended.
+    Exited {
+        /// The worker's number.
+        worker: String,
+        /// Its exit code, if it ended by itself.
+        code: Option<i32>,
+        /// The signal that ended it.
+        signal: Option<i32>,
+    },
+    /// The answer to a check.
+    State {
+        /// Maintenance mode.
+        down: bool,
+        /// Queues that are paused.
+        paused: Vec<String>,
+        /// Value of the restart signal.
+        restart: Option<String>,
+        /// Why the state could not be read.
+        error: Option<String>,
+    },
+    /// What classes declare for kqueue.
+    Hints {
+        /// Declared values by class.
+        classes: BTreeMap<String, ClassHints>,
+    },
+    /// The app threw while it booted.
+    BootFailed {
+        /// Class of the exception.
+        class: String,
+        /// Its message.
+        message: String,
+        /// Where it was thrown.
+        file: String,
+        /// The line there.
+        line: u32,
+    },
+}
+
+/// What one class declares; anything of an unexpected type counts as not said.
+pub type ClassHints = serde_json::Map<String, serde_json::Value>;
+
+impl FromWorker {
+    pub(super) fn parse(kind: u8, header: &[u8]) -> Result<Self, WireError> {
+        #[derive(Deserialize)]
+        struct Hello {
+            version: u32,
+            mode: Mode,
+            worker: String,
+            pid: u32,
+            php: String,
+            #[serde(default)]
+            job: Option<u64>,
+        }
+        #[derive(Deserialize)]
+        struct Ready {
+            #[serde(default)]
+            done: Option<Done>,
+            #[serde(default)]
+            app: Option<Box<serde_json::value::RawValue>>,
+        }
+        #[derive(Deserialize)]
+        struct Next {
+            done: Done,
+            job: u64,
+        }
+        #[derive(Deserialize)]
+        struct Stopping {
+            status: i32,
+            done: Option<Done>,
+        }
+        #[derive(Deserialize)]
+        struct Died {
+            fatal: Option<String>,
+            #[serde(flatten)]
+            done: Done,
+        }
+        #[derive(Deserialize)]
+        struct Forked {
+            worker: String,
+            pid: i32,
+            error: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct Exited {
+            worker: String,
+            code: Option<i32>,
+            signal: Option<i32>,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            down: bool,
+            paused: Vec<String>,
+            restart: Option<String>,
+            error: Option<String>,
+        }
+        // PHP writes an empty array for an empty map.
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Classes {
+            Some(BTreeMap<String, ClassHints>),
+            #[allow(dead_code)]
+            None(Vec<()>),
+        }
+        #[derive(Deserialize)]
+        struct Hints {
+            classes: Classes,
+        }
+        #[derive(Deserialize)]
+        struct BootFailed {
+            class: String,
+            message: String,
+            file: String,
+            line: u32,
+        }
+
+        fn read<'a, T: Deserialize<'a>>(kind: u8, header: &'a [u8]) -> Result<T, WireError> {
+            serde_json::from_slice(header).map_err(|error| WireError::Header { kind, reason: error.to_string() })
+        }
+
+        Ok(match kind {
+            kind::HELLO => {
+                let Hello { version, mode, worker, pid, php, job } = read(kind, header)?;
+                FromWorker::Hello { version, mode, worker, pid, php, job }
+            }
+            kind::READY if header == b"{}" => FromWorker::Ready { done: None, app: None },
+            kind::READY => {
+                let Ready { done, app } = read(kind, header)?;
+                FromWorker::Ready { done, app }
+            }
+            kind::DELETED => FromWorker::Deleted,
+            kind::TAKEN => FromWorker::Taken,
+            kind::NEXT => {
+                let Next { done, job } = read(kind, header)?;
+                FromWorker::Next { done, job }
+            }
+            kind::STOPPING => {
+                let Stopping { status, done } = read(kind, header)?;
+                FromWorker::Stopping { status, done }
+            }
+            kind::DIED => {
+                let Died { fatal, done } = read(kind, header)?;
+                FromWorker::Died { fatal, done }
+            }
+            kind::FORKED => {
+                let Forked { worker, pid, error } = read(kind, header)?;
+                FromWorker::Forked { worker, pid, error }
+            }
+            kind::EXITED => {
+                let Exited { worker, code, signal } = read(kind, header)?;
+                FromWorker::Exited { worker, code, signal }
+            }
+            kind::STATE => {
+                let State { down, paused, restart, error } = read(kind, header)?;
+                FromWorker::State { down, paused, restart, error }
+            }
+            kind::HINTS => {
+                let Hints { classes } = read(kind, header)?;
+                FromWorker::Hints {
+                    classes: match classes {
+                        Classes::Some(classes) => classes,
+                        Classes::None(_) => BTreeMap::new(),
+                    },
+                }
+            }
+            kind::BOOT_FAILED => {
+                let BootFailed { class, message, file, line } = read(kind, header)?;
+                FromWorker::BootFailed { class, message, file, line }
+            }
+            other => return Err(WireError::UnknownKind(other)),
+        })
+    }
+}

@@ -1,0 +1,202 @@
+//! The messages that PHP processes are sent.
+
+use serde::{Deserialize, Serialize};
+
+use super::encode;
+use super::message::{Mode, kind};
+
+/// What PHP is to do with a job.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum JobKind {
+    /// Run it.
+    Run,
+    /// Throw, in its stead, what its process died of.
+    Crash,
+    /// Treat it as Laravel's own timeout would have.
+    Timeout,
+    /// Laravel's own timeout has spoken, and left it reserved: release it, with its backoff.
+    Release,
+}
+
+/// The columns of a jobs row, but for queue and payload.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct Row {
+    /// Primary key.
+    pub id: i64,
+    /// Attempts including this one.
+    pub attempts: i64,
+    /// Epoch seconds.
+    pub reserved_at: i64,
+    /// Epoch seconds.
+    pub available_at: i64,
+    /// Epoch seconds.
+    pub created_at: i64,
+}
+
+/// A message to a PHP process.
+#[derive(Debug)]
+pub enum ToWorker<'a> {
+    /// What to be: the app's directory, the connection, and the arguments of `queue:work`.
+    Welcome {
+        /// The app's directory.
+        path: &'a str,
+        /// The queue connection; none is the app's default.
+        connection: Option<&'a str>,
+        /// Arguments behind `artisan queue:work`.
+        arguments: &'a [String],
+        /// Whether a process that runs no lane outlives us, and is to dial the runtime that comes after us.
+        redial: bool,
+    },
+    /// A job.
+    Job {
+        /// Its number, by which a process that outlives us speaks of it.
+        id: u64,
+        /// What to do with it.
+        kind: JobKind,
+        /// The queue it came from.
+        queue: &'a str,
+        /// `getRawBody()`.
+        payload: &'a [u8],
+        /// Redis: the reserved member.
+        reserved: Option<&'a [u8]>,
+        /// Database: the row.
+        row: Option<Row>,
+        /// Whether the runtime removes it when it is done.
+        ack: bool,
+        /// PHP's memory limit for this job, MB.
+        memory: Option<u32>,
+        /// What its process died of.
+        cause: Option<&'a str>,
+        /// The default number of tries, for [`JobKind::Timeout`].
+        tries: u32,
+        /// The default backoff, for a release.
+        backoff: &'a str,
+        /// Release it after a timeout at which it may run again, instead of leaving it to `retry_after`.
+        release: bool,
+        /// It is sent ahead, and is to be begun only by whoever reads this number from the pipe of tickets.
+        ticket: Option<u64>,
+        /// Answer with `TAKEN` before it is begun.
+        receipt: bool,
+        /// Laravel removes it when it is done, but patiently: for a process that outlives us.
+        own: bool,
+        /// Seconds within which a process that is a unit must be done with it, for its service manager.
+        watchdog: Option<u64>,
+    },
+    /// Say what the restart signal, the pauses and the maintenance mode are.
+    Check {
+        /// The queues worked.
+        queues: &'a [String],
+    },
+    /// Leave the loop.
+    Stop {
+        /// `restart` is reported to the app as such.
+        reason: &'a str,
+    },
+    /// To a template: fork a worker.
+    Fork {
+        /// The worker's number.
+        worker: &'a str,
+        /// What it is for.
+        mode: Mode,
+    },
+    /// Say what these classes declare.
+    Inspect {
+        /// Class names.
+        classes: &'a [String],
+    },
+}
+
+impl ToWorker<'_> {
+    /// The whole frame.
+    pub fn encode(&self) -> Vec<u8> {
+        use serde_json::json;
+        let (kind, header) = match self {
+            ToWorker::Welcome { path, connection, arguments, redial } => (
+                kind::WELCOME,
+                json!({"path": path, "connection": connection, "arguments": arguments, "redial": redial}),
+            ),
+            ToWorker::Check { queues } => (kind::CHECK, json!({ "queues": queues })),
+            ToWorker::Stop { reason } => (kind::STOP, json!({ "reason": reason })),
+            ToWorker::Fork { worker, mode } => (kind::FORK, json!({"worker": worker, "mode": mode})),
+            ToWorker::Inspect { classes } => (kind::INSPECT, json!({ "classes": classes })),
+            ToWorker::Job { .. } => return self.encode_job(),
+        };
+        encode(kind, header.to_string().as_bytes(), &[])
+    }
+
+    /// Apart from the others because it is the one that is sent for every job.
+    fn encode_job(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Header<'a> {
+            id: u64,
+            kind: JobKind,
+            driver: &'static str,
+            queue: &'a str,
+            payload: usize,
+            ack: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            row: &'a Option<Row>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            memory: Option<u32>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            cause: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            replay: Option<Replay<'a>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            ticket: Option<u64>,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            receipt: bool,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            own: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            watchdog: Option<u64>,
+        }
+        /// What only replays need.
+        #[derive(Serialize)]
+        struct Replay<'a> {
+            tries: u32,
+            backoff: &'a str,
+            release: bool,
+        }
+        let ToWorker::Job {
+            id,
+            kind,
+            queue,
+            payload,
+            reserved,
+            row,
+            ack,
+            memory,
+            cause,
+            tries,
+            backoff,
+            release,
+            ticket,
+            receipt,
+            own,
+            watchdog,
+        } = self
+        else {
+            unreachable!("only jobs are encoded here");
+        };
+        let header = serde_json::to_vec(&Header {
+            id: *id,
+            kind: *kind,
+            driver: if row.is_some() { "database" } else { "redis" },
+            queue,
+            payload: payload.len(),
+            ack: *ack,
+            row,
+            memory: *memory,
+            cause: *cause,
+            ticket: *ticket,
+            receipt: *receipt,
+            own: *own,
+            watchdog: *watchdog,
+            replay: (*kind != JobKind::Run).then_some(Replay { tries: *tries, backoff, release: *release }),
+        })
+        .expect("plain fields always serialise");
+        encode(kind::JOB, &header, &[payload, reserved.unwrap_or_default()])
+    }
+}

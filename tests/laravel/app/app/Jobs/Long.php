@@ -1,0 +1,10 @@
+<?php
+
+declare(strict_types=1);
+
+namespace App\Jobs;
+
+/** A class of slow jobs, so that a runtime can learn that it is one. */
+class Long extends Sleeps
+{
+}

@@ -1,0 +1,30 @@
+<?php
+
+declare(strict_types=1);
+
+$retryAfter = (int) env('QUEUE_RETRY_AFTER', 90);
+
+return [
+    'default' => env('QUEUE_CONNECTION', 'database'),
+    'connections' => [
+        'sync' => ['driver' => 'sync'],
+        'database' => [
+            'driver' => 'database',
+            'connection' => null,
+            'table' => 'jobs',
+            'queue' => 'default',
+            'retry_after' => $retryAfter,
+            'after_commit' => false,
+        ],
+        'redis' => [
+            'driver' => 'redis',
+            'connection' => 'default',
+            'queue' => 'default',
+            'retry_after' => $retryAfter,
+            'block_for' => null,
+            'after_commit' => false,
+        ],
+    ],
+    'batching' => ['database' => 'sqlite', 'table' => 'job_batches'],
+    'failed' => ['driver' => 'database-uuids', 'database' => 'sqlite', 'table' => 'failed_jobs'],
+];

@@ -1,0 +1,64 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Tests;
+
+/** What works the queue: a command line for the same options either way. */
+final class Engine
+{
+    /** Options that `queue:work` has; every other one is kqueue's own and means nothing to stock. */
+    private const STOCK = ['tries', 'timeout', 'backoff', 'max-jobs', 'max-time', 'memory', 'force', 'queue', 'stop-when-empty'];
+
+    public function __construct(public readonly string $name, private readonly string $kqueue)
+    {
+    }
+
+    public function isKqueue(): bool
+    {
+        return $this->name === 'kqueue';
+    }
+
+    /**
+     * @param array<string, string|int|true> $options
+     * @return list<string>
+     */
+    public function command(Sandbox $sandbox, array $options): array
+    {
+        $php = (string) ($options['php'] ?? PHP_BINARY);
+        unset($options['php']);
+        if (! $this->isKqueue()) {
+            $options = array_intersect_key($options, array_flip(self::STOCK)) + ['queue' => 'default'];
+
+            return array_merge([$php, $sandbox->app . '/artisan', 'queue:work', $sandbox->driver, '--sleep=0.02'], self::flags($options, '='));
+        }
+        if (isset($options['memory'])) {
+            $options['worker-memory'] = $options['memory'];
+            unset($options['memory']);
+        }
+        $options += [
+            'queue' => 'default',
+            'php' => $php,
+            'timeout-grace' => 1,
+            'pool-min-idle' => 1,
+            'state-dir' => $sandbox->dir . '/state',
+            'runtime-dir' => $sandbox->dir . '/run',
+        ];
+
+        return array_merge([$this->kqueue, 'run', '--launcher', 'process', '--path', $sandbox->app, '--connection', $sandbox->driver], self::flags($options, '='));
+    }
+
+    /**
+     * @param array<string, string|int|true> $options
+     * @return list<string>
+     */
+    private static function flags(array $options, string $glue): array
+    {
+        $flags = [];
+        foreach ($options as $name => $value) {
+            $flags[] = $value === true ? "--{$name}" : "--{$name}{$glue}{$value}";
+        }
+
+        return $flags;
+    }
+}

@@ -1,0 +1,108 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Tests;
+
+/** What a scenario says must be so. */
+trait Expectations
+{
+    use Assertions;
+
+    /** Handlers were entered this often. */
+    public function expectRuns(int $count, ?string $uuid = null): void
+    {
+        $this->expectSame($count, count($this->journal('start', $uuid)), 'runs');
+    }
+
+    /**
+     * `attempts()` as the job saw it, run by run.
+     *
+     * @param list<int> $attempts
+     */
+    public function expectAttempts(array $attempts, ?string $uuid = null): void
+    {
+        $this->expectSame($attempts, array_column($this->journal('start', $uuid), 'attempts'), 'attempts seen by the runs');
+    }
+
+    /**
+     * All that the queue holds. What is not named must not be there.
+     *
+     * @param int|null $attempts attempts stored with the one job there is
+     * @param int|null $dueIn seconds from the last that was heard of it until the one job is due; a second more or less is the clock's
+     */
+    public function expectQueue(int $ready = 0, int $delayed = 0, int $reserved = 0, int $broken = 0, ?int $attempts = null, ?int $dueIn = null): void
+    {
+        $state = $this->backend->state();
+        $this->expectSame(compact('ready', 'delayed', 'reserved', 'broken'), $state->counts(), 'queue');
+        $job = ($state->ready[0] ?? $state->delayed[0] ?? $state->reserved[0] ?? null);
+        if ($attempts !== null) {
+            $this->expectSame($attempts, $job['attempts'] ?? null, 'attempts stored');
+        }
+        if ($dueIn !== null) {
+            $facts = array_filter($this->journal(), static fn (array $fact): bool => ($fact['event'] ?? '') !== 'WorkerStopping');
+            $in = $job['due'] - (int) end($facts)['t'];
+            $this->expect(abs($in - $dueIn) <= 1, "due in {$dueIn} s (it is {$in} s)");
+        }
+    }
+
+    /** Nothing of any queue is left on the server. */
+    public function expectGone(): void
+    {
+        $this->expectSame([], $this->backend->leftovers(), 'left on the server');
+    }
+
+    /**
+     * Rows of failed_jobs, and what stands in every one of them.
+     *
+     * @param string|null $exception text within the recorded exception
+     */
+    public function expectFailed(int $count, ?string $exception = null, ?string $uuid = null): void
+    {
+        $rows = $this->failed();
+        $this->expectSame($count, count($rows), 'failed_jobs');
+        foreach ($rows as $row) {
+            $this->expectSame($this->sandbox->driver, $row['connection'], 'connection of the failed job');
+            if ($exception !== null) {
+                $this->expectContains($exception, $row['exception'], 'exception of the failed job');
+            }
+            if ($uuid !== null) {
+                $this->expectSame($uuid, $row['uuid'], 'uuid of the failed job');
+            }
+        }
+    }
+
+    /**
+     * Events of the queue in order, with `failed` (the job's own hook) and `report` (the exception handler)
+     * where they came. Events that the running version does not have are not expected; the stop of a worker
+     * is left out unless it is named.
+     *
+     * @param list<string> $expected
+     */
+    public function expectEvents(array $expected): void
+    {
+        $known = array_values(array_filter($expected, static fn (string $name): bool => ctype_lower($name[0])
+            || class_exists("Illuminate\\Queue\\Events\\{$name}")));
+        $this->expectSame($known, $this->events(in_array('WorkerStopping', $expected, true)), 'events');
+    }
+
+    /** @return list<string> */
+    public function events(bool $stops = false): array
+    {
+        $events = [];
+        foreach ($this->journal() as $fact) {
+            $name = $fact['what'] === 'event' ? $fact['event'] : $fact['what'];
+            if (in_array($fact['what'], ['event', 'failed', 'report'], true) && ($stops || $name !== 'WorkerStopping')) {
+                $events[] = $name;
+            }
+        }
+
+        return $events;
+    }
+
+    /** The name that this version gives to the exception of a job that ran too long. */
+    public function timeoutException(): string
+    {
+        return $this->laravelIs('10.10') ? 'TimeoutExceededException' : 'MaxAttemptsExceededException';
+    }
+}

@@ -1,0 +1,95 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Tests;
+
+use Redis;
+use RuntimeException;
+
+/** A Redis server: one of the test's own, on a free port of the loopback with nothing on disk but its log, or one that runs. */
+final class RedisServer
+{
+    /** @var resource|null */
+    private $process;
+
+    private int $pid = 0;
+
+    private function __construct(public readonly string $dir, public readonly int $port)
+    {
+    }
+
+    public static function start(string $dir): self
+    {
+        is_dir($dir) || mkdir($dir, 0700, true);
+        $server = new self($dir, self::freePort());
+        $server->launch();
+
+        return $server;
+    }
+
+    /** One that is somebody else's to start and stop. */
+    public static function running(int $port = 6379): self
+    {
+        return new self('', $port);
+    }
+
+    public function launch(): void
+    {
+        $log = ['file', $this->dir . '/redis.log', 'a'];
+        $this->process = proc_open([
+            'redis-server', '--port', (string) $this->port, '--bind', '127.0.0.1', '--dir', $this->dir,
+            '--save', '', '--appendonly', 'no', '--daemonize', 'no', '--databases', '16',
+        ], [['file', '/dev/null', 'r'], $log, $log], $pipes, $this->dir) ?: throw new RuntimeException('cannot start redis-server');
+        $this->pid = proc_get_status($this->process)['pid'];
+        Wait::until(fn (): bool => $this->answers(), 'redis-server to answer');
+    }
+
+    public function stop(): void
+    {
+        if ($this->process !== null) {
+            posix_kill($this->pid, SIGKILL);
+            proc_close($this->process);
+            $this->process = null;
+        }
+    }
+
+    /** Ends as by an operator's hand: what is in it is there again after `launch()`. */
+    public function shutDown(): void
+    {
+        try {
+            $this->client()->rawCommand('SHUTDOWN', 'SAVE');
+        } catch (\RedisException) {
+            // It hangs up instead of answering.
+        }
+        proc_close($this->process);
+        $this->process = null;
+    }
+
+    public function client(): Redis
+    {
+        $redis = new Redis();
+        $redis->connect('127.0.0.1', $this->port, 2.0);
+
+        return $redis;
+    }
+
+    private function answers(): bool
+    {
+        try {
+            return (bool) $this->client()->ping();
+        } catch (\RedisException) {
+            return false;
+        }
+    }
+
+    /** The kernel names one; nothing else takes it in the moment before the server does. */
+    private static function freePort(): int
+    {
+        $socket = stream_socket_server('tcp://127.0.0.1:0');
+        $port = (int) substr(strrchr(stream_socket_get_name($socket, false), ':'), 1);
+        fclose($socket);
+
+        return $port;
+    }
+}

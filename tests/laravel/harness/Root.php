@@ -1,0 +1,46 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Tests;
+
+/** Runs the suite again inside another root file system, by chroot in a private mount namespace. */
+final class Root
+{
+    /** Everything that is mounted is gone with the last process of the run; the root itself is not written to. */
+    private const SCRIPT = <<<'SH'
+        set -eu
+        root=$1 repository=$2 binary=$3
+        shift 3
+        mount --make-rprivate /
+        mount --bind "$root" "$root"
+        mount --rbind /proc "$root/proc"
+        mount --rbind /dev "$root/dev"
+        mount -t tmpfs -o mode=1777 tmp "$root/tmp"
+        mount --bind "$repository" "$root/srv"
+        if [ -n "$binary" ]; then
+            # As it is installed: the program, and its PHP where it looks for it.
+            beside=$(dirname "$binary")
+            for php in "${KQUEUE_PHP_DIR:-}" "$beside/../share/kqueue/php" "$beside/../../src/php"; do
+                [ -f "$php/worker.php" ] && break
+            done
+            mkdir -p "$root/tmp/kqueue/bin" "$root/tmp/kqueue/share/kqueue"
+            cp "$binary" "$root/tmp/kqueue/bin/kqueue"
+            cp -RL "$php" "$root/tmp/kqueue/share/kqueue/php"
+            export KQUEUE_BIN=/tmp/kqueue/bin/kqueue
+            unset KQUEUE_PHP_DIR
+        fi
+        mount -o remount,bind,ro "$root"
+        export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp TMPDIR=/tmp LANG=C.UTF-8
+        exec chroot "$root" /usr/bin/php /srv/tests/laravel/run "$@"
+        SH;
+
+    /** @param list<string> $arguments the command line without --root */
+    public static function enter(Options $options, array $arguments): never
+    {
+        $repository = dirname(__DIR__, 3);
+        pcntl_exec('/usr/bin/unshare', ['-m', 'sh', '-c', self::SCRIPT, 'sh', (string) $options->root, $repository, $options->kqueue, ...$arguments]);
+        fwrite(STDERR, "run: cannot run unshare\n");
+        exit(2);
+    }
+}

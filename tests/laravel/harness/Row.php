@@ -1,0 +1,41 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Tests;
+
+use Closure;
+
+/** One behaviour: what it is called, where it applies, and the scenario. */
+final class Row
+{
+    /** @var list<self> */
+    public static array $all = [];
+
+    /**
+     * @param list<string> $drivers
+     * @param list<string> $engines
+     * @param array<string, string|int|true> $back options under which kqueue is held to stock's behaviour, in a run of its own
+     * @param array<string, string|int> $env the app's settings
+     * @param string|null $later why it cannot run here at all
+     * @param bool $ownRedis the scenario does something to the server
+     */
+    public function __construct(
+        public readonly string $id,
+        public readonly string $title,
+        public readonly Closure $body,
+        public readonly array $drivers,
+        public readonly array $engines,
+        public readonly ?string $since,
+        public readonly array $back,
+        public readonly array $env,
+        public readonly ?string $later,
+        public readonly bool $ownRedis = false,
+    ) {
+    }
+
+    public function appliesTo(string $laravel): bool
+    {
+        return $this->since === null || version_compare($laravel, $this->since, '>=');
+    }
+}

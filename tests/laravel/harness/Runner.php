@@ -1,0 +1,153 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Tests;
+
+use Throwable;
+
+/** Runs cases, several at a time, each in a process and a sandbox of its own, and says how each went. */
+final class Runner
+{
+    private const CASE_SECONDS = 120;
+
+    /** Said by a case that came to its end: one that dies on the way says nothing. */
+    private const PASSED = 'passed';
+
+    /** @var array<int, array{case: TestCase, pipe: resource, dir: string, start: float, said: string}> by pid */
+    private array $running = [];
+
+    private bool $interrupted = false;
+
+    public int $passed = 0;
+
+    /** @var list<string> */
+    public array $failures = [];
+
+    public function __construct(private readonly Options $options, private readonly string $dir, private readonly RedisServer $redis)
+    {
+    }
+
+    /** @param list<TestCase> $cases */
+    public function run(array $cases): void
+    {
+        pcntl_async_signals(true);
+        foreach ([SIGINT, SIGTERM, SIGHUP] as $signal) {
+            pcntl_signal($signal, function (): void {
+                $this->interrupted = true;
+            });
+        }
+        while (! $this->interrupted && ($cases !== [] || $this->running !== [])) {
+            while ($cases !== [] && count($this->running) < $this->options->jobs) {
+                $this->launch(array_shift($cases));
+            }
+            $this->collect();
+        }
+        foreach ($this->running as $pid => $case) {
+            posix_kill($pid, SIGKILL);
+            $this->sweep($case['dir']);
+        }
+        if ($this->interrupted) {
+            $this->failures[] = 'interrupted';
+        }
+    }
+
+    private function launch(TestCase $case): void
+    {
+        static $count = 0;
+        $dir = $this->dir . '/s' . ++$count;
+        [$read, $write] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
+        $pid = pcntl_fork();
+        if ($pid === 0) {
+            fclose($read);
+            foreach ([SIGINT, SIGTERM, SIGHUP] as $signal) {
+                pcntl_signal($signal, SIG_DFL);
+            }
+            fwrite($write, $this->perform($case, $dir));
+            // Nothing that was inherited may run its shutdown here.
+            posix_kill(getmypid(), SIGKILL);
+        }
+        fclose($write);
+        stream_set_blocking($read, false);
+        $this->running[$pid] = ['case' => $case, 'pipe' => $read, 'dir' => $dir, 'start' => microtime(true), 'said' => ''];
+    }
+
+    /** In the child: the scenario. Gives PASSED or what went wrong. */
+    private function perform(TestCase $case, string $dir): string
+    {
+        $world = null;
+        try {
+            ini_set('log_errors', '0');
+            mkdir($dir);
+            $sandbox = new Sandbox($dir, $case->driver, $case->row->ownRedis ? RedisServer::start($dir . '/redis') : $this->redis, $this->options->laravel, $case->row->env);
+            $world = new World($sandbox, new Engine($case->engine, $this->options->kqueue), $case->back);
+            ($case->row->body)($world);
+
+            return self::PASSED;
+        } catch (Throwable $e) {
+            $text = $e instanceof Failure ? $e->getMessage() : get_class($e) . ': ' . $e->getMessage();
+            $text .= "\n" . self::place($e);
+            if ($this->options->verbose && $world !== null) {
+                $text .= "\njournal:\n" . substr((string) file_get_contents($world->sandbox->journal()), -6000)
+                    . "\nengine:\n" . substr($world->output(), -6000) . "\nlog:\n" . substr($world->sandbox->log(), -3000);
+            }
+
+            return $text;
+        }
+    }
+
+    /** Where in the scenario it was. */
+    private static function place(Throwable $e): string
+    {
+        foreach ([['file' => $e->getFile(), 'line' => $e->getLine()], ...$e->getTrace()] as $frame) {
+            if (str_contains($frame['file'] ?? '', '/scenarios/')) {
+                return 'at ' . strstr($frame['file'], 'scenarios/') . ':' . $frame['line'];
+            }
+        }
+
+        return 'at ' . $e->getFile() . ':' . $e->getLine();
+    }
+
+    private function collect(): void
+    {
+        usleep(10000);
+        foreach ($this->running as $pid => $case) {
+            // Whether it has ended, the process says; its pipe stays open in whatever it started.
+            $ended = pcntl_waitpid($pid, $status, WNOHANG) === $pid;
+            $this->running[$pid]['said'] .= (string) stream_get_contents($case['pipe']);
+            $late = microtime(true) - $case['start'] > self::CASE_SECONDS;
+            if ($late && ! $ended) {
+                posix_kill($pid, SIGKILL);
+                pcntl_waitpid($pid, $status);
+            }
+            if ($ended || $late) {
+                $said = $this->running[$pid]['said'];
+                unset($this->running[$pid]);
+                $this->sweep($case['dir']);
+                $this->report($case, $late ? 'ran longer than ' . self::CASE_SECONDS . ' s' : $said);
+            }
+        }
+    }
+
+    /** @param array{case: TestCase, start: float, dir: string} $run */
+    private function report(array $run, string $said): void
+    {
+        $line = $run['case']->name() . ($this->options->times ? sprintf(' (%.1f s)', microtime(true) - $run['start']) : '');
+        if ($said === self::PASSED) {
+            $this->passed++;
+            echo "ok    {$line}\n";
+        } else {
+            $this->failures[] = $line;
+            echo "FAIL  {$line}\n      " . str_replace("\n", "\n      ", $said === '' ? 'the scenario\'s process died' : $said) . "\n";
+        }
+        if (! $this->options->keep) {
+            Files::remove($run['dir']);
+        }
+    }
+
+    /** Nothing that was started for a sandbox outlives it. */
+    private function sweep(string $dir): void
+    {
+        Processes::kill(SIGKILL, ...Processes::of($dir), ...Processes::within($dir));
+    }
+}

@@ -1,0 +1,222 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Tests;
+
+use Closure;
+use Illuminate\Contracts\Console\Kernel;
+use Illuminate\Foundation\Application;
+use Illuminate\Queue\Queue;
+use PDO;
+
+/** What a scenario has in its hands: one app, one queue, one engine. */
+final class World
+{
+    use Expectations;
+
+    public readonly Application $laravel;
+
+    public Backend $backend;
+
+    /** @var list<Daemon> */
+    private array $daemons = [];
+
+    private ?string $lastUuid = null;
+
+    /** @param array<string, string|int|true> $back options that bring stock behaviour back to kqueue, if this run has them */
+    public function __construct(
+        public readonly Sandbox $sandbox,
+        public readonly Engine $engine,
+        private readonly array $back = [],
+    ) {
+        $this->laravel = $sandbox->boot();
+        $this->backend = $sandbox->driver === 'redis' ? self::redisBackend($sandbox) : new DatabaseBackend($sandbox);
+        Queue::createPayloadUsing(function (?string $connection, ?string $queue, array $payload): array {
+            $this->lastUuid = $payload['uuid'];
+
+            return [];
+        });
+    }
+
+    /** Is the app's Laravel at least this one? */
+    public function laravelIs(string $version): bool
+    {
+        return version_compare($this->laravel->version(), $version, '>=');
+    }
+
+    /** Queues a job through Laravel and gives its uuid. */
+    public function dispatch(object $job, string $queue = 'default', ?int $delay = null): string
+    {
+        if ($delay !== null) {
+            // As a dispatched job does it: the delay is a property of the job as well.
+            $job->delay($delay);
+        }
+        $connection = $this->laravel['queue']->connection($this->sandbox->driver);
+        $delay === null ? $connection->push($job, '', $queue) : $connection->later($delay, $job, '', $queue);
+
+        return (string) $this->lastUuid;
+    }
+
+    /** Queues a job of the old kind, a class name and data. */
+    public function push(string $job, mixed $data, string $queue = 'default'): string
+    {
+        $this->laravel['queue']->connection($this->sandbox->driver)->push($job, $data, $queue);
+
+        return (string) $this->lastUuid;
+    }
+
+    /** Puts bytes on the queue as they are. */
+    public function pushRaw(string $payload, string $queue = 'default'): void
+    {
+        $this->backend->push($payload, $queue);
+    }
+
+    /** Runs an artisan command in the app, in this process. */
+    public function artisan(string $command, mixed ...$arguments): void
+    {
+        $this->laravel[Kernel::class]->call($command, $arguments);
+    }
+
+    /**
+     * Works the queue until it is empty. Stock is restarted when it dies, as a process manager would do it;
+     * kqueue must need no such thing.
+     *
+     * @param array<string, string|int|true> $options
+     * @return int the last exit status
+     */
+    public function work(array $options = [], float $seconds = 30.0): int
+    {
+        for ($runs = 0; $runs < 30; $runs++) {
+            $status = $this->start($options + ['stop-when-empty' => true])->wait($seconds);
+            if ($status === 0 || $this->engine->isKqueue()) {
+                break;
+            }
+        }
+        if ($this->engine->isKqueue() && $status !== 0) {
+            throw new Failure("kqueue ended with {$status}");
+        }
+
+        return $status;
+    }
+
+    /**
+     * Starts the engine in the background.
+     *
+     * @param array<string, string|int|true> $options
+     * @param array<string, string> $env
+     */
+    public function start(array $options = [], array $env = []): Daemon
+    {
+        return $this->daemons[] = new Daemon($this->engine->command($this->sandbox, $this->back + $options), $this->sandbox, $env);
+    }
+
+    /**
+     * Where kqueue is meant to differ, and why. A run with the options that bring stock back is held to stock.
+     *
+     * @param non-empty-string $why
+     */
+    public function differs(string $why, Closure $stock, Closure $kqueue): void
+    {
+        $this->actsAsStock() ? $stock() : $kqueue();
+    }
+
+    public function actsAsStock(): bool
+    {
+        return ! $this->engine->isKqueue() || $this->back !== [];
+    }
+
+    /** @return list<array<string, mixed>> the facts in the journal, oldest first */
+    public function journal(?string $what = null, ?string $uuid = null): array
+    {
+        return Facts::read($this->sandbox->journal(), $what, $uuid);
+    }
+
+    /** Waits for so many facts of a kind and gives them. */
+    public function waitFor(string $what, int $count = 1, float $seconds = 15.0, ?string $uuid = null): array
+    {
+        return Wait::until(function () use ($what, $count, $uuid): ?array {
+            $facts = $this->journal($what, $uuid);
+
+            return count($facts) >= $count ? $facts : null;
+        }, "{$count} × '{$what}' in the journal", $seconds);
+    }
+
+    /** Waits until the queue holds this much. */
+    public function waitForQueue(int $ready = 0, int $delayed = 0, int $reserved = 0, int $broken = 0, float $seconds = 15.0): void
+    {
+        $want = compact('ready', 'delayed', 'reserved', 'broken');
+        Wait::until(fn (): bool => $this->backend->state()->counts() === $want, 'the queue to hold ' . json_encode($want), $seconds);
+    }
+
+    /** After the server went away: Laravel's connection and the harness's own are made anew. */
+    public function redial(): void
+    {
+        $this->laravel['redis']->purge('default');
+        $this->backend = self::redisBackend($this->sandbox);
+    }
+
+    private static function redisBackend(Sandbox $sandbox): RedisBackend
+    {
+        return new RedisBackend($sandbox->redis, $sandbox->prefix, (int) $sandbox->env('REDIS_DB', '0'));
+    }
+
+    /** @return list<array<string, mixed>> rows of failed_jobs */
+    public function failed(): array
+    {
+        return $this->sandbox->database()->query('select * from failed_jobs order by id')->fetchAll(PDO::FETCH_ASSOC);
+    }
+
+    public function makeDue(): void
+    {
+        $this->backend->makeDue();
+    }
+
+    public function expireLeases(): void
+    {
+        $this->backend->expireLeases();
+    }
+
+    /**
+     * Dispatches jobs until one is left alone, and gives its uuid: the queue is held. What was just being
+     * taken when the hold was put on may still run, so the first ones may.
+     */
+    public function dispatchHeld(float $alone = 1.0): string
+    {
+        // What an engine knows of the signals may be some milliseconds old: time for a few jobs, if they are quick.
+        for ($i = 0; $i < 20; $i++) {
+            $uuid = $this->dispatch(new \App\Jobs\Plain());
+            for ($end = hrtime(true) + $alone * 1e9; ($ran = $this->journal('start', $uuid) !== []) === false && hrtime(true) < $end;) {
+                usleep(10000);
+            }
+            if (! $ran) {
+                $this->expectQueue(ready: 1);
+
+                return $uuid;
+            }
+        }
+
+        throw new Failure('the queue is not held: every job was taken');
+    }
+
+    /**
+     * A PHP without pcntl. Debian's has it built in, so its functions are switched off and Laravel's question
+     * whether the extension is loaded is answered with no.
+     */
+    public function phpWithoutPcntl(): string
+    {
+        $file = $this->sandbox->dir . '/php-without-pcntl';
+        $functions = implode(',', array_filter(get_defined_functions()['internal'], static fn (string $name): bool => str_starts_with($name, 'pcntl_')));
+        $prepend = dirname(__DIR__) . '/app/without-pcntl.php';
+        file_put_contents($file, "#!/bin/sh\nexec " . PHP_BINARY . " -d disable_functions={$functions} -d auto_prepend_file={$prepend} \"\$@\"\n");
+        chmod($file, 0755);
+
+        return $file;
+    }
+
+    /** What every engine run of this scenario wrote. */
+    public function output(): string
+    {
+        return implode("\n", array_map(static fn (Daemon $daemon): string => $daemon->output(), $this->daemons));
+    }
+}

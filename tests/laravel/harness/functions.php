@@ -1,0 +1,28 @@
+<?php
+
+declare(strict_types=1);
+
+use Kqueue\Tests\Row;
+
+/**
+ * Says what must be so. Rows with a number are the ones of the queue contract's table; kqueue's own have a word.
+ *
+ * @param list<string> $drivers
+ * @param list<string> $engines
+ * @param array<string, string|int|true> $back see Row
+ * @param array<string, string|int> $env
+ */
+function row(
+    int|string $id,
+    string $title,
+    Closure $body,
+    array $drivers = ['redis', 'database'],
+    array $engines = ['stock', 'kqueue'],
+    ?string $since = null,
+    array $back = [],
+    array $env = [],
+    ?string $later = null,
+    bool $ownRedis = false,
+): void {
+    Row::$all[] = new Row((string) $id, $title, $body, $drivers, $engines, $since, $back, $env, $later, $ownRedis);
+}

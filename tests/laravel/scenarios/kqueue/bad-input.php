@@ -1,0 +1,112 @@
+<?php
+
+/** What is wrong from outside: said clearly, with nothing lost and nothing left behind. */
+
+declare(strict_types=1);
+
+use App\Jobs\HoldsText;
+use App\Jobs\Plain;
+use Kqueue\Tests\Daemon;
+use Kqueue\Tests\Processes;
+use Kqueue\Tests\World;
+
+/** Ends by itself, not with success, and says why. */
+$refuses = static function (World $w, Daemon $daemon, string $why): void {
+    $status = $daemon->wait();
+    $w->expect($status !== 0 && $status < 128, "it ends with an error (it is {$status})");
+    $w->expectContains($why, $daemon->output(), 'what it says');
+    $w->expectSame([], Processes::of($w->sandbox->dir), 'processes left behind');
+};
+
+row('path', '--path to nowhere', function (World $w) use ($refuses): void {
+    $command = $w->engine->command($w->sandbox, []);
+    $command[array_search($w->sandbox->app, $command, true)] = '/nowhere';
+    $refuses($w, new Daemon($command, $w->sandbox), '/nowhere');
+}, drivers: ['redis'], engines: ['kqueue']);
+
+row('env', 'a broken .env', function (World $w) use ($refuses): void {
+    $w->dispatch(new Plain());
+    file_put_contents($w->sandbox->app . '/.env', "\nTHIS IS NOT = an .env \"file\n", FILE_APPEND);
+    $refuses($w, $w->start(), 'environment file');
+    $w->expectQueue(ready: 1);
+}, engines: ['kqueue']);
+
+row('boot', 'an app that throws while it boots', function (World $w) use ($refuses): void {
+    $w->dispatch(new Plain());
+    touch($w->sandbox->app . '/broken-boot');
+    $refuses($w, $w->start(), 'this app does not boot');
+    $w->expectQueue(ready: 1);
+}, engines: ['kqueue']);
+
+row('deploy', 'an app that breaks under a running kqueue, and is mended: no job is failed for it', function (World $w): void {
+    $w->dispatch(new Plain());
+    $daemon = $w->start();
+    $w->waitFor('end');
+    $w->waitForQueue();
+    touch($w->sandbox->app . '/broken-boot');
+    $daemon->signal(SIGHUP);
+    Kqueue\Tests\Wait::until(static fn (): bool => str_contains($daemon->output(), 'this app does not boot'), 'a word about it');
+    $uuid = $w->dispatch(new Plain());
+    $w->expect($daemon->runs(), 'kqueue is still there');
+    unlink($w->sandbox->app . '/broken-boot');
+    $w->waitFor('end', 1, 40.0, $uuid);
+    $w->waitForQueue();
+    $w->expectAttempts([1], $uuid);
+    $w->expectFailed(0);
+    $w->expectSame(0, $daemon->stop(), 'exit status');
+}, engines: ['kqueue']);
+
+row('down', 'Redis is down at the start: kqueue waits for it', function (World $w): void {
+    $w->sandbox->redis->shutDown();
+    $daemon = $w->start();
+    // It has found out: the server's address is in what it says.
+    Kqueue\Tests\Wait::until(static fn (): bool => str_contains($daemon->output(), (string) $w->sandbox->redis->port), 'a word about the server');
+    $w->expect($daemon->runs(), 'kqueue is still there');
+    $w->sandbox->redis->launch();
+    $w->dispatch(new Plain());
+    $w->waitFor('end');
+    $w->waitForQueue();
+    $w->expectRuns(1);
+    $w->expectSame(0, $daemon->stop(), 'exit status');
+}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
+
+row('down', 'Redis goes away and comes back: kqueue works on', function (World $w): void {
+    $w->dispatch(new Plain());
+    $daemon = $w->start();
+    $w->waitFor('end');
+    $w->waitForQueue();
+    $w->sandbox->redis->shutDown();
+    $before = strlen($daemon->output());
+    Kqueue\Tests\Wait::until(static fn (): bool => strlen($daemon->output()) > $before, 'a word about it');
+    $w->expect($daemon->runs(), 'kqueue is still there');
+    $w->sandbox->redis->launch();
+    $w->redial();
+    $uuid = $w->dispatch(new Plain());
+    $w->waitFor('end', uuid: $uuid);
+    $w->waitForQueue();
+    $w->expectAttempts([1], $uuid);
+    $w->expectSame(0, $daemon->stop(), 'exit status');
+}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
+
+row('garbage', 'rows and entries that are no jobs are set aside, and the next job runs', function (World $w): void {
+    foreach (['', 'no json', '[]', '"text"', '{"uuid":"x"}', "\xff\xfe\x00", str_repeat('[', 2000)] as $garbage) {
+        $w->pushRaw($garbage);
+    }
+    $uuid = $w->dispatch(new Plain());
+    $daemon = $w->start();
+    $w->waitFor('end', uuid: $uuid);
+    $w->waitForQueue(broken: 7);
+    $w->expect($daemon->runs(), 'kqueue is still there');
+    $w->expectSame(0, $daemon->stop(), 'exit status');
+    $w->expectRuns(1);
+}, engines: ['kqueue']);
+
+row('big', 'a payload of 20 MB arrives whole', function (World $w): void {
+    $text = str_repeat(bin2hex(random_bytes(32)), 20 * (1 << 20) / 64);
+    $uuid = $w->dispatch(new HoldsText($text));
+    $w->work();
+    $w->expectAttempts([1], $uuid);
+    $w->expectSame(sha1($text), $w->journal('text')[0]['sha1'], 'hash of the text');
+    $w->expectGone();
+    $w->expectFailed(0);
+}, engines: ['kqueue', 'stock']);

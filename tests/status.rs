@@ -1,0 +1,94 @@
+//! `kqueue status` as an operator meets it, with something that listens where a runtime would.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn status(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kqueue"));
+    command.arg("status").args(args).stdin(Stdio::null()).env_remove("XDG_RUNTIME_DIR").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Says this to the next who connects, and what they said.
+fn listen(directory: &Path, answer: &'static str) -> std::thread::JoinHandle<usize> {
+    let path = directory.join("control.sock");
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap()
+    })
+}
+
+const SHOP: &str = r#"{"version":1,"app":"shop","state":"running","status":"shop: 1 running, 0 waiting, 3/s, redis ok",
+  "pid":12,"since":1000,"at":1060,"news":[1,2],"queues":[{"name":"default","sizes":{"pending":3,"delayed":0,"reserved":1}}],
+  "connection":"redis","workers":[{"id":7,"tier":"pooled","state":"idle","pid":99,"unit":"kqueue-worker@shop:7.service"}]}"#;
+
+#[test]
+fn what_a_runtime_tells() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["shop", "--runtime-dir", dir.path().to_str().unwrap()];
+    let said = listen(dir.path(), SHOP);
+    let output = status(&args);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    assert!(shown.starts_with("shop: 1 running, 0 waiting, 3/s, redis ok\n"), "{shown}");
+    assert!(shown.contains("kqueue-worker@shop:7.service") && shown.contains("redis:default"), "{shown}");
+    assert!(!shown.contains('\u{1b}'), "{shown}");
+    assert_eq!(said.join().unwrap(), 0, "it sends nothing");
+
+    let said = listen(dir.path(), SHOP);
+    let output = status(&[&args[..], &["--json"]].concat());
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&json["app"], &json["news"][1]), (&"shop".into(), &2.into()));
+    said.join().unwrap();
+}
+
+#[test]
+fn what_cannot_be_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().to_str().unwrap();
+    let args = ["shop", "--runtime-dir", at];
+    let stopped = status(&args);
+    assert_eq!((stopped.status.code(), text(&stopped.stdout)), (Some(3), "shop: stopped\n".to_owned()));
+    let json: serde_json::Value = serde_json::from_slice(&status(&[&args[..], &["--json"]].concat()).stdout).unwrap();
+    assert_eq!((&json["app"], &json["state"]), (&"shop".into(), &"stopped".into()));
+
+    let cases = [
+        (
+            r#"{"version":1,"refused":true}"#,
+            "permission denied; ask as root or as the app's user, or join the group kqueue",
+        ),
+        ("", "it does not answer"),
+        ("{\"version\":1,", "what it answers is no snapshot"),
+        ("[]", "what it answers is no snapshot"),
+    ];
+    for (answer, why) in cases {
+        let said = listen(dir.path(), answer);
+        let output = status(&args);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.starts_with(&format!("kqueue: shop: {at}/control.sock: {why}")), "{error}");
+        assert_eq!((error.lines().count(), output.stdout.len()), (1, 0));
+        said.join().unwrap();
+    }
+}
+
+#[test]
+fn apps_that_are_none() {
+    let output = status(&["no_such_app_here"]);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).starts_with("kqueue: no_such_app_here: no such app"));
+    assert_eq!(status(&["No Name"]).status.code(), Some(2));
+    assert_eq!(status(&["--config", "/no/such.toml"]).status.code(), Some(78));
+    let all = status(&["--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&all.stdout).unwrap();
+    assert!(json.is_array());
+}
