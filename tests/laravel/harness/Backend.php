@@ -26,4 +26,10 @@ interface Backend
 
     /** @return list<string> all that is left of the queue, by name */
     public function leftovers(): array;
+
+    /** @return list<string> every queue that holds something */
+    public function queues(): array;
+
+    /** @return list<string> the keys of the app's cache and its locks; of a cache in files, which hides them, one word each */
+    public function cacheKeys(): array;
 }

@@ -4,7 +4,10 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
+use FilesystemIterator;
 use PDO;
+use RecursiveDirectoryIterator;
+use RecursiveIteratorIterator;
 
 /** The `jobs` table of Laravel's database queue. */
 final class DatabaseBackend implements Backend
@@ -13,9 +16,12 @@ final class DatabaseBackend implements Backend
 
     private readonly int $retryAfter;
 
+    private readonly string $cache;
+
     public function __construct(Sandbox $sandbox)
     {
         $this->pdo = $sandbox->database();
+        $this->cache = $sandbox->app . '/storage/framework/cache/data';
         $this->retryAfter = (int) $sandbox->env('QUEUE_RETRY_AFTER', '90');
     }
 
@@ -68,6 +74,27 @@ final class DatabaseBackend implements Backend
     public function leftovers(): array
     {
         return $this->pdo->query('select queue || \'#\' || id from jobs')->fetchAll(PDO::FETCH_COLUMN);
+    }
+
+    public function queues(): array
+    {
+        $names = $this->pdo->query('select distinct queue from jobs')->fetchAll(PDO::FETCH_COLUMN);
+
+        return array_values(array_unique(preg_replace('/:broken$/', '', $names)));
+    }
+
+    public function cacheKeys(): array
+    {
+        $files = [];
+        $all = new RecursiveIteratorIterator(new RecursiveDirectoryIterator($this->cache, FilesystemIterator::SKIP_DOTS));
+        foreach ($all as $file) {
+            // A file starts with the time it is good for.
+            if ($file->isFile() && (int) file_get_contents($file->getPathname(), length: 10) > time()) {
+                $files[] = 'a file';
+            }
+        }
+
+        return $files;
     }
 
     private function run(string $sql, string|int ...$values): void

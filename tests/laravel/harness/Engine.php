@@ -10,7 +10,8 @@ final class Engine
     /** Options that `queue:work` has; every other one is kqueue's own and means nothing to stock. */
     private const STOCK = ['tries', 'timeout', 'backoff', 'max-jobs', 'max-time', 'memory', 'force', 'queue', 'stop-when-empty'];
 
-    public function __construct(public readonly string $name, private readonly string $kqueue)
+    /** @param string|null $tier where kqueue puts jobs that ask for no tier; null leaves it to kqueue */
+    public function __construct(public readonly string $name, private readonly string $kqueue, private readonly ?string $tier = null)
     {
     }
 
@@ -43,7 +44,7 @@ final class Engine
             'pool-min-idle' => 1,
             'state-dir' => $sandbox->dir . '/state',
             'runtime-dir' => $sandbox->dir . '/run',
-        ];
+        ] + ($this->tier === null ? [] : ['default-tier' => $this->tier]);
 
         return array_merge([$this->kqueue, 'run', '--launcher', 'process', '--path', $sandbox->app, '--connection', $sandbox->driver], self::flags($options, '='));
     }

@@ -17,6 +17,7 @@ final class Options
           --root DIR                   run all of it inside this root file system (see tests/machine/rootfs)
           -j N                         cases at a time (2)
           --verbose                    journal and logs of what fails
+          --results FILE               how every case went, for tests/laravel/table
           --times                      how long each case took
           --keep                       leave the sandboxes, and say where
           --list                       only name the rows
@@ -36,6 +37,8 @@ final class Options
     public int $jobs = 2;
 
     public bool $verbose = false;
+
+    public ?string $results = null;
 
     public bool $times = false;
 
@@ -62,6 +65,7 @@ final class Options
                 '--root' => $options->root = realpath($take()) ?: self::refuse('no such directory'),
                 '-j' => $options->jobs = max(1, (int) $take()),
                 '--verbose', '-v' => $options->verbose = true,
+                '--results' => $options->results = $take(),
                 '--times' => $options->times = true,
                 '--keep' => $options->keep = true,
                 '--list' => $options->list = true,

@@ -74,6 +74,21 @@ final class RedisBackend implements Backend
         return array_values(array_filter($keys, static fn (string $key): bool => ! str_ends_with($key, ':notify')));
     }
 
+    public function queues(): array
+    {
+        $names = preg_replace('/^' . preg_quote($this->prefix, '/') . 'queues:|:(delayed|reserved|broken)$/', '', $this->leftovers());
+
+        return array_values(array_unique($names));
+    }
+
+    public function cacheKeys(): array
+    {
+        return array_values(array_filter(
+            $this->redis()->keys($this->prefix . '*'),
+            fn (string $key): bool => ! str_starts_with($key, $this->prefix . 'queues:'),
+        ));
+    }
+
     private function rescore(string $name): void
     {
         foreach ($this->redis()->zRange($this->key($name), 0, -1) as $member) {

@@ -19,6 +19,7 @@ final class Row
      * @param array<string, string|int> $env the app's settings
      * @param string|null $later why it cannot run here at all
      * @param bool $ownRedis the scenario does something to the server
+     * @param bool $tiers whether kqueue runs it once more in each tier
      */
     public function __construct(
         public readonly string $id,
@@ -31,7 +32,28 @@ final class Row
         public readonly array $env,
         public readonly ?string $later,
         public readonly bool $ownRedis = false,
+        public readonly bool $tiers = true,
     ) {
+    }
+
+    /**
+     * What this row is run as with an engine: as it comes, and for kqueue also with the options that bring
+     * stock back, and in each tier that is not the one where an unknown job goes.
+     *
+     * @return list<TestCase>
+     */
+    public function cases(string $engine, string $driver): array
+    {
+        $cases = [new TestCase($this, $engine, $driver)];
+        if ($engine === 'kqueue' && $this->back !== []) {
+            $cases[] = new TestCase($this, $engine, $driver, back: $this->back);
+        }
+        if ($engine === 'kqueue' && $this->tiers && in_array('stock', $this->engines, true)) {
+            $cases[] = new TestCase($this, $engine, $driver, tier: 'inline');
+            $cases[] = new TestCase($this, $engine, $driver, tier: 'isolated');
+        }
+
+        return $cases;
     }
 
     public function appliesTo(string $laravel): bool

@@ -11,8 +11,8 @@ final class Runner
 {
     private const CASE_SECONDS = 120;
 
-    /** Said by a case that came to its end: one that dies on the way says nothing. */
-    private const PASSED = 'passed';
+    /** Said by a case that came to its end, with what was observed: one that dies on the way says nothing. */
+    private const PASSED = "passed\n";
 
     /** @var array<int, array{case: TestCase, pipe: resource, dir: string, start: float, said: string}> by pid */
     private array $running = [];
@@ -24,8 +24,12 @@ final class Runner
     /** @var list<string> */
     public array $failures = [];
 
-    public function __construct(private readonly Options $options, private readonly string $dir, private readonly RedisServer $redis)
-    {
+    public function __construct(
+        private readonly Options $options,
+        private readonly string $dir,
+        private readonly RedisServer $redis,
+        private readonly Results $results,
+    ) {
     }
 
     /** @param list<TestCase> $cases */
@@ -80,10 +84,10 @@ final class Runner
             ini_set('log_errors', '0');
             mkdir($dir);
             $sandbox = new Sandbox($dir, $case->driver, $case->row->ownRedis ? RedisServer::start($dir . '/redis') : $this->redis, $this->options->laravel, $case->row->env);
-            $world = new World($sandbox, new Engine($case->engine, $this->options->kqueue), $case->back);
+            $world = new World($sandbox, new Engine($case->engine, $this->options->kqueue, $case->tier), $case->back);
             ($case->row->body)($world);
 
-            return self::PASSED;
+            return self::PASSED . json_encode($world->observe(), JSON_INVALID_UTF8_SUBSTITUTE | JSON_THROW_ON_ERROR);
         } catch (Throwable $e) {
             $text = $e instanceof Failure ? $e->getMessage() : get_class($e) . ': ' . $e->getMessage();
             $text .= "\n" . self::place($e);
@@ -133,16 +137,27 @@ final class Runner
     private function report(array $run, string $said): void
     {
         $line = $run['case']->name() . ($this->options->times ? sprintf(' (%.1f s)', microtime(true) - $run['start']) : '');
-        if ($said === self::PASSED) {
+        if (str_starts_with($said, self::PASSED)) {
             $this->passed++;
             echo "ok    {$line}\n";
+            $differences = $this->results->passed($run['case'], json_decode(substr($said, strlen(self::PASSED)), true));
         } else {
-            $this->failures[] = $line;
-            echo "FAIL  {$line}\n      " . str_replace("\n", "\n      ", $said === '' ? 'the scenario\'s process died' : $said) . "\n";
+            $this->results->failed($run['case']);
+            $this->fails($line, $said === '' ? 'the scenario\'s process died' : $said);
+            $differences = [];
+        }
+        foreach ($differences as $name => $lines) {
+            $this->fails("{$name}: not as under stock", implode("\n", $lines));
         }
         if (! $this->options->keep) {
             Files::remove($run['dir']);
         }
+    }
+
+    private function fails(string $line, string $why): void
+    {
+        $this->failures[] = $line;
+        echo "FAIL  {$line}\n      " . str_replace("\n", "\n      ", $why) . "\n";
     }
 
     /** Nothing that was started for a sandbox outlives it. */

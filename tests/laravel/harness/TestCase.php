@@ -7,19 +7,31 @@ namespace Kqueue\Tests;
 /** A row under one engine on one driver. */
 final class TestCase
 {
-    /** @param array<string, string|int|true> $back */
+    /**
+     * @param array<string, string|int|true> $back options that hold kqueue to stock's behaviour
+     * @param string|null $tier where jobs go that ask for no tier; null leaves it to kqueue
+     */
     public function __construct(
         public readonly Row $row,
         public readonly string $engine,
         public readonly string $driver,
         public readonly array $back = [],
+        public readonly ?string $tier = null,
     ) {
+    }
+
+    /** How it is run, apart from row and driver. */
+    public function variant(): string
+    {
+        return match (true) {
+            $this->back !== [] => $this->engine . ' [' . http_build_query($this->back, '', ' ') . ']',
+            $this->tier !== null => "{$this->engine} {$this->tier}",
+            default => $this->engine,
+        };
     }
 
     public function name(): string
     {
-        $back = $this->back === [] ? '' : ' [' . http_build_query($this->back, '', ' ') . ']';
-
-        return sprintf('%-8s %-8s %-6s %s%s', $this->row->id, $this->driver, $this->engine, $this->row->title, $back);
+        return sprintf('%-8s %-8s %-15s %s', $this->row->id, $this->driver, $this->variant(), $this->row->title);
     }
 }

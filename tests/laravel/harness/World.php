@@ -22,7 +22,13 @@ final class World
     /** @var list<Daemon> */
     private array $daemons = [];
 
-    private ?string $lastUuid = null;
+    /** @var list<string> of the jobs that were queued, in that order */
+    private array $uuids = [];
+
+    /** @var list<string> where kqueue is meant to differ, and why */
+    private array $reasons = [];
+
+    private bool $comparable = true;
 
     /** @param array<string, string|int|true> $back options that bring stock behaviour back to kqueue, if this run has them */
     public function __construct(
@@ -33,7 +39,7 @@ final class World
         $this->laravel = $sandbox->boot();
         $this->backend = $sandbox->driver === 'redis' ? self::redisBackend($sandbox) : new DatabaseBackend($sandbox);
         Queue::createPayloadUsing(function (?string $connection, ?string $queue, array $payload): array {
-            $this->lastUuid = $payload['uuid'];
+            $this->uuids[] = $payload['uuid'];
 
             return [];
         });
@@ -55,7 +61,7 @@ final class World
         $connection = $this->laravel['queue']->connection($this->sandbox->driver);
         $delay === null ? $connection->push($job, '', $queue) : $connection->later($delay, $job, '', $queue);
 
-        return (string) $this->lastUuid;
+        return (string) end($this->uuids);
     }
 
     /** Queues a job of the old kind, a class name and data. */
@@ -63,7 +69,7 @@ final class World
     {
         $this->laravel['queue']->connection($this->sandbox->driver)->push($job, $data, $queue);
 
-        return (string) $this->lastUuid;
+        return (string) end($this->uuids);
     }
 
     /** Puts bytes on the queue as they are. */
@@ -118,7 +124,27 @@ final class World
      */
     public function differs(string $why, Closure $stock, Closure $kqueue): void
     {
+        if (! $this->actsAsStock()) {
+            $this->comparable = false;
+            $this->reasons = array_values(array_unique([...$this->reasons, $why]));
+        }
         $this->actsAsStock() ? $stock() : $kqueue();
+    }
+
+    /**
+     * Says that the end of this scenario is not the same from run to run, so there is nothing to compare.
+     *
+     * @param non-empty-string $why
+     */
+    public function leftToChance(string $why): void
+    {
+        $this->comparable = false;
+    }
+
+    /** @return array{reasons: list<string>, observed: array<string, mixed>|null} what the runs of a row are compared by */
+    public function observe(): array
+    {
+        return ['reasons' => $this->reasons, 'observed' => $this->comparable ? (new Observation($this, $this->uuids))->take() : null];
     }
 
     public function actsAsStock(): bool
@@ -183,6 +209,7 @@ final class World
      */
     public function dispatchHeld(float $alone = 1.0): string
     {
+        $this->leftToChance('how many jobs are taken before the queue is held');
         // What an engine knows of the signals may be some milliseconds old: time for a few jobs, if they are quick.
         for ($i = 0; $i < 20; $i++) {
             $uuid = $this->dispatch(new \App\Jobs\Plain());

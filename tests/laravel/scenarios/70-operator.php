@@ -78,6 +78,7 @@ row(72, '--force works the queue in maintenance mode', function (World $w): void
     $w->dispatch(new Plain());
     $w->start(['force' => true]);
     $w->waitFor('end');
+    $w->waitForQueue();
     $w->expectRuns(1);
 });
 

@@ -1,0 +1,177 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Tests;
+
+/**
+ * All that is to be seen of an app after a scenario, in words that do not change from run to run.
+ *
+ * What is chance is replaced by a name: uuids by the number of the job, directories, prefixes, times. Facts of
+ * one job keep their order; between jobs there is none, since kqueue runs them beside each other.
+ */
+final class Observation
+{
+    private const UUID = '/\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/';
+
+    /** @param list<string> $uuids of the jobs that the scenario queued, in that order */
+    public function __construct(private readonly World $world, private readonly array $uuids)
+    {
+    }
+
+    /** @return array<string, mixed> */
+    public function take(): array
+    {
+        return [
+            'facts' => $this->facts(),
+            'queues' => $this->queues(),
+            'failed_jobs' => $this->failed(),
+            'job_batches' => $this->batches(),
+            'cache' => $this->cache(),
+            'log' => $this->log(),
+        ];
+    }
+
+    /** @return array<string, list<string>> what each job did and saw, in order */
+    private function facts(): array
+    {
+        $facts = [];
+        foreach ($this->world->journal() as $fact) {
+            if (($fact['event'] ?? '') === 'WorkerStopping') {
+                continue;
+            }
+            $job = $this->job($fact['uuid'] ?? null);
+            unset($fact['pid'], $fact['t'], $fact['uuid'], $fact['sha1']);
+            $facts[$job][] = $this->plain(json_encode($fact, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE));
+        }
+        foreach ($facts as $job => &$list) {
+            // Of no job, or of one that a job queued: several may be mixed here.
+            str_starts_with($job, 'job ') || sort($list);
+        }
+        ksort($facts);
+
+        return $facts;
+    }
+
+    /** @return array<string, mixed> by queue and state: payload, attempts, and seconds until it is due */
+    private function queues(): array
+    {
+        $found = [];
+        foreach ($this->world->backend->queues() as $queue) {
+            $state = $this->world->backend->state($queue);
+            foreach (['ready' => $state->ready, 'delayed' => $state->delayed, 'reserved' => $state->reserved] as $where => $entries) {
+                foreach ($entries as $entry) {
+                    $uuid = json_decode($entry['payload'], true)['uuid'] ?? null;
+                    $found[] = [
+                        'queue' => "{$queue} {$where}",
+                        'payload' => $this->payload($entry['payload']),
+                        'attempts' => $entry['attempts'],
+                        // What is ready is due, since when does not matter.
+                        'due~' => $where === 'ready' ? 0 : $entry['due'] - $this->heardOf($uuid),
+                    ];
+                }
+            }
+        }
+        sort($found);
+
+        return $found;
+    }
+
+    /** When the journal last heard of a job, or of anything at all. */
+    private function heardOf(?string $uuid): int
+    {
+        $facts = $this->world->journal(uuid: $uuid) ?: $this->world->journal();
+
+        return (int) (end($facts)['t'] ?? 0);
+    }
+
+    /** @return list<array<string, mixed>> */
+    private function failed(): array
+    {
+        $rows = array_map(fn (array $row): array => [
+            'job' => $this->job($row['uuid']),
+            'connection' => $row['connection'],
+            'queue' => $row['queue'],
+            'payload' => $this->payload($row['payload']),
+            // Class and text; where it was thrown and the trace are the engine's.
+            'exception' => $this->plain(preg_replace('/ in \S+:\d+$/', '', strtok($row['exception'], "\n"))),
+        ], $this->world->failed());
+        sort($rows);
+
+        return $rows;
+    }
+
+    /** @return list<array<string, mixed>> */
+    private function batches(): array
+    {
+        $rows = $this->world->sandbox->database()->query('select * from job_batches')->fetchAll();
+        $rows = array_map(fn (array $row): array => [
+            'name' => $row['name'],
+            'total' => (int) $row['total_jobs'],
+            'pending' => (int) $row['pending_jobs'],
+            'failed' => (int) $row['failed_jobs'],
+            'failed_job_ids' => array_map($this->job(...), json_decode($row['failed_job_ids'], true) ?? []),
+            'cancelled' => $row['cancelled_at'] !== null,
+            'finished' => $row['finished_at'] !== null,
+        ], $rows);
+        sort($rows);
+
+        return $rows;
+    }
+
+    /** @return list<string> the keys of the cache, locks among them; of files, which hide them, one word each */
+    private function cache(): array
+    {
+        $keys = array_map($this->plain(...), $this->world->backend->cacheKeys());
+        sort($keys);
+
+        return $keys;
+    }
+
+    /** @return list<string> the lines of the app's log: level, text and context, without traces */
+    private function log(): array
+    {
+        preg_match_all('/^\[\d{4}-[^\]]*\] (\S+: .*)$/m', $this->world->sandbox->log(), $lines);
+        $lines = array_map(fn (string $line): string => $this->plain(preg_replace('/[,{] ?"exception":"\[object\].*$/', '', $line)), $lines[1]);
+        sort($lines);
+
+        return $lines;
+    }
+
+    private function job(?string $uuid): string
+    {
+        $number = $uuid === null ? false : array_search($uuid, $this->uuids, true);
+
+        return match (true) {
+            $uuid === null => 'no job',
+            $number === false => 'others',
+            default => sprintf('job %d', $number + 1),
+        };
+    }
+
+    private function payload(string $payload): string
+    {
+        $decoded = json_decode($payload, true);
+        if (! is_array($decoded)) {
+            return $this->plain($payload);
+        }
+        unset($decoded['id'], $decoded['attempts']);
+        if (preg_match('/^[OC]:/', $decoded['data']['command'] ?? 'O:') === 0) {
+            $decoded['data']['command'] = '<encrypted>';
+        }
+
+        return $this->plain(json_encode($decoded, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE));
+    }
+
+    /** Without what is chance. */
+    private function plain(string $text): string
+    {
+        $text = str_replace([$this->world->sandbox->dir, $this->world->sandbox->prefix], ['<dir>', '<prefix>'], $text);
+        $text = preg_replace_callback(self::UUID, fn (array $uuid): string => '<' . $this->job($uuid[0]) . '>', $text);
+
+        // Seconds since 1970 with their fraction, and dates, also within a serialized string, whose length goes with them.
+        $text = preg_replace('/s:\d+:\\\\?"\d{4}-\d\d-\d\d[ T][^"]*"/', '<time>', $text);
+
+        return preg_replace(['/\b1[789]\d{8}(\.\d+)?\b/', '/\b\d{4}-\d\d-\d\d[ T][\d:.]+(Z|[+-]\d\d:\d\d)?/'], '<time>', $text);
+    }
+}

@@ -1,0 +1,84 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Tests;
+
+/** How every case went, what was observed in it, and whether kqueue's is stock's. The table is made of it. */
+final class Results
+{
+    /** @var array<string, array<string, mixed>> by row, driver and engine, while there is something to compare with it */
+    private array $observed = [];
+
+    /** @var array<string, array<string, mixed>> what the table says of each row, by the row's id and title */
+    private array $rows = [];
+
+    /** Compared with stock and found the same. */
+    public int $same = 0;
+
+    public function __construct(private readonly string $laravel)
+    {
+    }
+
+    /**
+     * @param array{reasons: list<string>, observed: array<string, mixed>|null} $said
+     * @return array<string, list<string>> where kqueue is not as stock, by the name of the case
+     */
+    public function passed(TestCase $case, array $said): array
+    {
+        $this->note($case, true, $case->engine === 'kqueue' ? $said['reasons'] : []);
+        // Where a scenario says that kqueue differs, and why, it says itself what must be so.
+        if ($said['observed'] === null) {
+            return [];
+        }
+        $key = "{$case->row->id} {$case->row->title} {$case->driver}";
+        $this->observed[$key][] = ['case' => $case] + $said;
+        $stock = array_values(array_filter($this->observed[$key], static fn (array $one): bool => $one['case']->engine === 'stock'))[0] ?? null;
+        if ($stock === null) {
+            return [];
+        }
+        $differences = [];
+        foreach ($this->observed[$key] as $i => $one) {
+            if ($one === $stock) {
+                continue;
+            }
+            unset($this->observed[$key][$i]);
+            $lines = Comparison::of($stock['observed'], $one['observed']);
+            $lines === [] ? $this->same++ : $differences[$one['case']->name()] = $lines;
+        }
+
+        return $differences;
+    }
+
+    public function failed(TestCase $case): void
+    {
+        $this->note($case, false, []);
+    }
+
+    public function absent(Row $row, string $why): void
+    {
+        $this->row($row)['absent'][] = $why;
+    }
+
+    public function write(string $file): void
+    {
+        file_put_contents($file, json_encode(['laravel' => $this->laravel, 'rows' => array_values($this->rows)], JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE) . "\n");
+    }
+
+    /** @param list<string> $reasons */
+    private function note(TestCase $case, bool $passed, array $reasons): void
+    {
+        $row = &$this->row($case->row);
+        $row['cases'][] = ['driver' => $case->driver, 'engine' => $case->engine, 'tier' => $case->tier, 'back' => $case->back, 'passed' => $passed];
+        $row['reasons'] = array_values(array_unique([...$row['reasons'], ...$reasons]));
+    }
+
+    /** @return array<string, mixed> */
+    private function &row(Row $row): array
+    {
+        $key = "{$row->id} {$row->title}";
+        $this->rows[$key] ??= ['id' => $row->id, 'title' => $row->title, 'reasons' => [], 'cases' => [], 'absent' => []];
+
+        return $this->rows[$key];
+    }
+}
