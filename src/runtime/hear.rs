@@ -168,6 +168,9 @@ impl Runtime {
         }
         if let Some(known) = self.workers.get_mut(&worker) {
             known.job = None;
+            if known.forked {
+                self.templates.worked(worker);
+            }
         }
     }
 

@@ -26,7 +26,8 @@ struct Template {
     pid: i32,
     outbox: Option<Outbox>,
     ready: bool,
-    since: Instant,
+    /// The first worker that it forked: workers are numbered as they come, so later ones are its own too.
+    first: Option<WorkerId>,
 }
 
 /// Every template there is.
@@ -49,7 +50,7 @@ impl Templates {
 
     pub fn started(&mut self, pid: i32) {
         self.retry = None;
-        self.current = Some(Template { pid, outbox: None, ready: false, since: Instant::now() });
+        self.current = Some(Template { pid, outbox: None, ready: false, first: None });
     }
 
     pub fn is(&self, pid: i32) -> bool {
@@ -99,13 +100,17 @@ impl Templates {
         if !self.is(pid) {
             return false;
         }
-        let lived = self.current.take().map_or(Duration::ZERO, |template| template.since.elapsed());
-        if lived > Duration::from_secs(60) {
-            self.deaths = 0;
-        }
+        self.current = None;
         self.retry = Some(Instant::now() + DELAYS[self.deaths.min(DELAYS.len() - 1)]);
         self.deaths += 1;
         true
+    }
+
+    /// A forked worker has finished a job; if the current template forked it, that one has proved that it can work.
+    pub fn worked(&mut self, worker: WorkerId) {
+        if self.current.as_ref().and_then(|template| template.first).is_some_and(|first| worker >= first) {
+            self.deaths = 0;
+        }
     }
 
     pub fn is_due(&self, now: Instant) -> bool {
@@ -114,6 +119,12 @@ impl Templates {
 
     pub fn wake(&self) -> Option<Instant> {
         self.retry
+    }
+
+    fn forked(&mut self, worker: WorkerId) {
+        if let Some(template) = &mut self.current {
+            template.first.get_or_insert(worker);
+        }
     }
 
     /// Sends a frame to the current template, if it is ready.
@@ -164,6 +175,7 @@ impl Runtime {
             self.tell(Event::Gone { worker, cause: Cause::BootFailed(format!("cannot fork: {why}")), unread: false });
         } else if let Some(known) = self.workers.get_mut(&worker) {
             known.pid = Some(pid);
+            self.templates.forked(worker);
         } else {
             // Given up before it was there.
             self.launcher.kill(pid);

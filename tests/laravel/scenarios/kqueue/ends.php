@@ -5,6 +5,7 @@
 declare(strict_types=1);
 
 use App\Jobs\Long;
+use App\Jobs\Plain;
 use App\Jobs\Short;
 use App\Jobs\Sleeps;
 use Kqueue\Tests\Processes;
@@ -52,6 +53,19 @@ row('orphans', 'SIGKILL of kqueue leaves no process behind', function (World $w)
     $daemon->wait();
     Wait::until(static fn (): bool => Processes::of($w->sandbox->dir) === [], 'every process to end');
     $w->expectQueue(reserved: 1, attempts: 1);
+}, engines: ['kqueue']);
+
+row('killed', 'every PHP process is killed after each of eight jobs: one that has proved itself is replaced at once', function (World $w): void {
+    $daemon = $w->start(['default-tier' => 'isolated', 'pool-min-idle' => 0]);
+    // The delays of a template that keeps dying with nothing done would add up to more than a minute and a half.
+    for ($i = 1; $i <= 8; $i++) {
+        $w->dispatch(new Plain());
+        $w->waitFor('end', $i);
+        $w->waitForQueue();
+        Processes::kill(SIGKILL, ...$daemon->php());
+    }
+    $w->expectRuns(8);
+    $w->expectFailed(0);
 }, engines: ['kqueue']);
 
 row('chaos', 'a thousand jobs (300 on SQLite) while PHP is killed at random: none lost, no attempt counted twice', function (World $w): void {
