@@ -101,6 +101,7 @@ row(84, '--max-time: ends when it is over, as planned', function (World $w): voi
     $w->expectGone();
 });
 
+// An isolated process ends after its one job anyway.
 row(84, '--memory: PHP is replaced after the job that went past it', function (World $w): void {
     $first = $w->dispatch(new KeepsMemory(48));
     $second = $w->dispatch(new Plain());
@@ -113,4 +114,4 @@ row(84, '--memory: PHP is replaced after the job that went past it', function (W
     $w->expectFailed(0);
     $stops = array_column(array_filter($w->journal('event'), fn (array $fact): bool => $fact['event'] === 'WorkerStopping'), 'status', 'pid');
     $w->expectSame(12, $stops[$pids[$first]] ?? null, 'status with which the first process stopped');
-});
+}, tiers: false);
