@@ -76,9 +76,9 @@ row(72, 'artisan down holds the queue, up lets it go', function (World $w): void
 row(72, '--force works the queue in maintenance mode', function (World $w): void {
     $w->artisan('down');
     $w->dispatch(new Plain());
-    $w->start(['force' => true]);
+    $daemon = $w->start(['force' => true]);
     $w->waitFor('end');
-    $w->waitForQueue();
+    $daemon->stop();
     $w->expectRuns(1);
 });
 
