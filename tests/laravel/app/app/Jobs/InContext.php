@@ -13,7 +13,7 @@ use Throwable;
 /** Writes down the context it runs and fails in (Laravel 11 and later), and adds to it. */
 class InContext extends Recorded
 {
-    public function __construct(public bool $throws = false)
+    public function __construct(public string $how = 'ok')
     {
     }
 
@@ -29,7 +29,8 @@ class InContext extends Recorded
         Log::info("in the context of {$this->tag}");
         Context::add('added', $this->tag);
         Context::addHidden('added', $this->tag);
-        if ($this->throws) {
+        $this->how === 'exit' && exit(3);
+        if ($this->how === 'throw') {
             throw new RuntimeException('thrown on purpose');
         }
     }
