@@ -8,7 +8,6 @@ use App\Jobs\Plain;
 use App\Jobs\Throws;
 use App\Jobs\Traces;
 use App\Jobs\WorksQueue;
-use Illuminate\Database\QueryException;
 use Kqueue\Tests\World;
 
 row(76, 'a Looping listener that says no holds the queue', function (World $w): void {
@@ -86,7 +85,9 @@ row(87, 'a job that runs queue:work --once: the inner job fails once, and the wo
     $w->expectAttempts([1], $outer);
     $w->expectFailed(1, 'thrown on purpose', $inner);
     // Before 11.30 the inner command lists the failed job a second time, which the table refuses.
-    $w->expectSame([$w->laravelIs('11.30') ? 'RuntimeException' : QueryException::class], array_column($w->journal('report'), 'exception'), 'reported');
+    $reports = array_column($w->journal('report'), 'message');
+    $w->expectSame(1, count($reports), 'reports');
+    $w->expectContains($w->laravelIs('11.30') ? 'thrown on purpose' : 'UNIQUE constraint failed: failed_jobs.uuid', $reports[0], 'what was reported');
     foreach ($after as $uuid) {
         $w->expectAttempts([1], $uuid);
         $w->expectEvents(['JobProcessing', 'JobProcessed', 'JobAttempted'], $uuid);
