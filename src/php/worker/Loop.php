@@ -86,6 +86,7 @@ final class Loop
         require_once __DIR__.'/Jobs.php';
         require_once __DIR__.'/Nested.php';
         require_once __DIR__.'/RestartSignal.php';
+        require_once __DIR__.'/Sqlite.php';
 
         $app->afterResolving(WorkCommand::class, static function (WorkCommand $command): void {
             \Closure::bind(function (): void {
@@ -109,6 +110,7 @@ final class Loop
         $this->events = $app['events'];
         $this->listen();
         Nested::guard($this->worker);
+        Sqlite::takeTurns($app, $this->boot->connection());
         Worker::popUsing('kqueue', fn () => $this->next());
 
         $input = new ArgvInput($this->boot->arguments());

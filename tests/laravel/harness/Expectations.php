@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
+use Illuminate\Cache\RedisStore;
+
 /** What a scenario says must be so. */
 trait Expectations
 {
@@ -79,8 +81,13 @@ trait Expectations
      */
     public function expectCache(array $keys = []): void
     {
+        $store = $this->laravel['cache']->store()->getStore();
+        $prefix = $store instanceof RedisStore ? $this->sandbox->prefix . $store->getPrefix() : '';
+        $keys = array_map(static fn (string $key): string => $prefix . $key, $keys);
+        $found = $this->backend->cacheKeys($keys);
         sort($keys);
-        $this->expectSame($keys, CacheKeys::of($this->sandbox, $this->laravel, $keys), 'keys in the cache');
+        sort($found);
+        $this->expectSame($keys, $found, 'keys in the cache');
     }
 
     /** The name of the lock that a unique job is dispatched under. */

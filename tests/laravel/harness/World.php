@@ -67,10 +67,10 @@ final class World
     /** Dispatches as an app does it, past the locks of unique and debounced jobs. Gives the uuid; null if nothing was queued. */
     public function send(object $job): ?string
     {
-        $this->lastUuid = null;
+        $before = count($this->uuids);
         dispatch($job);
 
-        return $this->lastUuid;
+        return $this->uuids[$before] ?? null;
     }
 
     /** The uuid of a job that another one has queued, once it has run. */
