@@ -68,6 +68,20 @@ final class Boot
         return $this->order['connection'] ?? $this->app['config']['queue.default'];
     }
 
+    /** The name of a database connection on which a transaction is open. */
+    public function openTransaction(): ?string
+    {
+        if ($this->app->resolved('db') && method_exists($this->app['db'], 'getConnections')) {
+            foreach ($this->app['db']->getConnections() as $name => $connection) {
+                if ($connection->transactionLevel() > 0) {
+                    return $name;
+                }
+            }
+        }
+
+        return null;
+    }
+
     /**
      * Everything the runtime needs in order to speak to the queue itself, resolved by the app.
      *

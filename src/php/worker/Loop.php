@@ -84,7 +84,9 @@ final class Loop
     public static function prepare(Application $app): void
     {
         require_once __DIR__.'/Jobs.php';
+        require_once __DIR__.'/Nested.php';
         require_once __DIR__.'/RestartSignal.php';
+        require_once __DIR__.'/Sqlite.php';
 
         $app->afterResolving(WorkCommand::class, static function (WorkCommand $command): void {
             \Closure::bind(function (): void {
@@ -107,6 +109,8 @@ final class Loop
         $this->jobs = new Jobs($app, $this->worker->getManager(), $this->boot->connection(), $this->deleted(...));
         $this->events = $app['events'];
         $this->listen();
+        Nested::guard($this->worker);
+        Sqlite::takeTurns($app, $this->boot->connection());
         Worker::popUsing('kqueue', fn () => $this->next());
 
         $input = new ArgvInput($this->boot->arguments());
@@ -127,7 +131,7 @@ final class Loop
         $events->listen(JobExceptionOccurred::class, $note);
         $events->listen(JobFailed::class, $note);
         $events->listen(WorkerStopping::class, function (WorkerStopping $event): void {
-            $this->report(Wire::STOPPING, ['status' => (int) ($event->status ?? 0), 'done' => $this->done()]);
+            Nested::runs() || $this->report(Wire::STOPPING, ['status' => (int) ($event->status ?? 0), 'done' => $this->done()]);
         });
 
         // For exit() in a job and for fatal errors: the last words, before the socket closes.
@@ -188,6 +192,15 @@ final class Loop
     private function next(): ?Job
     {
         $this->silent || $this->silence();
+
+        if ($this->job !== null && ($open = $this->boot->openTransaction()) !== null) {
+            // The next job is not to run inside it, and whoever else writes to that database waits for its end.
+            fwrite(STDERR, "left a transaction open on the database connection '{$open}': this process ends, and what it wrote is rolled back\n");
+            $this->worker->shouldQuit = true;
+
+            return null;
+        }
+
         $done = $this->done();
         // Only between two jobs: a worker that leaves must not have claimed one.
         $ticket = $done !== null && ! $this->worker->shouldQuit ? $this->ticket() : null;

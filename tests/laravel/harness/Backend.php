@@ -30,6 +30,12 @@ interface Backend
     /** @return list<string> every queue that holds something */
     public function queues(): array;
 
-    /** @return list<string> the keys of the app's cache and its locks; of a cache in files, which hides them, one word each */
-    public function cacheKeys(): array;
+    /**
+     * The keys of the app's cache and its locks. A cache in files hides them: it has the names of those that are known, and
+     * one word for each other.
+     *
+     * @param list<string> $known
+     * @return list<string>
+     */
+    public function cacheKeys(array $known = []): array;
 }

@@ -83,14 +83,20 @@ final class DatabaseBackend implements Backend
         return array_values(array_unique(preg_replace('/:broken$/', '', $names)));
     }
 
-    public function cacheKeys(): array
+    public function cacheKeys(array $known = []): array
     {
+        $names = [];
+        foreach ($known as $key) {
+            $names[sha1($key)] = $key;
+            // How Laravel 13 calls a lock.
+            $names[sha1("file-store-lock:{$key}")] = $key;
+        }
         $files = [];
         $all = new RecursiveIteratorIterator(new RecursiveDirectoryIterator($this->cache, FilesystemIterator::SKIP_DOTS));
         foreach ($all as $file) {
             // A file starts with the time it is good for.
             if ($file->isFile() && (int) file_get_contents($file->getPathname(), length: 10) > time()) {
-                $files[] = 'a file';
+                $files[] = $names[$file->getFilename()] ?? 'a file';
             }
         }
 

@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
+use Illuminate\Cache\RedisStore;
+
 /** What a scenario says must be so. */
 trait Expectations
 {
@@ -73,24 +75,62 @@ trait Expectations
     }
 
     /**
+     * All that the app's cache holds, locks among it.
+     *
+     * @param list<string> $keys
+     */
+    public function expectCache(array $keys = []): void
+    {
+        $store = $this->laravel['cache']->store()->getStore();
+        $prefix = $store instanceof RedisStore ? $this->sandbox->prefix . $store->getPrefix() : '';
+        $keys = array_map(static fn (string $key): string => $prefix . $key, $keys);
+        $found = $this->backend->cacheKeys($keys);
+        sort($keys);
+        sort($found);
+        $this->expectSame($keys, $found, 'keys in the cache');
+    }
+
+    /** The name of the lock that a unique job is dispatched under. */
+    public function uniqueLock(object $job): string
+    {
+        return 'laravel_unique_job:' . get_class($job) . ($this->laravelIs('11') ? ':' : '') . $job->uniqueId();
+    }
+
+    /** The one batch there is, as its row says. */
+    public function expectBatch(int $total, int $pending, int $failed, bool $cancelled, bool $finished): void
+    {
+        $rows = $this->sandbox->database()->query('select * from job_batches')->fetchAll();
+        $this->expectSame(1, count($rows), 'job_batches');
+        $this->expectSame(compact('total', 'pending', 'failed', 'cancelled', 'finished'), [
+            'total' => (int) $rows[0]['total_jobs'],
+            'pending' => (int) $rows[0]['pending_jobs'],
+            'failed' => (int) $rows[0]['failed_jobs'],
+            'cancelled' => $rows[0]['cancelled_at'] !== null,
+            'finished' => $rows[0]['finished_at'] !== null,
+        ], 'the batch');
+        $this->expectSame($failed, count(json_decode($rows[0]['failed_job_ids'], true)), 'failed_job_ids');
+    }
+
+    /**
      * Events of the queue in order, with `failed` (the job's own hook) and `report` (the exception handler)
      * where they came. Events that the running version does not have are not expected; the stop of a worker
      * is left out unless it is named.
      *
      * @param list<string> $expected
+     * @param string|null $uuid only what names this job: its events, not its hook and not a report
      */
-    public function expectEvents(array $expected): void
+    public function expectEvents(array $expected, ?string $uuid = null): void
     {
         $known = array_values(array_filter($expected, static fn (string $name): bool => ctype_lower($name[0])
             || class_exists("Illuminate\\Queue\\Events\\{$name}")));
-        $this->expectSame($known, $this->events(in_array('WorkerStopping', $expected, true)), 'events');
+        $this->expectSame($known, $this->events(in_array('WorkerStopping', $expected, true), $uuid), 'events');
     }
 
     /** @return list<string> */
-    public function events(bool $stops = false): array
+    public function events(bool $stops = false, ?string $uuid = null): array
     {
         $events = [];
-        foreach ($this->journal() as $fact) {
+        foreach ($this->journal(uuid: $uuid) as $fact) {
             $name = $fact['what'] === 'event' ? $fact['event'] : $fact['what'];
             if (in_array($fact['what'], ['event', 'failed', 'report'], true) && ($stops || $name !== 'WorkerStopping')) {
                 $events[] = $name;

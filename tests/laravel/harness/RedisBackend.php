@@ -81,7 +81,7 @@ final class RedisBackend implements Backend
         return array_values(array_unique($names));
     }
 
-    public function cacheKeys(): array
+    public function cacheKeys(array $known = []): array
     {
         return array_values(array_filter(
             $this->redis()->keys($this->prefix . '*'),

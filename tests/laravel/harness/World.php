@@ -64,6 +64,21 @@ final class World
         return (string) end($this->uuids);
     }
 
+    /** Dispatches as an app does it, past the locks of unique and debounced jobs. Gives the uuid; null if nothing was queued. */
+    public function send(object $job): ?string
+    {
+        $before = count($this->uuids);
+        dispatch($job);
+
+        return $this->uuids[$before] ?? null;
+    }
+
+    /** The uuid of a job that another one has queued, once it has run. */
+    public function uuidOf(string $tag): string
+    {
+        return array_column($this->journal('start'), 'uuid', 'tag')[$tag] ?? throw new Failure("no '{$tag}' has run");
+    }
+
     /** Queues a job of the old kind, a class name and data. */
     public function push(string $job, mixed $data, string $queue = 'default'): string
     {

@@ -33,3 +33,15 @@ CREATE TABLE job_batches (
 );
 CREATE TABLE cache (key VARCHAR PRIMARY KEY NOT NULL, value TEXT NOT NULL, expiration INTEGER NOT NULL);
 CREATE TABLE cache_locks (key VARCHAR PRIMARY KEY NOT NULL, owner VARCHAR NOT NULL, expiration INTEGER NOT NULL);
+CREATE TABLE notifications (
+    id VARCHAR PRIMARY KEY NOT NULL,
+    type VARCHAR NOT NULL,
+    notifiable_type VARCHAR NOT NULL,
+    notifiable_id INTEGER NOT NULL,
+    data TEXT NOT NULL,
+    read_at DATETIME,
+    created_at DATETIME,
+    updated_at DATETIME
+);
+-- The app's own.
+CREATE TABLE users (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, name VARCHAR NOT NULL, email VARCHAR NOT NULL);
