@@ -118,6 +118,30 @@ final class World
     }
 
     /**
+     * Starts a stock worker beside whatever else works the queue.
+     *
+     * @param array<string, string|int|true> $options
+     */
+    public function startStock(array $options = []): Daemon
+    {
+        return $this->daemons[] = new Daemon((new Engine('stock', ''))->command($this->sandbox, $options), $this->sandbox);
+    }
+
+    /** Dies without a chance to say goodbye, and so do its PHP processes: as under an out-of-memory kill, or a machine that hangs. */
+    public function killEngine(Daemon $daemon): void
+    {
+        $daemon->signal(SIGKILL);
+        $daemon->wait();
+        Wait::until(static fn (): bool => $daemon->php() === [], 'every PHP process to end');
+    }
+
+    /** What Laravel itself counts: waiting, delayed and reserved jobs. Costs little, however many there are. */
+    public function size(string $queue = 'default'): int
+    {
+        return $this->laravel['queue']->connection($this->sandbox->driver)->size($queue);
+    }
+
+    /**
      * Where kqueue is meant to differ, and why. A run with the options that bring stock back is held to stock.
      *
      * @param non-empty-string $why
