@@ -72,6 +72,22 @@ final class World
         return (string) end($this->uuids);
     }
 
+    /**
+     * Queues so many of a job through Laravel, in bulk.
+     *
+     * @return list<string> their uuids
+     */
+    public function dispatchMany(object $job, int $count, string $queue = 'default'): array
+    {
+        $before = count($this->uuids);
+        // SQLite bounds the values of one statement.
+        foreach (array_chunk(array_fill(0, $count, $job), 500) as $jobs) {
+            $this->laravel['queue']->connection($this->sandbox->driver)->bulk($jobs, '', $queue);
+        }
+
+        return array_slice($this->uuids, $before);
+    }
+
     /** Puts bytes on the queue as they are. */
     public function pushRaw(string $payload, string $queue = 'default'): void
     {
