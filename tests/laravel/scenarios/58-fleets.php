@@ -13,6 +13,7 @@ $fleet = static function (World $w, bool $stockGoes): void {
     // A stock worker that meets a lock of SQLite's sleeps for a second, so there a few hundred have to do.
     $sqlite = $w->sandbox->driver === 'database';
     $jobs = $sqlite ? 200 : 10000;
+    $w->leftToChance('who runs which job');
     $stock = $w->startStock();
     $w->waitFor('end', uuid: $uuids[] = $w->dispatch(new Plain()));
     $engine = $w->start();

@@ -42,6 +42,7 @@ $longest = static fn (Redis $redis): int => max([0, ...array_map(
 
 /** @param bool $batches whether the app bounds what one migration moves */
 $crowd = static function (World $w, bool $batches) use ($delay, $longest): void {
+    $w->leftToChance('stock is stopped on its way');
     $jobs = 100_000;
     $redis = $delay($w, new Timed(), $jobs);
     $redis->config('SET', 'slowlog-log-slower-than', '0');
@@ -82,6 +83,7 @@ row(59, '100,000 delayed jobs due at once, migration_batch_size 1000: all run, a
 
 row(60, 'two queues, the first always empty, block_for 5: nobody waits for the first while the second has work', function (World $w): void {
     $w->dispatchMany(new Plain(), 1000, 'low');
+    $w->leftToChance('stock is stopped on its way');
     $daemon = $w->start(['queue' => 'high,low']);
     $gap = static function () use ($w): float {
         $ends = array_column($w->journal('end'), 't');
@@ -102,7 +104,8 @@ row(60, 'two queues, the first always empty, block_for 5: nobody waits for the f
 }, drivers: ['redis'], env: ['RECORD' => 'false', 'QUEUE_BLOCK_FOR' => 5], tiers: false);
 
 row(61, 'queue order high,low: high is drained first', function (World $w): void {
-    $low = $w->dispatchMany(new Sleeps(20), 50, 'low');
+    $w->leftToChance('how far the second queue gets');
+    $w->dispatchMany(new Sleeps(20), 50, 'low');
     $high = $w->dispatchMany(new Sleeps(20), 20, 'high');
     $daemon = $w->start(['queue' => 'high,low', 'max-concurrent-inline' => 1, 'max-concurrent-pooled' => 1, 'pool-size' => 1, 'pool-max-size' => 1]);
     $w->waitFor('end', 30, 60.0);
