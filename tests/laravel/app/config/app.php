@@ -29,6 +29,7 @@ return [
         Illuminate\Redis\RedisServiceProvider::class,
         Illuminate\View\ViewServiceProvider::class,
         App\Providers\RecorderServiceProvider::class,
+        App\Providers\PackagesServiceProvider::class,
     ],
     'aliases' => [],
 ];
