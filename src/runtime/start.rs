@@ -422,6 +422,7 @@ pub(super) fn schedule_config(settings: &Settings, signals: bool) -> Config {
     let tiers = &settings.tiers;
     let millis = |duration: Duration| duration.as_millis() as u64;
     Config {
+        queues: settings.queues.clone(),
         limits: Limits {
             inline_max: tiers.inline_max_duration,
             pooled_max: tiers.pooled_max_duration,

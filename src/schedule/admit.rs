@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::job::{Job, Stage, Waiting};
+use super::job::{Job, Stage, Turn, Waiting};
 use super::machine::{Phase, Schedule};
 use super::{Action, JobId, JobKind, JobSpec, Now, StopReason};
 use crate::payload::Hints;
@@ -103,17 +103,17 @@ impl Schedule {
     /// Routes a job and lets it wait for its tier.
     fn enqueue(&mut self, now: Now, id: JobId) {
         let Some(Route { tier, known, .. }) = self.route(id) else { return };
-        let priority = self.priority(id);
+        let turn = self.turn(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.tier = tier;
-        job.priority = priority;
+        job.turn = turn;
         job.unknown = !known;
         job.stage = Stage::Waiting;
         job.since = now.ms;
         if job.unknown && tier == Tier::Pooled {
             self.unknown.entry(job.class.clone()).or_default().insert(id);
         }
-        self.waiting[tier as usize].push(id, priority, now.ms);
+        self.waiting[tier as usize].push(id, turn, now.ms);
     }
 
     /// A job that was taken for a worker goes back to where it waited: ahead of those that came later.
@@ -141,10 +141,10 @@ impl Schedule {
     /// Takes a job out of whatever it waits in.
     pub(super) fn take_back(&mut self, now: Now, id: JobId, out: &mut Vec<Action>) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let (class, tier, bytes, priority) = (job.class.clone(), job.tier, job.bytes, job.priority);
+        let (class, tier, bytes, turn) = (job.class.clone(), job.tier, job.bytes, job.turn);
         match job.stage {
             Stage::Waiting => {
-                self.waiting[tier as usize].remove(id, priority);
+                self.waiting[tier as usize].remove(id, turn);
                 self.no_longer_unknown(&class, id);
                 self.waiting_bytes -= bytes;
             }
@@ -202,10 +202,12 @@ impl Schedule {
         self.declared(id).max_memory_mb
     }
 
-    fn priority(&self, id: JobId) -> i32 {
-        let Some(job) = self.jobs.get(&id) else { return 0 };
+    fn turn(&self, id: JobId) -> Turn {
+        let Some(job) = self.jobs.get(&id) else { return Turn::default() };
         let declared = self.hints.get(&job.class).and_then(|hints| hints.priority);
-        job.hints.priority.or(declared).unwrap_or(0)
+        let queues = &self.config.queues;
+        let queue = queues.iter().position(|queue| *queue == job.queue).unwrap_or(queues.len());
+        Turn::new(queue, job.hints.priority.or(declared).unwrap_or(0))
     }
 
     /// A job goes back to its queue as it was. It counts as settled, too: a call for jobs that was made
@@ -231,7 +233,7 @@ impl Schedule {
             let Some(Route { tier, known, .. }) = self.route(id) else { continue };
             let Some(job) = self.jobs.get(&id) else { continue };
             if (tier, !known) != (job.tier, job.unknown) {
-                self.waiting[job.tier as usize].remove(id, job.priority);
+                self.waiting[job.tier as usize].remove(id, job.turn);
                 self.no_longer_unknown(class, id);
                 self.enqueue(now, id);
             }
@@ -246,8 +248,8 @@ impl Schedule {
             return;
         }
         for id in self.unknown.remove(class).unwrap_or_default() {
-            let priority = self.jobs.get(&id).map_or(0, |job| job.priority);
-            self.waiting[Tier::Pooled as usize].remove(id, priority);
+            let turn = self.jobs.get(&id).map(|job| job.turn).unwrap_or_default();
+            self.waiting[Tier::Pooled as usize].remove(id, turn);
             self.enqueue(now, id);
         }
     }
@@ -299,7 +301,7 @@ pub(super) fn job(spec: JobSpec, now: u64) -> Job {
         timeout: spec.timeout,
         hints: spec.hints,
         tier: Tier::Pooled,
-        priority: 0,
+        turn: Turn::default(),
         unknown: false,
         stage: Stage::Inspecting,
         kind: JobKind::Run,

@@ -34,8 +34,8 @@ pub(super) struct Job {
     pub timeout: Option<u32>,
     pub hints: Hints,
     pub tier: Tier,
-    /// As it was when the job began to wait: what its class declares may change meanwhile.
-    pub priority: i32,
+    /// As it was when the job began to wait: what it goes by may change meanwhile.
+    pub turn: Turn,
     /// Nothing was known of its class when it was routed.
     pub unknown: bool,
     pub stage: Stage,
@@ -50,22 +50,37 @@ pub(super) struct Job {
     pub deleted: bool,
 }
 
-/// Jobs that wait for one tier: by priority, highest first, then by arrival.
+/// Whose turn it is among those that wait for one tier: the order of the queues is strict, as it is Laravel's;
+/// within a queue the highest priority goes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn {
+    queue: usize,
+    priority: Reverse<i32>,
+}
+
+impl Turn {
+    /// Of a job with this priority, from the queue in this place of their order.
+    pub(super) fn new(queue: usize, priority: i32) -> Self {
+        Self { queue, priority: Reverse(priority) }
+    }
+}
+
+/// Jobs that wait for one tier: by their turn, then by arrival.
 #[derive(Clone, Debug, Default)]
 pub struct Waiting {
-    order: BTreeMap<(Reverse<i32>, JobId), u64>,
+    order: BTreeMap<(Turn, JobId), u64>,
     /// The same jobs by the time at which they began to wait.
     arrivals: BTreeSet<(u64, JobId)>,
 }
 
 impl Waiting {
-    pub(super) fn push(&mut self, job: JobId, priority: i32, now: u64) {
-        self.order.insert((Reverse(priority), job), now);
+    pub(super) fn push(&mut self, job: JobId, turn: Turn, now: u64) {
+        self.order.insert((turn, job), now);
         self.arrivals.insert((now, job));
     }
 
-    pub(super) fn remove(&mut self, job: JobId, priority: i32) -> bool {
-        let since = self.order.remove(&(Reverse(priority), job));
+    pub(super) fn remove(&mut self, job: JobId, turn: Turn) -> bool {
+        let since = self.order.remove(&(turn, job));
         since.is_some_and(|since| self.arrivals.remove(&(since, job)))
     }
 
@@ -106,17 +121,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn higher_priority_first_then_arrival() {
+    fn by_queue_then_higher_priority_then_arrival() {
         let mut waiting = Waiting::default();
-        for (job, priority) in [(1, 0), (2, 5), (3, -1), (4, 5), (5, 0)] {
-            waiting.push(job, priority, 10 - job);
+        for (job, queue, priority) in [(1, 0, 0), (2, 0, 5), (3, 0, -1), (4, 0, 5), (5, 0, 0), (6, 1, 9)] {
+            waiting.push(job, Turn::new(queue, priority), 10 - job);
         }
-        assert_eq!(waiting.oldest(), Some(5));
-        assert_eq!(waiting.iter().collect::<Vec<_>>(), [2, 4, 1, 5, 3]);
-        assert!(waiting.remove(4, 5));
-        assert!(!waiting.remove(4, 5));
+        assert_eq!(waiting.oldest(), Some(4));
+        assert_eq!(waiting.iter().collect::<Vec<_>>(), [2, 4, 1, 5, 3, 6]);
+        assert!(waiting.remove(4, Turn::new(0, 5)));
+        assert!(!waiting.remove(4, Turn::new(0, 5)));
         assert_eq!(waiting.pop(), Some(2));
         assert_eq!(waiting.first(), Some((1, 9)));
-        assert_eq!(waiting.oldest(), Some(5));
+        assert_eq!(waiting.oldest(), Some(4));
     }
 }

@@ -4,8 +4,8 @@
 //! which they happened and carries out the [`Action`]s it answers. That is why it can be simulated, with
 //! seeds, through everything that can go wrong.
 //!
-//! A job's way: *reserved* → (its class is *inspected* once) → *waiting* for its tier, ordered by priority,
-//! then by arrival → *running* in a worker → finished. A job whose process dies is *verified* to be still
+//! A job's way: *reserved* → (its class is *inspected* once) → *waiting* for its tier, ordered by queue, priority
+//! and arrival → *running* in a worker → finished. A job whose process dies is *verified* to be still
 //! ours and *replayed*: another process throws, inside Laravel, what it died of.
 //!
 //! Quick jobs may be sent *ahead* to a busy lane, which claims them without asking; see `ahead`.
@@ -61,6 +61,8 @@ pub struct Now {
 /// What a schedule works by: the settings it needs, and nothing else.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The queues in their order; none if there is only one.
+    pub queues: Vec<String>,
     /// Thresholds between the tiers.
     pub limits: Limits,
     /// See the settings of the same names.

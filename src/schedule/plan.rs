@@ -162,8 +162,8 @@ impl Schedule {
         }
         while let Some(job) = self.next_probe() {
             let Some(worker) = self.free(Tier::Inline) else { return };
-            if let Some(Job { class, priority, .. }) = self.jobs.get(&job) {
-                self.waiting[Tier::Pooled as usize].remove(job, *priority);
+            if let Some(Job { class, turn, .. }) = self.jobs.get(&job) {
+                self.waiting[Tier::Pooled as usize].remove(job, *turn);
                 self.probes.insert(class.clone(), job);
             }
             self.deliver_waiting(now, worker, job, out);

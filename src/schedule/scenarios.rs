@@ -19,13 +19,14 @@ const BOOT: u64 = 100;
 #[derive(Clone)]
 struct Task {
     class: &'static str,
+    queue: &'static str,
     /// What it takes; [`u64::MAX`] is for ever.
     ms: u64,
     hints: Hints,
 }
 
 fn task(class: &'static str, ms: u64) -> Task {
-    Task { class, ms, hints: Hints::default() }
+    Task { class, queue: "default", ms, hints: Hints::default() }
 }
 
 struct Start {
@@ -123,7 +124,7 @@ impl Shop {
                 specs.push(JobSpec {
                     id,
                     class: task.class.to_owned(),
-                    queue: "default".to_owned(),
+                    queue: task.queue.to_owned(),
                     bytes: 100,
                     timeout: None,
                     hints: task.hints,
@@ -309,6 +310,23 @@ fn priority_orders_those_that_wait() {
     shop.until(20_000);
     let order: Vec<_> = shop.starts.iter().map(|start| start.class).collect();
     assert_eq!(order, ["First", "High", "Plain", "Low"]);
+}
+
+#[test]
+fn a_job_of_an_earlier_queue_goes_before_all_that_wait_from_later_ones() {
+    let queues = vec!["high".to_owned(), "default".to_owned()];
+    let mut shop = Shop::open(Config { queues, pool_size: 1, pool_max_size: 1, pool_min_idle: 1, ..config() });
+    let known = |class, priority| Task {
+        hints: Hints { priority, estimated_duration: Some(Duration::from_secs(2)), ..Hints::default() },
+        ..task(class, 2_000)
+    };
+    shop.push(1, known("First", None));
+    shop.push(2, known("Low", Some(9)));
+    shop.until(500);
+    shop.push(1, Task { queue: "high", ..known("Late", None) });
+    shop.until(20_000);
+    let order: Vec<_> = shop.starts.iter().map(|start| start.class).collect();
+    assert_eq!(order, ["First", "Late", "Low", "Low"]);
 }
 
 #[test]

@@ -142,13 +142,42 @@ final class Boot
             'username' => ($connection['username'] ?? null) ?: null,
             'password' => ($connection['password'] ?? null) ?: null,
             'database' => (int) ($connection['database'] ?? 0),
-            'prefix' => (string) ($connection['prefix'] ?? $connection['options']['prefix'] ?? $redis['options']['prefix'] ?? ''),
+            'prefix' => $this->prefix($connection, $redis),
             'cluster' => false,
             'retry_after' => array_key_exists('retry_after', $config) ? ($config['retry_after'] === null ? null : (int) $config['retry_after']) : 60,
             'migration_batch_size' => (int) ($config['migration_batch_size'] ?? -1),
             // Horizon and other subclasses do more than a ZREM when a job is deleted: they must do it themselves.
             'plain' => get_class($this->app['queue']->connection($this->connection())) === \Illuminate\Queue\RedisQueue::class,
         ];
+    }
+
+    /**
+     * What the app's client puts before every key. There are three places to set it, and which of them counts differs
+     * from version to version for phpredis: so Laravel's own connector is asked. It connects to nothing here.
+     *
+     * @param array<string, mixed> $connection
+     * @param array<string, mixed> $redis
+     */
+    private function prefix(array $connection, array $redis): string
+    {
+        if (($redis['client'] ?? 'phpredis') === 'phpredis' && extension_loaded('redis')) {
+            $connector = new class extends \Illuminate\Redis\Connectors\PhpRedisConnector {
+                /** @var array<string, mixed> */
+                public array $merged = [];
+
+                protected function createClient(array $config)
+                {
+                    $this->merged = $config;
+
+                    return new \Redis;
+                }
+            };
+            $connector->connect($connection, $redis['options'] ?? []);
+
+            return (string) ($connector->merged['prefix'] ?? '');
+        }
+
+        return (string) ($connection['prefix'] ?? $connection['options']['prefix'] ?? $redis['options']['prefix'] ?? '');
     }
 
     /**

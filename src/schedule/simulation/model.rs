@@ -218,6 +218,7 @@ pub fn classes() -> Vec<Class> {
 
 pub fn config() -> Config {
     Config {
+        queues: Vec::new(),
         limits: Limits {
             inline_max: Duration::from_secs(1),
             pooled_max: Duration::from_secs(30),
@@ -248,6 +249,7 @@ pub fn any_config(rng: &mut Rng) -> Config {
     let pool_max_size = *rng.pick(&[1, 2, 4, 8, 20]);
     let pool_size = 1 + rng.below(pool_max_size as u64) as usize;
     Config {
+        queues: Vec::new(),
         pool_min_idle: (rng.below(3) as usize).min(pool_size),
         pool_size,
         pool_max_size,

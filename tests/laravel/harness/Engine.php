@@ -27,11 +27,12 @@ final class Engine
     public function command(Sandbox $sandbox, array $options): array
     {
         $php = (string) ($options['php'] ?? PHP_BINARY);
-        unset($options['php']);
+        $path = (string) ($options['path'] ?? $sandbox->app);
+        unset($options['php'], $options['path']);
         if (! $this->isKqueue()) {
             $options = array_intersect_key($options, array_flip(self::STOCK)) + ['queue' => 'default'];
 
-            return array_merge([$php, $sandbox->app . '/artisan', 'queue:work', $sandbox->driver, '--sleep=0.02'], self::flags($options, '='));
+            return array_merge([$php, $path . '/artisan', 'queue:work', $sandbox->driver, '--sleep=0.02'], self::flags($options, '='));
         }
         if (isset($options['memory'])) {
             $options['worker-memory'] = $options['memory'];
@@ -46,7 +47,7 @@ final class Engine
             'runtime-dir' => $sandbox->dir . '/run',
         ] + ($this->tier === null ? [] : ['default-tier' => $this->tier]);
 
-        return array_merge([$this->kqueue, 'run', '--launcher', 'process', '--path', $sandbox->app, '--connection', $sandbox->driver], self::flags($options, '='));
+        return array_merge([$this->kqueue, 'run', '--launcher', 'process', '--path', $path, '--connection', $sandbox->driver], self::flags($options, '='));
     }
 
     /**

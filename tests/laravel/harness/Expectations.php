@@ -18,6 +18,22 @@ trait Expectations
     }
 
     /**
+     * Each of these jobs was entered once and ended once, and no other was.
+     *
+     * @param list<string> $uuids
+     */
+    public function expectOnce(array $uuids): void
+    {
+        foreach (['start', 'end'] as $what) {
+            $times = array_count_values(array_column($this->journal($what), 'uuid'));
+            $twice = array_filter($times, static fn (int $count): bool => $count > 1);
+            $this->expectSame([], $twice, "jobs with more than one {$what}");
+            $this->expectSame([], array_values(array_diff($uuids, array_keys($times))), "jobs without {$what}");
+            $this->expectSame(count($uuids), count($times), "jobs with {$what}");
+        }
+    }
+
+    /**
      * `attempts()` as the job saw it, run by run.
      *
      * @param list<int> $attempts

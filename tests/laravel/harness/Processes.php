@@ -64,6 +64,15 @@ final class Processes
         }
     }
 
+    /** What it has used of the processors until now, in seconds. */
+    public static function cpuSeconds(int $pid): float
+    {
+        $stat = self::stat($pid);
+
+        // utime and stime, in hundredths.
+        return ((int) ($stat[11] ?? 0) + (int) ($stat[12] ?? 0)) / 100;
+    }
+
     /** @return list<int> */
     private static function all(): array
     {

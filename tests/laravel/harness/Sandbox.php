@@ -27,7 +27,7 @@ final class Sandbox
         array $env = [],
     ) {
         $this->app = $dir . '/app';
-        $this->prefix = basename($dir) . '_database_';
+        $this->prefix = (string) ($env['REDIS_PREFIX'] ?? basename($dir) . '_database_');
         TestApp::make($this->app, $this->laravel);
         $this->env = array_map('strval', $env + [
             'APP_KEY' => TestApp::key(),

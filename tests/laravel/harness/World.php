@@ -87,6 +87,22 @@ final class World
         return (string) end($this->uuids);
     }
 
+    /**
+     * Queues so many of a job through Laravel, in bulk.
+     *
+     * @return list<string> their uuids
+     */
+    public function dispatchMany(object $job, int $count, string $queue = 'default'): array
+    {
+        $before = count($this->uuids);
+        // SQLite bounds the values of one statement.
+        foreach (array_chunk(array_fill(0, $count, $job), 500) as $jobs) {
+            $this->laravel['queue']->connection($this->sandbox->driver)->bulk($jobs, '', $queue);
+        }
+
+        return array_slice($this->uuids, $before);
+    }
+
     /** Puts bytes on the queue as they are. */
     public function pushRaw(string $payload, string $queue = 'default'): void
     {
@@ -130,6 +146,30 @@ final class World
     public function start(array $options = [], array $env = []): Daemon
     {
         return $this->daemons[] = new Daemon($this->engine->command($this->sandbox, $this->back + $options), $this->sandbox, $env);
+    }
+
+    /**
+     * Starts a stock worker beside whatever else works the queue.
+     *
+     * @param array<string, string|int|true> $options
+     */
+    public function startStock(array $options = []): Daemon
+    {
+        return $this->daemons[] = new Daemon((new Engine('stock', ''))->command($this->sandbox, $options), $this->sandbox);
+    }
+
+    /** Dies without a chance to say goodbye, and so do its PHP processes: as under an out-of-memory kill, or a machine that hangs. */
+    public function killEngine(Daemon $daemon): void
+    {
+        $daemon->signal(SIGKILL);
+        $daemon->wait();
+        Wait::until(static fn (): bool => $daemon->php() === [], 'every PHP process to end');
+    }
+
+    /** What Laravel itself counts: waiting, delayed and reserved jobs. Costs little, however many there are. */
+    public function size(string $queue = 'default'): int
+    {
+        return $this->laravel['queue']->connection($this->sandbox->driver)->size($queue);
     }
 
     /**

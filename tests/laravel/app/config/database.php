@@ -10,6 +10,19 @@ $redis = [
     'database' => (int) env('REDIS_DB', 0),
 ];
 
+// Two ways to say of one connection what is otherwise said of all of them.
+if (env('REDIS_CONNECTION_PREFIX') !== null) {
+    $redis['prefix'] = env('REDIS_CONNECTION_PREFIX');
+}
+if (env('REDIS_CONNECTION_OPTIONS_PREFIX') !== null) {
+    $redis['options'] = ['prefix' => env('REDIS_CONNECTION_OPTIONS_PREFIX')];
+}
+
+$options = ['cluster' => 'redis', 'prefix' => env('REDIS_PREFIX', '')];
+if (env('REDIS_SERIALIZER') !== null) {
+    $options['serializer'] = (int) env('REDIS_SERIALIZER');
+}
+
 return [
     'default' => 'sqlite',
     'connections' => [
@@ -24,8 +37,8 @@ return [
     ],
     'migrations' => 'migrations',
     'redis' => [
-        'client' => 'phpredis',
-        'options' => ['cluster' => 'redis', 'prefix' => env('REDIS_PREFIX', '')],
+        'client' => env('REDIS_CLIENT', 'phpredis'),
+        'options' => $options,
         'default' => $redis,
         'cache' => $redis,
     ],

@@ -1,0 +1,62 @@
+<?php
+
+/** Mixed fleets: stock workers and kqueue on one queue, and one of them goes half-way. Under stock both are stock. */
+
+declare(strict_types=1);
+
+use App\Jobs\Plain;
+use Kqueue\Tests\Wait;
+use Kqueue\Tests\World;
+
+/** @param bool $stockGoes which of the two goes */
+$fleet = static function (World $w, bool $stockGoes): void {
+    // A stock worker that meets a lock of SQLite's sleeps for a second, so there a few hundred have to do.
+    $sqlite = $w->sandbox->driver === 'database';
+    $jobs = $sqlite ? 200 : 10000;
+    $w->leftToChance('who runs which job');
+    $stock = $w->startStock();
+    $w->waitFor('end', uuid: $uuids[] = $w->dispatch(new Plain()));
+    $engine = $w->start();
+    // Both are there when the crowd comes.
+    while (array_diff(array_column($w->journal('end'), 'pid'), [$stock->pid]) === []) {
+        $w->waitFor('end', uuid: $uuids[] = $w->dispatch(new Plain()));
+    }
+    array_push($uuids, ...$w->dispatchMany(new Plain(), $jobs));
+    Wait::until(fn (): bool => $w->size() <= $jobs / 2, 'half of the jobs to be done', 60.0, 20000);
+    [$goes, $stays] = $stockGoes ? [$stock, $engine] : [$engine, $stock];
+    $w->expectSame(0, $goes->stop(30.0), 'exit status of the one that goes');
+    // Whatever the other one has done meanwhile, this is left to it alone.
+    array_push($uuids, ...$w->dispatchMany(new Plain(), 100));
+    $w->expect(count($uuids) > $jobs + 100, 'all jobs are known');
+    // A job that stock could not remove stays reserved.
+    Wait::until(fn (): bool => $sqlite ? $w->backend->state()->ready === [] : $w->size() === 0, 'the rest to be done', 60.0, 20000);
+    $w->expectSame(0, $stays->stop(30.0), 'exit status of the one that stays');
+    $w->expectOnce($uuids);
+
+    $ranBy = array_column($w->journal('start'), 'pid', 'uuid');
+    $byStock = count(array_keys($ranBy, $stock->pid, true));
+    $w->expect($byStock > 0 && $byStock < count($uuids), "both had their part (stock: {$byStock})");
+    if (! $sqlite) {
+        $w->expectGone();
+        $w->expectFailed(0);
+
+        return;
+    }
+    // Stock reads before it writes, so SQLite may refuse it the removal of a job that is done: that one is failed, or
+    // stays reserved, by stock's own fault. No job that kqueue ran is among them.
+    $stuck = [];
+    foreach ($w->failed() as $row) {
+        $w->expectContains('database is locked', $row['exception'], 'exception of a failed job');
+        $stuck[] = $row['uuid'];
+    }
+    foreach ($w->backend->state()->reserved as $job) {
+        $stuck[] = json_decode($job['payload'], true)['uuid'];
+    }
+    foreach ($w->engine->isKqueue() ? $stuck : [] as $uuid) {
+        $w->expectSame($stock->pid, $ranBy[$uuid], "who ran {$uuid}, which is not gone");
+    }
+};
+
+$title = 'beside a stock worker, 10,000 jobs (200 on SQLite), each exactly once';
+row(58, "{$title}; the engine goes half-way, stock finishes", fn (World $w) => $fleet($w, false), env: ['RECORD' => 'false'], tiers: false);
+row(58, "{$title}; stock goes half-way, the engine finishes", fn (World $w) => $fleet($w, true), env: ['RECORD' => 'false'], tiers: false);
