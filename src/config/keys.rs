@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::error::{At, Error};
 use super::raw::{Given, Origin, Raw};
-use super::settings::{Ack, Crash, LauncherKind, Pop, Settings, Start};
+use super::settings::{Ack, Crash, DefaultTier, LauncherKind, Pop, Settings, Start};
 use super::shapes::{Backoff, Bytes, Count, Megabytes, Name, Names, Shape, Time, Timeout, Words};
 
 /// The default of a key.
@@ -179,6 +179,9 @@ keys! {
     /// How lanes and isolated jobs get their PHP process: "fork" (from a template that has booted the
     /// app) or "spawn" (a new process each, for apps that cannot fork).
     start: Start, Is("fork"), |s| json!(s.start.as_str());
+    /// Where jobs run that declare neither `isolated` nor `estimatedDuration`, nor more memory than a pooled
+    /// worker has: "inline", "pooled", "isolated", or "auto" (kqueue finds out where they belong).
+    default_tier: DefaultTier, Is("auto"), |s| json!(s.tiers.default_tier.as_str());
     /// Jobs expected to take at most this run inline. Never above pooled_max_duration by default.
     inline_max_duration: Time<0>, Is("1s"), |s| secs(s.tiers.inline_max_duration);
     /// Jobs expected to take at most this run pooled; longer ones isolated. Never below

@@ -121,6 +121,7 @@ pub(super) fn tiers(merged: &Merged, here: &Surroundings) -> Result<Tiers, Error
     ordered(side("pool_min_idle", &min), side("pool_size", &size))?;
     ordered(side("pool_size", &size), side("pool_max_size", &max))?;
     Ok(Tiers {
+        default_tier: need(merged.default_tier.clone(), "default_tier")?.value,
         inline_max_duration: inline.value,
         pooled_max_duration: pooled.value,
         pool_min_idle: min.value as usize,

@@ -27,6 +27,20 @@ pub enum Start {
     Spawn,
 }
 
+/// Where jobs go that declare nothing for kqueue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DefaultTier {
+    /// Where kqueue finds that they belong.
+    #[default]
+    Auto,
+    /// All inline.
+    Inline,
+    /// All pooled.
+    Pooled,
+    /// All isolated.
+    Isolated,
+}
+
 /// What happens to a job whose PHP process died under it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Crash {
@@ -60,6 +74,8 @@ pub enum Ack {
 /// Limits of the tiers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tiers {
+    /// `default_tier`: where jobs go that declare nothing.
+    pub default_tier: DefaultTier,
     /// `inline_max_duration`: jobs expected to take at most this run inline.
     pub inline_max_duration: Duration,
     /// `pooled_max_duration`: jobs expected to take at most this run pooled; longer ones isolated.

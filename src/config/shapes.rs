@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::raw::Raw;
-use super::settings::{Ack, Crash, LauncherKind, Pop, Start};
+use super::settings::{Ack, Crash, DefaultTier, LauncherKind, Pop, Start};
 use super::units;
 
 /// A value that a key can have.
@@ -358,6 +358,7 @@ macro_rules! choice {
 
 choice!(LauncherKind, "auto" => Auto, "coordinator" => Coordinator, "user" => User, "process" => Process);
 choice!(Start, "fork" => Fork, "spawn" => Spawn);
+choice!(DefaultTier, "auto" => Auto, "inline" => Inline, "pooled" => Pooled, "isolated" => Isolated);
 choice!(Crash, "replay" => Replay, "laravel" => Laravel);
 choice!(Pop, "safe" => Safe, "strict" => Strict);
 choice!(Ack, "auto" => Auto, "laravel" => Laravel);

@@ -7,8 +7,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::routing::{DURATIONS, FORGIVING_RUNS, FORGIVING_SECS, MIN_RUNS, OVERRUN_RUNS, PEAKS, Tier};
 
-const LIMITS: Limits =
-    Limits { inline_max: Duration::from_secs(1), pooled_max: Duration::from_secs(30), pooled_memory_mb: 128 };
+const LIMITS: Limits = Limits {
+    inline_max: Duration::from_secs(1),
+    pooled_max: Duration::from_secs(30),
+    pooled_memory_mb: 128,
+    default_tier: None,
+};
 const DAY: u64 = FORGIVING_SECS;
 
 fn runs(history: &mut History, class: &str, ms: u32, count: usize) {

@@ -65,6 +65,8 @@ pub struct Limits {
     pub pooled_max: Duration,
     /// MB that a pooled worker may use.
     pub pooled_memory_mb: u32,
+    /// The tier of jobs that declare nothing; `None` lets the other rules find out.
+    pub default_tier: Option<Tier>,
 }
 
 impl Limits {

@@ -23,13 +23,14 @@ pub struct Route {
 /// 3. Memory: `maxMemory`, or the highest of the recent peaks, over what a pooled worker has is isolated.
 ///    It stands before all durations, because a short job that needs 1 GB harms its neighbours no less.
 /// 4. `estimatedDuration` declared, by the bounds.
-/// 5. Durations of earlier runs (see [`ClassHistory`]), by the bounds.
-/// 6. `timeout` declared, in seconds: over `pooled_max` is isolated, up to `inline_max` is inline. One
+/// 5. The default tier, where the settings name one: what follows is kqueue's own guess.
+/// 6. Durations of earlier runs (see [`ClassHistory`]), by the bounds.
+/// 7. `timeout` declared, in seconds: over `pooled_max` is isolated, up to `inline_max` is inline. One
 ///    between says nothing, and neither does 0, which to Laravel is no limit.
-/// 7. The class name: heavy is isolated, light is inline.
-/// 8. Pooled.
+/// 8. The class name: heavy is isolated, light is inline.
+/// 9. Pooled.
 ///
-/// A job that rules 4 to 7 would run inline goes to the pool instead when the recent memory peaks of its
+/// A job that rules 4 to 8 would run inline goes to the pool instead when the recent memory peaks of its
 /// class lie apart by more than half of what a pooled worker has: lanes share the runtime's memory.
 pub fn route(
     class: &str,
@@ -72,6 +73,9 @@ fn decide(
     }
     if let Some(estimate) = hints.estimated_duration {
         return (limits.tier(estimate), Why::Estimate(estimate), true);
+    }
+    if let Some(tier) = limits.default_tier {
+        return (tier, Why::Default, true);
     }
     if let Some((tier, why)) = history.and_then(|history| history.duration_tier(limits)) {
         return (tier, why, true);

@@ -3,8 +3,12 @@
 use super::*;
 use crate::routing::{History, NameHint};
 
-const LIMITS: Limits =
-    Limits { inline_max: Duration::from_secs(1), pooled_max: Duration::from_secs(30), pooled_memory_mb: 128 };
+const LIMITS: Limits = Limits {
+    inline_max: Duration::from_secs(1),
+    pooled_max: Duration::from_secs(30),
+    pooled_memory_mb: 128,
+    default_tier: None,
+};
 const CLASS: &str = "App\\Jobs\\Sync";
 const HEAVY: &str = "App\\Jobs\\ProcessVideo";
 const LIGHT: &str = "App\\Jobs\\SendEmail";
@@ -118,6 +122,28 @@ fn growth_moves_any_inline_job_but_one_that_asked_for_it() {
 }
 
 #[test]
+fn the_default_tier_is_for_jobs_that_declare_nothing() {
+    let slow = ran(&[(50_000, None); 3]);
+    for tier in Tier::ALL {
+        let limits = Limits { default_tier: Some(tier), ..LIMITS };
+        let go = |hints: &Hints, history: Option<&ClassHistory>| route(HEAVY, hints, Some(300), history, &limits);
+        let default = Route { tier, why: Why::Default, known: true };
+        assert_eq!(go(&NONE, None), default);
+        assert_eq!(go(&NONE, Some(&slow)), default);
+        assert_eq!(go(&memory(128), Some(&slow)), default);
+        assert_eq!(go(&isolated(true), None).why, Why::Isolated(true));
+        assert_eq!(go(&isolated(false), None).why, Why::Isolated(false));
+        assert_eq!(go(&estimate(2_000), None).tier, Tier::Pooled);
+        assert_eq!(go(&memory(129), None).tier, Tier::Isolated);
+        // What would harm the neighbours is kept from them all the same.
+        assert_eq!(go(&NONE, Some(&crashed())).tier, Tier::Isolated);
+        assert_eq!(go(&NONE, Some(&ran(&[(50, Some(200)); 3]))).tier, Tier::Isolated);
+        let grew = ran(&[(50, Some(10)), (50, Some(100)), (50, Some(10))]);
+        assert_eq!(go(&NONE, Some(&grew)).tier, tier.max(Tier::Pooled));
+    }
+}
+
+#[test]
 fn names_speak_last_and_are_not_knowledge() {
     let go = |class: &str, timeout| route(class, &NONE, timeout, None, &LIMITS);
     let heavy = Route { tier: Tier::Isolated, why: Why::Name(NameHint("Process", "Video")), known: false };
@@ -156,7 +182,8 @@ fn each_rule_beats_those_after_it() {
 
 #[test]
 fn extreme_limits_do_not_overflow() {
-    let limits = Limits { inline_max: Duration::MAX, pooled_max: Duration::MAX, pooled_memory_mb: u32::MAX };
+    let limits =
+        Limits { inline_max: Duration::MAX, pooled_max: Duration::MAX, pooled_memory_mb: u32::MAX, default_tier: None };
     let mut history = History::new();
     for _ in 0..3 {
         history.record_success(CLASS, u32::MAX, Some(u32::MAX), u64::MAX);

@@ -29,6 +29,8 @@ pub enum Why {
     },
     /// The job declares `estimatedDuration`.
     Estimate(Duration),
+    /// The settings say where jobs go that declare nothing.
+    Default,
     /// Earlier runs took this long.
     History {
         /// 90th percentile of the recent runs.
@@ -59,6 +61,7 @@ impl fmt::Display for Why {
             Self::Peak { kb } => write!(f, "history: memory peak of {} MB", kb / 1024),
             Self::Growth { kb } => write!(f, "history: memory grew by {} MB", kb / 1024),
             Self::Estimate(duration) => write!(f, "estimatedDuration {}", Span(*duration)),
+            Self::Default => f.write_str("default_tier"),
             Self::History { p90, runs } => {
                 write!(f, "history: p90 of {runs} runs is {}", Span(*p90))
             }
@@ -102,6 +105,7 @@ mod tests {
             (Why::Estimate(ms(12_000)), "estimatedDuration 12 s"),
             (Why::Estimate(ms(1_590)), "estimatedDuration 1.5 s"),
             (Why::Estimate(ms(0)), "estimatedDuration 0 ms"),
+            (Why::Default, "default_tier"),
             (Why::History { p90: ms(240), runs: 14 }, "history: p90 of 14 runs is 240 ms"),
             (Why::Overrun { took: ms(1_100) }, "history: a recent run took 1.1 s"),
             (Why::Timeout(300), "timeout 300 s"),

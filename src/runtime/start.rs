@@ -18,12 +18,12 @@ use super::template::Templates;
 use super::units::UnitSide;
 use super::{Health, INPUTS, Observer, Reload, Reread, Runtime, Timers};
 use crate::backend::{self, BackendError, ConnectionSettings};
-use crate::config::{Ack, Crash, LauncherKind, Loaded, Pop, Settings, Start};
+use crate::config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings, Start};
 use crate::control::{ControlSocket, Snapshot};
 use crate::launch::output::Outputs;
 use crate::launch::{Coordinator, Exit, LaunchEvent, Launcher, Order, ProcessLauncher, Units, UserManager};
 use crate::log::PHP_TARGET;
-use crate::routing::Limits;
+use crate::routing::{Limits, Tier};
 use crate::schedule::{Config, Schedule};
 use crate::systemd::activation;
 use crate::wire::coordinator::UnitLimits;
@@ -426,6 +426,12 @@ pub(super) fn schedule_config(settings: &Settings, signals: bool) -> Config {
             inline_max: tiers.inline_max_duration,
             pooled_max: tiers.pooled_max_duration,
             pooled_memory_mb: settings.recycle.memory_max_mb,
+            default_tier: match tiers.default_tier {
+                DefaultTier::Auto => None,
+                DefaultTier::Inline => Some(Tier::Inline),
+                DefaultTier::Pooled => Some(Tier::Pooled),
+                DefaultTier::Isolated => Some(Tier::Isolated),
+            },
         },
         pool_min_idle: tiers.pool_min_idle,
         pool_size: tiers.pool_size,

@@ -20,6 +20,7 @@ fn defaults() {
         launcher: LauncherKind::Auto,
         start: Start::Fork,
         tiers: Tiers {
+            default_tier: DefaultTier::Auto,
             inline_max_duration: Duration::from_secs(1),
             pooled_max_duration: Duration::from_secs(30),
             pool_min_idle: 2,

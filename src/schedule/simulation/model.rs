@@ -222,6 +222,7 @@ pub fn config() -> Config {
             inline_max: Duration::from_secs(1),
             pooled_max: Duration::from_secs(30),
             pooled_memory_mb: 256,
+            default_tier: None,
         },
         pool_min_idle: 2,
         pool_size: 10,
