@@ -1,0 +1,111 @@
+//! Settings that the app itself makes, in its `config/kqueue.php`: they count where neither the command line nor
+//! the config file says anything.
+//!
+//! They come when PHP has booted, and from whoever deploys the app. So what is needed before, and what bounds
+//! the app's units, is not theirs to set. What is wrong with one of them costs that one alone.
+
+use serde_json::{Map, Value};
+
+use super::load::Loaded;
+use super::raw::{Origin, Raw};
+use super::surroundings::Surroundings;
+use super::{Key, key, resolve};
+
+/// Keys that are taken from the app.
+const APPS: &[&str] = &[
+    "queues",
+    "default_tier",
+    "inline_max_duration",
+    "pooled_max_duration",
+    "pool_min_idle",
+    "pool_size",
+    "max_concurrent_inline",
+    "max_concurrent_pooled",
+    "max_waiting",
+    "max_waiting_bytes",
+    "tries",
+    "timeout",
+    "backoff",
+    "force",
+    "worker_max_jobs",
+    "worker_max_time",
+    "worker_memory",
+    "isolated_memory_max",
+    "crash",
+    "pop",
+    "ack",
+    "renew",
+    "timeout_grace",
+];
+
+/// Keys whose values root's own programs work by: no other key of the app's may move them either.
+const ROOTS: &[&str] = &[
+    "pool_max_size",
+    "max_concurrent_isolated",
+    "worker_memory_max",
+    "isolated_memory_cap",
+    "isolated_time_cap",
+    "isolated_tasks_max",
+    "isolated_cpu_weight",
+    "isolated_io_weight",
+    "boot_timeout",
+    "stop_timeout",
+];
+
+/// `loaded` with what the app says, and a line for each of its settings that does not count.
+pub fn with_app(loaded: &Loaded, said: &Map<String, Value>, here: &Surroundings) -> (Loaded, Vec<String>) {
+    let mut whole = loaded.clone();
+    let mut refused = Vec::new();
+    for (name, value) in said {
+        let done = match key(name) {
+            _ if value.is_null() => Ok(()),
+            None => Err(format!("{}: {name}: no such setting; `kqueue config example` lists them", Origin::App)),
+            Some(key) => add(&mut whole, key, value, here),
+        };
+        refused.extend(done.err());
+    }
+    (whole, refused)
+}
+
+fn add(whole: &mut Loaded, key: &'static Key, value: &Value, here: &Surroundings) -> Result<(), String> {
+    if key.origin(&whole.merged).is_some_and(|origin| matches!(origin, Origin::Flag | Origin::File { .. })) {
+        return Ok(());
+    }
+    let elsewhere = |why: &str| {
+        let file = format!("/etc/kqueue/{}.toml", whole.settings.app);
+        format!("{}: {}: {why}; set it in {file} or on the command line", Origin::App, key.name)
+    };
+    if !APPS.contains(&key.name) {
+        return Err(elsewhere("not taken from the app"));
+    }
+    let mut merged = whole.merged.clone();
+    key.set(&mut merged, &raw(key, value), Origin::App).map_err(|error| error.to_string())?;
+    let old = &whole.settings;
+    let limits =
+        resolve::Limits { stop_when_empty: old.stop_when_empty, max_jobs: old.max_jobs, max_time: old.max_time };
+    let settings = resolve::resolve(old.app.clone(), merged.clone(), whole.file.as_deref(), limits, here);
+    let settings = settings.map_err(|error| error.to_string())?;
+    let moved = ROOTS.iter().filter_map(|name| super::key(name)).find(|key| key.show(old) != key.show(&settings));
+    if let Some(moved) = moved {
+        return Err(elsewhere(&format!("it would change {} too, which is not the app's", moved.name)));
+    }
+    whole.merged = merged;
+    whole.settings = settings;
+    Ok(())
+}
+
+/// Text is read as on the command line: what comes from the environment is all text to PHP.
+fn raw(key: &Key, value: &Value) -> Raw {
+    match value {
+        Value::Bool(value) => Raw::Bool(*value),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => Raw::Int(whole),
+            (None, Some(float)) => Raw::Float(float),
+            (None, None) => Raw::Other("a number that is too large"),
+        },
+        Value::String(text) => (key.literal)(text),
+        Value::Array(list) => Raw::List(list.iter().map(|value| raw(key, value)).collect()),
+        Value::Object(_) => Raw::Other("an array with keys"),
+        Value::Null => Raw::Other("null"),
+    }
+}
