@@ -109,3 +109,36 @@ fn raw(key: &Key, value: &Value) -> Raw {
         Value::Null => Raw::Other("null"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DefaultValue, KEYS};
+    use super::*;
+
+    /// What the Composer package publishes.
+    const PUBLISHED: &str = include_str!("../php/package/config/kqueue.php");
+
+    #[test]
+    fn the_published_file_has_every_key_and_its_default() {
+        let line = |key: &Key| {
+            let text = key.default.text();
+            let value = match (key.literal)(text) {
+                _ if matches!(key.default, DefaultValue::None(_)) => {
+                    format!("[{}]", text.split(',').map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", "))
+                }
+                Raw::Text(text) if text.parse::<u32>().is_err() => format!("'{text}'"),
+                _ => text.to_owned(),
+            };
+            format!("// '{}' => {value},", key.name)
+        };
+        let expected: Vec<String> = KEYS.iter().filter(|key| APPS.contains(&key.name)).map(line).collect();
+        let written: Vec<&str> = PUBLISHED.lines().map(str::trim).filter(|line| line.starts_with("// '")).collect();
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn names_are_names_of_keys() {
+        assert!(APPS.iter().chain(ROOTS).all(|name| key(name).is_some()));
+        assert!(APPS.iter().all(|name| !ROOTS.contains(name)));
+    }
+}

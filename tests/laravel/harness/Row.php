@@ -19,6 +19,7 @@ final class Row
      * @param array<string, string|int> $env the app's settings
      * @param string|null $later why it cannot run here at all
      * @param bool $ownRedis the scenario does something to the server
+     * @param bool $package the app has the Composer package
      */
     public function __construct(
         public readonly string $id,
@@ -31,6 +32,7 @@ final class Row
         public readonly array $env,
         public readonly ?string $later,
         public readonly bool $ownRedis = false,
+        public readonly bool $package = false,
     ) {
     }
 

@@ -112,6 +112,24 @@ final class World
     }
 
     /**
+     * Starts an artisan command in the background, in a process of its own.
+     *
+     * @param list<string> $arguments
+     * @param array<string, string> $env
+     * @param list<string> $php arguments of PHP itself
+     */
+    public function startArtisan(array $arguments, array $env = [], array $php = []): Daemon
+    {
+        return $this->daemons[] = new Daemon([PHP_BINARY, ...$php, $this->sandbox->app . '/artisan', ...$arguments], $this->sandbox, $env);
+    }
+
+    /** The tier in which a job was run last, as kqueue's log has it. */
+    public function tier(string $uuid): ?string
+    {
+        return preg_match_all("/ job={$uuid} .*\\btier=(\\w+)/", $this->output(), $found) ? end($found[1]) : null;
+    }
+
+    /**
      * Where kqueue is meant to differ, and why. A run with the options that bring stock back is held to stock.
      *
      * @param non-empty-string $why

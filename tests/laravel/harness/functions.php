@@ -23,6 +23,7 @@ function row(
     array $env = [],
     ?string $later = null,
     bool $ownRedis = false,
+    bool $package = false,
 ): void {
-    Row::$all[] = new Row((string) $id, $title, $body, $drivers, $engines, $since, $back, $env, $later, $ownRedis);
+    Row::$all[] = new Row((string) $id, $title, $body, $drivers, $engines, $since, $back, $env, $later, $ownRedis, $package);
 }
