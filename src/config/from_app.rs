@@ -38,19 +38,9 @@ const APPS: &[&str] = &[
     "timeout_grace",
 ];
 
-/// Keys whose values root's own programs work by: no other key of the app's may move them either.
-const ROOTS: &[&str] = &[
-    "pool_max_size",
-    "max_concurrent_isolated",
-    "worker_memory_max",
-    "isolated_memory_cap",
-    "isolated_time_cap",
-    "isolated_tasks_max",
-    "isolated_cpu_weight",
-    "isolated_io_weight",
-    "boot_timeout",
-    "stop_timeout",
-];
+/// Keys that are worked out from others, and by which root's own programs have made the app's units: they stay as
+/// they are without the app.
+const PINNED: &[&str] = &["pool_max_size", "worker_memory_max"];
 
 /// `loaded` with what the app says, and a line for each of its settings that does not count.
 pub fn with_app(loaded: &Loaded, said: &Map<String, Value>, here: &Surroundings) -> (Loaded, Vec<String>) {
@@ -71,26 +61,23 @@ fn add(whole: &mut Loaded, key: &'static Key, value: &Value, here: &Surroundings
     if key.origin(&whole.merged).is_some_and(|origin| matches!(origin, Origin::Flag | Origin::File { .. })) {
         return Ok(());
     }
-    let elsewhere = |why: &str| {
-        let file = format!("/etc/kqueue/{}.toml", whole.settings.app);
-        format!("{}: {}: {why}; set it in {file} or on the command line", Origin::App, key.name)
-    };
     if !APPS.contains(&key.name) {
-        return Err(elsewhere("not taken from the app"));
+        let fix = format!("set it in /etc/kqueue/{}.toml or on the command line", whole.settings.app);
+        return Err(format!("{}: {}: not taken from the app; {fix}", Origin::App, key.name));
     }
     let mut merged = whole.merged.clone();
     key.set(&mut merged, &raw(key, value), Origin::App).map_err(|error| error.to_string())?;
     let old = &whole.settings;
+    for name in PINNED {
+        let Some(pinned) = super::key(name).filter(|key| key.origin(&merged).is_none()) else { continue };
+        let value = raw(pinned, &pinned.show(old));
+        pinned.set(&mut merged, &value, Origin::Default).map_err(|error| error.to_string())?;
+    }
     let limits =
         resolve::Limits { stop_when_empty: old.stop_when_empty, max_jobs: old.max_jobs, max_time: old.max_time };
     let settings = resolve::resolve(old.app.clone(), merged.clone(), whole.file.as_deref(), limits, here);
-    let settings = settings.map_err(|error| error.to_string())?;
-    let moved = ROOTS.iter().filter_map(|name| super::key(name)).find(|key| key.show(old) != key.show(&settings));
-    if let Some(moved) = moved {
-        return Err(elsewhere(&format!("it would change {} too, which is not the app's", moved.name)));
-    }
+    whole.settings = settings.map_err(|error| error.to_string())?;
     whole.merged = merged;
-    whole.settings = settings;
     Ok(())
 }
 
@@ -138,7 +125,7 @@ mod tests {
 
     #[test]
     fn names_are_names_of_keys() {
-        assert!(APPS.iter().chain(ROOTS).all(|name| key(name).is_some()));
-        assert!(APPS.iter().all(|name| !ROOTS.contains(name)));
+        assert!(APPS.iter().chain(PINNED).all(|name| key(name).is_some()));
+        assert!(APPS.iter().all(|name| !PINNED.contains(name)));
     }
 }

@@ -21,6 +21,8 @@ fn the_app_comes_after_file_and_command_line() {
     assert_eq!((settings.work.tries, settings.work.timeout), (4, Some(std::time::Duration::from_secs(7))));
     assert_eq!((settings.work.backoff.as_str(), settings.tiers.pool_size), ("1,5", 4));
     assert_eq!(settings.queues, ["high", "low"]);
+    // Root's programs know nothing of the app's words: what its units were made by does not move with them.
+    assert_eq!(settings.tiers.pool_max_size, 20);
     assert!(settings.renew);
 }
 
@@ -34,7 +36,7 @@ fn what_is_not_the_apps_is_refused_alone() {
         "php": "/tmp/php",
         "user": "root",
         "pool_size": 30,
-        "worker_memory": 300,
+        "worker_memory": 600,
         "inline_max_duration": "soon",
         "colour": "blue",
         "tries": 2,
@@ -52,11 +54,12 @@ fn what_is_not_the_apps_is_refused_alone() {
             format!("config/kqueue.php: isolated_memory_cap: not taken from the app; {etc}"),
             format!("config/kqueue.php: php: not taken from the app; {etc}"),
             format!("config/kqueue.php: pool_max_size: not taken from the app; {etc}"),
-            format!("config/kqueue.php: pool_size: it would change pool_max_size too, which is not the app's; {etc}"),
+            "config/kqueue.php: pool_size: 30 is above pool_max_size (20); lower pool_size or raise pool_max_size"
+                .to_owned(),
             format!("config/kqueue.php: user: not taken from the app; {etc}"),
-            format!(
-                "config/kqueue.php: worker_memory: it would change worker_memory_max too, which is not the app's; {etc}"
-            ),
+            "config/kqueue.php: worker_memory: 600 is above worker_memory_max (512); lower worker_memory or raise \
+             worker_memory_max"
+                .to_owned(),
         ]
     );
     let mut expected = loaded.settings;

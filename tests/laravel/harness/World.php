@@ -123,10 +123,19 @@ final class World
         return $this->daemons[] = new Daemon([PHP_BINARY, ...$php, $this->sandbox->app . '/artisan', ...$arguments], $this->sandbox, $env);
     }
 
-    /** The tier in which a job was run last, as kqueue's log has it. */
-    public function tier(string $uuid): ?string
+    /**
+     * The tiers in which jobs of a class were run, once kqueue's log tells so many; in no order of note.
+     *
+     * @return list<string>
+     */
+    public function tiers(string $class, int $count = 1): array
     {
-        return preg_match_all("/ job={$uuid} .*\\btier=(\\w+)/", $this->output(), $found) ? end($found[1]) : null;
+        return Wait::until(function () use ($class, $count): ?array {
+            preg_match_all('/^\S+  ' . preg_quote($class, '/') . ' +(inline|pooled|isolated) /m', $this->output(), $found);
+            sort($found[1]);
+
+            return count($found[1]) >= $count ? $found[1] : null;
+        }, "the tiers of {$count} × {$class}");
     }
 
     /**

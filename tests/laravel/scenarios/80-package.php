@@ -82,16 +82,21 @@ row('package', 'what a job declares goes into its payload: property, method, att
 }, engines: ['stock'], package: true);
 
 row('package', 'each job runs where it says itself, encrypted or not', function (World $w): void {
-    $tiers = [];
-    foreach (['isolated' => true, 'inline' => false] as $tier => $isolated) {
-        $tiers[$w->dispatch(new Chooses($isolated))] = $tier;
-        $tiers[$w->dispatch((new Sealed('x'))->with(['isolated' => $isolated]))] = $tier;
+    $uuids = [];
+    foreach ([true, false] as $isolated) {
+        $uuids[] = $w->dispatch(new Chooses($isolated));
+        $uuids[] = $w->dispatch((new Sealed('x'))->with(['isolated' => $isolated]));
     }
-    $tiers[$w->dispatch(new Annotated())] = 'isolated';
+    $uuids[] = $w->dispatch(new Annotated());
     $w->work();
-    foreach ($tiers as $uuid => $tier) {
+    foreach ($uuids as $uuid) {
         $w->expectAttempts([1], $uuid);
-        $w->engine->isKqueue() && $w->expectSame($tier, $w->tier($uuid), 'the tier');
+    }
+    if ($w->engine->isKqueue()) {
+        foreach ([Chooses::class, Sealed::class] as $class) {
+            $w->expectSame(['inline', 'isolated'], $w->tiers($class, 2), "the tiers of {$class}");
+        }
+        $w->expectSame(['isolated'], $w->tiers(Annotated::class), 'the tier of a class with attributes');
     }
     $w->expectGone();
     $w->expectFailed(0);
@@ -120,7 +125,8 @@ row('package', 'a job class of the PHP KQueue runs unchanged, of its first versi
     ksort($expected);
     $w->expectSame($expected, $found, 'what the jobs saw');
     if ($w->engine->isKqueue()) {
-        $w->expectSame(['isolated', 'inline'], [$w->tier($new), $w->tier($old)], 'the tiers');
+        $w->expectSame(['isolated'], $w->tiers(OfPhpKqueue::class), 'the tier of the new one');
+        $w->expectSame(['inline'], $w->tiers(OfFirstPhpKqueue::class), 'the tier of the old one');
     }
     $w->expectGone();
     $w->expectFailed(0);
@@ -183,29 +189,38 @@ row('doorbell', 'rings once the job can be seen, and keeps nobody waiting', func
 }, engines: ['stock'], package: true);
 
 row('doorbell', 'a job in a database starts sooner with it than without', function (World $w): void {
-    $file = $w->sandbox->dir . '/times';
-    touch($file);
-    $w->start();
-    $w->waitFor('end', uuid: $w->dispatch(new Plain()));
-    $bell = $w->sandbox->dir . '/run/bell.sock';
-    $w->expectSame('0666', substr(sprintf('%o', fileperms($bell)), -4), 'anybody may ring');
-    $times = [true => [], false => []];
-    for ($i = 0; $i < 24; $i++) {
-        $rings = $i % 2 === 0;
-        $w->laravel['config']->set('kqueue.doorbell', $rings ? $bell : false);
-        // What is measured is how an idle queue is looked at, so let it be idle; and not always for as long.
-        usleep(600_000 + 17_000 * $i);
-        $w->dispatch(new Timed($file));
-        $line = Wait::until(static fn (): ?string => file($file)[$i] ?? null, 'the job');
-        [$made, $started] = explode(' ', $line);
-        $times[$rings][] = (float) $started - (float) $made;
+    // In memory: what a disk takes to write a row is more than what is measured here.
+    $memory = '/dev/shm/kqueue-' . getmypid() . '.sqlite';
+    $disk = $w->sandbox->app . '/database/database.sqlite';
+    rename($disk, $memory) && symlink($memory, $disk);
+    try {
+        $file = $w->sandbox->dir . '/times';
+        touch($file);
+        $w->start();
+        $w->waitFor('end', uuid: $w->dispatch(new Plain()));
+        $bell = $w->sandbox->dir . '/run/bell.sock';
+        $w->expectSame('0666', substr(sprintf('%o', fileperms($bell)), -4), 'anybody may ring');
+        $times = [true => [], false => []];
+        for ($i = 0; $i < 24; $i++) {
+            $rings = $i % 2 === 0;
+            $w->laravel['config']->set('kqueue.doorbell', $rings ? $bell : false);
+            // What is measured is how an idle queue is looked at, so let it be idle; and not always for as long.
+            usleep(600_000 + 17_000 * $i);
+            $w->dispatch(new Timed($file));
+            $dispatched = microtime(true);
+            $line = Wait::until(static fn (): ?string => file($file)[$i] ?? null, 'the job');
+            $times[$rings][] = (float) explode(' ', $line)[1] - $dispatched;
+        }
+    } finally {
+        unlink($memory);
     }
-    $median = static function (array $times): float {
+    // The quicker ones: how slow the others are is the machine's doing, which may have more to do.
+    $quartile = static function (array $times): float {
         sort($times);
 
-        return $times[intdiv(count($times), 2)];
+        return $times[intdiv(count($times), 4)];
     };
-    [$with, $without] = [$median($times[true]), $median($times[false])];
+    [$with, $without] = [$quartile($times[true]), $quartile($times[false])];
     $w->expect($with * 2 < $without, sprintf('with a doorbell twice as soon as without (%.1f ms, %.1f ms)', $with * 1000, $without * 1000));
 }, drivers: ['database'], engines: ['kqueue'], package: true);
 
@@ -217,26 +232,27 @@ row('package', 'config/kqueue.php is published, and its settings count after fil
     $say = static fn (string $settings): int|false => file_put_contents($file, str_replace("'settings' => [", "'settings' => [\n{$settings}", $published));
     $say("'default_tier' => 'inline', 'tries' => 3, 'isolated_memory_cap' => '64G', 'colour' => 'blue',");
     $daemon = $w->start(['tries' => 2]);
-    $w->expectSame('inline', $w->tier($w->waitFor('end', uuid: $w->dispatch(new Plain()))[0]['uuid']) ?? 'none', 'the tier');
+    $w->dispatch(new Plain());
+    $w->expectSame(['inline'], $w->tiers(Plain::class), 'the tier');
     $w->expectContains('config/kqueue.php: isolated_memory_cap: not taken from the app', $daemon->output(), 'what it says');
     $w->expectContains('config/kqueue.php: colour: no such setting', $daemon->output(), 'what it says');
     $say("'default_tier' => 'isolated', 'tries' => 3,");
     $w->artisan('queue:restart');
     Wait::until(static fn (): bool => str_contains($daemon->output(), 'config/kqueue.php: default_tier = "isolated"'), 'the new settings');
     $uuid = $w->dispatch(new App\Jobs\Throws());
-    $w->waitFor('failed', uuid: null);
+    $w->waitFor('failed');
     $w->expectAttempts([1, 2], $uuid);
-    $w->expectSame('isolated', $w->tier($uuid), 'the tier');
+    $w->expectSame(['isolated', 'isolated'], $w->tiers(App\Jobs\Throws::class, 2), 'the tiers');
 }, engines: ['kqueue'], package: true);
 
 row('kqueue:work', 'becomes kqueue, with its options, and drains when it is told to stop', function (World $w) use ($env): void {
     $w->sandbox->setEnv(['QUEUE_RETRY_AFTER' => '91']);
-    $other = $w->sandbox->driver === 'redis' ? 'database' : 'redis';
     $daemon = $w->startArtisan(['kqueue:work', $w->sandbox->driver, '--queue=high,low', '--timeout=7', '--memory=99', '--max-time=600', '--max-jobs=3', '--secure'], $env($w));
-    $plain = $w->dispatch(new Plain(), 'high');
-    $inline = $w->dispatch(new App\Jobs\Quick(0), 'low');
+    $w->dispatch(new Plain(), 'high');
+    $w->dispatch(new App\Jobs\Quick(0), 'low');
     $w->waitFor('end', 2);
-    $w->expectSame(['isolated', 'inline'], [$w->tier($plain), $w->tier($inline)], 'the tiers');
+    $w->expectSame(['isolated'], $w->tiers(Plain::class), 'the tier of one that declares nothing');
+    $w->expectSame(['inline'], $w->tiers(App\Jobs\Quick::class), 'the tier of one that does');
     $w->expectSame((string) realpath((string) getenv('KQUEUE_BIN')), readlink("/proc/{$daemon->pid}/exe"), 'what the process is now');
     $line = explode("\0", (string) file_get_contents("/proc/{$daemon->pid}/cmdline"), -1);
     $w->expectSame(
@@ -246,19 +262,20 @@ row('kqueue:work', 'becomes kqueue, with its options, and drains when it is told
     );
     $environment = (string) file_get_contents("/proc/{$daemon->pid}/environ");
     $w->expect(! str_contains($environment, 'QUEUE_RETRY_AFTER'), 'what stands in .env is not in its environment');
-    $slow = $w->dispatch((new Sleeps(600))->with([]), 'high');
+    $slow = $w->dispatch(new Sleeps(600), 'high');
     $w->waitFor('start', uuid: $slow);
     $w->expectSame(0, $daemon->stop(), 'exit status after SIGTERM');
     $w->expectSame(1, count($w->journal('end', $slow)), 'the job that ran has ended');
-    unset($other);
 }, engines: ['kqueue'], package: true);
 
 row('kqueue:work', 'ends after --max-jobs; --inline and --smart say where jobs run that declare nothing', function (World $w) use ($env): void {
-    foreach (['--inline' => 'inline', '--smart' => 'pooled'] as $option => $tier) {
-        $uuids = array_map(fn (): string => $w->dispatch(new Plain()), [1, 2, 3]);
+    foreach (['--inline' => [Plain::class, 'inline'], '--smart' => [Sleeps::class, 'pooled']] as $option => [$class, $tier]) {
+        for ($i = 0; $i < 3; $i++) {
+            $w->dispatch(new $class(0));
+        }
         $daemon = $w->startArtisan(['kqueue:work', '--max-jobs=2', $option], $env($w));
         $w->expectSame(0, $daemon->wait(), 'exit status');
-        $w->expectSame($tier, $w->tier($uuids[0]), "tier with {$option}");
+        $w->expectSame([$tier, $tier], $w->tiers($class, 2), "tiers with {$option}");
         $w->expectQueue(ready: 1);
         $w->artisan('queue:clear', ...['connection' => $w->sandbox->driver, '--force' => true]);
     }
