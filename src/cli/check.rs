@@ -13,11 +13,7 @@ pub fn text(loaded: &Loaded) -> String {
         if value.is_null() {
             continue;
         }
-        let place = match key.origin(&loaded.merged) {
-            None | Some(Origin::Default) => "default".to_owned(),
-            Some(Origin::File { line, .. }) => format!("line {line}"),
-            Some(Origin::Flag) => "command line".into(),
-        };
+        let place = key.origin(&loaded.merged).unwrap_or(&Origin::Default);
         text.push_str(&format!("{:<48} # {place}\n", format!("{} = {value}", key.name)));
     }
     text

@@ -54,6 +54,12 @@ enum Command {
         #[arg(value_name = "APP:N")]
         instance: String,
     },
+    /// Become `php artisan schedule:run` of an app: kqueue-schedule@APP.service
+    #[command(hide = true)]
+    Schedule {
+        /// The app's name
+        app: String,
+    },
     /// Show or check the configuration
     Config {
         #[command(subcommand)]
@@ -180,6 +186,7 @@ fn dispatch(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failed
         Command::Status(asked) => status::run(asked),
         Command::Guard { mark } => Ok(crate::launch::guard(&mark)),
         Command::Worker { instance } => unit::become_worker(&instance),
+        Command::Schedule { app } => unit::become_schedule(app),
         Command::Config { command: Config::Example } => {
             print(&Settings::example())?;
             Ok(ExitCode::SUCCESS)

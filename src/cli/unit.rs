@@ -1,5 +1,5 @@
-//! What is particular to a process that is a systemd unit's own: who it has to be, and how a pooled worker
-//! becomes PHP.
+//! What is particular to a process that is a systemd unit's own: who it has to be, and how a pooled worker and
+//! the scheduler become PHP.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -88,6 +88,23 @@ pub(super) fn become_worker(instance: &str) -> Result<ExitCode, Failed> {
         .current_dir(&settings.path)
         .env("KQUEUE_SOCKET", settings.runtime_dir.join("worker.sock"))
         .env("KQUEUE_WORKER", number.to_string())
+        .exec();
+    Err(Failed::at(&settings.php.display().to_string(), error))
+}
+
+/// Replaces this process by the scheduler of an app, in its directory and with its PHP.
+///
+/// # Errors
+/// Whatever `kqueue run APP` says of the settings; and where PHP cannot be started. It does not return else.
+pub(super) fn become_schedule(app: String) -> Result<ExitCode, Failed> {
+    let here = Surroundings::read().map_err(|error| Failed::at("working directory", error))?;
+    let loaded = config::load(&Request { app: Some(app), ..Request::default() }, &here)?;
+    check_user(&loaded)?;
+    let settings = loaded.settings;
+    let error = Command::new(&settings.php)
+        .args(&settings.php_args)
+        .args(["artisan", "schedule:run", "--no-interaction"])
+        .current_dir(&settings.path)
         .exec();
     Err(Failed::at(&settings.php.display().to_string(), error))
 }

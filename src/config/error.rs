@@ -33,6 +33,7 @@ impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
             Origin::Default => write!(f, "{}", self.key),
+            Origin::App => write!(f, "{}: {}", self.origin, self.key),
             Origin::File { file, line } => write!(f, "{}:{line}: {}", file.display(), self.key),
             Origin::Flag => write!(f, "{}", flag(self.key)),
         }

@@ -1,7 +1,7 @@
 //! Settings of one app: the config file as written, merged with the command line, and what the runtime uses.
 //!
 //! Three stages, each with its own type: `written` (a file, with the line of each key) → [`Merged`]
-//! (default, then file, then command line; the later wins) → [`Settings`]. Every key is declared once, in
+//! (default, then the app's own, then file, then command line; the later wins) → [`Settings`]. Every key is declared once, in
 //! [`KEYS`]; the file's parser, the command line's options, the example file and `kqueue config check`
 //! are all made from that table.
 //!
@@ -11,6 +11,7 @@ mod app;
 mod dirs;
 mod error;
 mod example;
+mod from_app;
 mod keys;
 mod load;
 mod paths;
@@ -27,6 +28,7 @@ mod units;
 mod written;
 
 pub use error::{At, Error};
+pub use from_app::with_app;
 pub use keys::{DefaultValue, KEYS, Key, Merged, key};
 pub use load::{Loaded, Request, load};
 pub use place::{Place, known_apps, place};

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub enum Origin {
     /// Nowhere: the default.
     Default,
+    /// In the app's own `config/kqueue.php`.
+    App,
     /// In a config file.
     File {
         /// The file.
@@ -17,6 +19,17 @@ pub enum Origin {
     },
     /// On the command line.
     Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::App => f.write_str("config/kqueue.php"),
+            Origin::File { line, .. } => write!(f, "line {line}"),
+            Origin::Flag => f.write_str("command line"),
+        }
+    }
 }
 
 /// A value with the place it comes from.

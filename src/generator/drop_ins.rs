@@ -82,6 +82,16 @@ pub fn worker(app: &App) -> String {
     text + &sandbox(settings)
 }
 
+/// For `kqueue-schedule@APP.service`.
+pub fn schedule(app: &App) -> String {
+    let settings = &app.settings;
+    let mut text = head(&settings.file);
+    text += &format!("RequiresMountsFor={}\n", quoted(&settings.path.to_string_lossy()));
+    text += &format!("\n[Service]\n{}", identity(app));
+    text += &format!("LogExtraFields=KQUEUE_APP={}\n", settings.app);
+    text + &sandbox(settings)
+}
+
 /// For `kqueue@APP.service` of an app that must not run, because of `line`.
 pub fn refusal(etc: &Path, app: &str, line: &str) -> String {
     let mut text = head(&etc.join(format!("{app}.toml")));
@@ -141,6 +151,7 @@ mod tests {
 
     const RUNTIME: &str = include_str!("../../units/kqueue@.service");
     const WORKER: &str = include_str!("../../units/kqueue-worker@.service");
+    const SCHEDULE: &str = include_str!("../../units/kqueue-schedule@.service");
 
     /// The lines that make up the sandbox of a unit.
     fn sandboxed(unit: &str) -> Vec<&str> {
@@ -154,6 +165,7 @@ mod tests {
     fn a_job_finds_the_same_world_in_every_tier() {
         assert!(sandboxed(RUNTIME).len() > 10);
         assert_eq!(sandboxed(RUNTIME), sandboxed(WORKER));
+        assert_eq!(sandboxed(RUNTIME), sandboxed(SCHEDULE));
     }
 
     #[test]

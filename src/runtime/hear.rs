@@ -87,7 +87,10 @@ impl Runtime {
 
     fn template_said(&mut self, pid: i32, message: FromWorker) {
         match message {
-            FromWorker::Ready { .. } => self.template_ready(pid),
+            FromWorker::Ready { app, .. } => {
+                self.app_says(app.as_deref());
+                self.template_ready(pid);
+            }
             FromWorker::Forked { worker, pid, error } => {
                 if let Ok(worker) = worker.parse() {
                     self.forked(worker, pid, error);

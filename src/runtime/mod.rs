@@ -6,6 +6,7 @@
 
 mod act;
 mod adopt;
+mod bell;
 mod health;
 mod hear;
 mod keep;
@@ -37,6 +38,7 @@ use crate::workers::{Said, Worker, Workers};
 
 pub(crate) use start::find_script;
 
+use bell::Bell;
 use health::Health;
 use ledger::Ledger;
 use observe::Observer;
@@ -101,6 +103,7 @@ struct Runtime {
     tally: BTreeMap<&'static str, u64>,
     killed: bool,
     observer: Observer,
+    bell: Bell,
     health: Health,
     reload: Reload,
 }
@@ -180,6 +183,10 @@ impl Runtime {
                 }
                 Some(ask) = self.observer.asks.recv() => {
                     self.tell_about(ask);
+                    None
+                }
+                Some(()) = self.bell.rings.recv() => {
+                    self.fetch.look_again();
                     None
                 }
                 () = tokio::time::sleep_until(wake.into()) => {

@@ -3,8 +3,12 @@
 use std::fmt;
 use std::rc::Rc;
 
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::start::Description;
 use super::{Runtime, health};
-use crate::config::{Given, KEYS, Loaded, Merged, Settings};
+use crate::config::{self, Given, KEYS, Loaded, Merged, Settings, Surroundings};
 use crate::schedule::Event;
 
 /// Keys by which things are made once, at the start. PHP is among them because what it can do (fork, ring an
@@ -33,6 +37,10 @@ pub(super) struct Reload {
     pub reread: Reread,
     /// As they were written at the start.
     pub written: Merged,
+    /// As they were read last, without what the app says.
+    pub loaded: Loaded,
+    /// What the app says.
+    pub app: Map<String, Value>,
     /// The connection's own queue, which is worked where the settings name none.
     pub own_queue: String,
     /// Whether PHP can ring an alarm.
@@ -58,7 +66,7 @@ impl Runtime {
         if ready {
             health::reloading();
         }
-        match (self.reload.reread)().and_then(|loaded| self.accept(&loaded)) {
+        match (self.reload.reread)().and_then(|loaded| self.accept(loaded)) {
             Ok(changed) => {
                 let told = if changed.is_empty() { "no setting has changed".to_owned() } else { changed.join(", ") };
                 tracing::info!("SIGHUP: {told}; replacing every PHP process after its current job");
@@ -76,15 +84,39 @@ impl Runtime {
     }
 
     /// Works by new settings from now on, as far as that is possible. Says which have changed.
-    fn accept(&mut self, loaded: &Loaded) -> anyhow::Result<Vec<String>> {
-        let (settings, late) = take_over(&self.settings, &loaded.settings);
-        let queues =
-            if settings.queues.is_empty() { vec![self.reload.own_queue.clone()] } else { settings.queues.clone() };
-        crate::backend::check_queues(&queues)?;
+    fn accept(&mut self, loaded: Loaded) -> anyhow::Result<Vec<String>> {
+        let whole = with_app(&loaded, &self.reload.app)?;
+        let (settings, late) = take_over(&self.settings, &whole.settings);
+        let changed = self.work_by(settings)?;
         let late: Vec<_> = late.into_iter().chain(self.other_owner(&loaded.merged)).collect();
         if !late.is_empty() {
             tracing::warn!("SIGHUP: {} will count after a restart", late.join(", "));
         }
+        self.reload.loaded = loaded;
+        Ok(changed)
+    }
+
+    /// A template has booted the app, as it is by now: its own settings may be other ones.
+    pub(super) fn app_says(&mut self, app: Option<&RawValue>) {
+        let Some(Ok(said)) = app.map(|app| serde_json::from_str::<Description>(app.get())) else { return };
+        if said.settings == self.reload.app {
+            return;
+        }
+        let taken = with_app(&self.reload.loaded, &said.settings)
+            .and_then(|whole| self.work_by(take_over(&self.settings, &whole.settings).0));
+        match taken {
+            Ok(changed) if changed.is_empty() => {}
+            Ok(changed) => tracing::info!("{}: {}", config::Origin::App, changed.join(", ")),
+            Err(error) => tracing::error!("{}: the settings are as before: {error:#}", config::Origin::App),
+        }
+        self.reload.app = said.settings;
+    }
+
+    /// Works by these settings from now on. Says which have changed.
+    fn work_by(&mut self, settings: Settings) -> anyhow::Result<Vec<String>> {
+        let queues =
+            if settings.queues.is_empty() { vec![self.reload.own_queue.clone()] } else { settings.queues.clone() };
+        crate::backend::check_queues(&queues)?;
         let changed = differences(&self.settings, &settings).map(|name| {
             let key = crate::config::key(name).map(|key| key.show(&settings).to_string()).unwrap_or_default();
             format!("{name} = {key}")
@@ -107,6 +139,15 @@ impl Runtime {
         let group = (value(&before.group) != value(&now.group)).then_some("group");
         user.into_iter().chain(group).collect()
     }
+}
+
+/// The settings with what the app says; what does not count of that is told.
+pub(super) fn with_app(loaded: &Loaded, said: &Map<String, Value>) -> anyhow::Result<Loaded> {
+    let (whole, refused) = config::with_app(loaded, said, &Surroundings::read()?);
+    for line in refused {
+        tracing::warn!("{line}");
+    }
+    Ok(whole)
 }
 
 fn value<T>(given: &Option<Given<T>>) -> Option<&T> {

@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow, bail};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
+use super::bell::Bell;
 use super::keep::load_history;
 use super::ledger::Ledger;
 use super::printed::Printing;
@@ -53,7 +54,7 @@ pub(super) struct App {
 
 /// What a template says of its app.
 #[derive(Debug, Deserialize)]
-struct Description {
+pub(super) struct Description {
     laravel: String,
     php: String,
     fork: bool,
@@ -61,11 +62,13 @@ struct Description {
     connection: String,
     queue: String,
     backend: serde_json::Value,
+    /// `settings` of the app's `config/kqueue.php`.
+    pub settings: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Starts everything and works until the end.
 pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
-    let settings = Rc::new(loaded.settings);
+    let settings = Rc::new(loaded.settings.clone());
     let mut health = Health::new();
     let (said_in, said) = mpsc::channel(INPUTS);
     let (launched_in, launched) = mpsc::channel(INPUTS);
@@ -108,6 +111,9 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             return Err(error);
         }
     };
+    let whole = super::reload::with_app(&loaded, &description.settings)?;
+    let settings = Rc::new(whole.settings);
+    app.arguments = arguments(&settings);
     let connection: ConnectionSettings =
         serde_json::from_value(description.backend.clone()).map_err(|error| anyhow!("{error}"))?;
     let plain = description.backend.get("plain").and_then(serde_json::Value::as_bool).unwrap_or(false);
@@ -190,7 +196,15 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         killed: false,
         observer: Observer::new(asks, about),
         health,
-        reload: Reload { reread, written: loaded.merged, own_queue, signals },
+        bell: Bell::hang(&settings.runtime_dir, description.backend.get("driver")),
+        reload: Reload {
+            reread,
+            written: loaded.merged.clone(),
+            loaded,
+            app: description.settings,
+            own_queue,
+            signals,
+        },
         settings,
     };
     if !runtime.app.fork {

@@ -149,10 +149,13 @@ impl Runtime {
 
     /// Gets a process for a lane or an isolated job.
     pub(super) fn fork(&mut self, worker: WorkerId, mode: Mode) {
-        let frame = ToWorker::Fork { worker: &worker.to_string(), mode }.encode();
-        if !self.templates.send(frame) {
+        if !self.templates.send(self.fork_order(worker, mode)) {
             self.templates.pending.push_back((worker, mode));
         }
+    }
+
+    fn fork_order(&self, worker: WorkerId, mode: Mode) -> Vec<u8> {
+        ToWorker::Fork { worker: &worker.to_string(), mode, arguments: &self.app.arguments }.encode()
     }
 
     /// A template has booted.
@@ -161,7 +164,7 @@ impl Runtime {
         while let Some((worker, mode)) = self.templates.pending.pop_front() {
             // It may have been given up meanwhile.
             if self.workers.contains_key(&worker) {
-                self.templates.send(ToWorker::Fork { worker: &worker.to_string(), mode }.encode());
+                self.templates.send(self.fork_order(worker, mode));
             }
         }
     }

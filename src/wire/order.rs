@@ -99,6 +99,8 @@ pub enum ToWorker<'a> {
         worker: &'a str,
         /// What it is for.
         mode: Mode,
+        /// Arguments of `queue:work`, as they are by now.
+        arguments: &'a [String],
     },
     /// Say what these classes declare.
     Inspect {
@@ -118,7 +120,9 @@ impl ToWorker<'_> {
             ),
             ToWorker::Check { queues } => (kind::CHECK, json!({ "queues": queues })),
             ToWorker::Stop { reason } => (kind::STOP, json!({ "reason": reason })),
-            ToWorker::Fork { worker, mode } => (kind::FORK, json!({"worker": worker, "mode": mode})),
+            ToWorker::Fork { worker, mode, arguments } => {
+                (kind::FORK, json!({"worker": worker, "mode": mode, "arguments": arguments}))
+            }
             ToWorker::Inspect { classes } => (kind::INSPECT, json!({ "classes": classes })),
             ToWorker::Job { .. } => return self.encode_job(),
         };

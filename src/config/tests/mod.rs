@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::*;
 
+mod app;
 mod errors;
 mod values;
 

@@ -105,6 +105,8 @@ final class Boot
             'signals' => extension_loaded('pcntl'),
             'connection' => $name,
             'queue' => (string) ($config['queue'] ?? 'default'),
+            // Not of the package, which need not be there.
+            'settings' => (object) $this->app['config']->get('kqueue.settings', []),
             'backend' => match ($driver) {
                 'redis' => $this->redis($config),
                 'database' => $this->database($config),

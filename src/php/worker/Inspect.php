@@ -8,8 +8,9 @@ use ReflectionClass;
 use Throwable;
 
 /**
- * What a job class declares for kqueue: `isolated`, `maxMemory`, `estimatedDuration`, `priority`, `maxTasks`, `cpuWeight`,
- * `ioWeight`, as a property, a method or an attribute. Class defaults are not in the payload, so the class is asked once.
+ * What a job class, or a job, declares for kqueue: `isolated`, `maxMemory`, `estimatedDuration`, `priority`, `maxTasks`,
+ * `cpuWeight`, `ioWeight`, as a property, a method or an attribute. Class defaults are not in the payload, so the class is
+ * asked once. The Composer package asks the job itself, at its dispatch, by this same file.
  */
 final class Inspect
 {
@@ -24,26 +25,63 @@ final class Inspect
         $hints = [];
 
         foreach ($classes as $class) {
-            try {
-                $hints[$class] = (object) (class_exists($class) ? self::hints(new ReflectionClass($class)) : []);
-            } catch (Throwable) {
-                // The class does not load. Its job will say so itself, with Laravel's own error.
-                $hints[$class] = (object) [];
-            }
+            $hints[$class] = (object) self::ofClass($class);
         }
 
         return $hints;
     }
 
     /** @return array<string, scalar> */
-    private static function hints(ReflectionClass $class): array
+    public static function ofClass(string $class): array
     {
-        $defaults = $class->getDefaultProperties();
+        try {
+            if (! class_exists($class)) {
+                return [];
+            }
+
+            $class = new ReflectionClass($class);
+
+            return self::hints($class, $class->getDefaultProperties(), static fn (): ?object => $class->isAbstract()
+                ? null
+                : $class->newInstanceWithoutConstructor());
+        } catch (Throwable) {
+            // The class does not load. Its job will say so itself, with Laravel's own error.
+            return [];
+        }
+    }
+
+    /** @return array<string, scalar> */
+    public static function ofJob(object $job): array
+    {
+        $class = new ReflectionClass($job);
+        $properties = [];
+
+        foreach ((array) $job as $name => $value) {
+            // Those that are not public have their class, or a star, before their names.
+            $properties[substr((string) strrchr("\0{$name}", "\0"), 1)] ??= $value;
+        }
+
+        return self::hints($class, $properties + $class->getDefaultProperties(), static fn (): object => $job);
+    }
+
+    /** The argument of an attribute in the namespace Kqueue. */
+    public static function attribute(object $job, string $name): mixed
+    {
+        return self::attributes(new ReflectionClass($job))[strtolower($name)] ?? null;
+    }
+
+    /**
+     * @param array<string, mixed> $properties
+     * @param \Closure(): ?object $job on which methods are called
+     * @return array<string, scalar>
+     */
+    private static function hints(ReflectionClass $class, array $properties, \Closure $job): array
+    {
         $attributes = self::attributes($class);
         $hints = [];
 
         foreach (self::NAMES as $name) {
-            $value = $defaults[$name] ?? $attributes[strtolower($name)] ?? self::call($class, $name);
+            $value = $properties[$name] ?? $attributes[strtolower($name)] ?? self::call($class, $name, $job);
 
             if (is_scalar($value)) {
                 $hints[$name] = $value;
@@ -54,7 +92,7 @@ final class Inspect
     }
 
     /**
-     * Attributes in the namespace Kqueue, by name, so that the classes need not exist: `#[\Kqueue\Attributes\MaxMemory(256)]`.
+     * Attributes in the namespace Kqueue, by name, so that the classes need not exist: `#[\Kqueue\MaxMemory(256)]`.
      *
      * @return array<string, mixed>
      */
@@ -74,21 +112,26 @@ final class Inspect
         return $found;
     }
 
-    /** A method is asked on an object whose constructor has not run: one that needs its fields says nothing. */
-    private static function call(ReflectionClass $class, string $name): mixed
+    /**
+     * A class is asked on an object whose constructor has not run: one that needs its fields says nothing. Methods that
+     * take something are others that happen to be called so, such as a mailable's `priority()`, which sets it.
+     */
+    private static function call(ReflectionClass $class, string $name, \Closure $job): mixed
     {
-        if (! $class->hasMethod($name) || $class->isAbstract()) {
+        if (! $class->hasMethod($name)) {
             return null;
         }
 
         $method = $class->getMethod($name);
 
-        if (! $method->isPublic() || $method->getNumberOfRequiredParameters() > 0) {
+        if (! $method->isPublic() || $method->getNumberOfParameters() > 0) {
             return null;
         }
 
         try {
-            return $method->invoke($method->isStatic() ? null : $class->newInstanceWithoutConstructor());
+            $on = $method->isStatic() ? null : $job();
+
+            return $method->isStatic() || $on !== null ? $method->invoke($on) : null;
         } catch (Throwable) {
             return null;
         }

@@ -28,7 +28,8 @@ final class Template
      */
     public function run(): ?array
     {
-        require_once __DIR__.'/Inspect.php';
+        // The app may have it already, from the Composer package.
+        class_exists(Inspect::class, false) || require __DIR__.'/Inspect.php';
         require_once __DIR__.'/Loop.php';
         require_once __DIR__.'/Output.php';
         $description = $this->boot->describe();
@@ -83,6 +84,9 @@ final class Template
             pcntl_signal(SIGCHLD, SIG_DFL);
             $this->wire->close();
             $this->children = [];
+            // The settings may be others than when the template was started.
+            $this->boot->order['arguments'] = $order['arguments'];
+            $this->boot->setArguments();
             // Otherwise every child would draw the same "random" numbers.
             mt_srand();
 

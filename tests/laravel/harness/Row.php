@@ -20,6 +20,7 @@ final class Row
      * @param string|null $later why it cannot run here at all
      * @param bool $ownRedis the scenario does something to the server
      * @param bool $tiers whether kqueue runs it once more in each tier
+     * @param bool $package the app has the Composer package
      */
     public function __construct(
         public readonly string $id,
@@ -33,6 +34,7 @@ final class Row
         public readonly ?string $later,
         public readonly bool $ownRedis = false,
         public readonly bool $tiers = true,
+        public readonly bool $package = false,
     ) {
     }
 

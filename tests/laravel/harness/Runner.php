@@ -83,7 +83,7 @@ final class Runner
         try {
             ini_set('log_errors', '0');
             mkdir($dir);
-            $sandbox = new Sandbox($dir, $case->driver, $case->row->ownRedis ? RedisServer::start($dir . '/redis') : $this->redis, $this->options->laravel, $case->row->env);
+            $sandbox = new Sandbox($dir, $case->driver, $case->row->ownRedis ? RedisServer::start($dir . '/redis') : $this->redis, $this->options->laravel, $case->row->env, $case->row->package);
             $world = new World($sandbox, new Engine($case->engine, $this->options->kqueue, $case->tier), $case->back);
             ($case->row->body)($world);
 

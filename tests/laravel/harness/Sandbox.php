@@ -25,10 +25,12 @@ final class Sandbox
         public readonly RedisServer $redis,
         private readonly ?string $laravel,
         array $env = [],
+        bool $package = false,
     ) {
         $this->app = $dir . '/app';
         $this->prefix = (string) ($env['REDIS_PREFIX'] ?? basename($dir) . '_database_');
         TestApp::make($this->app, $this->laravel);
+        $package && TestApp::require($this->app);
         $this->env = array_map('strval', $env + [
             'APP_KEY' => TestApp::key(),
             'APP_ENV' => 'production',

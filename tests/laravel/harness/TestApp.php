@@ -24,6 +24,44 @@ final class TestApp
         touch($dir . '/journal.jsonl');
     }
 
+    /** What `composer require kqueue/kqueue` leaves in `vendor/`, with a path repository. Laravel finds it by itself. */
+    public static function require(string $dir): void
+    {
+        $package = json_decode((string) file_get_contents(dirname(__DIR__, 3) . '/src/php/composer.json'), true, 64, JSON_THROW_ON_ERROR);
+        mkdir("{$dir}/vendor/composer");
+        mkdir("{$dir}/vendor/kqueue");
+        symlink(dirname(__DIR__, 3) . '/src/php', "{$dir}/vendor/{$package['name']}");
+        file_put_contents("{$dir}/vendor/composer/installed.json", json_encode(['packages' => [$package + ['version' => '1.0.0']]]));
+        $autoload = var_export(array_merge(...array_values(array_map(
+            static fn (string $prefix, string $at): array => [$prefix => "{$dir}/vendor/{$package['name']}/{$at}"],
+            array_keys($package['autoload']['psr-4']),
+            $package['autoload']['psr-4'],
+        ))), true);
+        $classes = var_export(array_map(
+            static fn (string $file): string => "{$dir}/vendor/{$package['name']}/{$file}",
+            $package['autoload']['classmap'],
+        ), true);
+        // Composer's loader is as exact about upper and lower case, and knows the class of a file by its contents.
+        $load = <<<PHP
+            spl_autoload_register(static function (string \$class): void {
+                foreach ({$autoload} as \$prefix => \$at) {
+                    \$file = \$at . strtr(substr(\$class, strlen(\$prefix)), '\\\\', '/') . '.php';
+                    if (str_starts_with(\$class, \$prefix) && is_file(\$file)) {
+                        require \$file;
+                        return;
+                    }
+                }
+                foreach ({$classes} as \$file) {
+                    if (basename(\$file, '.php') === substr((string) strrchr(\$class, '\\\\'), 1)) {
+                        require \$file;
+                    }
+                }
+            });
+            PHP;
+        $file = $dir . '/vendor/autoload.php';
+        file_put_contents($file, str_replace("<?php\n", "<?php\n\n{$load}\n", (string) file_get_contents($file)));
+    }
+
     public static function key(): string
     {
         return 'base64:' . base64_encode(random_bytes(32));

@@ -173,6 +173,33 @@ final class World
     }
 
     /**
+     * Starts an artisan command in the background, in a process of its own.
+     *
+     * @param list<string> $arguments
+     * @param array<string, string> $env
+     * @param list<string> $php arguments of PHP itself
+     */
+    public function startArtisan(array $arguments, array $env = [], array $php = []): Daemon
+    {
+        return $this->daemons[] = new Daemon([PHP_BINARY, ...$php, $this->sandbox->app . '/artisan', ...$arguments], $this->sandbox, $env);
+    }
+
+    /**
+     * The tiers in which jobs of a class were run, once kqueue's log tells so many; in no order of note.
+     *
+     * @return list<string>
+     */
+    public function tiers(string $class, int $count = 1): array
+    {
+        return Wait::until(function () use ($class, $count): ?array {
+            preg_match_all('/^\S+  ' . preg_quote($class, '/') . ' +(inline|pooled|isolated) /m', $this->output(), $found);
+            sort($found[1]);
+
+            return count($found[1]) >= $count ? $found[1] : null;
+        }, "the tiers of {$count} × {$class}");
+    }
+
+    /**
      * Where kqueue is meant to differ, and why. A run with the options that bring stock back is held to stock.
      *
      * @param non-empty-string $why

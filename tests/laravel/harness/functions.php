@@ -24,6 +24,7 @@ function row(
     ?string $later = null,
     bool $ownRedis = false,
     bool $tiers = true,
+    bool $package = false,
 ): void {
-    Row::$all[] = new Row((string) $id, $title, $body, $drivers, $engines, $since, $back, $env, $later, $ownRedis, $tiers);
+    Row::$all[] = new Row((string) $id, $title, $body, $drivers, $engines, $since, $back, $env, $later, $ownRedis, $tiers, $package);
 }

@@ -18,15 +18,15 @@ $reach = static fn (Machine $m, string $socket, string $as): bool => $m->sh(
 row('verify', 'systemd-analyze finds nothing to say against the units', function (Machine $m): void {
     // Templates, then instances with what the generator has made for them; but no worker's, whose colon is
     // syntax to this command.
-    $units = '/usr/lib/systemd/system/kqueue*.service /usr/lib/systemd/system/kqueue*.socket /usr/lib/systemd/system/kqueue*.slice'
-        . ' kqueue@shop.service kqueue@shop.socket kqueue-control@shop.socket';
+    $units = '/usr/lib/systemd/system/kqueue*.service /usr/lib/systemd/system/kqueue*.socket /usr/lib/systemd/system/kqueue*.slice /usr/lib/systemd/system/kqueue*.timer'
+        . ' kqueue@shop.service kqueue@shop.socket kqueue-control@shop.socket kqueue-schedule@shop.timer kqueue-schedule@shop.service';
     $outcome = $m->sh("systemd-analyze verify --man=no --recursive-errors=no {$units}");
     $m->expectSame('', trim($outcome->text()), 'what it said');
     $m->expectSame(0, $outcome->status, 'its status');
 });
 
-row('security', 'systemd-analyze security: the coordinator at most 1.5, the runtime at most 4.0', function (Machine $m): void {
-    foreach (['kqueue.service' => 15, 'kqueue@shop.service' => 40, 'kqueue-worker@shop:1.service' => 40] as $unit => $most) {
+row('security', 'systemd-analyze security: the coordinator at most 1.5, what runs PHP at most 4.0', function (Machine $m): void {
+    foreach (['kqueue.service' => 15, 'kqueue@shop.service' => 40, 'kqueue-worker@shop:1.service' => 40, 'kqueue-schedule@shop.service' => 40] as $unit => $most) {
         $outcome = $m->sh("systemd-analyze security --no-pager --threshold={$most} {$unit}");
         $lines = array_filter(explode("\n", trim($outcome->text())));
         $m->expect($outcome->ok(), "{$unit} at most " . $most / 10 . ': ' . end($lines));

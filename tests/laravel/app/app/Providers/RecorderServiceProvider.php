@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace App\Providers;
 
 use App\Journal;
+use Illuminate\Console\Scheduling\Schedule;
 use Illuminate\Queue\Events;
 use Illuminate\Support\ServiceProvider;
 
@@ -37,6 +38,13 @@ class RecorderServiceProvider extends ServiceProvider
         if (env('RECORD') === false) {
             return;
         }
+
+        // For the scheduler: a task in its own process, and one in the background, if somebody has written it.
+        $this->callAfterResolving(Schedule::class, function (Schedule $schedule): void {
+            $schedule->call(static fn () => Journal::write('scheduled', ['user' => posix_geteuid()]))->name('tick')->everyMinute();
+            $task = $this->app->basePath('background-task');
+            is_file($task) && $schedule->exec("sh {$task}")->everyMinute()->runInBackground();
+        });
 
         foreach (array_filter(self::EVENTS, 'class_exists') as $class) {
             $this->app['events']->listen($class, static function (object $event) use ($class): void {

@@ -1,0 +1,26 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Contracts;
+
+/**
+ * A job of the PHP KQueue. Its namespace was `KQueue`, which to PHP is the same.
+ */
+interface KQueueJobInterface
+{
+    public function handle(): void;
+
+    /** Seconds. */
+    public function getTimeout(): int;
+
+    /** MB. */
+    public function getMaxMemory(): int;
+
+    /** True: in a process of its own; false: inline; null: kqueue decides. */
+    public function isIsolated(): ?bool;
+
+    public function getPriority(): int;
+
+    public function getJobId(): string;
+}

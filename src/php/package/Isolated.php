@@ -1,0 +1,16 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue;
+
+use Attribute;
+
+/** Whether the job runs isolated (true) or inline (false), whatever else speaks for another tier. */
+#[Attribute(Attribute::TARGET_CLASS)]
+final class Isolated
+{
+    public function __construct(public bool $isolated = true)
+    {
+    }
+}

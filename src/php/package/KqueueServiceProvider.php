@@ -1,0 +1,32 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue;
+
+use Illuminate\Queue\Events\JobQueued;
+use Illuminate\Queue\Queue;
+use Illuminate\Support\ServiceProvider;
+use Kqueue\Console\WorkCommand;
+
+/**
+ * Everything in this package is optional: kqueue runs the jobs of an app that does not have it.
+ */
+final class KqueueServiceProvider extends ServiceProvider
+{
+    public function register(): void
+    {
+        $this->mergeConfigFrom(__DIR__.'/config/kqueue.php', 'kqueue');
+    }
+
+    public function boot(): void
+    {
+        Queue::createPayloadUsing(static fn (?string $connection, ?string $queue, array $payload): array => Hints::of($payload));
+        $this->app['events']->listen(JobQueued::class, fn (JobQueued $event) => Doorbell::of($this->app)->queued($event->connectionName));
+
+        if ($this->app->runningInConsole()) {
+            $this->publishes([__DIR__.'/config/kqueue.php' => $this->app->configPath('kqueue.php')], 'kqueue-config');
+            $this->commands([WorkCommand::class]);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+<?php
+
+return [
+
+    // The name of this app: of /etc/kqueue/NAME.toml and kqueue@NAME.service. Without it, that of its directory; say it
+    // where that is not so, as where a deploy makes a directory for each release.
+    'app' => env('KQUEUE_APP'),
+
+    // The program that `php artisan kqueue:work` becomes: a path, or a name that is looked up in PATH.
+    'binary' => env('KQUEUE_BINARY', 'kqueue'),
+
+    // Whether kqueue is woken when a job is put into a database queue: true, false, or the path of the bell.sock in its
+    // runtime_dir, where that is not the usual one.
+    'doorbell' => env('KQUEUE_DOORBELL', true),
+
+    // Settings of kqueue, as in its config file. What a job declares goes before all of them, then the command line, then
+    // /etc/kqueue/NAME.toml, then these. A deploy's `queue:restart` puts new ones in force. What is needed before PHP
+    // has booted (path, php, connection, launcher …) and what bounds the app (pool_max_size, isolated_memory_cap …) is root's
+    // to say, there alone. `kqueue config example` tells what each of them means; these are the defaults.
+    'settings' => [
+        // 'queues' => ['high', 'default'],
+
+        // 'default_tier' => 'auto',
+        // 'inline_max_duration' => '1s',
+        // 'pooled_max_duration' => '30s',
+        // 'pool_min_idle' => 2,
+        // 'pool_size' => 10,
+        // 'max_concurrent_inline' => 100,
+        // 'max_concurrent_pooled' => 20,
+        // 'max_waiting' => 256,
+        // 'max_waiting_bytes' => '64M',
+
+        // 'tries' => 1,
+        // 'timeout' => '60s',
+        // 'backoff' => 0,
+        // 'force' => false,
+
+        // 'worker_max_jobs' => 1000,
+        // 'worker_max_time' => '1h',
+        // 'worker_memory' => 128,
+        // 'isolated_memory_max' => 512,
+
+        // 'crash' => 'replay',
+        // 'pop' => 'safe',
+        // 'ack' => 'auto',
+        // 'renew' => true,
+        // 'timeout_grace' => '3s',
+    ],
+
+];

@@ -1,0 +1,111 @@
+//! The doorbell: a database announces no job, so whoever has queued one may say so here, and it is looked for now
+//! instead of a moment later.
+//!
+//! Anybody on the machine may ring, as the web server is seldom the app's user: what is rung with is not read, and
+//! all it can do is to make us look.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::net::UnixDatagram;
+use tokio::sync::mpsc;
+
+/// What hangs there.
+const NAME: &str = "bell.sock";
+/// The least time from one look to the next, however often it rings.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The bell, as the runtime hears it.
+#[derive(Debug)]
+pub(super) struct Bell {
+    /// One for all that rang meanwhile. Ends at once where there is no bell.
+    pub rings: mpsc::Receiver<()>,
+}
+
+impl Bell {
+    /// Hangs one in a directory that is ours alone, if jobs of this driver come unannounced. To do without costs
+    /// milliseconds, and no job.
+    pub fn hang(directory: &Path, driver: Option<&Value>) -> Self {
+        let (ring, rings) = mpsc::channel(1);
+        let path = directory.join(NAME);
+        if driver.and_then(Value::as_str) != Some("database") {
+            // A runtime of before may have left its own.
+            let _ = fs::remove_file(&path);
+            return Self { rings };
+        }
+        match bind(&path) {
+            Ok(socket) => drop(tokio::task::spawn_local(hear(socket, ring))),
+            Err(error) => tracing::warn!("{}: no doorbell: {error}", path.display()),
+        }
+        Self { rings }
+    }
+}
+
+fn bind(path: &Path) -> io::Result<UnixDatagram> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket = UnixDatagram::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o666))?;
+    Ok(socket)
+}
+
+async fn hear(socket: UnixDatagram, ring: mpsc::Sender<()>) {
+    let mut nothing = [0; 1];
+    while socket.recv(&mut nothing).await.is_ok() {
+        // One look serves all who rang before it. Bounded, so that nobody can hold us up by ringing on.
+        for _ in 0..1024 {
+            if socket.try_recv(&mut nothing).is_err() {
+                break;
+            }
+        }
+        if ring.send(()).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storm_is_a_few_rings() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let database = Value::from("database");
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let mut bell = Bell::hang(dir.path(), Some(&database));
+            let path = dir.path().join(NAME);
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+            let visitor = std::os::unix::net::UnixDatagram::unbound().unwrap();
+            visitor.set_nonblocking(true).unwrap();
+            // More than the kernel keeps are dropped, and keep nobody waiting.
+            (0..5_000).for_each(|_| drop(visitor.send_to(b"anything at all", &path)));
+            assert_eq!(bell.rings.recv().await, Some(()));
+            let mut more = 0;
+            while tokio::time::timeout(PAUSE * 20, bell.rings.recv()).await.is_ok() {
+                more += 1;
+            }
+            assert!(more < 3, "{more}");
+            visitor.send_to(b"", &path).unwrap();
+            assert_eq!(bell.rings.recv().await, Some(()));
+        });
+    }
+
+    #[test]
+    fn a_queue_that_announces_its_jobs_needs_none() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(NAME), "").unwrap();
+        let redis = Value::from("redis");
+        let mut bell = Bell::hang(dir.path(), Some(&redis));
+        assert!(!dir.path().join(NAME).exists());
+        assert!(bell.rings.try_recv().is_err_and(|error| error == mpsc::error::TryRecvError::Disconnected));
+    }
+}
