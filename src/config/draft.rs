@@ -70,11 +70,14 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// By value: `3600` is what `1h` is.
 fn is_default(key: &Key, text: &str) -> bool {
-    match key.default {
-        DefaultValue::Is(default) => default == text || default.strip_suffix('s').is_some_and(|bare| bare == text),
-        _ => false,
-    }
+    let DefaultValue::Is(default) = key.default else { return false };
+    let read = |text: &str| {
+        let mut merged = Merged::default();
+        key.set(&mut merged, &(key.literal)(text), Origin::Default).map(|()| format!("{merged:?}"))
+    };
+    read(text) == read(default)
 }
 
 #[cfg(test)]
@@ -88,6 +91,7 @@ mod tests {
         draft.set("path", "/srv/s\"hop", None).unwrap();
         draft.set("timeout", "60", None).unwrap();
         draft.set("tries", "1", None).unwrap();
+        draft.set("worker_max_time", "3600", None).unwrap();
         draft.set("queues", "high,default", Some("Was --queue.".to_owned())).unwrap();
         draft.set("queues", "high,low", Some("Was --queue.".to_owned())).unwrap();
         draft.set("stop_timeout", "90", None).unwrap();

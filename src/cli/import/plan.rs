@@ -24,9 +24,9 @@ pub(super) struct Set {
     /// Processes at the least, where that is said.
     pub least: Option<u32>,
     /// Further keys: name, value, where it is from.
-    keys: Vec<(&'static str, String, String)>,
+    pub keys: Vec<(&'static str, String, String)>,
     /// What has no equivalent: what, and why.
-    dropped: Vec<(String, String)>,
+    pub dropped: Vec<(String, String)>,
 }
 
 /// Why an option of `queue:work` has no equivalent.
