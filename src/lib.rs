@@ -18,6 +18,7 @@ pub mod payload;
 pub mod routing;
 pub mod runtime;
 pub mod schedule;
+pub mod survey;
 pub mod systemd;
 pub mod wire;
 pub mod workers;

@@ -4,10 +4,15 @@
 //! 2 a command line that cannot be right, 78 (`EX_CONFIG`) a configuration that cannot work.
 
 mod check;
+mod command;
+mod effective;
 mod flags;
+mod import;
+mod init;
 mod status;
 mod stdio;
 mod unit;
+mod write;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -39,8 +44,20 @@ struct Cli {
 enum Command {
     /// Run the queues of one app until told to stop
     Run(Run),
+    /// Find out what there is to know of an app, and write its config file
+    Init(init::Init),
+    /// Find what is wrong with an app and its machine, each with its fix: exit code 0 nothing, 1 errors, 3 warnings only
+    Check(check::Check),
+    /// Make config files of what works the queues today: supervisord or Horizon
+    Import {
+        #[command(subcommand)]
+        import: import::Import,
+    },
     /// Show what runs and waits, of one app or of all
     Status(status::Status),
+    /// Ask an app about itself, for other commands
+    #[command(hide = true)]
+    Survey,
     /// End what the process that holds our standard input has started, once that process is gone
     #[command(hide = true)]
     Guard {
@@ -60,7 +77,7 @@ enum Command {
         /// The app's name
         app: String,
     },
-    /// Show or check the configuration
+    /// Show the configuration, or check a config file alone
     Config {
         #[command(subcommand)]
         command: Config,
@@ -183,7 +200,15 @@ fn dispatch(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failed
             crate::log::init(&loaded.settings.app);
             start(loaded, request)
         }
+        Command::Init(asked) => init::run(asked),
+        Command::Check(asked) => check::run(asked),
+        Command::Import { import } => import::run(import),
         Command::Status(asked) => status::run(asked),
+        Command::Survey => {
+            let script = crate::runtime::find_script().map_err(|error| Failed::config(format!("{error:#}")))?;
+            print(&crate::survey::answer(&script).map_err(|line| Failed { code: FAILURE, line })?)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Guard { mark } => Ok(crate::launch::guard(&mark)),
         Command::Worker { instance } => unit::become_worker(&instance),
         Command::Schedule { app } => unit::become_schedule(app),
@@ -193,7 +218,7 @@ fn dispatch(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failed
         }
         Command::Config { command: Config::Check { json, source } } => {
             let loaded = load(&source.request())?;
-            print(&if json { check::json(&loaded) } else { check::text(&loaded) })?;
+            print(&if json { effective::json(&loaded) } else { effective::text(&loaded) })?;
             Ok(ExitCode::SUCCESS)
         }
     }

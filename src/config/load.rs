@@ -1,6 +1,6 @@
 //! From what was asked for to settings: finds the file and the name, merges, resolves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::{At, Error};
@@ -66,8 +66,8 @@ pub fn load(request: &Request, here: &Surroundings) -> Result<Loaded, Error> {
             Err(Unread::Absent) if request.config.is_none() && has_path => {}
             Err(Unread::Absent) => {
                 let fix = match &named {
-                    Some(_) if request.config.is_none() => {
-                        "`kqueue config example` prints one to begin with; or give --path DIR".to_owned()
+                    Some(app) if request.config.is_none() => {
+                        format!("`kqueue init {app} --path DIR` writes one; or give --path DIR")
                     }
                     _ => "write one with `kqueue config example`, or leave --config out".into(),
                 };
@@ -88,6 +88,18 @@ pub fn load(request: &Request, here: &Surroundings) -> Result<Loaded, Error> {
     };
     let settings = resolve::resolve(app, merged.clone(), file.as_deref(), limits, here)?;
     Ok(Loaded { settings, file, merged })
+}
+
+/// Makes settings of `text` as if it were `file`, to know before it is.
+///
+/// # Errors
+/// As [`load`] with that file.
+pub fn load_text(app: &str, file: &Path, text: &str, here: &Surroundings) -> Result<Loaded, Error> {
+    let app = app::check(app)?;
+    let mut merged = defaults()?;
+    written::parse(file, text.into())?.merge_into(&mut merged)?;
+    let settings = resolve::resolve(app, merged.clone(), Some(file), resolve::Limits::default(), here)?;
+    Ok(Loaded { settings, file: Some(file.to_owned()), merged })
 }
 
 /// The values that need no working out.

@@ -9,6 +9,7 @@
 
 mod app;
 mod dirs;
+mod draft;
 mod error;
 mod example;
 mod from_app;
@@ -27,10 +28,12 @@ mod tests;
 mod units;
 mod written;
 
+pub use app::{check as check_name, from_path as name_of};
+pub use draft::Draft;
 pub use error::{At, Error};
 pub use from_app::with_app;
 pub use keys::{DefaultValue, KEYS, Key, Merged, key};
-pub use load::{Loaded, Request, load};
+pub use load::{Loaded, Request, load, load_text};
 pub use place::{Place, known_apps, place};
 pub use raw::{Given, Origin, Raw};
 pub use root::{RootSettings, root};

@@ -60,7 +60,7 @@ pub fn root(app: &str, here: &Surroundings) -> Result<RootSettings, Error> {
     match written::read(&file) {
         Ok(written) => written.merge_into(&mut merged)?,
         Err(Unread::Absent) => {
-            let fix = "`kqueue config example` prints one to begin with".to_owned();
+            let fix = format!("`kqueue init {app} --path DIR` writes one");
             return Err(Error::NoFile { file, fix });
         }
         Err(Unread::Bad(error)) => return Err(error),

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use crate::config::{self, Error, RootSettings, Surroundings};
 use drop_ins::{App, NAME};
+pub use owner::of as owner;
 
 /// What is wrong with one app.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub fn main() -> ExitCode {
         tell::stderr("kqueue-generator: is run by systemd, which names a directory; see systemd.generator(7)");
         return ExitCode::from(2);
     };
-    let done = Surroundings::read().and_then(|here| generate(&here, &out, &owner::of));
+    let done = Surroundings::read().and_then(|here| generate(&here, &out, &owner));
     match done {
         Ok(faults) => {
             faults.iter().for_each(tell::fault);
@@ -60,7 +61,8 @@ pub fn generate(
 ) -> io::Result<Vec<Fault>> {
     let mut faults = Vec::new();
     for name in names(&here.etc)? {
-        let settled = config::root(&name, here).and_then(|settings| settle(settings, owner));
+        let settled =
+            config::root(&name, here).and_then(|settings| Ok(App { user: user(&settings, owner)?, settings }));
         match settled {
             Ok(app) => write(out, &app)?,
             Err(error) => {
@@ -92,25 +94,26 @@ fn names(etc: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Finds the user.
-fn settle(settings: RootSettings, owner: &dyn Fn(&Path) -> Result<u32, String>) -> Result<App, Error> {
-    let at = settings.path_at.clone();
+/// The user that an app's units run as: a name or a number.
+///
+/// # Errors
+/// Where no user is set, and the directory's owner is root or cannot be told.
+pub fn user(settings: &RootSettings, owner: &dyn Fn(&Path) -> Result<u32, String>) -> Result<String, Error> {
     let bad = |what: String| Error::Path {
-        at,
+        at: settings.path_at.clone(),
         path: settings.path.clone(),
         what,
         fix: "say who runs the app: user = \"www-data\"".into(),
     };
-    let user = match &settings.user {
-        Some(user) => user.clone(),
+    match &settings.user {
+        Some(user) => Ok(user.clone()),
         None => match owner(&settings.path) {
             // Who deploys as root does not mean that everything of the app may do everything.
-            Ok(0) => return Err(bad("belongs to root, and no user is set".into())),
-            Ok(uid) => uid.to_string(),
-            Err(why) => return Err(bad(format!("{why}, so its owner is not known, and no user is set"))),
+            Ok(0) => Err(bad("belongs to root, and no user is set".into())),
+            Ok(uid) => Ok(uid.to_string()),
+            Err(why) => Err(bad(format!("{why}, so its owner is not known, and no user is set"))),
         },
-    };
-    Ok(App { user, settings })
+    }
 }
 
 fn write(out: &Path, app: &App) -> io::Result<()> {

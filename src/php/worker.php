@@ -6,7 +6,7 @@ declare(strict_types=1);
  * One PHP process of kqueue: `php worker.php MODE`, with the runtime's socket in KQUEUE_SOCKET.
  *
  * MODE is `template` (boots the app and forks others), or `pooled`, `lane` and `isolated` (run jobs). `probe` ends
- * with 0 if forks can have an output of their own.
+ * with 0 if forks can have an output of their own; `survey` says what the commands that set kqueue up ask of an app.
  * It needs nothing of the app but its bootstrap files: no Composer package, no configuration.
  * It talks to the runtime over the socket alone; the protocol is described in the runtime's `wire` module.
  */
@@ -28,6 +28,11 @@ require __DIR__.'/worker/Boot.php';
     if ($mode === 'probe') {
         require __DIR__.'/worker/Output.php';
         exit(Output::prepare() ? 0 : 1);
+    }
+
+    if ($mode === 'survey') {
+        require __DIR__.'/worker/Survey.php';
+        exit((new Survey((array) json_decode($argv[2] ?? '', true)))->run());
     }
 
     $socket = getenv('KQUEUE_SOCKET');

@@ -3,9 +3,9 @@
 //! Looking never starts anything: where systemd listens for an app, it is asked first whether the app runs.
 //! Exit codes: 0 it runs, 3 it does not (as `systemctl status`), 4 there is no such app, 1 we cannot tell.
 
-mod systemd;
+pub(in crate::cli) mod systemd;
 mod table;
-mod text;
+pub(in crate::cli) mod text;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

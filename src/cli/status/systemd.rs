@@ -28,9 +28,18 @@ pub(super) struct Verdict {
 /// # Errors
 /// Why there is no answer.
 pub(super) async fn ask(app: &str) -> Result<Verdict, String> {
+    let units = [format!("kqueue@{app}.service"), format!("kqueue@{app}.socket")];
+    let shown = show("Id,LoadState,ActiveState,SubState,Result,StatusText", &units).await?;
+    Ok(verdict(&shown))
+}
+
+/// Properties of units, as `systemctl show` has them.
+///
+/// # Errors
+/// Why there is no answer.
+pub(in crate::cli) async fn show(properties: &str, units: &[String]) -> Result<String, String> {
     let mut command = Command::new("systemctl");
-    command.args(["show", "--no-pager", "--property=Id,LoadState,ActiveState,SubState,Result,StatusText"]);
-    command.args([format!("kqueue@{app}.service"), format!("kqueue@{app}.socket")]);
+    command.args(["show", "--no-pager", &format!("--property={properties}")]).args(units);
     command.env("LC_ALL", "C").stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let output = match tokio::time::timeout(PATIENCE, command.output()).await {
         Ok(output) => output.map_err(|error| format!("systemctl: {error}"))?,
@@ -40,12 +49,16 @@ pub(super) async fn ask(app: &str) -> Result<Verdict, String> {
         let error = String::from_utf8_lossy(&output.stderr);
         return Err(format!("systemctl: {}", error.lines().next().unwrap_or("failed")));
     }
-    Ok(verdict(&String::from_utf8_lossy(&output.stdout)))
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// One unit after the other.
+pub(in crate::cli) fn blocks(shown: &str) -> Vec<BTreeMap<&str, &str>> {
+    shown.split("\n\n").map(|block| block.lines().filter_map(|line| line.split_once('=')).collect()).collect()
 }
 
 fn verdict(shown: &str) -> Verdict {
-    let blocks: Vec<BTreeMap<&str, &str>> =
-        shown.split("\n\n").map(|block| block.lines().filter_map(|line| line.split_once('=')).collect()).collect();
+    let blocks = blocks(shown);
     let find = |kind: &str| blocks.iter().find(|unit| unit.get("Id").is_some_and(|id| id.ends_with(kind)));
     let value = |unit: Option<&BTreeMap<&str, &str>>, name: &str| {
         unit.and_then(|unit| unit.get(name)).copied().unwrap_or_default().to_owned()

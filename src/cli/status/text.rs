@@ -10,7 +10,7 @@ use crate::control::{Snapshot, State};
 
 /// How bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mood {
+pub(in crate::cli) enum Mood {
     Good,
     /// Somebody may want to know.
     Uneasy,
@@ -30,7 +30,7 @@ impl Mood {
 
 /// How to write.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Style {
+pub(in crate::cli) struct Style {
     pub colour: bool,
 }
 
@@ -49,7 +49,7 @@ impl Style {
         self.dress("2", text)
     }
 
-    fn mood(self, mood: Mood, text: &str) -> String {
+    pub fn mood(self, mood: Mood, text: &str) -> String {
         match mood {
             Mood::Good => self.dress("32", text),
             Mood::Uneasy => self.dress("33", text),

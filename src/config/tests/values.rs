@@ -249,10 +249,7 @@ fn names_and_files() {
         );
     }
     let line = world.line(request(Some("blog"), None, None));
-    assert_eq!(
-        line,
-        "$/etc/blog.toml: no such file; `kqueue config example` prints one to begin with; or give --path DIR"
-    );
+    assert_eq!(line, "$/etc/blog.toml: no such file; `kqueue init blog --path DIR` writes one; or give --path DIR");
     let line = world.line(request(None, Some("no.toml"), Some("srv/shop")));
     assert_eq!(line, "$/no.toml: no such file; write one with `kqueue config example`, or leave --config out");
     let line = world.line(request(None, None, None));

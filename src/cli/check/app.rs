@@ -1,0 +1,167 @@
+//! What is wrong with the app itself, out of what it said. Pure.
+
+use std::path::Path;
+
+use super::finding::Finding;
+use crate::config::{Crash, Settings};
+use crate::survey::{Found, Stage};
+
+/// Judges. `user` is who the app runs as, `rival` whether something else works its queue.
+pub(super) fn judge(settings: &Settings, user: &str, found: &Found, rival: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    failure(settings, user, found, &mut findings);
+    if found.php.is_some() && found.stage() != Some(Stage::Php) {
+        interpreter(found, &mut findings);
+    }
+    storage(&settings.path, user, found, &mut findings);
+    cache(found, &mut findings);
+    if found.driver.is_some() {
+        retry_after(settings, found, rival, &mut findings);
+    }
+    findings
+}
+
+fn failure(settings: &Settings, user: &str, found: &Found, findings: &mut Vec<Finding>) {
+    let path = settings.path.display();
+    let Some(failure) = &found.failed else { return };
+    // It explains whatever else the connection said.
+    if let Some(lacks) = &found.lacks {
+        return findings.push(missing(lacks, found));
+    }
+    let text = &failure.text;
+    findings.push(match failure.stage {
+        Stage::Php => Finding::error(
+            "php",
+            text.as_str(),
+            "install PHP 8.1 or later (php-cli), or say where it is: php = \"/usr/bin/php8.4\"",
+        ),
+        Stage::Boot => {
+            let php = settings.php.display();
+            let fix = format!("runuser -u {user} -- {php} {path}/artisan about shows it; mend the app");
+            Finding::error("boot", format!("the app does not boot as {user}: {text}"), fix)
+        }
+        Stage::Connection => match text.rsplit_once(": ") {
+            Some((what, fix)) if !text.contains("Exception") => Finding::error("connection", what, fix),
+            _ => Finding::error(
+                "connection",
+                text.as_str(),
+                "connection = \"…\" in the app's file names one of config/queue.php",
+            ),
+        },
+        Stage::Queue => {
+            let connection = found.connection.as_deref().unwrap_or_default();
+            let fix = format!("start it, or mend what .env and config/ of the app say of connection {connection}");
+            Finding::error("queue", format!("the queue does not answer: {text}"), fix)
+        }
+    });
+}
+
+fn missing(lacks: &str, found: &Found) -> Finding {
+    let connection = found.connection.as_deref().unwrap_or_default();
+    if lacks.contains('/') {
+        let what = format!("connection {connection} needs {lacks}, which the app does not have");
+        return Finding::error("extension", what, format!("composer require {lacks}, or REDIS_CLIENT=phpredis"));
+    }
+    let package = match lacks {
+        "redis" => "php-redis".to_owned(),
+        "pdo_sqlite" => "php-sqlite3".to_owned(),
+        other => format!("php-{}", other.trim_start_matches("pdo_")),
+    };
+    let what = format!("connection {connection} needs PHP's extension {lacks}, which is not there");
+    Finding::error("extension", what, format!("install it: {package} in Debian; php -m lists what is there"))
+}
+
+fn interpreter(found: &Found, findings: &mut Vec<Finding>) {
+    if found.failed.is_none()
+        && let Some(lacks) = &found.lacks
+    {
+        findings.push(missing(lacks, found));
+    }
+    if !found.fork {
+        findings.push(Finding::warning(
+            "extension",
+            "PHP cannot fork (pcntl is missing or disabled): every process boots the app, and timeouts come from outside alone",
+            "install pcntl (php-process in Fedora), or take pcntl_fork, pcntl_waitpid and pcntl_signal out of disable_functions",
+        ));
+    }
+    if !found.posix {
+        findings.push(Finding::warning(
+            "extension",
+            "PHP has no posix, which Laravel's timeout and forked processes need to end at once",
+            "install posix (php-process in Fedora)",
+        ));
+    }
+    if found.fork && !found.ffi {
+        findings.push(Finding::note(
+            "ffi",
+            "PHP has no FFI: what jobs print is told apart by process, and a line of a child that ends at once may lack its job",
+            "install php-ffi or set ffi.enable=1 for PHP's command line, if that matters",
+        ));
+    }
+}
+
+fn storage(path: &Path, user: &str, found: &Found, findings: &mut Vec<Finding>) {
+    if found.unwritable.is_empty() {
+        return;
+    }
+    let names: Vec<String> =
+        found.unwritable.iter().map(|file| file.strip_prefix(path).unwrap_or(file).display().to_string()).collect();
+    let all: Vec<String> = found.unwritable.iter().map(|file| file.display().to_string()).collect();
+    findings.push(Finding::error(
+        "storage",
+        format!("{user} cannot write to {}", names.join(", ")),
+        format!("chown -R {user} {}", shell_words::join(&all)),
+    ));
+}
+
+fn cache(found: &Found, findings: &mut Vec<Finding>) {
+    let Some(cache) = &found.cache else { return };
+    if matches!(cache.driver.as_str(), "array" | "null") {
+        findings.push(Finding::warning(
+            "cache",
+            format!(
+                "the cache store {} is `{}`, which no other process sees: queue:restart and queue:pause do nothing, unique jobs are not unique",
+                cache.store, cache.driver
+            ),
+            "CACHE_STORE=file, database or redis in .env (CACHE_DRIVER before Laravel 11)",
+        ));
+    }
+}
+
+fn retry_after(settings: &Settings, found: &Found, rival: bool, findings: &mut Vec<Finding>) {
+    let connection = found.connection.as_deref().unwrap_or_default();
+    let Some(retry_after) = found.retry_after else {
+        if settings.crash == Crash::Laravel {
+            findings.push(Finding::warning(
+                "retry-after",
+                format!("crash = \"laravel\" leaves a job whose process died to retry_after, and connection {connection} has none: it never runs again"),
+                "set retry_after in config/queue.php, or crash = \"replay\"",
+            ));
+        }
+        return;
+    };
+    let timeout = settings.work.timeout;
+    let needed = timeout.map(|timeout| timeout + settings.timeout_grace);
+    if needed.is_some_and(|needed| needed.as_secs_f64() < retry_after as f64) {
+        return;
+    }
+    let may = timeout.map_or("without limit".to_owned(), |timeout| format!("{} s", timeout.as_secs_f64()));
+    let above = needed.map_or("the longest job's time".to_owned(), |needed| format!("{}", needed.as_secs() + 1));
+    let what = format!("a job may run {may}, and retry_after of connection {connection} is {retry_after} s");
+    let raise = format!("retry_after = {above} or more in config/queue.php, or a shorter timeout");
+    findings.push(if !settings.renew {
+        Finding::error("retry-after", format!("{what}: with renew = false a longer job runs twice"), raise)
+    } else if rival {
+        Finding::warning(
+            "retry-after",
+            format!("{what}: kqueue renews its reservations, what else works the queue does not"),
+            raise,
+        )
+    } else {
+        Finding::note(
+            "retry-after",
+            format!("{what}: kqueue renews reservations, so nothing runs twice; `queue:work` would"),
+            raise,
+        )
+    });
+}

@@ -1,0 +1,238 @@
+//! `kqueue check`: finds what is wrong before systemd does, and says what to do.
+//!
+//! `kqueue config check` looks at the file alone; this looks at the whole app: its file, user, PHP, boot, queue, what
+//! else works that queue, the machine, and the units. It changes nothing.
+//! Exit codes: 0 nothing is wrong (there may be notes), 1 there are errors, 3 there are warnings only.
+
+mod app;
+pub(super) mod finding;
+mod machine;
+mod rivals;
+mod units;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::status::text::{Mood, Style};
+use super::{Failed, print};
+use crate::config::{self, Loaded, Request, Surroundings};
+use crate::generator;
+use crate::survey::{self, Account, Found, Question, UNIT_PATH};
+use finding::{Finding, Severity};
+
+/// Only warnings were found.
+const WARNINGS: u8 = 3;
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Name of the app; without it, all that have a file in /etc/kqueue
+    app: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// A config file to check in place of /etc/kqueue/APP.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The directory of an app that has no config file
+    #[arg(long, value_name = "DIR")]
+    path: Option<PathBuf>,
+}
+
+/// What is said of one app.
+struct Report {
+    app: String,
+    /// What it is, as far as is known.
+    about: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+pub(super) fn run(asked: Check) -> Result<ExitCode, Failed> {
+    let here = Surroundings::read().map_err(|error| Failed::at("working directory", error))?;
+    let flags = asked.path.iter().map(|path| ("path", path.to_string_lossy().into_owned())).collect();
+    let request = Request { app: asked.app, config: asked.config, flags, ..Request::default() };
+    let requests = match (&request.app, &request.config, request.flags.as_slice()) {
+        (None, None, []) => configured(&here),
+        _ => vec![request],
+    };
+    if requests.is_empty() {
+        let line = "no app has a file in /etc/kqueue; `kqueue init APP --path DIR` writes one".to_owned();
+        return Err(Failed { code: super::FAILURE, line });
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failed::at("event loop", error))?;
+    let mut reports = Vec::new();
+    for request in requests {
+        reports.push(runtime.block_on(report(request, here.clone()))?);
+    }
+    let worst = reports.iter().flat_map(|report| &report.findings).map(|finding| finding.severity).min();
+    print(&if asked.json { as_json(&reports) } else { as_text(&reports, Style::of_stdout()) })?;
+    Ok(match worst {
+        None | Some(Severity::Note) => ExitCode::SUCCESS,
+        Some(Severity::Warning) => ExitCode::from(WARNINGS),
+        Some(Severity::Error) => ExitCode::from(super::FAILURE),
+    })
+}
+
+/// All apps with a file, whether its name can be right or not.
+fn configured(here: &Surroundings) -> Vec<Request> {
+    let names = config::known_apps("", here).into_iter().filter(|app| here.etc.join(format!("{app}.toml")).exists());
+    names.map(|app| Request { app: Some(app), ..Request::default() }).collect()
+}
+
+async fn report(request: Request, mut here: Surroundings) -> Result<Report, Failed> {
+    let file = request.app.as_ref().map(|app| here.etc.join(format!("{app}.toml")));
+    let file = file.filter(|file| request.config.is_none() && file.exists());
+    if file.is_some() {
+        // As its units will find it.
+        here.vars.insert("PATH".into(), UNIT_PATH.into());
+    }
+    let loaded = match config::load(&request, &here) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            if error.is_usage() || file.is_none() {
+                return Err(error.into());
+            }
+            let app = request.app.unwrap_or_default();
+            return Ok(Report {
+                app,
+                about: Vec::new(),
+                findings: vec![Finding::of_line("settings", &error.to_string())],
+            });
+        }
+    };
+    let mut findings = Vec::new();
+    let user = user(&loaded, file.is_some(), &here, &mut findings);
+    let found = match &user {
+        Some(user) => survey(&loaded, user, &here, &mut findings)?,
+        None => Found::default(),
+    };
+    let settings = &loaded.settings;
+    let queues = match settings.queues.as_slice() {
+        [] => found.queue.iter().cloned().collect(),
+        queues => queues.to_vec(),
+    };
+    let own = rivals::Own {
+        path: &settings.path,
+        connection: found.connection.as_deref(),
+        default: settings.connection.is_none(),
+        queues: &queues,
+        own_queue: found.queue.as_deref(),
+    };
+    let rivals = rivals::find(&own, Path::new("/"));
+    if let Some(user) = &user {
+        findings.extend(app::judge(settings, &user.name, &found, !rivals.is_empty()));
+    }
+    findings.extend(rivals);
+    machine::judge(&loaded, here.memory_mb, &mut findings);
+    if let Some(file) = &file {
+        findings.extend(units::judge(&settings.app, file, user.as_ref()).await);
+    }
+    // Stable: within each severity the order in which things have to be mended.
+    findings.sort_by_key(|finding| finding.severity);
+    Ok(Report { app: settings.app.clone(), about: about(&loaded, user.as_ref(), &found), findings })
+}
+
+/// Who the app runs as. What the generator would refuse is told here.
+fn user(loaded: &Loaded, is_unit: bool, here: &Surroundings, findings: &mut Vec<Finding>) -> Option<Account> {
+    let name = if is_unit {
+        config::root(&loaded.settings.app, here)
+            .and_then(|root| Ok((generator::user(&root, &generator::owner)?, root.group)))
+            .map_err(|error| Finding::of_line("user", &error.to_string()))
+    } else {
+        match (loaded.merged.user(), generator::owner(&loaded.settings.path)) {
+            (Some(user), _) => Ok((user.to_owned(), None)),
+            (None, Ok(owner)) => Ok((owner.to_string(), None)),
+            (None, Err(why)) => {
+                let what = format!("{} {why}", loaded.settings.path.display());
+                Err(Finding::error("user", what, "say who runs the app: user = \"www-data\""))
+            }
+        }
+    };
+    let account = name.and_then(|(user, group)| {
+        let fix = "create it, or say who runs the app: user = \"www-data\"";
+        Account::find(&user, group.as_deref()).map_err(|what| Finding::error("user", what, fix))
+    });
+    account.map_err(|finding| findings.push(finding)).ok()
+}
+
+/// Asks the app, as its user if we may.
+fn survey(loaded: &Loaded, user: &Account, here: &Surroundings, findings: &mut Vec<Finding>) -> Result<Found, Failed> {
+    let settings = &loaded.settings;
+    let question = Question {
+        php: settings.php.clone(),
+        php_args: settings.php_args.clone(),
+        path: settings.path.clone(),
+        connection: settings.connection.clone(),
+        queues: settings.queues.clone(),
+        environment: None,
+        patience: settings.boot_timeout,
+    };
+    let can = here.uid == 0 || user.is_us();
+    if !can {
+        let what = format!("the app runs as {}, and was looked at as another user", user.name);
+        findings.push(Finding::note("user", what, format!("run kqueue check as root or as {}", user.name)));
+    }
+    survey::ask(&question, can.then_some(user)).map_err(|line| Failed { code: super::FAILURE, line })
+}
+
+fn about(loaded: &Loaded, user: Option<&Account>, found: &Found) -> Vec<String> {
+    let mut about = vec![loaded.settings.path.display().to_string()];
+    about.extend(user.map(|user| format!("user {}", user.name)));
+    about.extend(found.php.as_ref().map(|version| format!("PHP {version}")));
+    about.extend(found.laravel.as_ref().map(|version| format!("Laravel {version}")));
+    about.extend(found.connection.as_ref().map(|name| format!("connection {name}")));
+    let queues =
+        if loaded.settings.queues.is_empty() { found.queue.clone() } else { Some(loaded.settings.queues.join(",")) };
+    about.extend(queues.map(|names| format!("queue {names}")));
+    about
+}
+
+fn as_text(reports: &[Report], style: Style) -> String {
+    let mut text = String::new();
+    for report in reports {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text += &format!("{}: {}\n", report.app, report.about.join(", "));
+        for finding in &report.findings {
+            let mood = match finding.severity {
+                Severity::Error => Mood::Bad,
+                Severity::Warning => Mood::Uneasy,
+                Severity::Note => Mood::Quiet,
+            };
+            let word = style.mood(mood, &format!("{:<7}", finding.severity.word()));
+            text += &format!("  {word}  {}\n           fix: {}\n", finding.what, finding.fix);
+        }
+        let count = |severity: Severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
+        let parts: Vec<String> = [Severity::Error, Severity::Warning, Severity::Note]
+            .into_iter()
+            .filter_map(|severity| match count(severity) {
+                0 => None,
+                1 => Some(format!("1 {}", severity.word())),
+                n => Some(format!("{n} {}s", severity.word())),
+            })
+            .collect();
+        let (mood, words) = match (count(Severity::Error), count(Severity::Warning)) {
+            (0, 0) => (Mood::Good, "nothing is wrong"),
+            (0, _) => (Mood::Uneasy, "something will go wrong"),
+            _ => (Mood::Bad, "cannot run like this"),
+        };
+        let counts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+        text += &format!("{}: {}{counts}\n", report.app, style.mood(mood, words));
+    }
+    text
+}
+
+/// An array with an object for each app: `app`, `about`, and `findings` with `severity`, `check`, `what` and `fix`.
+fn as_json(reports: &[Report]) -> String {
+    let all: Vec<Value> = reports
+        .iter()
+        .map(|report| json!({"app": report.app, "about": report.about, "findings": report.findings}))
+        .collect();
+    format!("{:#}\n", Value::Array(all))
+}

@@ -1,0 +1,248 @@
+//! Whatever else works the same queue: processes that run now, and what supervisord or systemd would start.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::finding::Finding;
+use crate::cli::command::{Kind, Work};
+use crate::cli::import::supervisor;
+
+/// The queue that is worked here.
+#[derive(Debug)]
+pub(super) struct Own<'a> {
+    pub path: &'a Path,
+    /// Its name, where the app has told it.
+    pub connection: Option<&'a str>,
+    /// Whether that is the app's default, as far as is known.
+    pub default: bool,
+    pub queues: &'a [String],
+    /// The queue that is worked where none is named.
+    pub own_queue: Option<&'a str>,
+}
+
+impl Own<'_> {
+    /// Whether `work`, in `cwd`, works a queue of ours.
+    fn meets(&self, work: &Work, cwd: Option<&Path>) -> bool {
+        work.app(cwd).is_some_and(|path| self.is_here(&path)) && self.shares(work)
+    }
+
+    fn is_here(&self, path: &Path) -> bool {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        path == self.path || real(path) == real(self.path)
+    }
+
+    /// In doubt it does.
+    fn shares(&self, work: &Work) -> bool {
+        if work.kind == Kind::Horizon && work.option("queue").is_none() {
+            return true;
+        }
+        let same = match (&work.connection, self.connection) {
+            (Some(theirs), Some(ours)) => theirs == ours,
+            (None, _) => self.default,
+            (_, None) => true,
+        };
+        let queues = work.queues().or_else(|| Some(vec![self.own_queue?.to_owned()]));
+        same && queues.is_none_or(|theirs| theirs.iter().any(|queue| self.queues.contains(queue)))
+    }
+}
+
+/// Looks for them below `root`, which is `/`.
+pub(super) fn find(own: &Own<'_>, root: &Path) -> Vec<Finding> {
+    let mut findings = processes(own, &root.join("proc"));
+    findings.extend(supervisors(own, root));
+    findings.extend(units(own, root));
+    findings
+}
+
+fn processes(own: &Own<'_>, proc: &Path) -> Vec<Finding> {
+    let mut found: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+    for entry in fs::read_dir(proc).into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let words: Vec<String> = fs::read(entry.path().join("cmdline"))
+            .unwrap_or_default()
+            .split(|byte| *byte == 0)
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .filter(|word| !word.is_empty())
+            .collect();
+        let Some(work) = Work::parse(&words) else { continue };
+        let cwd = fs::read_link(entry.path().join("cwd")).ok();
+        if own.meets(&work, cwd.as_deref()) {
+            let what = match work.kind {
+                Kind::Work => "queue:work",
+                Kind::Listen => "queue:listen",
+                Kind::Horizon => "Horizon",
+            };
+            found.entry(what).or_default().push(pid);
+        }
+    }
+    let tell = |(what, mut pids): (&str, Vec<u32>)| {
+        pids.sort_unstable();
+        let list: Vec<String> = pids.iter().take(5).map(u32::to_string).collect();
+        let more = if pids.len() > 5 { ", …" } else { "" };
+        Finding::warning(
+            "rival",
+            format!(
+                "{what} works this app's queue too (process {}{more}): its jobs run without kqueue",
+                list.join(", ")
+            ),
+            match what {
+                "Horizon" => {
+                    "php artisan horizon:terminate, after what keeps it running is stopped; kqueue import horizon takes its settings"
+                }
+                _ => {
+                    "stop what keeps it running (supervisorctl status, systemctl status PID); kqueue import supervisor takes its settings"
+                }
+            },
+        )
+    };
+    found.into_iter().map(tell).collect()
+}
+
+/// Files in a directory whose names end like this.
+fn files(directory: PathBuf, end: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(end)))
+        .collect();
+    files.sort();
+    files
+}
+
+fn supervisors(own: &Own<'_>, root: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let own_files = ["etc/supervisor/supervisord.conf", "etc/supervisord.conf"].map(|file| root.join(file));
+    let all = files(root.join("etc/supervisor/conf.d"), ".conf")
+        .into_iter()
+        .chain(files(root.join("etc/supervisord.d"), ".ini"));
+    for file in all.chain(own_files) {
+        let Some(programs) = fs::read_to_string(&file).ok().and_then(|text| supervisor::programs(&text, &file).ok())
+        else {
+            continue;
+        };
+        for program in programs.iter().filter(|program| program.autostart) {
+            let Some(work) = &program.work else { continue };
+            if own.meets(work, program.directory.as_deref()) {
+                let name = &program.name;
+                findings.push(Finding::warning(
+                    "rival",
+                    format!("supervisord starts {name} of {}, which works this app's queue too", file.display()),
+                    format!("kqueue import supervisor {} takes its settings; then remove it there, and supervisorctl update", file.display()),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+fn units(own: &Own<'_>, root: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for directory in ["etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system"] {
+        for file in files(root.join(directory), ".service") {
+            let Ok(text) = fs::read_to_string(&file) else { continue };
+            let value = |key: &str| text.lines().find_map(|line| line.trim().strip_prefix(key)).map(str::trim);
+            let start = value("ExecStart=").map(|line| line.trim_start_matches(['-', '@', ':', '+', '!']));
+            let Some(work) = start.and_then(Work::parse_line) else { continue };
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if own.meets(&work, value("WorkingDirectory=").map(Path::new)) && is_enabled(&name, root) {
+                findings.push(Finding::warning(
+                    "rival",
+                    format!("{name} is enabled in systemd, and works this app's queue too"),
+                    format!("systemctl disable --now {}", name.replace("@.", "@….")),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// Whether something wants the unit, or an instance of it.
+fn is_enabled(name: &str, root: &Path) -> bool {
+    let (stem, template) = match name.split_once("@.") {
+        Some((stem, _)) => (format!("{stem}@"), true),
+        None => (name.to_owned(), false),
+    };
+    let wants = files(root.join("etc/systemd/system"), ".wants")
+        .into_iter()
+        .chain(files(root.join("etc/systemd/system"), ".requires"));
+    wants.flat_map(|directory| files(directory, ".service")).any(|link| {
+        let link = link.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if template { link.starts_with(&stem) } else { link == stem }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn put(root: &Path, file: &str, text: &str) {
+        let file = root.join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+
+    /// What is found of an app with queues high and default on its default connection, redis.
+    fn found(root: &Path) -> Vec<String> {
+        let queues = ["high".to_owned(), "default".to_owned()];
+        let path = root.join("srv/shop");
+        let own =
+            Own { path: &path, connection: Some("redis"), default: true, queues: &queues, own_queue: Some("default") };
+        find(&own, root).into_iter().map(|finding| finding.what.replace(root.to_str().unwrap(), "")).collect()
+    }
+
+    #[test]
+    fn whoever_works_the_same_queue() {
+        let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
+        let root = dir.path();
+        let shop = root.join("srv/shop");
+        fs::create_dir_all(&shop).unwrap();
+        symlink(&shop, root.join("srv/current")).unwrap();
+        let process = |pid: u32, line: &str| {
+            put(root, &format!("proc/{pid}/cmdline"), &line.replace("SHOP", shop.to_str().unwrap()).replace(' ', "\0"));
+            symlink(root.join("srv/current"), root.join(format!("proc/{pid}/cwd"))).unwrap();
+        };
+        process(7, "php artisan queue:work --sleep=3");
+        process(12, "php SHOP/artisan queue:work redis --queue=low,high");
+        // Neither the queue, nor the connection, nor the app, nor a queue at all.
+        process(13, "php artisan queue:work --queue=mail");
+        process(14, "php artisan queue:work database");
+        process(15, "php /srv/other/artisan queue:work");
+        process(16, "php artisan schedule:work");
+        process(17, "php artisan horizon:work redis --queue=mail");
+        assert_eq!(found(root), ["queue:work works this app's queue too (process 7, 12): its jobs run without kqueue"]);
+        process(18, "php artisan horizon");
+        assert!(found(root).iter().any(|what| what.starts_with("Horizon works")));
+    }
+
+    #[test]
+    fn what_would_be_started() {
+        let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
+        let root = dir.path();
+        let shop = root.join("srv/shop").display().to_string();
+        put(
+            root,
+            "etc/supervisor/conf.d/w.conf",
+            &format!(
+                "[program:w]\ncommand=php {shop}/artisan queue:work\n[program:off]\ncommand=php {shop}/artisan queue:work\nautostart=false\n"
+            ),
+        );
+        let unit = format!("[Service]\nWorkingDirectory={shop}\nExecStart=-/usr/bin/php artisan queue:work\n");
+        for name in ["old.service", "idle.service", "many@.service"] {
+            put(root, &format!("etc/systemd/system/{name}"), &unit);
+        }
+        for name in ["old.service", "many@1.service"] {
+            put(root, &format!("etc/systemd/system/multi-user.target.wants/{name}"), "");
+        }
+        assert_eq!(
+            found(root),
+            [
+                "supervisord starts w of /etc/supervisor/conf.d/w.conf, which works this app's queue too",
+                "many@.service is enabled in systemd, and works this app's queue too",
+                "old.service is enabled in systemd, and works this app's queue too",
+            ]
+        );
+    }
+}

@@ -1,0 +1,157 @@
+//! `kqueue import`: makes config files of what works the queues today, and says what has no equivalent.
+//!
+//! Files go to standard output, or with `--write` where they belong; what is not carried over goes to standard error.
+
+mod horizon;
+mod plan;
+pub(super) mod supervisor;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::init::{self, Wanted};
+use super::write::{self, Manner};
+use super::{FAILURE, Failed, print, stdio};
+use crate::config::{Draft, Surroundings};
+use plan::App;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Import {
+    /// Take over programs of supervisord that run queue:work
+    Supervisor {
+        /// Its file: /etc/supervisor/conf.d/shop.conf
+        file: PathBuf,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Take over the supervisors in config/horizon.php, as the app itself reads it
+    Horizon {
+        /// The app's directory, the one that holds artisan
+        #[arg(long, value_name = "DIR")]
+        path: PathBuf,
+        /// The environment whose plan is wanted; the app's own without
+        #[arg(long, value_name = "NAME")]
+        environment: Option<String>,
+        /// The user that the app runs as; the owner of DIR without
+        #[arg(long)]
+        user: Option<String>,
+        /// The PHP interpreter, as for `kqueue init`
+        #[arg(long)]
+        php: Option<PathBuf>,
+        #[command(flatten)]
+        how: How,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct How {
+    /// Name of the app; without it, that of its directory
+    #[arg(long, value_name = "APP")]
+    name: Option<String>,
+    /// Write /etc/kqueue/APP.toml as `kqueue init` does, in place of printing it
+    #[arg(long)]
+    write: bool,
+    #[command(flatten)]
+    manner: Manner,
+}
+
+pub(super) fn run(asked: Import) -> Result<ExitCode, Failed> {
+    let here = init::surroundings()?;
+    let mut notes = Vec::new();
+    let (apps, how, source) = match asked {
+        Import::Supervisor { file, how } => {
+            let text =
+                std::fs::read_to_string(&file).map_err(|error| Failed::at(&file.display().to_string(), error))?;
+            let programs = supervisor::programs(&text, &here.cwd.join(&file)).map_err(Failed::config)?;
+            let sets = programs.iter().filter_map(|program| supervisor::set(program, &mut notes)).collect();
+            let apps = plan::apps(sets, how.name.as_deref(), &mut notes)?;
+            let next =
+                "once it runs, remove these programs from supervisord: supervisorctl update, or both work the queue";
+            notes.extend((!apps.is_empty()).then(|| next.to_owned()));
+            (apps, how, file.display().to_string())
+        }
+        Import::Horizon { path, environment, user, php, how } => {
+            let path: PathBuf = here.cwd.join(path).components().collect();
+            let wanted = Wanted {
+                user: user.as_deref(),
+                php: php.as_deref(),
+                environment: environment.as_deref(),
+                ..Wanted::default()
+            };
+            let looked = init::look(&path, &wanted, &Draft::default(), &here)?;
+            let source = path.join("config/horizon.php").display().to_string();
+            let sets =
+                supervisors(&looked, &source)?.iter().map(|supervisor| horizon::set(supervisor, &path)).collect();
+            let mut apps = plan::apps(sets, how.name.as_deref(), &mut notes)?;
+            for app in &mut apps {
+                app.user = user.clone();
+                app.php = looked.other.then(|| looked.php.clone());
+                for (key, text) in [
+                    ("user", looked.named.then(|| looked.user.name.clone())),
+                    ("php", app.php.as_ref().map(|php| php.display().to_string())),
+                ] {
+                    if let Some(text) = text {
+                        app.draft.set(key, &text, None).map_err(|error| Failed::config(error.to_string()))?;
+                    }
+                }
+            }
+            notes.push("once it runs, end Horizon (php artisan horizon:terminate) and what keeps it running, or both work the queue".to_owned());
+            (apps, how, source)
+        }
+    };
+    for note in &notes {
+        stdio::err(&format!("note: {note}"));
+    }
+    if apps.is_empty() {
+        return Err(Failed { code: FAILURE, line: format!("{source}: nothing in it works a queue of Laravel") });
+    }
+    if how.write {
+        apps.iter().try_for_each(|app| write_app(app, &source, how.manner, &here))?;
+    } else {
+        let files: Vec<String> = apps.iter().map(|app| printed(app, &source, &here)).collect();
+        print(&files.join("\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The plan that the app has for the environment.
+fn supervisors(looked: &init::Looked, source: &str) -> Result<Vec<crate::survey::Supervisor>, Failed> {
+    let found = &looked.found;
+    let Some(horizon) = &found.horizon else {
+        return Err(Failed::config(match &found.failed {
+            Some(failure) => format!("the app cannot tell what is in {source}: {}", failure.text),
+            None => format!("{source}: the app has no such configuration; give the app that runs Horizon"),
+        }));
+    };
+    horizon.supervisors.clone().ok_or_else(|| {
+        let (name, all) = (&horizon.environment, horizon.environments.join(", "));
+        Failed::config(format!("{source}: no environment {name:?}; it has {all}: --environment NAME"))
+    })
+}
+
+fn printed(app: &App, source: &str, here: &Surroundings) -> String {
+    let mut draft = app.draft.clone();
+    let file = here.etc.join(format!("{}.toml", app.name));
+    draft.put_first(&[
+        format!("{}: settings of {}, made of {source} by `kqueue import`.", file.display(), app.name),
+        "`kqueue config example` and kqueue.toml(5) have every key with its meaning and default.".into(),
+    ]);
+    draft.text()
+}
+
+fn write_app(app: &App, source: &str, manner: Manner, here: &Surroundings) -> Result<(), Failed> {
+    let wanted = Wanted {
+        user: app.user.as_deref(),
+        php: app.php.as_deref(),
+        php_args: app.php_args.clone(),
+        ..Wanted::default()
+    };
+    let looked = init::look(&app.path, &wanted, &app.draft, here)?;
+    let by = format!("made of {source} by `kqueue import`");
+    let text = init::complete(&app.name, &app.path, &looked, &app.draft, &by)?;
+    let file = here.etc.join(format!("{}.toml", app.name));
+    let outcome = write::put(&app.name, &file, &text, manner, here)?;
+    write::settle(&app.name, &file, outcome, here)
+}

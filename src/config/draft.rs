@@ -1,0 +1,116 @@
+//! A config file that is about to be written: what differs from the defaults, and why it says what it says. Pure.
+
+use super::error::Error;
+use super::keys::{DefaultValue, KEYS, Key, Merged, key};
+use super::raw::Origin;
+
+/// A config file in the making.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    head: Vec<String>,
+    lines: Vec<Line>,
+}
+
+#[derive(Clone, Debug)]
+struct Line {
+    key: &'static Key,
+    text: String,
+    why: Option<String>,
+}
+
+impl Draft {
+    /// One with this comment at its top, a line each.
+    pub fn new(head: impl IntoIterator<Item = String>) -> Self {
+        Self { head: head.into_iter().collect(), lines: Vec::new() }
+    }
+
+    /// Sets a key, as on the command line, in place of what was there. A value that is the default is left out.
+    ///
+    /// # Errors
+    /// A key that does not exist, or does not take this.
+    pub fn set(&mut self, name: &str, text: &str, why: Option<String>) -> Result<(), Error> {
+        let key = key(name).ok_or_else(|| Error::NoValue { key: "key", fix: format!("there is no key {name}") })?;
+        key.set(&mut Merged::default(), &(key.literal)(text), Origin::Default)?;
+        self.lines.retain(|line| line.key.name != key.name);
+        if !is_default(key, text) {
+            self.lines.push(Line { key, text: text.to_owned(), why });
+        }
+        Ok(())
+    }
+
+    /// Puts lines before the comment at the top.
+    pub fn put_first(&mut self, lines: &[String]) {
+        self.head.splice(0..0, lines.iter().cloned());
+    }
+
+    /// What a key is set to, if it is.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.lines.iter().find(|line| line.key.name == name).map(|line| line.text.as_str())
+    }
+
+    /// The file, its keys in their usual order.
+    pub fn text(&self) -> String {
+        let mut text: String = self.head.iter().map(|line| format!("# {}\n", plain(line))).collect();
+        text = text.replace("# \n", "#\n");
+        let mut lines: Vec<&Line> = self.lines.iter().collect();
+        lines.sort_by_key(|line| KEYS.iter().position(|key| key.name == line.key.name));
+        for line in lines {
+            text.push('\n');
+            if let Some(why) = &line.why {
+                text += &format!("# {}\n", plain(why));
+            }
+            text += &format!("{} = {}\n", line.key.name, (line.key.literal)(&line.text));
+        }
+        text
+    }
+}
+
+/// A comment ends with its line, whatever is in a path.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// By value: `3600` is what `1h` is.
+fn is_default(key: &Key, text: &str) -> bool {
+    let DefaultValue::Is(default) = key.default else { return false };
+    let read = |text: &str| {
+        let mut merged = Merged::default();
+        key.set(&mut merged, &(key.literal)(text), Origin::Default).map(|()| format!("{merged:?}"))
+    };
+    read(text) == read(default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs() {
+        let mut draft = Draft::new(["A path\nof two lines".to_owned()]);
+        draft.put_first(&["Head.".to_owned(), String::new()]);
+        draft.set("path", "/srv/s\"hop", None).unwrap();
+        draft.set("timeout", "60", None).unwrap();
+        draft.set("tries", "1", None).unwrap();
+        draft.set("worker_max_time", "3600", None).unwrap();
+        draft.set("queues", "high,default", Some("Was --queue.".to_owned())).unwrap();
+        draft.set("queues", "high,low", Some("Was --queue.".to_owned())).unwrap();
+        draft.set("stop_timeout", "90", None).unwrap();
+        draft.set("path", "/srv/s\"hop", None).unwrap();
+        assert_eq!(
+            draft.text(),
+            "# Head.\n#\n# A path of two lines\n\npath = \"/srv/s\\\"hop\"\n\n# Was --queue.\nqueues = \"high,low\"\n\nstop_timeout = 90\n"
+        );
+        assert_eq!(draft.get("tries"), None);
+        assert_eq!(draft.get("queues"), Some("high,low"));
+        // Set back to the default, it is gone.
+        draft.set("stop_timeout", "60s", None).unwrap();
+        assert_eq!(draft.get("stop_timeout"), None);
+    }
+
+    #[test]
+    fn what_no_key_takes_is_refused() {
+        let mut draft = Draft::default();
+        assert!(draft.set("tries", "many", None).unwrap_err().to_string().starts_with("tries: expected"));
+        assert!(draft.set("no_such", "1", None).is_err());
+    }
+}

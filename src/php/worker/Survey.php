@@ -1,0 +1,197 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Worker;
+
+use Illuminate\Support\Str;
+use Throwable;
+
+/**
+ * What `kqueue init`, `kqueue check` and `kqueue import` ask of an app, outside of any runtime.
+ *
+ * The answer is one line of standard output that begins with MARK, a JSON object. It comes whatever the app does
+ * while it boots, and then says how far that went.
+ */
+final class Survey
+{
+    private const MARK = 'kqueue-survey ';
+
+    /** What an app has to write to while it runs jobs, below its directory. */
+    private const WRITTEN = ['storage/logs', 'storage/logs/laravel.log', 'storage/framework/cache', 'storage/framework/cache/data',
+        'storage/framework/views', 'bootstrap/cache'];
+
+    /** @var array<string, mixed> */
+    private array $found = [];
+
+    private bool $told = false;
+
+    /** @param array{path: string, connection?: string|null, environment?: string|null} $order */
+    public function __construct(private array $order)
+    {
+    }
+
+    public function run(): int
+    {
+        // What the app prints is no part of the answer.
+        ob_start(static fn (): string => '');
+        register_shutdown_function(fn () => $this->ended());
+        $this->interpreter();
+        $this->found['unwritable'] = self::unwritable(array_map(fn (string $path): string => $this->order['path'].'/'.$path, self::WRITTEN));
+        $boot = new Boot($this->order);
+
+        try {
+            $boot->boot();
+        } catch (Throwable $error) {
+            return $this->fail('boot', $error);
+        }
+
+        $config = $boot->app['config'];
+        $this->found['laravel'] = $boot->app->version();
+        $this->found['environment'] = (string) $config['app.env'];
+        $store = (string) $config['cache.default'];
+        $this->found['cache'] = ['store' => $store, 'driver' => (string) ($config["cache.stores.{$store}.driver"] ?? '')];
+
+        try {
+            $this->found['horizon'] = $this->horizon($config);
+            $this->found['connection'] = $boot->connection();
+            // First, or what is missing would show as an error of the app's own.
+            $this->found['lacks'] = $this->lacks($config, $boot->connection());
+            $described = $boot->describe();
+            $this->found['queue'] = $described['queue'];
+            $backend = $this->found['backend'] = $described['backend'];
+
+            if (($backend['engine'] ?? '') === 'sqlite') {
+                // The directory too: SQLite keeps its journal there.
+                array_push($this->found['unwritable'], ...self::unwritable([$backend['path'], dirname($backend['path'])]));
+            }
+        } catch (Throwable $error) {
+            return $this->fail('connection', $error);
+        }
+
+        return $this->tell();
+    }
+
+    private function interpreter(): void
+    {
+        require_once __DIR__.'/Output.php';
+        $this->found['php'] = PHP_VERSION;
+        $this->found['binary'] = PHP_BINARY;
+        $this->found['fork'] = function_exists('pcntl_fork') && function_exists('pcntl_waitpid') && function_exists('pcntl_signal');
+        $this->found['posix'] = extension_loaded('posix');
+        $this->found['ffi'] = Output::prepare();
+    }
+
+    /**
+     * @param list<string> $paths
+     * @return list<string> those that are there and cannot be written to; as who we are, so it has to be the app's user
+     */
+    private static function unwritable(array $paths): array
+    {
+        return array_values(array_filter($paths, static fn (string $path): bool => file_exists($path) && ! is_writable($path)));
+    }
+
+    /** What PHP lacks for this connection, as an extension's name or in words. */
+    private function lacks(\ArrayAccess $config, string $connection): ?string
+    {
+        $settings = $config["queue.connections.{$connection}"];
+        $driver = $settings['driver'] ?? '';
+
+        if ($driver === 'redis') {
+            $predis = ($config['database.redis.client'] ?? 'phpredis') === 'predis';
+
+            return match (true) {
+                $predis => class_exists('Predis\Client') ? null : 'predis/predis',
+                default => extension_loaded('redis') ? null : 'redis',
+            };
+        }
+
+        if ($driver === 'database') {
+            $name = $settings['connection'] ?? $config['database.default'];
+            $engine = $config["database.connections.{$name}.driver"] ?? '';
+            $extension = 'pdo_'.($engine === 'mariadb' ? 'mysql' : $engine);
+
+            return in_array($engine, ['sqlite', 'mysql', 'mariadb', 'pgsql'], true) && ! extension_loaded($extension) ? $extension : null;
+        }
+
+        return null;
+    }
+
+    /**
+     * Horizon's plan for one environment, put together as Horizon does it: the defaults beneath it, the names of
+     * options in one spelling. In lists, for their order counts.
+     *
+     * @return array<string, mixed>|null null where there is no config/horizon.php
+     */
+    private function horizon(\ArrayAccess $config): ?array
+    {
+        $horizon = $config['horizon'];
+
+        if (! is_array($horizon)) {
+            return null;
+        }
+
+        $environment = (string) ($this->order['environment'] ?? $horizon['env'] ?? $config['app.env']);
+        $environments = (array) ($horizon['environments'] ?? []);
+        $supervisors = null;
+
+        foreach ($environments as $name => $plan) {
+            if (Str::is((string) $name, $environment)) {
+                $supervisors = [];
+
+                foreach (array_replace_recursive((array) ($horizon['defaults'] ?? []), (array) $plan) as $supervisor => $options) {
+                    $supervisors[] = ['name' => (string) $supervisor, 'options' => (object) self::options((array) $options)];
+                }
+
+                break;
+            }
+        }
+
+        return ['environment' => $environment, 'environments' => array_map('strval', array_keys($environments)), 'supervisors' => $supervisors];
+    }
+
+    /**
+     * @param array<string, mixed> $options
+     * @return array<string, scalar>
+     */
+    private static function options(array $options): array
+    {
+        $spelled = [];
+
+        foreach ($options as $name => $value) {
+            $name = Str::camel((string) $name);
+            $name = ['tries' => 'maxTries', 'processes' => 'maxProcesses'][$name] ?? $name;
+            $value = is_array($value) ? implode(',', $value) : $value;
+
+            if (is_scalar($value)) {
+                $spelled[$name] = $value;
+            }
+        }
+
+        return $spelled;
+    }
+
+    private function fail(string $stage, Throwable $error): int
+    {
+        $this->found['failed'] = ['stage' => $stage, 'text' => get_class($error).': '.$error->getMessage()];
+
+        return $this->tell();
+    }
+
+    /** The app has ended PHP before we could. */
+    private function ended(): void
+    {
+        if (! $this->told) {
+            $this->found['failed'] = ['stage' => 'boot', 'text' => error_get_last()['message'] ?? 'it ended PHP while it booted'];
+            $this->tell();
+        }
+    }
+
+    private function tell(): int
+    {
+        $this->told = true;
+        fwrite(STDOUT, "\n".self::MARK.json_encode($this->found, JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR | JSON_UNESCAPED_SLASHES)."\n");
+
+        return 0;
+    }
+}

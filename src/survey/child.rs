@@ -1,0 +1,108 @@
+//! The process that asks, as the app's user.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::{Account, Failure, Found, OLDEST_PHP, Question, Stage, one_line};
+use crate::backend::{self, BackendError, ConnectionSettings};
+use crate::config::Pop;
+
+/// What comes before PHP's answer; see Survey.php.
+const MARK: &str = "kqueue-survey ";
+/// How long a queue may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The hidden command: reads the question from standard input, prints what it found.
+///
+/// # Errors
+/// Where it cannot ask at all, in one line.
+pub fn answer(script: &Path) -> Result<String, String> {
+    let mut asked = Vec::new();
+    std::io::stdin().read_to_end(&mut asked).map_err(|error| format!("stdin: {error}"))?;
+    let (question, user): (Question, Option<Account>) = serde_json::from_slice(&asked)
+        .map_err(|_| "survey is asked by other commands of kqueue; use `kqueue check`".to_owned())?;
+    if let Some(user) = user.filter(|user| !user.is_us()) {
+        user.become_it()?;
+    }
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let found = runtime.block_on(look(&question, script));
+    serde_json::to_string(&found).map_err(|error| error.to_string())
+}
+
+async fn look(question: &Question, script: &Path) -> Found {
+    // What is too old would not even understand the script.
+    match super::version(&question.php, &question.php_args) {
+        Err(why) => return Found::failed(Stage::Php, format!("{}: {why}", question.php.display())),
+        Ok((version, id)) if id < OLDEST_PHP => {
+            let text = format!("{} is PHP {version}; kqueue needs 8.1 or later", question.php.display());
+            return Found { php: Some(version), ..Found::failed(Stage::Php, text) };
+        }
+        Ok(_) => {}
+    }
+    let (mut found, backend) = match php(question, script).await {
+        Ok(described) => described,
+        Err(why) => return Found::failed(Stage::Boot, why),
+    };
+    if found.failed.is_none() {
+        found.driver = backend.get("driver").and_then(serde_json::Value::as_str).map(str::to_owned);
+        found.retry_after = backend.get("retry_after").and_then(serde_json::Value::as_i64);
+        let queues = match question.queues.as_slice() {
+            [] => vec![found.queue.clone().unwrap_or_else(|| "default".to_owned())],
+            queues => queues.to_vec(),
+        };
+        found.failed = queue(backend, &queues).await.err();
+    }
+    found
+}
+
+/// What PHP says of the app, and the settings of its connection.
+async fn php(question: &Question, script: &Path) -> Result<(Found, serde_json::Value), String> {
+    let order = serde_json::json!({
+        "path": question.path,
+        "connection": question.connection,
+        "environment": question.environment,
+    });
+    let mut command = Command::new(&question.php);
+    command.args(&question.php_args).arg(script).arg("survey").arg(order.to_string());
+    command.current_dir(&question.path).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.kill_on_drop(true);
+    let output = match timeout(question.patience, command.output()).await {
+        Err(_) => return Err(format!("it is not ready after {} s", question.patience.as_secs_f32())),
+        Ok(output) => output.map_err(|error| format!("{}: {error}", question.path.display()))?,
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let Some(answer) = said.lines().rev().find_map(|line| line.strip_prefix(MARK)) else {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let last = errors.lines().rev().find(|line| !line.trim().is_empty());
+        return Err(last.map_or_else(|| format!("PHP ended with {}", output.status), one_line));
+    };
+    let mut value: serde_json::Value = serde_json::from_str(answer).map_err(|error| error.to_string())?;
+    let backend = value["backend"].take();
+    let mut found: Found = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    if let Some(failure) = &mut found.failed {
+        failure.text = one_line(&failure.text);
+    }
+    Ok((found, backend))
+}
+
+/// Looks whether the queue answers.
+async fn queue(settings: serde_json::Value, queues: &[String]) -> Result<(), Failure> {
+    let cannot = |text: String| Failure { stage: Stage::Connection, text: one_line(&text) };
+    let silent = |text: String| Failure { stage: Stage::Queue, text: one_line(&text) };
+    let settings: ConnectionSettings = serde_json::from_value(settings).map_err(|error| cannot(error.to_string()))?;
+    let said = |error: BackendError| match error {
+        BackendError::Settings(text) => cannot(text),
+        error => silent(error.to_string()),
+    };
+    let backend = backend::open(settings, Pop::default()).map_err(said)?;
+    match timeout(PATIENCE, backend.sizes(queues)).await {
+        Ok(sizes) => sizes.map(|_| ()).map_err(said),
+        Err(_) => Err(silent(format!("it does not answer within {} s", PATIENCE.as_secs()))),
+    }
+}

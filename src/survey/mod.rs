@@ -1,0 +1,193 @@
+//! What can be asked of an app before a runtime works it: its PHP, whether it boots, its queue connection.
+//!
+//! A process of its own asks, as the app's user: what runs or opens anything of the app must not be root. That process
+//! is this same program (`kqueue survey`), which gives up root's rights itself, has PHP describe the app
+//! (`Survey.php`), and looks whether the queue answers. No password of the app comes back from it.
+
+mod account;
+mod child;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use account::Account;
+pub use child::answer;
+
+/// `PATH` as systemd gives it to units: what the app's processes will have.
+pub const UNIT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Oldest PHP that runs kqueue's side, as `PHP_VERSION_ID`.
+pub const OLDEST_PHP: u32 = 8_01_00;
+
+/// What is asked.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Question {
+    /// The PHP interpreter.
+    pub php: PathBuf,
+    /// Its arguments.
+    pub php_args: Vec<String>,
+    /// The app's directory.
+    pub path: PathBuf,
+    /// The queue connection; the app's default where there is none.
+    pub connection: Option<String>,
+    /// Its queues; the connection's own where there are none.
+    pub queues: Vec<String>,
+    /// The environment of which Horizon's plan is wanted; the app's own where there is none.
+    pub environment: Option<String>,
+    /// How long PHP may take.
+    pub patience: Duration,
+}
+
+/// What was found out, as far as it went.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Found {
+    /// PHP's version.
+    pub php: Option<String>,
+    /// PHP can fork, and its processes can be signalled.
+    pub fork: bool,
+    /// PHP has `posix`.
+    pub posix: bool,
+    /// A fork can have an output of its own.
+    pub ffi: bool,
+    /// Files and directories that the app's user should be able to write to, and is not.
+    pub unwritable: Vec<PathBuf>,
+    /// Laravel's version: the app has booted.
+    pub laravel: Option<String>,
+    /// `app.env`.
+    pub environment: Option<String>,
+    /// The default cache store.
+    pub cache: Option<Cache>,
+    /// Horizon's plan, where the app has one.
+    pub horizon: Option<Horizon>,
+    /// The queue connection that is worked.
+    pub connection: Option<String>,
+    /// Its own queue.
+    pub queue: Option<String>,
+    /// What PHP lacks for it: an extension, or a package.
+    pub lacks: Option<String>,
+    /// The connection's driver.
+    pub driver: Option<String>,
+    /// Its `retry_after` in seconds; `None` is never, or not known.
+    pub retry_after: Option<i64>,
+    /// Where it ended, if not at the end.
+    pub failed: Option<Failure>,
+}
+
+/// A cache store of the app.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Cache {
+    /// Its name.
+    pub store: String,
+    /// Its driver.
+    pub driver: String,
+}
+
+/// `config/horizon.php`, for one environment.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Horizon {
+    /// The environment that was asked for.
+    pub environment: String,
+    /// All that have a plan.
+    pub environments: Vec<String>,
+    /// The plan; `None` where there is none for this environment.
+    pub supervisors: Option<Vec<Supervisor>>,
+}
+
+/// One supervisor of Horizon's.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Supervisor {
+    /// Its name.
+    pub name: String,
+    /// Its options, by the names that Horizon's classes give them: `maxProcesses`, `maxTries`.
+    pub options: serde_json::Map<String, serde_json::Value>,
+}
+
+/// How far a survey went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// PHP does not run, or is too old.
+    Php,
+    /// The app does not boot.
+    Boot,
+    /// The app's connection cannot be worked.
+    Connection,
+    /// The queue does not answer.
+    Queue,
+}
+
+/// Why a survey ended early.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Failure {
+    /// Where.
+    pub stage: Stage,
+    /// Why, in one line.
+    pub text: String,
+}
+
+impl Found {
+    fn failed(stage: Stage, text: impl Into<String>) -> Self {
+        Self { failed: Some(Failure { stage, text: one_line(&text.into()) }), ..Self::default() }
+    }
+
+    /// What it failed at, unless it came to its end.
+    pub fn stage(&self) -> Option<Stage> {
+        self.failed.as_ref().map(|failure| failure.stage)
+    }
+}
+
+/// Asks, as `user` or as who we are.
+///
+/// # Errors
+/// Where the process that is to ask cannot be had; what is wrong with the app is in what it answers.
+pub fn ask(question: &Question, user: Option<&Account>) -> Result<Found, String> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("survey").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(user) = user {
+        let kept = ["LANG", "TZ", "KQUEUE_PHP_DIR"].map(|name| (name, std::env::var_os(name)));
+        command.env_clear().env("PATH", UNIT_PATH).current_dir("/");
+        command.envs(kept.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        command.env("HOME", &user.home).env("USER", &user.name).env("LOGNAME", &user.name);
+    }
+    let asked = serde_json::to_vec(&(question, user)).map_err(|error| error.to_string())?;
+    let mut child = command.spawn().map_err(|error| format!("cannot start kqueue again: {error}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that has ended already says why.
+        let _ = stdin.write_all(&asked);
+    }
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        let said = one_line(String::from_utf8_lossy(&output.stderr).trim());
+        if said.is_empty() { format!("the survey ended with {}", output.status) } else { said }
+    })
+}
+
+/// PHP's version and its number (`80204`), of an interpreter.
+///
+/// # Errors
+/// Why there is none, in one line.
+pub fn version(php: &std::path::Path, args: &[String]) -> Result<(String, u32), String> {
+    let mut command = Command::new(php);
+    command.args(args).args(["-r", "echo PHP_VERSION_ID, ' ', PHP_VERSION;"]);
+    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    // What an extension complains of at startup comes first.
+    let last = said.lines().last().unwrap_or_default();
+    last.split_once(' ')
+        .and_then(|(id, version)| Some((version.to_owned(), id.parse().ok()?)))
+        .ok_or_else(|| format!("is no PHP command line: {}", one_line(&String::from_utf8_lossy(&output.stderr))))
+}
+
+/// Whatever is in it, as one line of bearable length.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().take(400).collect()
+}
