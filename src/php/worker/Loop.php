@@ -242,7 +242,6 @@ final class Loop
                     break;
 
                 case Wire::INSPECT:
-                    require_once __DIR__.'/Inspect.php';
                     $this->wire->send(Wire::HINTS, ['classes' => Inspect::classes($order['classes'] ?? [])]);
                     break;
 

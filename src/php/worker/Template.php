@@ -28,9 +28,6 @@ final class Template
      */
     public function run(): ?array
     {
-        require_once __DIR__.'/Inspect.php';
-        require_once __DIR__.'/Loop.php';
-        require_once __DIR__.'/Output.php';
         $description = $this->boot->describe();
         $this->warm();
         Output::prepare();
