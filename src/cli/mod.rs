@@ -5,6 +5,7 @@
 
 mod check;
 mod flags;
+mod generate;
 mod status;
 mod stdio;
 mod unit;
@@ -53,6 +54,12 @@ enum Command {
         /// The unit's instance
         #[arg(value_name = "APP:N")]
         instance: String,
+    },
+    /// Write man pages, completions and the example config, for packages
+    #[command(hide = true)]
+    Generate {
+        /// Where to
+        dir: PathBuf,
     },
     /// Show or check the configuration
     Config {
@@ -180,6 +187,7 @@ fn dispatch(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failed
         Command::Status(asked) => status::run(asked),
         Command::Guard { mark } => Ok(crate::launch::guard(&mark)),
         Command::Worker { instance } => unit::become_worker(&instance),
+        Command::Generate { dir } => generate::run(&dir),
         Command::Config { command: Config::Example } => {
             print(&Settings::example())?;
             Ok(ExitCode::SUCCESS)

@@ -27,6 +27,7 @@ mod units;
 mod written;
 
 pub use error::{At, Error};
+pub use example::VALUES;
 pub use keys::{DefaultValue, KEYS, Key, Merged, key};
 pub use load::{Loaded, Request, load};
 pub use place::{Place, known_apps, place};
