@@ -16,7 +16,7 @@ final class Packaged extends Machine
     /** Where jobs of Waits look. */
     public const GATE = '/srv/shop/gate';
 
-    private const LOOK_OUTSIDE = ['/proc', '/sys', '/dev', '/run', '/tmp', '/srv', '/home', '/root', '/opt', '/var/log', '/var/cache', '/var/tmp', '/var/lib/apt', '/var/lib/dpkg', '/var/lib/dnf', '/var/lib/rpm'];
+    private const LOOK_OUTSIDE = ['/proc', '/sys', '/dev', '/run', '/tmp', '/srv', '/home', '/root', '/opt', '/var/log', '/var/cache', '/var/tmp', '/var/lib/apt', '/var/lib/dpkg', '/var/lib/dnf', '/var/lib/redis', '/var/lib/rpm'];
 
     /** Runs APT as an operator's script would, and gives what it said. */
     public function apt(string $command): string
