@@ -53,6 +53,21 @@ fn exit_codes() {
 }
 
 #[test]
+fn examples_are_right() {
+    let app = app();
+    let examples = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/examples")).unwrap();
+    let files: Vec<_> = examples.map(|entry| entry.unwrap().path()).collect();
+    assert!(!files.is_empty());
+    for file in &files {
+        let file = file.to_str().unwrap();
+        // Their apps and their PHP are not on this machine.
+        let path = app.path().to_str().unwrap();
+        let output = kqueue(&["config", "check", "--config", file, "--path", path, "--php", "/bin/sh"]);
+        assert!(output.status.success(), "{file}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn check_prints_what_is_in_effect() {
     let app = app();
     let file = app.path().join("shop.toml");

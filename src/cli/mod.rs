@@ -7,6 +7,7 @@ mod check;
 mod command;
 mod effective;
 mod flags;
+mod generate;
 mod import;
 mod init;
 mod status;
@@ -76,6 +77,12 @@ enum Command {
     Schedule {
         /// The app's name
         app: String,
+    },
+    /// Write man pages, completions and the example config, for packages
+    #[command(hide = true)]
+    Generate {
+        /// Where to
+        dir: PathBuf,
     },
     /// Show the configuration, or check a config file alone
     Config {
@@ -212,6 +219,7 @@ fn dispatch(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failed
         Command::Guard { mark } => Ok(crate::launch::guard(&mark)),
         Command::Worker { instance } => unit::become_worker(&instance),
         Command::Schedule { app } => unit::become_schedule(app),
+        Command::Generate { dir } => generate::run(&dir),
         Command::Config { command: Config::Example } => {
             print(&Settings::example())?;
             Ok(ExitCode::SUCCESS)

@@ -3,22 +3,27 @@
 use super::keys::{DefaultValue, KEYS};
 use super::settings::Settings;
 
+/// How values are written.
+pub const VALUES: &[&str] = &[
+    "Durations: seconds, or \"500ms\", \"30s\", \"5min\", \"1h\", \"2h 30min\".",
+    "Memory: MB, or \"64M\", \"1G\". max_waiting_bytes counts bytes, or \"64M\".",
+    "Paths: relative ones begin at the directory of this file.",
+];
+
 const HEAD: &str = "\
 # kqueue: settings of one app, /etc/kqueue/APP.toml, where APP is 1 to 32 of a-z, 0-9 and _.
 #
 # Every key is optional but `path`. A key that is commented out shows its default, or an example where it
 # says so. Every key but user, group and setuid is an option of `kqueue run` too, which wins over this
 # file: pool_size is --pool-size.
-# Durations: seconds, or \"500ms\", \"30s\", \"5min\", \"1h\", \"2h 30min\".
-# Memory: MB, or \"64M\", \"1G\". max_waiting_bytes counts bytes, or \"64M\".
-# Paths: relative ones begin at the directory of this file.
-# `kqueue config check APP` says what is wrong here, and what is in effect.
 ";
 
 impl Settings {
     /// A config file with every key, its meaning and its default, all commented out.
     pub fn example() -> String {
         let mut text = HEAD.to_owned();
+        VALUES.iter().for_each(|line| text.push_str(&format!("# {line}\n")));
+        text.push_str("# `kqueue config check APP` says what is wrong here, and what is in effect.\n");
         for key in KEYS {
             text.push('\n');
             for line in key.doc {

@@ -93,6 +93,11 @@ impl Key {
         (self.literal)(self.default.text()).to_string()
     }
 
+    /// What values it takes, in words.
+    pub fn takes(&self) -> String {
+        (self.want)()
+    }
+
     /// The name that users of `queue:work` know it by.
     pub fn alias(&self) -> Option<&'static str> {
         match self.name {

@@ -32,6 +32,7 @@ pub use app::{check as check_name, from_path as name_of};
 pub use draft::Draft;
 pub use error::{At, Error};
 pub use from_app::with_app;
+pub use example::VALUES;
 pub use keys::{DefaultValue, KEYS, Key, Merged, key};
 pub use load::{Loaded, Request, load, load_text};
 pub use place::{Place, known_apps, place};

@@ -17,16 +17,16 @@ error_reporting(error_reporting() & ~E_DEPRECATED);
 // Otherwise PHP would end in the middle of a job, without a word, when it prints and nobody reads any more.
 ignore_user_abort(true);
 
-require __DIR__.'/worker/Wire.php';
-require __DIR__.'/worker/Notify.php';
-require __DIR__.'/worker/Process.php';
-require __DIR__.'/worker/Boot.php';
+// At once, for an upgrade may put others in their place while the app boots. Two more build on Laravel's own
+// classes and come when these are there, still before the first job.
+foreach (['Boot', 'Inspect', 'Loop', 'Nested', 'Notify', 'Output', 'Process', 'Sqlite', 'Template', 'Wire'] as $class) {
+    require __DIR__."/worker/{$class}.php";
+}
 
 (static function (array $argv): void {
     $mode = $argv[1] ?? '';
 
     if ($mode === 'probe') {
-        require __DIR__.'/worker/Output.php';
         exit(Output::prepare() ? 0 : 1);
     }
 

@@ -61,6 +61,11 @@ impl Health {
         self.vital.push((name, task));
     }
 
+    /// Whether a service manager has started us, and listens.
+    pub fn is_watched(&self) -> bool {
+        self.told_to
+    }
+
     /// When to look after it again.
     pub fn wake(&self) -> Option<Instant> {
         [self.look, self.ping, self.extend].into_iter().flatten().min()

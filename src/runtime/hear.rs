@@ -35,6 +35,7 @@ impl Runtime {
                     self.closed(worker, pid, unread, fault);
                 }
             }
+            Said::Foreign => self.on_foreign(),
         }
     }
 

@@ -17,6 +17,7 @@ mod printed;
 mod queue;
 mod record;
 mod reload;
+mod renew;
 mod start;
 mod template;
 mod units;
@@ -46,6 +47,7 @@ use printed::Printing;
 use queue::{Acks, Fetch, QueueInput};
 use record::Record;
 use reload::Reload;
+use renew::Renewal;
 use start::App;
 use template::Templates;
 use units::UnitSide;
@@ -106,6 +108,7 @@ struct Runtime {
     bell: Bell,
     health: Health,
     reload: Reload,
+    renewal: Renewal,
 }
 
 /// When something is due that no input brings.
@@ -144,7 +147,7 @@ impl Runtime {
         let mut quit = signal(SignalKind::quit())?;
         let mut hangup = signal(SignalKind::hangup())?;
         self.tell(Event::Tick);
-        while !self.schedule.is_over() {
+        while !self.is_over() {
             self.look_after_queue()?;
             self.look_after_health();
             self.write_ledger();
@@ -156,6 +159,10 @@ impl Runtime {
                 _ = quit.recv() => Some("SIGQUIT"),
                 _ = hangup.recv() => {
                     self.reload();
+                    None
+                }
+                () = self.renewal.asked() => {
+                    self.renew_when_idle();
                     None
                 }
                 Some(said) = self.said.recv() => {

@@ -17,7 +17,7 @@ use super::printed::Printing;
 use super::queue::{Acks, Fetch};
 use super::template::Templates;
 use super::units::UnitSide;
-use super::{Health, INPUTS, Observer, Reload, Reread, Runtime, Timers};
+use super::{Health, INPUTS, Observer, Reload, Renewal, Reread, Runtime, Timers};
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings, Start};
 use crate::control::{ControlSocket, Snapshot};
@@ -70,6 +70,7 @@ pub(super) struct Description {
 pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
     let settings = Rc::new(loaded.settings.clone());
     let mut health = Health::new();
+    let renewal = Renewal::new().context("signals")?;
     let (said_in, said) = mpsc::channel(INPUTS);
     let (launched_in, launched) = mpsc::channel(INPUTS);
     let (inputs, heard) = mpsc::channel(INPUTS);
@@ -196,6 +197,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         killed: false,
         observer: Observer::new(asks, about),
         health,
+        renewal,
         bell: Bell::hang(&settings.runtime_dir, description.backend.get("driver")),
         reload: Reload {
             reread,

@@ -40,6 +40,11 @@ mod order;
 pub use message::{ClassHints, Done, FromWorker, Mode, kind};
 pub use order::{JobKind, Row, ToWorker};
 
+/// The version of the protocol, which a process names in `HELLO`. After an upgrade, processes of both versions meet:
+/// a worker that runs on and the new runtime, a new worker and a runtime that has not been idle since. So the
+/// protocol grows by what the other side may ignore, and this number changes only where that cannot be.
+pub const VERSION: u32 = 1;
+
 /// Bytes that one frame from a PHP process may have: headers alone, never payloads.
 pub const MAX_FROM_WORKER: usize = 1 << 20;
 

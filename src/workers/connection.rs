@@ -8,7 +8,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use crate::schedule::WorkerId;
-use crate::wire::{Decoder, FromWorker};
+use crate::wire::{Decoder, FromWorker, VERSION};
 
 /// What a peer may take to say who it is.
 const INTRODUCTION: Duration = Duration::from_secs(5);
@@ -69,6 +69,8 @@ pub enum Said {
         /// How it broke the protocol, if it did.
         fault: Option<String>,
     },
+    /// A process was refused that speaks another version of the protocol.
+    Foreign,
 }
 
 /// Serves one connection to its end.
@@ -81,6 +83,13 @@ pub(super) async fn serve(mut stream: UnixStream, peer: Peer, said: mpsc::Sender
         Ok(Err(reason)) => return refuse(peer, &reason),
         Err(_) => return refuse(peer, "said nothing for 5 s"),
     };
+    if let FromWorker::Hello { version, .. } = hello
+        && version != VERSION
+    {
+        refuse(peer, &format!("speaks version {version} of the protocol, not {VERSION}"));
+        let _ = said.send(Said::Foreign).await;
+        return;
+    }
     let (outbox, mut frames) = mpsc::channel(OUTBOX);
     if said.send(Said::Hello { worker, hello, peer, outbox: Outbox(outbox) }).await.is_err() {
         return;
@@ -132,12 +141,9 @@ async fn introduction(
 ) -> Result<(WorkerId, FromWorker), String> {
     loop {
         if let Some(message) = decoder.message().map_err(|error| format!("sent {error}"))? {
-            let FromWorker::Hello { version, worker, .. } = &message else {
+            let FromWorker::Hello { worker, .. } = &message else {
                 return Err("did not say who it is".to_owned());
             };
-            if *version != 1 {
-                return Err(format!("speaks version {version} of the protocol, not 1"));
-            }
             let worker = worker.parse().map_err(|_| format!("says it is worker {worker:?}"))?;
             return Ok((worker, message));
         }

@@ -84,9 +84,7 @@ final class Loop
     public static function prepare(Application $app): void
     {
         require_once __DIR__.'/Jobs.php';
-        require_once __DIR__.'/Nested.php';
         require_once __DIR__.'/RestartSignal.php';
-        require_once __DIR__.'/Sqlite.php';
 
         $app->afterResolving(WorkCommand::class, static function (WorkCommand $command): void {
             \Closure::bind(function (): void {
@@ -255,7 +253,6 @@ final class Loop
                     break;
 
                 case Wire::INSPECT:
-                    require_once __DIR__.'/Inspect.php';
                     $this->wire->send(Wire::HINTS, ['classes' => Inspect::classes($order['classes'] ?? [])]);
                     break;
 

@@ -64,7 +64,6 @@ final class Process
             $booting = false;
 
             if ($this->mode === 'template') {
-                require_once __DIR__.'/Template.php';
                 $child = (new Template($this->wire, $boot))->run();
 
                 if ($child === null) {
@@ -87,8 +86,6 @@ final class Process
 
             return 1;
         }
-
-        require_once __DIR__.'/Loop.php';
 
         // Where its process outlives the runtime, it dials the next one.
         $redial = ($this->order['redial'] ?? false) && $this->mode !== 'lane' ? $this->redial(...) : null;

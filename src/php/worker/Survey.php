@@ -74,7 +74,6 @@ final class Survey
 
     private function interpreter(): void
     {
-        require_once __DIR__.'/Output.php';
         $this->found['php'] = PHP_VERSION;
         $this->found['binary'] = PHP_BINARY;
         $this->found['fork'] = function_exists('pcntl_fork') && function_exists('pcntl_waitpid') && function_exists('pcntl_signal');

@@ -28,10 +28,6 @@ final class Template
      */
     public function run(): ?array
     {
-        // The app may have it already, from the Composer package.
-        class_exists(Inspect::class, false) || require __DIR__.'/Inspect.php';
-        require_once __DIR__.'/Loop.php';
-        require_once __DIR__.'/Output.php';
         $description = $this->boot->describe();
         $this->warm();
         Output::prepare();
