@@ -102,14 +102,25 @@ impl Runtime {
         if said.settings == self.reload.app {
             return;
         }
-        let taken = with_app(&self.reload.loaded, &said.settings)
-            .and_then(|whole| self.work_by(take_over(&self.settings, &whole.settings).0));
+        let from = config::Origin::App;
+        let before = self.app.arguments.clone();
+        let taken = with_app(&self.reload.loaded, &said.settings).and_then(|whole| {
+            let (settings, late) = take_over(&self.settings, &whole.settings);
+            if !late.is_empty() {
+                tracing::warn!("{from}: {} will count after a restart", late.join(", "));
+            }
+            self.work_by(settings)
+        });
         match taken {
             Ok(changed) if changed.is_empty() => {}
-            Ok(changed) => tracing::info!("{}: {}", config::Origin::App, changed.join(", ")),
-            Err(error) => tracing::error!("{}: the settings are as before: {error:#}", config::Origin::App),
+            Ok(changed) => tracing::info!("{from}: {}", changed.join(", ")),
+            Err(error) => tracing::error!("{from}: the settings are as before: {error:#}"),
         }
         self.reload.app = said.settings;
+        if self.app.arguments != before {
+            // Pooled workers that this template was quicker than have been started with the old ones.
+            self.tell(Event::Restart);
+        }
     }
 
     /// Works by these settings from now on. Says which have changed.

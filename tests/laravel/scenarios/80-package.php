@@ -5,15 +5,18 @@
 declare(strict_types=1);
 
 use App\Ev;
+use App\Handlers\Old;
 use App\Jobs\Annotated;
 use App\Jobs\Chooses;
 use App\Jobs\OfFirstPhpKqueue;
 use App\Jobs\OfPhpKqueue;
 use App\Jobs\Plain;
 use App\Jobs\Pooled;
+use App\Jobs\Quick;
 use App\Jobs\Ranked;
 use App\Jobs\Sealed;
 use App\Jobs\Sleeps;
+use App\Jobs\Throws;
 use App\Jobs\Timed;
 use App\Listeners\Ls;
 use Illuminate\Events\CallQueuedListener;
@@ -21,12 +24,8 @@ use Illuminate\Queue\Queue;
 use Illuminate\Support\Carbon;
 use Illuminate\Support\Str;
 use Kqueue\KqueueServiceProvider;
-use Kqueue\Tests\Processes;
 use Kqueue\Tests\Wait;
 use Kqueue\Tests\World;
-
-/** What the job at the head of the queue declares in its payload. */
-$declares = static fn (World $w): mixed => json_decode($w->backend->state()->ready[0]['payload'], true)['kqueue'] ?? null;
 
 /** Everything that a program of its own needs to know, to be kqueue in this sandbox. */
 $env = static fn (World $w): array => [
@@ -48,12 +47,12 @@ row('package', 'Laravel finds it by itself, and a job that declares nothing is q
     foreach ([new Plain(), $listener, static fn (): bool => true] as $job) {
         $w->laravel['queue']->connection('database')->push($job);
     }
-    $w->push(App\Handlers\Old::class . '@fire', ['a' => 1]);
+    $w->push(Old::class . '@fire', ['a' => 1]);
     Queue::createPayloadUsing(null);
     foreach ([new Plain(), clone $listener, static fn (): bool => true] as $job) {
         $w->laravel['queue']->connection('database')->push($job);
     }
-    $w->laravel['queue']->connection('database')->push(App\Handlers\Old::class . '@fire', ['a' => 1]);
+    $w->laravel['queue']->connection('database')->push(Old::class . '@fire', ['a' => 1]);
     $payloads = array_column($w->backend->state()->ready, 'payload');
     // A closure is sealed with its place in the file, and a listener with nothing that changes.
     $payloads = preg_replace(['/0{10,}[0-9a-f]+/', '/"hash\\\\?";s:\d+:\\\\?"[^"]*"/', '/#L\d+|\(80-package\.php:\d+\)/'], '', $payloads);
@@ -61,7 +60,7 @@ row('package', 'Laravel finds it by itself, and a job that declares nothing is q
     $w->expectSame(array_slice($payloads, 4), array_slice($payloads, 0, 4), 'payloads');
 }, drivers: ['database'], engines: ['stock'], package: true);
 
-row('package', 'what a job declares goes into its payload: property, method, attribute, in a job of any kind', function (World $w) use ($declares): void {
+row('package', 'what a job declares goes into its payload: property, method, attribute, in a job of any kind', function (World $w): void {
     $class = static fn (string $class, mixed ...$arguments): object => new $class(...$arguments);
     foreach ([
         'a property' => [new Pooled(0), ['estimatedDuration' => 10]],
@@ -230,29 +229,35 @@ row('package', 'config/kqueue.php is published, and its settings count after fil
     $published = (string) file_get_contents($file);
     $w->expectSame(array_keys((array) $w->laravel['config']['kqueue']), array_keys(require $file), 'what is published');
     $say = static fn (string $settings): int|false => file_put_contents($file, str_replace("'settings' => [", "'settings' => [\n{$settings}", $published));
-    $say("'default_tier' => 'inline', 'tries' => 3, 'isolated_memory_cap' => '64G', 'colour' => 'blue',");
-    $daemon = $w->start(['tries' => 2]);
+    $say("'default_tier' => 'inline', 'isolated_memory_cap' => '64G', 'colour' => 'blue',");
+    $daemon = $w->start();
     $w->dispatch(new Plain());
     $w->expectSame(['inline'], $w->tiers(Plain::class), 'the tier');
     $w->expectContains('config/kqueue.php: isolated_memory_cap: not taken from the app', $daemon->output(), 'what it says');
     $w->expectContains('config/kqueue.php: colour: no such setting', $daemon->output(), 'what it says');
-    $say("'default_tier' => 'isolated', 'tries' => 3,");
+    $say("'default_tier' => 'pooled', 'tries' => 2,");
     $w->artisan('queue:restart');
-    Wait::until(static fn (): bool => str_contains($daemon->output(), 'config/kqueue.php: default_tier = "isolated"'), 'the new settings');
-    $uuid = $w->dispatch(new App\Jobs\Throws());
+    Wait::until(static fn (): bool => str_contains($daemon->output(), 'config/kqueue.php: default_tier = "pooled", tries = 2'), 'the new settings');
+    $uuid = $w->dispatch(new Throws());
     $w->waitFor('failed');
     $w->expectAttempts([1, 2], $uuid);
-    $w->expectSame(['isolated', 'isolated'], $w->tiers(App\Jobs\Throws::class, 2), 'the tiers');
+    $w->expectSame(['pooled', 'pooled'], $w->tiers(Throws::class, 2), 'the tiers');
+    $daemon->stop();
+    $w->start(['default-tier' => 'isolated', 'tries' => 1]);
+    $uuid = $w->dispatch(new Throws());
+    $w->waitFor('failed', 2);
+    $w->expectAttempts([1], $uuid);
+    $w->expectSame(['isolated', 'pooled', 'pooled'], $w->tiers(Throws::class, 3), 'the tiers');
 }, engines: ['kqueue'], package: true);
 
 row('kqueue:work', 'becomes kqueue, with its options, and drains when it is told to stop', function (World $w) use ($env): void {
     $w->sandbox->setEnv(['QUEUE_RETRY_AFTER' => '91']);
     $daemon = $w->startArtisan(['kqueue:work', $w->sandbox->driver, '--queue=high,low', '--timeout=7', '--memory=99', '--max-time=600', '--max-jobs=3', '--secure'], $env($w));
     $w->dispatch(new Plain(), 'high');
-    $w->dispatch(new App\Jobs\Quick(0), 'low');
+    $w->dispatch(new Quick(0), 'low');
     $w->waitFor('end', 2);
     $w->expectSame(['isolated'], $w->tiers(Plain::class), 'the tier of one that declares nothing');
-    $w->expectSame(['inline'], $w->tiers(App\Jobs\Quick::class), 'the tier of one that does');
+    $w->expectSame(['inline'], $w->tiers(Quick::class), 'the tier of one that does');
     $w->expectSame((string) realpath((string) getenv('KQUEUE_BIN')), readlink("/proc/{$daemon->pid}/exe"), 'what the process is now');
     $line = explode("\0", (string) file_get_contents("/proc/{$daemon->pid}/cmdline"), -1);
     $w->expectSame(

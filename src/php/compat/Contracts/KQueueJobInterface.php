@@ -2,11 +2,9 @@
 
 declare(strict_types=1);
 
-namespace Kqueue\Contracts;
+namespace KQueue\Contracts;
 
-/**
- * A job of the PHP KQueue. Its namespace was `KQueue`, which to PHP is the same.
- */
+/** A job of the PHP KQueue. */
 interface KQueueJobInterface
 {
     public function handle(): void;

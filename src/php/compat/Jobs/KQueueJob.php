@@ -2,7 +2,7 @@
 
 declare(strict_types=1);
 
-namespace Kqueue\Jobs;
+namespace KQueue\Jobs;
 
 use AllowDynamicProperties;
 use Illuminate\Bus\Queueable;
@@ -10,7 +10,7 @@ use Illuminate\Contracts\Queue\ShouldQueue;
 use Illuminate\Foundation\Bus\Dispatchable;
 use Illuminate\Queue\InteractsWithQueue;
 use Illuminate\Queue\SerializesModels;
-use Kqueue\Contracts\KQueueJobInterface;
+use KQueue\Contracts\KQueueJobInterface;
 
 /**
  * The base class of the PHP KQueue's jobs, with its defaults: such a job runs unchanged, under kqueue and under stock
