@@ -169,7 +169,8 @@ final class Observation
         $text = str_replace([$this->world->sandbox->dir, $this->world->sandbox->prefix], ['<dir>', '<prefix>'], $text);
         $text = preg_replace_callback(self::UUID, fn (array $uuid): string => '<' . $this->job($uuid[0]) . '>', $text);
 
-        // A closure is signed with the app's key; the owner of a lock is drawn.
+        // A closure is signed with the app's key, and the owner of a lock is drawn.
+        $text = preg_replace('/((?:LockOwner|lock_owner)\W+)s:\d+:\\\\*"\w+/', '$1<owner>', $text);
         $text = preg_replace('/s:4:\\\\*"(hash|self)\\\\*";s:\d+:\\\\*"[^"]*"/', '<$1>', $text);
         // Seconds since 1970 with their fraction, and dates, also within a serialized string, whose length goes with them.
         $text = preg_replace('/s:\d+:\\\\?"\d{4}-\d\d-\d\d[ T][^"]*"/', '<time>', $text);
