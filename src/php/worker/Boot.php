@@ -68,18 +68,23 @@ final class Boot
         return $this->order['connection'] ?? $this->app['config']['queue.default'];
     }
 
-    /** The name of a database connection on which a transaction is open. */
-    public function openTransaction(): ?string
+    /**
+     * Whether the job has left a transaction open, and says so. The next one is not to run inside it, and whoever else
+     * writes to that database may be waiting for its end.
+     */
+    public function isTransactionOpen(): bool
     {
         if ($this->app->resolved('db') && method_exists($this->app['db'], 'getConnections')) {
             foreach ($this->app['db']->getConnections() as $name => $connection) {
                 if ($connection->transactionLevel() > 0) {
-                    return $name;
+                    fwrite(STDERR, "left a transaction open on the database connection '{$name}': this process ends, which rolls it back\n");
+
+                    return true;
                 }
             }
         }
 
-        return null;
+        return false;
     }
 
     /**

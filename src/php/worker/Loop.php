@@ -191,9 +191,7 @@ final class Loop
     {
         $this->silent || $this->silence();
 
-        if ($this->job !== null && ($open = $this->boot->openTransaction()) !== null) {
-            // The next job is not to run inside it, and whoever else writes to that database waits for its end.
-            fwrite(STDERR, "left a transaction open on the database connection '{$open}': this process ends, and what it wrote is rolled back\n");
+        if ($this->job !== null && ($this->mode === 'isolated' || $this->boot->isTransactionOpen())) {
             $this->worker->shouldQuit = true;
 
             return null;
@@ -385,14 +383,14 @@ final class Loop
             memory_reset_peak_usage();
         }
 
-        if ($this->mode === 'isolated') {
-            $this->worker->shouldQuit = true;
-        }
-
         if ($order['kind'] === 'timeout' || $order['kind'] === 'release') {
             $this->timedOut($this->job, $order['kind'], $order['replay']);
 
             return null;
+        }
+
+        if ($this->mode === 'isolated') {
+            Nested::quitAfter($this->job, $this->worker, $this->events);
         }
 
         return $this->job;

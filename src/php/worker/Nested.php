@@ -4,6 +4,10 @@ declare(strict_types=1);
 
 namespace Kqueue\Worker;
 
+use Illuminate\Contracts\Events\Dispatcher;
+use Illuminate\Queue\Events\JobExceptionOccurred;
+use Illuminate\Queue\Events\JobProcessed;
+use Illuminate\Queue\Jobs\Job;
 use Illuminate\Queue\Worker;
 
 /**
@@ -25,6 +29,16 @@ final class Nested
                 $reset !== null && $reset();
             };
         })->call($worker);
+    }
+
+    /** Ends the worker's loop after this job, and not the one of a `queue:work` that the job runs. */
+    public static function quitAfter(Job $job, Worker $worker, Dispatcher $events): void
+    {
+        $events->listen([JobProcessed::class, JobExceptionOccurred::class], static function (JobProcessed|JobExceptionOccurred $event) use ($job, $worker): void {
+            if ($event->job === $job) {
+                $worker->shouldQuit = true;
+            }
+        });
     }
 
     /** Whether whoever calls is called from such a loop, and not from ours. */

@@ -171,7 +171,8 @@ final class Observation
 
         // A byte more or less was free when the memory was at its end.
         $text = preg_replace('/\d+ bytes/', '<n> bytes', $text);
-        // A closure is signed with the app's key; the owner of a lock is drawn.
+        // A closure is signed with the app's key, and the owner of a lock is drawn.
+        $text = preg_replace('/((?:LockOwner|lock_owner)\W+)s:\d+:\\\\*"\w+/', '$1<owner>', $text);
         $text = preg_replace('/s:4:\\\\*"(hash|self)\\\\*";s:\d+:\\\\*"[^"]*"/', '<$1>', $text);
         // Seconds since 1970 with their fraction, and dates, also within a serialized string, whose length goes with them.
         $text = preg_replace('/s:\d+:\\\\?"\d{4}-\d\d-\d\d[ T][^"]*"/', '<time>', $text);

@@ -15,6 +15,7 @@ use App\Jobs\UniqueUntilStart;
 use App\Journal;
 use App\Models\User;
 use Illuminate\Bus\Batch;
+use Illuminate\Cache\RateLimiter;
 use Illuminate\Queue\Middleware\WithoutOverlapping;
 use Illuminate\Support\Facades\Bus;
 use Kqueue\Tests\World;
@@ -168,7 +169,7 @@ row(39, 'WithoutOverlapping that does not release: the second is dropped', funct
 row(40, 'RateLimited: what is over the limit is released until there is room again', function (World $w): void {
     $first = $w->dispatch(new OneAMinute());
     $w->work();
-    $second = $w->dispatch(new OneAMinute());
+    $second = $w->dispatch((new OneAMinute())->with(['tries' => 2]));
     $w->work();
     $w->expectRuns(1, $first);
     $w->expectRuns(0, $second);
@@ -180,6 +181,12 @@ row(40, 'RateLimited: what is over the limit is released until there is room aga
     $key = md5('one-a-minute');
     $w->expectCache([$key, "{$key}:timer"]);
     $w->expectEvents(['JobProcessing', 'JobProcessed', 'JobReleased', 'JobAttempted'], $second);
+    $w->laravel[RateLimiter::class]->clear($key);
+    $w->makeDue();
+    $w->work();
+    $w->expectAttempts([2], $second);
+    $w->expectGone();
+    $w->expectFailed(0);
 });
 
 /** A process that dies under a job with one try: what is there before it is failed, and what after, whenever that is. */

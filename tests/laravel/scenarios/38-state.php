@@ -140,6 +140,7 @@ row(85, 'an isolated job that leaves traces, connections and a transaction behin
         $w->expectSame($users, $traces['users'], "rows that {$tag} found");
         $w->expectSame($tag, $w->laravel['cache']->get("by-{$tag}"), "what {$tag} has put into the cache");
     }
+    $w->leftToChance('which of the later jobs run in one process, and what they find of each other');
 }, back: $crash);
 
 row('open', 'a transaction that a job leaves open: the next job is not in it, and loses nothing with it', function (World $w) use ($found): void {
@@ -165,7 +166,8 @@ row('open', 'a transaction that a job leaves open: the next job is not in it, an
             $w->expectSame([0, []], $seen, 'open transactions and rows that the second job found');
             $w->expectSame(['b'], $names, 'rows in the end');
             $w->expectQueue(reserved: $database ? 1 : 0);
-            $w->expectContains('left a transaction open', $w->output(), 'kqueue\'s log');
+            // An isolated process ends anyway.
+            str_contains($w->output(), ' isolated ') || $w->expectContains('left a transaction open', $w->output(), 'kqueue\'s log');
         },
     );
 });

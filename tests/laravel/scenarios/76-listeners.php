@@ -45,6 +45,7 @@ row(76, 'a Looping listener that rolls back what a job has left open: the next j
     $w->expectAttempts([1], $first);
     $w->expectAttempts([1], $second);
     $w->expectFailed(0);
+    $w->leftToChance('in which process the second job runs, and what else it finds there');
 }, env: ['LISTENERS' => 'rollback']);
 
 row(77, 'a JobProcessing listener that throws: counted as an exception of the job', function (World $w): void {
@@ -85,6 +86,7 @@ row(87, 'a job that runs queue:work --once: the inner job fails once, and the wo
     $w->expectAttempts([1], $outer);
     $w->expectFailed(1, 'thrown on purpose', $inner);
     // Before 11.30 the inner command lists the failed job a second time, which the table refuses.
+    $w->laravelIs('11.30') || $w->leftToChance('what is reported is cut off in the middle of a uuid');
     $reports = array_column($w->journal('report'), 'message');
     $w->expectSame(1, count($reports), 'reports');
     $w->expectContains($w->laravelIs('11.30') ? 'thrown on purpose' : 'UNIQUE constraint failed: failed_jobs.uuid', $reports[0], 'what was reported');
