@@ -91,7 +91,11 @@ fn init_writes_once_and_keeps_what_is_edited() {
     let world = World::new();
     let dry = world.init(&["--dry-run"]);
     assert_eq!(dry.status.code(), Some(0), "{}", said(&dry));
-    assert!(said(&dry).contains("Laravel ") && said(&dry).contains("connection database, queue default"), "{}", said(&dry));
+    assert!(
+        said(&dry).contains("Laravel ") && said(&dry).contains("connection database, queue default"),
+        "{}",
+        said(&dry)
+    );
     assert!(!world.file().exists());
 
     let output = world.init(&["--queue", "high,default"]);
@@ -158,11 +162,19 @@ fn check_names_each_fault() {
     let app = world.app();
     let cache = app.join("config/cache.php");
     let usual = fs::read_to_string(&cache).unwrap();
-    fs::write(&cache, "<?php return ['default' => 'array', 'stores' => ['array' => ['driver' => 'array']], 'prefix' => ''];").unwrap();
+    fs::write(
+        &cache,
+        "<?php return ['default' => 'array', 'stores' => ['array' => ['driver' => 'array']], 'prefix' => ''];",
+    )
+    .unwrap();
     fs::set_permissions(app.join("storage/logs"), Permissions::from_mode(0o555)).unwrap();
     world.configure("renew = false\ntimeout = \"10min\"\npool_max_size = 1000\nworker_memory = \"400G\"");
     let mut stock = Command::new("php");
-    stock.args(["artisan", "queue:work", "--queue=default"]).current_dir(&app).stdout(Stdio::null()).stderr(Stdio::null());
+    stock
+        .args(["artisan", "queue:work", "--queue=default"])
+        .current_dir(&app)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     if world.is_root() {
         stock.uid(NOBODY).gid(NOBODY);
     }
@@ -188,6 +200,11 @@ fn check_names_each_fault() {
     assert_eq!(world.check(), (vec!["error user".to_owned()], Some(1)));
     world.configure("");
     fs::remove_file(app.join("database/database.sqlite")).unwrap();
+    assert_eq!(world.check(), (vec!["error connection".to_owned()], Some(1)));
+    // Nobody listens there.
+    let env = fs::read_to_string(app.join(".env")).unwrap();
+    fs::write(app.join(".env"), format!("{env}REDIS_HOST=127.0.0.1\nREDIS_PORT=1\n")).unwrap();
+    world.configure("connection = \"redis\"");
     assert_eq!(world.check(), (vec!["error queue".to_owned()], Some(1)));
     // However it fails, and whatever it prints before that.
     for boot in ["throw new Exception('no key');", "echo '{'; exit(0);", "no_such_function();", "this is no PHP"] {
@@ -224,7 +241,8 @@ fn horizon_is_read_by_the_app_itself() {
 fn supervisor_files_become_config_files() {
     let world = World::new();
     let file = world.dir.path().join("shop.conf");
-    let program = "[program:shop]\ncommand=php %(here)s/shop/artisan queue:work --tries=3 --sleep=3\nnumprocs=4\nuser=nobody\n";
+    let program =
+        "[program:shop]\ncommand=php %(here)s/shop/artisan queue:work --tries=3 --sleep=3\nnumprocs=4\nuser=nobody\n";
     fs::write(&file, program).unwrap();
     let output = world.kqueue(&["import", "supervisor", "shop.conf"]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));

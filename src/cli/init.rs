@@ -130,7 +130,7 @@ pub(super) fn look(path: &Path, wanted: &Wanted<'_>, draft: &Draft, here: &Surro
             .map_err(|line| Failed { code: super::FAILURE, line })?;
         let other = Some(&php) != usual.as_ref();
         let looked = Looked { user: user.clone(), named, other, php, found };
-        if !matches!(looked.found.stage(), Some(Stage::Php | Stage::Boot)) {
+        if looked.found.lacks.is_none() && !matches!(looked.found.stage(), Some(Stage::Php | Stage::Boot)) {
             return Ok(looked);
         }
         // The one that everything else on the machine would take is the one to tell of.
@@ -181,6 +181,8 @@ fn others(usual: Option<&Path>) -> Vec<PathBuf> {
         ["/usr/local/bin", "/usr/bin"].iter().flat_map(|dir| list(Path::new(dir))).filter(named).collect();
     // Remi's collections, for distributions of the Red Hat family.
     paths.extend(list(Path::new("/opt/remi")).map(|dir| dir.join("root/usr/bin/php")).filter(|path| path.is_file()));
+    // Of several names for one the longest: php8.4 stays that, php may become another.
+    paths.sort_by_key(|path| std::cmp::Reverse(path.as_os_str().len()));
     let mut seen: Vec<PathBuf> = usual.and_then(|path| path.canonicalize().ok()).into_iter().collect();
     let mut found: Vec<(u32, PathBuf)> = Vec::new();
     for path in paths {

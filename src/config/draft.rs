@@ -54,8 +54,10 @@ impl Draft {
         text = text.replace("# \n", "#\n");
         let mut lines: Vec<&Line> = self.lines.iter().collect();
         lines.sort_by_key(|line| KEYS.iter().position(|key| key.name == line.key.name));
-        for line in lines {
-            text.push('\n');
+        for (at, line) in lines.into_iter().enumerate() {
+            if at == 0 || line.why.is_some() {
+                text.push('\n');
+            }
             if let Some(why) = &line.why {
                 text += &format!("# {}\n", plain(why));
             }
@@ -98,7 +100,7 @@ mod tests {
         draft.set("path", "/srv/s\"hop", None).unwrap();
         assert_eq!(
             draft.text(),
-            "# Head.\n#\n# A path of two lines\n\npath = \"/srv/s\\\"hop\"\n\n# Was --queue.\nqueues = \"high,low\"\n\nstop_timeout = 90\n"
+            "# Head.\n#\n# A path of two lines\n\npath = \"/srv/s\\\"hop\"\n\n# Was --queue.\nqueues = \"high,low\"\nstop_timeout = 90\n"
         );
         assert_eq!(draft.get("tries"), None);
         assert_eq!(draft.get("queues"), Some("high,low"));

@@ -64,6 +64,9 @@ pub struct Found {
     pub cache: Option<Cache>,
     /// Horizon's plan, where the app has one.
     pub horizon: Option<Horizon>,
+    /// The app's default queue connection.
+    #[serde(rename = "default")]
+    pub usual: Option<String>,
     /// The queue connection that is worked.
     pub connection: Option<String>,
     /// Its own queue.

@@ -37,17 +37,20 @@ fn failure(settings: &Settings, user: &str, found: &Found, findings: &mut Vec<Fi
         ),
         Stage::Boot => {
             let php = settings.php.display();
-            let fix = format!("runuser -u {user} -- {php} {path}/artisan about shows it; mend the app");
+            let fix = format!("runuser -u {user} -- {php} {path}/artisan list shows it; mend the app");
             Finding::error("boot", format!("the app does not boot as {user}: {text}"), fix)
         }
-        Stage::Connection => match text.rsplit_once(": ") {
-            Some((what, fix)) if !text.contains("Exception") => Finding::error("connection", what, fix),
-            _ => Finding::error(
-                "connection",
-                text.as_str(),
-                "connection = \"…\" in the app's file names one of config/queue.php",
-            ),
-        },
+        Stage::Connection => {
+            // What kqueue cannot serve says itself what to do; what Laravel throws does not.
+            let thrown = found.driver.is_none();
+            match text.rsplit_once(": ").filter(|_| !thrown) {
+                Some((what, fix)) => Finding::error("connection", what, fix),
+                None => {
+                    let fix = "mend config/queue.php and what it names in config/database.php, or name another connection in the app's file";
+                    Finding::error("connection", text.as_str(), fix)
+                }
+            }
+        }
         Stage::Queue => {
             let connection = found.connection.as_deref().unwrap_or_default();
             let fix = format!("start it, or mend what .env and config/ of the app say of connection {connection}");
@@ -164,4 +167,71 @@ fn retry_after(settings: &Settings, found: &Found, rival: bool, findings: &mut V
             raise,
         )
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::check::finding::Severity;
+    use crate::config::{Surroundings, load_text};
+
+    fn settings(lines: &str) -> Settings {
+        let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
+        std::fs::write(dir.path().join("artisan"), "").unwrap();
+        let text = format!("path = {:?}\nphp = \"/bin/sh\"\n{lines}", dir.path());
+        let here = Surroundings::read().unwrap();
+        load_text("shop", &dir.path().join("shop.toml"), &text, &here).unwrap().settings
+    }
+
+    fn healthy() -> Found {
+        let text = |text: &str| Some(text.to_owned());
+        Found {
+            php: text("8.4.1"),
+            fork: true,
+            posix: true,
+            ffi: true,
+            laravel: text("13.0"),
+            connection: text("redis"),
+            driver: text("redis"),
+            retry_after: Some(90),
+            ..Found::default()
+        }
+    }
+
+    #[test]
+    fn retry_after_and_the_timeout() {
+        let severity = |lines: &str, retry_after, rival| {
+            let found = Found { retry_after, ..healthy() };
+            let findings = judge(&settings(lines), "shop", &found, rival);
+            assert!(findings.len() < 2, "{findings:?}");
+            findings.first().map(|finding| finding.severity)
+        };
+        assert_eq!(severity("", Some(90), true), None);
+        assert_eq!(severity("timeout = 90", Some(90), false), Some(Severity::Note));
+        assert_eq!(severity("timeout = 90", Some(90), true), Some(Severity::Warning));
+        assert_eq!(severity("timeout = 90\nrenew = false", Some(90), false), Some(Severity::Error));
+        // The grace counts, and so does a job without limit.
+        assert_eq!(severity("timeout = 88\nrenew = false", Some(90), false), Some(Severity::Error));
+        assert_eq!(severity("timeout = 80\nrenew = false", Some(90), false), None);
+        assert_eq!(severity("timeout = 0\nrenew = false", Some(90), false), Some(Severity::Error));
+        assert_eq!(severity("", None, false), None);
+        assert_eq!(severity("crash = \"laravel\"", None, false), Some(Severity::Warning));
+    }
+
+    #[test]
+    fn what_php_lacks() {
+        let told = |found: Found| {
+            let findings = judge(&settings(""), "shop", &found, false);
+            findings
+                .into_iter()
+                .map(|finding| format!("{} {}", finding.severity.word(), finding.what))
+                .collect::<Vec<_>>()
+        };
+        let lacks = |what: &str| told(Found { lacks: Some(what.to_owned()), ..healthy() });
+        assert!(lacks("redis")[0].starts_with("error connection redis needs PHP's extension redis"));
+        assert!(lacks("predis/predis")[0].starts_with("error connection redis needs predis/predis"));
+        assert!(told(Found { fork: false, ..healthy() })[0].starts_with("warning PHP cannot fork"));
+        assert!(told(Found { posix: false, ..healthy() })[0].starts_with("warning PHP has no posix"));
+        assert!(told(Found { ffi: false, ..healthy() })[0].starts_with("note PHP has no FFI"));
+    }
 }

@@ -119,7 +119,7 @@ async fn report(request: Request, mut here: Surroundings) -> Result<Report, Fail
     let own = rivals::Own {
         path: &settings.path,
         connection: found.connection.as_deref(),
-        default: settings.connection.is_none(),
+        usual: found.usual.as_deref(),
         queues: &queues,
         own_queue: found.queue.as_deref(),
     };

@@ -14,8 +14,8 @@ pub(super) struct Own<'a> {
     pub path: &'a Path,
     /// Its name, where the app has told it.
     pub connection: Option<&'a str>,
-    /// Whether that is the app's default, as far as is known.
-    pub default: bool,
+    /// The app's default, likewise.
+    pub usual: Option<&'a str>,
     pub queues: &'a [String],
     /// The queue that is worked where none is named.
     pub own_queue: Option<&'a str>,
@@ -37,11 +37,8 @@ impl Own<'_> {
         if work.kind == Kind::Horizon && work.option("queue").is_none() {
             return true;
         }
-        let same = match (&work.connection, self.connection) {
-            (Some(theirs), Some(ours)) => theirs == ours,
-            (None, _) => self.default,
-            (_, None) => true,
-        };
+        let theirs = work.connection.as_deref().or(self.usual);
+        let same = theirs.zip(self.connection).is_none_or(|(theirs, ours)| theirs == ours);
         let queues = work.queues().or_else(|| Some(vec![self.own_queue?.to_owned()]));
         same && queues.is_none_or(|theirs| theirs.iter().any(|queue| self.queues.contains(queue)))
     }
@@ -188,8 +185,13 @@ mod tests {
     fn found(root: &Path) -> Vec<String> {
         let queues = ["high".to_owned(), "default".to_owned()];
         let path = root.join("srv/shop");
-        let own =
-            Own { path: &path, connection: Some("redis"), default: true, queues: &queues, own_queue: Some("default") };
+        let own = Own {
+            path: &path,
+            connection: Some("redis"),
+            usual: Some("redis"),
+            queues: &queues,
+            own_queue: Some("default"),
+        };
         find(&own, root).into_iter().map(|finding| finding.what.replace(root.to_str().unwrap(), "")).collect()
     }
 

@@ -23,8 +23,8 @@ pub(super) struct Set {
     pub processes: u32,
     /// Processes at the least, where that is said.
     pub least: Option<u32>,
-    /// Further keys: name, value, where it is from.
-    pub keys: Vec<(&'static str, String, String)>,
+    /// Further keys, with their values.
+    pub keys: Vec<(&'static str, String)>,
     /// What has no equivalent: what, and why.
     pub dropped: Vec<(String, String)>,
 }
@@ -44,7 +44,7 @@ impl Set {
     /// Sets a key, from something called `from`. What the key does not take is told.
     pub fn key(&mut self, key: &'static str, text: &str, from: &str) {
         match Draft::default().set(key, text, None) {
-            Ok(()) => self.keys.push((key, text.to_owned(), from.to_owned())),
+            Ok(()) => self.keys.push((key, text.to_owned())),
             Err(error) => self.dropped.push((from.to_owned(), error.to_string())),
         }
     }
@@ -58,7 +58,7 @@ impl Set {
     fn goes_with(&self, other: &Self) -> bool {
         let keys = |set: &Self| {
             let mut draft = Draft::default();
-            set.keys.iter().for_each(|(key, text, _)| drop(draft.set(key, text, None)));
+            set.keys.iter().for_each(|(key, text)| drop(draft.set(key, text, None)));
             draft.text()
         };
         let who = |set: &Self| {
@@ -153,8 +153,10 @@ fn app(name: String, group: &[Set], notes: &mut Vec<String>) -> App {
         put("queues", &queues.join(","), Some(format!("From {}.", sources.join(", "))));
     }
     let processes: u32 = group.iter().map(|set| set.processes).sum();
-    let pool =
-        Some(format!("As many processes as {} had; kqueue has lanes for quick jobs besides.", sources.join(", ")));
+    let pool = Some(format!(
+        "As many processes as {} had. Quick jobs and long ones have processes of their own besides.",
+        sources.join(", ")
+    ));
     if let Some(least) = group.iter().map(|set| set.least).sum::<Option<u32>>() {
         put("pool_min_idle", &least.min(processes).to_string(), None);
     }
@@ -163,8 +165,8 @@ fn app(name: String, group: &[Set], notes: &mut Vec<String>) -> App {
     if processes > 20 {
         put("max_concurrent_pooled", &processes.to_string(), None);
     }
-    for (key, text, from) in &first.keys {
-        put(key, text, Some(format!("Was {from}.")));
+    for (key, text) in &first.keys {
+        put(key, text, None);
     }
     if group.len() > 1 {
         let lists = queues.join(",");

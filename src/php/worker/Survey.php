@@ -54,6 +54,7 @@ final class Survey
 
         try {
             $this->found['horizon'] = $this->horizon($config);
+            $this->found['default'] = (string) $config['queue.default'];
             $this->found['connection'] = $boot->connection();
             // First, or what is missing would show as an error of the app's own.
             $this->found['lacks'] = $this->lacks($config, $boot->connection());

@@ -107,3 +107,23 @@ row('check-user', 'check and init of an app that root deployed say who could run
         $m->must('chown shop: /srv/shop');
     }
 });
+
+row('init-php', 'init takes the PHP with which the app boots, where that of PATH is another', function (Machine $m): void {
+    unlink('/etc/kqueue/shop.toml');
+    // A PHP without its extensions.
+    $real = realpath('/usr/bin/php');
+    file_put_contents('/usr/local/bin/php', "#!/bin/sh\nexec {$real} -n \"$@\"\n");
+    chmod('/usr/local/bin/php', 0755);
+    try {
+        $m->expectContains("php = \"{$real}\"", $m->must('kqueue init shop --path /srv/shop'), 'what init writes');
+        $m->start();
+        $uuid = $m->dispatch(new Quick(1));
+        $m->waitForEffects('end');
+        $m->expectOnce([$uuid]);
+        $outcome = $m->sh('kqueue init shop --path /srv/shop --php php --force');
+        $m->expectContains('warning', $outcome->errors, 'what init says of the other');
+        $m->expectContains('error', $m->sh('kqueue check shop')->text(), 'what check says of it');
+    } finally {
+        unlink('/usr/local/bin/php');
+    }
+});
