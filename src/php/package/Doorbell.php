@@ -50,41 +50,51 @@ final class Doorbell
 
     private function ring(): void
     {
-        foreach ($this->bells() as $bell) {
-            $to = @stream_socket_client('udg://'.$bell, $code, $error, 0);
-
-            if ($to !== false) {
-                stream_set_blocking($to, false);
-                @fwrite($to, '!');
-                fclose($to);
-            }
-        }
-    }
-
-    /** @return list<string> sockets */
-    private function bells(): array
-    {
         if ($this->where !== true) {
-            return array_values((array) $this->where);
+            array_map($this->touch(...), (array) $this->where);
+
+            return;
         }
 
         $name = $this->app['config']['kqueue.app'] ?? self::name($this->app->basePath());
-        $places = ['/run/kqueue'];
 
-        if (function_exists('posix_geteuid')) {
-            $user = posix_geteuid();
-            array_push($places, "/run/user/{$user}/kqueue", "/tmp/kqueue-{$user}");
-        }
-
-        foreach ($places as $place) {
-            if (@file_exists($bell = "{$place}/{$name}/bell.sock")) {
-                return [$bell];
+        foreach (self::places() as $place) {
+            if ($this->touch("{$place}/{$name}/bell.sock")) {
+                return;
             }
         }
 
         // The directory of a release is named after its date, not after the app. A bell rung in vain costs its
         // runtime one look.
-        return array_slice(glob('/run/kqueue/*/bell.sock') ?: [], 0, self::NEIGHBOURS);
+        array_map($this->touch(...), array_slice(glob('/run/kqueue/*/bell.sock') ?: [], 0, self::NEIGHBOURS));
+    }
+
+    /** Whether somebody is there to hear it. One who is busy will look by himself. */
+    private function touch(string $bell): bool
+    {
+        $to = @stream_socket_client('udg://'.$bell, $code, $error, 0);
+
+        if ($to === false) {
+            return false;
+        }
+
+        stream_set_blocking($to, false);
+        @fwrite($to, '!');
+        fclose($to);
+
+        return true;
+    }
+
+    /** @return list<string> where kqueue has the directories of its apps: as a service, and as our own user by hand */
+    private static function places(): array
+    {
+        if (! function_exists('posix_geteuid')) {
+            return ['/run/kqueue'];
+        }
+
+        $user = posix_geteuid();
+
+        return ['/run/kqueue', "/run/user/{$user}/kqueue", "/tmp/kqueue-{$user}"];
     }
 
     /** The name that kqueue gives to an app in this directory. */

@@ -19,7 +19,9 @@ use App\Jobs\Sleeps;
 use App\Jobs\Throws;
 use App\Jobs\Timed;
 use App\Listeners\Ls;
+use App\Mail\Letter;
 use Illuminate\Events\CallQueuedListener;
+use Illuminate\Mail\SendQueuedMailable;
 use Illuminate\Queue\Queue;
 use Illuminate\Support\Carbon;
 use Illuminate\Support\Str;
@@ -71,6 +73,7 @@ row('package', 'what a job declares goes into its payload: property, method, att
         'attributes' => [new Annotated(), ['isolated' => true, 'maxMemory' => 96, 'estimatedDuration' => 0.5, 'priority' => 7, 'maxTasks' => 64, 'cpuWeight' => 50, 'ioWeight' => 20]],
         'an encrypted job' => [(new Sealed('x'))->with(['isolated' => false]), ['isolated' => false]],
         'a listener' => [$class(CallQueuedListener::class, Annotated::class, 'handle', []), ['isolated' => true, 'maxMemory' => 96, 'estimatedDuration' => 0.5, 'priority' => 7, 'maxTasks' => 64, 'cpuWeight' => 50, 'ioWeight' => 20]],
+        'a mailable' => [new SendQueuedMailable(new Letter()), ['maxMemory' => 200]],
         'a job of the PHP KQueue' => [new OfPhpKqueue('x'), ['isolated' => true, 'maxMemory' => 64, 'priority' => 0]],
     ] as $what => [$job, $hints]) {
         $w->dispatch($job, $queue = 'q' . md5($what));

@@ -415,8 +415,8 @@ class Machine
         }
         // One shell: in the virtual machine each process counts.
         $this->must(<<<SH
-            runtimes="kqueue@*.service kqueue-worker@*.service kqueue-shop-*.scope kqueue-test-*.service kqueue.service"
-            sockets="kqueue@*.socket kqueue-control@*.socket"
+            runtimes="kqueue@*.service kqueue-schedule@*.service kqueue-worker@*.service kqueue-shop-*.scope kqueue-test-*.service kqueue.service"
+            sockets="kqueue@*.socket kqueue-control@*.socket kqueue-schedule@*.timer"
             set -f
             if [ -n "\$(systemctl list-units --all --no-legend --plain \$runtimes \$sockets)" ]; then
                 # Not asked politely: draining is what rows are about.

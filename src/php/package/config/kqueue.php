@@ -1,5 +1,7 @@
 <?php
 
+declare(strict_types=1);
+
 return [
 
     // The name of this app: of /etc/kqueue/NAME.toml and kqueue@NAME.service. Without it, that of its directory; say it
