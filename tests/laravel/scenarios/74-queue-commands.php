@@ -111,4 +111,8 @@ row(75, 'queue:monitor under load counts what waits, what is delayed and what ru
     $daemon->stop();
     $w->expectSame([4, 4, 1], $sizes, 'sizes: before, while one runs, and afterwards');
     $w->expectRuns(3);
+    // When it is due says nothing about when the others ended.
+    $w->makeDue();
+    $w->work();
+    $w->expectGone();
 });
