@@ -27,6 +27,8 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -229,7 +231,19 @@ impl Runtime {
         }
         self.notify(&[sd_notify::NotifyState::Stopping]);
         if self.schedule.is_stopping() || !self.ask_purpose() {
-            self.tell(Event::Drain);
+            self.drain();
+        }
+    }
+
+    /// What runs may finish, and is told that it is waited for; asked for twice, it is killed.
+    fn drain(&mut self) {
+        let first = !self.schedule.is_stopping();
+        self.tell(Event::Drain);
+        if first && self.app.interruptible {
+            // Where PHP does not listen, or has nobody to pass it on to, the signal would do harm at the most.
+            for (_, worker) in self.leaving().filter(|(_, worker)| worker.job.is_some()) {
+                let _ = worker.pid.map(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM));
+            }
         }
     }
 

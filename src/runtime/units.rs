@@ -302,7 +302,7 @@ impl Runtime {
             tracing::info!("to be started again: pooled and isolated jobs run on");
             self.tell(Event::HandOver);
         } else {
-            self.tell(Event::Drain);
+            self.drain();
         }
     }
 

@@ -1,6 +1,6 @@
 <?php
 
-/** Mixed fleets: stock workers and kqueue on one queue, and one of them goes half-way. Under stock both are stock. */
+/** Mixed fleets: stock workers and kqueue on one queue, and one of them goes on the way. Under stock both are stock. */
 
 declare(strict_types=1);
 
@@ -10,9 +10,10 @@ use Kqueue\Tests\World;
 
 /** @param bool $stockGoes which of the two goes */
 $fleet = static function (World $w, bool $stockGoes): void {
-    // A stock worker that meets a lock of SQLite's sleeps for a second, so there a few hundred have to do.
+    // A stock worker that meets a lock of SQLite's sleeps for a second, so there a few hundred have to do. And as an
+    // oracle of its own, slow as it is, it shows as much with fewer jobs.
     $sqlite = $w->sandbox->driver === 'database';
-    $jobs = $sqlite ? 200 : 10000;
+    $jobs = $sqlite ? 200 : ($w->engine->isKqueue() ? 10000 : 2000);
     $w->leftToChance('who runs which job');
     $stock = $w->startStock();
     $w->waitFor('end', uuid: $uuids[] = $w->dispatch(new Plain()));
@@ -22,28 +23,29 @@ $fleet = static function (World $w, bool $stockGoes): void {
         $w->waitFor('end', uuid: $uuids[] = $w->dispatch(new Plain()));
     }
     array_push($uuids, ...$w->dispatchMany(new Plain(), $jobs));
-    Wait::until(fn (): bool => $w->size() <= $jobs / 2, 'half of the jobs to be done', 60.0, 20000);
+    Wait::until(fn (): bool => $w->size() <= $jobs / ($stockGoes ? 2 : 5), 'most of the jobs to be done', 60.0, 20000);
     [$goes, $stays] = $stockGoes ? [$stock, $engine] : [$engine, $stock];
     $w->expectSame(0, $goes->stop(30.0), 'exit status of the one that goes');
     // Whatever the other one has done meanwhile, this is left to it alone.
     array_push($uuids, ...$w->dispatchMany(new Plain(), 100));
     $w->expect(count($uuids) > $jobs + 100, 'all jobs are known');
-    // A job that stock could not remove stays reserved.
-    Wait::until(fn (): bool => $sqlite ? $w->backend->state()->ready === [] : $w->size() === 0, 'the rest to be done', 60.0, 20000);
+    // A job that stock could not remove stays on the queue.
+    $done = fn (): bool => $sqlite ? count(array_unique(array_column($w->journal('end'), 'uuid'))) === count($uuids) : $w->size() === 0;
+    Wait::until($done, 'the rest to be done', 80.0, 20000);
     $w->expectSame(0, $stays->stop(30.0), 'exit status of the one that stays');
     $w->expectOnce($uuids);
 
     $ranBy = array_column($w->journal('start'), 'pid', 'uuid');
     $byStock = count(array_keys($ranBy, $stock->pid, true));
     $w->expect($byStock > 0 && $byStock < count($uuids), "both had their part (stock: {$byStock})");
-    if (! $sqlite) {
+    if (! $sqlite || $w->laravelIs('12.26')) {
         $w->expectGone();
         $w->expectFailed(0);
 
         return;
     }
-    // Stock reads before it writes, so SQLite may refuse it the removal of a job that is done: that one is failed, or
-    // stays reserved, by stock's own fault. No job that kqueue ran is among them.
+    // Before `transaction_mode` could be set, stock reads before it writes, so SQLite may refuse it the removal of a job
+    // that is done: that one is failed, or stays reserved, by stock's own fault. No job that kqueue ran is among them.
     $stuck = [];
     foreach ($w->failed() as $row) {
         $w->expectContains('database is locked', $row['exception'], 'exception of a failed job');
@@ -58,5 +60,6 @@ $fleet = static function (World $w, bool $stockGoes): void {
 };
 
 $title = 'beside a stock worker, 10,000 jobs (200 on SQLite), each exactly once';
-row(58, "{$title}; the engine goes half-way, stock finishes", fn (World $w) => $fleet($w, false), env: ['RECORD' => 'false'], tiers: false);
-row(58, "{$title}; stock goes half-way, the engine finishes", fn (World $w) => $fleet($w, true), env: ['RECORD' => 'false'], tiers: false);
+$env = ['RECORD' => 'false', 'DB_TRANSACTION_MODE' => 'IMMEDIATE'];
+row(58, "{$title}; the engine goes on the way, stock finishes", fn (World $w) => $fleet($w, false), env: $env, tiers: false);
+row(58, "{$title}; stock goes on the way, the engine finishes", fn (World $w) => $fleet($w, true), env: $env, tiers: false);

@@ -157,7 +157,7 @@ row(79, 'Redis away for some seconds: no job is lost, no processor is kept busy,
         kqueue: function () use ($w, &$daemon, $running, $waiting): void {
             $w->waitForQueue();
             $w->expectOnce([$running, ...$waiting]);
-            $w->expectContains('the queue answers again', $daemon->output(), 'the log');
+            Wait::until(static fn (): bool => str_contains($daemon->output(), 'the queue answers again'), 'kqueue to say so');
         },
     );
     $daemon->stop();

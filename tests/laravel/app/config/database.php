@@ -33,6 +33,7 @@ return [
             'prefix' => '',
             'foreign_key_constraints' => true,
             'busy_timeout' => 5000,
+            'transaction_mode' => env('DB_TRANSACTION_MODE', 'DEFERRED'),
         ],
     ],
     'migrations' => 'migrations',

@@ -76,6 +76,7 @@ class PackagesServiceProvider extends ServiceProvider
                     'exception' => isset($event->exception) ? $event->exception->getMessage() : null,
                     // By which some decide that they are in a worker.
                     'command' => $_SERVER['argv'][1] ?? null,
+                    'heard' => microtime(true),
                 ] + Journal::about($event->job);
             });
         }
