@@ -45,18 +45,17 @@ pub(super) fn put(app: &str, file: &Path, text: &str, manner: Manner, here: &Sur
     };
     let same = there.as_deref() == Some(text);
     let name = file.display();
-    let does = if same {
-        "says already"
-    } else if manner.dry_run {
-        "would be"
-    } else {
-        "will be"
+    let kept = there.is_some() && !same && !manner.force;
+    let does = match (same, kept || manner.dry_run) {
+        (true, _) => "says already",
+        (false, true) => "would be",
+        (false, false) => "will be",
     };
     print(&format!("{name} {does}:\n\n{}\n", indented(text)))?;
     if same {
         return Ok(Outcome::Same);
     }
-    if there.is_some() && !manner.force {
+    if kept {
         let line =
             format!("{name}: is there and says something else, which is kept; edit it, or replace it with --force");
         return Err(Failed { code: FAILURE, line });

@@ -127,3 +127,32 @@ row('init-php', 'init takes the PHP with which the app boots, where that of PATH
         unlink('/usr/local/bin/php');
     }
 });
+
+row('import', 'what supervisord and Horizon were told becomes the app\'s file, and jobs run', function (Machine $m): void {
+    $works = function (array $keys) use ($m): void {
+        $text = (string) file_get_contents('/etc/kqueue/shop.toml');
+        foreach ($keys as $key) {
+            $m->expectContains("\n{$key}\n", $text, 'the file');
+        }
+        $m->must('systemctl restart kqueue@shop');
+        $uuid = $m->dispatch(new Quick(1), 'high');
+        $m->waitForEffects('end', uuid: $uuid);
+        $m->expectOnce([$uuid]);
+    };
+    $file = '/run/kqueue-test-shop.conf';
+    try {
+        file_put_contents($file, "[program:shop]\ncommand=php /srv/shop/artisan queue:work redis --queue=high,default --tries=2 --sleep=3\nnumprocs=3\n");
+        $outcome = $m->sh("kqueue import supervisor {$file} --write");
+        $m->expectSame(1, $outcome->status, 'over the file that is there');
+        $outcome = $m->sh("kqueue import supervisor {$file} --write --force");
+        $m->expectSame(0, $outcome->status, 'with --force');
+        $m->expectContains('--sleep=3', $outcome->errors, 'what has no equivalent');
+        $works(['queues = "high,default"', 'pool_size = 3', 'tries = 2']);
+        file_put_contents('/srv/shop/config/horizon.php', "<?php return ['defaults' => ['one' => ['connection' => 'redis', 'queue' => ['high']]],\n"
+            . "'environments' => ['production' => ['one' => ['maxProcesses' => 4, 'tries' => 3]]]];\n");
+        $m->must('kqueue import horizon --path /srv/shop --write --force');
+        $works(['queues = "high"', 'pool_size = 4', 'tries = 3']);
+    } finally {
+        $m->sh("rm -f {$file} /srv/shop/config/horizon.php /etc/kqueue/shop.toml~");
+    }
+});
