@@ -8,20 +8,20 @@
 
 declare(strict_types=1);
 
-use App\Jobs\Heavy;
 use App\Jobs\Plain;
-use App\Jobs\Pooled;
-use App\Jobs\Quick;
 use App\Jobs\Sleeps;
+use App\Jobs\Waits;
 use Kqueue\Tests\Processes;
 use Kqueue\Tests\Wait;
 use Kqueue\Tests\World;
 
 row(54, 'the engine is killed with a job running: not run again before its lease is over, and then once (under systemd it runs on: kill-runtime)', function (World $w): void {
-    $uuid = $w->dispatch((new Sleeps(1000))->with(['tries' => 3]));
+    $go = $w->sandbox->dir . '/go';
+    $uuid = $w->dispatch((new Waits($go, ''))->with(['tries' => 3]));
     $daemon = $w->start();
     $w->waitFor('start', uuid: $uuid);
     $w->killEngine($daemon);
+    touch($go);
     $w->expectSame([], $w->journal('end'), 'ends');
     $w->expectQueue(reserved: 1, attempts: 1);
     // The next one finds what is new, and leaves alone what is held.
@@ -39,11 +39,13 @@ row(54, 'the engine is killed with a job running: not run again before its lease
 });
 
 row(54, 'kqueue is killed with a job running in each tier: each runs again once its lease is over, and ends once', function (World $w): void {
-    $uuids = array_map(static fn (object $job): string => $w->dispatch($job->with(['tries' => 2])), [new Quick(1000), new Pooled(1000), new Heavy(1000)]);
+    $go = $w->sandbox->dir . '/go';
+    $uuids = array_map(static fn (string $tier): string => $w->dispatch((new Waits($go, $tier))->with(['tries' => 2])), ['inline', 'pooled', 'isolated']);
     $daemon = $w->start();
     $w->waitFor('start', 3);
     $w->killEngine($daemon);
     $w->expectQueue(reserved: 3);
+    touch($go);
     $w->expireLeases();
     $w->work();
     foreach ($uuids as $uuid) {
@@ -55,11 +57,13 @@ row(54, 'kqueue is killed with a job running in each tier: each runs again once 
 }, engines: ['kqueue'], tiers: false);
 
 row(55, 'restarted while a job runs: that one finishes first, the next engine takes what is left (under systemd it runs on: restart)', function (World $w): void {
-    $uuid = $w->dispatch(new Sleeps(700));
+    $go = $w->sandbox->dir . '/go';
+    $uuid = $w->dispatch(new Waits($go, ''));
     $daemon = $w->start();
     $old = $w->waitFor('start', uuid: $uuid)[0]['pid'];
     $daemon->signal(SIGTERM);
     $next = $w->dispatch(new Plain());
+    touch($go);
     $w->expectSame(0, $daemon->wait(), 'exit status');
     $w->expectSame(1, count($w->journal('end', $uuid)), 'ends');
     $w->expectSame([], Processes::of($w->sandbox->dir), 'processes left behind');
