@@ -1,6 +1,6 @@
 <?php
 
-/** Mixed fleets: stock workers and kqueue on one queue, and one of them goes on the way. Under stock both are stock. */
+/** Mixed fleets: stock workers and kqueue on one queue, and one of them goes half-way. Under stock both are stock. */
 
 declare(strict_types=1);
 
@@ -23,16 +23,20 @@ $fleet = static function (World $w, bool $stockGoes): void {
         $w->waitFor('end', uuid: $uuids[] = $w->dispatch(new Plain()));
     }
     array_push($uuids, ...$w->dispatchMany(new Plain(), $jobs));
-    Wait::until(fn (): bool => $w->size() <= $jobs / ($stockGoes ? 2 : 5), 'most of the jobs to be done', 60.0, 20000);
+    Wait::until(fn (): bool => $w->size() <= $jobs / 2, 'half of the jobs to be done', 60.0, 20000);
     [$goes, $stays] = $stockGoes ? [$stock, $engine] : [$engine, $stock];
     $w->expectSame(0, $goes->stop(30.0), 'exit status of the one that goes');
+    // Stock takes long for thousands of jobs: several workers of it share the rest.
+    $fleet = $stockGoes || $sqlite ? [] : array_map(static fn () => $w->startStock(), range(1, 3));
     // Whatever the other one has done meanwhile, this is left to it alone.
     array_push($uuids, ...$w->dispatchMany(new Plain(), 100));
     $w->expect(count($uuids) > $jobs + 100, 'all jobs are known');
     // A job that stock could not remove stays on the queue.
     $done = fn (): bool => $sqlite ? count(array_unique(array_column($w->journal('end'), 'uuid'))) === count($uuids) : $w->size() === 0;
     Wait::until($done, 'the rest to be done', 80.0, 20000);
-    $w->expectSame(0, $stays->stop(30.0), 'exit status of the one that stays');
+    foreach ([$stays, ...$fleet] as $daemon) {
+        $w->expectSame(0, $daemon->stop(30.0), 'exit status of the one that stays');
+    }
     $w->expectOnce($uuids);
 
     $ranBy = array_column($w->journal('start'), 'pid', 'uuid');
@@ -61,5 +65,5 @@ $fleet = static function (World $w, bool $stockGoes): void {
 
 $title = 'beside a stock worker, 10,000 jobs (200 on SQLite), each exactly once';
 $env = ['RECORD' => 'false', 'DB_TRANSACTION_MODE' => 'IMMEDIATE'];
-row(58, "{$title}; the engine goes on the way, stock finishes", fn (World $w) => $fleet($w, false), env: $env, tiers: false);
-row(58, "{$title}; stock goes on the way, the engine finishes", fn (World $w) => $fleet($w, true), env: $env, tiers: false);
+row(58, "{$title}; the engine goes half-way, stock finishes", fn (World $w) => $fleet($w, false), env: $env, tiers: false);
+row(58, "{$title}; stock goes half-way, the engine finishes", fn (World $w) => $fleet($w, true), env: $env, tiers: false);
