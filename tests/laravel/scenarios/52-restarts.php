@@ -96,4 +96,4 @@ row(55, 'restarted five times under load: each job once, no attempt counted for 
     }
     $w->expectGone();
     $w->expectFailed(0);
-});
+}, tiers: false);

@@ -57,7 +57,7 @@ $crowd = static function (World $w, bool $batches) use ($delay, $longest): void 
     $redis->slowlog('reset');
 
     $daemon = $w->start();
-    Wait::until(static fn (): bool => $redis->zCard($delayed) === 0, 'all to be due', 60.0);
+    Wait::until(static fn (): bool => $redis->zCard($delayed) === 0, 'all to be due', 120.0);
     $took = $longest($redis);
     $redis->config('SET', 'slowlog-log-slower-than', '-1');
     $batched = $batches && $w->laravelIs('9.23');
@@ -70,7 +70,7 @@ $crowd = static function (World $w, bool $batches) use ($delay, $longest): void 
     );
     // A hundred thousand take stock more than a minute: here it shows that it is at it.
     $rest = $w->engine->isKqueue() ? 0 : $jobs - 2000;
-    Wait::until(static fn (): bool => $w->size() <= $rest, 'the jobs to be done', 80.0, 20000);
+    Wait::until(static fn (): bool => $w->size() <= $rest, 'the jobs to be done', 200.0, 20000);
     $w->expectSame(0, $daemon->stop(), 'exit status');
     $w->expectFailed(0);
     if ($w->engine->isKqueue()) {

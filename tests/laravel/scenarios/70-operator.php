@@ -94,7 +94,8 @@ row(84, '--max-jobs: ends after so many, as planned', function (World $w): void 
 
 row(84, '--max-time: ends when it is over, as planned', function (World $w): void {
     $w->dispatch(new Plain());
-    $daemon = $w->start(['max-time' => 1]);
+    // Long enough for a busy machine to come to the job.
+    $daemon = $w->start(['max-time' => 4]);
     $w->waitFor('end');
     $w->expectSame(0, $daemon->wait(), 'exit status');
     $w->expectRuns(1);
