@@ -72,16 +72,15 @@ row(77, 'a JobProcessing listener that throws on the only try: failed without a 
 
 row(87, 'a job that runs queue:work --once: the inner job fails once, and the worker goes on as before', function (World $w): void {
     $inner = $w->dispatch((new Throws())->with(['tries' => 1]), 'other');
-    $outer = $w->dispatch(new WorksQueue('other'));
-    $daemon = $w->start();
-    $w->waitFor('end', uuid: $outer);
     $left = $w->dispatch(new Plain(), 'other');
+    $outer = $w->dispatch(new WorksQueue('other'));
     $after = [];
     for ($i = 0; $i < 5; $i++) {
-        $w->waitFor('end', uuid: $after[] = $w->dispatch(new Plain()));
+        $after[] = $w->dispatch(new Plain());
     }
-    $w->waitForQueue();
-    $daemon->stop();
+    // It ends only if every worker is still the engine's.
+    $w->work(['pool-size' => 1, 'pool-max-size' => 1, 'max-concurrent-inline' => 1, 'max-concurrent-pooled' => 1, 'max-concurrent-isolated' => 1]);
+    $w->expectQueue();
     $w->expectRuns(1, $inner);
     $w->expectAttempts([1], $outer);
     $w->expectFailed(1, 'thrown on purpose', $inner);
