@@ -47,7 +47,9 @@ enum Command {
     Run(Run),
     /// Find out what there is to know of an app, and write its config file
     Init(init::Init),
-    /// Find what is wrong with an app and its machine, each with its fix: exit code 0 nothing, 1 errors, 3 warnings only
+    /// Find what is wrong with an app and its machine, each with its fix
+    ///
+    /// It changes nothing. Exit code: 0 nothing is wrong (there may be notes), 1 there are errors, 3 only warnings.
     Check(check::Check),
     /// Make config files of what works the queues today: supervisord or Horizon
     Import {
