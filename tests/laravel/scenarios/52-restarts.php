@@ -39,7 +39,7 @@ row(54, 'the engine is killed with a job running: not run again before its lease
 });
 
 row(54, 'kqueue is killed with a job running in each tier: each runs again once its lease is over, and ends once', function (World $w): void {
-    $uuids = array_map(static fn (object $job): string => $w->dispatch($job->with(['tries' => 2])), [new Quick(1000), new Pooled(1000), new Heavy(1000)]);
+    $uuids = array_map(static fn (object $job): string => $w->dispatch($job->with(['tries' => 2])), [new Quick(4000), new Pooled(4000), new Heavy(4000)]);
     $daemon = $w->start();
     $w->waitFor('start', 3);
     $w->killEngine($daemon);
