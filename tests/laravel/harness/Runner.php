@@ -87,7 +87,7 @@ final class Runner
             $world = new World($sandbox, new Engine($case->engine, $this->options->kqueue, $case->tier), $case->back);
             ($case->row->body)($world);
 
-            return self::PASSED . json_encode($world->observe(), JSON_INVALID_UTF8_SUBSTITUTE | JSON_THROW_ON_ERROR);
+            return self::PASSED . json_encode($world->observe($case->row), JSON_INVALID_UTF8_SUBSTITUTE | JSON_THROW_ON_ERROR);
         } catch (Throwable $e) {
             $text = $e instanceof Failure ? $e->getMessage() : get_class($e) . ': ' . $e->getMessage();
             $text .= "\n" . self::place($e);

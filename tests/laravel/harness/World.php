@@ -224,9 +224,11 @@ final class World
     }
 
     /** @return array{reasons: list<string>, observed: array<string, mixed>|null} what the runs of a row are compared by */
-    public function observe(): array
+    public function observe(Row $row): array
     {
-        return ['reasons' => $this->reasons, 'observed' => $this->comparable ? (new Observation($this, $this->uuids))->take() : null];
+        $comparable = $this->comparable && in_array('stock', $row->engines, true);
+
+        return ['reasons' => $this->reasons, 'observed' => $comparable ? (new Observation($this, $this->uuids))->take() : null];
     }
 
     public function actsAsStock(): bool
