@@ -146,7 +146,11 @@ trait Expectations
     public function events(bool $stops = false, ?string $uuid = null): array
     {
         $events = [];
-        foreach ($this->journal(uuid: $uuid) as $fact) {
+        $facts = $this->journal(uuid: $uuid);
+        if (count(array_unique(array_column($facts, 'uuid'))) === 1) {
+            $facts = Facts::byAttempt($facts);
+        }
+        foreach ($facts as $fact) {
             $name = $fact['what'] === 'event' ? $fact['event'] : $fact['what'];
             if (in_array($fact['what'], ['event', 'failed', 'report'], true) && ($stops || $name !== 'WorkerStopping')) {
                 $events[] = $name;

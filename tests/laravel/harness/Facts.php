@@ -20,4 +20,24 @@ final class Facts
 
         return $facts;
     }
+
+    /**
+     * The facts of one job, attempt by attempt. A job that was released may be taken by another process before the
+     * first has fired its last event, as among several workers of stock.
+     *
+     * @param list<array<string, mixed>> $facts
+     * @return list<array<string, mixed>>
+     */
+    public static function byAttempt(array $facts): array
+    {
+        $attempts = $of = [];
+        foreach ($facts as $i => $fact) {
+            // Not every fact knows its attempt, but its process does one after the other.
+            $attempts[$fact['pid']] = $fact['attempts'] ?? $attempts[$fact['pid']] ?? 0;
+            $of[$i] = $attempts[$fact['pid']];
+        }
+        asort($of);
+
+        return array_map(static fn (int $i): array => $facts[$i], array_keys($of));
+    }
 }

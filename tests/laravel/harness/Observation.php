@@ -40,11 +40,14 @@ final class Observation
             if (($fact['event'] ?? '') === 'WorkerStopping') {
                 continue;
             }
-            $job = $this->job($fact['uuid'] ?? null);
-            unset($fact['pid'], $fact['t'], $fact['uuid'], $fact['sha1']);
-            $facts[$job][] = $this->plain(json_encode($fact, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE));
+            $facts[$this->job($fact['uuid'] ?? null)][] = $fact;
         }
         foreach ($facts as $job => &$list) {
+            $list = array_map(function (array $fact): string {
+                unset($fact['pid'], $fact['t'], $fact['uuid'], $fact['sha1']);
+
+                return $this->plain(json_encode($fact, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE));
+            }, Facts::byAttempt($list));
             // Of no job, or of one that a job queued: several may be mixed here.
             str_starts_with($job, 'job ') || sort($list);
         }

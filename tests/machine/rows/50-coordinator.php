@@ -5,6 +5,7 @@
 declare(strict_types=1);
 
 use App\Jobs\Heavy;
+use App\Jobs\Waits;
 use Kqueue\Tests\Machine\Machine;
 
 /** "The coordinator refused a request", by its kind in the catalog. */
@@ -19,8 +20,10 @@ $junk = [
 ];
 
 row('strangers', 'nobody but a runtime can make the coordinator do anything, and what was tried is in the journal', function (Machine $m) use ($junk): void {
+    $gate = '/srv/shop/storage/gate';
+    @unlink($gate);
     $m->start();
-    $uuid = $m->dispatch(new Heavy(5000));
+    $uuid = $m->dispatch(new Waits($gate, 'isolated'));
     $m->waitForEffects('start');
     $scope = $m->waitForScope();
     $name = substr($scope, strlen('kqueue-shop-'), -strlen('.scope'));
@@ -52,6 +55,7 @@ row('strangers', 'nobody but a runtime can make the coordinator do anything, and
     }
     $m->expectSame($before, $m->unitsLike('kqueue*'), 'units');
     $m->expect($m->coordinator()->isActive(), 'the coordinator runs');
+    touch($gate);
     $m->waitForEffects('end');
     $m->expectOnce([$uuid]);
     $m->expectSame([], array_filter($m->journal('kqueue.service'), static fn (array $r): bool => ($r['MESSAGE'] ?? '') === 'forged'), 'lines that were forged');

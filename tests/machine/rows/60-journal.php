@@ -28,7 +28,13 @@ row('journal', 'each job is told once in journalctl -u kqueue@shop, with its fie
             $m->expectSame($value, $record[$field] ?? null, "{$field} of the {$tier} job");
         }
         $m->expect(is_numeric($record['KQUEUE_MS'] ?? null), 'KQUEUE_MS');
-        $m->expectSame($tier === 'isolated', (int) ($record['KQUEUE_CPU_USEC'] ?? 0) > 0, 'the processor time of its unit is told, if it had one');
+        $usec = (int) ($record['KQUEUE_CPU_USEC'] ?? 0);
+        if ($tier !== 'isolated') {
+            $m->expectSame(0, $usec, 'processor time of a job with no unit of its own');
+        } elseif (is_file('/sys/fs/cgroup/cgroup.controllers')) {
+            // With the older control groups systemd may not know it, when a scope was gone at once.
+            $m->expect($usec > 0, 'the processor time of its unit is told');
+        }
         $lines = array_column($m->journal('kqueue@shop.service', $since, ['KQUEUE_JOB' => $uuid]), 'MESSAGE');
         $m->expectSame(1, count($lines), "lines about the {$tier} job");
     }
@@ -36,7 +42,7 @@ row('journal', 'each job is told once in journalctl -u kqueue@shop, with its fie
     $m->expect($scope !== null, 'there was a scope');
     // What was launched, in the coordinator's own story.
     $m->waitForRecord((string) $scope, 'kqueue.service', $since);
-});
+}, layers: ['container', 'vm']);
 
 row('prints', 'what a job prints is in the journal of its app, with the job that printed it', function (Machine $m): void {
     $since = $m->cursor();
