@@ -120,6 +120,11 @@ impl Runtime {
                 self.tell(Event::Ready { worker, done });
             }
             FromWorker::Taken => self.tell(Event::Taken(worker)),
+            FromWorker::Interruptible => {
+                if let Some(known) = self.workers.get_mut(&worker) {
+                    known.interruptible = known.job;
+                }
+            }
             FromWorker::Next { done, job } => {
                 self.reported(worker, Some(&done));
                 if let (Some(known), Some(record)) = (self.workers.get_mut(&worker), self.records.get_mut(&job)) {

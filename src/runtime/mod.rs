@@ -239,10 +239,11 @@ impl Runtime {
     fn drain(&mut self) {
         let first = !self.schedule.is_stopping();
         self.tell(Event::Drain);
-        if first && self.app.interruptible {
-            // Where PHP does not listen, or has nobody to pass it on to, the signal would do harm at the most.
-            for (_, worker) in self.leaving().filter(|(_, worker)| worker.job.is_some()) {
-                let _ = worker.pid.map(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM));
+        if first {
+            // No other job: a signal would cut short whatever it waits for.
+            let told = self.leaving().filter(|(_, worker)| worker.job.is_some() && worker.job == worker.interruptible);
+            for pid in told.filter_map(|(_, worker)| worker.pid) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
             }
         }
     }

@@ -46,8 +46,6 @@ pub(super) struct App {
     pub redial: bool,
     /// Arguments of `queue:work` for every process.
     pub arguments: Vec<String>,
-    /// Whether Laravel's worker passes a signal on to jobs that can be interrupted, as 13.7 and later do.
-    pub interruptible: bool,
     /// Our PHP program.
     pub script: PathBuf,
     /// Environment of every process.
@@ -61,7 +59,6 @@ pub(super) struct Description {
     php: String,
     fork: bool,
     signals: bool,
-    interruptible: bool,
     connection: String,
     queue: String,
     backend: serde_json::Value,
@@ -103,7 +100,6 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         ack: false,
         redial: units.is_some(),
         arguments: arguments(&settings),
-        interruptible: false,
         script,
         environment: [("KQUEUE_SOCKET".to_owned(), socket.to_string_lossy().into_owned())].into(),
     };
@@ -124,7 +120,6 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let plain = description.backend.get("plain").and_then(serde_json::Value::as_bool).unwrap_or(false);
     app.ack = settings.ack == Ack::Auto && plain;
     app.fork &= description.fork;
-    app.interruptible = description.interruptible;
     let about = Snapshot {
         launcher: kind.as_str().to_owned(),
         laravel: description.laravel.clone(),

@@ -22,6 +22,7 @@ pub mod kind {
     pub const BOOT_FAILED: u8 = 10;
     pub const NEXT: u8 = 11;
     pub const TAKEN: u8 = 12;
+    pub const INTERRUPTIBLE: u8 = 13;
 
     pub const WELCOME: u8 = 32;
     pub const JOB: u8 = 33;
@@ -103,6 +104,8 @@ pub enum FromWorker {
     },
     /// It has read the job that it was handed, as it was asked to say.
     Taken,
+    /// The job that it begins is one that Laravel passes SIGTERM on to.
+    Interruptible,
     /// It has claimed a job that was sent ahead and is about to begin it.
     Next {
         /// How the last job ended.
@@ -266,6 +269,7 @@ impl FromWorker {
             }
             kind::DELETED => FromWorker::Deleted,
             kind::TAKEN => FromWorker::Taken,
+            kind::INTERRUPTIBLE => FromWorker::Interruptible,
             kind::NEXT => {
                 let Next { done, job } = read(kind, header)?;
                 FromWorker::Next { done, job }

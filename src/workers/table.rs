@@ -24,6 +24,8 @@ pub struct Worker {
     pub outbox: Option<Outbox>,
     /// The job it has.
     pub job: Option<JobId>,
+    /// The job that is to be told by SIGTERM that its end is waited for.
+    pub interruptible: Option<JobId>,
     /// The pipe out of which it claims jobs that were sent ahead, if it is a lane.
     pub tickets: Option<Tickets>,
     /// The stream into which it alone prints, where that can be told beforehand.
@@ -59,6 +61,7 @@ impl Worker {
             forked,
             outbox: None,
             job: None,
+            interruptible: None,
             tickets: None,
             own: None,
             baseline_kb: None,

@@ -108,7 +108,6 @@ final class Boot
             'php' => PHP_VERSION,
             'fork' => function_exists('pcntl_fork') && function_exists('pcntl_waitpid') && function_exists('pcntl_signal'),
             'signals' => extension_loaded('pcntl'),
-            'interruptible' => extension_loaded('pcntl') && interface_exists('Illuminate\\Contracts\\Queue\\Interruptible'),
             'connection' => $name,
             'queue' => (string) ($config['queue'] ?? 'default'),
             // Not of the package, which need not be there.

@@ -7,6 +7,7 @@ namespace Kqueue\Worker;
 use Illuminate\Cache\Repository;
 use Illuminate\Contracts\Events\Dispatcher;
 use Illuminate\Contracts\Foundation\Application;
+use Illuminate\Contracts\Queue\Interruptible;
 use Illuminate\Queue\Console\WorkCommand;
 use Illuminate\Queue\Events\JobExceptionOccurred;
 use Illuminate\Queue\Events\JobFailed;
@@ -47,6 +48,9 @@ final class Loop
 
     /** A job that Laravel has finished and that the runtime does not know yet it is to remove. */
     private RuntimeRedisJob|RuntimeDatabaseJob|null $finished = null;
+
+    /** Whether there are jobs that can be interrupted, once known. */
+    private ?bool $interrupts = null;
 
     private ?Throwable $error = null;
 
@@ -374,6 +378,10 @@ final class Loop
             $this->wire->send(Wire::TAKEN);
         }
 
+        if ($this->isInterruptible($this->job)) {
+            $this->wire->send(Wire::INTERRUPTIBLE);
+        }
+
         if (isset($order['memory'])) {
             // Refused by PHP when more than that is in use already; then the limit from outside is the one that holds.
             $this->memoryLimit = @ini_set('memory_limit', $order['memory'].'M');
@@ -394,6 +402,24 @@ final class Loop
         }
 
         return $this->job;
+    }
+
+    /**
+     * Whether Laravel passes a signal on to this job, as 13.7 and later do. Others must get none: it would cut short what
+     * they wait for.
+     */
+    private function isInterruptible(Job $job): bool
+    {
+        $this->interrupts ??= interface_exists(Interruptible::class) && function_exists('pcntl_signal');
+
+        try {
+            return $this->interrupts
+                && preg_match('/"commandName":"((?:[^"\\\\]|\\\\.)+)"/', $job->getRawBody(), $found) === 1
+                && is_subclass_of(stripslashes($found[1]), Interruptible::class);
+        } catch (Throwable) {
+            // The class does not load. Its job will say so itself, with Laravel's own error.
+            return false;
+        }
     }
 
     /** How the last job ended; null when there was none. @return array<string, mixed>|null */

@@ -21,6 +21,7 @@ final class Wire
     public const BOOT_FAILED = 10;
     public const NEXT = 11;
     public const TAKEN = 12;
+    public const INTERRUPTIBLE = 13;
 
     public const WELCOME = 32;
     public const JOB = 33;
