@@ -26,9 +26,13 @@ fn write(dir: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(&completions)?;
     let mut command = command();
     clap_mangen::generate_to(command.clone(), &man)?;
-    let first = man.join("kqueue.1");
-    std::fs::write(&first, std::fs::read_to_string(&first)? + MORE)?;
     std::fs::write(man.join("kqueue.toml.5"), keys())?;
+    for entry in std::fs::read_dir(&man)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let more = if name == "kqueue.1" { MORE } else { "" };
+        std::fs::write(&path, titled(&std::fs::read_to_string(&path)?, &name) + more)?;
+    }
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command, "kqueue", &completions)?;
     }
@@ -45,10 +49,20 @@ fn command() -> Command {
         })
 }
 
+/// A page under the name of its file. It carries no date, so that two builds are the same; what makes pages drops
+/// words that are empty, and would put the next one in its place.
+fn titled(page: &str, file: &str) -> String {
+    let (name, section) = file.rsplit_once('.').unwrap_or((file, "1"));
+    let title = format!(".TH {name} {section} \"\" \"kqueue {}\" kqueue", env!("CARGO_PKG_VERSION"));
+    page.lines()
+        .map(|line| if line.starts_with(".TH ") { &title } else { line })
+        .fold(String::new(), |text, line| text + line + "\n")
+}
+
 /// kqueue.toml(5).
 fn keys() -> String {
     let mut page = Roff::new();
-    page.control("TH", ["kqueue.toml", "5", "", concat!("kqueue ", env!("CARGO_PKG_VERSION")), "kqueue"])
+    page.control("TH", ["kqueue.toml", "5"])
         .control("SH", ["NAME"])
         .text([roman("kqueue.toml - settings of one app")])
         .control("SH", ["SYNOPSIS"])
@@ -119,8 +133,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path()).unwrap();
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
-        for name in ["man/kqueue.1", "man/kqueue-run.1", "man/kqueue-status.1", "man/kqueue-config-check.1"] {
-            assert!(read(name).contains(".SH SYNOPSIS"), "{name}");
+        for name in ["kqueue", "kqueue-run", "kqueue-status", "kqueue-config-check"] {
+            let page = read(&format!("man/{name}.1"));
+            assert!(page.contains(".SH SYNOPSIS") && page.contains(&format!("\n.TH {name} 1 \"\" ")), "{name}");
         }
         assert!(!dir.path().join("man/kqueue-worker.1").exists());
         assert!(read("man/kqueue.1").contains("kqueue@.service(8)"));

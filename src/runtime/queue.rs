@@ -277,11 +277,13 @@ impl Runtime {
         }
     }
 
-    /// Removes what is finished before we end, or gives up after a while.
+    /// Removes what is finished before we end, and gives back what a call still under way brings, or gives up after
+    /// a while.
     pub(super) async fn flush_acks(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while (self.acks.sending.is_some()
             || !self.acks.pending.is_empty()
+            || self.fetch.state == FetchState::Reserving
             || self.fetch.returning.is_some()
             || !self.fetch.back.is_empty())
             && Instant::now() < deadline

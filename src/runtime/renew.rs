@@ -27,13 +27,13 @@ impl Renewal {
 }
 
 impl Runtime {
-    /// As soon as no job is ours, the service manager is to start us again.
+    /// As soon as no job is ours, the service manager is to start us again, if that brings another version.
     pub(super) fn renew_when_idle(&mut self) {
-        if self.is_restarted() {
-            tracing::info!("SIGUSR1: to be started again as soon as no job runs or waits here");
-            self.renewal.wanted = true;
-        } else {
+        if !self.is_restarted() {
             tracing::warn!("SIGUSR1: no service manager would start this process again; it goes on");
+        } else if is_replaced() {
+            tracing::info!("SIGUSR1: another version is installed; making place for it as soon as no job is here");
+            self.renewal.wanted = true;
         }
     }
 
@@ -48,8 +48,10 @@ impl Runtime {
 
     /// Whether the schedule is done. Where a renewal is wanted, it is when it has nothing to do.
     pub(super) fn is_over(&mut self) -> bool {
-        if self.renewal.wanted && self.schedule.standing() == Standing::Running && self.schedule.job_count() == 0 {
-            tracing::info!("no job runs: leaving, to be started again");
+        let idle = self.schedule.standing() == Standing::Running && self.schedule.job_count() == 0;
+        // Before the queue has answered, the manager would take it for a failed start.
+        if self.renewal.wanted && idle && self.fetch.has_answered() {
+            tracing::info!("no job is here: leaving, to be started again");
             self.tell(Event::HandOver);
         }
         self.schedule.is_over()

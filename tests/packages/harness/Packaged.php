@@ -44,8 +44,9 @@ final class Packaged extends Machine
     public function hold(string ...$tiers): array
     {
         @unlink(self::GATE);
+        $before = count($this->effects('start'));
         $uuids = $this->dispatchAll(array_map(static fn (string $tier): Waits => new Waits(self::GATE, $tier), $tiers));
-        $this->waitForEffects('start', count($this->effects('start')) + count($tiers));
+        $this->waitForEffects('start', $before + count($tiers));
 
         return $uuids;
     }
@@ -76,7 +77,7 @@ final class Packaged extends Machine
         $files = explode("\n", trim($this->must("find / \\( {$prune} \\) -prune -o -print | sort; find /run/systemd /run/kqueue -name '*kqueue*' ! -name 'kqueue-test*' 2>/dev/null | sort || true")));
 
         // Databases of others, written whole each time.
-        return array_values(array_filter($files, static fn (string $file): bool => ! preg_match('#^/(etc/(passwd|group|g?shadow)-?$|etc/ld.so.cache|etc/\.pwd\.lock|var/lib/systemd)#', $file)));
+        return array_values(array_filter($files, static fn (string $file): bool => ! preg_match('#^/(etc/(passwd|group|g?shadow)-?$|etc/ld.so.cache|etc/\.pwd\.lock|etc/systemd/system\.control$|var/lib/systemd)#', $file)));
     }
 
     /** Nothing of kqueue is there, by whatever it was installed. */
@@ -90,7 +91,8 @@ final class Packaged extends Machine
             systemctl kill -s KILL $units
             timeout 60 systemctl stop kqueue@*.socket kqueue-control@*.socket kqueue.socket $units
             set +f
-            [ ! -e /var/lib/rpm/rpmdb.sqlite ] || ! rpm -q kqueue || dnf -y -q remove kqueue
+            dpkg -s kqueue >/dev/null || [ ! -e /usr/bin/kqueue ] || dnf -y -q remove kqueue
+            apt-get -q update
             DEBIAN_FRONTEND=noninteractive apt-get -y -q purge kqueue
             rm -rf /etc/kqueue /var/lib/kqueue
             systemctl daemon-reload
