@@ -13,8 +13,8 @@ final class Results
     /** @var array<string, array<string, mixed>> what the table says of each row, by the row's id and title */
     private array $rows = [];
 
-    /** Compared with stock and found the same. */
-    public int $same = 0;
+    /** @var array<string, int> how many runs of a subject were compared with stock and found the same */
+    private array $same = [];
 
     public function __construct(private readonly string $laravel)
     {
@@ -31,7 +31,7 @@ final class Results
         if ($said['observed'] === null) {
             return [];
         }
-        $key = "{$case->row->id} {$case->row->title} {$case->driver}";
+        $key = $case->subject();
         $this->observed[$key][] = ['case' => $case] + $said;
         $stock = array_values(array_filter($this->observed[$key], static fn (array $one): bool => $one['case']->engine === 'stock'))[0] ?? null;
         if ($stock === null) {
@@ -44,10 +44,26 @@ final class Results
             }
             unset($this->observed[$key][$i]);
             $lines = Comparison::of($stock['observed'], $one['observed']);
-            $lines === [] ? $this->same++ : $differences[$one['case']->name()] = $lines;
+            $lines === [] ? $this->same[$key] = ($this->same[$key] ?? 0) + 1 : $differences[$one['case']->name()] = $lines;
         }
 
         return $differences;
+    }
+
+    public function same(): int
+    {
+        return array_sum($this->same);
+    }
+
+    /** @param list<string> $subjects that are run again */
+    public function forget(array $subjects): void
+    {
+        foreach ($subjects as $subject) {
+            unset($this->observed[$subject], $this->same[$subject]);
+        }
+        foreach ($this->rows as &$row) {
+            $row['cases'] = array_values(array_filter($row['cases'], static fn (array $case): bool => ! in_array($case['subject'], $subjects, true)));
+        }
     }
 
     public function failed(TestCase $case): void
@@ -69,7 +85,7 @@ final class Results
     private function note(TestCase $case, bool $passed, array $reasons): void
     {
         $row = &$this->row($case->row);
-        $row['cases'][] = ['driver' => $case->driver, 'engine' => $case->engine, 'tier' => $case->tier, 'back' => $case->back, 'passed' => $passed];
+        $row['cases'][] = ['subject' => $case->subject(), 'driver' => $case->driver, 'engine' => $case->engine, 'tier' => $case->tier, 'back' => $case->back, 'passed' => $passed];
         $row['reasons'] = array_values(array_unique([...$row['reasons'], ...$reasons]));
     }
 

@@ -11,6 +11,9 @@ final class Runner
 {
     private const CASE_SECONDS = 300;
 
+    /** Rows that may be tried a second time. More than that is no chance. */
+    private const SECOND_TRIES = 4;
+
     /** Said by a case that came to its end, with what was observed: one that dies on the way says nothing. */
     private const PASSED = "passed\n";
 
@@ -20,6 +23,9 @@ final class Runner
     private bool $interrupted = false;
 
     public int $passed = 0;
+
+    /** @var array<string, array{passed: int, failed: bool}> by row and driver */
+    private array $outcomes = [];
 
     /** @var list<string> */
     public array $failures = [];
@@ -41,12 +47,8 @@ final class Runner
                 $this->interrupted = true;
             });
         }
-        while (! $this->interrupted && ($cases !== [] || $this->running !== [])) {
-            while ($cases !== [] && count($this->running) < $this->options->jobs) {
-                $this->launch(array_shift($cases));
-            }
-            $this->collect();
-        }
+        $this->work($cases, $this->options->jobs);
+        $this->tryAgain($cases);
         foreach ($this->running as $pid => $case) {
             posix_kill($pid, SIGKILL);
             $this->sweep($case['dir']);
@@ -54,6 +56,36 @@ final class Runner
         if ($this->interrupted) {
             $this->failures[] = 'interrupted';
         }
+    }
+
+    /** @param list<TestCase> $cases */
+    private function work(array $cases, int $atOnce): void
+    {
+        while (! $this->interrupted && ($cases !== [] || $this->running !== [])) {
+            while ($cases !== [] && count($this->running) < $atOnce) {
+                $this->launch(array_shift($cases));
+            }
+            $this->collect();
+        }
+    }
+
+    /**
+     * Some few that failed are run once more, whole rows and one by one, since a busy machine can break any limit of time.
+     * The first failure stays in the output.
+     *
+     * @param list<TestCase> $cases
+     */
+    private function tryAgain(array $cases): void
+    {
+        $doubtful = array_filter($this->outcomes, static fn (array $outcome): bool => $outcome['failed']);
+        if ($doubtful === [] || count($doubtful) > self::SECOND_TRIES || $this->interrupted) {
+            return;
+        }
+        echo 'once more, by themselves: ' . implode(', ', array_keys($doubtful)) . "\n";
+        $this->passed -= array_sum(array_column($doubtful, 'passed'));
+        $this->failures = [];
+        $this->results->forget(array_keys($doubtful));
+        $this->work(array_values(array_filter($cases, static fn (TestCase $case): bool => isset($doubtful[$case->subject()]))), 1);
     }
 
     private function launch(TestCase $case): void
@@ -136,16 +168,21 @@ final class Runner
     /** @param array{case: TestCase, start: float, dir: string} $run */
     private function report(array $run, string $said): void
     {
+        $outcome = &$this->outcomes[$run['case']->subject()];
+        $outcome ??= ['passed' => 0, 'failed' => false];
         $line = $run['case']->name() . ($this->options->times ? sprintf(' (%.1f s)', microtime(true) - $run['start']) : '');
         if (str_starts_with($said, self::PASSED)) {
             $this->passed++;
+            $outcome['passed']++;
             echo "ok    {$line}\n";
             $differences = $this->results->passed($run['case'], json_decode(substr($said, strlen(self::PASSED)), true));
         } else {
             $this->results->failed($run['case']);
             $this->fails($line, $said === '' ? 'the scenario\'s process died' : $said);
             $differences = [];
+            $outcome['failed'] = true;
         }
+        $outcome['failed'] = $outcome['failed'] || $differences !== [];
         foreach ($differences as $name => $lines) {
             $this->fails("{$name}: not as under stock", implode("\n", $lines));
         }

@@ -30,6 +30,12 @@ final class TestCase
         };
     }
 
+    /** What is run, apart from how. */
+    public function subject(): string
+    {
+        return "{$this->row->id} {$this->driver} {$this->row->title}";
+    }
+
     public function name(): string
     {
         return sprintf('%-8s %-8s %-15s %s', $this->row->id, $this->driver, $this->variant(), $this->row->title);
