@@ -16,8 +16,12 @@ final class Results
     /** @var array<string, int> how many runs of a subject were compared with stock and found the same */
     private array $same = [];
 
-    public function __construct(private readonly string $laravel)
+    /** @param list<Row> $rows all there are, in the order of the table */
+    public function __construct(private readonly string $laravel, array $rows)
     {
+        foreach ($rows as $row) {
+            $this->row($row);
+        }
     }
 
     /**
