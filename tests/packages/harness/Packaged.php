@@ -36,8 +36,11 @@ final class Packaged extends Machine
     /** What an operator does for an app. */
     public function init(string $more = ''): void
     {
-        file_put_contents('/etc/kqueue/shop.toml', "path = \"/srv/shop\"\nconnection = \"redis\"\n{$more}");
-        $this->must('systemctl daemon-reload');
+        $this->must('kqueue init shop --path /srv/shop');
+        if ($more !== '') {
+            file_put_contents('/etc/kqueue/shop.toml', $more, FILE_APPEND);
+            $this->must('systemctl daemon-reload');
+        }
     }
 
     /** Starts a job in each of these tiers that goes on until the gate opens, and gives their uuids. */
