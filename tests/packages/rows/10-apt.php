@@ -27,7 +27,7 @@ $renewed = static function (Packaged $m, array $uuids) use ($works): void {
     $works($m);
 };
 
-row('first-day', 'apt install, a config, systemctl enable --now, a job: done, and journalctl -u kqueue tells of it', function (Packaged $m) use ($works): void {
+row('first-day', 'apt install, kqueue init, systemctl enable --now, a job: done, and journalctl -u kqueue tells of it', function (Packaged $m) use ($works): void {
     $m->apt('update');
     $said = $m->apt('install kqueue=' . Packaged::OLD);
     $m->expect(! preg_match('/warning|error|failed|cannot/i', $said), "nothing to complain of: {$said}");
