@@ -14,7 +14,8 @@
 //! with a description of the app, and from then on answers `FORK` and `INSPECT`; a worker sends `READY` when
 //! it wants a job and gets one `JOB`, sends `DELETED` if the runtime is to remove the job from the queue (or says so with its next word),
 //! and its next `READY` says how the job ended. `STOP` may answer `READY` instead of a job; `CHECK` may come
-//! before either. `INTERRUPTIBLE` says that a drain is to tell the job by SIGTERM. `STOPPING` says that Laravel's loop ends by itself, `DIED` that PHP ends within a job.
+//! before either. `INTERRUPTIBLE` says that a drain is to tell the job by SIGTERM. `STOPPING` says that
+//! Laravel's loop ends by itself, `DIED` that PHP ends within a job.
 //!
 //! A worker or isolated process that is a unit of the service manager outlives the runtime. It dials the next
 //! one, names in `HELLO` the last job it was given, is not welcomed again, and says with its next `READY` how

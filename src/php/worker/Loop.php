@@ -12,7 +12,6 @@ use Illuminate\Queue\Console\WorkCommand;
 use Illuminate\Queue\Events\JobExceptionOccurred;
 use Illuminate\Queue\Events\JobFailed;
 use Illuminate\Queue\Events\JobProcessed;
-use Illuminate\Queue\Events\JobProcessing;
 use Illuminate\Queue\Events\JobTimedOut;
 use Illuminate\Queue\Events\WorkerStopping;
 use Illuminate\Queue\Jobs\Job;
@@ -156,44 +155,13 @@ final class Loop
         });
     }
 
-    /**
-     * Takes away the listeners by which `queue:work` writes a line before and after each job: nobody reads its
-     * output, and writing it costs more than an empty job. Those for failed jobs do more, and stay.
-     */
-    private function silence(): void
-    {
-        $this->silent = true;
-
-        // Laravel 8 keeps listeners wrapped in a closure of the dispatcher's, later versions as they came.
-        $isOutput = static function (mixed $listener): bool {
-            if (! $listener instanceof \Closure) {
-                return false;
-            }
-
-            $function = new \ReflectionFunction($listener);
-            $inner = $function->getStaticVariables()['listener'] ?? null;
-            $function = $inner instanceof \Closure ? new \ReflectionFunction($inner) : $function;
-
-            return $function->getClosureScopeClass()?->getName() === WorkCommand::class;
-        };
-
-        (function () use ($isOutput): void {
-            foreach ([JobProcessing::class, JobProcessed::class] as $event) {
-                if (is_array($this->listeners[$event] ?? null)) {
-                    $this->listeners[$event] = array_filter($this->listeners[$event], static fn ($listener) => ! $isOutput($listener));
-
-                    if ($this->listeners[$event] === []) {
-                        unset($this->listeners[$event]);
-                    }
-                }
-            }
-        })->call($this->events);
-    }
-
     /** The pop callback: reports the last job, asks for the next and waits for it, or goes on with one sent ahead. */
     private function next(): ?Job
     {
-        $this->silent || $this->silence();
+        if (! $this->silent) {
+            $this->silent = true;
+            Silence::over($this->events);
+        }
 
         if ($this->job !== null && ($this->mode === 'isolated' || $this->boot->isTransactionOpen())) {
             $this->worker->shouldQuit = true;
