@@ -5,10 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Command, CommandFactory};
-use clap_complete::Shell;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use super::{Cli, Failed, flags};
+use super::{Cli, Failed, complete, flags};
 use crate::config::{DefaultValue, KEYS, Key, Settings, VALUES};
 
 /// What the table of options does not say, for the end of kqueue(1).
@@ -24,8 +23,7 @@ fn write(dir: &Path) -> std::io::Result<()> {
     let (man, completions) = (dir.join("man"), dir.join("completions"));
     std::fs::create_dir_all(&man)?;
     std::fs::create_dir_all(&completions)?;
-    let mut command = command();
-    clap_mangen::generate_to(command.clone(), &man)?;
+    clap_mangen::generate_to(command(), &man)?;
     std::fs::write(man.join("kqueue.toml.5"), keys())?;
     for entry in std::fs::read_dir(&man)? {
         let path = entry?.path();
@@ -33,9 +31,7 @@ fn write(dir: &Path) -> std::io::Result<()> {
         let more = if name == "kqueue.1" { MORE } else { "" };
         std::fs::write(&path, titled(&std::fs::read_to_string(&path)?, &name) + more)?;
     }
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut command, "kqueue", &completions)?;
-    }
+    complete::write_scripts(&completions)?;
     std::fs::write(dir.join("example.toml"), Settings::example())
 }
 
@@ -139,8 +135,8 @@ mod tests {
         }
         assert!(!dir.path().join("man/kqueue-worker.1").exists());
         assert!(read("man/kqueue.1").contains("kqueue@.service(8)"));
-        for (name, word) in [("kqueue.bash", "pool-size"), ("_kqueue", "--pool-size"), ("kqueue.fish", "pool-size")] {
-            assert!(read(&format!("completions/{name}")).contains(word), "{name}");
+        for name in ["kqueue.bash", "_kqueue", "kqueue.fish"] {
+            assert!(read(&format!("completions/{name}")).contains("KQUEUE_COMPLETE"), "{name}");
         }
         let page = read("man/kqueue.toml.5");
         for key in KEYS {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::Error;
 use super::keys::Merged;
-use super::load::{Request, derived_name, set_flags};
+use super::load::{Request, derived_name, set_flags, stand_in};
 use super::raw::Origin;
 use super::surroundings::Surroundings;
 use super::written::Unread;
@@ -55,6 +55,9 @@ pub fn place(request: &Request, here: &Surroundings) -> Result<Place, Error> {
         }
     }
     set_flags(&mut merged, request)?;
+    if merged.runtime_dir.is_none() {
+        stand_in(&mut merged, request, here);
+    }
     let app = match named {
         Some(app) => app,
         None => derived_name(request, &merged, here)?,
@@ -64,6 +67,13 @@ pub fn place(request: &Request, here: &Surroundings) -> Result<Place, Error> {
         None => roots(here).into_iter().map(|root| root.join(&app)).collect(),
     };
     Ok(Place { app, configured, directories })
+}
+
+/// Names of all apps that have a config file in `/etc/kqueue`.
+pub fn configured(here: &Surroundings) -> Vec<String> {
+    let mut apps = known_apps("", here);
+    apps.retain(|app| here.etc.join(format!("{app}.toml")).exists());
+    apps
 }
 
 /// Names of all apps that have a config file in `/etc/kqueue`, or a directory with this socket where sockets

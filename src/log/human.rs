@@ -38,8 +38,7 @@ impl Human<Stderr> {
     /// On stderr, dressed for what stderr is.
     pub fn on_stderr() -> Self {
         let terminal = io::stderr().is_terminal();
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self::new(io::stderr(), terminal, terminal && !plain, Zoned::now)
+        Self::new(io::stderr(), terminal, super::has_colour(&io::stderr()), Zoned::now)
     }
 }
 

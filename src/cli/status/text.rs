@@ -1,7 +1,5 @@
 //! A snapshot for people.
 
-use std::io::IsTerminal;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -35,10 +33,9 @@ pub(in crate::cli) struct Style {
 }
 
 impl Style {
-    /// Colour is for terminals, and for those who have not asked to be spared it.
+    /// In colour where standard output can show it.
     pub fn of_stdout() -> Self {
-        let spared = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { colour: std::io::stdout().is_terminal() && !spared }
+        Self { colour: crate::log::has_colour(&std::io::stdout()) }
     }
 
     fn dress(self, codes: &str, text: &str) -> String {
