@@ -10,8 +10,15 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use super::{Cli, Failed, complete, flags};
 use crate::config::{DefaultValue, KEYS, Key, Settings, VALUES};
 
-/// What the table of options does not say, for the end of kqueue(1).
-const MORE: &str = include_str!("../../packaging/man/kqueue.1.end");
+/// What the table of options does not say, for the end of pages.
+const ENDS: &[(&str, &str)] = &[
+    ("kqueue.1", include_str!("../../packaging/man/kqueue.1.end")),
+    ("kqueue-run.1", include_str!("../../packaging/man/kqueue-run.1.end")),
+    ("kqueue-init.1", include_str!("../../packaging/man/kqueue-init.1.end")),
+    ("kqueue-check.1", include_str!("../../packaging/man/kqueue-check.1.end")),
+    ("kqueue-status.1", include_str!("../../packaging/man/kqueue-status.1.end")),
+    ("kqueue-config-check.1", include_str!("../../packaging/man/kqueue-config-check.1.end")),
+];
 
 /// Writes all of it below `dir`: `man/`, `completions/` and `example.toml`.
 pub(super) fn run(dir: &Path) -> Result<ExitCode, Failed> {
@@ -28,7 +35,7 @@ fn write(dir: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(&man)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let more = if name == "kqueue.1" { MORE } else { "" };
+        let more = ENDS.iter().find(|(page, _)| *page == name).map_or("", |(_, end)| end);
         std::fs::write(&path, titled(&std::fs::read_to_string(&path)?, &name) + more)?;
     }
     complete::write_scripts(&completions)?;
@@ -123,6 +130,41 @@ fn one(page: &mut Roff, key: &Key) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The names of all fields below a value.
+    fn fields(value: &serde_json::Value, names: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(object) => object.iter().for_each(|(name, value)| {
+                names.push(name.clone());
+                fields(value, names);
+            }),
+            serde_json::Value::Array(list) => list.iter().for_each(|value| fields(value, names)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_page_names_every_field_of_a_snapshot() {
+        use crate::control::{Failure, Process, Queue, RunningJob, Sizes, Snapshot, TierLoad, WaitingJob};
+        let tier = TierLoad {
+            running_jobs: vec![RunningJob::default()],
+            waiting_jobs: vec![WaitingJob::default()],
+            ..TierLoad::default()
+        };
+        let whole = Snapshot {
+            queues: vec![Queue { sizes: Some(Sizes::default()), ..Queue::default() }],
+            tiers: vec![tier],
+            workers: vec![Process::default()],
+            failures: vec![Failure::default()],
+            ..Snapshot::default()
+        };
+        let mut names = Vec::new();
+        fields(&serde_json::to_value(&whole).unwrap(), &mut names);
+        let page = ENDS.iter().find(|(page, _)| *page == "kqueue-status.1").unwrap().1;
+        for name in names {
+            assert!(page.contains(&format!("\\fB{name}\\fR")), "{name}");
+        }
+    }
 
     #[test]
     fn everything_is_written_and_every_key_is_there() {

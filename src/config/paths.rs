@@ -38,7 +38,8 @@ pub fn check_app(given: Given<PathBuf>, here: &Surroundings) -> Result<PathBuf, 
     if let Ok(rest) = given.value.strip_prefix("~") {
         let home = here.home.as_deref().unwrap_or(Path::new("/home/USER")).join(rest);
         let fix = format!("write the whole path: {}", at.spell(format!("{:?}", home.display().to_string())));
-        return bad("begins with ~, which only a shell replaces", fix);
+        let what = "begins with ~, which only a shell replaces".into();
+        return Err(Error::Path { at, path: given.value, what, fix });
     }
     match std::fs::metadata(&path) {
         Ok(meta) if meta.is_dir() => {}
