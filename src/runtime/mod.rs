@@ -7,6 +7,7 @@
 mod act;
 mod adopt;
 mod bell;
+mod failure;
 mod health;
 mod hear;
 mod keep;
@@ -54,6 +55,7 @@ use start::App;
 use template::Templates;
 use units::UnitSide;
 
+pub use failure::StartFailure;
 pub use reload::Reread;
 
 /// Inputs that may wait to be handled before those who bring them have to wait.

@@ -6,6 +6,7 @@
 
 mod account;
 mod child;
+mod fix;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -14,8 +15,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::BootFault;
+
 pub use account::Account;
 pub use child::answer;
+pub use fix::of_boot as boot_fix;
 
 /// `PATH` as systemd gives it to units: what the app's processes will have.
 pub const UNIT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -134,11 +138,14 @@ pub struct Failure {
     pub stage: Stage,
     /// Why, in one line.
     pub text: String,
+    /// What it comes from, where that is known.
+    #[serde(default)]
+    pub fault: Option<BootFault>,
 }
 
 impl Found {
     fn failed(stage: Stage, text: impl Into<String>) -> Self {
-        Self { failed: Some(Failure { stage, text: one_line(&text.into()) }), ..Self::default() }
+        Self { failed: Some(Failure { stage, text: one_line(&text.into()), fault: None }), ..Self::default() }
     }
 
     /// What it failed at, unless it came to its end.
