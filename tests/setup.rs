@@ -129,7 +129,8 @@ fn init_refuses_what_cannot_be_right() {
         (&["init", "shop", "--path", "shop", "--user", "no-such-user"], 78, "there is no user"),
         (&["init", "shop", "--path", "shop", "--php", "/no/php"], 78, "--php"),
         (&["init", "shop", "--path", "shop", "--queue", ","], 2, "queues"),
-        (&["init", "shop"], 2, "--path"),
+        (&["init", "shop"], 78, "has no artisan"),
+        (&["init"], 2, "<APP>"),
     ] {
         let output = world.kqueue(args);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {}", said(&output));

@@ -92,12 +92,8 @@ fn errors_of_the_file() {
 #[test]
 fn errors_of_the_syntax() {
     let world = World::new();
-    for (text, at) in [
-        ("path = /srv/shop\n", 1),
-        ("\n\npool_size 4\n", 3),
-        ("queues = [\"a\"", 1),
-        ("php = \"x\n", 1),
-    ] {
+    for (text, at) in [("path = /srv/shop\n", 1), ("\n\npool_size 4\n", 3), ("queues = [\"a\"", 1), ("php = \"x\n", 1)]
+    {
         let line = world.line(world.shop(text, &[]));
         assert!(line.starts_with(&format!("$/etc/shop.toml:{at}: not valid TOML: ")), "{text:?}: {line}");
     }
