@@ -19,6 +19,7 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use super::PHP_TARGET;
 use super::record::JOB_TARGET;
+use crate::harmless;
 
 /// Columns for a class at first; they grow with the longest class seen, up to a bound.
 const CLASS_LEAST: usize = 30;
@@ -144,7 +145,7 @@ impl Fields {
     fn text(&mut self, name: &str, value: &str) {
         // Names and messages come from the app and its users: no escape sequence of theirs reaches a
         // terminal, and no line break fakes a record.
-        let clean: String = value.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        let clean = harmless::whole_line(value);
         match name {
             "kqueue_class" => self.class = clean,
             "kqueue_tier" => self.tier = clean,

@@ -203,7 +203,7 @@ impl Line<'_> {
         };
         // Writing to a String cannot fail.
         if !self.paused.is_empty() && matches!(self.state, State::Running | State::Maintenance) {
-            let _ = write!(text, ", paused: {}", crate::control::shorten(&self.paused.join(","), 200));
+            let _ = write!(text, ", paused: {}", crate::harmless::line(&self.paused.join(","), 200));
         }
         let _ = match self.silent {
             Some(silence) => write!(text, ", {connection} does not answer since {} s", silence.as_secs()),

@@ -7,9 +7,8 @@ use tokio::sync::mpsc;
 
 use super::{Record, Runtime};
 use crate::backend::QueueBackend;
-use crate::control::{
-    Ask, Failure, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob, shorten,
-};
+use crate::control::{Ask, Failure, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob};
+use crate::harmless;
 use crate::routing::Tier;
 use crate::schedule::{Outcome, Standing};
 use crate::workers::Worker;
@@ -104,13 +103,13 @@ impl Runtime {
         self.observer.failures.truncate(FAILURES - 1);
         self.observer.failures.push_front(Failure {
             at: self.now().epoch,
-            uuid: shorten(&record.uuid, NAME),
-            class: shorten(&record.class, NAME),
-            queue: shorten(&record.reservation.queue, NAME),
+            uuid: harmless::line(&record.uuid, NAME),
+            class: harmless::line(&record.class, NAME),
+            queue: harmless::line(&record.reservation.queue, NAME),
             tier: tier.name().to_owned(),
             outcome: outcome.as_str().to_owned(),
             attempt: record.attempt,
-            cause: cause.map(|cause| shorten(cause, CAUSE)),
+            cause: cause.map(|cause| harmless::line(cause, CAUSE)),
         });
     }
 
@@ -194,9 +193,9 @@ impl Runtime {
         let running = busy().take(RUNNING).filter_map(|view| {
             let record = self.records.get(&view.job?)?;
             Some(RunningJob {
-                uuid: shorten(&record.uuid, NAME),
-                class: shorten(&record.class, NAME),
-                queue: shorten(&record.reservation.queue, NAME),
+                uuid: harmless::line(&record.uuid, NAME),
+                class: harmless::line(&record.class, NAME),
+                queue: harmless::line(&record.reservation.queue, NAME),
                 attempt: record.attempt,
                 worker: view.id,
                 seconds: now.ms.saturating_sub(view.since) as f64 / 1000.0,
@@ -206,9 +205,9 @@ impl Runtime {
         let first = first.into_iter().filter_map(|(id, ms)| {
             let record = self.records.get(&id)?;
             Some(WaitingJob {
-                uuid: shorten(&record.uuid, NAME),
-                class: shorten(&record.class, NAME),
-                queue: shorten(&record.reservation.queue, NAME),
+                uuid: harmless::line(&record.uuid, NAME),
+                class: harmless::line(&record.class, NAME),
+                queue: harmless::line(&record.reservation.queue, NAME),
                 seconds: ms as f64 / 1000.0,
             })
         });
@@ -226,7 +225,7 @@ impl Runtime {
 async fn count_queues(snapshot: &mut Snapshot, backend: &dyn QueueBackend, names: &[String]) {
     let sizes = match tokio::time::timeout(SIZES, backend.sizes(names)).await {
         Ok(Ok(sizes)) => Ok(sizes),
-        Ok(Err(error)) => Err(shorten(&error.to_string(), CAUSE)),
+        Ok(Err(error)) => Err(harmless::line(&error.to_string(), CAUSE)),
         Err(_) => Err(format!("no answer within {} s", SIZES.as_secs())),
     };
     for (at, queue) in snapshot.queues.iter_mut().enumerate() {

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::harmless;
 use crate::wire::BootFault;
 
 pub use account::Account;
@@ -196,8 +197,7 @@ pub fn version(php: &std::path::Path, args: &[String]) -> Result<(String, u32), 
         .ok_or_else(|| format!("is no PHP command line: {}", one_line(&String::from_utf8_lossy(&output.stderr))))
 }
 
-/// Whatever is in it, as one line of bearable length.
+/// One line of what a process or a server said.
 fn one_line(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().take(400).collect()
+    harmless::words(text, 400)
 }

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::table::{Table, clean};
+use super::table::Table;
 use crate::control::{Snapshot, State};
+use crate::harmless;
 
 /// How bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub(super) fn list(apps: &[(String, String, Mood)], style: Style) -> String {
     }
     let width = apps.iter().map(|(app, ..)| app.len()).max().unwrap_or(0);
     let lines = apps.iter().map(|(app, words, mood)| {
-        let words = style.mood(*mood, &clean(words));
+        let words = style.mood(*mood, &harmless::whole_line(words));
         format!("{app:width$}  {words}\n")
     });
     lines.collect()
@@ -71,8 +72,9 @@ pub(super) fn list(apps: &[(String, String, Mood)], style: Style) -> String {
 
 /// Everything that a runtime tells.
 pub(super) fn details(told: &Snapshot, style: Style) -> String {
-    let mut text = format!("{}\n", style.mood(Mood::of(told), &clean(&told.status)));
-    let mut fact = |name: &str, value: String| text.push_str(&format!("  {name:<11} {}\n", clean(&value)));
+    let mut text = format!("{}\n", style.mood(Mood::of(told), &harmless::whole_line(&told.status)));
+    let mut fact =
+        |name: &str, value: String| text.push_str(&format!("  {name:<11} {}\n", harmless::whole_line(&value)));
     fact("state", told.state.as_str().to_owned());
     if told.pid > 0 {
         let age = told.at.saturating_sub(told.since) as f64;
