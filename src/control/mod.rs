@@ -7,6 +7,7 @@
 //! snapshot's form; what is in a snapshot is the runtime's affair.
 
 mod client;
+mod headline;
 mod peer;
 mod snapshot;
 mod socket;

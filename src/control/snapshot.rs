@@ -19,6 +19,10 @@ pub struct Snapshot {
     pub state: State,
     /// The same in words, as `systemctl status` shows it.
     pub status: String,
+    /// Why it is degraded; null where it is not.
+    pub reason: Option<String>,
+    /// The command that lets go on what waits; null where nothing is held up.
+    pub remedy: Option<String>,
     /// The runtime's process.
     pub pid: u32,
     /// When it started.
@@ -37,6 +41,12 @@ pub struct Snapshot {
     pub silent: Option<f64>,
     /// The queues, in the order in which they are worked.
     pub queues: Vec<Queue>,
+    /// Jobs that run here.
+    pub running: usize,
+    /// Jobs that could run and do not yet: in the queues, or reserved for this runtime.
+    pub waiting: u64,
+    /// Jobs in the queues whose time has not come.
+    pub delayed: u64,
     /// Jobs that are reserved for this runtime, running ones included.
     pub held: usize,
     /// The tiers: inline, pooled, isolated.
@@ -54,7 +64,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// The same of a runtime that has no time left to tell more.
     pub(super) fn stopping(self) -> Self {
-        Self { state: State::Stopping, status: format!("{}: stopping", self.app), ..self }
+        Self { state: State::Stopping, status: format!("{}: stopping", self.app), reason: None, ..self }
     }
 }
 
@@ -66,6 +76,10 @@ pub enum State {
     Starting,
     /// It takes on jobs.
     Running,
+    /// Something keeps it from running jobs as it should: see [`Snapshot::reason`].
+    Degraded,
+    /// Every queue is paused.
+    Paused,
     /// The app is in maintenance mode.
     Maintenance,
     /// It stops, and lets the jobs that run finish.
@@ -84,6 +98,8 @@ impl State {
         match self {
             State::Starting => "starting",
             State::Running => "running",
+            State::Degraded => "degraded",
+            State::Paused => "paused",
             State::Maintenance => "maintenance",
             State::Draining => "draining",
             State::Stopping => "stopping",

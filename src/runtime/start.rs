@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow, bail};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
+use super::backlog::Backlog;
 use super::bell::Bell;
 use super::keep::load_history;
 use super::ledger::Ledger;
@@ -196,6 +197,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         tally: BTreeMap::new(),
         killed: false,
         observer: Observer::new(asks, about),
+        backlog: Backlog::default(),
         health,
         renewal,
         bell: Bell::hang(&settings.runtime_dir, description.backend.get("driver")),
@@ -314,7 +316,8 @@ impl Boot {
         let mut templates = Templates::new();
         let order = order(&self.settings, app, 0, Mode::Template);
         let pid = self.launcher.start(&order).await?;
-        templates.started(pid);
+        // It is the first.
+        let _ = templates.started(pid);
         let deadline = tokio::time::Instant::now() + self.settings.boot_timeout;
         let path = self.settings.path.display();
         let mut printed: Vec<String> = Vec::new();

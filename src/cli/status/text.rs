@@ -22,6 +22,7 @@ impl Mood {
         match snapshot.state {
             _ if snapshot.silent.is_some() => Mood::Bad,
             State::Running => Mood::Good,
+            State::Degraded => Mood::Bad,
             _ => Mood::Uneasy,
         }
     }
@@ -76,6 +77,12 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
     let mut fact =
         |name: &str, value: String| text.push_str(&format!("  {name:<11} {}\n", harmless::whole_line(&value)));
     fact("state", told.state.as_str().to_owned());
+    if let Some(reason) = &told.reason {
+        fact("reason", reason.clone());
+    }
+    if let Some(remedy) = &told.remedy {
+        fact("go on with", remedy.clone());
+    }
     if told.pid > 0 {
         let age = told.at.saturating_sub(told.since) as f64;
         fact("process", format!("{} since {} ({})", told.pid, moment(told.since), span(age)));
