@@ -79,6 +79,29 @@ pub fn configured(here: &Surroundings) -> Vec<String> {
     apps
 }
 
+/// Which queues the config file of an app says are worked; nothing else in it counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// The app's directory.
+    pub path: PathBuf,
+    /// The connection, where it is named.
+    pub connection: Option<String>,
+    /// The queues, where they are named.
+    pub queues: Vec<String>,
+}
+
+/// Reads the [`Claim`] of an app's file in `/etc/kqueue`; `None` where it makes none that could be understood.
+pub fn claim(app: &str, here: &Surroundings) -> Option<Claim> {
+    let mut merged = Merged::default();
+    written::read(&here.etc.join(format!("{app}.toml"))).ok()?.merge_into(&mut merged).ok()?;
+    let path = merged.path?;
+    Some(Claim {
+        path: paths::absolute(&path.value, &path.origin, here),
+        connection: merged.connection.map(|given| given.value.0),
+        queues: merged.queues.map(|given| given.value.0).unwrap_or_default(),
+    })
+}
+
 /// Names of all apps that have a config file in `/etc/kqueue`, or a directory with this socket where sockets
 /// are by default.
 pub fn known_apps(socket: &str, here: &Surroundings) -> Vec<String> {

@@ -121,7 +121,9 @@ async fn report(request: Request, mut here: Surroundings) -> Result<Report, Fail
         queues: &queues,
         own_queue: found.queue.as_deref(),
     };
-    let rivals = rivals::find(&own, Path::new("/"));
+    let mut rivals = rivals::find(&own, Path::new("/"));
+    let others = config::configured(&here).into_iter().filter(|app| file.is_none() || *app != settings.app);
+    rivals.extend(rivals::namesakes(&own, others.filter_map(|app| Some((app.clone(), config::claim(&app, &here)?)))));
     if let Some(user) = &user {
         findings.extend(app::judge(settings, &user.name, &found, !rivals.is_empty()));
     }
