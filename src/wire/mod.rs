@@ -154,6 +154,9 @@ pub(crate) fn encode(kind: u8, header: &[u8], body: &[&[u8]]) -> Vec<u8> {
 }
 
 #[cfg(test)]
+mod php_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
