@@ -233,6 +233,9 @@ keys! {
     /// MB of resident memory above which a lane or pooled worker is killed. The default is 512, or twice
     /// worker_memory where that is more.
     worker_memory_max: Megabytes<32>, WorkedOut("512"), |s| json!(s.recycle.memory_max_mb);
+    /// MB that the runtime, its template and its lanes may have together under systemd. Where it is not set, three
+    /// quarters of the machine's memory.
+    runtime_memory_max: Megabytes<128>, None("8G"), |_| Value::Null;
     /// MB for an isolated job that declares no `maxMemory`.
     isolated_memory_max: Megabytes<32>, Is("512"), |s| json!(s.recycle.isolated_memory_max_mb);
     /// MB that no isolated job gets more of, whatever it declares. Without it the machine's memory is the bound.

@@ -35,6 +35,7 @@ pub use example::VALUES;
 pub use from_app::with_app;
 pub use keys::{DefaultValue, KEYS, Key, Merged, key};
 pub use load::{Loaded, Request, load, load_text};
+pub use dirs::{CONTROL_SOCKET, WORKER_SOCKET, unit_socket};
 pub use place::{Claim, Place, claim, configured, known_apps, place};
 pub use raw::{Given, Origin, Raw};
 pub use root::{RootSettings, root};

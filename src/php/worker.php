@@ -42,5 +42,7 @@ foreach (['Boot', 'Inspect', 'Loop', 'Misconfigured', 'Nested', 'Notify', 'Outpu
         exit(2);
     }
 
-    exit((new Process($mode, $socket, (string) getenv('KQUEUE_WORKER')))->run());
+    // A runtime of the version before has it beside the socket.
+    $directory = getenv('KQUEUE_DIRECTORY') ?: dirname($socket);
+    exit((new Process($mode, $socket, (string) getenv('KQUEUE_WORKER'), $directory))->run());
 })($_SERVER['argv'] ?? []);

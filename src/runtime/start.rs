@@ -77,7 +77,12 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let (inputs, heard) = mpsc::channel(INPUTS);
     let script = find_script()?;
     let listener = match activated("worker")? {
-        Some(socket) => Listener::adopt(socket, &settings.runtime_dir)?,
+        Some(socket) => {
+            if let Some(left) = Listener::left(&settings.runtime_dir)? {
+                tokio::task::spawn_local(left.serve(said_in.clone()));
+            }
+            Listener::adopt(socket)?
+        }
         None => Listener::bind(&settings.runtime_dir)?,
     };
     let socket = listener.path().to_owned();
@@ -102,7 +107,9 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         redial: units.is_some(),
         arguments: arguments(&settings),
         script,
-        environment: [("KQUEUE_SOCKET".to_owned(), socket.to_string_lossy().into_owned())].into(),
+        environment: [("KQUEUE_SOCKET", &socket), ("KQUEUE_DIRECTORY", &settings.runtime_dir)]
+            .map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()))
+            .into(),
     };
     let mut boot =
         Boot { early: Vec::new(), settings: settings.clone(), said, launched, outputs, launcher: launcher.clone() };

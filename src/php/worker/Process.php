@@ -25,6 +25,8 @@ final class Process
         private string $mode,
         private string $socket,
         private string $worker,
+        /** Where the runtime makes what it shares with its processes. */
+        private string $directory,
     ) {
         $this->notify = new Notify;
     }
@@ -39,7 +41,7 @@ final class Process
 
         $this->order = $frame[1];
         // The socket and the identity are ours, not the business of the app or of what its jobs start.
-        foreach (['KQUEUE_SOCKET', 'KQUEUE_WORKER', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID', 'LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES'] as $name) {
+        foreach (['KQUEUE_SOCKET', 'KQUEUE_DIRECTORY', 'KQUEUE_WORKER', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID', 'LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES'] as $name) {
             putenv($name);
             unset($_SERVER[$name], $_ENV[$name]);
         }
@@ -73,7 +75,7 @@ final class Process
 
                 // Here we are in a fork, and become what the runtime asked the template to fork.
                 ['mode' => $this->mode, 'worker' => $this->worker] = $child;
-                Output::redirect(dirname($this->socket)."/fork-{$this->worker}.out");
+                Output::redirect("{$this->directory}/fork-{$this->worker}.out");
                 $this->dial();
             }
         } catch (Throwable $e) {
@@ -103,7 +105,7 @@ final class Process
      */
     private function tickets()
     {
-        $path = dirname($this->socket)."/lane-{$this->worker}.tickets";
+        $path = "{$this->directory}/lane-{$this->worker}.tickets";
         $pipe = $this->mode === 'lane' && file_exists($path) ? @fopen($path, 'r+') : false;
 
         if ($pipe === false) {
