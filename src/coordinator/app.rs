@@ -108,7 +108,7 @@ fn price(verb: &Verb) -> u32 {
         Verb::Kill { .. } | Verb::Purpose => 4,
         Verb::Scope { .. } => 24,
         // A program is started, too.
-        Verb::Start { .. } => 40,
+        Verb::Start { .. } => 100,
         Verb::Watch { units } => 1 + 8 * u32::try_from(units.len()).unwrap_or(u32::MAX / 16),
         Verb::List => 200,
     }

@@ -13,6 +13,7 @@ use super::outbox::Outbox;
 use super::policy::Caps;
 use super::story;
 use super::strangers::Strangers;
+use crate::harmless;
 use crate::log::message_id;
 use crate::systemd::SystemdError;
 use crate::wire::coordinator::{Notice, Unit, UnitEnd, frame};
@@ -167,7 +168,7 @@ impl Coordinator {
     /// One who is known was turned away.
     pub(super) fn turned_away(&self, app: &App, who: &str, why: &str) {
         if app.may_write() {
-            let (who, why) = (story::harmless(who, 200), story::harmless(why, 300));
+            let (who, why) = (harmless::line(who, 200), harmless::line(why, 300));
             tracing::warn!(message_id = message_id::REFUSED, kqueue_app = app.name, "turned away {who}: {why}");
         }
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::bucket::Bucket;
-use super::story;
+use crate::harmless;
 use crate::log::message_id;
 
 /// Users that are told apart.
@@ -51,7 +51,7 @@ impl Strangers {
     pub(super) fn turned_away(&self, user: Option<u32>, who: &str, why: &str) {
         let Some(dropped) = self.may_write(user, Instant::now()) else { return };
         let others = if dropped > 0 { format!(" (and {dropped} others since)") } else { String::new() };
-        let (who, why) = (story::harmless(who, 200), story::harmless(why, 300));
+        let (who, why) = (harmless::line(who, 200), harmless::line(why, 300));
         tracing::warn!(message_id = message_id::REFUSED, "turned away {who}: {why}{others}");
     }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::server::Caller;
 use super::state::Coordinator;
 use super::{policy, story};
+use crate::harmless;
 use crate::log::message_id;
 use crate::systemd::{NewScope, SystemdError, names, process};
 use crate::wire::coordinator::{Answer, Listed, MAX_WATCH, Refusal, Unit, UnitLimits, Verb};
@@ -38,7 +39,7 @@ pub(super) async fn carry_out(
     if let Err((Refusal::Refused, why)) = &done
         && caller.app.may_write()
     {
-        let (app, why) = (&caller.app.name, story::harmless(why, 300));
+        let (app, why) = (&caller.app.name, harmless::line(why, 300));
         tracing::warn!(message_id = message_id::REFUSED, kqueue_app = app, "{app}: refused: {why}");
     }
     done
