@@ -29,13 +29,13 @@ mod units;
 mod written;
 
 pub use app::{check as check_name, from_path as name_of};
+pub use dirs::{CONTROL_SOCKET, WORKER_SOCKET, unit_socket};
 pub use draft::Draft;
 pub use error::{At, Error};
 pub use example::VALUES;
 pub use from_app::with_app;
 pub use keys::{DefaultValue, KEYS, Key, Merged, key};
 pub use load::{Loaded, Request, load, load_text};
-pub use dirs::{CONTROL_SOCKET, WORKER_SOCKET, unit_socket};
 pub use place::{Claim, Place, claim, configured, known_apps, place};
 pub use raw::{Given, Origin, Raw};
 pub use root::{RootSettings, root};

@@ -107,7 +107,9 @@ pub fn claim(app: &str, here: &Surroundings) -> Option<Claim> {
 pub fn known_apps(here: &Surroundings) -> Vec<String> {
     let mut apps = configured(here);
     let units = names(&here.run);
-    apps.extend(units.iter().filter_map(|name| name.strip_suffix(CONTROL_SOCKET)?.strip_suffix('.')).map(str::to_owned));
+    apps.extend(
+        units.iter().filter_map(|name| name.strip_suffix(CONTROL_SOCKET)?.strip_suffix('.')).map(str::to_owned),
+    );
     for root in roots(here, None) {
         apps.extend(names(&root).into_iter().filter(|name| is_there(&root.join(name).join(CONTROL_SOCKET))));
     }

@@ -13,9 +13,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
+use super::GROUP;
 use super::peer::{Peer, Rule};
 use super::snapshot::Snapshot;
-use super::GROUP;
 use crate::config::CONTROL_SOCKET;
 
 /// Connections that are served at once; others wait in the kernel's backlog, which is bounded too.
@@ -82,7 +82,8 @@ impl ControlSocket {
     /// Where it is no socket to listen on.
     pub fn given(listener: StdListener) -> Result<Self, ControlError> {
         let address = listener.local_addr().ok();
-        let path = address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(Path::new(CONTROL_SOCKET)).to_owned();
+        let path =
+            address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(Path::new(CONTROL_SOCKET)).to_owned();
         let group = fs::metadata(&path).ok().filter(|file| file.mode() & 0o020 != 0).map(|file| file.gid());
         let set = listener.set_nonblocking(true).and_then(|()| UnixListener::from_std(listener));
         Ok(Self::new(set.map_err(|source| ControlError { path, source })?, group))

@@ -96,7 +96,10 @@ pub fn refusal(etc: &Path, app: &str, line: &str) -> String {
     text += "\n[Service]\nExecStart=\n";
     // The pause keeps a socket that somebody connects to from starting it too often, after which it would fail for good.
     // 78 is what kqueue itself says of settings that cannot work, and is not tried again.
-    text + &format!("ExecStart=/bin/sh -c 'printf \"%%s\\\\n\" \"$$1\" >&2; sleep 1; exit 78' kqueue {}\n", argument(line))
+    text + &format!(
+        "ExecStart=/bin/sh -c 'printf \"%%s\\\\n\" \"$$1\" >&2; sleep 1; exit 78' kqueue {}\n",
+        argument(line)
+    )
 }
 
 /// With SourcePath=, systemd itself says when the file has changed and a daemon-reload is due.
