@@ -7,6 +7,7 @@
 mod act;
 mod adopt;
 mod bell;
+mod forking;
 mod health;
 mod hear;
 mod keep;
@@ -250,8 +251,7 @@ impl Runtime {
 
     fn restart_all(&mut self, why: &str) {
         tracing::info!("{why}: replacing every PHP process after its current job");
-        self.templates.retire();
-        self.start_template();
+        self.replace_template();
         self.tell(Event::Restart);
     }
 
