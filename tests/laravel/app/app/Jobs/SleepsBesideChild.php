@@ -14,14 +14,14 @@ class SleepsBesideChild extends Recorded
         $child = proc_open(['sleep', '0.1'], [], $pipes);
         $began = hrtime(true);
         sleep(1);
-        $slept = (hrtime(true) - $began) / 1e9;
+        $whole = hrtime(true) - $began >= 1_000_000_000;
         proc_close($child);
         $quick = proc_open(['sleep', '0.1'], [], $pipes);
         $slow = proc_open(['sh', '-c', 'sleep 0.4; echo ready'], [1 => ['pipe', 'w']], $pipes);
         $read = [$pipes[1]];
         $none = null;
         $selected = stream_select($read, $none, $none, 5);
-        Journal::write('slept', ['tag' => $this->tag, 'slept' => $slept, 'selected' => $selected, 'line' => fgets($pipes[1])]);
+        Journal::write('slept', ['tag' => $this->tag, 'whole' => $whole, 'selected' => $selected, 'line' => fgets($pipes[1])]);
         proc_close($quick);
         proc_close($slow);
     }
