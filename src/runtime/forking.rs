@@ -103,7 +103,7 @@ impl Runtime {
         }
         self.app.forking.step_down(why);
         if self.app.forking.is_on() {
-            self.templates.retire();
+            self.retire_template();
             self.start_template();
             return;
         }
@@ -114,15 +114,6 @@ impl Runtime {
                 self.start_process(worker, mode);
             }
         }
-    }
-
-    /// Boots the app anew, for the processes that come from now on.
-    pub(super) fn replace_template(&mut self) {
-        self.templates.retire();
-        if self.app.forking.start_over() {
-            self.templates.recall();
-        }
-        self.start_template();
     }
 }
 

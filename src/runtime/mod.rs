@@ -6,7 +6,9 @@
 
 mod act;
 mod adopt;
+mod backlog;
 mod bell;
+mod failure;
 mod forking;
 mod health;
 mod hear;
@@ -21,6 +23,7 @@ mod reload;
 mod renew;
 mod start;
 mod template;
+mod trouble;
 mod units;
 
 use std::collections::{BTreeMap, HashMap};
@@ -42,6 +45,7 @@ use crate::workers::{Said, Worker, Workers};
 
 pub(crate) use start::find_script;
 
+use backlog::Backlog;
 use bell::Bell;
 use health::Health;
 use ledger::Ledger;
@@ -55,6 +59,7 @@ use start::App;
 use template::Templates;
 use units::UnitSide;
 
+pub use failure::StartFailure;
 pub use reload::Reread;
 
 /// Inputs that may wait to be handled before those who bring them have to wait.
@@ -108,6 +113,7 @@ struct Runtime {
     tally: BTreeMap<&'static str, u64>,
     killed: bool,
     observer: Observer,
+    backlog: Backlog,
     bell: Bell,
     health: Health,
     reload: Reload,
@@ -269,8 +275,10 @@ impl Runtime {
         let Timers { renew, memory, save, ends, max_time } = self.timers;
         let retry = self.fetch.retry_at();
         let template = self.templates.wake();
+        let boot = self.templates.deadline(self.settings.boot_timeout);
         let health = self.health.wake();
-        [schedule, renew, memory, save, ends, max_time, retry, template, health]
+        let backlog = self.backlog.wake();
+        [schedule, renew, memory, save, ends, max_time, retry, template, boot, health, backlog]
             .into_iter()
             .flatten()
             .min()
@@ -298,6 +306,7 @@ impl Runtime {
             tracing::info!("the time of --max-time is over");
             self.tell(Event::Drain);
         }
+        self.watch_template(now);
         if self.templates.is_due(now) {
             self.start_template();
         }
@@ -333,7 +342,7 @@ impl Runtime {
             }
             self.settle_ends();
         }
-        self.templates.retire();
+        self.retire_template();
         for (id, worker) in &mut self.workers {
             // What it prints is for the next runtime.
             if let Some(own) = worker.own.take_if(|_| self.schedule.is_left(*id)) {

@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow, bail};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
+use super::backlog::Backlog;
 use super::bell::Bell;
 use super::forking::Forking;
 use super::keep::load_history;
@@ -18,7 +19,7 @@ use super::printed::Printing;
 use super::queue::{Acks, Fetch};
 use super::template::Templates;
 use super::units::UnitSide;
-use super::{Health, INPUTS, Observer, Reload, Renewal, Reread, Runtime, Timers};
+use super::{Health, INPUTS, Observer, Reload, Renewal, Reread, Runtime, StartFailure, Timers};
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings, Start};
 use crate::control::{ControlSocket, Snapshot};
@@ -206,6 +207,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         tally: BTreeMap::new(),
         killed: false,
         observer: Observer::new(asks, about),
+        backlog: Backlog::default(),
         health,
         renewal,
         bell: Bell::hang(&settings.runtime_dir, description.backend.get("driver")),
@@ -324,7 +326,8 @@ impl Boot {
         let mut templates = Templates::new();
         let order = order(&self.settings, app, 0, Mode::Template);
         let mut pid = self.launcher.start(&order).await?;
-        templates.started(pid);
+        // It is the first.
+        let _ = templates.started(pid);
         let mut described = None;
         let deadline = tokio::time::Instant::now() + self.settings.boot_timeout;
         let path = self.settings.path.display();
@@ -349,10 +352,13 @@ impl Boot {
                         }
                         if app.forking.is_on() && !unforkable.held.is_empty() {
                             app.forking.step_down(unforkable);
-                            templates.retire();
+                            // It has nothing to finish.
+                            if let Some(pid) = templates.retire() {
+                                self.launcher.kill(pid);
+                            }
                             if app.forking.is_on() {
                                 pid = self.launcher.start(&order).await?;
-                                templates.started(pid);
+                                let _ = templates.started(pid);
                                 continue;
                             }
                         }
@@ -364,9 +370,9 @@ impl Boot {
                         templates.gone(speaker);
                     }
                     // It has printed why, which may still be on its way, and ends now.
-                    Said::Message { worker: 0, message: FromWorker::BootFailed { class, .. }, .. } if class == "exit" => {}
-                    Said::Message { worker: 0, message: FromWorker::BootFailed { class, message, file, line }, .. } => {
-                        bail!("the app at {path} did not boot: {class}: {message} ({file}:{line})");
+                    Said::Message { worker: 0, message: FromWorker::BootFailed(failure), .. } if failure.class == "exit" => {}
+                    Said::Message { worker: 0, message: FromWorker::BootFailed(failure), .. } => {
+                        return Err(StartFailure::said(&self.settings.path, &failure).into());
                     }
                     said if self.early.len() < INPUTS => self.early.push(said),
                     _ => {}
@@ -389,8 +395,8 @@ impl Boot {
                         Some(Exit::Code(code)) => format!("left with exit code {code}"),
                         None => String::new(),
                     };
-                    let said = printed.first().map(|line| format!(": {line}")).unwrap_or_default();
-                    bail!("{} {how} before the app at {path} had booted{said}", self.settings.php.display());
+                    let how = format!("{} {how}", self.settings.php.display());
+                    return Err(StartFailure::ended(&self.settings.path, &how, &printed).into());
                 }
                 () = tokio::time::sleep_until(deadline) => {
                     bail!("the app at {path} did not boot within {} s (boot_timeout)", self.settings.boot_timeout.as_secs());

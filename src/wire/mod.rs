@@ -46,7 +46,7 @@ pub mod coordinator;
 mod message;
 mod order;
 
-pub use message::{ClassHints, Done, FromWorker, Held, Mode, Unforkable, kind};
+pub use message::{BootFailure, BootFault, ClassHints, Done, FromWorker, Held, Mode, Unforkable, kind};
 pub use order::{JobKind, Row, TemplateOrder, ToWorker};
 
 /// The version of the protocol, which a process names in `HELLO`. After an upgrade, processes of both versions meet:
@@ -160,6 +160,9 @@ pub(crate) fn encode(kind: u8, header: &[u8], body: &[&[u8]]) -> Vec<u8> {
     }
     frame
 }
+
+#[cfg(test)]
+mod php_tests;
 
 #[cfg(test)]
 mod tests {

@@ -56,6 +56,7 @@ final class Process
                     'message' => $error['message'] ?? 'the app ended PHP while it booted',
                     'file' => $error['file'] ?? '',
                     'line' => $error['line'] ?? 0,
+                    'fault' => Misconfigured::fault($this->order['path'], null, false),
                 ]);
             }
         });
@@ -83,12 +84,14 @@ final class Process
                 }
             }
         } catch (Throwable $e) {
+            $booted = ! $booting;
             $booting = false;
             $this->wire->send(Wire::BOOT_FAILED, [
                 'class' => $e::class,
                 'message' => $e->getMessage(),
                 'file' => $e->getFile(),
                 'line' => $e->getLine(),
+                'fault' => Misconfigured::fault($this->order['path'], $e, $booted),
             ]);
 
             return 1;
