@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::backlog::Backlog;
 use super::bell::Bell;
+use super::forking::Forking;
 use super::keep::load_history;
 use super::ledger::Ledger;
 use super::printed::Printing;
@@ -39,8 +40,8 @@ pub(super) struct App {
     pub connection: String,
     /// Its queues, in order.
     pub queues: Vec<String>,
-    /// Whether its processes can be forked.
-    pub fork: bool,
+    /// How its processes are made.
+    pub forking: Forking,
     /// Whether the runtime may remove finished jobs itself.
     pub ack: bool,
     /// Whether pooled and isolated processes outlive us.
@@ -60,6 +61,9 @@ pub(super) struct Description {
     php: String,
     fork: bool,
     signals: bool,
+    /// Why what the app's `artisan` sets up is not done, if so.
+    #[serde(default)]
+    artisan: Option<String>,
     connection: String,
     queue: String,
     backend: serde_json::Value,
@@ -102,7 +106,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let mut app = App {
         connection: String::new(),
         queues: Vec::new(),
-        fork: settings.start == Start::Fork,
+        forking: Forking::new(settings.start == Start::Fork),
         ack: false,
         redial: units.is_some(),
         arguments: arguments(&settings),
@@ -113,7 +117,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     };
     let mut boot =
         Boot { early: Vec::new(), settings: settings.clone(), said, launched, outputs, launcher: launcher.clone() };
-    let (description, templates) = match boot.template(&app).await {
+    let (description, templates) = match boot.template(&mut app).await {
         Ok(booted) => booted,
         Err(error) => {
             launcher.sweep().await;
@@ -127,7 +131,6 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         serde_json::from_value(description.backend.clone()).map_err(|error| anyhow!("{error}"))?;
     let plain = description.backend.get("plain").and_then(serde_json::Value::as_bool).unwrap_or(false);
     app.ack = settings.ack == Ack::Auto && plain;
-    app.fork &= description.fork;
     let about = Snapshot {
         launcher: kind.as_str().to_owned(),
         laravel: description.laravel.clone(),
@@ -155,9 +158,16 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         description.php,
         app.connection,
         app.queues.join(","),
-        if app.fork { "processes forked from a template" } else { "processes started one by one" },
+        app.forking.words(),
         if description.signals { "" } else { "; PHP has no pcntl, so timeouts are enforced from outside alone" },
     );
+    if let Some(why) = &description.artisan {
+        tracing::warn!(
+            "what {}/artisan sets up (a umask, constants, ini settings) is not done: {why}; \
+             do it in bootstrap/app.php, or set umask here",
+            settings.path.display()
+        );
+    }
     if settings.pop == Pop::Strict {
         tracing::info!("pop = strict: a payload that is no job will be lost, as under Laravel");
     }
@@ -218,7 +228,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         },
         settings,
     };
-    if !runtime.app.fork {
+    if !runtime.app.forking.is_on() {
         runtime.templates.dismiss();
     }
     if let Some(manager) = runtime.units.as_ref().map(|side| side.manager.clone()) {
@@ -318,13 +328,14 @@ struct Boot {
 }
 
 impl Boot {
-    /// Starts the first template, and learns from it what the app is.
-    async fn template(&mut self, app: &App) -> anyhow::Result<(Description, Templates)> {
+    /// Starts the first template, and learns from it what the app is; and another, where that must not be forked.
+    async fn template(&mut self, app: &mut App) -> anyhow::Result<(Description, Templates)> {
         let mut templates = Templates::new();
         let order = order(&self.settings, app, 0, Mode::Template);
-        let pid = self.launcher.start(&order).await?;
+        let mut pid = self.launcher.start(&order).await?;
         // It is the first.
         let _ = templates.started(pid);
+        let mut described = None;
         let deadline = tokio::time::Instant::now() + self.settings.boot_timeout;
         let path = self.settings.path.display();
         let mut printed: Vec<String> = Vec::new();
@@ -334,13 +345,36 @@ impl Boot {
                 biased;
                 Some(said) = self.said.recv() => match said {
                     Said::Hello { worker: 0, peer, outbox, .. } if peer.pid == pid || crate::launch::descends_from(peer.pid, pid) => {
-                        outbox.send(welcome(&self.settings, app));
+                        outbox.send(welcome(&self.settings, app, Mode::Template));
                         templates.connected(peer.pid, outbox);
                     }
-                    Said::Message { worker: 0, message: FromWorker::Ready { app: Some(app), .. }, pid } => {
-                        let description = serde_json::from_str(app.get()).context("what the app says of itself")?;
-                        templates.ready(pid);
+                    Said::Message { worker: 0, message: FromWorker::Ready { app: said, unforkable, .. }, pid: speaker } => {
+                        if let Some(said) = said {
+                            let description: Description =
+                                serde_json::from_str(said.get()).context("what the app says of itself")?;
+                            if !description.fork {
+                                app.forking.rule_out();
+                            }
+                            described = Some(description);
+                        }
+                        if app.forking.is_on() && !unforkable.held.is_empty() {
+                            app.forking.step_down(unforkable);
+                            // It has nothing to finish.
+                            if let Some(pid) = templates.retire() {
+                                self.launcher.kill(pid);
+                            }
+                            if app.forking.is_on() {
+                                pid = self.launcher.start(&order).await?;
+                                let _ = templates.started(pid);
+                                continue;
+                            }
+                        }
+                        templates.ready(speaker);
+                        let description = described.context("the template does not say what the app is")?;
                         return Ok((description, templates));
+                    }
+                    Said::Closed { worker: 0, pid: speaker, .. } if !templates.is(speaker) => {
+                        templates.gone(speaker);
                     }
                     // It has printed why, which may still be on its way, and ends now.
                     Said::Message { worker: 0, message: FromWorker::BootFailed(failure), .. } if failure.class == "exit" => {}
@@ -352,7 +386,8 @@ impl Boot {
                 },
                 Some(event) = self.launched.recv() => match event {
                     // What it said before it ended may still be on its way.
-                    LaunchEvent::Ended { exit, .. } => ended = Some(exit),
+                    LaunchEvent::Ended { exit, pid: ending, .. } if ending == pid => ended = Some(exit),
+                    LaunchEvent::Ended { .. } => {}
                 },
                 () = self.outputs.ready() => {
                     for line in self.outputs.read(&mut |_| 0) {
@@ -394,12 +429,14 @@ pub(super) fn order(settings: &Settings, app: &App, worker: u64, mode: Mode) -> 
 }
 
 /// The first frame to a process that was started and not forked.
-pub(super) fn welcome(settings: &Settings, app: &App) -> Vec<u8> {
+pub(super) fn welcome(settings: &Settings, app: &App, mode: Mode) -> Vec<u8> {
     ToWorker::Welcome {
         path: &settings.path.to_string_lossy(),
         connection: settings.connection.as_deref(),
         arguments: &app.arguments,
         redial: app.redial,
+        umask: settings.umask,
+        template: (mode == Mode::Template).then(|| app.forking.order(&settings.fork_safe_peers)),
     }
     .encode()
 }

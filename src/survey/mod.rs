@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::harmless;
-use crate::wire::BootFault;
+use crate::wire::{BootFault, Held};
 
 pub use account::Account;
 pub use child::answer;
@@ -43,6 +43,9 @@ pub struct Question {
     pub queues: Vec<String>,
     /// The environment of which Horizon's plan is wanted; the app's own where there is none.
     pub environment: Option<String>,
+    /// What the app may open while it boots and share between its processes.
+    #[serde(default)]
+    pub fork_safe_peers: Vec<String>,
     /// How long PHP may take.
     pub patience: Duration,
 }
@@ -65,6 +68,10 @@ pub struct Found {
     pub laravel: Option<String>,
     /// `app.env`.
     pub environment: Option<String>,
+    /// What it has opened while it booted, and what its processes must not share.
+    pub held: Vec<Held>,
+    /// Why what its `artisan` sets up is not done, if so.
+    pub artisan: Option<String>,
     /// The default cache store.
     pub cache: Option<Cache>,
     /// Horizon's plan, where the app has one.

@@ -46,7 +46,8 @@ final class Process
             unset($_SERVER[$name], $_ENV[$name]);
         }
 
-        $boot = new Boot($this->order);
+        $boot = new Boot($this->order, $this->mode === 'template' ? new Held($this->order['fork_safe_peers'] ?? []) : null);
+        $early = $this->mode === 'template' && ($this->order['early'] ?? false);
         // A fatal error or an exit() in the app's own boot code ends PHP without an exception to catch.
         $booting = true;
         register_shutdown_function(function () use (&$booting): void {
@@ -63,7 +64,7 @@ final class Process
         });
 
         try {
-            $boot->boot();
+            $early ? $boot->begin() : $boot->boot();
             $booting = false;
 
             if ($this->mode === 'template') {
@@ -77,6 +78,12 @@ final class Process
                 ['mode' => $this->mode, 'worker' => $this->worker] = $child;
                 Output::redirect("{$this->directory}/fork-{$this->worker}.out");
                 $this->dial();
+
+                if ($early) {
+                    $booting = true;
+                    $boot->finish();
+                    $booting = false;
+                }
             }
         } catch (Throwable $e) {
             $booted = ! $booting;
