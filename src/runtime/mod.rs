@@ -10,6 +10,7 @@ mod backlog;
 mod bell;
 mod health;
 mod hear;
+mod horizon;
 mod keep;
 mod ledger;
 mod memory;
@@ -46,6 +47,7 @@ pub(crate) use start::find_script;
 use backlog::Backlog;
 use bell::Bell;
 use health::Health;
+use horizon::{DUTIES, Duties};
 use ledger::Ledger;
 use observe::Observer;
 use printed::Printing;
@@ -111,6 +113,7 @@ struct Runtime {
     killed: bool,
     observer: Observer,
     backlog: Backlog,
+    duties: Duties,
     bell: Bell,
     health: Health,
     reload: Reload,
@@ -137,6 +140,11 @@ impl Runtime {
 
     /// Tells the schedule, and does what it says.
     fn tell(&mut self, event: Event) {
+        if let Event::Gone { worker: DUTIES, cause, .. } = &event {
+            // The schedule knows of no process that runs no jobs.
+            self.duties_gone(cause);
+            return;
+        }
         let mut actions = Vec::new();
         self.schedule.on(self.now(), event, &mut actions);
         // Who waits for a job comes before what is merely told.
@@ -275,7 +283,8 @@ impl Runtime {
         let boot = self.templates.deadline(self.settings.boot_timeout);
         let health = self.health.wake();
         let backlog = self.backlog.wake();
-        [schedule, renew, memory, save, ends, max_time, retry, template, boot, health, backlog]
+        let duties = self.duties.wake();
+        [schedule, renew, memory, save, ends, max_time, retry, template, boot, health, backlog, duties]
             .into_iter()
             .flatten()
             .min()
@@ -304,6 +313,7 @@ impl Runtime {
             self.tell(Event::Drain);
         }
         self.watch_template(now);
+        self.look_after_duties(now);
         if self.templates.is_due(now) {
             self.start_template();
         }

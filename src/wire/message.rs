@@ -23,6 +23,7 @@ pub mod kind {
     pub const NEXT: u8 = 11;
     pub const TAKEN: u8 = 12;
     pub const INTERRUPTIBLE: u8 = 13;
+    pub const HORIZON: u8 = 20;
 
     pub const WELCOME: u8 = 32;
     pub const JOB: u8 = 33;
@@ -30,6 +31,7 @@ pub mod kind {
     pub const STOP: u8 = 35;
     pub const FORK: u8 = 36;
     pub const INSPECT: u8 = 37;
+    pub const STANDING: u8 = 40;
 }
 
 /// What a PHP process is for.
@@ -44,6 +46,8 @@ pub enum Mode {
     Pooled,
     /// Runs one job and ends.
     Isolated,
+    /// Does what Horizon's master would; runs no job.
+    Horizon,
 }
 
 impl fmt::Display for Mode {
@@ -53,6 +57,7 @@ impl fmt::Display for Mode {
             Mode::Lane => "lane",
             Mode::Pooled => "pooled",
             Mode::Isolated => "isolated",
+            Mode::Horizon => "horizon",
         })
     }
 }
@@ -163,6 +168,13 @@ pub enum FromWorker {
         /// Declared values by class.
         classes: BTreeMap<String, ClassHints>,
     },
+    /// From the process that stands in for Horizon's master: it has done what was due.
+    Horizon {
+        /// What somebody has asked Horizon for.
+        ask: Option<HorizonAsk>,
+        /// Why something could not be done; the process ends.
+        error: Option<String>,
+    },
     /// The app threw while it booted.
     BootFailed {
         /// Class of the exception.
@@ -174,6 +186,20 @@ pub enum FromWorker {
         /// The line there.
         line: u32,
     },
+}
+
+/// What can be asked of Horizon's master, by its commands or a signal.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum HorizonAsk {
+    /// Start no further job.
+    Pause,
+    /// Go on.
+    Continue,
+    /// Replace every process after its current job.
+    Restart,
+    /// End, to be started again by whoever keeps it running.
+    Terminate,
 }
 
 /// What one class declares; anything of an unexpected type counts as not said.
@@ -246,6 +272,13 @@ impl FromWorker {
             classes: Classes,
         }
         #[derive(Deserialize)]
+        struct Horizon {
+            #[serde(default)]
+            ask: Option<HorizonAsk>,
+            #[serde(default)]
+            error: Option<String>,
+        }
+        #[derive(Deserialize)]
         struct BootFailed {
             class: String,
             message: String,
@@ -302,6 +335,10 @@ impl FromWorker {
                         Classes::None(_) => BTreeMap::new(),
                     },
                 }
+            }
+            kind::HORIZON => {
+                let Horizon { ask, error } = read(kind, header)?;
+                FromWorker::Horizon { ask, error }
             }
             kind::BOOT_FAILED => {
                 let BootFailed { class, message, file, line } = read(kind, header)?;

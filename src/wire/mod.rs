@@ -29,6 +29,10 @@
 //! says `READY`. The runtime may read the pipe as well, and so takes back what has not been claimed; a frame
 //! whose ticket the lane does not hold is dropped.
 //!
+//! Where the app's queue is Horizon's, one more process stands in for Horizon's master and runs no job. It is sent
+//! `STANDING` every few seconds, does what is due through Horizon's own classes, and answers `HORIZON`; with an `ask`
+//! in it, at any time, somebody has told Horizon something.
+//!
 //! A frame from PHP is bounded by [`MAX_FROM_WORKER`]; a peer that sends more, an unknown kind or a header
 //! that is not what its kind demands has broken the protocol, and is killed.
 //!
@@ -38,7 +42,7 @@ pub mod coordinator;
 mod message;
 mod order;
 
-pub use message::{ClassHints, Done, FromWorker, Mode, kind};
+pub use message::{ClassHints, Done, FromWorker, HorizonAsk, Mode, kind};
 pub use order::{JobKind, Row, ToWorker};
 
 /// The version of the protocol, which a process names in `HELLO`. After an upgrade, processes of both versions meet:

@@ -1,5 +1,7 @@
 //! The messages that PHP processes are sent.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::encode;
@@ -102,6 +104,23 @@ pub enum ToWorker<'a> {
         /// Arguments of `queue:work`, as they are by now.
         arguments: &'a [String],
     },
+    /// To the process that stands in for Horizon's master: how things stand, as its records are to say.
+    Standing {
+        /// The app's name.
+        app: &'a str,
+        /// The queues, in the order in which they are worked.
+        queues: &'a [String],
+        /// Processes by queue.
+        processes: &'a BTreeMap<&'a str, usize>,
+        /// No job is started until Horizon is told to continue.
+        paused: bool,
+        /// Seconds that a job may run; 0 is without limit.
+        timeout: u64,
+        /// Attempts before a job fails; 0 is without limit.
+        tries: u32,
+        /// MB of PHP's heap above which a process is replaced.
+        memory: u32,
+    },
     /// Say what these classes declare.
     Inspect {
         /// Class names.
@@ -123,6 +142,13 @@ impl ToWorker<'_> {
             ToWorker::Fork { worker, mode, arguments } => {
                 (kind::FORK, json!({"worker": worker, "mode": mode, "arguments": arguments}))
             }
+            ToWorker::Standing { app, queues, processes, paused, timeout, tries, memory } => (
+                kind::STANDING,
+                json!({
+                    "app": app, "queues": queues, "processes": processes, "paused": paused, "timeout": timeout,
+                    "tries": tries, "memory": memory,
+                }),
+            ),
             ToWorker::Inspect { classes } => (kind::INSPECT, json!({ "classes": classes })),
             ToWorker::Job { .. } => return self.encode_job(),
         };

@@ -110,6 +110,7 @@ final class Boot
             'signals' => extension_loaded('pcntl'),
             'connection' => $name,
             'queue' => (string) ($config['queue'] ?? 'default'),
+            'horizon' => $driver === 'redis' ? Horizon::describe($this->app['queue']->connection($name)) : null,
             // Not of the package, which need not be there.
             'settings' => (object) $this->app['config']->get('kqueue.settings', []),
             'backend' => match ($driver) {
