@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::Error;
 use super::keys::Merged;
-use super::load::{Request, derived_name, set_flags};
+use super::load::{Request, derived_name, set_flags, stand_in};
 use super::raw::Origin;
 use super::surroundings::Surroundings;
 use super::written::Unread;
@@ -55,6 +55,9 @@ pub fn place(request: &Request, here: &Surroundings) -> Result<Place, Error> {
         }
     }
     set_flags(&mut merged, request)?;
+    if merged.runtime_dir.is_none() {
+        stand_in(&mut merged, request, here);
+    }
     let app = match named {
         Some(app) => app,
         None => derived_name(request, &merged, here)?,
@@ -67,6 +70,36 @@ pub fn place(request: &Request, here: &Surroundings) -> Result<Place, Error> {
         }
     };
     Ok(Place { app, configured, directories })
+}
+
+/// Names of all apps that have a config file in `/etc/kqueue`.
+pub fn configured(here: &Surroundings) -> Vec<String> {
+    let mut apps = known_apps("", here);
+    apps.retain(|app| here.etc.join(format!("{app}.toml")).exists());
+    apps
+}
+
+/// Which queues the config file of an app says are worked; nothing else in it counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// The app's directory.
+    pub path: PathBuf,
+    /// The connection, where it is named.
+    pub connection: Option<String>,
+    /// The queues, where they are named.
+    pub queues: Vec<String>,
+}
+
+/// Reads the [`Claim`] of an app's file in `/etc/kqueue`; `None` where it makes none that could be understood.
+pub fn claim(app: &str, here: &Surroundings) -> Option<Claim> {
+    let mut merged = Merged::default();
+    written::read(&here.etc.join(format!("{app}.toml"))).ok()?.merge_into(&mut merged).ok()?;
+    let path = merged.path?;
+    Some(Claim {
+        path: paths::absolute(&path.value, &path.origin, here),
+        connection: merged.connection.map(|given| given.value.0),
+        queues: merged.queues.map(|given| given.value.0).unwrap_or_default(),
+    })
 }
 
 /// Names of all apps that have a config file in `/etc/kqueue`, or a directory with this socket where sockets

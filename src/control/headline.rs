@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Snapshot, State, shorten};
+use super::{Snapshot, State};
+use crate::harmless;
 
 /// Bytes of the names of paused queues that are shown.
 const NAMES: usize = 200;
@@ -51,7 +52,7 @@ impl Snapshot {
             let paused: Vec<&str> =
                 self.queues.iter().filter(|queue| queue.paused).map(|queue| queue.name.as_str()).collect();
             if !paused.is_empty() {
-                let _ = write!(line, ", paused: {}", shorten(&paused.join(","), NAMES));
+                let _ = write!(line, ", paused: {}", harmless::line(&paused.join(","), NAMES));
             }
         }
         if matches!(state, State::Running | State::Maintenance | State::Paused) {

@@ -226,16 +226,6 @@ pub struct Failure {
     pub cause: Option<String>,
 }
 
-/// A text cut to at most `most` bytes: what a payload says can be as long as a payload.
-pub fn shorten(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let mut cut = text[..text.floor_char_boundary(most.saturating_sub(3))].to_owned();
-    cut.push('…');
-    cut
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,13 +238,5 @@ mod tests {
         assert_eq!(snapshot.queues[0].sizes, None);
         let text = serde_json::to_string(&Snapshot { state: State::Draining, ..Snapshot::default() }).unwrap();
         assert!(text.contains(r#""state":"draining""#), "{text}");
-    }
-
-    #[test]
-    fn long_texts_are_cut_between_characters() {
-        assert_eq!(shorten("abc", 3), "abc");
-        assert_eq!(shorten("abcdefgh", 6), "abc…");
-        assert_eq!(shorten("ééé", 5), "é…");
-        assert!(shorten(&"é".repeat(100), 20).len() <= 20);
     }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::Runtime;
 use super::queue::QueueInput;
 use crate::backend::{BackendError, QueueBackend, QueueSize};
-use crate::control::{Queue, Sizes, shorten};
+use crate::control::{Queue, Sizes};
+use crate::harmless;
 
 /// Between two counts.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -123,6 +124,6 @@ pub(super) async fn count(backend: &dyn QueueBackend, names: &[String]) -> BTree
 fn read(answer: Result<Vec<QueueSize>, BackendError>) -> Count {
     match answer {
         Ok(sizes) => sizes.first().map_or(Count::Late, |size| Count::Sizes(*size)),
-        Err(error) => Count::Fault(shorten(&error.to_string(), ERROR)),
+        Err(error) => Count::Fault(harmless::line(&error.to_string(), ERROR)),
     }
 }

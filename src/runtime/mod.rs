@@ -8,6 +8,7 @@ mod act;
 mod adopt;
 mod backlog;
 mod bell;
+mod failure;
 mod health;
 mod hear;
 mod horizon;
@@ -59,6 +60,7 @@ use start::App;
 use template::Templates;
 use units::UnitSide;
 
+pub use failure::StartFailure;
 pub use reload::Reread;
 
 /// Inputs that may wait to be handled before those who bring them have to wait.

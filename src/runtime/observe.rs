@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::mpsc;
 
 use super::{Record, Runtime};
-use crate::control::{Ask, Failure, Process, RunningJob, Snapshot, State, TierLoad, VERSION, WaitingJob, shorten};
+use crate::control::{Ask, Failure, Process, RunningJob, Snapshot, State, TierLoad, VERSION, WaitingJob};
+use crate::harmless;
 use crate::routing::Tier;
 use crate::schedule::Outcome;
 use crate::workers::Worker;
@@ -103,13 +104,13 @@ impl Runtime {
         self.observer.failures.truncate(FAILURES - 1);
         self.observer.failures.push_front(Failure {
             at: self.now().epoch,
-            uuid: shorten(&record.uuid, NAME),
-            class: shorten(&record.class, NAME),
-            queue: shorten(&record.reservation.queue, NAME),
+            uuid: harmless::line(&record.uuid, NAME),
+            class: harmless::line(&record.class, NAME),
+            queue: harmless::line(&record.reservation.queue, NAME),
             tier: tier.name().to_owned(),
             outcome: outcome.as_str().to_owned(),
             attempt: record.attempt,
-            cause: cause.map(|cause| shorten(cause, CAUSE)),
+            cause: cause.map(|cause| harmless::line(cause, CAUSE)),
         });
     }
 
@@ -177,9 +178,9 @@ impl Runtime {
         let running = busy().take(RUNNING).filter_map(|view| {
             let record = self.records.get(&view.job?)?;
             Some(RunningJob {
-                uuid: shorten(&record.uuid, NAME),
-                class: shorten(&record.class, NAME),
-                queue: shorten(&record.reservation.queue, NAME),
+                uuid: harmless::line(&record.uuid, NAME),
+                class: harmless::line(&record.class, NAME),
+                queue: harmless::line(&record.reservation.queue, NAME),
                 attempt: record.attempt,
                 worker: view.id,
                 seconds: now.ms.saturating_sub(view.since) as f64 / 1000.0,
@@ -189,9 +190,9 @@ impl Runtime {
         let first = first.into_iter().filter_map(|(id, ms)| {
             let record = self.records.get(&id)?;
             Some(WaitingJob {
-                uuid: shorten(&record.uuid, NAME),
-                class: shorten(&record.class, NAME),
-                queue: shorten(&record.reservation.queue, NAME),
+                uuid: harmless::line(&record.uuid, NAME),
+                class: harmless::line(&record.class, NAME),
+                queue: harmless::line(&record.reservation.queue, NAME),
                 seconds: ms as f64 / 1000.0,
             })
         });

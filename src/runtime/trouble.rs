@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Runtime;
-use crate::control::{Snapshot, State, shorten};
+use crate::control::{Snapshot, State};
+use crate::harmless;
 use crate::schedule::Standing;
 
 /// Bytes of a reason.
@@ -42,7 +43,7 @@ impl Runtime {
                     "queue:restart, queue:pause and down are not seen, the app's cache cannot be read: {fault}"
                 ))
             })?;
-        Some(shorten(&trouble.replace(['\n', '\r'], " "), REASON))
+        Some(harmless::line(&trouble, REASON))
     }
 
     /// How things are, without what it takes to list them.

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failed, print};
+use super::{Failed, complete, print};
 use crate::config::{self, Place, Request, Surroundings};
 use crate::control::{self, AskError, GROUP, SOCKET, Snapshot, State};
 use systemd::Verdict;
@@ -31,6 +31,7 @@ const HELD: u8 = 6;
 #[derive(Debug, Args)]
 pub(super) struct Status {
     /// Name of the app; without it, all apps with a file in /etc/kqueue and all that run
+    #[arg(add = complete::apps())]
     app: Option<String>,
     /// Print JSON: what the runtime tells, or an array of that without APP
     #[arg(long)]
