@@ -4,13 +4,13 @@
 //! a master and a supervisor, watches the waits, and hears what Horizon is told. It is told how things stand every few
 //! seconds. Nothing waits for it: when it dies or hangs, another one follows after a while, and jobs run on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use super::Runtime;
-use crate::schedule::{Cause, Event, WorkerId};
+use crate::schedule::{Cause, Event, JobId, WorkerId};
 use crate::wire::{HorizonAsk, Mode, ToWorker};
 use crate::workers::Worker;
 
@@ -185,6 +185,7 @@ impl Runtime {
             app: &self.settings.app,
             queues: &self.app.queues,
             processes: &self.processes_by_queue(),
+            waiting: &self.waiting_by_queue(),
             paused: self.duties.held,
             timeout: self.settings.work.timeout.map_or(0, |timeout| timeout.as_secs()),
             tries: self.settings.work.tries,
@@ -209,6 +210,16 @@ impl Runtime {
             }
         }
         processes
+    }
+
+    /// Jobs that are ours and do not run.
+    fn waiting_by_queue(&self) -> BTreeMap<&str, usize> {
+        let running: BTreeSet<JobId> = self.workers.values().filter_map(|worker| worker.job).collect();
+        let mut waiting = BTreeMap::new();
+        for (_, record) in self.records.iter().filter(|(id, record)| !record.acked && !running.contains(id)) {
+            *waiting.entry(record.reservation.queue.as_str()).or_default() += 1;
+        }
+        waiting
     }
 
     /// The process has done a round, or brings what somebody asks of Horizon.

@@ -112,6 +112,8 @@ pub enum ToWorker<'a> {
         queues: &'a [String],
         /// Processes by queue.
         processes: &'a BTreeMap<&'a str, usize>,
+        /// Jobs that are reserved and wait for a process, by queue: the queue does not count them.
+        waiting: &'a BTreeMap<&'a str, usize>,
         /// No job is started until Horizon is told to continue.
         paused: bool,
         /// Seconds that a job may run; 0 is without limit.
@@ -142,11 +144,11 @@ impl ToWorker<'_> {
             ToWorker::Fork { worker, mode, arguments } => {
                 (kind::FORK, json!({"worker": worker, "mode": mode, "arguments": arguments}))
             }
-            ToWorker::Standing { app, queues, processes, paused, timeout, tries, memory } => (
+            ToWorker::Standing { app, queues, processes, waiting, paused, timeout, tries, memory } => (
                 kind::STANDING,
                 json!({
-                    "app": app, "queues": queues, "processes": processes, "paused": paused, "timeout": timeout,
-                    "tries": tries, "memory": memory,
+                    "app": app, "queues": queues, "processes": processes, "waiting": waiting, "paused": paused,
+                    "timeout": timeout, "tries": tries, "memory": memory,
                 }),
             ),
             ToWorker::Inspect { classes } => (kind::INSPECT, json!({ "classes": classes })),

@@ -17,6 +17,7 @@ use Laravel\Horizon\RedisQueue;
 use Laravel\Horizon\Supervisor;
 use Laravel\Horizon\SupervisorCommands;
 use Laravel\Horizon\SupervisorOptions;
+use Laravel\Horizon\WaitTimeCalculator;
 use Throwable;
 
 /**
@@ -39,6 +40,8 @@ final class Horizon
     private Application $app;
 
     private ?HorizonMaster $master = null;
+
+    private HorizonQueues $queues;
 
     /** @var array<string, true> what somebody has asked of Horizon, until the runtime has been told */
     private array $asked = [];
@@ -77,8 +80,16 @@ final class Horizon
     {
         // They build on Horizon's own classes, which no other process needs.
         require_once __DIR__.'/HorizonMaster.php';
+        require_once __DIR__.'/HorizonQueues.php';
         require_once __DIR__.'/HorizonSupervisor.php';
 
+        $this->queues = new HorizonQueues($this->app['queue']);
+        // A job that waits here waits no less than one that the queue counts.
+        $this->app->extend(WaitTimeCalculator::class, function (WaitTimeCalculator $calculator): WaitTimeCalculator {
+            $calculator->queue = $this->queues;
+
+            return $calculator;
+        });
         $this->listen();
         $this->wire->send(Wire::HORIZON);
 
@@ -171,6 +182,7 @@ final class Horizon
         }
 
         $supervisor->stands($standing);
+        $this->queues->waiting = [$this->boot->connection() => $standing['waiting'] ?? []];
         $this->app[MasterSupervisorRepository::class]->update($master);
         $this->app[SupervisorRepository::class]->update($supervisor);
         $this->app['events']->dispatch(new MasterSupervisorLooped($master));

@@ -94,8 +94,10 @@ namespace Laravel\Horizon\Events {
 }
 
 namespace Laravel\Horizon {
+    use Illuminate\Contracts\Queue\Factory;
     use Laravel\Horizon\Contracts\Pausable;
     use Laravel\Horizon\Contracts\Restartable;
+    use Laravel\Horizon\Contracts\SupervisorRepository;
     use Laravel\Horizon\Contracts\Terminable;
     use LogicException;
 
@@ -111,6 +113,30 @@ namespace Laravel\Horizon {
 
         public function __construct(public $name, public $connection, public $queue = null)
         {
+        }
+    }
+
+    class WaitTimeCalculator
+    {
+        public $queue;
+
+        public function __construct(Factory $queue, private SupervisorRepository $supervisors)
+        {
+            $this->queue = $queue;
+        }
+
+        /** @return array<string, float> seconds by connection and queue; a job takes one, as far as is known here */
+        public function calculate(): array
+        {
+            $waits = [];
+            foreach ($this->supervisors->all() as $supervisor) {
+                foreach ((array) $supervisor->processes as $at => $processes) {
+                    [$connection, $queue] = explode(':', $at, 2);
+                    $waits[$at] = $this->queue->connection($connection)->readyNow($queue) / max(1, $processes);
+                }
+            }
+
+            return $waits;
         }
     }
 
@@ -252,12 +278,12 @@ namespace Laravel\Horizon\SupervisorCommands {
 }
 
 namespace Kqueue\Tests\Horizon {
-    use Illuminate\Contracts\Queue\Factory;
     use Illuminate\Redis\Connections\Connection;
     use Laravel\Horizon\Contracts;
     use Laravel\Horizon\Events\LongWaitDetected;
     use Laravel\Horizon\MasterSupervisor;
     use Laravel\Horizon\Supervisor;
+    use Laravel\Horizon\WaitTimeCalculator;
 
     /** Horizon's records, in the app's own Redis. */
     final class Records implements Contracts\JobRepository, Contracts\MasterSupervisorRepository, Contracts\SupervisorRepository, Contracts\HorizonCommandQueue
@@ -351,17 +377,12 @@ namespace Kqueue\Tests\Horizon {
         }
     }
 
-    /** A job takes a second, as far as this listener knows. */
     final class MonitorWaits
     {
         public function handle(): void
         {
-            foreach (app(Contracts\SupervisorRepository::class)->all() as $supervisor) {
-                foreach ((array) $supervisor->processes as $at => $processes) {
-                    [$connection, $queue] = explode(':', $at, 2);
-                    $wait = app(Factory::class)->connection($connection)->readyNow($queue) / max(1, $processes);
-                    $wait > 3 && event(new LongWaitDetected($connection, $queue, $wait));
-                }
+            foreach (app(WaitTimeCalculator::class)->calculate() as $at => $wait) {
+                $wait > 3 && event(new LongWaitDetected(...[...explode(':', $at, 2), $wait]));
             }
         }
     }

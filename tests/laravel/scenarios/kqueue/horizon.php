@@ -41,7 +41,7 @@ row('horizon', 'its records show kqueue as a supervisor with its processes, whil
     $w->expect($gone($w), 'no record of a master is left');
 }, drivers: ['redis'], engines: ['kqueue'], env: $horizon);
 
-row('horizon', 'its indexes are trimmed, and long waits are told', function (World $w): void {
+row('horizon', 'its indexes are trimmed, and long waits are told, whether jobs wait in the queue or here', function (World $w): void {
     $redis = $w->laravel['redis']->connection();
     foreach (['recent_jobs', 'failed_jobs', 'monitored_jobs'] as $index) {
         $redis->zadd("horizon:{$index}", -(time() - 7200), 'old');
@@ -49,7 +49,9 @@ row('horizon', 'its indexes are trimmed, and long waits are told', function (Wor
     }
     $go = $w->sandbox->dir . '/go';
     $w->dispatchMany(new Waits($go, 'pooled'), 20);
-    $w->start(['pool-size' => 1, 'pool-max-size' => 1, 'max-waiting' => 2]);
+    // All of them are reserved at once: the queue is empty.
+    $w->start(['pool-size' => 1, 'pool-max-size' => 1]);
+    $w->waitForStatus('running', 0, static fn (array $told): bool => $told['held'] === 20);
     foreach (['recent_jobs', 'failed_jobs', 'monitored_jobs'] as $index) {
         Wait::until(static fn (): bool => $redis->zrange("horizon:{$index}", 0, -1) === ['new'], "{$index} to be trimmed");
     }
