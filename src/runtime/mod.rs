@@ -77,7 +77,12 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// # Errors
 /// Whatever ends the runtime before its time: an app that does not boot, settings that cannot work.
 pub async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
-    LocalSet::new().run_until(start::run(loaded, reread)).await
+    let app = loaded.settings.app.clone();
+    let ended = LocalSet::new().run_until(start::run(loaded, reread)).await;
+    if let Err(error) = &ended {
+        health::failed(&app, error);
+    }
+    ended
 }
 
 /// Everything there is, in the hands of one task.
