@@ -267,6 +267,9 @@ keys! {
     ack: Ack, Is("auto"), |s| json!(s.ack.as_str());
     /// Renew a job's reservation while its process lives, so that `retry_after` never runs it twice.
     renew: bool, Is("true"), |s| json!(s.renew);
+    /// Do what Horizon's master would, where the app's queue is Horizon's: trim its indexes, keep its records (so that
+    /// its dashboard shows kqueue), watch its waits, obey `horizon:pause`, `continue` and `terminate`.
+    horizon: bool, Is("true"), |s| json!(s.horizon);
     /// How far a job may run past its timeout before its process is killed from outside.
     timeout_grace: Time<0>, Is("3s"), |s| secs(s.timeout_grace);
     /// How long a PHP process may take to be ready.

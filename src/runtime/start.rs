@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::backlog::Backlog;
 use super::bell::Bell;
 use super::forking::Forking;
+use super::horizon::{Duties, Horizon};
 use super::keep::load_history;
 use super::ledger::Ledger;
 use super::printed::Printing;
@@ -67,6 +68,9 @@ pub(super) struct Description {
     connection: String,
     queue: String,
     backend: serde_json::Value,
+    /// Where the queue is Horizon's.
+    #[serde(default)]
+    pub horizon: Option<Horizon>,
     /// `settings` of the app's `config/kqueue.php`.
     pub settings: serde_json::Map<String, serde_json::Value>,
 }
@@ -215,6 +219,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         killed: false,
         observer: Observer::new(asks, about),
         backlog: Backlog::default(),
+        duties: Duties::new(description.horizon),
         health,
         renewal,
         bell: Bell::hang(&settings.runtime_dir, description.backend.get("driver")),

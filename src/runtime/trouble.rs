@@ -57,6 +57,7 @@ impl Runtime {
             connection: self.app.connection.clone(),
             silent: self.fetch.silent().map(|silence| silence.as_secs_f64()),
             queues: queues.collect(),
+            remedy: self.duties.remedy(),
             running: self.schedule.running_count(),
             held: self.schedule.job_count(),
             rate: self.observer.pace.rate(self.now().ms),

@@ -99,6 +99,10 @@ final class Process
             return 1;
         }
 
+        if ($this->mode === 'horizon') {
+            return (new Horizon($this->wire, $boot))->run();
+        }
+
         // Where its process outlives the runtime, it dials the next one.
         $redial = ($this->order['redial'] ?? false) && $this->mode !== 'lane' ? $this->redial(...) : null;
 
