@@ -140,7 +140,7 @@ fn units(own: &Own<'_>, root: &Path) -> Vec<Finding> {
             let Ok(text) = fs::read_to_string(&file) else { continue };
             let value = |key: &str| text.lines().find_map(|line| line.trim().strip_prefix(key)).map(str::trim);
             let start = value("ExecStart=").map(|line| line.trim_start_matches(['-', '@', ':', '+', '!']));
-            let Some(work) = start.and_then(Work::parse_line) else { continue };
+            let Some(work) = start.and_then(Work::PARSE_LINE) else { continue };
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if own.meets(&work, value("WorkingDirectory=").map(Path::new)) && is_enabled(&name, root) {
                 findings.push(Finding::warning(
