@@ -12,6 +12,7 @@ pub mod config;
 pub mod control;
 pub mod coordinator;
 pub mod generator;
+pub mod harmless;
 pub mod launch;
 pub mod log;
 pub mod payload;

@@ -1,90 +1,16 @@
 //! `kqueue init`, `kqueue check` and `kqueue import` as an operator meets them, with a real app. As root the app is
 //! another user's, as it would be on a server.
 
+mod app;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
+use std::process::{Command, Stdio};
+
+use app::{NOBODY, World, run, said};
 use serde_json::Value;
-
-/// The user of apps where we are root.
-const NOBODY: u32 = 65534;
-
-struct World {
-    dir: tempfile::TempDir,
-}
-
-impl World {
-    /// An app named shop, with a queue in SQLite.
-    fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
-        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let make = "require $argv[1]; use Kqueue\\Tests\\TestApp; TestApp::make($argv[2]); TestApp::writeEnv($argv[2], \
-                    ['APP_KEY' => TestApp::key(), 'APP_ENV' => 'production', 'QUEUE_CONNECTION' => 'database']);";
-        let world = Self { dir };
-        let output = Command::new("php")
-            .args(["-r", make])
-            .arg(here.join("tests/machine/autoload.php"))
-            .arg(world.app())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", said(&output));
-        // The repository may be where the app's user cannot look.
-        run(Command::new("cp").arg("-r").arg(here.join("src/php")).arg(world.dir.path().join("php")));
-        if world.is_root() {
-            run(Command::new("chown").arg("-R").arg(format!("{NOBODY}:{NOBODY}")).arg(world.app()));
-        }
-        world
-    }
-
-    fn is_root(&self) -> bool {
-        nix::unistd::geteuid().is_root()
-    }
-
-    fn app(&self) -> PathBuf {
-        self.dir.path().join("shop")
-    }
-
-    fn file(&self) -> PathBuf {
-        self.dir.path().join("shop.toml")
-    }
-
-    fn kqueue(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kqueue"));
-        command.args(args).current_dir(self.dir.path()).env("KQUEUE_PHP_DIR", self.dir.path().join("php"));
-        command.stdin(Stdio::null()).output().unwrap()
-    }
-
-    fn init(&self, args: &[&str]) -> Output {
-        self.kqueue(&[&["init", "shop", "--path", "shop", "--config", "shop.toml"], args].concat())
-    }
-
-    /// What `kqueue check` finds, but notes, as `SEVERITY CHECK`, and its exit code.
-    fn check(&self) -> (Vec<String>, Option<i32>) {
-        let output = self.kqueue(&["check", "--config", "shop.toml", "--json"]);
-        let reports: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
-        let findings = reports[0]["findings"].as_array().unwrap();
-        let word = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
-        assert!(findings.iter().all(|finding| !word(finding, "what").is_empty() && !word(finding, "fix").is_empty()));
-        let told = findings.iter().map(|finding| format!("{} {}", word(finding, "severity"), word(finding, "check")));
-        (told.filter(|told| !told.starts_with("note")).collect(), output.status.code())
-    }
-
-    fn configure(&self, lines: &str) {
-        fs::write(self.file(), format!("path = \"shop\"\n{lines}\n")).unwrap();
-    }
-}
-
-fn run(command: &mut Command) {
-    assert!(command.status().unwrap().success(), "{command:?}");
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
 
 #[test]
 fn init_writes_once_and_keeps_what_is_edited() {
@@ -129,7 +55,8 @@ fn init_refuses_what_cannot_be_right() {
         (&["init", "shop", "--path", "shop", "--user", "no-such-user"], 78, "there is no user"),
         (&["init", "shop", "--path", "shop", "--php", "/no/php"], 78, "--php"),
         (&["init", "shop", "--path", "shop", "--queue", ","], 2, "queues"),
-        (&["init", "shop"], 2, "--path"),
+        (&["init", "shop"], 78, "has no artisan"),
+        (&["init"], 2, "<APP>"),
     ] {
         let output = world.kqueue(args);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {}", said(&output));

@@ -52,6 +52,32 @@ fn what_a_runtime_tells() {
 }
 
 #[test]
+fn exit_codes_tell_the_states_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["shop", "--runtime-dir", dir.path().to_str().unwrap()];
+    let cases = [
+        (r#"{"version":1,"app":"shop","state":"running"}"#, 0),
+        (r#"{"version":1,"app":"shop","state":"starting"}"#, 0),
+        (r#"{"version":1,"app":"shop","state":"draining"}"#, 0),
+        (r#"{"version":1,"app":"shop","state":"degraded","reason":"the app did not boot: x"}"#, 5),
+        (r#"{"version":1,"app":"shop","state":"maintenance","remedy":"php artisan up"}"#, 6),
+        (r#"{"version":1,"app":"shop","state":"paused"}"#, 6),
+    ];
+    for (answer, code) in cases {
+        for more in [&[][..], &["--json"]] {
+            let said = listen(dir.path(), answer);
+            let output = status(&[&args[..], more].concat());
+            assert_eq!(output.status.code(), Some(code), "{answer}: {}", text(&output.stderr));
+            let shown = text(&output.stdout);
+            for word in ["the app did not boot: x", "php artisan up"].iter().filter(|word| answer.contains(*word)) {
+                assert!(shown.contains(word), "{shown}");
+            }
+            said.join().unwrap();
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_told() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().to_str().unwrap();

@@ -3,13 +3,28 @@
 
 use std::sync::LazyLock;
 
-use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
+use super::complete;
 use crate::config::{DefaultValue, KEYS, Key};
 
 /// Keys that only the generator of units reads: a running process cannot change its user, nor what it may do.
 pub(super) const FILE_ONLY: &[&str] = &["user", "group", "setuid"];
+
+/// The options that `-h` lists; `--help` lists all.
+const COMMON: &[&str] = &[
+    "path",
+    "php",
+    "connection",
+    "queues",
+    "tries",
+    "timeout",
+    "backoff",
+    "force",
+    "worker_memory",
+    "pool_size",
+    "default_tier",
+];
 
 /// Options of `queue:work` that mean nothing here, and why.
 const REFUSED: &[(&str, &str)] = &[
@@ -21,18 +36,39 @@ const REFUSED: &[(&str, &str)] = &[
 
 /// Options as given: names of keys with text that the config's own parser will read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyFlags(pub Vec<(&'static str, String)>);
+pub struct KeyFlags {
+    /// Key and value.
+    pub given: Vec<(&'static str, String)>,
+    /// An option that is refused: its name, and why.
+    refused: Option<(&'static str, &'static str)>,
+}
+
+impl KeyFlags {
+    /// What to say of an option that is refused.
+    pub fn refused(&self) -> Option<String> {
+        self.refused.map(|(name, why)| format!("--{name}: not an option here: {why}; leave it out"))
+    }
+}
 
 struct Flag {
     key: &'static Key,
     long: String,
+    /// For `-h`.
+    short_help: String,
+    /// For `--help` and the man page.
     help: String,
 }
 
 /// clap wants text that outlives its commands.
 static FLAGS: LazyLock<Vec<Flag>> = LazyLock::new(|| {
     let keys = KEYS.iter().filter(|key| !FILE_ONLY.contains(&key.name));
-    keys.map(|key| Flag { key, long: key.name.replace('_', "-"), help: help(key) }).collect()
+    keys.map(|key| {
+        let help = help(key);
+        let ends = [". ", "; ", ": "].iter().filter_map(|end| help.find(end)).min().unwrap_or(help.len());
+        let short_help = help[..ends].trim_end_matches('.').to_owned();
+        Flag { key, long: key.name.replace('_', "-"), short_help, help }
+    })
+    .collect()
 });
 
 fn help(key: &Key) -> String {
@@ -52,9 +88,14 @@ impl Args for KeyFlags {
             let mut arg = Arg::new(flag.key.name)
                 .long(flag.long.as_str())
                 .value_name(flag.key.metavar)
-                .help(flag.help.as_str())
+                .help(flag.short_help.as_str())
+                .long_help(flag.help.as_str())
+                .hide_short_help(!COMMON.contains(&flag.key.name))
                 .action(ArgAction::Set)
                 .allow_negative_numbers(true);
+            if !flag.key.words.is_empty() {
+                arg = arg.add(complete::words(flag.key.words));
+            }
             if let Some(alias) = flag.key.alias() {
                 arg = arg.visible_alias(alias);
             }
@@ -79,17 +120,13 @@ impl Args for KeyFlags {
 
 impl FromArgMatches for KeyFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        for (name, why) in REFUSED {
-            if matches.contains_id(name) {
-                let text = format!("--{name}: not an option here: {why}; leave it out");
-                return Err(Error::raw(ErrorKind::UnknownArgument, text));
-            }
-        }
+        // Said by whoever knows which command this is, with its usage.
+        let refused = REFUSED.iter().find(|(name, _)| matches.contains_id(name)).copied();
         let given = FLAGS.iter().filter_map(|flag| {
             let text = matches.get_one::<String>(flag.key.name)?;
             Some((flag.key.name, text.clone()))
         });
-        Ok(Self(given.collect()))
+        Ok(Self { given: given.collect(), refused })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {

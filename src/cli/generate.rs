@@ -5,14 +5,20 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Command, CommandFactory};
-use clap_complete::Shell;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use super::{Cli, Failed, flags};
+use super::{Cli, Failed, complete, flags};
 use crate::config::{DefaultValue, KEYS, Key, Settings, VALUES};
 
-/// What the table of options does not say, for the end of kqueue(1).
-const MORE: &str = include_str!("../../packaging/man/kqueue.1.end");
+/// What the table of options does not say, for the end of pages.
+const ENDS: &[(&str, &str)] = &[
+    ("kqueue.1", include_str!("../../packaging/man/kqueue.1.end")),
+    ("kqueue-run.1", include_str!("../../packaging/man/kqueue-run.1.end")),
+    ("kqueue-init.1", include_str!("../../packaging/man/kqueue-init.1.end")),
+    ("kqueue-check.1", include_str!("../../packaging/man/kqueue-check.1.end")),
+    ("kqueue-status.1", include_str!("../../packaging/man/kqueue-status.1.end")),
+    ("kqueue-config-check.1", include_str!("../../packaging/man/kqueue-config-check.1.end")),
+];
 
 /// Writes all of it below `dir`: `man/`, `completions/` and `example.toml`.
 pub(super) fn run(dir: &Path) -> Result<ExitCode, Failed> {
@@ -24,18 +30,15 @@ fn write(dir: &Path) -> std::io::Result<()> {
     let (man, completions) = (dir.join("man"), dir.join("completions"));
     std::fs::create_dir_all(&man)?;
     std::fs::create_dir_all(&completions)?;
-    let mut command = command();
-    clap_mangen::generate_to(command.clone(), &man)?;
+    clap_mangen::generate_to(command(), &man)?;
     std::fs::write(man.join("kqueue.toml.5"), keys())?;
     for entry in std::fs::read_dir(&man)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let more = if name == "kqueue.1" { MORE } else { "" };
+        let more = ENDS.iter().find(|(page, _)| *page == name).map_or("", |(_, end)| end);
         std::fs::write(&path, titled(&std::fs::read_to_string(&path)?, &name) + more)?;
     }
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut command, "kqueue", &completions)?;
-    }
+    complete::write_scripts(&completions)?;
     std::fs::write(dir.join("example.toml"), Settings::example())
 }
 
@@ -128,6 +131,41 @@ fn one(page: &mut Roff, key: &Key) {
 mod tests {
     use super::*;
 
+    /// The names of all fields below a value.
+    fn fields(value: &serde_json::Value, names: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(object) => object.iter().for_each(|(name, value)| {
+                names.push(name.clone());
+                fields(value, names);
+            }),
+            serde_json::Value::Array(list) => list.iter().for_each(|value| fields(value, names)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_page_names_every_field_of_a_snapshot() {
+        use crate::control::{Failure, Process, Queue, RunningJob, Sizes, Snapshot, TierLoad, WaitingJob};
+        let tier = TierLoad {
+            running_jobs: vec![RunningJob::default()],
+            waiting_jobs: vec![WaitingJob::default()],
+            ..TierLoad::default()
+        };
+        let whole = Snapshot {
+            queues: vec![Queue { sizes: Some(Sizes::default()), ..Queue::default() }],
+            tiers: vec![tier],
+            workers: vec![Process::default()],
+            failures: vec![Failure::default()],
+            ..Snapshot::default()
+        };
+        let mut names = Vec::new();
+        fields(&serde_json::to_value(&whole).unwrap(), &mut names);
+        let page = ENDS.iter().find(|(page, _)| *page == "kqueue-status.1").unwrap().1;
+        for name in names {
+            assert!(page.contains(&format!("\\fB{name}\\fR")), "{name}");
+        }
+    }
+
     #[test]
     fn everything_is_written_and_every_key_is_there() {
         let dir = tempfile::tempdir().unwrap();
@@ -139,8 +177,8 @@ mod tests {
         }
         assert!(!dir.path().join("man/kqueue-worker.1").exists());
         assert!(read("man/kqueue.1").contains("kqueue@.service(8)"));
-        for (name, word) in [("kqueue.bash", "pool-size"), ("_kqueue", "--pool-size"), ("kqueue.fish", "pool-size")] {
-            assert!(read(&format!("completions/{name}")).contains(word), "{name}");
+        for name in ["kqueue.bash", "_kqueue", "kqueue.fish"] {
+            assert!(read(&format!("completions/{name}")).contains("KQUEUE_COMPLETE"), "{name}");
         }
         let page = read("man/kqueue.toml.5");
         for key in KEYS {

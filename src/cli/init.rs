@@ -15,8 +15,8 @@ use crate::survey::{self, Account, Found, OLDEST_PHP, Question, Stage, UNIT_PATH
 pub(super) struct Init {
     /// Name of the app: its file is /etc/kqueue/APP.toml, its unit kqueue@APP
     app: String,
-    /// The app's directory, the one that holds artisan
-    #[arg(long, value_name = "DIR")]
+    /// The app's directory, the one that holds artisan; this one without
+    #[arg(long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     path: PathBuf,
     /// The user that the app runs as; the owner of DIR without
     #[arg(long)]

@@ -5,6 +5,7 @@
 
 mod check;
 mod command;
+mod complete;
 mod effective;
 mod flags;
 mod generate;
@@ -19,10 +20,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::backend::BackendError;
 use crate::config::{self, Loaded, Request, Settings, Surroundings};
+use crate::runtime::StartFailure;
 use flags::KeyFlags;
 
 /// Something broke while running.
@@ -58,34 +61,6 @@ enum Command {
     },
     /// Show what runs and waits, of one app or of all
     Status(status::Status),
-    /// Ask an app about itself, for other commands
-    #[command(hide = true)]
-    Survey,
-    /// End what the process that holds our standard input has started, once that process is gone
-    #[command(hide = true)]
-    Guard {
-        /// What marks it
-        mark: String,
-    },
-    /// Become the pooled worker of a unit: kqueue-worker@APP:N.service
-    #[command(hide = true)]
-    Worker {
-        /// The unit's instance
-        #[arg(value_name = "APP:N")]
-        instance: String,
-    },
-    /// Become `php artisan schedule:run` of an app: kqueue-schedule@APP.service
-    #[command(hide = true)]
-    Schedule {
-        /// The app's name
-        app: String,
-    },
-    /// Write man pages, completions and the example config, for packages
-    #[command(hide = true)]
-    Generate {
-        /// Where to
-        dir: PathBuf,
-    },
     /// Show the configuration, or check a config file alone
     Config {
         #[command(subcommand)]
@@ -93,10 +68,62 @@ enum Command {
     },
 }
 
+/// Commands that units, packages and kqueue itself run. Apart from those for people, so that no list, no completion
+/// and no suggestion offers one.
+#[derive(Debug, Parser)]
+#[command(name = "kqueue", disable_help_subcommand = true)]
+enum Internal {
+    /// Ask an app about itself, for other commands
+    Survey,
+    /// End what the process that holds our standard input has started, once that process is gone
+    Guard {
+        /// What marks it
+        mark: String,
+    },
+    /// Become the pooled worker of a unit: kqueue-worker@APP:N.service
+    Worker {
+        /// The unit's instance
+        #[arg(value_name = "APP:N")]
+        instance: String,
+    },
+    /// Become `php artisan schedule:run` of an app: kqueue-schedule@APP.service
+    Schedule {
+        /// The app's name
+        app: String,
+    },
+    /// Write man pages, completions and the example config, for packages
+    Generate {
+        /// Where to
+        dir: PathBuf,
+    },
+}
+
+impl Internal {
+    fn is_called(args: &[OsString]) -> bool {
+        let name = args.get(1).and_then(|name| name.to_str());
+        name.is_some_and(|name| Internal::command().find_subcommand(name).is_some())
+    }
+
+    fn run(self) -> Result<ExitCode, Failed> {
+        match self {
+            Internal::Survey => {
+                let script = crate::runtime::find_script().map_err(|error| Failed::config(format!("{error:#}")))?;
+                print(&crate::survey::answer(&script).map_err(|line| Failed { code: FAILURE, line })?)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Internal::Guard { mark } => Ok(crate::launch::guard(&mark)),
+            Internal::Worker { instance } => unit::become_worker(&instance),
+            Internal::Schedule { app } => unit::become_schedule(app),
+            Internal::Generate { dir } => generate::run(&dir),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 struct Source {
     /// Name of the app: its settings are in /etc/kqueue/APP.toml. Without it, the name is that of the
     /// directory or of the file of --config
+    #[arg(add = complete::apps())]
     app: Option<String>,
     /// A config file to read in place of /etc/kqueue/APP.toml
     #[arg(long, value_name = "FILE")]
@@ -137,9 +164,28 @@ enum Config {
     },
 }
 
+impl Cli {
+    /// The command, unless it has an option of `queue:work` that kqueue refuses.
+    fn accepted(self) -> Result<Command, clap::Error> {
+        let (source, path): (_, &[&str]) = match &self.command {
+            Command::Run(run) => (&run.source, &["run"]),
+            Command::Config { command: Config::Check { source, .. } } => (source, &["config", "check"]),
+            _ => return Ok(self.command),
+        };
+        let Some(why) = source.keys.refused() else { return Ok(self.command) };
+        let mut root = Cli::command();
+        root.build();
+        let found = path.iter().try_fold(&mut root, |command, name| command.find_subcommand_mut(name));
+        Err(match found {
+            Some(command) => command.error(ErrorKind::UnknownArgument, why),
+            None => root.error(ErrorKind::UnknownArgument, why),
+        })
+    }
+}
+
 impl Source {
     fn request(self) -> Request {
-        Request { app: self.app, config: self.config, flags: self.keys.0, ..Request::default() }
+        Request { app: self.app, config: self.config, flags: self.keys.given, ..Request::default() }
     }
 }
 
@@ -157,7 +203,11 @@ impl Run {
 
 /// The `kqueue` command: all of it.
 pub fn main() -> ExitCode {
-    match dispatch(std::env::args_os()) {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if complete::answer(&args) {
+        return ExitCode::SUCCESS;
+    }
+    match dispatch(args) {
         Ok(code) => code,
         Err(Failed { code, line }) => {
             stdio::err(&format!("kqueue: {line}"));
@@ -192,16 +242,15 @@ impl Failed {
     }
 }
 
-fn dispatch(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failed> {
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
-        Err(error) => {
-            // --help and --version come this way too, and are no errors. A closed stdout is none either.
-            let _ = error.print();
-            return Ok(if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS });
-        }
+fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
+    if Internal::is_called(&args) {
+        return Internal::try_parse_from(args).map_or_else(|error| Ok(explain(&error)), Internal::run);
+    }
+    let command = match Cli::try_parse_from(args).and_then(Cli::accepted) {
+        Ok(command) => command,
+        Err(error) => return Ok(explain(&error)),
     };
-    match cli.command {
+    match command {
         Command::Run(run) => {
             let request = run.request();
             let loaded = load(&request)?;
@@ -213,15 +262,6 @@ fn dispatch(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failed
         Command::Check(asked) => check::run(asked),
         Command::Import { import } => import::run(import),
         Command::Status(asked) => status::run(asked),
-        Command::Survey => {
-            let script = crate::runtime::find_script().map_err(|error| Failed::config(format!("{error:#}")))?;
-            print(&crate::survey::answer(&script).map_err(|line| Failed { code: FAILURE, line })?)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Guard { mark } => Ok(crate::launch::guard(&mark)),
-        Command::Worker { instance } => unit::become_worker(&instance),
-        Command::Schedule { app } => unit::become_schedule(app),
-        Command::Generate { dir } => generate::run(&dir),
         Command::Config { command: Config::Example } => {
             print(&Settings::example())?;
             Ok(ExitCode::SUCCESS)
@@ -232,6 +272,13 @@ fn dispatch(args: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failed
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Says what clap has to say. `--help` and `--version` come this way too, and are no errors; a closed stdout is none
+/// either.
+fn explain(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
 }
 
 fn print(text: &str) -> Result<(), Failed> {
@@ -254,7 +301,8 @@ fn start(loaded: Loaded, request: Request) -> Result<ExitCode, Failed> {
         .map_err(|error| Failed::at("event loop", error))?;
     let reread = move || Ok(config::load(&request, &Surroundings::read()?)?);
     runtime.block_on(crate::runtime::run(loaded, Box::new(reread))).map_err(|error| {
-        let settings = matches!(error.downcast_ref(), Some(BackendError::Settings(_)));
+        let settings = matches!(error.downcast_ref(), Some(BackendError::Settings(_)))
+            || matches!(error.downcast_ref(), Some(StartFailure { settings: true, .. }));
         Failed { code: if settings { CONFIG } else { FAILURE }, line: format!("{error:#}") }
     })
 }
@@ -268,7 +316,7 @@ mod tests {
 
     fn run(args: &[&str]) -> Result<Request, String> {
         let args = ["kqueue", "run"].iter().chain(args);
-        match Cli::try_parse_from(args).map_err(|error| error.to_string())?.command {
+        match Cli::try_parse_from(args).and_then(Cli::accepted).map_err(|error| error.to_string())? {
             Command::Run(run) => Ok(run.request()),
             _ => Err("not run".into()),
         }
@@ -328,6 +376,7 @@ mod tests {
             let error = run(&[option]).unwrap_err();
             let name = option.split('=').next().unwrap();
             assert!(error.contains(&format!("{name}: not an option here")), "{error}");
+            assert!(error.contains("Usage: kqueue run "), "{error}");
         }
         assert!(run(&["--sleep=3"]).unwrap_err().contains("does not poll"));
     }

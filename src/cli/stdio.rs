@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind, Write};
 
+use crate::harmless;
+
 /// Writes all of `text` to stdout. A reader that went away (`| head`) is no error.
 ///
 /// # Errors
@@ -17,7 +19,7 @@ pub fn out(text: &str) -> io::Result<()> {
 /// Writes one line to stderr. Errors are dropped: there is no other place to tell them.
 pub fn err(line: &str) {
     // One line for one error, whatever is in a path or a reason; one write, so that lines do not mix.
-    let mut text: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut text = harmless::whole_line(line);
     text.push('\n');
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }

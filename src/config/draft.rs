@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::keys::{DefaultValue, KEYS, Key, Merged, key};
 use super::raw::Origin;
+use crate::harmless;
 
 /// A config file in the making.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +51,7 @@ impl Draft {
 
     /// The file, its keys in their usual order.
     pub fn text(&self) -> String {
-        let mut text: String = self.head.iter().map(|line| format!("# {}\n", plain(line))).collect();
+        let mut text: String = self.head.iter().map(|line| format!("# {}\n", harmless::whole_line(line))).collect();
         text = text.replace("# \n", "#\n");
         let mut lines: Vec<&Line> = self.lines.iter().collect();
         lines.sort_by_key(|line| KEYS.iter().position(|key| key.name == line.key.name));
@@ -58,18 +59,14 @@ impl Draft {
             if at == 0 || line.why.is_some() {
                 text.push('\n');
             }
+            // A comment ends with its line, whatever is in a path.
             if let Some(why) = &line.why {
-                text += &format!("# {}\n", plain(why));
+                text += &format!("# {}\n", harmless::whole_line(why));
             }
             text += &format!("{} = {}\n", line.key.name, (line.key.literal)(&line.text));
         }
         text
     }
-}
-
-/// A comment ends with its line, whatever is in a path.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// By value: `3600` is what `1h` is.

@@ -100,6 +100,18 @@ pub enum Error {
         /// What the parser says.
         what: String,
     },
+    /// A key that is there twice.
+    #[error("{}:{line}: {key}: is set a second time; the first is in line {first}: keep one of them", file.display())]
+    Twice {
+        /// The file.
+        file: PathBuf,
+        /// The line of the second, from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// The line of the first.
+        first: usize,
+    },
     /// A key that does not exist.
     #[error("{}:{line}: unknown key {key:?}; {fix}", file.display())]
     UnknownKey {
@@ -119,6 +131,16 @@ pub enum Error {
         at: At,
         /// What the key takes, and what it was given.
         what: String,
+        /// A value that works.
+        fix: String,
+    },
+    /// A value that is empty, for a key that takes no such value.
+    #[error("{at}: is empty; leave it out for the default, or give {want}: {fix}")]
+    Empty {
+        /// The key and its place.
+        at: At,
+        /// What the key takes.
+        want: String,
         /// A value that works.
         fix: String,
     },
@@ -159,7 +181,7 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         match self {
             Error::AppName { .. } | Error::NoAppName(_) => true,
-            Error::Value { at, .. } | Error::Conflict { at, .. } => at.origin == Origin::Flag,
+            Error::Value { at, .. } | Error::Empty { at, .. } | Error::Conflict { at, .. } => at.origin == Origin::Flag,
             _ => false,
         }
     }

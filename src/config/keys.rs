@@ -45,6 +45,8 @@ pub struct Key {
     pub metavar: &'static str,
     /// Whether it is a switch.
     pub switch: bool,
+    /// The words that it takes, where these are few.
+    pub words: &'static [&'static str],
     /// Reads text of the command line.
     pub(crate) literal: fn(&str) -> Raw,
     want: fn() -> String,
@@ -74,6 +76,9 @@ impl Key {
             Origin::Flag => at.spell(self.default.text()),
             _ => at.spell(example),
         };
+        if matches!(raw, Raw::Text(text) if text.trim().is_empty()) {
+            return Err(Error::Empty { at, want: (self.want)(), fix });
+        }
         Err(Error::Value { at, what: format!("expected {}, got {raw}", (self.want)()), fix })
     }
 
@@ -128,6 +133,7 @@ macro_rules! keys {
             doc: &[$($doc),+],
             default: DefaultValue::$default($text),
             metavar: <$shape as Shape>::METAVAR,
+            words: <$shape as Shape>::WORDS,
             switch: matches!(<$shape as Shape>::METAVAR.as_bytes(), b"BOOL"),
             literal: <$shape as Shape>::literal,
             want: <$shape as Shape>::want,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::{At, Error};
 use super::keys::{DefaultValue, KEYS, Merged, key};
-use super::raw::{Origin, Raw};
+use super::raw::{Given, Origin, Raw};
 use super::settings::Settings;
 use super::shapes::{Shape, Time, Whole};
 use super::surroundings::Surroundings;
@@ -77,6 +77,7 @@ pub fn load(request: &Request, here: &Surroundings) -> Result<Loaded, Error> {
         }
     }
     set_flags(&mut merged, request)?;
+    stand_in(&mut merged, request, here);
     let app = match named {
         Some(app) => app,
         None => derived_name(request, &merged, here)?,
@@ -123,6 +124,14 @@ pub(super) fn set_flags(merged: &mut Merged, request: &Request) -> Result<(), Er
         key.set(merged, &(key.literal)(text), Origin::Flag)?;
     }
     Ok(())
+}
+
+/// Where nothing names an app and the working directory is one, that is meant.
+pub(super) fn stand_in(merged: &mut Merged, request: &Request, here: &Surroundings) {
+    let unnamed = request.app.is_none() && request.config.is_none() && merged.path.is_none();
+    if unnamed && here.cwd.join("artisan").is_file() {
+        merged.path = Some(Given { value: here.cwd.clone(), origin: Origin::Default });
+    }
 }
 
 /// The name where none was given: of the file, which in `/etc/kqueue` is the name, else of the directory.

@@ -35,7 +35,7 @@ pub use example::VALUES;
 pub use from_app::with_app;
 pub use keys::{DefaultValue, KEYS, Key, Merged, key};
 pub use load::{Loaded, Request, load, load_text};
-pub use place::{Place, known_apps, place};
+pub use place::{Claim, Place, claim, configured, known_apps, place};
 pub use raw::{Given, Origin, Raw};
 pub use root::{RootSettings, root};
 pub use settings::*;

@@ -28,13 +28,19 @@ pub fn absolute(path: &Path, origin: &Origin, here: &Surroundings) -> PathBuf {
 /// [`Error::Path`] where there is no directory or no `artisan` in it.
 pub fn check_app(given: Given<PathBuf>, here: &Surroundings) -> Result<PathBuf, Error> {
     let path = absolute(&given.value, &given.origin, here);
-    let at = At { key: "path", origin: given.origin };
+    let at = At { key: "path", origin: given.origin.clone() };
     let bad = |what: &str, fix: String| Err(Error::Path { at: at.clone(), path: path.clone(), what: what.into(), fix });
     let example = at.spell(match at.origin {
         Origin::Flag => "/srv/shop",
         _ => "\"/srv/shop\"",
     });
     let shape = format!("give the app's directory, the one that holds artisan: {example}");
+    if let Ok(rest) = given.value.strip_prefix("~") {
+        let home = here.home.as_deref().unwrap_or(Path::new("/home/USER")).join(rest);
+        let fix = format!("write the whole path: {}", at.spell(format!("{:?}", home.display().to_string())));
+        let what = "begins with ~, which only a shell replaces".into();
+        return Err(Error::Path { at, path: given.value, what, fix });
+    }
     match std::fs::metadata(&path) {
         Ok(meta) if meta.is_dir() => {}
         Ok(_) => return bad("is not a directory", shape),

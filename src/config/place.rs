@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::Error;
 use super::keys::Merged;
-use super::load::{Request, derived_name, set_flags};
+use super::load::{Request, derived_name, set_flags, stand_in};
 use super::raw::Origin;
 use super::surroundings::Surroundings;
 use super::written::Unread;
@@ -55,15 +55,51 @@ pub fn place(request: &Request, here: &Surroundings) -> Result<Place, Error> {
         }
     }
     set_flags(&mut merged, request)?;
+    if merged.runtime_dir.is_none() {
+        stand_in(&mut merged, request, here);
+    }
     let app = match named {
         Some(app) => app,
         None => derived_name(request, &merged, here)?,
     };
     let directories = match merged.runtime_dir {
         Some(given) => vec![paths::absolute(&given.value, &given.origin, here)],
-        None => roots(here).into_iter().map(|root| root.join(&app)).collect(),
+        None => {
+            let owner = (here.uid == 0).then(|| owner(&merged, here)).flatten();
+            roots(here, owner).into_iter().map(|root| root.join(&app)).collect()
+        }
     };
     Ok(Place { app, configured, directories })
+}
+
+/// Names of all apps that have a config file in `/etc/kqueue`.
+pub fn configured(here: &Surroundings) -> Vec<String> {
+    let mut apps = known_apps("", here);
+    apps.retain(|app| here.etc.join(format!("{app}.toml")).exists());
+    apps
+}
+
+/// Which queues the config file of an app says are worked; nothing else in it counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// The app's directory.
+    pub path: PathBuf,
+    /// The connection, where it is named.
+    pub connection: Option<String>,
+    /// The queues, where they are named.
+    pub queues: Vec<String>,
+}
+
+/// Reads the [`Claim`] of an app's file in `/etc/kqueue`; `None` where it makes none that could be understood.
+pub fn claim(app: &str, here: &Surroundings) -> Option<Claim> {
+    let mut merged = Merged::default();
+    written::read(&here.etc.join(format!("{app}.toml"))).ok()?.merge_into(&mut merged).ok()?;
+    let path = merged.path?;
+    Some(Claim {
+        path: paths::absolute(&path.value, &path.origin, here),
+        connection: merged.connection.map(|given| given.value.0),
+        queues: merged.queues.map(|given| given.value.0).unwrap_or_default(),
+    })
 }
 
 /// Names of all apps that have a config file in `/etc/kqueue`, or a directory with this socket where sockets
@@ -75,7 +111,7 @@ pub fn known_apps(socket: &str, here: &Surroundings) -> Vec<String> {
     };
     let mut apps: Vec<String> =
         names(&here.etc).iter().filter_map(|name| Some(name.strip_suffix(".toml")?.to_owned())).collect();
-    for root in roots(here) {
+    for root in roots(here, None) {
         apps.extend(names(&root).into_iter().filter(|name| is_there(&root.join(name).join(socket))));
     }
     apps.retain(|name| app::check(name).is_ok());
@@ -89,18 +125,50 @@ fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).map_or_else(|error| error.kind() == ErrorKind::PermissionDenied, |_| true)
 }
 
-/// Where runtimes put their directories by default: those of units first, then those of our own user.
-fn roots(here: &Surroundings) -> Vec<PathBuf> {
+/// The user whose app it is, as far as that is written: `user`, or the owner of `path`.
+fn owner(merged: &Merged, here: &Surroundings) -> Option<u32> {
+    if let Some(name) = merged.user() {
+        return nix::unistd::User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
+    }
+    let path = merged.path.as_ref()?;
+    Some(fs::metadata(paths::absolute(&path.value, &path.origin, here)).ok()?.uid())
+}
+
+/// Where runtimes put their directories by default: those of units first, then those of our own user. Root looks at
+/// those of `owner` too, or of all users where there is none.
+fn roots(here: &Surroundings, owner: Option<u32>) -> Vec<PathBuf> {
     let mut roots = vec![here.run.clone()];
     if let Some(base) = here.var("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute()) {
         roots.push(base.join("kqueue"));
     }
-    // Anybody may have made that one.
-    let shared = here.tmp.join(format!("kqueue-{}", here.uid));
-    if fs::symlink_metadata(&shared).is_ok_and(|dir| dir.is_dir() && dir.uid() == here.uid) {
-        roots.push(shared);
+    let users = match owner {
+        Some(uid) => vec![here.uid, uid],
+        None if here.uid == 0 => [here.uid].into_iter().chain(users(here)).collect(),
+        None => vec![here.uid],
+    };
+    for uid in users {
+        for root in [here.run_user.join(uid.to_string()).join("kqueue"), here.tmp.join(format!("kqueue-{uid}"))] {
+            // Anybody may have made one by that name.
+            let theirs = fs::symlink_metadata(&root).is_ok_and(|dir| dir.is_dir() && dir.uid() == uid);
+            if theirs && !roots.contains(&root) {
+                roots.push(root);
+            }
+        }
     }
     roots
+}
+
+/// Users who have a directory where runtimes may be.
+fn users(here: &Surroundings) -> Vec<u32> {
+    let numbers = |directory: &Path, prefix: &str| {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let number = |name: &str| name.strip_prefix(prefix)?.parse().ok();
+        entries.filter_map(|entry| number(entry.file_name().to_str()?)).collect::<Vec<u32>>()
+    };
+    let mut users = [numbers(&here.run_user, ""), numbers(&here.tmp, "kqueue-")].concat();
+    users.sort_unstable();
+    users.dedup();
+    users
 }
 
 #[cfg(test)]
@@ -112,6 +180,7 @@ mod tests {
         here.vars.remove("XDG_RUNTIME_DIR");
         here.etc = top.join("etc");
         here.run = top.join("run");
+        here.run_user = top.join("users");
         here.tmp = top.join("tmp");
         for dir in [&here.etc, &here.run, &here.tmp.join(format!("kqueue-{}", here.uid)).join("mine")] {
             fs::create_dir_all(dir).unwrap();
@@ -153,6 +222,29 @@ mod tests {
         let flags = vec![("path", "/srv/My-Shop".to_owned())];
         let by_path = Request { flags, ..Request::default() };
         assert_eq!(place(&by_path, &here).unwrap().app, "my_shop");
+    }
+
+    #[test]
+    fn root_looks_where_the_apps_user_would_be() {
+        let top = tempfile::tempdir().unwrap();
+        let mut here = here(top.path());
+        let own = here.uid;
+        // Whoever runs the test stands for the app's user; that the one who looks is root is what it says here.
+        let session = here.run_user.join(own.to_string()).join("kqueue");
+        fs::create_dir_all(session.join("shop")).unwrap();
+        fs::write(session.join("shop/x.sock"), "").unwrap();
+        let last_resort = here.tmp.join(format!("kqueue-{own}"));
+        // Of somebody who is not what its name says, and one that leads elsewhere.
+        fs::create_dir_all(here.tmp.join("kqueue-4242/evil")).unwrap();
+        fs::write(here.tmp.join("kqueue-4242/evil/x.sock"), "").unwrap();
+        std::os::unix::fs::symlink(&session, here.tmp.join("kqueue-4243")).unwrap();
+        here.uid = 0;
+        fs::write(here.etc.join("shop.toml"), format!("path = '{}'", top.path().display())).unwrap();
+        let found = place(&named("shop"), &here).unwrap();
+        assert_eq!(found.directories, [here.run.join("shop"), session.join("shop"), last_resort.join("shop")]);
+        // Without a file, of whichever user.
+        assert!(place(&named("desk"), &here).unwrap().directories.contains(&session.join("desk")));
+        assert_eq!(known_apps("x.sock", &here), ["shop"]);
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub trait Shape: Sized {
     /// What stands for the value in usage lines.
     const METAVAR: &'static str;
 
+    /// All that it can be, where that is a few words.
+    const WORDS: &'static [&'static str] = &[];
+
     /// Completes "expected …" in an error.
     fn want() -> String;
 
@@ -303,6 +306,7 @@ impl Shape for PathBuf {
 
 impl Shape for bool {
     const METAVAR: &'static str = "BOOL";
+    const WORDS: &'static [&'static str] = &["true", "false"];
 
     fn want() -> String {
         "true or false".into()
@@ -337,10 +341,10 @@ macro_rules! choice {
 
         impl Shape for $type {
             const METAVAR: &'static str = "WORD";
+            const WORDS: &'static [&'static str] = &[$($word),+];
 
             fn want() -> String {
-                let words: &[&str] = &[$($word),+];
-                words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or ")
+                Self::WORDS.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or ")
             }
 
             fn read(raw: &Raw) -> Option<Self> {

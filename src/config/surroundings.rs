@@ -23,6 +23,8 @@ pub struct Surroundings {
     pub var_lib: PathBuf,
     /// Where root keeps sockets: `/run/kqueue`.
     pub run: PathBuf,
+    /// Where users have their runtime directories: `/run/user`.
+    pub run_user: PathBuf,
     /// The last resort for sockets: `/tmp`.
     pub tmp: PathBuf,
 }
@@ -51,6 +53,7 @@ impl Surroundings {
             etc: "/etc/kqueue".into(),
             var_lib: "/var/lib/kqueue".into(),
             run: "/run/kqueue".into(),
+            run_user: "/run/user".into(),
             tmp: "/tmp".into(),
         })
     }

@@ -3,6 +3,7 @@
 //! Reads the one file that it is told to read.
 
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
@@ -58,10 +59,14 @@ pub fn parse(file: &Path, bytes: Vec<u8>) -> Result<Written, Error> {
         line: line_at(error.as_bytes(), error.utf8_error().valid_up_to()),
     })?;
     let line_at = |offset| line_at(text.as_bytes(), offset);
-    let table = DeTable::parse(&text).map_err(|error| Error::Syntax {
-        file: file.to_owned(),
-        line: line_at(error.span().map_or(0, |span| span.start)),
-        what: error.message().lines().collect::<Vec<_>>().join(", "),
+    let table = DeTable::parse(&text).map_err(|error| {
+        let span = error.span().unwrap_or_default();
+        let line = line_at(span.start);
+        let what = error.message().lines().collect::<Vec<_>>().join(", ");
+        match first_of(&text, span).filter(|_| what.contains("duplicate key")) {
+            Some((key, first)) => Error::Twice { file: file.to_owned(), line, key, first },
+            None => Error::Syntax { file: file.to_owned(), line, what },
+        }
     })?;
     let table = table.into_inner();
     let mut found: Vec<(&Spanned<_>, &Spanned<DeValue<'_>>)> = table.iter().collect();
@@ -87,6 +92,15 @@ impl Written {
     pub fn merge_into(self, merged: &mut Merged) -> Result<(), Error> {
         self.entries.into_iter().try_for_each(|(key, raw, origin)| key.set(merged, &raw, origin))
     }
+}
+
+/// The key at `second`, and the line above it that has the same key.
+fn first_of(text: &str, second: Range<usize>) -> Option<(String, usize)> {
+    let unquoted = |key: &str| key.trim().trim_matches(['"', '\'']).to_owned();
+    let key = unquoted(text.get(second.clone())?);
+    let above = text.get(..second.start)?.lines();
+    let first = above.enumerate().find(|(_, line)| line.split_once('=').is_some_and(|(name, _)| unquoted(name) == key));
+    first.map(|(at, _)| (key, at + 1))
 }
 
 fn line_at(text: &[u8], offset: usize) -> usize {

@@ -7,14 +7,13 @@
 //! snapshot's form; what is in a snapshot is the runtime's affair.
 
 mod client;
+mod headline;
 mod peer;
 mod snapshot;
 mod socket;
 
 pub use client::{AskError, ask};
-pub use snapshot::{
-    Failure, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob, shorten,
-};
+pub use snapshot::{Failure, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob};
 pub use socket::{Ask, ControlError, ControlSocket};
 
 /// Name of the socket's file in the runtime directory.

@@ -19,6 +19,10 @@ pub struct Snapshot {
     pub state: State,
     /// The same in words, as `systemctl status` shows it.
     pub status: String,
+    /// Why it is degraded; null where it is not.
+    pub reason: Option<String>,
+    /// The command that lets go on what waits; null where nothing is held up.
+    pub remedy: Option<String>,
     /// The runtime's process.
     pub pid: u32,
     /// When it started.
@@ -37,6 +41,12 @@ pub struct Snapshot {
     pub silent: Option<f64>,
     /// The queues, in the order in which they are worked.
     pub queues: Vec<Queue>,
+    /// Jobs that run here.
+    pub running: usize,
+    /// Jobs that could run and do not yet: in the queues, or reserved for this runtime.
+    pub waiting: u64,
+    /// Jobs in the queues whose time has not come.
+    pub delayed: u64,
     /// Jobs that are reserved for this runtime, running ones included.
     pub held: usize,
     /// The tiers: inline, pooled, isolated.
@@ -54,7 +64,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// The same of a runtime that has no time left to tell more.
     pub(super) fn stopping(self) -> Self {
-        Self { state: State::Stopping, status: format!("{}: stopping", self.app), ..self }
+        Self { state: State::Stopping, status: format!("{}: stopping", self.app), reason: None, ..self }
     }
 }
 
@@ -66,6 +76,10 @@ pub enum State {
     Starting,
     /// It takes on jobs.
     Running,
+    /// Something keeps it from running jobs as it should: see [`Snapshot::reason`].
+    Degraded,
+    /// Every queue is paused.
+    Paused,
     /// The app is in maintenance mode.
     Maintenance,
     /// It stops, and lets the jobs that run finish.
@@ -84,6 +98,8 @@ impl State {
         match self {
             State::Starting => "starting",
             State::Running => "running",
+            State::Degraded => "degraded",
+            State::Paused => "paused",
             State::Maintenance => "maintenance",
             State::Draining => "draining",
             State::Stopping => "stopping",
@@ -210,16 +226,6 @@ pub struct Failure {
     pub cause: Option<String>,
 }
 
-/// A text cut to at most `most` bytes: what a payload says can be as long as a payload.
-pub fn shorten(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let mut cut = text[..text.floor_char_boundary(most.saturating_sub(3))].to_owned();
-    cut.push('…');
-    cut
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,13 +238,5 @@ mod tests {
         assert_eq!(snapshot.queues[0].sizes, None);
         let text = serde_json::to_string(&Snapshot { state: State::Draining, ..Snapshot::default() }).unwrap();
         assert!(text.contains(r#""state":"draining""#), "{text}");
-    }
-
-    #[test]
-    fn long_texts_are_cut_between_characters() {
-        assert_eq!(shorten("abc", 3), "abc");
-        assert_eq!(shorten("abcdefgh", 6), "abc…");
-        assert_eq!(shorten("ééé", 5), "é…");
-        assert!(shorten(&"é".repeat(100), 20).len() <= 20);
     }
 }

@@ -12,6 +12,7 @@ use super::bucket::Bucket;
 use super::host::Host;
 use super::policy::Caps;
 use super::story;
+use crate::harmless;
 use crate::log::message_id;
 use crate::systemd::SystemdError;
 use crate::wire::coordinator::{Notice, Unit, UnitEnd, frame};
@@ -171,7 +172,7 @@ impl Coordinator {
     pub(super) fn turned_away(&self, who: &str, why: &str) {
         if let Some(dropped) = self.refusals.borrow_mut().take(Instant::now()) {
             let others = if dropped > 0 { format!(" (and {dropped} others since)") } else { String::new() };
-            let (who, why) = (story::harmless(who, 200), story::harmless(why, 300));
+            let (who, why) = (harmless::line(who, 200), harmless::line(why, 300));
             tracing::warn!(message_id = message_id::REFUSED, "turned away {who}: {why}{others}");
         }
     }

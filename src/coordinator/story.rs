@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 
 use libsystemd::logging::{Priority, connected_to_journal, journal_send};
 
+use crate::harmless;
 use crate::wire::coordinator::{UnitEnd, UnitLimits};
 
-/// Characters of a told line that are kept.
+/// Bytes of a told line that are kept.
 const LINE: usize = 1024;
-/// Characters of a told value that are kept.
+/// Bytes of a told value that are kept.
 const VALUE: usize = 512;
 /// Fields of a told line that are kept.
 const FIELDS: usize = 16;
 
 /// A line that a runtime has us write. Of which app it is, the kernel said.
 pub(super) fn told(app: &str, priority: u8, message: &str, fields: &BTreeMap<String, String>) {
-    let message = format!("{app}: {}", harmless(message, LINE));
+    let message = format!("{app}: {}", harmless::line(message, LINE));
     let priority = match priority {
         0..=3 => Priority::Error,
         4 => Priority::Warning,
@@ -53,18 +54,8 @@ fn permitted(fields: &BTreeMap<String, String>) -> Vec<(String, String)> {
         .iter()
         .filter(|(name, value)| is_name(name) || (*name == "MESSAGE_ID" && is_id(value)))
         .take(FIELDS)
-        .map(|(name, value)| (name.clone(), harmless(value, VALUE)))
+        .map(|(name, value)| (name.clone(), harmless::line(value, VALUE)))
         .collect()
-}
-
-/// Text without what could pass for another line, or move the cursor or the reading direction; and not too long.
-pub(super) fn harmless(text: &str, most: usize) -> String {
-    let harms = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut clean: String = text.chars().take(most).map(|c| if harms(c) { ' ' } else { c }).collect();
-    if text.chars().nth(most).is_some() {
-        clean.push('…');
-    }
-    clean
 }
 
 /// Limits in words: `64 MB, 30 s, 128 tasks`.
@@ -99,13 +90,6 @@ pub(super) fn end(end: &UnitEnd) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_stays_a_line() {
-        assert_eq!(harmless("a\nb\u{1b}[31m\r\0\u{202e}c\u{85}", 99), "a b [31m   c ");
-        assert_eq!(harmless("héllo", 5), "héllo");
-        assert_eq!(harmless("héllos", 5), "héllo…");
-    }
 
     #[test]
     fn fields_are_ours_or_none() {

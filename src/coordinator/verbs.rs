@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::server::Caller;
 use super::state::Coordinator;
 use super::{policy, story};
+use crate::harmless;
 use crate::log::message_id;
 use crate::systemd::{NewScope, SystemdError, names, process};
 use crate::wire::coordinator::{Answer, Listed, Refusal, Unit, UnitLimits, Verb};
@@ -40,7 +41,7 @@ pub(super) async fn carry_out(
     if let Err((Refusal::Refused, why)) = &done
         && coordinator.may_write(&caller.app)
     {
-        let why = story::harmless(why, 300);
+        let why = harmless::line(why, 300);
         tracing::warn!(message_id = message_id::REFUSED, kqueue_app = caller.app, "{}: refused: {why}", caller.app);
     }
     done

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::quote::{literal, quoted};
 use crate::config::RootSettings;
+use crate::harmless;
 
 /// The file in each unit's directory. An operator's own comes after it: 60-mine.conf.
 pub const NAME: &str = "50-kqueue.conf";
@@ -134,8 +135,7 @@ fn time(duration: Duration) -> String {
 
 /// A word of a command line, where `$` means something too.
 fn argument(line: &str) -> String {
-    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    quoted(&line).replace('$', "$$")
+    quoted(&harmless::whole_line(line)).replace('$', "$$")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 
 use super::Fault;
+use crate::harmless;
 use crate::log::message_id;
 
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -15,7 +16,7 @@ const IDENTIFIER: &str = "kqueue-generator";
 
 /// Tells it once, at the first place that takes it.
 pub fn fault(fault: &Fault) {
-    let line = one_line(&fault.line);
+    let line = harmless::whole_line(&fault.line);
     if journal(&fault.app, &line).or_else(|_| kernel(&line)).is_err() {
         stderr(&format!("{IDENTIFIER}: {line}"));
     }
@@ -24,10 +25,6 @@ pub fn fault(fault: &Fault) {
 /// Writes a line to stderr.
 pub fn stderr(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn journal(app: &str, line: &str) -> io::Result<()> {
@@ -43,7 +40,7 @@ fn record(app: &str, line: &str) -> String {
     let mut text = format!("MESSAGE={line}\nPRIORITY=3\nSYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER={IDENTIFIER}\n");
     text += &format!("MESSAGE_ID={}\n", message_id::SETTINGS);
     if !app.is_empty() {
-        text += &format!("KQUEUE_APP={}\n", one_line(app));
+        text += &format!("KQUEUE_APP={}\n", harmless::whole_line(app));
     }
     text
 }
@@ -52,7 +49,7 @@ fn kernel(line: &str) -> io::Result<()> {
     // Only ever a device: where there is none, no file is made.
     let mut log = OpenOptions::new().write(true).open(KERNEL)?;
     // One write is one record; 27 is error and daemon in one, and the kernel takes about a thousand bytes.
-    let line: String = line.chars().take(900).collect();
+    let line = harmless::line(line, 900);
     log.write_all(format!("<27>{IDENTIFIER}[{}]: {line}\n", std::process::id()).as_bytes())
 }
 
@@ -65,6 +62,5 @@ mod tests {
         let text = record("sh\nop", "a = b");
         assert!(text.starts_with("MESSAGE=a = b\nPRIORITY=3\n"), "{text}");
         assert!(text.ends_with("KQUEUE_APP=sh op\n"), "{text}");
-        assert_eq!(one_line("a\nb\tc"), "a b c");
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Order;
 use super::units::{UnitError, UnitNotice, Units};
+use crate::harmless;
 use crate::wire::coordinator::{
     Answer, Frames, FromCoordinator, Listed, MAX_ANSWER, MAX_REQUEST, Notice, Purpose, Refusal, Request, Unit,
     UnitLimits, Verb, frame,
@@ -138,7 +139,7 @@ impl Units for Coordinator {
 
     fn tell(&self, priority: u8, message: &str, fields: BTreeMap<String, String>) {
         if self.calls.capacity() > RESERVED {
-            let message = message.chars().take(LINE).collect();
+            let message = harmless::line(message, LINE);
             let _ = self.calls.try_send(Call { verb: Verb::Tell { message, priority, fields }, answer: None });
         }
     }

@@ -19,6 +19,7 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use super::PHP_TARGET;
 use super::record::JOB_TARGET;
+use crate::harmless;
 
 /// Columns for a class at first; they grow with the longest class seen, up to a bound.
 const CLASS_LEAST: usize = 30;
@@ -38,8 +39,7 @@ impl Human<Stderr> {
     /// On stderr, dressed for what stderr is.
     pub fn on_stderr() -> Self {
         let terminal = io::stderr().is_terminal();
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self::new(io::stderr(), terminal, terminal && !plain, Zoned::now)
+        Self::new(io::stderr(), terminal, super::has_colour(&io::stderr()), Zoned::now)
     }
 }
 
@@ -145,7 +145,7 @@ impl Fields {
     fn text(&mut self, name: &str, value: &str) {
         // Names and messages come from the app and its users: no escape sequence of theirs reaches a
         // terminal, and no line break fakes a record.
-        let clean: String = value.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        let clean = harmless::whole_line(value);
         match name {
             "kqueue_class" => self.class = clean,
             "kqueue_tier" => self.tier = clean,

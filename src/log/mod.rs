@@ -1,18 +1,27 @@
 //! Where log lines go: to the journal with fields where stderr is the journal, else to stderr as text.
 //!
-//! `KQUEUE_LOG` (or `RUST_LOG`) filters, as in `KQUEUE_LOG=debug` or `kqueue::backend=trace`; the default is
-//! `info`. What became of a job is told with [`JobRecord`], so that every part names its fields alike.
+//! `KQUEUE_LOG` (or `RUST_LOG`) filters, as in `KQUEUE_LOG=debug` or `kqueue::backend=trace`; what it does not name
+//! is at `info`. What became of a job is told with [`JobRecord`], so that every part names its fields alike.
 //! Touches stderr and the journal's socket, and nothing else.
 
 mod human;
 mod journal;
 mod record;
 
-use tracing_subscriber::filter::EnvFilter;
+use std::io::IsTerminal;
+
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 pub use record::{Fault, JOB_TARGET, JobRecord, message_id};
+
+/// Whether to write colours to `stream`: a terminal that can show them, for somebody who has not asked for none
+/// (`NO_COLOR`).
+pub fn has_colour(stream: &impl IsTerminal) -> bool {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    stream.is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_some_and(|term| term != "dumb")
+}
 
 /// Target of what PHP prints: `KQUEUE_LOG=info,kqueue::php=off` hides it.
 pub const PHP_TARGET: &str = "kqueue::php";
@@ -46,13 +55,22 @@ fn filter(var: impl Fn(&str) -> Option<String>) -> (EnvFilter, Option<String>) {
     let Some((name, value)) = set else {
         return (EnvFilter::new("info"), None);
     };
-    match EnvFilter::try_new(&value) {
+    match checked(&value) {
         Ok(filter) => (filter, None),
-        Err(error) => {
-            let complaint = format!("{name}={value:?}: {error}; using \"info\"");
-            (EnvFilter::new("info"), Some(complaint))
-        }
+        Err(why) => (EnvFilter::new("info"), Some(format!("{name}={value:?}: {why}; using \"info\""))),
     }
+}
+
+/// A filter of levels and `TARGET=LEVEL`. Targets that are not named stay at `info`, so that no filter silences errors
+/// by mistake: a lone word that is no level would be a target to the parser, and all others would be off.
+fn checked(value: &str) -> Result<EnvFilter, String> {
+    let parts: Vec<&str> = value.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let is_level = |part: &str| part.parse::<LevelFilter>().is_ok();
+    if let Some(part) = parts.iter().find(|part| !part.contains(['=', '[']) && !is_level(part)) {
+        return Err(format!("{part:?} is no level (off, error, warn, info, debug, trace), nor TARGET=LEVEL"));
+    }
+    let base = if parts.iter().any(|part| is_level(part)) { "" } else { "info," };
+    EnvFilter::try_new(format!("{base}{value}")).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -73,5 +91,11 @@ mod tests {
         let (used, complaint) = with(&[("KQUEUE_LOG", "kqueue=loud")]);
         assert_eq!(used, "info");
         assert!(complaint.unwrap().starts_with("KQUEUE_LOG=\"kqueue=loud\": "));
+        // It would be a target, and everything else would be silent.
+        let (used, complaint) = with(&[("KQUEUE_LOG", "loud")]);
+        assert_eq!(used, "info");
+        assert!(complaint.unwrap().contains("\"loud\" is no level"));
+        assert_eq!(with(&[("KQUEUE_LOG", "kqueue::backend=trace")]).0, "kqueue::backend=trace,info");
+        assert_eq!(with(&[("KQUEUE_LOG", "error,kqueue::php=off")]).0, "kqueue::php=off,error");
     }
 }

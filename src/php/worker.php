@@ -19,7 +19,7 @@ ignore_user_abort(true);
 
 // At once, for an upgrade may put others in their place while the app boots. Two more build on Laravel's own
 // classes and come when these are there, still before the first job.
-foreach (['Boot', 'Inspect', 'Loop', 'Nested', 'Notify', 'Output', 'Process', 'Silence', 'Sqlite', 'Template', 'Wire'] as $class) {
+foreach (['Boot', 'Inspect', 'Loop', 'Misconfigured', 'Nested', 'Notify', 'Output', 'Process', 'Silence', 'Sqlite', 'Template', 'Wire'] as $class) {
     require __DIR__."/worker/{$class}.php";
 }
 

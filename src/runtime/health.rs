@@ -1,13 +1,11 @@
 //! What the service manager is told: how things are, and that everything vital is alive.
 
-use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 
 use super::Runtime;
-use crate::control::State;
 use crate::schedule::Standing;
 
 /// Between two words on how things are.
@@ -66,6 +64,11 @@ impl Health {
         self.told_to
     }
 
+    /// What is dead, of that without which nothing goes on.
+    pub fn dead(&self) -> Option<&str> {
+        self.dead.as_deref()
+    }
+
     /// When to look after it again.
     pub fn wake(&self) -> Option<Instant> {
         [self.look, self.ping, self.extend].into_iter().flatten().min()
@@ -115,9 +118,12 @@ impl Runtime {
             return;
         }
         self.health.looked = Some(now);
-        let status = self.status();
+        self.count_backlog(now);
+        let mut outline = self.outline();
+        outline.conclude();
+        let status = outline.status;
         // These change by themselves.
-        let moves = self.fetch.silent().is_some() || self.observer.pace.rate(self.now().ms) > 0.0;
+        let moves = outline.reason.is_some() || self.observer.pace.rate(self.now().ms) > 0.0;
         self.health.look = moves.then(|| now + BREATH);
         if status != self.health.status {
             self.notify(&[NotifyState::Status(&status)]);
@@ -146,24 +152,6 @@ impl Runtime {
         let tasks = self.health.vital.iter().map(|(name, task)| (*name, task.is_finished()));
         dead(tasks, self.calls_under_way().map(|(name, since)| (name, since.elapsed())))
     }
-
-    /// How things are, in one line.
-    pub(super) fn status(&self) -> String {
-        let running = self.schedule.running_count();
-        Line {
-            app: &self.settings.app,
-            state: self.state(),
-            running,
-            waiting: self.schedule.job_count().saturating_sub(running),
-            rate: self.observer.pace.rate(self.now().ms),
-            paused: &self.schedule.paused().collect::<Vec<_>>(),
-            connection: &self.app.connection,
-            answered: self.fetch.has_answered(),
-            silent: self.fetch.silent(),
-            dead: self.health.dead.as_deref(),
-        }
-        .text()
-    }
 }
 
 /// The first of these tasks that has ended, or of these calls that will not come back.
@@ -178,68 +166,9 @@ fn dead(
     })
 }
 
-/// What the line says.
-#[derive(Debug)]
-struct Line<'a> {
-    app: &'a str,
-    state: State,
-    running: usize,
-    waiting: usize,
-    rate: f64,
-    paused: &'a [&'a str],
-    connection: &'a str,
-    answered: bool,
-    silent: Option<Duration>,
-    dead: Option<&'a str>,
-}
-
-impl Line<'_> {
-    fn text(&self) -> String {
-        let Self { app, running, waiting, connection, .. } = self;
-        let mut text = match self.state {
-            State::Draining | State::Stopping => format!("{app}: {}: {running} running", self.state.as_str()),
-            State::Maintenance => format!("{app}: maintenance mode, {running} running"),
-            _ => format!("{app}: {running} running, {waiting} waiting, {}/s", rate(self.rate)),
-        };
-        // Writing to a String cannot fail.
-        if !self.paused.is_empty() && matches!(self.state, State::Running | State::Maintenance) {
-            let _ = write!(text, ", paused: {}", crate::control::shorten(&self.paused.join(","), 200));
-        }
-        let _ = match self.silent {
-            Some(silence) => write!(text, ", {connection} does not answer since {} s", silence.as_secs()),
-            None if matches!(self.state, State::Draining | State::Stopping) => Ok(()),
-            None if !self.answered => write!(text, ", asking {connection}"),
-            None => write!(text, ", {connection} ok"),
-        };
-        if let Some(dead) = self.dead {
-            let _ = write!(text, ", {dead}");
-        }
-        text
-    }
-}
-
-/// A rate as somebody would say it: `41`, `1.5`, `0`.
-fn rate(rate: f64) -> String {
-    let tenths = (rate * 10.0).round();
-    if rate >= 10.0 || tenths == 0.0 { format!("{rate:.0}") } else { format!("{:.1}", tenths / 10.0) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const FINE: Line<'static> = Line {
-        app: "shop",
-        state: State::Running,
-        running: 3,
-        waiting: 12,
-        rate: 41.3,
-        paused: &[],
-        connection: "redis",
-        answered: true,
-        silent: None,
-        dead: None,
-    };
 
     #[test]
     fn what_is_dead_is_named() {
@@ -249,22 +178,5 @@ mod tests {
         assert_eq!(dead(tasks(true), calls(0)).as_deref(), Some("the control socket has ended"));
         let stuck = dead(tasks(false), calls(121));
         assert_eq!(stuck.as_deref(), Some("the call to renew leases has not come back within 120 s"));
-    }
-
-    #[test]
-    fn lines_for_operators() {
-        assert_eq!(FINE.text(), "shop: 3 running, 12 waiting, 41/s, redis ok");
-        let silent = Line { silent: Some(Duration::from_millis(12_700)), rate: 0.04, ..FINE };
-        assert_eq!(silent.text(), "shop: 3 running, 12 waiting, 0/s, redis does not answer since 12 s");
-        let draining = Line { state: State::Draining, running: 2, paused: &["a"], ..FINE };
-        assert_eq!(draining.text(), "shop: draining: 2 running");
-        let down = Line { state: State::Maintenance, running: 0, ..FINE };
-        assert_eq!(down.text(), "shop: maintenance mode, 0 running, redis ok");
-        let paused = Line { paused: &["a", "b"], rate: 1.26, ..FINE };
-        assert_eq!(paused.text(), "shop: 3 running, 12 waiting, 1.3/s, paused: a,b, redis ok");
-        let asking = Line { answered: false, ..FINE };
-        assert!(asking.text().ends_with("/s, asking redis"));
-        let dead = Line { dead: Some("the worker socket has ended"), ..FINE };
-        assert!(dead.text().ends_with(", redis ok, the worker socket has ended"));
     }
 }

@@ -104,9 +104,8 @@ impl Runtime {
                 }
             }
             FromWorker::Hints { classes } => self.hints(classes),
-            FromWorker::BootFailed { class, message, file, line } => {
-                let why = format!("the app did not boot: {class}: {message} ({file}:{line})");
-                self.template_gone(pid, None, Some(why));
+            FromWorker::BootFailed(failure) => {
+                self.template_gone(pid, None, Some(format!("the app did not boot: {failure}")));
                 self.launcher.kill(pid);
             }
             other => tracing::warn!("the template said what a template does not say: {other:?}"),
@@ -153,9 +152,9 @@ impl Runtime {
             }
             FromWorker::State { down, paused, restart, error } => self.signals(down, paused, restart, error),
             FromWorker::Hints { classes } => self.hints(classes),
-            FromWorker::BootFailed { class, message, file, line } => {
+            FromWorker::BootFailed(failure) => {
                 if let Some(known) = self.workers.get_mut(&worker) {
-                    known.boot_failure = Some(format!("{class}: {message} ({file}:{line})"));
+                    known.boot_failure = Some(failure.to_string());
                 }
             }
             FromWorker::Hello { .. } | FromWorker::Forked { .. } | FromWorker::Exited { .. } => {

@@ -6,7 +6,9 @@
 
 mod act;
 mod adopt;
+mod backlog;
 mod bell;
+mod failure;
 mod health;
 mod hear;
 mod keep;
@@ -20,6 +22,7 @@ mod reload;
 mod renew;
 mod start;
 mod template;
+mod trouble;
 mod units;
 
 use std::collections::{BTreeMap, HashMap};
@@ -41,6 +44,7 @@ use crate::workers::{Said, Worker, Workers};
 
 pub(crate) use start::find_script;
 
+use backlog::Backlog;
 use bell::Bell;
 use health::Health;
 use ledger::Ledger;
@@ -54,6 +58,7 @@ use start::App;
 use template::Templates;
 use units::UnitSide;
 
+pub use failure::StartFailure;
 pub use reload::Reread;
 
 /// Inputs that may wait to be handled before those who bring them have to wait.
@@ -107,6 +112,7 @@ struct Runtime {
     tally: BTreeMap<&'static str, u64>,
     killed: bool,
     observer: Observer,
+    backlog: Backlog,
     bell: Bell,
     health: Health,
     reload: Reload,
@@ -250,8 +256,7 @@ impl Runtime {
 
     fn restart_all(&mut self, why: &str) {
         tracing::info!("{why}: replacing every PHP process after its current job");
-        self.templates.retire();
-        self.start_template();
+        self.replace_template();
         self.tell(Event::Restart);
     }
 
@@ -269,8 +274,10 @@ impl Runtime {
         let Timers { renew, memory, save, ends, max_time } = self.timers;
         let retry = self.fetch.retry_at();
         let template = self.templates.wake();
+        let boot = self.templates.deadline(self.settings.boot_timeout);
         let health = self.health.wake();
-        [schedule, renew, memory, save, ends, max_time, retry, template, health]
+        let backlog = self.backlog.wake();
+        [schedule, renew, memory, save, ends, max_time, retry, template, boot, health, backlog]
             .into_iter()
             .flatten()
             .min()
@@ -298,6 +305,7 @@ impl Runtime {
             tracing::info!("the time of --max-time is over");
             self.tell(Event::Drain);
         }
+        self.watch_template(now);
         if self.templates.is_due(now) {
             self.start_template();
         }
@@ -333,7 +341,7 @@ impl Runtime {
             }
             self.settle_ends();
         }
-        self.templates.retire();
+        self.retire_template();
         for (id, worker) in &mut self.workers {
             // What it prints is for the next runtime.
             if let Some(own) = worker.own.take_if(|_| self.schedule.is_left(*id)) {

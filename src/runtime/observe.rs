@@ -1,17 +1,14 @@
 //! What the runtime tells of itself on its control socket.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::{Record, Runtime};
-use crate::backend::QueueBackend;
-use crate::control::{
-    Ask, Failure, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob, shorten,
-};
+use crate::control::{Ask, Failure, Process, RunningJob, Snapshot, State, TierLoad, VERSION, WaitingJob};
+use crate::harmless;
 use crate::routing::Tier;
-use crate::schedule::{Outcome, Standing};
+use crate::schedule::Outcome;
 use crate::workers::Worker;
 
 /// Failures that are remembered.
@@ -20,8 +17,6 @@ const FAILURES: usize = 20;
 const WAITING: usize = 50;
 /// Running jobs of a tier, and processes, that are told one by one.
 const RUNNING: usize = 500;
-/// What the queue may take to say how many jobs it has.
-const SIZES: Duration = Duration::from_secs(1);
 /// Bytes of a name, or of a cause, that are told.
 const NAME: usize = 200;
 const CAUSE: usize = 500;
@@ -40,6 +35,11 @@ impl Observer {
     /// `about` is what stays as it is for as long as the runtime lives.
     pub fn new(asks: mpsc::Receiver<Ask>, about: Snapshot) -> Self {
         Self { asks, about, failures: VecDeque::new(), pace: Pace::default() }
+    }
+
+    /// What stays as it is.
+    pub fn about(&self) -> &Snapshot {
+        &self.about
     }
 }
 
@@ -104,13 +104,13 @@ impl Runtime {
         self.observer.failures.truncate(FAILURES - 1);
         self.observer.failures.push_front(Failure {
             at: self.now().epoch,
-            uuid: shorten(&record.uuid, NAME),
-            class: shorten(&record.class, NAME),
-            queue: shorten(&record.reservation.queue, NAME),
+            uuid: harmless::line(&record.uuid, NAME),
+            class: harmless::line(&record.class, NAME),
+            queue: harmless::line(&record.reservation.queue, NAME),
             tier: tier.name().to_owned(),
             outcome: outcome.as_str().to_owned(),
             attempt: record.attempt,
-            cause: cause.map(|cause| shorten(cause, CAUSE)),
+            cause: cause.map(|cause| harmless::line(cause, CAUSE)),
         });
     }
 
@@ -125,7 +125,14 @@ impl Runtime {
                 let parents = crate::launch::snapshot();
                 pids.into_iter().map(|pid| (pid, crate::launch::memory_kb(pid, &parents))).collect()
             });
-            count_queues(&mut snapshot, &*backend, &queues).await;
+            let counts = super::backlog::count(&*backend, &queues).await;
+            for queue in &mut snapshot.queues {
+                if let Some(count) = counts.get(&queue.name) {
+                    snapshot.reason = snapshot.reason.take().or_else(|| count.fault(&queue.name));
+                    count.put(queue);
+                }
+            }
+            snapshot.conclude();
             let memory: BTreeMap<i32, u64> = memory.await.unwrap_or_default();
             for worker in &mut snapshot.workers {
                 worker.memory_kb = worker.pid.and_then(|pid| memory.get(&pid)).copied().filter(|kb| *kb > 0);
@@ -137,12 +144,6 @@ impl Runtime {
     /// All that is known here and now.
     fn snapshot(&self) -> Snapshot {
         let now = self.now();
-        let paused: Vec<&str> = self.schedule.paused().collect();
-        let queues = self.app.queues.iter().map(|name| Queue {
-            name: name.clone(),
-            paused: paused.contains(&name.as_str()),
-            ..Queue::default()
-        });
         let seconds = |ms: u64| ms as f64 / 1000.0;
         let workers = self.schedule.workers().take(RUNNING).map(|view| {
             let known = self.workers.get(&view.id);
@@ -158,19 +159,11 @@ impl Runtime {
             }
         });
         Snapshot {
-            at: now.epoch,
-            state: self.state(),
-            status: self.status(),
-            connection: self.app.connection.clone(),
-            silent: self.fetch.silent().map(|silence| silence.as_secs_f64()),
-            queues: queues.collect(),
-            held: self.schedule.job_count(),
             tiers: Tier::ALL.iter().map(|tier| self.load(*tier)).collect(),
             workers: workers.collect(),
             failures: self.observer.failures.iter().cloned().collect(),
             totals: self.tally.iter().map(|(outcome, jobs)| ((*outcome).to_owned(), *jobs)).collect(),
-            rate: self.observer.pace.rate(now.ms),
-            ..self.observer.about.clone()
+            ..self.outline()
         }
     }
 
@@ -179,24 +172,15 @@ impl Runtime {
         worker.unit.as_ref().map(|unit| unit.name(&self.settings.app))
     }
 
-    pub(super) fn state(&self) -> State {
-        match self.schedule.standing() {
-            Standing::Draining(_) => State::Draining,
-            Standing::Killing(_) | Standing::Over => State::Stopping,
-            Standing::Running if self.schedule.is_down() => State::Maintenance,
-            Standing::Running => State::Running,
-        }
-    }
-
     fn load(&self, tier: Tier) -> TierLoad {
         let now = self.now();
         let busy = || self.schedule.workers().filter(|view| view.tier == tier && view.job.is_some());
         let running = busy().take(RUNNING).filter_map(|view| {
             let record = self.records.get(&view.job?)?;
             Some(RunningJob {
-                uuid: shorten(&record.uuid, NAME),
-                class: shorten(&record.class, NAME),
-                queue: shorten(&record.reservation.queue, NAME),
+                uuid: harmless::line(&record.uuid, NAME),
+                class: harmless::line(&record.class, NAME),
+                queue: harmless::line(&record.reservation.queue, NAME),
                 attempt: record.attempt,
                 worker: view.id,
                 seconds: now.ms.saturating_sub(view.since) as f64 / 1000.0,
@@ -206,9 +190,9 @@ impl Runtime {
         let first = first.into_iter().filter_map(|(id, ms)| {
             let record = self.records.get(&id)?;
             Some(WaitingJob {
-                uuid: shorten(&record.uuid, NAME),
-                class: shorten(&record.class, NAME),
-                queue: shorten(&record.reservation.queue, NAME),
+                uuid: harmless::line(&record.uuid, NAME),
+                class: harmless::line(&record.class, NAME),
+                queue: harmless::line(&record.reservation.queue, NAME),
                 seconds: ms as f64 / 1000.0,
             })
         });
@@ -218,27 +202,6 @@ impl Runtime {
             waiting,
             running_jobs: running.collect(),
             waiting_jobs: first.collect(),
-        }
-    }
-}
-
-/// Asks the queue how many jobs it has, and does not wait for long.
-async fn count_queues(snapshot: &mut Snapshot, backend: &dyn QueueBackend, names: &[String]) {
-    let sizes = match tokio::time::timeout(SIZES, backend.sizes(names)).await {
-        Ok(Ok(sizes)) => Ok(sizes),
-        Ok(Err(error)) => Err(shorten(&error.to_string(), CAUSE)),
-        Err(_) => Err(format!("no answer within {} s", SIZES.as_secs())),
-    };
-    for (at, queue) in snapshot.queues.iter_mut().enumerate() {
-        match &sizes {
-            Ok(sizes) => {
-                queue.sizes = sizes.get(at).map(|size| Sizes {
-                    pending: size.pending,
-                    delayed: size.delayed,
-                    reserved: size.reserved,
-                });
-            }
-            Err(error) => queue.error = Some(error.clone()),
         }
     }
 }

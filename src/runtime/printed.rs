@@ -85,7 +85,7 @@ impl Runtime {
                     | FromWorker::Next { .. }
                     | FromWorker::Stopping { .. }
                     | FromWorker::Died { .. }
-                    | FromWorker::BootFailed { .. },
+                    | FromWorker::BootFailed(_),
                 ..
             }
             | Said::Closed { worker, pid, .. } => {

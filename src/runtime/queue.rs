@@ -5,10 +5,12 @@
 
 mod calls;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 
+use super::backlog::Count;
 use super::{Record, Runtime};
 use crate::backend::{BackendError, Receipt, Reservation, Reserved};
 use crate::launch::{LaunchError, UnitError};
@@ -40,6 +42,8 @@ pub(super) enum QueueInput {
     Verified { job: JobId, receipt: Receipt, result: Result<bool, BackendError> },
     /// An isolated process is in its scope, or could not be put there.
     Scoped { worker: WorkerId, job: JobId, kind: JobKind, frame: Vec<u8>, result: Result<(), UnitError> },
+    /// How many jobs the queues have.
+    Counted(BTreeMap<String, Count>),
     /// Why we are to stop.
     Purpose(Purpose),
     /// A process was started, or could not be.
@@ -161,6 +165,7 @@ impl Runtime {
             QueueInput::Verified { job, receipt, result } => self.verified(job, receipt, result),
             QueueInput::Started { worker, result } => self.process_started(worker, result),
             QueueInput::Scoped { worker, job, kind, frame, result } => self.scoped(worker, job, kind, frame, result),
+            QueueInput::Counted(counts) => self.backlog.counted(counts),
             QueueInput::Purpose(purpose) => self.on_purpose(purpose),
         }
         Ok(())
@@ -440,11 +445,12 @@ impl Runtime {
 
     fn process_started(&mut self, worker: WorkerId, result: Result<i32, LaunchError>) {
         match (worker, result) {
-            (0, Ok(pid)) => self.templates.started(pid),
-            (0, Err(error)) => {
-                tracing::error!("{error}");
-                self.template_gone(0, None, Some(error.to_string()));
+            (0, Ok(pid)) => {
+                if let Some(other) = self.templates.started(pid) {
+                    self.launcher.kill(other);
+                }
             }
+            (0, Err(error)) => self.template_not_started(error.to_string()),
             (_, Ok(pid)) => match self.workers.get_mut(&worker) {
                 Some(known) => {
                     known.pid.get_or_insert(pid);

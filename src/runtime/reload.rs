@@ -70,8 +70,7 @@ impl Runtime {
             Ok(changed) => {
                 let told = if changed.is_empty() { "no setting has changed".to_owned() } else { changed.join(", ") };
                 tracing::info!("SIGHUP: {told}; replacing every PHP process after its current job");
-                self.templates.retire();
-                self.start_template();
+                self.replace_template();
                 self.tell(Event::Reload);
             }
             Err(error) => {

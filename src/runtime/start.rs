@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow, bail};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
+use super::backlog::Backlog;
 use super::bell::Bell;
 use super::keep::load_history;
 use super::ledger::Ledger;
@@ -17,7 +18,7 @@ use super::printed::Printing;
 use super::queue::{Acks, Fetch};
 use super::template::Templates;
 use super::units::UnitSide;
-use super::{Health, INPUTS, Observer, Reload, Renewal, Reread, Runtime, Timers};
+use super::{Health, INPUTS, Observer, Reload, Renewal, Reread, Runtime, StartFailure, Timers};
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings, Start};
 use crate::control::{ControlSocket, Snapshot};
@@ -196,6 +197,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         tally: BTreeMap::new(),
         killed: false,
         observer: Observer::new(asks, about),
+        backlog: Backlog::default(),
         health,
         renewal,
         bell: Bell::hang(&settings.runtime_dir, description.backend.get("driver")),
@@ -314,7 +316,8 @@ impl Boot {
         let mut templates = Templates::new();
         let order = order(&self.settings, app, 0, Mode::Template);
         let pid = self.launcher.start(&order).await?;
-        templates.started(pid);
+        // It is the first.
+        let _ = templates.started(pid);
         let deadline = tokio::time::Instant::now() + self.settings.boot_timeout;
         let path = self.settings.path.display();
         let mut printed: Vec<String> = Vec::new();
@@ -333,9 +336,9 @@ impl Boot {
                         return Ok((description, templates));
                     }
                     // It has printed why, which may still be on its way, and ends now.
-                    Said::Message { worker: 0, message: FromWorker::BootFailed { class, .. }, .. } if class == "exit" => {}
-                    Said::Message { worker: 0, message: FromWorker::BootFailed { class, message, file, line }, .. } => {
-                        bail!("the app at {path} did not boot: {class}: {message} ({file}:{line})");
+                    Said::Message { worker: 0, message: FromWorker::BootFailed(failure), .. } if failure.class == "exit" => {}
+                    Said::Message { worker: 0, message: FromWorker::BootFailed(failure), .. } => {
+                        return Err(StartFailure::said(&self.settings.path, &failure).into());
                     }
                     said if self.early.len() < INPUTS => self.early.push(said),
                     _ => {}
@@ -357,8 +360,8 @@ impl Boot {
                         Some(Exit::Code(code)) => format!("left with exit code {code}"),
                         None => String::new(),
                     };
-                    let said = printed.first().map(|line| format!(": {line}")).unwrap_or_default();
-                    bail!("{} {how} before the app at {path} had booted{said}", self.settings.php.display());
+                    let how = format!("{} {how}", self.settings.php.display());
+                    return Err(StartFailure::ended(&self.settings.path, &how, &printed).into());
                 }
                 () = tokio::time::sleep_until(deadline) => {
                     bail!("the app at {path} did not boot within {} s (boot_timeout)", self.settings.boot_timeout.as_secs());

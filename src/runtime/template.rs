@@ -26,6 +26,8 @@ struct Template {
     pid: i32,
     outbox: Option<Outbox>,
     ready: bool,
+    /// When it was started.
+    born: Instant,
     /// The first worker that it forked: workers are numbered as they come, so later ones are its own too.
     first: Option<WorkerId>,
 }
@@ -41,16 +43,43 @@ pub(super) struct Templates {
     deaths: usize,
     retry: Option<Instant>,
     dismissed: bool,
+    /// Why the last one ended, until another one is ready.
+    fault: Option<String>,
 }
 
 impl Templates {
     pub fn new() -> Self {
-        Self { current: None, retired: Vec::new(), pending: VecDeque::new(), deaths: 0, retry: None, dismissed: false }
+        Self {
+            current: None,
+            retired: Vec::new(),
+            pending: VecDeque::new(),
+            deaths: 0,
+            retry: None,
+            dismissed: false,
+            fault: None,
+        }
     }
 
-    pub fn started(&mut self, pid: i32) {
+    /// One has been started. Of two that were asked for at once the later one counts; the other's process id is returned.
+    #[must_use]
+    pub fn started(&mut self, pid: i32) -> Option<i32> {
         self.retry = None;
-        self.current = Some(Template { pid, outbox: None, ready: false, first: None });
+        let template = Template { pid, outbox: None, ready: false, born: Instant::now(), first: None };
+        self.current.replace(template).map(|other| other.pid)
+    }
+
+    /// Why there is no template, if none gets ready.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
+    /// When the one that boots must be ready, if it takes at most `limit`.
+    pub fn deadline(&self, limit: Duration) -> Option<Instant> {
+        self.current.as_ref().filter(|template| !template.ready).map(|template| template.born + limit)
+    }
+
+    fn pid(&self) -> Option<i32> {
+        self.current.as_ref().map(|template| template.pid)
     }
 
     pub fn is(&self, pid: i32) -> bool {
@@ -75,22 +104,27 @@ impl Templates {
     pub fn ready(&mut self, pid: i32) {
         if let Some(template) = self.current.as_mut().filter(|template| template.pid == pid) {
             template.ready = true;
+            self.fault = None;
         }
     }
 
-    /// Lets the current one go, once its children have.
-    pub fn retire(&mut self) {
-        if let Some(template) = self.current.take() {
-            if let Some(outbox) = &template.outbox {
-                outbox.send(ToWorker::Stop { reason: "restart" }.encode());
-            }
-            self.retired.push(template);
+    /// Lets the current one go, once its children have. One that still boots has none, and may never hear of it: its
+    /// process id is returned, to be killed.
+    #[must_use]
+    pub fn retire(&mut self) -> Option<i32> {
+        let template = self.current.take()?;
+        if let Some(outbox) = &template.outbox {
+            outbox.send(ToWorker::Stop { reason: "restart" }.encode());
         }
+        let unready = (!template.ready).then_some(template.pid);
+        self.retired.push(template);
+        unready
     }
 
     /// There will be no template: the app cannot be forked.
     pub fn dismiss(&mut self) {
-        self.retire();
+        // It is ready: it has said that it cannot fork.
+        let _ = self.retire();
         self.dismissed = true;
     }
 
@@ -101,9 +135,14 @@ impl Templates {
             return false;
         }
         self.current = None;
+        self.try_again();
+        true
+    }
+
+    /// Another one is started after a delay that grows.
+    fn try_again(&mut self) {
         self.retry = Some(Instant::now() + DELAYS[self.deaths.min(DELAYS.len() - 1)]);
         self.deaths += 1;
-        true
     }
 
     /// A forked worker has finished a job; if the current template forked it, that one has proved that it can work.
@@ -135,6 +174,11 @@ impl Templates {
             .and_then(|template| template.outbox.as_ref())
             .is_some_and(|outbox| outbox.send(frame))
     }
+}
+
+/// ` in 3 s`, where there is something to wait for.
+fn after(delay: Duration) -> String {
+    if delay.is_zero() { String::new() } else { format!(" in {:.1} s", delay.as_secs_f64()) }
 }
 
 impl Runtime {
@@ -185,6 +229,29 @@ impl Runtime {
         }
     }
 
+    /// Lets the current template go, and starts another.
+    pub(super) fn replace_template(&mut self) {
+        self.retire_template();
+        self.start_template();
+    }
+
+    pub(super) fn retire_template(&mut self) {
+        if let Some(pid) = self.templates.retire() {
+            self.launcher.kill(pid);
+        }
+    }
+
+    /// Ends a template that hangs in its boot: what waits for it would wait for ever.
+    pub(super) fn watch_template(&mut self, now: Instant) {
+        let limit = self.settings.boot_timeout;
+        let Some(pid) = self.templates.deadline(limit).filter(|at| *at <= now).and(self.templates.pid()) else {
+            return;
+        };
+        self.launcher.kill(pid);
+        let cause = Cause::Boot(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        self.template_gone(pid, None, Some(format!("it {cause} (boot_timeout), and was killed")));
+    }
+
     /// A template has ended.
     pub(super) fn template_gone(&mut self, pid: i32, exit: Option<Exit>, why: Option<String>) {
         if !self.templates.gone(pid) {
@@ -196,7 +263,19 @@ impl Runtime {
             (None, Some(Exit::Code(code))) => format!("exit code {code}"),
             (None, None) => "connection lost".to_owned(),
         };
-        tracing::warn!("the template is gone ({how}); starting another");
+        self.template_failed(how);
+    }
+
+    /// A template could not be started.
+    pub(super) fn template_not_started(&mut self, why: String) {
+        self.templates.try_again();
+        self.template_failed(why);
+    }
+
+    fn template_failed(&mut self, how: String) {
+        let delay = self.templates.retry.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        tracing::warn!("the template is gone ({how}); starting another{}", after(delay));
+        self.templates.fault = Some(how);
         // What it was asked to fork and did not, it never will.
         let orphans: Vec<_> = self
             .workers

@@ -19,6 +19,8 @@ use crate::workers::Worker;
 const SLACK: Duration = Duration::from_secs(2);
 /// The service manager is asked for this long why we are to stop.
 const PURPOSE: Duration = Duration::from_secs(3);
+/// A restart of the manager takes less.
+const RESTART: Duration = Duration::from_secs(5);
 /// How often, and after what pause, a start is tried again that was refused for the moment.
 const BUSY: usize = 50;
 const PAUSE: Duration = Duration::from_millis(200);
@@ -33,11 +35,18 @@ pub(super) struct UnitSide {
     waiting: VecDeque<WorkerId>,
     /// Sets our scopes apart from those of earlier runtimes.
     era: u64,
+    /// Since when the manager does not answer.
+    lost: Option<Instant>,
 }
 
 impl UnitSide {
     pub fn new(manager: Rc<dyn Units>, notices: mpsc::Receiver<UnitNotice>, era: u64) -> Self {
-        Self { manager, notices, waiting: VecDeque::new(), era }
+        Self { manager, notices, waiting: VecDeque::new(), era, lost: None }
+    }
+
+    /// For how long the manager has not answered.
+    pub fn lost(&self) -> Option<Duration> {
+        self.lost.map(|at| at.elapsed()).filter(|silence| *silence > RESTART)
     }
 }
 
@@ -202,8 +211,16 @@ impl Runtime {
                     self.unit_ended(worker, end);
                 }
             }
-            UnitNotice::Lost => tracing::warn!("the coordinator is gone; what runs goes on, nothing new is started"),
+            UnitNotice::Lost => {
+                if let Some(side) = &mut self.units {
+                    side.lost.get_or_insert_with(Instant::now);
+                }
+                tracing::warn!("the coordinator is gone; what runs goes on, nothing new is started");
+            }
             UnitNotice::Back => {
+                if let Some(side) = &mut self.units {
+                    side.lost = None;
+                }
                 tracing::info!("the coordinator answers again");
                 self.watch_units();
             }

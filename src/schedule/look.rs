@@ -1,7 +1,7 @@
 //! What the schedule shows of itself to those who only look: operators, through the control socket.
 
 use super::machine::{Phase, Schedule};
-use super::{JobId, Now};
+use super::{Cause, JobId, Now};
 use crate::routing::Tier;
 
 /// How far a schedule is with stopping.
@@ -36,6 +36,24 @@ impl Schedule {
     /// Queues that the app has paused.
     pub fn paused(&self) -> impl Iterator<Item = &str> {
         self.paused.iter().map(String::as_str)
+    }
+
+    /// A process has ended before it was ready.
+    pub(super) fn never_ready(&mut self, tier: Tier, cause: Cause) {
+        let before = self.unready[tier as usize].take().map_or(0, |(deaths, _)| deaths);
+        self.unready[tier as usize] = Some((before.saturating_add(1), cause));
+    }
+
+    /// A tier whose processes do not get ready, and why the last one did not. One such death counts only while no
+    /// process of the tier can take a job.
+    pub fn unready(&self) -> Option<(Tier, &Cause)> {
+        let up = |tier: Tier| {
+            self.workers.values().any(|worker| worker.tier == tier && (worker.is_idle() || worker.is_busy()))
+        };
+        Tier::ALL.into_iter().find_map(|tier| match &self.unready[tier as usize] {
+            Some((deaths, cause)) if *deaths > 1 || !up(tier) => Some((tier, cause)),
+            _ => None,
+        })
     }
 
     /// Jobs that run now.

@@ -52,6 +52,8 @@ pub struct Schedule {
     pub(super) inspecting: BTreeMap<String, (u64, Vec<JobId>)>,
     pub(super) replays: VecDeque<JobId>,
     pub(super) backoff: [Backoff; 3],
+    /// Per tier, processes in a row that ended before they were ready, and why the last one did.
+    pub(super) unready: [Option<(u32, Cause)>; 3],
     pub(super) next_worker: WorkerId,
     pub(super) generation: u64,
     /// Pooled workers from before a reload are being replaced, one by one.
@@ -89,6 +91,7 @@ impl Schedule {
             inspecting: BTreeMap::new(),
             replays: VecDeque::new(),
             backoff: Default::default(),
+            unready: Default::default(),
             next_worker: 1,
             generation: 0,
             rolling: false,
@@ -217,6 +220,9 @@ impl Schedule {
         };
         // An isolated process whose job was given back meanwhile has nothing to live for.
         let reason = reason.or((worker.tier == Tier::Isolated && worker.bound.is_none()).then_some(StopReason::Idle));
+        if worker.state == State::Starting {
+            self.unready[worker.tier as usize] = None;
+        }
         worker.since = now.ms;
         worker.state = State::Idle;
         // What was ahead of it came too late to be seen: it asks for a job like any other.
@@ -319,6 +325,9 @@ impl Schedule {
         let State::Busy { job: job_id, .. } = worker.state else {
             if worker.state != State::Leaving && worker.killed != Some(Cause::Shutdown) {
                 self.backoff[tier as usize].died(now.ms);
+                if worker.state == State::Starting {
+                    self.never_ready(tier, worker.killed.unwrap_or(cause));
+                }
             }
             return;
         };

@@ -341,6 +341,7 @@ fn an_app_that_does_not_boot_is_tried_ever_less_often_and_nothing_is_reserved() 
     }
     shop.until(120_000);
     assert_eq!(shop.schedule.wanted(shop.now()), 0);
+    assert_eq!(shop.schedule.unready(), Some((Tier::Inline, &Cause::BootFailed("no".to_owned()))));
     let late = shop.launches.iter().filter(|(at, _)| *at > 60_000).count();
     assert!(late < 30, "{late} launches in a minute");
     // Once it boots again, all is as before.
@@ -348,6 +349,7 @@ fn an_app_that_does_not_boot_is_tried_ever_less_often_and_nothing_is_reserved() 
     shop.queue.push_back(task("Quick", 5));
     shop.until(160_000);
     assert_eq!(shop.ends.len(), 1);
+    assert_eq!(shop.schedule.unready(), None);
 }
 
 #[test]

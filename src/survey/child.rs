@@ -86,6 +86,10 @@ async fn php(question: &Question, script: &Path) -> Result<(Found, serde_json::V
     let backend = value["backend"].take();
     let mut found: Found = serde_json::from_value(value).map_err(|error| error.to_string())?;
     if let Some(failure) = &mut found.failed {
+        // An app that ends PHP while it boots has printed why.
+        if failure.text.is_empty() {
+            failure.text = format!("it ended PHP while it booted: {}", String::from_utf8_lossy(&output.stderr));
+        }
         failure.text = one_line(&failure.text);
     }
     Ok((found, backend))
@@ -93,8 +97,8 @@ async fn php(question: &Question, script: &Path) -> Result<(Found, serde_json::V
 
 /// Looks whether the queue answers.
 async fn queue(settings: serde_json::Value, queues: &[String]) -> Result<(), Failure> {
-    let cannot = |text: String| Failure { stage: Stage::Connection, text: one_line(&text) };
-    let silent = |text: String| Failure { stage: Stage::Queue, text: one_line(&text) };
+    let cannot = |text: String| Failure { stage: Stage::Connection, text: one_line(&text), fault: None };
+    let silent = |text: String| Failure { stage: Stage::Queue, text: one_line(&text), fault: None };
     let settings: ConnectionSettings = serde_json::from_value(settings).map_err(|error| cannot(error.to_string()))?;
     let said = |error: BackendError| match error {
         BackendError::Settings(text) => cannot(text),

@@ -6,6 +6,7 @@
 
 mod account;
 mod child;
+mod fix;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -14,8 +15,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::harmless;
+use crate::wire::BootFault;
+
 pub use account::Account;
 pub use child::answer;
+pub use fix::of_boot as boot_fix;
 
 /// `PATH` as systemd gives it to units: what the app's processes will have.
 pub const UNIT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -134,11 +139,14 @@ pub struct Failure {
     pub stage: Stage,
     /// Why, in one line.
     pub text: String,
+    /// What it comes from, where that is known.
+    #[serde(default)]
+    pub fault: Option<BootFault>,
 }
 
 impl Found {
     fn failed(stage: Stage, text: impl Into<String>) -> Self {
-        Self { failed: Some(Failure { stage, text: one_line(&text.into()) }), ..Self::default() }
+        Self { failed: Some(Failure { stage, text: one_line(&text.into()), fault: None }), ..Self::default() }
     }
 
     /// What it failed at, unless it came to its end.
@@ -189,8 +197,7 @@ pub fn version(php: &std::path::Path, args: &[String]) -> Result<(String, u32), 
         .ok_or_else(|| format!("is no PHP command line: {}", one_line(&String::from_utf8_lossy(&output.stderr))))
 }
 
-/// Whatever is in it, as one line of bearable length.
+/// One line of what a process or a server said.
 fn one_line(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().take(400).collect()
+    harmless::words(text, 400)
 }

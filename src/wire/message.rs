@@ -164,16 +164,48 @@ pub enum FromWorker {
         classes: BTreeMap<String, ClassHints>,
     },
     /// The app threw while it booted.
-    BootFailed {
-        /// Class of the exception.
-        class: String,
-        /// Its message.
-        message: String,
-        /// Where it was thrown.
-        file: String,
-        /// The line there.
-        line: u32,
-    },
+    BootFailed(BootFailure),
+}
+
+/// Why an app has not booted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct BootFailure {
+    /// Class of the exception; `exit` where the app has ended PHP.
+    pub class: String,
+    /// Its message.
+    pub message: String,
+    /// Where it was thrown.
+    pub file: String,
+    /// The line there.
+    pub line: u32,
+    /// What it comes from, where that is known.
+    #[serde(default)]
+    pub fault: Option<BootFault>,
+}
+
+impl fmt::Display for BootFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.fault {
+            // In our own words, which say where.
+            Some(BootFault::Connection | BootFault::DatabaseFile) => f.write_str(&self.message),
+            _ => write!(f, "{}: {} ({}:{})", self.class, self.message, self.file, self.line),
+        }
+    }
+}
+
+/// A fault of an app that has a fix of its own, by its name in `Misconfigured.php`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootFault {
+    /// Its Composer packages are not installed.
+    Vendor,
+    /// A connection is named that its config does not have.
+    Connection,
+    /// The file of its SQLite database is not there.
+    DatabaseFile,
+    /// One that a newer worker program names.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What one class declares; anything of an unexpected type counts as not said.
@@ -245,14 +277,6 @@ impl FromWorker {
         struct Hints {
             classes: Classes,
         }
-        #[derive(Deserialize)]
-        struct BootFailed {
-            class: String,
-            message: String,
-            file: String,
-            line: u32,
-        }
-
         fn read<'a, T: Deserialize<'a>>(kind: u8, header: &'a [u8]) -> Result<T, WireError> {
             serde_json::from_slice(header).map_err(|error| WireError::Header { kind, reason: error.to_string() })
         }
@@ -303,10 +327,7 @@ impl FromWorker {
                     },
                 }
             }
-            kind::BOOT_FAILED => {
-                let BootFailed { class, message, file, line } = read(kind, header)?;
-                FromWorker::BootFailed { class, message, file, line }
-            }
+            kind::BOOT_FAILED => FromWorker::BootFailed(read(kind, header)?),
             other => return Err(WireError::UnknownKind(other)),
         })
     }

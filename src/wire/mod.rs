@@ -38,7 +38,7 @@ pub mod coordinator;
 mod message;
 mod order;
 
-pub use message::{ClassHints, Done, FromWorker, Mode, kind};
+pub use message::{BootFailure, BootFault, ClassHints, Done, FromWorker, Mode, kind};
 pub use order::{JobKind, Row, ToWorker};
 
 /// The version of the protocol, which a process names in `HELLO`. After an upgrade, processes of both versions meet:
@@ -152,6 +152,9 @@ pub(crate) fn encode(kind: u8, header: &[u8], body: &[&[u8]]) -> Vec<u8> {
     }
     frame
 }
+
+#[cfg(test)]
+mod php_tests;
 
 #[cfg(test)]
 mod tests {

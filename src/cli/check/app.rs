@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::finding::Finding;
 use crate::config::{Crash, Settings};
-use crate::survey::{Found, Stage};
+use crate::survey::{Found, Stage, boot_fix};
 
 /// Judges. `user` is who the app runs as, `rival` whether something else works its queue.
 pub(super) fn judge(settings: &Settings, user: &str, found: &Found, rival: bool) -> Vec<Finding> {
@@ -37,7 +37,8 @@ fn failure(settings: &Settings, user: &str, found: &Found, findings: &mut Vec<Fi
         ),
         Stage::Boot => {
             let php = settings.php.display();
-            let fix = format!("runuser -u {user} -- {php} {path}/artisan list shows it; mend the app");
+            let fix = boot_fix(failure.fault, text, &settings.path)
+                .unwrap_or_else(|| format!("runuser -u {user} -- {php} {path}/artisan list shows it; mend the app"));
             Finding::error("boot", format!("the app does not boot as {user}: {text}"), fix)
         }
         Stage::Connection => {
@@ -45,6 +46,10 @@ fn failure(settings: &Settings, user: &str, found: &Found, findings: &mut Vec<Fi
             let thrown = found.driver.is_none();
             match text.rsplit_once(": ").filter(|_| !thrown) {
                 Some((what, fix)) => Finding::error("connection", what, fix),
+                None if failure.fault.is_some() => {
+                    let fix = boot_fix(failure.fault, text, &settings.path).unwrap_or_default();
+                    Finding::error("connection", text.as_str(), fix)
+                }
                 None => {
                     let fix = "mend config/queue.php and what it names in config/database.php, or name another connection in the app's file";
                     Finding::error("connection", text.as_str(), fix)

@@ -17,7 +17,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::status::text::{Mood, Style};
-use super::{Failed, print};
+use super::{Failed, complete, print};
 use crate::config::{self, Loaded, Request, Surroundings};
 use crate::generator;
 use crate::survey::{self, Account, Found, Question, UNIT_PATH};
@@ -29,6 +29,7 @@ const WARNINGS: u8 = 3;
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// Name of the app; without it, all that have a file in /etc/kqueue
+    #[arg(add = complete::apps())]
     app: Option<String>,
     /// Print JSON
     #[arg(long)]
@@ -54,7 +55,10 @@ pub(super) fn run(asked: Check) -> Result<ExitCode, Failed> {
     let flags = asked.path.iter().map(|path| ("path", path.to_string_lossy().into_owned())).collect();
     let request = Request { app: asked.app, config: asked.config, flags, ..Request::default() };
     let requests = match (&request.app, &request.config, request.flags.as_slice()) {
-        (None, None, []) => configured(&here),
+        (None, None, []) => {
+            let all = config::configured(&here).into_iter();
+            all.map(|app| Request { app: Some(app), ..Request::default() }).collect()
+        }
         _ => vec![request],
     };
     if requests.is_empty() {
@@ -76,12 +80,6 @@ pub(super) fn run(asked: Check) -> Result<ExitCode, Failed> {
         Some(Severity::Warning) => ExitCode::from(WARNINGS),
         Some(Severity::Error) => ExitCode::from(super::FAILURE),
     })
-}
-
-/// All apps with a file, whether its name can be right or not.
-fn configured(here: &Surroundings) -> Vec<Request> {
-    let names = config::known_apps("", here).into_iter().filter(|app| here.etc.join(format!("{app}.toml")).exists());
-    names.map(|app| Request { app: Some(app), ..Request::default() }).collect()
 }
 
 async fn report(request: Request, mut here: Surroundings) -> Result<Report, Failed> {
@@ -123,7 +121,9 @@ async fn report(request: Request, mut here: Surroundings) -> Result<Report, Fail
         queues: &queues,
         own_queue: found.queue.as_deref(),
     };
-    let rivals = rivals::find(&own, Path::new("/"));
+    let mut rivals = rivals::find(&own, Path::new("/"));
+    let others = config::configured(&here).into_iter().filter(|app| file.is_none() || *app != settings.app);
+    rivals.extend(rivals::namesakes(&own, others.filter_map(|app| Some((app.clone(), config::claim(&app, &here)?)))));
     if let Some(user) = &user {
         findings.extend(app::judge(settings, &user.name, &found, !rivals.is_empty()));
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::finding::Finding;
 use crate::cli::command::{Kind, Work};
 use crate::cli::import::supervisor;
+use crate::config::Claim;
 
 /// The queue that is worked here.
 #[derive(Debug)]
@@ -32,14 +33,17 @@ impl Own<'_> {
         path == self.path || real(path) == real(self.path)
     }
 
-    /// In doubt it does.
     fn shares(&self, work: &Work) -> bool {
-        if work.kind == Kind::Horizon && work.option("queue").is_none() {
-            return true;
-        }
-        let theirs = work.connection.as_deref().or(self.usual);
+        let all = work.kind == Kind::Horizon && work.option("queue").is_none();
+        all || self.overlaps(work.connection.as_deref(), work.queues())
+    }
+
+    /// Whether these queues of this connection, or the app's own where none is named, are among ours. In doubt they
+    /// are.
+    fn overlaps(&self, connection: Option<&str>, queues: Option<Vec<String>>) -> bool {
+        let theirs = connection.or(self.usual);
         let same = theirs.zip(self.connection).is_none_or(|(theirs, ours)| theirs == ours);
-        let queues = work.queues().or_else(|| Some(vec![self.own_queue?.to_owned()]));
+        let queues = queues.or_else(|| Some(vec![self.own_queue?.to_owned()]));
         same && queues.is_none_or(|theirs| theirs.iter().any(|queue| self.queues.contains(queue)))
     }
 }
@@ -50,6 +54,22 @@ pub(super) fn find(own: &Own<'_>, root: &Path) -> Vec<Finding> {
     findings.extend(supervisors(own, root));
     findings.extend(units(own, root));
     findings
+}
+
+/// Other config files of kqueue that work a queue of ours. `claims` are those of other apps.
+pub(super) fn namesakes(own: &Own<'_>, claims: impl Iterator<Item = (String, Claim)>) -> Vec<Finding> {
+    let met = claims.filter(|(_, claim)| {
+        let queues = (!claim.queues.is_empty()).then(|| claim.queues.clone());
+        own.is_here(&claim.path) && own.overlaps(claim.connection.as_deref(), queues)
+    });
+    met.map(|(app, _)| {
+        Finding::warning(
+            "rival",
+            format!("/etc/kqueue/{app}.toml works a queue of this app too: limits and order hold for each by itself"),
+            "give each file queues of its own, or keep one of the two",
+        )
+    })
+    .collect()
 }
 
 fn processes(own: &Own<'_>, proc: &Path) -> Vec<Finding> {
@@ -217,6 +237,33 @@ mod tests {
         assert_eq!(found(root), ["queue:work works this app's queue too (process 7, 12): its jobs run without kqueue"]);
         process(18, "php artisan horizon");
         assert!(found(root).iter().any(|what| what.starts_with("Horizon works")));
+    }
+
+    #[test]
+    fn another_file_for_the_same_queue() {
+        let queues = ["high".to_owned(), "default".to_owned()];
+        let own = Own {
+            path: Path::new("/srv/shop"),
+            connection: Some("redis"),
+            usual: Some("redis"),
+            queues: &queues,
+            own_queue: Some("default"),
+        };
+        let claim = |path: &str, connection: Option<&str>, queues: &[&str]| Claim {
+            path: path.into(),
+            connection: connection.map(str::to_owned),
+            queues: queues.iter().map(|queue| (*queue).to_owned()).collect(),
+        };
+        for (claim, meets) in [
+            (claim("/srv/shop", None, &[]), true),
+            (claim("/srv/shop", Some("redis"), &["mail", "high"]), true),
+            (claim("/srv/shop", None, &["mail"]), false),
+            (claim("/srv/shop", Some("database"), &[]), false),
+            (claim("/srv/blog", None, &[]), false),
+        ] {
+            let found = namesakes(&own, [("other".to_owned(), claim.clone())].into_iter());
+            assert_eq!(found.len(), usize::from(meets), "{claim:?}");
+        }
     }
 
     #[test]

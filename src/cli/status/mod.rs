@@ -1,7 +1,8 @@
 //! `kqueue status`: what runtimes tell of themselves, and what systemd says of those that do not run.
 //!
 //! Looking never starts anything: where systemd listens for an app, it is asked first whether the app runs.
-//! Exit codes: 0 it runs, 3 it does not (as `systemctl status`), 4 there is no such app, 1 we cannot tell.
+//! Exit codes: 0 it runs, 3 it does not (as `systemctl status`), 4 there is no such app, 5 it is degraded, 6 it runs and
+//! takes on no job (maintenance mode, every queue paused), 1 we cannot tell.
 
 pub(in crate::cli) mod systemd;
 mod table;
@@ -13,19 +14,24 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failed, print};
+use super::{Failed, complete, print};
 use crate::config::{self, Place, Request, Surroundings};
-use crate::control::{self, AskError, GROUP, SOCKET, Snapshot};
+use crate::control::{self, AskError, GROUP, SOCKET, Snapshot, State};
 use systemd::Verdict;
 
 /// It does not run.
 const STOPPED: u8 = 3;
 /// There is no such app.
 const UNKNOWN: u8 = 4;
+/// It runs, and something keeps it from running jobs as it should.
+const DEGRADED: u8 = 5;
+/// It runs, and takes on no job until it is told to.
+const HELD: u8 = 6;
 
 #[derive(Debug, Args)]
 pub(super) struct Status {
     /// Name of the app; without it, all apps with a file in /etc/kqueue and all that run
+    #[arg(add = complete::apps())]
     app: Option<String>,
     /// Print JSON: what the runtime tells, or an array of that without APP
     #[arg(long)]
@@ -48,10 +54,23 @@ enum Found {
     Told(Value),
     /// It does not run; what systemd says of that.
     Stopped { failed: bool, why: String },
-    /// It cannot be asked.
-    Dark(String),
+    /// It cannot be asked; whether that is because we may not.
+    Dark { why: String, denied: bool },
     /// Nobody has heard of it.
     Nobody,
+}
+
+impl Found {
+    /// Whether there is anything to say of an app that has no file: what once ran may leave a directory, to which
+    /// others than its user have no access.
+    fn is_there(&self) -> bool {
+        match self {
+            Found::Told(_) => true,
+            Found::Stopped { failed, .. } => *failed,
+            Found::Dark { denied, .. } => !denied,
+            Found::Nobody => false,
+        }
+    }
 }
 
 impl Status {
@@ -82,9 +101,13 @@ pub(super) fn run(asked: Status) -> Result<ExitCode, Failed> {
     for app in config::known_apps(SOCKET, &here) {
         let place = config::place(&Request { app: Some(app), ..request.clone() }, &here)?;
         let found = runtime.block_on(find(&place, &here));
-        all.push((place.app, found));
+        if place.configured || found.is_there() {
+            all.push((place.app, found));
+        }
     }
-    let dark = all.iter().any(|(_, found)| matches!(found, Found::Dark(_)));
+    let dark = all.iter().any(|(_, found)| matches!(found, Found::Dark { .. }));
+    let degraded =
+        all.iter().any(|(_, found)| matches!(found, Found::Told(value) if code(&snapshot(value)) == DEGRADED));
     print(&if asked.json {
         let all: Vec<Value> = all.into_iter().map(|(app, found)| as_json(&app, found)).collect();
         format!("{:#}\n", Value::Array(all))
@@ -92,14 +115,18 @@ pub(super) fn run(asked: Status) -> Result<ExitCode, Failed> {
         let lines: Vec<_> = all.iter().map(|(app, found)| line(app, found)).collect();
         text::list(&lines, text::Style::of_stdout())
     })?;
-    Ok(ExitCode::from(if dark { super::FAILURE } else { 0 }))
+    Ok(ExitCode::from(match (dark, degraded) {
+        (true, _) => super::FAILURE,
+        (_, true) => DEGRADED,
+        _ => 0,
+    }))
 }
 
 fn one(app: &str, found: Found, json: bool) -> Result<ExitCode, Failed> {
     let code = match &found {
-        Found::Told(_) => 0,
+        Found::Told(value) => code(&snapshot(value)),
         Found::Stopped { .. } => STOPPED,
-        Found::Dark(why) => return Err(Failed { code: super::FAILURE, line: why.clone() }),
+        Found::Dark { why, .. } => return Err(Failed { code: super::FAILURE, line: why.clone() }),
         Found::Nobody => {
             let line = format!("{app}: no such app: it has no file in /etc/kqueue, and none runs by that name");
             return Err(Failed { code: UNKNOWN, line });
@@ -114,6 +141,15 @@ fn one(app: &str, found: Found, json: bool) -> Result<ExitCode, Failed> {
         }
     })?;
     Ok(ExitCode::from(code))
+}
+
+/// What a running app ends the command with.
+fn code(told: &Snapshot) -> u8 {
+    match told.state {
+        State::Degraded => DEGRADED,
+        State::Maintenance | State::Paused => HELD,
+        State::Starting | State::Running | State::Draining | State::Stopping | State::Unknown => 0,
+    }
 }
 
 /// A snapshot, as far as this version understands it.
@@ -133,7 +169,7 @@ fn as_json(app: &str, found: Found) -> Value {
         Found::Stopped { failed, why } => {
             json!({"version": control::VERSION, "app": app, "state": if failed { "failed" } else { "stopped" }, "status": why})
         }
-        Found::Dark(why) => json!({"version": control::VERSION, "app": app, "state": "unknown", "error": why}),
+        Found::Dark { why, .. } => json!({"version": control::VERSION, "app": app, "state": "unknown", "error": why}),
         Found::Nobody => json!({"version": control::VERSION, "app": app, "state": "stopped", "status": "stopped"}),
     }
 }
@@ -148,7 +184,7 @@ fn line(app: &str, found: &Found) -> (String, String, text::Mood) {
         }
         Found::Stopped { failed: true, why } => (why.clone(), text::Mood::Bad),
         Found::Stopped { failed: false, why } => (why.clone(), text::Mood::Quiet),
-        Found::Dark(why) => (why.clone(), text::Mood::Bad),
+        Found::Dark { why, .. } => (why.clone(), text::Mood::Bad),
         Found::Nobody => ("stopped".to_owned(), text::Mood::Quiet),
     };
     (app.to_owned(), words, mood)
@@ -156,7 +192,7 @@ fn line(app: &str, found: &Found) -> (String, String, text::Mood) {
 
 /// Finds out how one app is.
 async fn find(place: &Place, here: &Surroundings) -> Found {
-    let mut stopped = None;
+    let (mut stopped, mut dark) = (None, None);
     for directory in &place.directories {
         let socket = directory.join(SOCKET);
         // Only there can it be systemd that listens.
@@ -168,15 +204,24 @@ async fn find(place: &Place, here: &Surroundings) -> Found {
                 Ok(Verdict { listens: true, failed, words, .. }) => return Found::Stopped { failed, why: words },
                 Ok(Verdict { failed, words, known, .. }) if known => stopped = Some((failed, words)),
                 Ok(_) => {}
-                Err(why) => return Found::Dark(format!("{}: cannot tell whether it runs: {why}", place.app)),
+                Err(why) => {
+                    let why = format!("{}: cannot tell whether it runs: {why}", place.app);
+                    return Found::Dark { why, denied: false };
+                }
             }
         }
         match control::ask(&socket).await {
             Ok(value) => return Found::Told(value),
             Err(AskError::NotRunning) => {}
-            Err(AskError::Denied) => return Found::Dark(denied(&place.app, &socket)),
-            Err(error) => return Found::Dark(format!("{}: {}: {error}", place.app, socket.display())),
+            // What another user has left there hides nothing of ours.
+            Err(AskError::Denied) => dark = dark.or_else(|| Some((denied(&place.app, &socket), true))),
+            Err(error) => {
+                dark = dark.or_else(|| Some((format!("{}: {}: {error}", place.app, socket.display()), false)));
+            }
         }
+    }
+    if let Some((why, denied)) = dark {
+        return Found::Dark { why, denied };
     }
     match stopped {
         Some((failed, why)) => Found::Stopped { failed, why },

@@ -1,5 +1,7 @@
 //! Columns under each other. Pure.
 
+use crate::harmless;
+
 /// A table that is filled row by row.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -15,7 +17,7 @@ impl Table {
 
     /// Adds a row. Nothing of a cell can leave its line, or tell a terminal anything.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.iter().map(|cell| clean(cell)).collect());
+        self.rows.push(cells.iter().map(|cell| harmless::whole_line(cell)).collect());
     }
 
     pub fn is_empty(&self) -> bool {
@@ -46,11 +48,6 @@ impl Table {
         }
         text
     }
-}
-
-/// A text without anything that is no character to look at.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

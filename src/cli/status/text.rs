@@ -1,12 +1,11 @@
 //! A snapshot for people.
 
-use std::io::IsTerminal;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::table::{Table, clean};
+use super::table::Table;
 use crate::control::{Snapshot, State};
+use crate::harmless;
 
 /// How bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +22,7 @@ impl Mood {
         match snapshot.state {
             _ if snapshot.silent.is_some() => Mood::Bad,
             State::Running => Mood::Good,
+            State::Degraded => Mood::Bad,
             _ => Mood::Uneasy,
         }
     }
@@ -35,10 +35,9 @@ pub(in crate::cli) struct Style {
 }
 
 impl Style {
-    /// Colour is for terminals, and for those who have not asked to be spared it.
+    /// In colour where standard output can show it.
     pub fn of_stdout() -> Self {
-        let spared = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { colour: std::io::stdout().is_terminal() && !spared }
+        Self { colour: crate::log::has_colour(&std::io::stdout()) }
     }
 
     fn dress(self, codes: &str, text: &str) -> String {
@@ -66,7 +65,7 @@ pub(super) fn list(apps: &[(String, String, Mood)], style: Style) -> String {
     }
     let width = apps.iter().map(|(app, ..)| app.len()).max().unwrap_or(0);
     let lines = apps.iter().map(|(app, words, mood)| {
-        let words = style.mood(*mood, &clean(words));
+        let words = style.mood(*mood, &harmless::whole_line(words));
         format!("{app:width$}  {words}\n")
     });
     lines.collect()
@@ -74,9 +73,16 @@ pub(super) fn list(apps: &[(String, String, Mood)], style: Style) -> String {
 
 /// Everything that a runtime tells.
 pub(super) fn details(told: &Snapshot, style: Style) -> String {
-    let mut text = format!("{}\n", style.mood(Mood::of(told), &clean(&told.status)));
-    let mut fact = |name: &str, value: String| text.push_str(&format!("  {name:<11} {}\n", clean(&value)));
+    let mut text = format!("{}\n", style.mood(Mood::of(told), &harmless::whole_line(&told.status)));
+    let mut fact =
+        |name: &str, value: String| text.push_str(&format!("  {name:<11} {}\n", harmless::whole_line(&value)));
     fact("state", told.state.as_str().to_owned());
+    if let Some(reason) = &told.reason {
+        fact("reason", reason.clone());
+    }
+    if let Some(remedy) = &told.remedy {
+        fact("go on with", remedy.clone());
+    }
     if told.pid > 0 {
         let age = told.at.saturating_sub(told.since) as f64;
         fact("process", format!("{} since {} ({})", told.pid, moment(told.since), span(age)));

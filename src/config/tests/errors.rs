@@ -29,7 +29,7 @@ fn errors_of_the_file() {
         ("renew = \"yes\"", "renew: expected true or false, got \"yes\"; e.g. renew = true"),
         (
             "connection = \"\"",
-            "connection: expected a name (a string that is not empty), got \"\"; e.g. connection = \"redis\"",
+            "connection: is empty; leave it out for the default, or give a name (a string that is not empty): connection = \"redis\"",
         ),
         (
             "timeout = 1.5",
@@ -92,15 +92,14 @@ fn errors_of_the_file() {
 #[test]
 fn errors_of_the_syntax() {
     let world = World::new();
-    for (text, at) in [
-        ("path = /srv/shop\n", 1),
-        ("\n\npool_size 4\n", 3),
-        ("tries = 1\ntries = 2\n", 2),
-        ("queues = [\"a\"", 1),
-        ("php = \"x\n", 1),
-    ] {
+    for (text, at) in [("path = /srv/shop\n", 1), ("\n\npool_size 4\n", 3), ("queues = [\"a\"", 1), ("php = \"x\n", 1)]
+    {
         let line = world.line(world.shop(text, &[]));
         assert!(line.starts_with(&format!("$/etc/shop.toml:{at}: not valid TOML: ")), "{text:?}: {line}");
+    }
+    for text in ["tries = 1\n\ntries = 2\n", "\"tries\" = 1\n\n tries = 2\n"] {
+        let line = world.line(world.shop(text, &[]));
+        assert_eq!(line, "$/etc/shop.toml:3: tries: is set a second time; the first is in line 1: keep one of them");
     }
     fs::write(world.at("etc/shop.toml"), b"tries = 1\nphp = \"\xff\"\n").unwrap();
     let line = world.line(world.load(Request { app: Some("shop".into()), ..Request::default() }));

@@ -37,6 +37,7 @@ impl World {
             etc: at("etc"),
             var_lib: at("lib"),
             run: PathBuf::from("/run/kqueue"),
+            run_user: PathBuf::from("/run/user"),
             tmp: PathBuf::from("/tmp"),
         };
         Self { dir, here }

@@ -98,7 +98,9 @@ final class Boot
         $config = $this->app['config']["queue.connections.{$name}"];
 
         if (! is_array($config)) {
-            throw new \RuntimeException("the app has no queue connection named '{$name}' (config/queue.php)");
+            $names = implode(', ', array_keys((array) $this->app['config']['queue.connections']));
+
+            throw new Misconfigured(Misconfigured::CONNECTION, "the app has no queue connection named '{$name}'; config/queue.php has {$names}");
         }
 
         $driver = (string) ($config['driver'] ?? '');
@@ -134,7 +136,9 @@ final class Boot
         }
 
         if (! is_array($redis[$name] ?? null)) {
-            throw new \RuntimeException("the app has no Redis connection named '{$name}' (config/database.php)");
+            $names = implode(', ', array_diff(array_keys((array) $redis), ['client', 'options', 'clusters']));
+
+            throw new Misconfigured(Misconfigured::CONNECTION, "the app has no Redis connection named '{$name}', which its queue connection names; config/database.php has {$names}");
         }
 
         // Laravel's own reading of `url`, which overrides the separate keys.
@@ -197,10 +201,18 @@ final class Boot
         $connection = $this->app['config']["database.connections.{$name}"];
 
         if (! is_array($connection)) {
-            throw new \RuntimeException("the app has no database connection named '{$name}' (config/database.php)");
+            $names = implode(', ', array_keys((array) $this->app['config']['database.connections']));
+
+            throw new Misconfigured(Misconfigured::CONNECTION, "the app has no database connection named '{$name}', which its queue connection names; config/database.php has {$names}");
         }
 
         $connection = (new \Illuminate\Support\ConfigurationUrlParser)->parseConfiguration($connection);
+        $file = (string) ($connection['database'] ?? '');
+
+        // Laravel's own error names a query that nobody has asked for.
+        if (($connection['driver'] ?? '') === 'sqlite' && ! preg_match('/^$|:memory:|mode=memory/', $file) && ! file_exists($file)) {
+            throw new Misconfigured(Misconfigured::DATABASE_FILE, "the SQLite database {$file} of connection '{$name}' does not exist");
+        }
 
         return [
             'driver' => 'database',

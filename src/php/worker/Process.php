@@ -55,6 +55,7 @@ final class Process
                     'message' => $error['message'] ?? 'the app ended PHP while it booted',
                     'file' => $error['file'] ?? '',
                     'line' => $error['line'] ?? 0,
+                    'fault' => Misconfigured::fault($this->order['path'], null, false),
                 ]);
             }
         });
@@ -76,12 +77,14 @@ final class Process
                 $this->dial();
             }
         } catch (Throwable $e) {
+            $booted = ! $booting;
             $booting = false;
             $this->wire->send(Wire::BOOT_FAILED, [
                 'class' => $e::class,
                 'message' => $e->getMessage(),
                 'file' => $e->getFile(),
                 'line' => $e->getLine(),
+                'fault' => Misconfigured::fault($this->order['path'], $e, $booted),
             ]);
 
             return 1;

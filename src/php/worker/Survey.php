@@ -173,7 +173,11 @@ final class Survey
 
     private function fail(string $stage, Throwable $error): int
     {
-        $this->found['failed'] = ['stage' => $stage, 'text' => get_class($error).': '.$error->getMessage()];
+        $this->found['failed'] = [
+            'stage' => $stage,
+            'text' => ($error instanceof Misconfigured ? '' : get_class($error).': ').$error->getMessage(),
+            'fault' => Misconfigured::fault($this->order['path'], $error, $stage !== 'boot'),
+        ];
 
         return $this->tell();
     }
@@ -182,7 +186,11 @@ final class Survey
     private function ended(): void
     {
         if (! $this->told) {
-            $this->found['failed'] = ['stage' => 'boot', 'text' => error_get_last()['message'] ?? 'it ended PHP while it booted'];
+            $this->found['failed'] = [
+                'stage' => 'boot',
+                'text' => error_get_last()['message'] ?? '',
+                'fault' => Misconfigured::fault($this->order['path'], null, false),
+            ];
             $this->tell();
         }
     }

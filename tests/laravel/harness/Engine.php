@@ -50,6 +50,12 @@ final class Engine
         return array_merge([$this->kqueue, 'run', '--launcher', 'process', '--path', $path, '--connection', $sandbox->driver], self::flags($options, '='));
     }
 
+    /** @return list<string> */
+    public function status(Sandbox $sandbox): array
+    {
+        return [$this->kqueue, 'status', '--path', $sandbox->app, '--runtime-dir', $sandbox->dir . '/run', '--json'];
+    }
+
     /**
      * @param array<string, string|int|true> $options
      * @return list<string>

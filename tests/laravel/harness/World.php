@@ -166,6 +166,38 @@ final class World
         Wait::until(static fn (): bool => $daemon->php() === [], 'every PHP process to end');
     }
 
+    /**
+     * What `kqueue status --json` says, and its exit code.
+     *
+     * @return array{0: array<string, mixed>, 1: int}
+     */
+    public function status(): array
+    {
+        $command = implode(' ', array_map('escapeshellarg', $this->engine->status($this->sandbox)));
+        exec($command . ' 2>&1', $lines, $code);
+
+        return [json_decode(implode("\n", $lines), true) ?? ['state' => implode("\n", $lines)], $code];
+    }
+
+    /**
+     * Waits until kqueue says that it is in this state, with this exit code.
+     *
+     * @return array<string, mixed> what it says
+     */
+    public function waitForStatus(string $state, int $code = 0, ?\Closure $fits = null): array
+    {
+        $told = [];
+        try {
+            return Wait::until(function () use ($state, $code, $fits, &$told): ?array {
+                [$told, $ended] = $this->status();
+
+                return $told['state'] === $state && $ended === $code && ($fits === null || $fits($told)) ? $told : null;
+            }, "status {$state} (exit code {$code})", 20.0, 50_000);
+        } catch (Failure $failure) {
+            throw new Failure($failure->getMessage() . '; it says ' . ($told['status'] ?? $told['state'] ?? 'nothing'));
+        }
+    }
+
     /** What Laravel itself counts: waiting, delayed and reserved jobs. Costs little, however many there are. */
     public function size(string $queue = 'default'): int
     {
