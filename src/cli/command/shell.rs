@@ -81,7 +81,7 @@ fn unknown(name: &str) -> String {
 }
 
 /// The first variable in a word that has no value.
-pub(in crate::cli) fn missing(word: &str) -> Option<&str> {
+pub(super) fn missing(word: &str) -> Option<&str> {
     word.split(UNKNOWN).nth(1)
 }
 

@@ -302,7 +302,9 @@ fn app(name: String, group: &[Set], notes: &mut Vec<String>) -> App {
         let pool = Some(format!(
             "As many processes as {sources} had. Quick jobs and long ones have processes of their own besides."
         ));
-        if let Some(least) = group.iter().map(|set| set.least).try_fold(0_u32, |sum, least| Some(sum.saturating_add(least?))) {
+        if let Some(least) =
+            group.iter().map(|set| set.least).try_fold(0_u32, |sum, least| Some(sum.saturating_add(least?)))
+        {
             put("pool_min_idle", &least.min(processes).to_string(), None);
         }
         put("pool_size", &processes.to_string(), pool);
@@ -341,7 +343,11 @@ fn app(name: String, group: &[Set], notes: &mut Vec<String>) -> App {
                 Reason::Fixed(why) => why.replace("{app}", &name),
                 Reason::Told(why) => why.clone(),
             };
-            let called = Set { at: at.clone().unwrap_or_else(|| set.at.clone()), ..Set { source: set.source.clone(), ..Set::default() } }.called();
+            let called = Set {
+                at: at.clone().unwrap_or_else(|| set.at.clone()),
+                ..Set { source: set.source.clone(), ..Set::default() }
+            }
+            .called();
             let note = format!("{name}: {what} of {called}: {why}");
             if !told.contains(&note) {
                 told.push(note);
@@ -365,9 +371,8 @@ fn of_connection(connection: &str) -> Option<String> {
         "redis" => None,
         "database" => Some(format!("{DRIVERS}; on MySQL or PostgreSQL it stays with queue:work")),
         "sync" | "null" | "deferred" | "background" => Some("has no queue that could be worked".into()),
-        "sqs" | "beanstalkd" | "rabbitmq" | "mongodb" | "failover" | "kafka" | "pubsub" | "azure" | "mysql" | "pgsql" => {
-            Some(format!("{DRIVERS}; if its driver is another one, it stays with queue:work"))
-        }
+        "sqs" | "beanstalkd" | "rabbitmq" | "mongodb" | "failover" | "kafka" | "pubsub" | "azure" | "mysql"
+        | "pgsql" => Some(format!("{DRIVERS}; if its driver is another one, it stays with queue:work")),
         _ => Some(format!("is none of Laravel's own; {DRIVERS}: `kqueue check` says whether this one works")),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::expand::{Here, expand};
 use super::ini::{self, Section};
 use super::plan::{At, Set};
 use super::source::{self, Input, MOST_FILES};
@@ -36,7 +37,11 @@ type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 ///
 /// # Errors
 /// A file that cannot be read.
-pub(super) fn with_included(inputs: Vec<Input>, lookup: Lookup<'_>, notes: &mut Vec<String>) -> Result<Vec<Input>, Failed> {
+pub(super) fn with_included(
+    inputs: Vec<Input>,
+    lookup: Lookup<'_>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Input>, Failed> {
     let mut seen = BTreeSet::new();
     let mut out: Vec<Input> = Vec::new();
     let mut waiting: Vec<Input> = inputs.into_iter().rev().collect();
@@ -111,6 +116,11 @@ pub(super) fn read(input: &Input, lookup: Lookup<'_>, notes: &mut Vec<String>) -
         };
         sections.iter().find(holds).map(|section| section.name["group:".len()..].trim().to_owned())
     };
+    // What supervisord sets for itself is there for `%(ENV_…)s` too.
+    let global = sections.iter().find(|section| section.name == "supervisord").and_then(|own| own.get("environment"));
+    let global = variables(global.map_or("", |key| key.value.as_str()));
+    let lookup = |name: &str| of(&global, name).or_else(|| lookup(name));
+    let lookup: Lookup<'_> = &lookup;
     let named = sections.iter().filter_map(|section| Some((section.name.strip_prefix("program:")?.trim(), section)));
     named
         .map(|(name, section)| {
@@ -176,9 +186,37 @@ fn fill(program: &mut Program, group: &str, input: &Input, lookup: Lookup<'_>) -
         }
     }
     program.directory = directory.map(PathBuf::from);
+    let own = variables(&get("environment", &here).unwrap_or_default().unwrap_or_default());
+    let lookup = |name: &str| of(&own, name).or_else(|| lookup(name));
     program.readings =
-        commands.iter().map(|(command, count)| (Reading::of(command, Dialect::Words, lookup), *count)).collect();
+        commands.iter().map(|(command, count)| (Reading::of(command, Dialect::Words, &lookup), *count)).collect();
     Ok(())
+}
+
+/// `A="x",B=y`.
+fn variables(text: &str) -> Vec<(String, String)> {
+    let mut quote = None;
+    let parts = text.split(|c: char| {
+        match quote {
+            Some(open) if c == open => quote = None,
+            None if c == '"' || c == '\'' => quote = Some(c),
+            None => return c == ',' || c == '\n',
+            Some(_) => {}
+        }
+        false
+    });
+    let parts = parts.filter_map(|part| part.trim().split_once('='));
+    parts
+        .map(|(name, value)| {
+            let value = value.trim();
+            let inner = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+            (name.trim().to_owned(), inner.unwrap_or(value).to_owned())
+        })
+        .collect()
+}
+
+fn of(variables: &[(String, String)], name: &str) -> Option<String> {
+    variables.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.clone())
 }
 
 /// What supervisord takes for a no.
@@ -191,64 +229,6 @@ fn not_set(name: &str) -> String {
         ),
         None => format!("%({name})s stands for nothing that is known here; write its value into the file"),
     }
-}
-
-/// What `%(…)s` stands for in a file.
-#[derive(Debug)]
-struct Here<'a> {
-    file: &'a Path,
-    name: &'a str,
-    group: &'a str,
-    numprocs: &'a str,
-    process: u32,
-}
-
-/// Puts in what `%(…)s` stands for.
-///
-/// # Errors
-/// The name of one that stands for nothing.
-fn expand(text: &str, here: &Here<'_>, lookup: Lookup<'_>) -> Result<String, String> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('%') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('%') {
-            out.push('%');
-            rest = after;
-            continue;
-        }
-        let inner = rest.strip_prefix('(').and_then(|inner| inner.split_once(')'));
-        let Some((variable, after)) = inner else {
-            out.push('%');
-            continue;
-        };
-        let value = match variable {
-            "program_name" => Some(here.name.to_owned()),
-            "group_name" => Some(here.group.to_owned()),
-            "here" => here.file.parent().map(|directory| directory.display().to_string()),
-            "numprocs" => Some(here.numprocs.to_owned()),
-            "process_num" => Some(here.process.to_string()),
-            "host_node_name" => nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()),
-            _ => variable.strip_prefix("ENV_").and_then(lookup),
-        };
-        let value = value.ok_or_else(|| variable.to_owned())?;
-        // The conversion that follows: `s`, `d`, `02d`.
-        let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (width, after) = after.split_at(digits);
-        let Some(conversion) = after.chars().next().filter(char::is_ascii_alphabetic) else {
-            out += &value;
-            rest = after;
-            continue;
-        };
-        let wide = width.parse::<usize>().unwrap_or(0).min(64);
-        match conversion {
-            'd' if width.starts_with('0') => out += &format!("{value:0>wide$}"),
-            _ => out += &format!("{value:>wide$}"),
-        }
-        rest = &after[1..];
-    }
-    Ok(out + rest)
 }
 
 /// Options of the program that kqueue has no key for, and why.
@@ -320,7 +300,10 @@ impl Program {
             set.key("stop_timeout", &seconds.value, "stopwaitsecs");
         }
         if !self.autostart {
-            set.drop("autostart = false", "systemctl start kqueue@{app} starts it, and without `enable` nothing else does");
+            set.drop(
+                "autostart = false",
+                "systemctl start kqueue@{app} starts it, and without `enable` nothing else does",
+            );
         }
         for (why, keys) in DROPPED {
             let there: Vec<_> = keys.iter().filter_map(|key| self.section.get(key)).collect();
@@ -437,7 +420,8 @@ stopwaitsecs=3600
             ("100000", "more than"),
             ("0", "has no process"),
         ] {
-            let (apps, notes) = import(&format!("[program:q]\nnumprocs={numprocs}\ncommand=php /srv/shop/artisan queue:work\n"));
+            let (apps, notes) =
+                import(&format!("[program:q]\nnumprocs={numprocs}\ncommand=php /srv/shop/artisan queue:work\n"));
             assert!(apps.is_empty() && notes[0].contains(why), "{notes:?}");
         }
     }
@@ -473,15 +457,6 @@ stopwaitsecs=3600
         for what in ["--memory=4", "--once", "--env=x", "nice -n 10", "user root", "one at a time", "set APP_ENV in"] {
             assert!(all.contains(what), "{what} is told: {all}");
         }
-    }
-
-    #[test]
-    fn what_stands_for_something() {
-        let here = Here { file: Path::new("/etc/s/w.conf"), name: "w", group: "g", numprocs: "8", process: 3 };
-        let text = |text: &str| expand(text, &here, &|name| (name == "A").then(|| "a".to_owned()));
-        assert_eq!(text("%(program_name)s_%(process_num)02d %(group_name)s").unwrap(), "w_03 g");
-        assert_eq!(text("%(here)s/x 100%% %(numprocs)d % %(ENV_A)s").unwrap(), "/etc/s/x 100% 8 % a");
-        assert_eq!(text("%(no_such)s").unwrap_err(), "no_such");
     }
 
     proptest! {
