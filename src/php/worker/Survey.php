@@ -151,7 +151,8 @@ final class Survey
             }
         }
 
-        return ['environment' => $environment, 'environments' => array_map('strval', array_keys($environments)), 'supervisors' => $supervisors];
+        return ['environment' => $environment, 'environments' => array_map('strval', array_keys($environments)), 'supervisors' => $supervisors,
+            'waits' => (object) ($horizon['waits'] ?? [])];
     }
 
     /**
