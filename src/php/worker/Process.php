@@ -52,7 +52,7 @@ final class Process
         $booting = true;
         register_shutdown_function(function () use (&$booting): void {
             if ($booting) {
-                $error = error_get_last();
+                $error = Misconfigured::fatal();
                 $this->wire->send(Wire::BOOT_FAILED, [
                     'class' => $error ? 'PHP' : 'exit',
                     'message' => $error['message'] ?? 'the app ended PHP while it booted',

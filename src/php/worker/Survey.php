@@ -193,7 +193,7 @@ final class Survey
         if (! $this->told) {
             $this->found['failed'] = [
                 'stage' => 'boot',
-                'text' => error_get_last()['message'] ?? '',
+                'text' => Misconfigured::fatal()['message'] ?? '',
                 'fault' => Misconfigured::fault($this->order['path'], null, false),
             ];
             $this->tell();
