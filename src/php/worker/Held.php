@@ -43,6 +43,20 @@ final class Held
     /** @return list<array{name: string, opened: string|null}> */
     public function left(): array
     {
+        $left = $this->look();
+
+        if ($left !== []) {
+            // Perhaps nobody has it any more. Not before, for the collector writes to memory that forks share.
+            gc_collect_cycles();
+            $left = $this->look();
+        }
+
+        return $left;
+    }
+
+    /** @return list<array{name: string, opened: string|null}> */
+    private function look(): array
+    {
         $left = [];
 
         foreach (self::descriptors() as $fd => $link) {
