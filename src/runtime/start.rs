@@ -6,33 +6,32 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::backlog::Backlog;
 use super::bell::Bell;
+use super::first::Boot;
 use super::forking::Forking;
 use super::horizon::{Duties, Horizon};
 use super::keep::load_history;
 use super::ledger::Ledger;
 use super::printed::Printing;
 use super::queue::{Acks, Fetch};
-use super::template::Templates;
 use super::units::UnitSide;
-use super::{Health, INPUTS, Observer, Reload, Renewal, Reread, Runtime, StartFailure, Timers};
+use super::{Health, INPUTS, Observer, Reload, Renewal, Reread, Runtime, Timers};
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings, Start};
 use crate::control::{ControlSocket, Snapshot};
 use crate::launch::output::Outputs;
-use crate::launch::{Coordinator, Exit, LaunchEvent, Launcher, Order, ProcessLauncher, Units, UserManager};
-use crate::log::PHP_TARGET;
+use crate::launch::{Coordinator, LaunchEvent, Launcher, Order, ProcessLauncher, Units, UserManager};
 use crate::routing::{Limits, Tier};
 use crate::schedule::{Config, Schedule};
 use crate::systemd::activation;
 use crate::wire::coordinator::UnitLimits;
-use crate::wire::{FromWorker, Mode, ToWorker};
-use crate::workers::{Listener, Said};
+use crate::wire::{Mode, ToWorker};
+use crate::workers::Listener;
 
 /// The app, as PHP describes it.
 #[derive(Debug)]
@@ -60,7 +59,7 @@ pub(super) struct App {
 pub(super) struct Description {
     laravel: String,
     php: String,
-    fork: bool,
+    pub fork: bool,
     signals: bool,
     /// Why what the app's `artisan` sets up is not done, if so.
     #[serde(default)]
@@ -318,103 +317,6 @@ async fn open_queue(
     match backend.sizes(queues).await {
         Err(error @ BackendError::Settings(_)) => Err(error),
         _ => Ok(Rc::from(backend)),
-    }
-}
-
-/// What is needed until the first template is up.
-struct Boot {
-    /// What others than the template have said meanwhile: processes of an earlier runtime.
-    early: Vec<Said>,
-    settings: Rc<Settings>,
-    said: mpsc::Receiver<Said>,
-    launched: mpsc::Receiver<LaunchEvent>,
-    outputs: Rc<Outputs>,
-    launcher: Rc<dyn Launcher>,
-}
-
-impl Boot {
-    /// Starts the first template, and learns from it what the app is; and another, where that must not be forked.
-    async fn template(&mut self, app: &mut App) -> anyhow::Result<(Description, Templates)> {
-        let mut templates = Templates::new();
-        let order = order(&self.settings, app, 0, Mode::Template);
-        let mut pid = self.launcher.start(&order).await?;
-        // It is the first.
-        let _ = templates.started(pid);
-        let mut described = None;
-        let deadline = tokio::time::Instant::now() + self.settings.boot_timeout;
-        let path = self.settings.path.display();
-        let mut printed: Vec<String> = Vec::new();
-        let mut ended = None;
-        loop {
-            tokio::select! {
-                biased;
-                Some(said) = self.said.recv() => match said {
-                    Said::Hello { worker: 0, peer, outbox, .. } if peer.pid == pid || crate::launch::descends_from(peer.pid, pid) => {
-                        outbox.send(welcome(&self.settings, app, Mode::Template));
-                        templates.connected(peer.pid, outbox);
-                    }
-                    Said::Message { worker: 0, message: FromWorker::Ready { app: said, unforkable, .. }, pid: speaker } => {
-                        if let Some(said) = said {
-                            let description: Description =
-                                serde_json::from_str(said.get()).context("what the app says of itself")?;
-                            if !description.fork {
-                                app.forking.rule_out();
-                            }
-                            described = Some(description);
-                        }
-                        if app.forking.is_on() && !unforkable.held.is_empty() {
-                            app.forking.step_down(unforkable);
-                            // It has nothing to finish.
-                            if let Some(pid) = templates.retire() {
-                                self.launcher.kill(pid);
-                            }
-                            if app.forking.is_on() {
-                                pid = self.launcher.start(&order).await?;
-                                let _ = templates.started(pid);
-                                continue;
-                            }
-                        }
-                        templates.ready(speaker);
-                        let description = described.context("the template does not say what the app is")?;
-                        return Ok((description, templates));
-                    }
-                    Said::Closed { worker: 0, pid: speaker, .. } if !templates.is(speaker) => {
-                        templates.gone(speaker);
-                    }
-                    // It has printed why, which may still be on its way, and ends now.
-                    Said::Message { worker: 0, message: FromWorker::BootFailed(failure), .. } if failure.class == "exit" => {}
-                    Said::Message { worker: 0, message: FromWorker::BootFailed(failure), .. } => {
-                        return Err(StartFailure::said(&self.settings.path, &failure).into());
-                    }
-                    said if self.early.len() < INPUTS => self.early.push(said),
-                    _ => {}
-                },
-                Some(event) = self.launched.recv() => match event {
-                    // What it said before it ended may still be on its way.
-                    LaunchEvent::Ended { exit, pid: ending, .. } if ending == pid => ended = Some(exit),
-                    LaunchEvent::Ended { .. } => {}
-                },
-                () = self.outputs.ready() => {
-                    for line in self.outputs.read(&mut |_| 0) {
-                        tracing::warn!(target: PHP_TARGET, "{}", line.text);
-                        printed.push(line.text);
-                        printed.truncate(20);
-                    }
-                }
-                () = tokio::time::sleep(Duration::from_millis(300)), if ended.is_some() => {
-                    let how = match ended {
-                        Some(Exit::Signal(signal)) => format!("was ended by signal {signal}"),
-                        Some(Exit::Code(code)) => format!("left with exit code {code}"),
-                        None => String::new(),
-                    };
-                    let how = format!("{} {how}", self.settings.php.display());
-                    return Err(StartFailure::ended(&self.settings.path, &how, &printed).into());
-                }
-                () = tokio::time::sleep_until(deadline) => {
-                    bail!("the app at {path} did not boot within {} s (boot_timeout)", self.settings.boot_timeout.as_secs());
-                }
-            }
-        }
     }
 }
 

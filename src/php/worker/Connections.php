@@ -25,8 +25,6 @@ final class Connections
                 // What is left open is found out.
             }
         }
-
-        gc_collect_cycles();
     }
 
     /**

@@ -22,7 +22,7 @@ final class Held
 
     private int $threads;
 
-    /** @var array<string, string> when each descriptor was first seen, by what it is */
+    /** @var array<string, string> when each descriptor was first seen, by its number and what it is */
     private array $seen = [];
 
     /** @param list<string> $safe names as {@see left()} gives them, in which `*` stands for anything */
@@ -35,22 +35,35 @@ final class Held
     /** Remembers that what is there now, and was not before, came while $what happened. */
     public function note(string $what): void
     {
-        foreach (self::descriptors() as $link) {
-            $this->seen[$link] ??= $what;
+        foreach (self::descriptors() as $fd => $link) {
+            $this->seen["{$fd} {$link}"] ??= $what;
         }
     }
 
     /** @return list<array{name: string, opened: string|null}> */
     public function left(): array
     {
+        $left = $this->look();
+
+        if ($left !== []) {
+            // Perhaps nobody has it any more. Not before, for the collector writes to memory that forks share.
+            gc_collect_cycles();
+            $left = $this->look();
+        }
+
+        return $left;
+    }
+
+    /** @return list<array{name: string, opened: string|null}> */
+    private function look(): array
+    {
         $left = [];
 
         foreach (self::descriptors() as $fd => $link) {
-            // A copy of what was there before, such as `php://stderr`, is the same file.
-            $name = in_array($link, $this->before, true) ? null : self::name($fd, $link);
+            $name = $this->wasThere($fd, $link) ? null : self::name($fd, $link);
 
             if ($name !== null && ! $this->isSafe($name)) {
-                $left[$name] = ['name' => $name, 'opened' => $this->seen[$link] ?? null];
+                $left[$name] = ['name' => $name, 'opened' => $this->seen["{$fd} {$link}"] ?? null];
             }
         }
 
@@ -59,6 +72,15 @@ final class Held
         }
 
         return array_values($left);
+    }
+
+    /** Whether it is what was there before, or a copy of it, such as `php://stderr` is. */
+    private function wasThere(int $fd, string $link): bool
+    {
+        // Sockets and pipes have a number of their own, and standard streams are copied whatever they are.
+        $known = preg_match('/:\[\d+\]$/D', $link) === 1 ? $this->before : array_intersect_key($this->before, [0, 1, 2]);
+
+        return ($this->before[$fd] ?? null) === $link || in_array($link, $known, true);
     }
 
     private function isSafe(string $name): bool

@@ -5,10 +5,12 @@
 declare(strict_types=1);
 
 use App\Jobs\Draws;
+use App\Jobs\OpensWhenAsked;
 use App\Jobs\Plain;
 use App\Jobs\SetUp;
 use App\Jobs\UsesOwn;
 use Kqueue\Tests\Daemon;
+use Kqueue\Tests\Wait;
 use Kqueue\Tests\World;
 
 const SHARED = 'the app opens what processes must not share while it boots: ';
@@ -33,7 +35,7 @@ $told = static function (World $w, Daemon $daemon): ?string {
     return array_values($lines)[0] ?? null;
 };
 
-/** Instead of reaching into the app, these look at how kqueue made its processes. */
+/** By what is opened: what is said of it, and how processes are made. */
 $ways = [
     'redis' => ['127.0.0.1:%d (opened while App\Providers\OpensServiceProvider booted); each fork boots', 'a template before the app\'s providers boot'],
     'register:redis' => ['127.0.0.1:%d (opened while its providers were registered', 'a template before the app\'s providers boot'],
@@ -46,7 +48,7 @@ foreach ($ways as $opened => [$line, $how]) {
             $w->expectContains(sprintf($line, $w->sandbox->redis->port), (string) $told($w, $daemon), 'what is said');
             $w->expectContains($how, $daemon->output(), 'how processes are made');
         }
-    }, drivers: ['redis'], env: ['OPENS' => $opened]);
+    }, drivers: ['redis'], engines: $opened === 'redis' ? ['stock', 'kqueue'] : ['kqueue'], env: ['OPENS' => $opened]);
 }
 
 row('at-boot', 'a connection opened before any provider: processes are started one by one', function (World $w) use ($use): void {
@@ -57,7 +59,7 @@ row('at-boot', 'a connection opened before any provider: processes are started o
     if ($w->engine->isKqueue()) {
         $w->expectContains('(opened before its providers are registered (config/ or bootstrap/app.php)); processes are started one by one', $daemon->output(), 'what is said');
     }
-}, drivers: ['redis']);
+}, drivers: ['redis'], tiers: false);
 
 row('at-boot', 'what Laravel\'s own managers opened is closed and opens again, and forks are made of the whole app', function (World $w) use ($use, $told): void {
     $daemon = $use($w, 'managed');
@@ -67,18 +69,18 @@ row('at-boot', 'what Laravel\'s own managers opened is closed and opens again, a
 }, drivers: ['redis'], engines: ['kqueue'], env: ['OPENS' => 'managed,log']);
 
 row('at-boot', 'whatever else must not be shared is found: pairs, pipes, files that are read, locks', function (World $w) use ($told): void {
-    foreach (['pair' => 'socket', 'children' => 'pipe', 'file' => '/artisan', 'lock' => '/storage/logs/lock', 'pdo' => '/database.sqlite', 'datagram' => '127.0.0.1:8125'] as $opened => $name) {
-        $w->sandbox->setEnv(['OPENS' => $opened]);
-        $w->dispatch(new Plain());
-        $daemon = $w->start(['stop-when-empty' => true]);
-        $w->expectSame(0, $daemon->wait(), 'exit status');
-        $w->expectContains("{$name} (opened while", (string) $told($w, $daemon), "what is said of {$opened}");
+    $names = ['socket', 'pipe', '/artisan', '/storage/logs/lock', '/database.sqlite', '127.0.0.1:8125', 'anon_inode:[eventpoll]'];
+    $w->dispatch(new Plain());
+    $daemon = $w->start(['stop-when-empty' => true]);
+    $w->expectSame(0, $daemon->wait(), 'exit status');
+    foreach ($names as $name) {
+        $w->expectContains("{$name} (opened while App\\Providers\\OpensServiceProvider booted)", (string) $told($w, $daemon), 'what is said');
     }
     $w->dispatch(new Plain());
-    $daemon = $w->start(['stop-when-empty' => true, 'fork-safe-peers' => '127.0.0.1:81*']);
+    $daemon = $w->start(['stop-when-empty' => true, 'fork-safe-peers' => 'socket,pipe,*/artisan,*lock,*sqlite,127.0.0.1:81*,anon_inode:*']);
     $w->expectSame(0, $daemon->wait(), 'exit status');
     $w->expectSame(null, $told($w, $daemon), 'what is said of what the settings name');
-}, drivers: ['redis'], engines: ['kqueue'], tiers: false);
+}, drivers: ['redis'], engines: ['kqueue'], tiers: false, env: ['OPENS' => 'pair,children,file,lock,pdo,datagram,epoll']);
 
 row('at-boot', 'forks draw different random numbers, whatever was seeded before', function (World $w): void {
     foreach (['', 'random'] as $opened) {
@@ -105,6 +107,39 @@ row('at-boot', 'what a package has collected while the app booted is stored once
     $w->expect($by !== [], 'it is stored');
     $w->expectSame(count(array_unique($by)), count($by), 'entries of what was collected, and those that collected them');
 }, drivers: ['redis'], engines: ['kqueue'], tiers: false, env: ['WATCHED' => true]);
+
+row('at-boot', 'a deploy after which the app opens a connection, one after which it does so at once, and one after which it does not', function (World $w) use ($told): void {
+    $file = $w->sandbox->app . '/bootstrap/app.php';
+    $usual = (string) file_get_contents($file);
+    $open = '$GLOBALS["own.redis"] = new Redis(); $GLOBALS["own.redis"]->connect("127.0.0.1", ' . $w->sandbox->redis->port . ");\nreturn \$app;";
+    $daemon = $w->start(['default-tier' => 'inline']);
+    $w->waitFor('end', uuid: $w->dispatch(new Plain()));
+    $forks = static fn (): bool => array_filter($daemon->php(), static fn (int $pid): bool => str_contains((string) @file_get_contents("/proc/{$pid}/cmdline"), "\0template")) !== [];
+    $w->expect($forks(), 'there is a template');
+    foreach ([['redis', $usual, true], ['', str_replace('return $app;', $open, $usual), false], ['', $usual, true]] as $i => [$opened, $code, $forked]) {
+        $w->sandbox->setEnv(['OPENS' => $opened]);
+        file_put_contents($file, $code);
+        $daemon->signal(SIGHUP);
+        Wait::until(static fn (): bool => substr_count($daemon->output(), 'SIGHUP: ') > $i, 'the reload');
+        $done = count($w->journal('end'));
+        $code === $usual && $opened === '' ? $w->dispatchMany(new Plain(), 8) : $w->dispatchMany(new UsesOwn(), 8);
+        $w->waitFor('end', $done + 8, 30.0);
+        Wait::until(static fn (): bool => $forks() === $forked, $forked ? 'a template' : 'no process to be forked any more');
+    }
+    $w->expectSame(0, $daemon->stop(), 'exit status');
+    $w->expectSame([0], array_values(array_unique(array_column($w->journal('used'), 'wrong'))), 'wrong answers');
+    $w->expectFailed(0);
+}, drivers: ['redis'], engines: ['kqueue'], tiers: false);
+
+row('at-boot', 'a class that opens a connection when it is asked for its hints', function (World $w) use ($told): void {
+    $daemon = $w->start(['default-tier' => 'isolated']);
+    $w->waitFor('end', uuid: $w->dispatch(new OpensWhenAsked()));
+    $w->dispatchMany(new OpensWhenAsked(), 8);
+    $w->waitFor('end', 9);
+    $w->expectSame(0, $daemon->stop(), 'exit status');
+    $w->expectSame([0], array_values(array_unique(array_column($w->journal('used'), 'wrong'))), 'wrong answers');
+    $w->expectFailed(0);
+}, drivers: ['redis'], engines: ['kqueue'], tiers: false);
 
 /** Puts lines into the app's `artisan`, before it boots anything. */
 $setUp = static function (World $w, string $more): void {

@@ -14,7 +14,6 @@ const PROCESSES = [
     'pooled' => ['default-tier' => 'pooled'],
     'isolated' => ['default-tier' => 'isolated'],
     'inline, not forked' => ['default-tier' => 'inline', 'start' => 'spawn'],
-    'isolated, not forked' => ['default-tier' => 'isolated', 'start' => 'spawn'],
 ];
 
 /** Where a process of kqueue's is meant to differ from one that an operator starts, and why. */

@@ -44,6 +44,7 @@ class OpensServiceProvider extends ServiceProvider
             'lock' => self::lock(),
             'pdo' => new \PDO('sqlite:' . database_path('database.sqlite'), options: [\PDO::ATTR_PERSISTENT => true]),
             'children' => [proc_open(['cat'], [['pipe', 'r']], $pipes), $pipes],
+            'epoll' => \FFI::cdef('int epoll_create1(int flags);')->epoll_create1(0),
             // What Laravel's own managers hold, which can be closed.
             'managed' => self::managed(),
             'random' => self::random(),
