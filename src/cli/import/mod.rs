@@ -15,6 +15,7 @@ use super::init::{self, Wanted};
 use super::write::{self, Manner};
 use super::{FAILURE, Failed, print, stdio};
 use crate::config::{Draft, Surroundings};
+use crate::survey::Master;
 use plan::App;
 
 #[derive(Debug, Subcommand)]
@@ -98,6 +99,12 @@ pub(super) fn run(asked: Import) -> Result<ExitCode, Failed> {
                 }
             }
             notes.push("once it runs, end Horizon (php artisan horizon:terminate) and what keeps it running, or both work the queue".to_owned());
+            notes.extend(looked.found.master.as_ref().and_then(|master| master.lacks.as_ref()).map(|class| {
+                format!(
+                    "this version of Horizon has no {class}: once `php artisan horizon` is gone, {}",
+                    Master::DUTIES
+                )
+            }));
             (apps, how, source)
         }
     };
