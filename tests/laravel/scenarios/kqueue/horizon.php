@@ -103,3 +103,11 @@ row('horizon', 'horizon = false leaves all of that alone', function (World $w) u
     $w->waitForStatus('running');
     $w->expect($gone($w), 'there is no record of a master');
 }, drivers: ['redis'], engines: ['kqueue'], env: $horizon);
+
+row('horizon', 'a version of Horizon without what that needs: said once, and jobs run', function (World $w): void {
+    $daemon = $w->start();
+    $w->dispatch(new Plain());
+    $w->waitFor('end');
+    $daemon->stop();
+    $w->expectSame(1, substr_count($daemon->output(), 'Horizon: this version has no Laravel\Horizon\Contracts\JobRepository'), 'lines that say so');
+}, drivers: ['redis'], engines: ['kqueue'], env: ['HORIZON' => 'true']);
