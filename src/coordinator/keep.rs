@@ -48,18 +48,21 @@ impl Coordinator {
 
     async fn end_all(&self, app: &App, runtime: &str) {
         for look in 0..LOOKS {
-            let left = self.units_of(app).await.map(|mut units| {
-                units.retain(|(_, _, state)| !matches!(state.as_str(), "inactive" | "failed"));
-                units
-            });
-            if left.as_ref().is_ok_and(Vec::is_empty) {
+            let there = self.units_of(app).await.unwrap_or_default();
+            let (left, over): (Vec<_>, Vec<_>) =
+                there.into_iter().partition(|(_, _, state)| !matches!(state.as_str(), "inactive" | "failed"));
+            // One that was on its way when it was ended has nobody who reads how.
+            for (_, name, _) in over.iter().filter(|(_, name, _)| !self.is_watched(name)) {
+                let _ = self.host.reset(name).await;
+            }
+            if left.is_empty() && look > 0 {
                 return;
             }
             // Started again already: what is left is its to adopt.
             if matches!(self.host.rest(runtime).await, Ok(None)) {
                 return;
             }
-            for (_, name, _) in left.iter().flatten() {
+            for (_, name, _) in &left {
                 let ended = match look {
                     0 => self.host.stop(name).await.map(|()| "ended"),
                     POLITE => self.host.kill(name).await.map(|()| "killed"),
@@ -72,6 +75,6 @@ impl Coordinator {
             }
             tokio::time::sleep(LOOK).await;
         }
-        tracing::warn!(kqueue_app = app.name, "{}: stopped, and still has units", app.name);
+        tracing::warn!(kqueue_app = app.name, "{}: its runtime was stopped, and it still has units", app.name);
     }
 }

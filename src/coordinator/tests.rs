@@ -74,6 +74,9 @@ impl Host for Fake {
         self.end(unit, "signal");
         Ok(())
     }
+    async fn reset(&self, _: &str) -> Result<(), SystemdError> {
+        Ok(())
+    }
     async fn scope(&self, new: &NewScope, _: &OwnedFd) -> Result<(), SystemdError> {
         self.made.borrow_mut().push(format!("{} {:?}", new.unit, new.limits.memory_max));
         Ok(())
