@@ -115,9 +115,8 @@ async fn serve(listener: UnixListener) -> anyhow::Result<()> {
     let adopted = coordinator.adopt().await.context("units that run")?;
     tracing::info!("ready: systemd {}, {adopted} units adopted", manager.version());
     health::ready(&coordinator.status());
-    let listener = tokio::net::UnixListener::from_std(listener)?;
     tokio::select! {
-        result = server::accept(&coordinator, &listener) => result.context("accept")?,
+        result = server::accept(&coordinator, listener) => result.context("accept")?,
         () = keep_watch(&manager, &coordinator) => {}
         // Everything is read back from systemd by the next one.
         () = manager.lost() => bail!("the system bus has broken off"),

@@ -115,6 +115,7 @@ row('attack-floods', 'whatever an app floods the coordinator with, another one i
 row('attack-knocks', 'strangers and jobs that knock at the coordinator without end cost another app no connection', function (Machine $m) use ($attack, $blog, $neighbour, $memory, $fresh, $quiet): void {
     $blog($m);
     $quiet = $quiet($m, 3);
+    $m->sh('systemctl --user -M laptop@ kill -s KILL kqueue@shop.service; systemctl --user -M laptop@ stop kqueue@shop.service');
     foreach (['drop', 'hold'] as $mode) {
         $fresh($m);
         $before = $memory($m, 'VmRSS');
