@@ -25,10 +25,11 @@ use super::state::Coordinator;
 use crate::systemd::{names, process};
 
 /// Connections there may be.
-const CONNECTIONS: usize = 256;
-/// Connections that may wait for systemd to say whose they are, and of these, those of one user.
+const CONNECTIONS: usize = 1024;
+/// Connections that may wait for systemd to say whose they are, and of these, those of one user: several apps may be
+/// one user's, and all come back at once when we do.
 const UNIDENTIFIED: usize = 32;
-const OF_ONE_USER: usize = 4;
+const OF_ONE_USER: usize = 16;
 /// How long that may take.
 const IDENTIFICATION: Duration = Duration::from_secs(15);
 /// How often the loop comes round when nobody connects.

@@ -12,7 +12,7 @@ use Kqueue\Tests\Machine\Machine;
 /** Bytes by which no flood may make the coordinator grow. */
 const GROWTH = 32 << 20;
 /** So many times as long as without a flood an answer may take with one: without bounds it is ten thousand. */
-const SLOWER = 150;
+const SLOWER = 500;
 
 $attack = static fn (string $name): string => dirname(__DIR__) . "/attacks/{$name}.php";
 
