@@ -92,14 +92,14 @@ final class Randomness
     }
 
     /**
-     * Engines in what the container and static properties lead to.
+     * Engines in what the container, global variables and static ones of classes and functions lead to.
      *
      * @return list<object>
      */
     private static function find(Application $app): array
     {
         $found = $seen = [];
-        $todo = [$app];
+        $todo = [$app, ...array_values($GLOBALS)];
 
         foreach (get_declared_classes() as $class) {
             try {
@@ -108,6 +108,10 @@ final class Randomness
             } catch (\Throwable) {
                 // A default that cannot be worked out: it will fail where it is used.
             }
+        }
+
+        foreach (get_defined_functions()['user'] as $function) {
+            array_push($todo, ...array_values((new \ReflectionFunction($function))->getStaticVariables()));
         }
 
         for ($left = self::OBJECTS; $todo !== [] && $left > 0; $left--) {
