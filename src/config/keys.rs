@@ -240,6 +240,9 @@ keys! {
     /// MB of resident memory above which a lane or pooled worker is killed. The default is 512, or twice
     /// worker_memory where that is more.
     worker_memory_max: Megabytes<32>, WorkedOut("512"), |s| json!(s.recycle.memory_max_mb);
+    /// MB that the runtime, its template and its lanes may have together under systemd. Where it is not set, three
+    /// quarters of the machine's memory.
+    runtime_memory_max: Megabytes<128>, None("8G"), |_| Value::Null;
     /// MB for an isolated job that declares no `maxMemory`.
     isolated_memory_max: Megabytes<32>, Is("512"), |s| json!(s.recycle.isolated_memory_max_mb);
     /// MB that no isolated job gets more of, whatever it declares. Without it the machine's memory is the bound.
@@ -264,6 +267,9 @@ keys! {
     ack: Ack, Is("auto"), |s| json!(s.ack.as_str());
     /// Renew a job's reservation while its process lives, so that `retry_after` never runs it twice.
     renew: bool, Is("true"), |s| json!(s.renew);
+    /// Do what Horizon's master would, where the app's queue is Horizon's: trim its indexes, keep its records (so that
+    /// its dashboard shows kqueue), watch its waits, obey `horizon:pause`, `continue` and `terminate`.
+    horizon: bool, Is("true"), |s| json!(s.horizon);
     /// How far a job may run past its timeout before its process is killed from outside.
     timeout_grace: Time<0>, Is("3s"), |s| secs(s.timeout_grace);
     /// How long a PHP process may take to be ready.

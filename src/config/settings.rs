@@ -181,6 +181,8 @@ pub struct Settings {
     pub ack: Ack,
     /// `renew`: renew leases while a job's process lives.
     pub renew: bool,
+    /// `horizon`: do what Horizon's master would.
+    pub horizon: bool,
     /// `timeout_grace`: what a job may run past its timeout before its process is killed from outside.
     pub timeout_grace: Duration,
     /// `boot_timeout`: what a PHP process may take to be ready.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Runtime;
+use super::horizon::DUTIES;
 use crate::launch::{Exit, LaunchEvent};
 use crate::payload::Hints;
 use crate::schedule::{Cause, Event, JobKind, WorkerId};
@@ -156,12 +157,16 @@ impl Runtime {
             }
             FromWorker::State { down, paused, restart, error } => self.signals(down, paused, restart, error),
             FromWorker::Hints { classes } => self.hints(classes),
+            FromWorker::Horizon { ask, error } if worker == DUTIES => self.horizon_said(ask, error),
             FromWorker::BootFailed(failure) => {
                 if let Some(known) = self.workers.get_mut(&worker) {
                     known.boot_failure = Some(failure.to_string());
                 }
             }
-            FromWorker::Hello { .. } | FromWorker::Forked { .. } | FromWorker::Exited { .. } => {
+            FromWorker::Hello { .. }
+            | FromWorker::Forked { .. }
+            | FromWorker::Exited { .. }
+            | FromWorker::Horizon { .. } => {
                 if let Some(known) = self.workers.get_mut(&worker) {
                     known.fault = Some("a message that no worker sends".to_owned());
                     if let Some(pid) = known.pid {
@@ -216,6 +221,7 @@ impl Runtime {
             }
         }
         let down = down && !self.settings.work.force;
+        let paused = self.duties.signals(down, paused, &self.app.queues);
         self.tell(Event::State { down, paused });
     }
 

@@ -14,6 +14,7 @@ use super::backlog::Backlog;
 use super::bell::Bell;
 use super::first::Boot;
 use super::forking::Forking;
+use super::horizon::{Duties, Horizon};
 use super::keep::load_history;
 use super::ledger::Ledger;
 use super::printed::Printing;
@@ -66,6 +67,9 @@ pub(super) struct Description {
     connection: String,
     queue: String,
     backend: serde_json::Value,
+    /// Where the queue is Horizon's.
+    #[serde(default)]
+    pub horizon: Option<Horizon>,
     /// `settings` of the app's `config/kqueue.php`.
     pub settings: serde_json::Map<String, serde_json::Value>,
 }
@@ -80,7 +84,12 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let (inputs, heard) = mpsc::channel(INPUTS);
     let script = find_script()?;
     let listener = match activated("worker")? {
-        Some(socket) => Listener::adopt(socket, &settings.runtime_dir)?,
+        Some(socket) => {
+            if let Some(left) = Listener::left(&settings.runtime_dir)? {
+                tokio::task::spawn_local(left.serve(said_in.clone()));
+            }
+            Listener::adopt(socket)?
+        }
         None => Listener::bind(&settings.runtime_dir)?,
     };
     let socket = listener.path().to_owned();
@@ -105,7 +114,9 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         redial: units.is_some(),
         arguments: arguments(&settings),
         script,
-        environment: [("KQUEUE_SOCKET".to_owned(), socket.to_string_lossy().into_owned())].into(),
+        environment: [("KQUEUE_SOCKET", &socket), ("KQUEUE_DIRECTORY", &settings.runtime_dir)]
+            .map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()))
+            .into(),
     };
     let mut boot =
         Boot { early: Vec::new(), settings: settings.clone(), said, launched, outputs, launcher: launcher.clone() };
@@ -207,6 +218,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         killed: false,
         observer: Observer::new(asks, about),
         backlog: Backlog::default(),
+        duties: Duties::new(description.horizon),
         health,
         renewal,
         bell: Bell::hang(&settings.runtime_dir, description.backend.get("driver")),

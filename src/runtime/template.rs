@@ -82,6 +82,10 @@ impl Templates {
         self.current.as_ref().filter(|template| !template.ready).map(|template| template.born + limit)
     }
 
+    fn awaits(&self, worker: WorkerId) -> bool {
+        self.pending.iter().any(|(other, _)| *other == worker)
+    }
+
     fn pid(&self) -> Option<i32> {
         self.current.as_ref().map(|template| template.pid)
     }
@@ -209,7 +213,7 @@ impl Runtime {
 
     /// Gets a process for a lane or an isolated job.
     pub(super) fn fork(&mut self, worker: WorkerId, mode: Mode) {
-        if !self.templates.send(self.fork_order(worker, mode)) {
+        if !self.templates.send(self.fork_order(worker, mode)) && !self.templates.awaits(worker) {
             self.templates.pending.push_back((worker, mode));
         }
     }
@@ -282,6 +286,7 @@ impl Runtime {
             self.templates.recall();
         }
         self.start_template();
+        self.replace_duties();
     }
 
     pub(super) fn retire_template(&mut self) {

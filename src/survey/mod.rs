@@ -8,6 +8,7 @@ mod account;
 mod child;
 mod fix;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -76,6 +77,8 @@ pub struct Found {
     pub cache: Option<Cache>,
     /// Horizon's plan, where the app has one.
     pub horizon: Option<Horizon>,
+    /// What there is for standing in for Horizon's master, where the queue is Horizon's.
+    pub master: Option<Master>,
     /// The app's default queue connection.
     #[serde(rename = "default")]
     pub usual: Option<String>,
@@ -103,6 +106,19 @@ pub struct Cache {
     pub driver: String,
 }
 
+/// What Horizon has for those who stand in for its master.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Master {
+    /// A class that this version lacks.
+    pub lacks: Option<String>,
+}
+
+impl Master {
+    /// What nobody does where that cannot be done.
+    pub const DUTIES: &str = "nobody trims its indexes, keeps its records or watches its waits";
+}
+
 /// `config/horizon.php`, for one environment.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
@@ -113,6 +129,8 @@ pub struct Horizon {
     pub environments: Vec<String>,
     /// The plan; `None` where there is none for this environment.
     pub supervisors: Option<Vec<Supervisor>>,
+    /// After how many seconds of waiting it tells, by connection and queue.
+    pub waits: BTreeMap<String, serde_json::Value>,
 }
 
 /// One supervisor of Horizon's.
@@ -170,9 +188,14 @@ pub fn ask(question: &Question, user: Option<&Account>) -> Result<Found, String>
     let mut command = Command::new("/proc/self/exe");
     command.arg("survey").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(user) = user {
-        let kept = ["LANG", "TZ", "KQUEUE_PHP_DIR"].map(|name| (name, std::env::var_os(name)));
-        command.env_clear().env("PATH", UNIT_PATH).current_dir("/");
-        command.envs(kept.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        // The app has to see what it will see when it runs. Under systemd that is a unit's environment and nothing of
+        // the shell's; without, as in a container, it is what kqueue itself was given.
+        if sd_notify::booted().unwrap_or(false) {
+            let kept = ["LANG", "TZ", "KQUEUE_PHP_DIR"].map(|name| (name, std::env::var_os(name)));
+            command.env_clear().env("PATH", UNIT_PATH);
+            command.envs(kept.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        }
+        command.current_dir("/");
         command.env("HOME", &user.home).env("USER", &user.name).env("LOGNAME", &user.name);
     }
     let asked = serde_json::to_vec(&(question, user)).map_err(|error| error.to_string())?;

@@ -23,6 +23,7 @@ pub mod kind {
     pub const NEXT: u8 = 11;
     pub const TAKEN: u8 = 12;
     pub const INTERRUPTIBLE: u8 = 13;
+    pub const HORIZON: u8 = 20;
 
     pub const WELCOME: u8 = 32;
     pub const JOB: u8 = 33;
@@ -31,6 +32,7 @@ pub mod kind {
     pub const FORK: u8 = 36;
     pub const INSPECT: u8 = 37;
     pub const REAP: u8 = 38;
+    pub const STANDING: u8 = 40;
 }
 
 /// What a PHP process is for.
@@ -45,6 +47,8 @@ pub enum Mode {
     Pooled,
     /// Runs one job and ends.
     Isolated,
+    /// Does what Horizon's master would; runs no job.
+    Horizon,
 }
 
 impl fmt::Display for Mode {
@@ -54,6 +58,7 @@ impl fmt::Display for Mode {
             Mode::Lane => "lane",
             Mode::Pooled => "pooled",
             Mode::Isolated => "isolated",
+            Mode::Horizon => "horizon",
         })
     }
 }
@@ -187,6 +192,13 @@ pub enum FromWorker {
         /// Declared values by class.
         classes: BTreeMap<String, ClassHints>,
     },
+    /// From the process that stands in for Horizon's master: it has done what was due.
+    Horizon {
+        /// What somebody has asked Horizon for.
+        ask: Option<HorizonAsk>,
+        /// Why something could not be done; the process ends.
+        error: Option<String>,
+    },
     /// The app threw while it booted.
     BootFailed(BootFailure),
 }
@@ -230,6 +242,20 @@ pub enum BootFault {
     /// One that a newer worker program names.
     #[serde(other)]
     Unknown,
+}
+
+/// What can be asked of Horizon's master, by its commands or a signal.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum HorizonAsk {
+    /// Start no further job.
+    Pause,
+    /// Go on.
+    Continue,
+    /// Replace every process after its current job.
+    Restart,
+    /// End, to be started again by whoever keeps it running.
+    Terminate,
 }
 
 /// What one class declares; anything of an unexpected type counts as not said.
@@ -309,6 +335,13 @@ impl FromWorker {
         struct Hints {
             classes: Classes,
         }
+        #[derive(Deserialize)]
+        struct Horizon {
+            #[serde(default)]
+            ask: Option<HorizonAsk>,
+            #[serde(default)]
+            error: Option<String>,
+        }
         fn read<'a, T: Deserialize<'a>>(kind: u8, header: &'a [u8]) -> Result<T, WireError> {
             serde_json::from_slice(header).map_err(|error| WireError::Header { kind, reason: error.to_string() })
         }
@@ -360,6 +393,10 @@ impl FromWorker {
                         Classes::None(_) => BTreeMap::new(),
                     },
                 }
+            }
+            kind::HORIZON => {
+                let Horizon { ask, error } = read(kind, header)?;
+                FromWorker::Horizon { ask, error }
             }
             kind::BOOT_FAILED => FromWorker::BootFailed(read(kind, header)?),
             other => return Err(WireError::UnknownKind(other)),

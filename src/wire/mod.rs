@@ -37,6 +37,10 @@
 //! says `READY`. The runtime may read the pipe as well, and so takes back what has not been claimed; a frame
 //! whose ticket the lane does not hold is dropped.
 //!
+//! Where the app's queue is Horizon's, one more process stands in for Horizon's master and runs no job. It is sent
+//! `STANDING` every few seconds, does what is due through Horizon's own classes, and answers `HORIZON`; with an `ask`
+//! in it, at any time, somebody has told Horizon something.
+//!
 //! A frame from PHP is bounded by [`MAX_FROM_WORKER`]; a peer that sends more, an unknown kind or a header
 //! that is not what its kind demands has broken the protocol, and is killed.
 //!
@@ -46,7 +50,7 @@ pub mod coordinator;
 mod message;
 mod order;
 
-pub use message::{BootFailure, BootFault, ClassHints, Done, FromWorker, Held, Mode, Unforkable, kind};
+pub use message::{BootFailure, BootFault, ClassHints, Done, FromWorker, Held, HorizonAsk, Mode, Unforkable, kind};
 pub use order::{JobKind, Row, TemplateOrder, ToWorker};
 
 /// The version of the protocol, which a process names in `HELLO`. After an upgrade, processes of both versions meet:

@@ -1,5 +1,7 @@
 //! The messages that PHP processes are sent.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::encode;
@@ -119,6 +121,25 @@ pub enum ToWorker<'a> {
     },
     /// To a template: one of its children has ended. Says so only to wake it.
     Reap,
+    /// To the process that stands in for Horizon's master: how things stand, as its records are to say.
+    Standing {
+        /// The app's name.
+        app: &'a str,
+        /// The queues, in the order in which they are worked.
+        queues: &'a [String],
+        /// Processes by queue.
+        processes: &'a BTreeMap<&'a str, usize>,
+        /// Jobs that are reserved and wait for a process, by queue: the queue does not count them.
+        waiting: &'a BTreeMap<&'a str, usize>,
+        /// No job is started until Horizon is told to continue.
+        paused: bool,
+        /// Seconds that a job may run; 0 is without limit.
+        timeout: u64,
+        /// Attempts before a job fails; 0 is without limit.
+        tries: u32,
+        /// MB of PHP's heap above which a process is replaced.
+        memory: u32,
+    },
     /// Say what these classes declare.
     Inspect {
         /// Class names.
@@ -150,6 +171,13 @@ impl ToWorker<'_> {
                 (kind::FORK, json!({"worker": worker, "mode": mode, "arguments": arguments}))
             }
             ToWorker::Reap => (kind::REAP, json!({})),
+            ToWorker::Standing { app, queues, processes, waiting, paused, timeout, tries, memory } => (
+                kind::STANDING,
+                json!({
+                    "app": app, "queues": queues, "processes": processes, "waiting": waiting, "paused": paused,
+                    "timeout": timeout, "tries": tries, "memory": memory,
+                }),
+            ),
             ToWorker::Inspect { classes } => (kind::INSPECT, json!({ "classes": classes })),
             ToWorker::Job { .. } => return self.encode_job(),
         };

@@ -47,6 +47,7 @@ fn defaults() {
         pop: Pop::Safe,
         ack: Ack::Auto,
         renew: true,
+        horizon: true,
         timeout_grace: Duration::from_secs(3),
         boot_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(60),

@@ -173,6 +173,7 @@ final class Boot
             'artisan' => $this->unfollowed,
             'connection' => $name,
             'queue' => (string) ($config['queue'] ?? 'default'),
+            'horizon' => $driver === 'redis' ? Horizon::describe($this->app['queue']->connection($name)) : null,
             // Not of the package, which need not be there.
             'settings' => (object) $this->app['config']->get('kqueue.settings', []),
             'backend' => match ($driver) {

@@ -64,6 +64,7 @@ final class Survey
             $this->found['lacks'] = $this->lacks($config, $boot->connection());
             $described = $boot->describe();
             $this->found['queue'] = $described['queue'];
+            $this->found['master'] = $described['horizon'];
             $backend = $this->found['backend'] = $described['backend'];
 
             if (($backend['engine'] ?? '') === 'sqlite') {
@@ -151,7 +152,8 @@ final class Survey
             }
         }
 
-        return ['environment' => $environment, 'environments' => array_map('strval', array_keys($environments)), 'supervisors' => $supervisors];
+        return ['environment' => $environment, 'environments' => array_map('strval', array_keys($environments)), 'supervisors' => $supervisors,
+            'waits' => (object) ($horizon['waits'] ?? [])];
     }
 
     /**
@@ -192,7 +194,7 @@ final class Survey
         if (! $this->told) {
             $this->found['failed'] = [
                 'stage' => 'boot',
-                'text' => error_get_last()['message'] ?? '',
+                'text' => Misconfigured::fatal()['message'] ?? '',
                 'fault' => Misconfigured::fault($this->order['path'], null, false),
             ];
             $this->tell();
