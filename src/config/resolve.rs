@@ -59,6 +59,8 @@ pub fn resolve(
         queues: merged.queues.map(|given| given.value.0).unwrap_or_default(),
         launcher: need(merged.launcher, "launcher")?.value,
         start: need(merged.start, "start")?.value,
+        fork_safe_peers: merged.fork_safe_peers.map(|given| given.value.0).unwrap_or_default(),
+        umask: merged.umask.map(|given| given.value.0),
         tiers,
         work: Work {
             tries: need(merged.tries, "tries")?.value.0,

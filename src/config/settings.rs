@@ -161,6 +161,10 @@ pub struct Settings {
     pub launcher: LauncherKind,
     /// `start`.
     pub start: Start,
+    /// `fork_safe_peers`: what forked processes may share.
+    pub fork_safe_peers: Vec<String>,
+    /// `umask` of the app's processes; `None` leaves it to the app.
+    pub umask: Option<u32>,
     /// Tier limits.
     pub tiers: Tiers,
     /// Worker defaults.

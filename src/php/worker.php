@@ -20,7 +20,7 @@ ignore_user_abort(true);
 
 // At once, for an upgrade may put others in their place while the app boots. Two more build on Laravel's own
 // classes and come when these are there, still before the first job.
-foreach (['Boot', 'Horizon', 'Inspect', 'Loop', 'Misconfigured', 'Nested', 'Notify', 'Output', 'Process', 'Silence', 'Sqlite', 'Template', 'Wire'] as $class) {
+foreach (['Boot', 'Connections', 'Entry', 'Held', 'Horizon', 'Inspect', 'Loop', 'Misconfigured', 'Nested', 'Notify', 'Output', 'Process', 'Randomness', 'Silence', 'Sqlite', 'Template', 'Wire'] as $class) {
     require __DIR__."/worker/{$class}.php";
 }
 
@@ -43,5 +43,7 @@ foreach (['Boot', 'Horizon', 'Inspect', 'Loop', 'Misconfigured', 'Nested', 'Noti
         exit(2);
     }
 
-    exit((new Process($mode, $socket, (string) getenv('KQUEUE_WORKER')))->run());
+    // A runtime of the version before has it beside the socket.
+    $directory = getenv('KQUEUE_DIRECTORY') ?: dirname($socket);
+    exit((new Process($mode, $socket, (string) getenv('KQUEUE_WORKER'), $directory))->run());
 })($_SERVER['argv'] ?? []);

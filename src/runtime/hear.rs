@@ -54,7 +54,7 @@ impl Runtime {
     fn hello(&mut self, id: WorkerId, hello: &FromWorker, peer: Peer, outbox: Outbox) {
         let FromWorker::Hello { mode, job, .. } = hello else { return };
         if *mode == Mode::Template && id == 0 && self.templates.expects(peer.pid) {
-            self.greet(&outbox);
+            self.greet(&outbox, Mode::Template);
             self.templates.connected(peer.pid, outbox);
             return;
         }
@@ -82,20 +82,24 @@ impl Runtime {
         worker.outbox = Some(outbox.clone());
         match job {
             Some(last) => self.met_again(id, *last),
-            None if !worker.forked => self.greet(&outbox),
+            None if !worker.forked => self.greet(&outbox, *mode),
             None => {}
         }
     }
 
     fn template_said(&mut self, pid: i32, message: FromWorker) {
         match message {
-            FromWorker::Ready { app, .. } => {
+            FromWorker::Ready { app, unforkable, .. } => {
                 self.app_says(app.as_deref());
-                self.template_ready(pid);
+                if unforkable.held.is_empty() {
+                    self.template_ready(pid);
+                } else {
+                    self.cannot_fork(pid, unforkable);
+                }
             }
-            FromWorker::Forked { worker, pid, error } => {
+            FromWorker::Forked { worker, pid: child, error, unforkable } => {
                 if let Ok(worker) = worker.parse() {
-                    self.forked(worker, pid, error);
+                    self.forked(pid, worker, child, error, unforkable);
                 }
             }
             FromWorker::Exited { worker, code, signal } => {

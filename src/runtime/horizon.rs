@@ -129,7 +129,7 @@ impl Runtime {
     }
 
     fn start_duties(&mut self, now: Instant) {
-        let forked = self.app.fork;
+        let forked = self.app.forking.is_on();
         let mut process = Worker::new(Mode::Horizon, forked);
         if forked {
             process.own = self.printing.outputs.of_fork(&self.settings.runtime_dir, DUTIES).ok();

@@ -9,6 +9,8 @@ mod adopt;
 mod backlog;
 mod bell;
 mod failure;
+mod first;
+mod forking;
 mod health;
 mod hear;
 mod horizon;

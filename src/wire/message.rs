@@ -31,6 +31,7 @@ pub mod kind {
     pub const STOP: u8 = 35;
     pub const FORK: u8 = 36;
     pub const INSPECT: u8 = 37;
+    pub const REAP: u8 = 38;
     pub const STANDING: u8 = 40;
 }
 
@@ -60,6 +61,25 @@ impl fmt::Display for Mode {
             Mode::Horizon => "horizon",
         })
     }
+}
+
+/// Something that a template has open and that two processes must not share.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub struct Held {
+    /// The peer of a socket, the path of a file, or what else it is.
+    pub name: String,
+    /// When the app opened it, as far as is known.
+    #[serde(default)]
+    pub opened: Option<String>,
+}
+
+/// Why a template must not be forked as it is.
+#[derive(Debug, Default)]
+pub struct Unforkable {
+    /// What it holds; nothing where it can be forked.
+    pub held: Vec<Held>,
+    /// The classes that the app has loaded, for a template that does not boot all of it.
+    pub classes: Option<Box<serde_json::value::RawValue>>,
 }
 
 /// How a job ended, read off Laravel's job object. None of the three: the job stays reserved.
@@ -104,8 +124,10 @@ pub enum FromWorker {
     Ready {
         /// How the last job ended.
         done: Option<Done>,
-        /// From a template: the app, as PHP describes it.
+        /// From a template that has booted: the app, as PHP describes it.
         app: Option<Box<serde_json::value::RawValue>>,
+        /// From a template: why it must not be forked, if so.
+        unforkable: Unforkable,
     },
     /// It has read the job that it was handed, as it was asked to say.
     Taken,
@@ -142,6 +164,8 @@ pub enum FromWorker {
         pid: i32,
         /// Why it failed.
         error: Option<String>,
+        /// Why the template must not be forked any more, if so.
+        unforkable: Unforkable,
     },
     /// A child of the template has ended.
     Exited {
@@ -255,6 +279,10 @@ impl FromWorker {
             done: Option<Done>,
             #[serde(default)]
             app: Option<Box<serde_json::value::RawValue>>,
+            #[serde(default)]
+            held: Vec<Held>,
+            #[serde(default)]
+            classes: Option<Box<serde_json::value::RawValue>>,
         }
         #[derive(Deserialize)]
         struct Next {
@@ -277,6 +305,10 @@ impl FromWorker {
             worker: String,
             pid: i32,
             error: Option<String>,
+            #[serde(default)]
+            held: Vec<Held>,
+            #[serde(default)]
+            classes: Option<Box<serde_json::value::RawValue>>,
         }
         #[derive(Deserialize)]
         struct Exited {
@@ -319,10 +351,12 @@ impl FromWorker {
                 let Hello { version, mode, worker, pid, php, job } = read(kind, header)?;
                 FromWorker::Hello { version, mode, worker, pid, php, job }
             }
-            kind::READY if header == b"{}" => FromWorker::Ready { done: None, app: None },
+            kind::READY if header == b"{}" => {
+                FromWorker::Ready { done: None, app: None, unforkable: Unforkable::default() }
+            }
             kind::READY => {
-                let Ready { done, app } = read(kind, header)?;
-                FromWorker::Ready { done, app }
+                let Ready { done, app, held, classes } = read(kind, header)?;
+                FromWorker::Ready { done, app, unforkable: Unforkable { held, classes } }
             }
             kind::DELETED => FromWorker::Deleted,
             kind::TAKEN => FromWorker::Taken,
@@ -340,8 +374,8 @@ impl FromWorker {
                 FromWorker::Died { fatal, done }
             }
             kind::FORKED => {
-                let Forked { worker, pid, error } = read(kind, header)?;
-                FromWorker::Forked { worker, pid, error }
+                let Forked { worker, pid, error, held, classes } = read(kind, header)?;
+                FromWorker::Forked { worker, pid, error, unforkable: Unforkable { held, classes } }
             }
             kind::EXITED => {
                 let Exited { worker, code, signal } = read(kind, header)?;

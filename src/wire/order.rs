@@ -36,6 +36,17 @@ pub struct Row {
     pub created_at: i64,
 }
 
+/// What a template is told of what it is.
+#[derive(Clone, Copy, Debug)]
+pub struct TemplateOrder<'a> {
+    /// Stop before the app's providers; each fork does the rest.
+    pub early: bool,
+    /// Classes to load, as the template said that had booted all of the app.
+    pub classes: Option<&'a serde_json::value::RawValue>,
+    /// Names of what it may hold while it is forked.
+    pub safe: &'a [String],
+}
+
 /// A message to a PHP process.
 #[derive(Debug)]
 pub enum ToWorker<'a> {
@@ -49,6 +60,10 @@ pub enum ToWorker<'a> {
         arguments: &'a [String],
         /// Whether a process that runs no lane outlives us, and is to dial the runtime that comes after us.
         redial: bool,
+        /// The file mode creation mask; none is what the process has.
+        umask: Option<u32>,
+        /// What a template is, where it is one.
+        template: Option<TemplateOrder<'a>>,
     },
     /// A job.
     Job {
@@ -104,6 +119,8 @@ pub enum ToWorker<'a> {
         /// Arguments of `queue:work`, as they are by now.
         arguments: &'a [String],
     },
+    /// To a template: one of its children has ended. Says so only to wake it.
+    Reap,
     /// To the process that stands in for Horizon's master: how things stand, as its records are to say.
     Standing {
         /// The app's name.
@@ -135,15 +152,25 @@ impl ToWorker<'_> {
     pub fn encode(&self) -> Vec<u8> {
         use serde_json::json;
         let (kind, header) = match self {
-            ToWorker::Welcome { path, connection, arguments, redial } => (
-                kind::WELCOME,
-                json!({"path": path, "connection": connection, "arguments": arguments, "redial": redial}),
-            ),
+            ToWorker::Welcome { path, connection, arguments, redial, umask, template } => {
+                let mut header =
+                    json!({"path": path, "connection": connection, "arguments": arguments, "redial": redial});
+                if let Some(umask) = umask {
+                    header["umask"] = json!(umask);
+                }
+                if let Some(TemplateOrder { early, classes, safe }) = template {
+                    header["early"] = json!(early);
+                    header["fork_safe_peers"] = json!(safe);
+                    header["classes"] = json!(classes.filter(|_| *early));
+                }
+                (kind::WELCOME, header)
+            }
             ToWorker::Check { queues } => (kind::CHECK, json!({ "queues": queues })),
             ToWorker::Stop { reason } => (kind::STOP, json!({ "reason": reason })),
             ToWorker::Fork { worker, mode, arguments } => {
                 (kind::FORK, json!({"worker": worker, "mode": mode, "arguments": arguments}))
             }
+            ToWorker::Reap => (kind::REAP, json!({})),
             ToWorker::Standing { app, queues, processes, waiting, paused, timeout, tries, memory } => (
                 kind::STANDING,
                 json!({

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::finding::Finding;
-use crate::config::{Crash, Settings};
+use crate::config::{Crash, Settings, Start};
 use crate::survey::{Found, Master, Stage, boot_fix};
 
 /// Judges. `user` is who the app runs as, `rival` whether something else works its queue.
@@ -14,6 +14,7 @@ pub(super) fn judge(settings: &Settings, user: &str, found: &Found, rival: bool)
         interpreter(found, &mut findings);
     }
     storage(&settings.path, user, found, &mut findings);
+    boot(settings, found, &mut findings);
     cache(found, &mut findings);
     horizon(settings, found, &mut findings);
     if found.driver.is_some() {
@@ -113,7 +114,7 @@ fn interpreter(found: &Found, findings: &mut Vec<Finding>) {
         findings.push(Finding::warning(
             "extension",
             "PHP cannot fork (pcntl is missing or disabled): every process boots the app, and timeouts come from outside alone",
-            "install pcntl (php-process in Fedora), or take pcntl_fork, pcntl_waitpid and pcntl_signal out of disable_functions",
+            "install pcntl (php-process in Fedora), or take pcntl_fork and pcntl_waitpid out of disable_functions",
         ));
     }
     if !found.posix {
@@ -144,6 +145,28 @@ fn storage(path: &Path, user: &str, found: &Found, findings: &mut Vec<Finding>) 
         format!("{user} cannot write to {}", names.join(", ")),
         format!("chown -R {user} {}", shell_words::join(&all)),
     ));
+}
+
+/// What the app does while it boots, and its `artisan` before.
+fn boot(settings: &Settings, found: &Found, findings: &mut Vec<Finding>) {
+    for held in found.held.iter().filter(|_| found.fork && settings.start == Start::Fork) {
+        let opened = held.opened.as_ref().map(|opened| format!(", opened {opened}")).unwrap_or_default();
+        findings.push(Finding::warning(
+            "boot-connection",
+            format!(
+                "the app holds {}{opened}, after its boot: its processes must not share it, so each boots the app's providers itself, which takes longer",
+                held.name
+            ),
+            format!("open it when it is first used; or fork_safe_peers = [{:?}] if it may be shared", held.name),
+        ));
+    }
+    if let Some(why) = &found.artisan {
+        findings.push(Finding::warning(
+            "artisan",
+            format!("what artisan sets up (a umask, constants, ini settings) is not done: {why}"),
+            "do it in bootstrap/app.php; umask = \"0002\" is a setting too",
+        ));
+    }
 }
 
 fn cache(found: &Found, findings: &mut Vec<Finding>) {

@@ -30,6 +30,7 @@ final class Wire
     public const STOP = 35;
     public const FORK = 36;
     public const INSPECT = 37;
+    public const REAP = 38;
     public const STANDING = 40;
 
     /** Nanoseconds for which a frame that is expected at once is looked for before we sleep. */

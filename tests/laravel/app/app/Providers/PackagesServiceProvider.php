@@ -89,6 +89,8 @@ class PackagesServiceProvider extends ServiceProvider
     private function watch(): void
     {
         $events = $this->app['events'];
+        // As Pulse counts what the cache is asked while the app boots.
+        $this->collected[] = ['event' => 'booted', 'by' => getmypid()];
         // Telescope gives each job an id of its own in the payload, by which it finds it again in the worker.
         Queue::createPayloadUsing(static fn (?string $connection, ?string $queue, array $payload): array => ['watched' => "watched-{$payload['uuid']}"]);
         $events->listen(Events\JobQueued::class, static function (Events\JobQueued $event): void {
