@@ -42,7 +42,7 @@ impl Runtime {
             Tier::Pooled => Mode::Pooled,
             Tier::Isolated => Mode::Isolated,
         };
-        let forked = self.app.fork && mode != Mode::Pooled;
+        let forked = self.app.forking.is_on() && mode != Mode::Pooled;
         let mut process = Worker::new(mode, forked);
         if mode == Mode::Lane {
             process.tickets = Tickets::create(&self.settings.runtime_dir, worker)

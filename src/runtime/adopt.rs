@@ -159,7 +159,7 @@ impl Runtime {
 
 fn tier(mode: Mode) -> Tier {
     match mode {
-        Mode::Lane | Mode::Template => Tier::Inline,
+        Mode::Lane | Mode::Template | Mode::Horizon => Tier::Inline,
         Mode::Pooled => Tier::Pooled,
         Mode::Isolated => Tier::Isolated,
     }

@@ -33,7 +33,6 @@ pub(super) enum Count {
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     counts: BTreeMap<String, Count>,
-    fault: Option<String>,
     next: Option<Instant>,
     since: Option<Instant>,
 }
@@ -44,9 +43,8 @@ impl Backlog {
         self.next
     }
 
-    /// A queue that cannot be read, although its server answers.
-    pub fn fault(&self) -> Option<&str> {
-        self.fault.as_deref()
+    pub fn counts(&self) -> &BTreeMap<String, Count> {
+        &self.counts
     }
 
     /// A queue as it was when it was last counted.
@@ -59,7 +57,6 @@ impl Backlog {
     }
 
     pub fn counted(&mut self, counts: BTreeMap<String, Count>) {
-        self.fault = counts.iter().find_map(|(name, count)| count.fault(name));
         self.counts = counts;
         let took = self.since.take().map(|since| since.elapsed()).unwrap_or_default();
         self.next = Some(Instant::now() + PAUSE.max(took * SHARE));
@@ -76,14 +73,19 @@ impl Count {
             Count::Late => (None, Some(format!("no answer within {} s", PATIENCE.as_secs()))),
         };
     }
+}
 
-    /// What is wrong with the queue.
-    pub fn fault(&self, name: &str) -> Option<String> {
-        match self {
-            Count::Fault(error) => Some(format!("queue {name} cannot be read: {error}")),
-            Count::Sizes(_) | Count::Late => None,
-        }
-    }
+/// A queue that cannot be read.
+pub(super) fn fault(counts: &BTreeMap<String, Count>) -> Option<String> {
+    counts.iter().find_map(|(name, count)| match count {
+        Count::Fault(error) => Some(format!("queue {name} cannot be read: {error}")),
+        Count::Sizes(_) | Count::Late => None,
+    })
+}
+
+/// A queue that cannot be read while another one can: the server is there.
+pub(super) fn partial_fault(counts: &BTreeMap<String, Count>) -> Option<String> {
+    fault(counts).filter(|_| counts.values().any(|count| matches!(count, Count::Sizes(_))))
 }
 
 impl Runtime {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::harmless;
-use crate::wire::BootFault;
+use crate::wire::{BootFault, Held};
 
 pub use account::Account;
 pub use child::answer;
@@ -44,6 +44,9 @@ pub struct Question {
     pub queues: Vec<String>,
     /// The environment of which Horizon's plan is wanted; the app's own where there is none.
     pub environment: Option<String>,
+    /// What the app may open while it boots and share between its processes.
+    #[serde(default)]
+    pub fork_safe_peers: Vec<String>,
     /// How long PHP may take.
     pub patience: Duration,
 }
@@ -66,10 +69,16 @@ pub struct Found {
     pub laravel: Option<String>,
     /// `app.env`.
     pub environment: Option<String>,
+    /// What it has opened while it booted, and what its processes must not share.
+    pub held: Vec<Held>,
+    /// Why what its `artisan` sets up is not done, if so.
+    pub artisan: Option<String>,
     /// The default cache store.
     pub cache: Option<Cache>,
     /// Horizon's plan, where the app has one.
     pub horizon: Option<Horizon>,
+    /// What there is for standing in for Horizon's master, where the queue is Horizon's.
+    pub master: Option<Master>,
     /// The app's default queue connection.
     #[serde(rename = "default")]
     pub usual: Option<String>,
@@ -95,6 +104,19 @@ pub struct Cache {
     pub store: String,
     /// Its driver.
     pub driver: String,
+}
+
+/// What Horizon has for those who stand in for its master.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Master {
+    /// A class that this version lacks.
+    pub lacks: Option<String>,
+}
+
+impl Master {
+    /// What nobody does where that cannot be done.
+    pub const DUTIES: &str = "nobody trims its indexes, keeps its records or watches its waits";
 }
 
 /// `config/horizon.php`, for one environment.

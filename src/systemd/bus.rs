@@ -44,8 +44,6 @@ pub(super) trait Manager {
 
     fn reset_failed_unit(&self, name: &str) -> Result<()>;
 
-    fn set_unit_properties(&self, name: &str, runtime: bool, properties: &[Property<'_>]) -> Result<()>;
-
     /// Keeps a unit in memory after its end, until it is let go or we leave the bus.
     fn ref_unit(&self, name: &str) -> Result<()>;
 

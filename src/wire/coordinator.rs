@@ -4,7 +4,8 @@
 //! coordinator's socket and sends [`Request`]s, each with a number of its own choice; the coordinator answers
 //! each once with an [`Answer`] of that number, in any order, and sends [`Notice`]s between them. Nothing in a
 //! request says who asks: the kernel and the service manager do. A frame above [`MAX_REQUEST`], or one that is
-//! no request, ends the connection.
+//! no request, ends the connection. Who asks for more than its share is served more slowly: its requests are not read
+//! until it is its turn again. Who does not read its answers loses the connection.
 //!
 //! This module is pure: bytes in, messages out.
 
@@ -16,6 +17,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub const MAX_REQUEST: usize = 16 << 10;
 /// Bytes that an answer or a notice may have.
 pub const MAX_ANSWER: usize = 1 << 20;
+/// Units in one request to watch.
+pub const MAX_WATCH: usize = 200;
 
 /// A unit of the caller's app.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,7 +79,7 @@ pub struct UnitLimits {
     /// Bytes of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_max: Option<u64>,
-    /// Microseconds that it may run. Scopes only, and only at their creation.
+    /// Microseconds that it may run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime_max_usec: Option<u64>,
     /// Processes and threads.
@@ -99,11 +102,6 @@ pub enum Verb {
         /// Its number.
         worker: u32,
     },
-    /// Ask a unit to end (SIGTERM). Answered at once; its end comes as a notice.
-    Stop {
-        /// Which.
-        unit: Unit,
-    },
     /// Kill every process of a unit.
     Kill {
         /// Which.
@@ -118,15 +116,8 @@ pub enum Verb {
         /// What it may use.
         limits: UnitLimits,
     },
-    /// Change what a unit may use.
-    Limit {
-        /// Which.
-        unit: Unit,
-        /// What changes.
-        limits: UnitLimits,
-    },
-    /// Tell how these units end. One that is not there is told as ended at once. A unit that the caller
-    /// started or scoped on this connection is watched without being asked.
+    /// Tell how these units end, [`MAX_WATCH`] at the most. One that is not there is told as ended at once. A unit
+    /// that the caller started or scoped on this connection is watched without being asked.
     Watch {
         /// Which.
         units: Vec<Unit>,

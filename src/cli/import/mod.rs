@@ -26,6 +26,7 @@ use super::init::{self, Wanted};
 use super::write::{self, Manner};
 use super::{FAILURE, Failed, print, stdio};
 use crate::config::{Draft, Surroundings};
+use crate::survey::Master;
 use plan::{App, Set};
 
 #[derive(Debug, Subcommand)]
@@ -267,6 +268,10 @@ fn of_horizon(
     let next =
         "once it runs, end Horizon (php artisan horizon:terminate) and what keeps it running, or both work the queue";
     notes.extend((!apps.is_empty()).then(|| next.to_owned()));
+    notes.extend(looked.found.master.as_ref().and_then(|master| master.lacks.as_ref()).map(|class| {
+        let duties = Master::DUTIES;
+        format!("this version of Horizon has no {class}: once `php artisan horizon` is gone, {duties}")
+    }));
     Ok(Made { apps, how, source })
 }
 

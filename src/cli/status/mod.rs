@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Failed, complete, print};
 use crate::config::{self, Place, Request, Surroundings};
-use crate::control::{self, AskError, GROUP, SOCKET, Snapshot, State};
+use crate::control::{self, AskError, GROUP, Snapshot, State};
 use systemd::Verdict;
 
 /// It does not run.
@@ -98,7 +98,7 @@ pub(super) fn run(asked: Status) -> Result<ExitCode, Failed> {
     }
     let request = asked.request();
     let mut all = Vec::new();
-    for app in config::known_apps(SOCKET, &here) {
+    for app in config::known_apps(&here) {
         let place = config::place(&Request { app: Some(app), ..request.clone() }, &here)?;
         let found = runtime.block_on(find(&place, &here));
         if place.configured || found.is_there() {
@@ -193,10 +193,9 @@ fn line(app: &str, found: &Found) -> (String, String, text::Mood) {
 /// Finds out how one app is.
 async fn find(place: &Place, here: &Surroundings) -> Found {
     let (mut stopped, mut dark) = (None, None);
-    for directory in &place.directories {
-        let socket = directory.join(SOCKET);
+    for socket in &place.sockets {
         // Only there can it be systemd that listens.
-        if directory.starts_with(&here.run) && sd_notify::booted().unwrap_or(true) {
+        if socket.starts_with(&here.run) && sd_notify::booted().unwrap_or(true) {
             match systemd::ask(&place.app).await {
                 Ok(Verdict { runs: true, .. }) => {
                     stopped = Some((false, "runs, but nothing listens for us".to_owned()))
@@ -210,11 +209,11 @@ async fn find(place: &Place, here: &Surroundings) -> Found {
                 }
             }
         }
-        match control::ask(&socket).await {
+        match control::ask(socket).await {
             Ok(value) => return Found::Told(value),
             Err(AskError::NotRunning) => {}
             // What another user has left there hides nothing of ours.
-            Err(AskError::Denied) => dark = dark.or_else(|| Some((denied(&place.app, &socket), true))),
+            Err(AskError::Denied) => dark = dark.or_else(|| Some((denied(&place.app, socket), true))),
             Err(error) => {
                 dark = dark.or_else(|| Some((format!("{}: {}: {error}", place.app, socket.display()), false)));
             }
@@ -225,11 +224,16 @@ async fn find(place: &Place, here: &Surroundings) -> Found {
     }
     match stopped {
         Some((failed, why)) => Found::Stopped { failed, why },
-        None if place.configured || place.directories.iter().any(|directory| directory.is_dir()) => {
+        None if place.configured || place.sockets.iter().any(|socket| is_left(socket, here)) => {
             Found::Stopped { failed: false, why: "stopped".to_owned() }
         }
         None => Found::Nobody,
     }
+}
+
+/// Whether a runtime has left the directory of its own in which this socket was.
+fn is_left(socket: &Path, here: &Surroundings) -> bool {
+    socket.parent().is_some_and(|directory| directory != here.run && directory.is_dir())
 }
 
 fn denied(app: &str, socket: &Path) -> String {

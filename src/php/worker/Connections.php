@@ -1,0 +1,113 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Worker;
+
+use Illuminate\Contracts\Foundation\Application;
+use Illuminate\Queue\Events\Looping;
+use Throwable;
+
+/**
+ * Closes what Laravel's own managers have open, each in a way after which it opens again when it is next used.
+ *
+ * None is made to forget its drivers: what the app has set on one while it booted (a fake, a sender, channels) would be
+ * lost with it. What stays open after this is found by {@see Held}.
+ */
+final class Connections
+{
+    public static function close(Application $app): void
+    {
+        foreach ([self::log(...), self::mail(...), self::cache(...), self::redis(...), self::database(...)] as $close) {
+            try {
+                $close($app);
+            } catch (Throwable) {
+                // What is left open is found out.
+            }
+        }
+    }
+
+    /**
+     * Gives what packages have collected while the app booted to where it belongs, as happens between two jobs of any
+     * worker: or every fork would do so once more with its copy.
+     */
+    public static function flush(Application $app, string $connection, string $queue): void
+    {
+        $flushes = [
+            static fn () => $app['events']->hasListeners(Looping::class) && $app['events']->dispatch(new Looping($connection, $queue)),
+            static fn () => $app->resolved('Laravel\Pulse\Pulse') && $app->make('Laravel\Pulse\Pulse')->ingest(),
+            static fn () => class_exists('Laravel\Telescope\Telescope', false)
+                && $app->bound('Laravel\Telescope\Contracts\EntriesRepository')
+                && \Laravel\Telescope\Telescope::store($app->make('Laravel\Telescope\Contracts\EntriesRepository')),
+            static fn () => $app->resolved('Laravel\Nightwatch\Core') && $app->make('Laravel\Nightwatch\Core')->digest(),
+            static fn () => class_exists('Sentry\SentrySdk', false) && \Sentry\SentrySdk::getCurrentHub()->getClient()?->flush(),
+        ];
+
+        foreach ($flushes as $flush) {
+            try {
+                $flush();
+            } catch (Throwable $e) {
+                fwrite(STDERR, 'what the app has collected while it booted cannot be stored: '.$e->getMessage()."\n");
+            }
+        }
+    }
+
+    private static function database(Application $app): void
+    {
+        if ($app->resolved('db')) {
+            foreach ($app['db']->getConnections() as $connection) {
+                $connection->disconnect();
+            }
+        }
+    }
+
+    private static function redis(Application $app): void
+    {
+        if ($app->resolved('redis')) {
+            foreach ((array) $app['redis']->connections() as $name => $connection) {
+                try {
+                    $connection->disconnect();
+                } catch (Throwable) {
+                    // A connection that is already gone is as closed as we want it.
+                }
+                $app['redis']->purge($name);
+            }
+        }
+    }
+
+    private static function cache(Application $app): void
+    {
+        foreach ($app->resolved('cache') ? self::inside($app['cache'], 'stores') : [] as $repository) {
+            $store = $repository->getStore();
+            method_exists($store, 'getMemcached') && $store->getMemcached()->quit();
+        }
+    }
+
+    private static function mail(Application $app): void
+    {
+        foreach ($app->resolved('mail.manager') ? self::inside($app['mail.manager'], 'mailers') : [] as $mailer) {
+            $transport = match (true) {
+                method_exists($mailer, 'getSymfonyTransport') => $mailer->getSymfonyTransport(),
+                // Laravel 8.
+                method_exists($mailer, 'getSwiftMailer') => $mailer->getSwiftMailer()->getTransport(),
+                default => null,
+            };
+            $transport !== null && method_exists($transport, 'stop') && $transport->stop();
+        }
+    }
+
+    private static function log(Application $app): void
+    {
+        foreach ($app->resolved('log') ? $app['log']->getChannels() : [] as $channel) {
+            $logger = method_exists($channel, 'getLogger') ? $channel->getLogger() : $channel;
+            // A closed handler writes what it holds back, and opens again by itself.
+            method_exists($logger, 'close') && $logger->close();
+        }
+    }
+
+    /** @return array<mixed> */
+    private static function inside(object $manager, string $property): array
+    {
+        return (fn (): array => isset($this->{$property}) ? (array) $this->{$property} : [])->call($manager);
+    }
+}
