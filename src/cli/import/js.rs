@@ -217,6 +217,7 @@ impl Reader<'_> {
                 ')' | ']' | '}' if depth == 0 => return,
                 ')' | ']' | '}' => depth -= 1,
                 ',' | ';' if depth == 0 => return,
+                '\n' if depth == 0 && self.is_statement_next() => return,
                 _ => {}
             }
             self.skip_one();
@@ -224,6 +225,13 @@ impl Reader<'_> {
                 self.blank();
             }
         }
+    }
+
+    /// Whether a statement begins on the next line: most files have no semicolons.
+    fn is_statement_next(&self) -> bool {
+        let rest = self.chars.get(self.at..).unwrap_or_default();
+        let word: String = rest.iter().skip_while(|c| c.is_whitespace()).take_while(|c| is_name(**c)).take(8).collect();
+        ["const", "let", "var", "module", "exports", "export", "function"].contains(&word.as_str())
     }
 
     fn primary(&mut self, depth: usize) -> Result<Value, String> {
