@@ -239,7 +239,7 @@ const DROPPED: &[(Why, &[&str])] = &[
         &["stopsignal", "stopasgroup", "killasgroup"],
     ),
     (
-        "what jobs print is in the journal, each line with its job: journalctl -u kqueue@{app}",
+        "what jobs print is in kqueue's own log, each line with its job: journalctl -u kqueue@{app}",
         &["stdout_logfile", "stderr_logfile", "redirect_stderr"],
     ),
     ("it means nothing here", &["process_name", "priority", "serverurl"]),
