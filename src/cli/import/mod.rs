@@ -186,6 +186,10 @@ fn of_horizon(
     let next =
         "once it runs, end Horizon (php artisan horizon:terminate) and what keeps it running, or both work the queue";
     notes.extend((!apps.is_empty()).then(|| next.to_owned()));
+    notes.extend(looked.found.master.as_ref().and_then(|master| master.lacks.as_ref()).map(|class| {
+        let duties = Master::DUTIES;
+        format!("this version of Horizon has no {class}: once `php artisan horizon` is gone, {duties}")
+    }));
     Ok(Made { apps, how, source })
 }
 
