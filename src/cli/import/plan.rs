@@ -322,6 +322,14 @@ fn app(name: String, group: &[Set], notes: &mut Vec<String>) -> App {
     {
         notes.push(format!("{name}: connection {connection} of {}: {note}", first.called()));
     }
+    if !queues.is_empty()
+        && let Some(set) = group.iter().find(|set| set.queues.is_none())
+    {
+        notes.push(format!(
+            "{name}: {} names no queue, and \"default\" was taken for it; config/queue.php says what its connection's own is called",
+            set.called()
+        ));
+    }
     if group.len() > 1 {
         let lists = queues.join(",");
         notes.push(format!(
