@@ -85,7 +85,7 @@ pub(super) fn set(supervisor: &Supervisor, path: &Path, notes: &mut Vec<String>)
     Some(set)
 }
 
-/// What Horizon does with long waits, and nobody does without it.
+/// What Horizon does with long waits, and nobody does where neither it nor kqueue can.
 pub(super) fn waits(horizon: &Horizon) -> Option<String> {
     if horizon.waits.is_empty() {
         return None;

@@ -201,7 +201,7 @@ pub(super) fn apps(sets: Vec<Set>, name: Option<&str>, notes: &mut Vec<String>) 
     // What runs the schedule alone needs an app's settings all the same: its path and its user.
     for set in &schedules {
         if !groups.iter().any(|group| group[0].path == set.path) {
-            groups.push(vec![set.clone()]);
+            groups.push(vec![Set { processes: 0, ..set.clone() }]);
         }
     }
     let mut apps: Vec<App> = Vec::new();
@@ -272,7 +272,8 @@ fn base(path: &Path) -> Result<String, config::Error> {
 
 fn app(name: String, group: &[Set], notes: &mut Vec<String>) -> App {
     let first = &group[0];
-    let sources: Vec<String> = group.iter().map(Set::called).collect();
+    let mut sources: Vec<String> = group.iter().map(Set::called).collect();
+    sources.dedup();
     let sources = sources.join(", ");
     let mut draft = Draft::default();
     let mut put = |key: &str, text: &str, why: Option<String>| {
