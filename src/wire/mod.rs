@@ -202,6 +202,33 @@ mod tests {
     }
 
     #[test]
+    fn a_template_says_what_it_holds() {
+        let header = br#"{"app":{"fork":true},"held":[{"name":"pipe","opened":null}],"classes":["A"]}"#;
+        let mut decoder = Decoder::default();
+        decoder.feed(&encode(kind::READY, header, &[]));
+        decoder.feed(&encode(kind::READY, b"{}", &[]));
+        let Some(FromWorker::Ready { app: Some(_), unforkable, .. }) = decoder.message().unwrap() else {
+            panic!("no description")
+        };
+        assert_eq!(unforkable.held, [Held { name: "pipe".to_owned(), opened: None }]);
+        let order = TemplateOrder { early: true, classes: unforkable.classes.as_deref(), safe: &["a:1".to_owned()] };
+        let welcome = ToWorker::Welcome {
+            path: "/srv/shop",
+            connection: None,
+            arguments: &[],
+            redial: false,
+            umask: Some(0o27),
+            template: Some(order),
+        };
+        let text = String::from_utf8_lossy(&welcome.encode()).into_owned();
+        for part in [r#""early":true"#, r#""classes":["A"]"#, r#""fork_safe_peers":["a:1"]"#, r#""umask":23"#] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        let Some(FromWorker::Ready { unforkable, .. }) = decoder.message().unwrap() else { panic!("no ready") };
+        assert!(unforkable.held.is_empty());
+    }
+
+    #[test]
     fn half_a_frame_is_seen_as_such() {
         let mut decoder = Decoder::default();
         decoder.feed(&ready()[..9]);
