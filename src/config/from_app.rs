@@ -35,6 +35,7 @@ const APPS: &[&str] = &[
     "pop",
     "ack",
     "renew",
+    "property_hints",
     "timeout_grace",
 ];
 

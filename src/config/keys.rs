@@ -251,6 +251,9 @@ keys! {
     ack: Ack, Is("auto"), |s| json!(s.ack.as_str());
     /// Renew a job's reservation while its process lives, so that `retry_after` never runs it twice.
     renew: bool, Is("true"), |s| json!(s.renew);
+    /// Whether a job's properties and methods called `isolated`, `maxMemory`, `priority` and so on are hints for kqueue.
+    /// An app that has such properties with a meaning of its own says false: then attributes alone count.
+    property_hints: bool, Is("true"), |s| json!(s.property_hints);
     /// How far a job may run past its timeout before its process is killed from outside.
     timeout_grace: Time<0>, Is("3s"), |s| secs(s.timeout_grace);
     /// How long a PHP process may take to be ready.

@@ -72,6 +72,7 @@ pub fn resolve(
         pop: need(merged.pop, "pop")?.value,
         ack: need(merged.ack, "ack")?.value,
         renew: need(merged.renew, "renew")?.value,
+        property_hints: need(merged.property_hints, "property_hints")?.value,
         timeout_grace: need(merged.timeout_grace, "timeout_grace")?.value.0,
         boot_timeout: need(merged.boot_timeout, "boot_timeout")?.value.0,
         stop_timeout: need(merged.stop_timeout, "stop_timeout")?.value.0,

@@ -177,6 +177,8 @@ pub struct Settings {
     pub ack: Ack,
     /// `renew`: renew leases while a job's process lives.
     pub renew: bool,
+    /// `property_hints`: whether properties and methods of jobs are hints, and not attributes alone.
+    pub property_hints: bool,
     /// `timeout_grace`: what a job may run past its timeout before its process is killed from outside.
     pub timeout_grace: Duration,
     /// `boot_timeout`: what a PHP process may take to be ready.

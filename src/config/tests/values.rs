@@ -45,6 +45,7 @@ fn defaults() {
         pop: Pop::Safe,
         ack: Ack::Auto,
         renew: true,
+        property_hints: true,
         timeout_grace: Duration::from_secs(3),
         boot_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(60),

@@ -43,8 +43,11 @@ final class Template
         pcntl_async_signals(true);
         pcntl_signal(SIGCHLD, static function (): void {});
 
-        while (($frame = $this->wire->receive($this->children === [] ? null : 1.0)) !== false) {
+        $inspector = new Inspector($this->boot->app);
+
+        while (($frame = $this->wire->receive($inspector->patience($this->children === [] ? null : 1.0), also: $inspector->pipe())) !== false) {
             $this->reap();
+            $this->inspected($inspector);
             [$kind, $order] = $frame ?? [0, []];
 
             if ($kind === Wire::STOP) {
@@ -52,10 +55,13 @@ final class Template
             }
 
             if ($kind === Wire::INSPECT) {
-                $this->wire->send(Wire::HINTS, ['classes' => Inspect::classes($order['classes'] ?? [])]);
+                $inspector->ask($order['classes'] ?? [], $order['properties'] ?? true);
+                $this->inspected($inspector);
             }
 
             if ($kind === Wire::FORK && ($child = $this->fork($order)) !== null) {
+                $inspector->forget();
+
                 return $child;
             }
         }
@@ -65,6 +71,17 @@ final class Template
         posix_kill(getmypid(), SIGKILL);
 
         return null;
+    }
+
+    /** Says what has been found out about classes. */
+    private function inspected(Inspector $inspector): void
+    {
+        $inspector->collect();
+
+        if (($found = $inspector->take()) !== []) {
+            Inspector::load($found);
+            $this->wire->send(Wire::HINTS, Inspector::frame($found));
+        }
     }
 
     /**

@@ -274,6 +274,7 @@ pub fn done(reservation: &Reservation) -> Done {
         released: reservation.released,
         failed: reservation.failed,
         ack: false,
+        unfinished: false,
         peak: 20_000,
         error: None,
     }

@@ -198,7 +198,7 @@ impl World {
             Way::Segfault | Way::DiesUnsaid => self.die(worker, Cause::Signal(11)),
             Way::DiesAfterwards => {
                 if said.deleted {
-                    self.emit(worker, Event::Deleted(worker));
+                    self.emit(worker, Event::Deleted { worker, failed: false });
                 }
                 self.die(worker, Cause::Signal(11));
             }
@@ -208,7 +208,7 @@ impl World {
             Way::Hangs => {}
             Way::Well | Way::Throws | Way::Releases => {
                 if said.deleted && self.rng.chance(500) {
-                    self.emit(worker, Event::Deleted(worker));
+                    self.emit(worker, Event::Deleted { worker, failed: false });
                 }
                 if self.processes[&worker].tier == Tier::Isolated && self.rng.chance(800) {
                     self.stop_after(worker, 0, said);
