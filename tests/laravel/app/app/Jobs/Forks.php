@@ -19,7 +19,7 @@ class Forks extends Recorded
         if ($child === 0) {
             match ($this->way) {
                 'exits' => exit(0),
-                'fails' => trigger_error('in a child', E_USER_ERROR),
+                'fails' => eval('function twice() {} function twice() {}'),
                 'throws' => throw new RuntimeException('in a child'),
                 'returns' => null,
             };
