@@ -113,7 +113,7 @@ final class Loop
         $this->events = $app['events'];
         $this->listen();
         Nested::guard($this->worker);
-        Sqlite::takeTurns($app, $this->boot->connection());
+        Sqlite::takeTurns($app);
         Worker::popUsing('kqueue', fn () => $this->next());
 
         $input = new ArgvInput($this->boot->arguments());
