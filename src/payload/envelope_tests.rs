@@ -86,7 +86,7 @@ fn every_key_is_read() {
 fn a_wrong_type_is_as_good_as_absent() {
     for value in ["null", "[]", "{}", "true", "\"x\"", "-1", "1e999", "[[[]]]"] {
         let text = format!(
-            "{{\"job\":\"J\",\"timeout\":{value},\"maxTries\":{value},\"retryUntil\":{value},\"attempts\":{value},\
+            "{{\"job\":\"J\",\"maxTries\":{value},\"retryUntil\":{value},\"attempts\":{value},\
             \"createdAt\":{value},\"delay\":{value},\"data\":{value},\"kqueue\":{value}}}"
         );
         let expected = Envelope { job: "J".into(), ..Envelope::default() };

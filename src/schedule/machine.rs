@@ -350,8 +350,10 @@ impl Schedule {
         };
         let cause = worker.killed.or(said).unwrap_or(cause);
         let deleted = told.deleted || job.deleted;
-        job.failing = told.unfinished && self.config.replay;
-        if let Some(outcome) = outcome(job.kind, &Done { deleted, ..told.clone() }).filter(|_| !job.failing) {
+        let failing = (job.failing || told.unfinished) && (told.unfinished || !told.failed);
+        job.failing = failing && self.config.replay;
+        let failed = told.failed || failing;
+        if let Some(outcome) = outcome(job.kind, &Done { deleted, failed, ..told.clone() }).filter(|_| !job.failing) {
             // It died after Laravel had settled the job: there is nothing to replay. What the job itself threw is
             // worth more than what its process died of afterwards.
             self.leave(job_id, tier, outcome, ms, told.error.or(Some(cause.to_string())), out);
@@ -391,7 +393,8 @@ impl Schedule {
             self.set_stage(now, job_id, Stage::Verifying);
             out.push(Action::Verify(job_id));
         } else {
-            self.leave(job_id, tier, Outcome::Left, ms, Some(cause.to_string()), out);
+            let outcome = if removed { Outcome::Failed } else { Outcome::Left };
+            self.leave(job_id, tier, outcome, ms, Some(cause.to_string()), out);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The promises, one by one, in a world where everything takes the time it should and nothing is random.
 
+mod classes;
 mod reload;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -54,6 +54,7 @@ final class Sqlite
     private static function begins(Connection $connection): void
     {
         if (self::isBookkeeping() || ! self::isLogged($connection)) {
+            isset(self::$fresh[$connection]) && self::$fresh[$connection] = false;
             self::takeTurn($connection);
 
             return;
@@ -73,7 +74,6 @@ final class Sqlite
     /** Begins the transaction anew, in which nothing has been done yet. */
     private static function takeTurn(Connection $connection): void
     {
-        self::$fresh[$connection] = false;
         $pdo = $connection->getPdo();
         $pdo->exec('ROLLBACK');
 

@@ -147,6 +147,7 @@ impl World {
                 Way::Segfault,
                 Way::DiesAfterwards,
                 Way::DiesUnsaid,
+                Way::DiesFailing,
                 Way::Hangs,
                 Way::Alarm,
                 Way::LosesCount,
@@ -155,7 +156,10 @@ impl World {
         }
         if kind != JobKind::Run {
             ms = ms.min(50);
-            let dies = matches!(way, Way::Exits | Way::Fatal | Way::Segfault | Way::DiesAfterwards | Way::Hangs);
+            let dies = matches!(
+                way,
+                Way::Exits | Way::Fatal | Way::Segfault | Way::DiesAfterwards | Way::DiesFailing | Way::Hangs
+            );
             way = if dies { way } else { Way::Throws };
         } else if timeout > 0 && (ms >= timeout || matches!(way, Way::Hangs | Way::Alarm)) {
             way = if way == Way::Hangs { Way::Hangs } else { Way::Alarm };
@@ -194,6 +198,11 @@ impl World {
                 let fatal = (way == Way::Fatal).then(|| "Allowed memory size exhausted".to_owned());
                 self.emit(worker, Event::Died { worker, fatal, done: said });
                 self.die(worker, Cause::Exit(255));
+            }
+            Way::DiesFailing => {
+                self.reservations.get_mut(&job).expect("known").failing = true;
+                self.emit(worker, Event::Deleted { worker, failed: true });
+                self.die(worker, Cause::Signal(11));
             }
             Way::Segfault | Way::DiesUnsaid => self.die(worker, Cause::Signal(11)),
             Way::DiesAfterwards => {

@@ -19,7 +19,7 @@ row('limits', '$timeout = -1, 0, \'\', false, \'8\', 8.5, null with --timeout=1,
     sort($ended);
     $w->expectSame(["'8'", '8.5', 'empty', 'false', 'minus one', 'zero'], $ended, 'those that ended');
     $w->expectGone();
-    $w->expectFailed(1, $w->timeoutException());
+    $w->expectFailed(1, 'App\Jobs\Limited');
 }, drivers: ['redis']);
 
 row('limits', 'tries = -1, 0, \'2\'; backoff = -5, \'7\', [\'3\', 9]; retryUntil that is past, or in words: as under queue:work', function (World $w): void {

@@ -55,7 +55,7 @@ row('unloadable', 'a class that never comes to an end when it is loaded, timeout
     $w->work();
     $w->expectRuns(1, $next);
     $w->expectGone();
-    $w->expectFailed(1, 'timeout', $uuid);
+    $w->expectFailed(1, 'App\Jobs\Endless', $uuid);
     $w->expectContains('App\Jobs\Endless cannot be loaded', $w->output(), 'kqueue\'s log');
 }, engines: ['kqueue']);
 

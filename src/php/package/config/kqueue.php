@@ -46,6 +46,7 @@ return [
         // 'pop' => 'safe',
         // 'ack' => 'auto',
         // 'renew' => true,
+        // 'property_hints' => true,
         // 'timeout_grace' => '3s',
     ],
 
