@@ -51,7 +51,7 @@ mod message;
 mod order;
 
 pub use message::{BootFailure, BootFault, ClassHints, Done, FromWorker, Held, HorizonAsk, Mode, Unforkable, kind};
-pub use order::{JobKind, Row, TemplateOrder, ToWorker};
+pub use order::{JobKind, LastResort, Row, TemplateOrder, ToWorker};
 
 /// The version of the protocol, which a process names in `HELLO`. After an upgrade, processes of both versions meet:
 /// a worker that runs on and the new runtime, a new worker and a runtime that has not been idle since. So the
@@ -190,7 +190,7 @@ mod tests {
                     match (seen, message) {
                         (0, FromWorker::Hello { mode: Mode::Lane, pid: 42, .. }) => {}
                         (1, FromWorker::Ready { done: Some(done), .. }) => assert!(done.deleted && done.peak == 2048),
-                        (2, FromWorker::Deleted) => {}
+                        (2, FromWorker::Deleted { failed: false }) => {}
                         (n, other) => panic!("message {n} is {other:?}"),
                     }
                     seen += 1;
