@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::backoff::Backoff;
 use super::job::{Job, Stage, Waiting};
 use super::worker::{State, Worker};
-use super::{
-    Action, Cause, Config, Done, Event, Finished, JobId, JobKind, Now, Outcome, StopReason, WorkerId, WorkerView,
-};
+use super::{Action, Cause, Config, Done, Event, Finished, JobId, JobKind, Now, Outcome, StopReason, WorkerId};
 use crate::payload::Hints;
 use crate::routing::{History, Tier};
 
@@ -163,41 +161,6 @@ impl Schedule {
         }
         self.watch(now, out);
         self.plan(now, out);
-    }
-
-    /// Jobs that have left so far. A call for jobs is tagged with it, so that its answer can be judged.
-    pub fn settled(&self) -> u64 {
-        self.settled
-    }
-
-    /// Whether everything is over.
-    pub fn is_over(&self) -> bool {
-        self.phase == Phase::Over
-    }
-
-    /// Whether it no longer takes on jobs.
-    pub fn is_stopping(&self) -> bool {
-        self.phase != Phase::Running
-    }
-
-    /// Jobs that are ours now.
-    pub fn job_count(&self) -> usize {
-        self.jobs.len()
-    }
-
-    /// Jobs that wait for each tier.
-    pub fn waiting(&self) -> &[Waiting; 3] {
-        &self.waiting
-    }
-
-    /// Every worker.
-    pub fn workers(&self) -> impl Iterator<Item = WorkerView> + '_ {
-        self.workers.iter().map(|(id, worker)| WorkerView::of(*id, worker))
-    }
-
-    /// A worker that is idle, to be asked something.
-    pub fn an_idle_worker(&self) -> Option<WorkerId> {
-        self.workers.iter().find(|(_, worker)| worker.is_idle()).map(|(id, _)| *id)
     }
 
     fn ready(&mut self, now: Now, id: WorkerId, done: Option<Done>, out: &mut Vec<Action>) {
