@@ -13,6 +13,7 @@ pub mod control;
 pub mod coordinator;
 pub mod generator;
 pub mod harmless;
+pub mod identity;
 pub mod launch;
 pub mod log;
 pub mod payload;
