@@ -117,6 +117,22 @@ fn check_names_each_fault() {
     assert_eq!(world.check(), (vec!["warning cache".to_owned()], Some(3)));
     fs::write(&cache, usual).unwrap();
 
+    // What it opens while it boots, and an artisan that is none.
+    let (boot, artisan) = (app.join("bootstrap/app.php"), app.join("artisan"));
+    let usual = [&boot, &artisan].map(|file| fs::read_to_string(file).unwrap());
+    let opens = "$GLOBALS['open'] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);\nreturn $app;";
+    fs::write(&boot, usual[0].replace("return $app;", opens)).unwrap();
+    assert_eq!(world.check(), (vec!["warning boot-connection".to_owned()], Some(3)));
+    world.configure("fork_safe_peers = \"socket\"");
+    assert_eq!(world.check(), (vec![], Some(0)));
+    world.configure("start = \"spawn\"");
+    assert_eq!(world.check(), (vec![], Some(0)));
+    world.configure("");
+    fs::write(&boot, &usual[0]).unwrap();
+    fs::write(&artisan, "<?php umask(0); require 'console.php';").unwrap();
+    assert_eq!(world.check(), (vec!["warning artisan".to_owned()], Some(3)));
+    fs::write(&artisan, &usual[1]).unwrap();
+
     world.configure("connection = \"nowhere\"");
     assert_eq!(world.check(), (vec!["error connection".to_owned()], Some(1)));
     world.configure("connection = \"sync\"");

@@ -8,8 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 use super::complete;
 use crate::config::{DefaultValue, KEYS, Key};
 
-/// Keys that only the generator of units reads: a running process cannot change its user, nor what it may do.
-pub(super) const FILE_ONLY: &[&str] = &["user", "group", "setuid"];
+/// Keys that only the generator of units reads: a running process cannot change its user, nor what it may do or use.
+pub(super) const FILE_ONLY: &[&str] = &["user", "group", "setuid", "runtime_memory_max"];
 
 /// The options that `-h` lists; `--help` lists all.
 const COMMON: &[&str] = &[

@@ -11,6 +11,7 @@ mod flags;
 mod generate;
 mod import;
 mod init;
+mod pid1;
 mod status;
 mod stdio;
 mod unit;
@@ -19,6 +20,7 @@ mod write;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -35,6 +37,10 @@ const USAGE: u8 = 2;
 /// The configuration cannot work: a restart would not help, as units can say with
 /// `RestartPreventExitStatus=78`.
 const CONFIG: u8 = 78;
+
+/// A unit that fails starts again as soon as somebody connects to its socket, and a socket that starts it too often
+/// (20 times in 2 s) fails for good: whoever may connect could bring that about.
+const BRAKE: Duration = Duration::from_secs(1);
 
 /// Runs the queued jobs of Laravel applications.
 #[derive(Debug, Parser)]
@@ -204,6 +210,7 @@ impl Run {
 /// The `kqueue` command: all of it.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
+    let activated = std::env::var_os("LISTEN_FDS").is_some();
     if complete::answer(&args) {
         return ExitCode::SUCCESS;
     }
@@ -211,6 +218,9 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(Failed { code, line }) => {
             stdio::err(&format!("kqueue: {line}"));
+            if activated {
+                std::thread::sleep(BRAKE);
+            }
             ExitCode::from(code)
         }
     }
@@ -253,6 +263,9 @@ fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
     match command {
         Command::Run(run) => {
             let request = run.request();
+            if let Some(ended) = pid1::run() {
+                return ended;
+            }
             let loaded = load(&request)?;
             unit::check_user(&loaded)?;
             crate::log::init(&loaded.settings.app);

@@ -86,7 +86,8 @@ pub(super) fn become_worker(instance: &str) -> Result<ExitCode, Failed> {
         .arg(script)
         .arg(crate::wire::Mode::Pooled.to_string())
         .current_dir(&settings.path)
-        .env("KQUEUE_SOCKET", settings.runtime_dir.join("worker.sock"))
+        .env("KQUEUE_SOCKET", config::unit_socket(app, config::WORKER_SOCKET, &here))
+        .env("KQUEUE_DIRECTORY", &settings.runtime_dir)
         .env("KQUEUE_WORKER", number.to_string())
         .exec();
     Err(Failed::at(&settings.php.display().to_string(), error))

@@ -14,8 +14,16 @@ use super::surroundings::Surroundings;
 /// Longest path of a socket. The kernel takes 107; what is left allows for a longer socket name later.
 const SOCKET_LONGEST: usize = 100;
 
-/// The longest name that the runtime gives a socket there.
-const SOCKET_NAME: &str = "control.sock";
+/// The socket that PHP processes dial.
+pub const WORKER_SOCKET: &str = "worker.sock";
+/// The socket of `kqueue status`.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
+/// Where systemd binds a socket of an app, as `units/*.socket` say: in a directory in which nobody but root can put
+/// something else in its place. What the runtime makes itself is in a directory of its own.
+pub fn unit_socket(app: &str, name: &str, here: &Surroundings) -> PathBuf {
+    here.run.join(format!("{app}.{name}"))
+}
 
 /// Default of `state_dir`.
 ///
@@ -92,7 +100,7 @@ fn fits(dir: &Path) -> bool {
 /// # Errors
 /// [`Error::Path`] where it is too long.
 pub fn check_socket(dir: &Path, at: At) -> Result<(), Error> {
-    let bytes = dir.join(SOCKET_NAME).as_os_str().len();
+    let bytes = dir.join(CONTROL_SOCKET).as_os_str().len();
     if bytes <= SOCKET_LONGEST {
         return Ok(());
     }

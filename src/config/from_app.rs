@@ -35,6 +35,7 @@ const APPS: &[&str] = &[
     "pop",
     "ack",
     "renew",
+    "horizon",
     "timeout_grace",
 ];
 

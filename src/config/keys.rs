@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::error::{At, Error};
 use super::raw::{Given, Origin, Raw};
 use super::settings::{Ack, Crash, DefaultTier, LauncherKind, Pop, Settings, Start};
-use super::shapes::{Backoff, Bytes, Count, Megabytes, Name, Names, Shape, Time, Timeout, Words};
+use super::shapes::{Backoff, Bytes, Count, Megabytes, Name, Names, Shape, Time, Timeout, Umask, Words};
 
 /// The default of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +190,13 @@ keys! {
     /// How lanes and isolated jobs get their PHP process: "fork" (from a template that has booted the
     /// app) or "spawn" (a new process each, for apps that cannot fork).
     start: Start, Is("fork"), |s| json!(s.start.as_str());
+    /// What the app opens while it boots and what its forked processes may share, by the names that the log and `kqueue
+    /// check` give: sockets by their peer, files by their path. A `*` stands for anything. Where the app opens
+    /// anything else, each process boots the app's providers itself.
+    fork_safe_peers: Names, None("127.0.0.1:4317,/run/agent.sock"), |s| if s.fork_safe_peers.is_empty() { Value::Null } else { json!(s.fork_safe_peers) };
+    /// The file mode creation mask of the app's processes, in octal as a string; what the app's `artisan` sets, else
+    /// what they inherit, where there is none.
+    umask: Umask, None("0002"), |s| s.umask.map_or(Value::Null, |umask| json!(format!("{umask:04o}")));
     /// Where jobs run that declare neither `isolated` nor `estimatedDuration`, nor more memory than a pooled
     /// worker has: "inline", "pooled", "isolated", or "auto" (kqueue finds out where they belong).
     default_tier: DefaultTier, Is("auto"), |s| json!(s.tiers.default_tier.as_str());
@@ -210,7 +217,7 @@ keys! {
     max_concurrent_inline: Count<1, 10000>, Is("100"), |s| json!(s.tiers.max_concurrent_inline);
     /// Pooled jobs at once.
     max_concurrent_pooled: Count<1, 1000>, Is("20"), |s| json!(s.tiers.max_concurrent_pooled);
-    /// Isolated jobs at once.
+    /// Isolated jobs at once. More than 128 have to be in this file: the coordinator goes by it.
     max_concurrent_isolated: Count<1, 1000>, Is("5"), |s| json!(s.tiers.max_concurrent_isolated);
     /// Reserved jobs that may wait for their tier while others flow past.
     max_waiting: Count<0, 1000000>, Is("256"), |s| json!(s.tiers.max_waiting);
@@ -233,6 +240,9 @@ keys! {
     /// MB of resident memory above which a lane or pooled worker is killed. The default is 512, or twice
     /// worker_memory where that is more.
     worker_memory_max: Megabytes<32>, WorkedOut("512"), |s| json!(s.recycle.memory_max_mb);
+    /// MB that the runtime, its template and its lanes may have together under systemd. Where it is not set, three
+    /// quarters of the machine's memory.
+    runtime_memory_max: Megabytes<128>, None("8G"), |_| Value::Null;
     /// MB for an isolated job that declares no `maxMemory`.
     isolated_memory_max: Megabytes<32>, Is("512"), |s| json!(s.recycle.isolated_memory_max_mb);
     /// MB that no isolated job gets more of, whatever it declares. Without it the machine's memory is the bound.
@@ -257,6 +267,9 @@ keys! {
     ack: Ack, Is("auto"), |s| json!(s.ack.as_str());
     /// Renew a job's reservation while its process lives, so that `retry_after` never runs it twice.
     renew: bool, Is("true"), |s| json!(s.renew);
+    /// Do what Horizon's master would, where the app's queue is Horizon's: trim its indexes, keep its records (so that
+    /// its dashboard shows kqueue), watch its waits, obey `horizon:pause`, `continue` and `terminate`.
+    horizon: bool, Is("true"), |s| json!(s.horizon);
     /// How far a job may run past its timeout before its process is killed from outside.
     timeout_grace: Time<0>, Is("3s"), |s| secs(s.timeout_grace);
     /// How long a PHP process may take to be ready.

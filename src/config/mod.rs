@@ -30,6 +30,7 @@ mod whose;
 mod written;
 
 pub use app::{check as check_name, from_path as name_of};
+pub use dirs::{CONTROL_SOCKET, WORKER_SOCKET, unit_socket};
 pub use draft::Draft;
 pub use error::{At, Error};
 pub use example::VALUES;

@@ -1,11 +1,13 @@
 //! Where a running app is to be found, by as little as a stranger to the app may know: its name, its file if
 //! that can be read. Looks at files; checks nothing that only the app's own user could.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::dirs::{CONTROL_SOCKET, unit_socket};
 use super::error::Error;
 use super::keys::Merged;
 use super::load::{Request, derived_name, set_flags, stand_in};
@@ -14,6 +16,9 @@ use super::surroundings::Surroundings;
 use super::written::Unread;
 use super::{app, dirs, paths, written};
 
+/// Apps of one user that are listed: the directory is theirs to fill.
+const MOST: usize = 256;
+
 /// Where an app may be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -21,8 +26,8 @@ pub struct Place {
     pub app: String,
     /// There is a config file for it.
     pub configured: bool,
-    /// Directories in which its sockets may be, the likeliest first.
-    pub directories: Vec<PathBuf>,
+    /// Where its control socket may be, the likeliest first.
+    pub sockets: Vec<PathBuf>,
 }
 
 /// Finds the place of one app, by its name, its file or its directory.
@@ -62,21 +67,21 @@ pub fn place(request: &Request, here: &Surroundings) -> Result<Place, Error> {
         Some(app) => app,
         None => derived_name(request, &merged, here)?,
     };
-    let directories = match merged.runtime_dir {
+    let directories: Vec<PathBuf> = match merged.runtime_dir {
         Some(given) => vec![paths::absolute(&given.value, &given.origin, here)],
         None => {
             let owner = (here.uid == 0).then(|| owner(&merged, here)).flatten();
             roots(here, owner).into_iter().map(|root| root.join(&app)).collect()
         }
     };
-    Ok(Place { app, configured, directories })
+    let own = directories.iter().map(|directory| directory.join(CONTROL_SOCKET));
+    let sockets = [unit_socket(&app, CONTROL_SOCKET, here)].into_iter().chain(own).collect();
+    Ok(Place { app, configured, sockets })
 }
 
 /// Names of all apps that have a config file in `/etc/kqueue`.
 pub fn configured(here: &Surroundings) -> Vec<String> {
-    let mut apps = known_apps("", here);
-    apps.retain(|app| here.etc.join(format!("{app}.toml")).exists());
-    apps
+    proper(names(&here.etc).iter().filter_map(|name| name.strip_suffix(".toml")))
 }
 
 /// Which queues the config file of an app says are worked; nothing else in it counts.
@@ -102,19 +107,29 @@ pub fn claim(app: &str, here: &Surroundings) -> Option<Claim> {
     })
 }
 
-/// Names of all apps that have a config file in `/etc/kqueue`, or a directory with this socket where sockets
-/// are by default.
-pub fn known_apps(socket: &str, here: &Surroundings) -> Vec<String> {
-    let names = |directory: &Path| {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>()
-    };
-    let mut apps: Vec<String> =
-        names(&here.etc).iter().filter_map(|name| Some(name.strip_suffix(".toml")?.to_owned())).collect();
+/// Names of all apps that have a config file in `/etc/kqueue`, or a control socket where these are by default.
+pub fn known_apps(here: &Surroundings) -> Vec<String> {
+    let mut apps = configured(here);
+    let units = names(&here.run);
+    apps.extend(
+        units.iter().filter_map(|name| name.strip_suffix(CONTROL_SOCKET)?.strip_suffix('.')).map(str::to_owned),
+    );
     for root in roots(here, None) {
-        apps.extend(names(&root).into_iter().filter(|name| is_there(&root.join(name).join(socket))));
+        let there = names(&root).into_iter().filter(|name| is_there(&root.join(name).join(CONTROL_SOCKET)));
+        apps.extend(there.take(MOST));
     }
-    apps.retain(|name| app::check(name).is_ok());
+    proper(apps.iter().map(String::as_str))
+}
+
+/// Names of the files in a directory.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// Those that are names of apps, in order, each once.
+fn proper<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut apps: Vec<String> = names.filter(|name| app::check(name).is_ok()).map(str::to_owned).collect();
     apps.sort_unstable();
     apps.dedup();
     apps
@@ -135,7 +150,7 @@ fn owner(merged: &Merged, here: &Surroundings) -> Option<u32> {
 }
 
 /// Where runtimes put their directories by default: those of units first, then those of our own user. Root looks at
-/// those of `owner` too, or of all users where there is none.
+/// those of `owner` too, or of all users with a `kqueue` that runs where there is none.
 fn roots(here: &Surroundings, owner: Option<u32>) -> Vec<PathBuf> {
     let mut roots = vec![here.run.clone()];
     roots.extend(dirs::session(here).map(|base| base.join("kqueue")));
@@ -146,7 +161,8 @@ fn roots(here: &Surroundings, owner: Option<u32>) -> Vec<PathBuf> {
         None => vec![here.uid],
     };
     for uid in users {
-        for root in [here.run_user.join(uid.to_string()).join("kqueue"), dirs::shared(here, uid)] {
+        let (session, shared) = (here.run_user.join(uid.to_string()).join("kqueue"), dirs::shared(here, uid));
+        for root in [Some(session), below_home(uid), Some(shared)].into_iter().flatten() {
             // Anybody may have made one by that name.
             let theirs = fs::symlink_metadata(&root).is_ok_and(|dir| dir.is_dir() && dir.uid() == uid);
             if theirs && !roots.contains(&root) {
@@ -157,17 +173,18 @@ fn roots(here: &Surroundings, owner: Option<u32>) -> Vec<PathBuf> {
     roots
 }
 
-/// Users who have a directory where runtimes may be.
-fn users(here: &Surroundings) -> Vec<u32> {
-    let numbers = |directory: &Path, prefix: &str| {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        let number = |name: &str| name.strip_prefix(prefix)?.parse().ok();
-        entries.filter_map(|entry| number(entry.file_name().to_str()?)).collect::<Vec<u32>>()
-    };
-    let mut users = [numbers(&here.run_user, ""), numbers(&here.tmp, "kqueue-")].concat();
-    users.sort_unstable();
-    users.dedup();
-    users
+/// Users who run a `kqueue` now.
+fn users(here: &Surroundings) -> BTreeSet<u32> {
+    let processes = fs::read_dir(&here.proc).into_iter().flatten().flatten();
+    let runs = |process: &Path| fs::read(process.join("comm")).is_ok_and(|name| name == b"kqueue\n");
+    let owners = processes.filter(|process| runs(&process.path())).filter_map(|process| process.metadata().ok());
+    owners.map(|process| process.uid()).collect()
+}
+
+/// Where runtimes of a user without a session have their directories.
+fn below_home(uid: u32) -> Option<PathBuf> {
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten()?;
+    Some(user.dir.join(".local/state/kqueue/.run"))
 }
 
 #[cfg(test)]
@@ -187,6 +204,11 @@ mod tests {
         here
     }
 
+    /// The control socket of `shop` below a root.
+    fn at(root: &Path) -> PathBuf {
+        root.join("shop/control.sock")
+    }
+
     fn named(app: &str) -> Request {
         Request { app: Some(app.to_owned()), ..Request::default() }
     }
@@ -198,12 +220,13 @@ mod tests {
         let own = here.tmp.join(format!("kqueue-{}", here.uid));
         let found = place(&named("shop"), &here).unwrap();
         assert!(!found.configured);
-        assert_eq!(found.directories, [here.run.join("shop"), own.join("shop")]);
+        assert_eq!(found.sockets, [here.run.join("shop.control.sock"), at(&here.run), at(&own)]);
         // A file that cannot be right says at least that there is such an app.
         fs::write(here.etc.join("shop.toml"), "pool_size = 'x'").unwrap();
         assert!(place(&named("shop"), &here).unwrap().configured);
         fs::write(here.etc.join("shop.toml"), "runtime_dir = '../r'\npath = '/no/such/place'").unwrap();
-        assert_eq!(place(&named("shop"), &here).unwrap().directories, [here.etc.join("../r")]);
+        let given = place(&named("shop"), &here).unwrap();
+        assert_eq!(given.sockets, [here.run.join("shop.control.sock"), here.etc.join("../r/control.sock")]);
         assert!(place(&named("No Name"), &here).is_err());
     }
 
@@ -215,7 +238,8 @@ mod tests {
         fs::write(&file, "runtime_dir = '/r'").unwrap();
         let by_file = Request { config: Some(file.clone()), ..Request::default() };
         let found = place(&by_file, &here).unwrap();
-        assert_eq!((found.app.as_str(), found.directories), ("other", vec![PathBuf::from("/r")]));
+        assert_eq!(found.app, "other");
+        assert!(found.sockets.contains(&PathBuf::from("/r/control.sock")));
         fs::write(&file, "runtime_dir = 3").unwrap();
         assert!(place(&by_file, &here).is_err());
         let flags = vec![("path", "/srv/My-Shop".to_owned())];
@@ -231,19 +255,24 @@ mod tests {
         // Whoever runs the test stands for the app's user; that the one who looks is root is what it says here.
         let session = here.run_user.join(own.to_string()).join("kqueue");
         fs::create_dir_all(session.join("shop")).unwrap();
-        fs::write(session.join("shop/x.sock"), "").unwrap();
+        fs::write(session.join("shop/control.sock"), "").unwrap();
         let last_resort = here.tmp.join(format!("kqueue-{own}"));
         // Of somebody who is not what its name says, and one that leads elsewhere.
         fs::create_dir_all(here.tmp.join("kqueue-4242/evil")).unwrap();
-        fs::write(here.tmp.join("kqueue-4242/evil/x.sock"), "").unwrap();
+        fs::write(here.tmp.join("kqueue-4242/evil/control.sock"), "").unwrap();
         std::os::unix::fs::symlink(&session, here.tmp.join("kqueue-4243")).unwrap();
         here.uid = 0;
+        here.proc = top.path().join("proc");
+        fs::create_dir_all(here.proc.join("42")).unwrap();
         fs::write(here.etc.join("shop.toml"), format!("path = '{}'", top.path().display())).unwrap();
         let found = place(&named("shop"), &here).unwrap();
-        assert_eq!(found.directories, [here.run.join("shop"), session.join("shop"), last_resort.join("shop")]);
-        // Without a file, of whichever user.
-        assert!(place(&named("desk"), &here).unwrap().directories.contains(&session.join("desk")));
-        assert_eq!(known_apps("x.sock", &here), ["shop"]);
+        assert_eq!(found.sockets[1..], [at(&here.run), at(&session), at(&last_resort)]);
+        // Without a file, of whoever runs one.
+        let desk = session.join("desk/control.sock");
+        assert_eq!(place(&named("desk"), &here).unwrap().sockets.contains(&desk), own == 0);
+        fs::write(here.proc.join("42/comm"), "kqueue\n").unwrap();
+        assert!(place(&named("desk"), &here).unwrap().sockets.contains(&desk));
+        assert_eq!(known_apps(&here), ["shop"]);
     }
 
     #[test]
@@ -255,8 +284,8 @@ mod tests {
         }
         fs::create_dir_all(here.run.join("stale")).unwrap();
         fs::create_dir_all(here.run.join("desk")).unwrap();
-        fs::write(here.run.join("desk/x.sock"), "").unwrap();
-        fs::write(here.tmp.join(format!("kqueue-{}/mine/x.sock", here.uid)), "").unwrap();
-        assert_eq!(known_apps("x.sock", &here), ["blog", "desk", "mine", "shop"]);
+        fs::write(here.run.join("desk/control.sock"), "").unwrap();
+        fs::write(here.tmp.join(format!("kqueue-{}/mine/control.sock", here.uid)), "").unwrap();
+        assert_eq!(known_apps(&here), ["blog", "desk", "mine", "shop"]);
     }
 }

@@ -61,6 +61,8 @@ pub fn resolve(
         queues: merged.queues.map(|given| given.value.0).unwrap_or_default(),
         launcher: need(merged.launcher, "launcher")?.value,
         start: need(merged.start, "start")?.value,
+        fork_safe_peers: merged.fork_safe_peers.map(|given| given.value.0).unwrap_or_default(),
+        umask: merged.umask.map(|given| given.value.0),
         tiers,
         work: Work {
             tries: need(merged.tries, "tries")?.value.0,
@@ -74,6 +76,7 @@ pub fn resolve(
         pop: need(merged.pop, "pop")?.value,
         ack: need(merged.ack, "ack")?.value,
         renew: need(merged.renew, "renew")?.value,
+        horizon: need(merged.horizon, "horizon")?.value,
         timeout_grace: need(merged.timeout_grace, "timeout_grace")?.value.0,
         boot_timeout: need(merged.boot_timeout, "boot_timeout")?.value.0,
         stop_timeout: need(merged.stop_timeout, "stop_timeout")?.value.0,

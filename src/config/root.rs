@@ -38,6 +38,8 @@ pub struct RootSettings {
     pub path_at: At,
     /// `pool_max_size`: pooled workers at the most.
     pub pool_max_size: usize,
+    /// `runtime_memory_max`: MB that the runtime's unit may have, with all that is forked in it.
+    pub runtime_memory_max_mb: Option<u32>,
     /// `worker_memory_max`: MB that a pooled worker may have.
     pub worker_memory_max_mb: u32,
     /// `max_concurrent_isolated`: isolated jobs at once.
@@ -88,6 +90,7 @@ pub fn root(app: &str, here: &Surroundings) -> Result<RootSettings, Error> {
         path,
         path_at,
         pool_max_size: tiers.pool_max_size,
+        runtime_memory_max_mb: merged.runtime_memory_max.map(|given| given.value.0),
         worker_memory_max_mb: recycle.memory_max_mb,
         max_concurrent_isolated: tiers.max_concurrent_isolated,
         boot_timeout: need(merged.boot_timeout, "boot_timeout")?.value.0,

@@ -161,6 +161,10 @@ pub struct Settings {
     pub launcher: LauncherKind,
     /// `start`.
     pub start: Start,
+    /// `fork_safe_peers`: what forked processes may share.
+    pub fork_safe_peers: Vec<String>,
+    /// `umask` of the app's processes; `None` leaves it to the app.
+    pub umask: Option<u32>,
     /// Tier limits.
     pub tiers: Tiers,
     /// Worker defaults.
@@ -177,6 +181,8 @@ pub struct Settings {
     pub ack: Ack,
     /// `renew`: renew leases while a job's process lives.
     pub renew: bool,
+    /// `horizon`: do what Horizon's master would.
+    pub horizon: bool,
     /// `timeout_grace`: what a job may run past its timeout before its process is killed from outside.
     pub timeout_grace: Duration,
     /// `boot_timeout`: what a PHP process may take to be ready.

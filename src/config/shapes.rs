@@ -207,6 +207,27 @@ impl Shape for Name {
     }
 }
 
+/// A file mode creation mask, as the shell writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Umask(pub u32);
+
+impl Shape for Umask {
+    const METAVAR: &'static str = "MASK";
+
+    fn want() -> String {
+        "an octal mask as a string (such as \"0002\", \"027\")".into()
+    }
+
+    fn read(raw: &Raw) -> Option<Self> {
+        match raw {
+            Raw::Text(text) if (1..=4).contains(&text.len()) && text.chars().all(|c| c.is_digit(8)) => {
+                u32::from_str_radix(text, 8).ok().filter(|mask| *mask <= 0o777).map(Self)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Names in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names(pub Vec<String>);

@@ -16,7 +16,5 @@ pub use client::{AskError, ask};
 pub use snapshot::{Failure, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob};
 pub use socket::{Ask, ControlError, ControlSocket};
 
-/// Name of the socket's file in the runtime directory.
-pub const SOCKET: &str = "control.sock";
 /// The group whose members may ask.
 pub const GROUP: &str = "kqueue";

@@ -13,9 +13,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
+use super::GROUP;
 use super::peer::{Peer, Rule};
 use super::snapshot::Snapshot;
-use super::{GROUP, SOCKET};
+use crate::config::CONTROL_SOCKET;
 
 /// Connections that are served at once; others wait in the kernel's backlog, which is bounded too.
 const CONNECTIONS: usize = 16;
@@ -60,7 +61,7 @@ impl ControlSocket {
     }
 
     fn bind_for(directory: &Path, group: Option<Gid>) -> Result<Self, ControlError> {
-        let path = directory.join(SOCKET);
+        let path = directory.join(CONTROL_SOCKET);
         let bound = match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => UnixListener::bind(&path),
@@ -81,7 +82,8 @@ impl ControlSocket {
     /// Where it is no socket to listen on.
     pub fn given(listener: StdListener) -> Result<Self, ControlError> {
         let address = listener.local_addr().ok();
-        let path = address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(Path::new(SOCKET)).to_owned();
+        let path =
+            address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(Path::new(CONTROL_SOCKET)).to_owned();
         let group = fs::metadata(&path).ok().filter(|file| file.mode() & 0o020 != 0).map(|file| file.gid());
         let set = listener.set_nonblocking(true).and_then(|()| UnixListener::from_std(listener));
         Ok(Self::new(set.map_err(|source| ControlError { path, source })?, group))

@@ -34,7 +34,7 @@ fn one_snapshot_and_the_end() {
     let dir = tempfile::tempdir().unwrap();
     on_a_loop(async {
         runtime(ControlSocket::bind_for(dir.path(), None).unwrap());
-        let path = dir.path().join(SOCKET);
+        let path = dir.path().join(CONTROL_SOCKET);
         let first = ask(&path).await.unwrap();
         assert_eq!((first["app"].as_str(), first["state"].as_str()), (Some("shop"), Some("running")));
         assert_eq!(first["status"], "1");
@@ -57,7 +57,7 @@ fn one_snapshot_and_the_end() {
 fn modes_and_groups() {
     let dir = tempfile::tempdir().unwrap();
     on_a_loop(async {
-        let path = dir.path().join(SOCKET);
+        let path = dir.path().join(CONTROL_SOCKET);
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
         fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
         let alone = ControlSocket::bind_for(dir.path(), None).unwrap();
@@ -85,7 +85,7 @@ fn a_stranger_is_told_that_it_may_not() {
             return;
         }
         runtime(socket);
-        assert!(matches!(ask(&dir.path().join(SOCKET)).await, Err(AskError::Denied)));
+        assert!(matches!(ask(&dir.path().join(CONTROL_SOCKET)).await, Err(AskError::Denied)));
     });
 }
 
@@ -97,7 +97,7 @@ fn while_nobody_makes_one_it_is_told_that_the_runtime_starts_or_stops() {
         (socket.read, socket.make) = (Duration::from_millis(20), Duration::from_millis(50));
         let (asks, mut asked) = mpsc::channel(1);
         tokio::task::spawn_local(socket.serve(asks, shop("starting")));
-        let path = dir.path().join(SOCKET);
+        let path = dir.path().join(CONTROL_SOCKET);
         assert_eq!(ask(&path).await.unwrap()["status"], "starting");
         asked.close();
         let told = ask(&path).await.unwrap();
@@ -119,7 +119,7 @@ fn who_does_not_read_costs_a_moment_and_blocks_nobody() {
                 let _ = ask.send(large.clone());
             }
         });
-        let path = dir.path().join(SOCKET);
+        let path = dir.path().join(CONTROL_SOCKET);
         let mut deaf = Vec::new();
         for _ in 0..3 * CONNECTIONS {
             deaf.push(UnixStream::connect(&path).await.unwrap());
@@ -134,8 +134,8 @@ fn who_does_not_read_costs_a_moment_and_blocks_nobody() {
 fn nobody_there() {
     let dir = tempfile::tempdir().unwrap();
     on_a_loop(async {
-        assert!(matches!(ask(&dir.path().join(SOCKET)).await, Err(AskError::NotRunning)));
-        drop(StdListener::bind(dir.path().join(SOCKET)).unwrap());
-        assert!(matches!(ask(&dir.path().join(SOCKET)).await, Err(AskError::NotRunning)));
+        assert!(matches!(ask(&dir.path().join(CONTROL_SOCKET)).await, Err(AskError::NotRunning)));
+        drop(StdListener::bind(dir.path().join(CONTROL_SOCKET)).unwrap());
+        assert!(matches!(ask(&dir.path().join(CONTROL_SOCKET)).await, Err(AskError::NotRunning)));
     });
 }

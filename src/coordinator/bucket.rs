@@ -1,6 +1,6 @@
 //! A token bucket: so many at once, so many a second after that.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// See the module.
 #[derive(Debug)]
@@ -20,15 +20,37 @@ impl Bucket {
 
     /// Takes one, and tells how many there were none for since the last. None when there is none.
     pub(super) fn take(&mut self, now: Instant) -> Option<u64> {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.at = now;
-        self.tokens = (self.tokens + passed * self.per_second).min(self.size);
+        self.fill(now);
         if self.tokens < 1.0 {
             self.dropped += 1;
             return None;
         }
         self.tokens -= 1.0;
         Some(std::mem::take(&mut self.dropped))
+    }
+
+    /// Counts one that nobody asked for, as there was no need to.
+    pub(super) fn leave_out(&mut self) {
+        self.dropped += 1;
+    }
+
+    /// Takes so many, on credit where there are fewer, and tells how long it takes to pay that back.
+    pub(super) fn spend(&mut self, tokens: u32, now: Instant) -> Duration {
+        self.fill(now);
+        self.tokens -= f64::from(tokens);
+        Duration::from_secs_f64((-self.tokens / self.per_second).max(0.0))
+    }
+
+    /// Whether nothing has been taken lately.
+    pub(super) fn is_full(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.tokens >= self.size
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.at = now;
+        self.tokens = (self.tokens + passed * self.per_second).min(self.size);
     }
 }
 
@@ -37,6 +59,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn credit_is_paid_back() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(10, 5, start);
+        assert_eq!(bucket.spend(10, start), Duration::ZERO);
+        assert_eq!(bucket.spend(5, start), Duration::from_secs(1));
+        assert_eq!(bucket.spend(5, start + Duration::from_secs(1)), Duration::from_secs(1));
+        assert!(!bucket.is_full(start + Duration::from_secs(3)));
+        assert!(bucket.is_full(start + Duration::from_secs(5)));
+        assert_eq!(bucket.spend(1, start + Duration::from_secs(600)), Duration::ZERO);
+        assert_eq!(bucket.spend(10, start + Duration::from_secs(600)), Duration::from_millis(200));
+    }
 
     #[test]
     fn a_burst_then_a_rate() {

@@ -7,40 +7,33 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::server::Caller;
 use super::state::{Coordinator, Link};
 use super::verbs;
+use crate::systemd::process;
 use crate::wire::coordinator::{Answer, Frames, MAX_REQUEST, Refusal, Request, frame};
 
-/// Requests of one connection that may be under way.
-pub(super) const IN_FLIGHT: usize = 64;
-/// Answers and notices that may wait to be read.
-pub(super) const OUTBOX: usize = 1024;
-/// How long the other side may take to read one.
+/// How long the other side may take to read one answer or notice.
 const WRITE: Duration = Duration::from_secs(10);
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(coordinator: &Rc<Coordinator>, stream: UnixStream, caller: Caller) {
-    let (outbox, frames) = mpsc::channel(OUTBOX);
-    let link = Link { app: caller.app.clone(), outbox, cut: Rc::new(Notify::new()) };
+    let link = Link::new(&caller.app);
     let Some(number) = coordinator.connect(link.clone()) else {
-        coordinator.turned_away(&caller.unit, "too many connections of one app");
+        coordinator.turned_away(&caller.app, &caller.unit, "too many connections of one app");
         return;
     };
     let (mut read, write) = stream.into_split();
-    let writer = tokio::task::spawn_local(send(write, frames, Rc::clone(&link.cut)));
     let why = tokio::select! {
         why = hear(coordinator, &mut read, &caller, &link, number) => why,
-        () = link.cut.notified() => Some("does not read what it is told".to_owned()),
+        () = send(write, &link) => Some("does not read what it is told".to_owned()),
+        () = link.cut.notified() => Some("does not read what it is told, or was stopped".to_owned()),
     };
     coordinator.disconnect(number);
     if let Some(why) = why {
-        coordinator.turned_away(&caller.unit, &why);
-        // What it still has coming is of no use to it.
-        writer.abort();
+        coordinator.turned_away(&caller.app, &caller.unit, &why);
     }
 }
 
@@ -52,7 +45,7 @@ async fn hear(
     link: &Link,
     number: u64,
 ) -> Option<String> {
-    let turns = Arc::new(Semaphore::new(IN_FLIGHT));
+    let app = &caller.app;
     let mut frames = Frames::new(MAX_REQUEST);
     let mut chunk = [0u8; 4096];
     loop {
@@ -66,20 +59,32 @@ async fn hear(
                 Ok(None) => break,
                 Err(error) => return Some(error.to_string()),
             };
-            let Ok(turn) = Arc::clone(&turns).try_acquire_owned() else {
-                link.send(frame(&refused(request.id, (Refusal::Busy, "too many requests at once".to_owned()))));
-                continue;
-            };
-            let (coordinator, caller, link) = (Rc::clone(coordinator), caller.clone(), link.clone());
-            tokio::task::spawn_local(async move {
-                let answer = verbs::carry_out(&coordinator, &caller, number, request.verb).await;
-                let answer = match answer {
-                    Ok(answer) => Answer { id: request.id, ..answer },
-                    Err(refusal) => refused(request.id, refusal),
-                };
-                link.send(frame(&answer));
-                drop(turn);
-            });
+            // A connection can be handed on, and the right to ask cannot.
+            if !process::is_alive(&caller.pidfd) {
+                return Some("the process that connected has ended".to_owned());
+            }
+            let pause = app.pay(&request.verb);
+            match Arc::clone(&app.turns).try_acquire_owned() {
+                Ok(turn) => {
+                    let (coordinator, caller, link) = (Rc::clone(coordinator), caller.clone(), link.clone());
+                    tokio::task::spawn_local(async move {
+                        let work = verbs::carry_out(&coordinator, &caller, number, request.verb);
+                        let answer = match caller.app.share.of(work).await {
+                            Ok(answer) => Answer { id: request.id, ..answer },
+                            Err(refusal) => refused(request.id, refusal),
+                        };
+                        link.send(frame(&answer));
+                        drop(turn);
+                    });
+                }
+                Err(_) => {
+                    link.send(frame(&refused(request.id, (Refusal::Busy, "too many requests at once".to_owned()))));
+                }
+            }
+            // Who asks for more than its share waits, with what it has still to say in its own socket.
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
         }
         // A flood that is always readable must not keep the others waiting.
         tokio::task::yield_now().await;
@@ -90,11 +95,11 @@ fn refused(id: u64, error: (Refusal, String)) -> Answer {
     Answer { id, error: Some(error), ..Answer::default() }
 }
 
-/// Sends what there is to send, in order.
-async fn send(mut write: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u8>>, cut: Rc<Notify>) {
-    while let Some(frame) = frames.recv().await {
-        if !matches!(timeout(WRITE, write.write_all(&frame)).await, Ok(Ok(()))) {
-            cut.notify_one();
+/// Sends what there is to send, in order. Returns when the other side does not take it.
+async fn send(mut write: OwnedWriteHalf, link: &Link) {
+    loop {
+        let next = link.outbox.next().await;
+        if !matches!(timeout(WRITE, write.write_all(&next.frame)).await, Ok(Ok(()))) {
             return;
         }
     }

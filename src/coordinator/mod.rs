@@ -4,22 +4,26 @@
 //! it, watches what comes of it and tells it. It sees no payload, opens no network connection and runs no PHP; it
 //! imports nothing of the parts that do. What it knows it can read back from systemd: it may be killed at any time,
 //! and adopts what runs when it comes back.
+//!
+//! What it guards against whom, and what may be added to it, is in `threat-model.md`.
 
+mod app;
 mod bucket;
 mod connection;
 mod host;
+mod keep;
+mod outbox;
 mod policy;
 mod server;
 mod state;
 mod story;
+mod strangers;
 mod verbs;
 
 #[cfg(test)]
 mod tests;
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -29,27 +33,25 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{self, IsolatedCaps, Surroundings};
 use crate::systemd::health::{self, Watchdog};
 use crate::systemd::{Bus, Manager, activation};
+use policy::Caps;
 use state::Coordinator;
 
-pub use policy::Caps;
-
 /// What is used where the command line makes no sense.
-const USAGE: &str = "usage: kqueue-coordinator [--socket PATH] [--version]";
+const USAGE: &str = "usage: kqueue-coordinator [--version]";
+/// Scopes that any app may have, whatever its settings say.
+const SCOPES: usize = 128;
 
 /// The `kqueue-coordinator` command: all of it.
 pub fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    let mut socket = None;
-    while let Some(argument) = arguments.next() {
-        match (argument.to_str(), &socket) {
-            (Some("--version"), _) => return say(concat!("kqueue-coordinator ", env!("CARGO_PKG_VERSION"))),
-            (Some("--help"), _) => return say(USAGE),
-            (Some("--socket"), None) => socket = arguments.next().map(PathBuf::from),
-            _ => return complain(USAGE, 2),
-        }
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    match arguments.iter().map(|argument| argument.to_str()).collect::<Vec<_>>()[..] {
+        [] => {}
+        [Some("--version")] => return say(concat!("kqueue-coordinator ", env!("CARGO_PKG_VERSION"))),
+        [Some("--help")] => return say(USAGE),
+        _ => return complain(USAGE, 2),
     }
     crate::log::init_host("kqueue-coordinator");
-    match run(socket.as_deref()) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&format!("kqueue-coordinator: {error:#}"), 1),
     }
@@ -75,17 +77,18 @@ fn caps(app: &str) -> Result<Caps, String> {
     let IsolatedCaps { memory_mb, time, tasks_max, cpu_weight, io_weight } = settings.caps;
     Ok(Caps {
         memory_max: memory_mb.map(|mb| u64::from(mb) << 20),
-        worker_memory_max: Some(u64::from(settings.worker_memory_max_mb) << 20),
         runtime_max_usec: time.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
         tasks_max: tasks_max.into(),
         cpu_weight: cpu_weight.into(),
         io_weight: io_weight.into(),
         workers: u32::try_from(settings.pool_max_size).unwrap_or(u32::MAX),
+        // Those of the last runtime may still run beside those of this one.
+        scopes: SCOPES.max(2 * settings.max_concurrent_isolated),
     })
 }
 
-fn run(socket: Option<&Path>) -> anyhow::Result<()> {
-    let listener = listen(socket)?;
+fn run() -> anyhow::Result<()> {
+    let listener = listen()?;
     // One thread: all the work is waiting.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("event loop")?;
     // zbus wants the event loop to be there when its streams are dropped, which is when the tasks are.
@@ -94,22 +97,14 @@ fn run(socket: Option<&Path>) -> anyhow::Result<()> {
     local.block_on(&runtime, serve(listener))
 }
 
-/// The socket that systemd handed over, or one of our own.
-fn listen(socket: Option<&Path>) -> anyhow::Result<UnixListener> {
-    let Some(path) = socket else {
-        let mut handed = activation::listeners("coordinator").context("sockets from systemd")?;
-        return match (handed.pop(), handed.is_empty()) {
-            (Some(listener), true) => Ok(listener),
-            (Some(_), false) => bail!("more than one socket called \"coordinator\""),
-            (None, _) => bail!("no socket called \"coordinator\": start kqueue.socket, or say --socket PATH"),
-        };
-    };
-    let _ = std::fs::remove_file(path);
-    let listener = UnixListener::bind(path).with_context(|| path.display().to_string())?;
-    // Anybody may connect: who is heard is decided by what the kernel says about them.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+/// The socket that systemd handed over.
+fn listen() -> anyhow::Result<UnixListener> {
+    let mut handed = activation::listeners("coordinator").context("sockets from systemd")?;
+    match (handed.pop(), handed.is_empty()) {
+        (Some(listener), true) => Ok(listener),
+        (Some(_), false) => bail!("more than one socket called \"coordinator\""),
+        (None, _) => bail!("no socket called \"coordinator\": systemctl start kqueue.socket"),
+    }
 }
 
 async fn serve(listener: UnixListener) -> anyhow::Result<()> {
@@ -120,9 +115,8 @@ async fn serve(listener: UnixListener) -> anyhow::Result<()> {
     let adopted = coordinator.adopt().await.context("units that run")?;
     tracing::info!("ready: systemd {}, {adopted} units adopted", manager.version());
     health::ready(&coordinator.status());
-    let listener = tokio::net::UnixListener::from_std(listener)?;
     tokio::select! {
-        result = server::accept(&coordinator, &listener) => result.context("accept")?,
+        result = server::accept(&coordinator, listener) => result.context("accept")?,
         () = keep_watch(&manager, &coordinator) => {}
         // Everything is read back from systemd by the next one.
         () = manager.lost() => bail!("the system bus has broken off"),

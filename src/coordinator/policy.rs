@@ -9,33 +9,34 @@ const USUAL_WEIGHT: u64 = 100;
 
 /// What root's settings allow an app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caps {
+pub(super) struct Caps {
     /// Bytes of memory of one scope; none for no limit.
-    pub memory_max: Option<u64>,
-    /// Bytes of memory of one pooled worker; none for no limit.
-    pub worker_memory_max: Option<u64>,
+    pub(super) memory_max: Option<u64>,
     /// Microseconds that one scope may run; none for no limit.
-    pub runtime_max_usec: Option<u64>,
+    pub(super) runtime_max_usec: Option<u64>,
     /// Processes and threads of one unit.
-    pub tasks_max: u64,
+    pub(super) tasks_max: u64,
     /// Highest share of the processors, 1 to 10000.
-    pub cpu_weight: u64,
+    pub(super) cpu_weight: u64,
     /// Highest share of the disks, 1 to 10000.
-    pub io_weight: u64,
+    pub(super) io_weight: u64,
     /// Pooled workers: their numbers are 1 to this.
-    pub workers: u32,
+    pub(super) workers: u32,
+    /// Scopes at once.
+    pub(super) scopes: usize,
 }
 
+#[cfg(test)]
 impl Default for Caps {
     fn default() -> Self {
         Self {
             memory_max: None,
-            worker_memory_max: None,
             runtime_max_usec: None,
             tasks_max: 4096,
             cpu_weight: 10_000,
             io_weight: 10_000,
             workers: 1000,
+            scopes: 1000,
         }
     }
 }
@@ -45,6 +46,16 @@ pub(super) fn worker(caps: &Caps, number: u32) -> Result<(), String> {
     match (1..=caps.workers).contains(&number) {
         true => Ok(()),
         false => Err(format!("worker {number}: the numbers are 1 to {}", caps.workers)),
+    }
+}
+
+/// Whether an app that has so many scopes may have another.
+pub(super) fn another_scope(caps: &Caps, there: usize) -> Result<(), String> {
+    match there < caps.scopes {
+        true => Ok(()),
+        false => {
+            Err(format!("{there} scopes are there: {} at once, by max_concurrent_isolated in root's file", caps.scopes))
+        }
     }
 }
 
@@ -68,15 +79,6 @@ pub(super) fn scope(caps: &Caps, asked: &UnitLimits) -> Result<UnitLimits, Strin
         cpu_weight: weight(asked.cpu_weight, caps.cpu_weight),
         io_weight: weight(asked.io_weight, caps.io_weight),
     })
-}
-
-/// Whether the limits of a unit may be changed to these.
-pub(super) fn change(caps: &Caps, unit: &Unit, asked: &UnitLimits) -> Result<(), String> {
-    let memory_max = if let Unit::Worker(_) = unit { caps.worker_memory_max } else { caps.memory_max };
-    if asked.runtime_max_usec.is_some() {
-        return Err("runtime_max_usec: cannot be changed once a unit runs".to_owned());
-    }
-    within(&Caps { memory_max, ..*caps }, asked)
 }
 
 fn within(caps: &Caps, asked: &UnitLimits) -> Result<(), String> {
@@ -103,12 +105,12 @@ mod tests {
 
     const CAPS: Caps = Caps {
         memory_max: Some(512 << 20),
-        worker_memory_max: Some(1024 << 20),
         runtime_max_usec: Some(60_000_000),
         tasks_max: 64,
         cpu_weight: 200,
         io_weight: 50,
         workers: 20,
+        scopes: 30,
     };
 
     fn refused(caps: &Caps, limits: UnitLimits) -> String {
@@ -153,31 +155,9 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_changed_is_refused() {
-        assert!(
-            change(
-                &CAPS,
-                &Unit::Scope("x".to_owned()),
-                &UnitLimits { runtime_max_usec: Some(1), ..UnitLimits::default() }
-            )
-            .is_err()
-        );
-        assert!(
-            change(
-                &CAPS,
-                &Unit::Scope("x".to_owned()),
-                &UnitLimits { memory_max: Some(1 << 30), ..UnitLimits::default() }
-            )
-            .is_err()
-        );
-        assert!(
-            change(
-                &CAPS,
-                &Unit::Scope("x".to_owned()),
-                &UnitLimits { memory_max: Some(1 << 20), ..UnitLimits::default() }
-            )
-            .is_ok()
-        );
+    fn scopes_are_counted() {
+        assert!(another_scope(&CAPS, 29).is_ok());
+        assert!([30, 31, usize::MAX].iter().all(|there| another_scope(&CAPS, *there).is_err()));
     }
 
     #[test]

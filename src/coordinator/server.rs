@@ -1,110 +1,252 @@
 //! Who connects: the kernel says which process it is, systemd which unit that belongs to. Only the runtime of an app
-//! is heard, and only as that app.
+//! is heard, which is the main process of its unit, and only as that app.
+//!
+//! In this order, so that each step costs only those who have come so far: whose process it is, of whom only so many
+//! are looked at; where the process is, as the kernel has it (strangers end here, and nobody was asked anything); what
+//! the app and the user may still have; then what systemd says.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream as TokioStream;
 use tokio::time::timeout;
 
+use super::app::App;
 use super::connection;
 use super::state::Coordinator;
 use crate::systemd::{names, process};
 
 /// Connections there may be.
-const CONNECTIONS: usize = 256;
-/// Connections that may wait for systemd to say whose they are.
+const CONNECTIONS: usize = 1024;
+/// Connections that may wait for systemd to say whose they are, and of these, those of one user: several apps may be
+/// one user's, and all come back at once when we do.
 const UNIDENTIFIED: usize = 32;
+const OF_ONE_USER: usize = 16;
 /// How long that may take.
 const IDENTIFICATION: Duration = Duration::from_secs(15);
 /// How often the loop comes round when nobody connects.
 const ROUND: Duration = Duration::from_secs(1);
+/// Where our own unit is below the root of the service manager's control groups.
+const OWN: &str = "/kqueue.slice/kqueue.service";
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     /// The app, as its unit names it.
-    pub(super) app: String,
+    pub(super) app: Rc<App>,
     /// Its unit.
     pub(super) unit: String,
     /// Its process.
     pub(super) pid: i32,
+    /// A hold on that process.
+    pub(super) pidfd: Rc<OwnedFd>,
     /// Its user.
     pub(super) user: u32,
 }
 
+/// Somebody who has connected, as the kernel has it.
+#[derive(Debug)]
+struct Peer {
+    stream: UnixStream,
+    pid: i32,
+    user: u32,
+    pidfd: OwnedFd,
+    app: Rc<App>,
+}
+
+/// Users whose connections wait for systemd, with how many.
+#[derive(Clone, Debug, Default)]
+struct Unidentified(Rc<RefCell<BTreeMap<u32, usize>>>);
+
+/// One of them.
+#[derive(Debug)]
+struct Turn(Unidentified, u32);
+
+impl Unidentified {
+    fn turn(&self, user: u32) -> Option<Turn> {
+        let mut users = self.0.borrow_mut();
+        let all: usize = users.values().sum();
+        let own = users.get(&user).copied().unwrap_or(0);
+        if all >= UNIDENTIFIED || own >= OF_ONE_USER {
+            return None;
+        }
+        users.insert(user, own + 1);
+        Some(Turn(self.clone(), user))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut users = self.0.0.borrow_mut();
+        match users.get_mut(&self.1) {
+            Some(own @ 2..) => *own -= 1,
+            _ => drop(users.remove(&self.1)),
+        }
+    }
+}
+
 /// Accepts connections for ever.
-pub(super) async fn accept(coordinator: &Rc<Coordinator>, listener: &UnixListener) -> io::Result<()> {
-    let turns = Arc::new(Semaphore::new(UNIDENTIFIED));
+pub(super) async fn accept(coordinator: &Rc<Coordinator>, listener: UnixListener) -> io::Result<()> {
+    let listener = registered(listener)?;
+    let unidentified = Unidentified::default();
+    let own = process::cgroup(std::process::id() as i32).unwrap_or_default();
+    // Empty on a host; in a container that shares the host's groups it is the container's own.
+    let root = own.strip_suffix(OWN).ok_or_else(|| io::Error::other(format!("in {own:?}, not in kqueue.service")))?;
     let mut round = tokio::time::interval(ROUND);
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listener.async_io(Interest::READABLE, UnixListener::accept) => accepted,
             _ = round.tick() => {
                 coordinator.round();
                 continue;
             }
         };
         coordinator.round();
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        match accepted {
+            Ok((stream, _)) => admit(coordinator, stream, root, &unidentified),
             // Out of descriptors or memory: a pause, so that this loop is not what eats the rest.
             Err(error) => {
-                coordinator.turned_away("a connection", &error.to_string());
+                coordinator.strangers.turned_away(None, "a connection", &error.to_string());
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
             }
-        };
-        let Ok(turn) = Arc::clone(&turns).try_acquire_owned() else {
-            coordinator.turned_away("a connection", "too many at once");
-            continue;
-        };
-        let coordinator = Rc::clone(coordinator);
-        tokio::task::spawn_local(async move {
-            let caller = timeout(IDENTIFICATION, identify(&coordinator, &stream)).await;
-            drop(turn);
-            match caller.unwrap_or_else(|_| Err(("a connection".to_owned(), "no answer from systemd".to_owned()))) {
-                Ok(caller) => connection::serve(&coordinator, stream, caller).await,
-                Err((who, why)) => coordinator.turned_away(&who, &why),
-            }
-        });
+        }
+        // A flood of them takes turns with those who are served.
+        tokio::task::yield_now().await;
     }
 }
 
-/// The caller, or who it seems to be and why it is not heard.
-async fn identify(coordinator: &Coordinator, stream: &UnixStream) -> Result<Caller, (String, String)> {
-    let unknown = |error: nix::Error| ("a connection".to_owned(), error.to_string());
-    let peer = getsockopt(stream, sockopt::PeerCredentials).map_err(unknown)?;
-    let (pid, user) = (peer.pid(), peer.uid());
-    let who = || format!("process {pid} of user {user}");
-    let refuse = |why: &str| Err((who(), why.to_owned()));
-    if coordinator.connections() >= CONNECTIONS {
-        return refuse("too many connections");
-    }
-    // Cheap, and enough to keep strangers from making systemd work. What systemd says decides.
-    if process::cgroup(pid).is_some_and(|path| !path.split('/').any(|part| names::runtime_of(part).is_some())) {
-        return refuse("not the runtime of an app");
-    }
-    let Some(pidfd) = hold_peer(stream, pid) else { return refuse("gone") };
-    let unit = match coordinator.host.unit_of(pid, Some(&pidfd)).await {
-        Ok(unit) => unit,
-        Err(error) => return refuse(&error.to_string()),
+/// The listener in a form that can be waited for. It is not tokio's own, which has every connection waited for as well:
+/// a flood of strangers would cost as much as if they were heard.
+#[expect(deprecated, reason = "its successor is unsafe for the sake of types that lend a descriptor they may close")]
+fn registered(listener: UnixListener) -> io::Result<AsyncFd<UnixListener>> {
+    AsyncFd::with_interest(listener, Interest::READABLE)
+}
+
+/// Has one who has connected identified and served; or not.
+fn admit(coordinator: &Rc<Coordinator>, stream: UnixStream, root: &str, unidentified: &Unidentified) {
+    let Some(peer) = tell_apart(coordinator, stream, root) else { return };
+    let who = format!("process {} of user {}", peer.pid, peer.user);
+    let turn = match () {
+        () if coordinator.connections() >= CONNECTIONS => Err("too many connections"),
+        () if !peer.app.may_arrive() => Err("too many connections of one app at once"),
+        () => unidentified.turn(peer.user).ok_or("too many connections at once"),
     };
-    let Some(app) = names::runtime_of(&unit) else { return refuse(&format!("{unit}: not the runtime of an app")) };
-    // Before Linux 6.5 the process is known by number alone, and the number may be another's by now: of another user,
-    // unless it is the app's own.
-    if process::user(pid) != Some(user) || !process::is_alive(&pidfd) {
-        return refuse("not the process that connected");
+    let turn = match turn {
+        Ok(turn) => turn,
+        Err(why) => return coordinator.turned_away(&peer.app, &who, why),
+    };
+    let (coordinator, app) = (Rc::clone(coordinator), Rc::clone(&peer.app));
+    tokio::task::spawn_local(async move {
+        let caller = timeout(IDENTIFICATION, app.share.of(identify(&coordinator, peer))).await;
+        drop(turn);
+        match caller.unwrap_or_else(|_| Err("no answer from systemd".to_owned())) {
+            Ok((stream, caller)) => connection::serve(&coordinator, stream, caller).await,
+            Err(why) => coordinator.turned_away(&app, &who, &why),
+        }
+    });
+}
+
+/// Tells the processes of a runtime's unit from strangers by the whole path of their control group: a part of it may
+/// bear any name that a user's own manager gives it.
+fn tell_apart(coordinator: &Coordinator, stream: UnixStream, root: &str) -> Option<Peer> {
+    let peer = match getsockopt(&stream, sockopt::PeerCredentials) {
+        Ok(peer) => peer,
+        Err(error) => {
+            coordinator.strangers.turned_away(None, "a connection", &error.to_string());
+            return None;
+        }
+    };
+    let (pid, user) = (peer.pid(), peer.uid());
+    if !coordinator.strangers.may_look(user) {
+        return None;
     }
-    Ok(Caller { app: app.to_owned(), unit: unit.clone(), pid, user })
+    let why = match hold_peer(&stream, pid).zip(process::cgroup(pid)) {
+        Some((pidfd, cgroup)) => match app_in(root, &cgroup) {
+            Some(app) => return Some(Peer { stream, pid, user, pidfd, app: coordinator.app(app) }),
+            None => "not the runtime of an app",
+        },
+        None => "gone",
+    };
+    coordinator.strangers.turned_away(Some(user), &format!("process {pid} of user {user}"), why);
+    None
+}
+
+/// The app whose runtime's control group this is.
+fn app_in<'a>(root: &str, cgroup: &'a str) -> Option<&'a str> {
+    let app = names::runtime_of(cgroup.rsplit('/').next()?)?;
+    (cgroup == format!("{root}/kqueue.slice/{}/{}", names::slice(app), names::runtime(app))).then_some(app)
+}
+
+/// The caller, or why it is not heard.
+async fn identify(coordinator: &Coordinator, peer: Peer) -> Result<(TokioStream, Caller), String> {
+    let Peer { stream, pid, user, pidfd, app } = peer;
+    let host = &coordinator.host;
+    let unit = host.unit_of(pid, Some(&pidfd)).await.map_err(|error| error.to_string())?;
+    if unit != names::runtime(&app.name) {
+        return Err(format!("{unit}: not the runtime of an app"));
+    }
+    // Jobs run in this unit, too.
+    if host.main_pid(&unit).await.map_err(|error| error.to_string())? != pid {
+        return Err(format!("not the main process of {unit}"));
+    }
+    // Before Linux 6.5 the process is known by number alone, and the number may be another's by now: of another user,
+    // unless it is the app's own. Alive after all that, the number was its own all the time.
+    if process::user(pid) != Some(user) || !process::is_alive(&pidfd) {
+        return Err("not the process that connected".to_owned());
+    }
+    let stream = stream.set_nonblocking(true).and_then(|()| TokioStream::from_std(stream));
+    let stream = stream.map_err(|error| error.to_string())?;
+    Ok((stream, Caller { app, unit, pid, pidfd: Rc::new(pidfd), user }))
 }
 
 /// A hold on the process that connected, by the socket where the kernel can (Linux 6.5), else by its number.
 fn hold_peer(stream: &UnixStream, pid: i32) -> Option<OwnedFd> {
     getsockopt(stream, sockopt::PeerPidfd).ok().or_else(|| process::hold(pid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_is_told_by_its_whole_path() {
+        assert_eq!(app_in("", "/kqueue.slice/kqueue-shop.slice/kqueue@shop.service"), Some("shop"));
+        assert_eq!(app_in("/c", "/c/kqueue.slice/kqueue-my_app.slice/kqueue@my_app.service"), Some("my_app"));
+        for stranger in [
+            "",
+            "/",
+            "/kqueue@shop.service",
+            "/kqueue.slice/kqueue@shop.service",
+            "/kqueue.slice/kqueue-blog.slice/kqueue@shop.service",
+            "/kqueue.slice/kqueue-shop.slice/kqueue@shop.service/a",
+            "/kqueue.slice/kqueue-shop.slice/kqueue-worker@shop:1.service",
+            "/kqueue.slice/kqueue-shop.slice/kqueue-shop-a.scope",
+            "/user.slice/user-1.slice/user@1.service/kqueue.slice/kqueue-shop.slice/kqueue@shop.service",
+            "/user.slice/user-1.slice/user@1.service/kqueue@shop.service",
+            "/c/kqueue.slice/kqueue-shop.slice/kqueue@shop.service",
+        ] {
+            assert_eq!(app_in("", stranger), None, "{stranger}");
+        }
+    }
+
+    #[test]
+    fn a_user_has_a_share_of_the_turns() {
+        let unidentified = Unidentified::default();
+        let mut turns: Vec<Turn> = (0..OF_ONE_USER).map(|_| unidentified.turn(1).unwrap()).collect();
+        assert!(unidentified.turn(1).is_none());
+        turns.extend((OF_ONE_USER..UNIDENTIFIED).filter_map(|n| unidentified.turn((n / OF_ONE_USER + 1) as u32)));
+        assert_eq!(turns.len(), UNIDENTIFIED);
+        assert!(unidentified.turn(9).is_none(), "all together have a bound, too");
+        drop(turns);
+        assert!(unidentified.turn(1).is_some());
+        assert!(unidentified.0.borrow().is_empty(), "nothing is left of those who are gone");
+    }
 }

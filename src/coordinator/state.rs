@@ -2,27 +2,24 @@
 //! of it can be read back from systemd but for the ends that nobody has asked for yet, which are kept a while.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Instant;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
-use super::bucket::Bucket;
+use super::app::{self, App};
 use super::host::Host;
+use super::outbox::Outbox;
 use super::policy::Caps;
 use super::story;
+use super::strangers::Strangers;
 use crate::harmless;
 use crate::log::message_id;
 use crate::systemd::SystemdError;
 use crate::wire::coordinator::{Notice, Unit, UnitEnd, frame};
 
-/// Connections of one app.
-const PER_APP: usize = 16;
 /// Units watched for one app.
-const WATCHED: usize = 1024;
-/// Ends that are kept for those who ask later.
-const RECENT: usize = 1024;
+const WATCHED: usize = 1536;
 /// Apps that are remembered.
 const APPS: usize = 1024;
 
@@ -30,17 +27,23 @@ const APPS: usize = 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     /// The app that is at its other end.
-    pub(super) app: String,
+    pub(super) app: Rc<App>,
     /// What is to be sent.
-    pub(super) outbox: mpsc::Sender<Vec<u8>>,
+    pub(super) outbox: Rc<Outbox>,
     /// Told when the connection is to end.
     pub(super) cut: Rc<Notify>,
 }
 
 impl Link {
+    /// Of this app.
+    pub(super) fn new(app: &Rc<App>) -> Self {
+        let outbox = Rc::new(Outbox::new(Rc::clone(&app.unread)));
+        Self { app: Rc::clone(app), outbox, cut: Rc::default() }
+    }
+
     /// Sends, or ends the connection when the other side does not read: it asks anew when it comes back.
     pub(super) fn send(&self, frame: Vec<u8>) {
-        if self.outbox.try_send(frame).is_err() {
+        if !self.outbox.push(frame) {
             self.cut.notify_one();
         }
     }
@@ -49,17 +52,10 @@ impl Link {
 /// A unit whose end somebody waits for.
 #[derive(Debug)]
 struct Watched {
-    app: String,
+    app: Rc<App>,
     unit: Unit,
     /// Connections that are told.
     listeners: BTreeSet<u64>,
-}
-
-/// What is known about an app that was ever connected.
-#[derive(Debug)]
-struct App {
-    connections: usize,
-    lines: Bucket,
 }
 
 /// See the module.
@@ -68,9 +64,8 @@ pub(super) struct Coordinator {
     caps: fn(&str) -> Result<Caps, String>,
     links: RefCell<BTreeMap<u64, Link>>,
     watched: RefCell<BTreeMap<String, Watched>>,
-    recent: RefCell<VecDeque<(String, UnitEnd)>>,
-    apps: RefCell<BTreeMap<String, App>>,
-    refusals: RefCell<Bucket>,
+    apps: RefCell<BTreeMap<String, Rc<App>>>,
+    pub(super) strangers: Strangers,
     /// Processes that are on their way into a scope.
     pub(super) placing: RefCell<BTreeSet<i32>>,
     next_link: Cell<u64>,
@@ -84,9 +79,8 @@ impl Coordinator {
             caps,
             links: RefCell::default(),
             watched: RefCell::default(),
-            recent: RefCell::default(),
             apps: RefCell::default(),
-            refusals: RefCell::new(Bucket::new(20, 1, Instant::now())),
+            strangers: Strangers::default(),
             placing: RefCell::default(),
             next_link: Cell::new(1),
             rounds: Cell::new(0),
@@ -99,7 +93,9 @@ impl Coordinator {
         let mut adopted = 0;
         for (name, _) in units {
             if let Some((app, unit)) = Unit::parse(&name) {
-                adopted += usize::from(self.watch(app, &unit, None));
+                let app = self.app(app);
+                adopted += usize::from(self.watch(&app, &unit, None));
+                self.keep(&app);
             }
         }
         Ok(adopted)
@@ -123,57 +119,57 @@ impl Coordinator {
         self.rounds.get()
     }
 
+    /// What is known of an app. Its name is that of a unit of its own.
+    pub(super) fn app(&self, name: &str) -> Rc<App> {
+        let mut apps = self.apps.borrow_mut();
+        if apps.len() >= APPS {
+            // Those that have neither a connection nor a unit.
+            apps.retain(|_, app| Rc::strong_count(app) > 1);
+        }
+        Rc::clone(apps.entry(name.to_owned()).or_insert_with(|| Rc::new(App::new(name))))
+    }
+
     /// Connections there are.
     pub(super) fn connections(&self) -> usize {
         self.links.borrow().len()
     }
 
+    pub(super) fn is_connected(&self, number: u64) -> bool {
+        self.links.borrow().contains_key(&number)
+    }
+
     /// A connection has begun. None when the app has too many.
-    pub(super) fn connect(&self, link: Link) -> Option<u64> {
-        let mut apps = self.apps.borrow_mut();
-        if apps.len() >= APPS {
-            apps.retain(|_, app| app.connections > 0);
-        }
-        let lines = || Bucket::new(500, 100, Instant::now());
-        let app = apps.entry(link.app.clone()).or_insert_with(|| App { connections: 0, lines: lines() });
-        if app.connections >= PER_APP {
+    pub(super) fn connect(self: &Rc<Self>, link: Link) -> Option<u64> {
+        let app = Rc::clone(&link.app);
+        if app.connections.get() >= app::CONNECTIONS {
             return None;
         }
-        app.connections += 1;
+        app.connections.set(app.connections.get() + 1);
         let number = self.next_link.replace(self.next_link.get() + 1);
         self.links.borrow_mut().insert(number, link);
+        self.keep(&app);
         Some(number)
     }
 
     /// A connection has ended. What it watched stays watched: its runtime comes back, or its end is logged.
     pub(super) fn disconnect(&self, number: u64) {
         let Some(link) = self.links.borrow_mut().remove(&number) else { return };
-        if let Some(app) = self.apps.borrow_mut().get_mut(&link.app) {
-            app.connections = app.connections.saturating_sub(1);
-        }
+        link.app.connections.set(link.app.connections.get().saturating_sub(1));
         for watched in self.watched.borrow_mut().values_mut() {
             watched.listeners.remove(&number);
         }
     }
 
-    /// Whether a line about this app may be written now. Says how many could not be, first.
-    pub(super) fn may_write(&self, app: &str) -> bool {
-        let taken = match self.apps.borrow_mut().get_mut(app) {
-            Some(app) => app.lines.take(Instant::now()),
-            None => Some(0),
-        };
-        if let Some(dropped @ 1..) = taken {
-            tracing::warn!(kqueue_app = app, "{app}: {dropped} lines left out");
-        }
-        taken.is_some()
+    /// Ends the connections of an app.
+    pub(super) fn cut(&self, app: &App) {
+        self.links.borrow().values().filter(|link| link.app.name == app.name).for_each(|link| link.cut.notify_one());
     }
 
-    /// Somebody was turned away: one line, but not one for each of a flood.
-    pub(super) fn turned_away(&self, who: &str, why: &str) {
-        if let Some(dropped) = self.refusals.borrow_mut().take(Instant::now()) {
-            let others = if dropped > 0 { format!(" (and {dropped} others since)") } else { String::new() };
+    /// One who is known was turned away.
+    pub(super) fn turned_away(&self, app: &App, who: &str, why: &str) {
+        if app.may_write() {
             let (who, why) = (harmless::line(who, 200), harmless::line(why, 300));
-            tracing::warn!(message_id = message_id::REFUSED, "turned away {who}: {why}{others}");
+            tracing::warn!(message_id = message_id::REFUSED, kqueue_app = app.name, "turned away {who}: {why}");
         }
     }
 
@@ -181,27 +177,21 @@ impl Coordinator {
         self.watched.borrow().contains_key(name)
     }
 
-    /// Whether a unit of this name has ended lately.
-    pub(super) fn has_ended(&self, name: &str) -> bool {
-        self.recent.borrow().iter().any(|(of, _)| of == name)
+    /// The units of an app that are watched, or those of one kind.
+    pub(super) fn count(&self, app: &App, which: impl Fn(&Unit) -> bool) -> usize {
+        self.watched.borrow().values().filter(|watched| watched.app.name == app.name && which(&watched.unit)).count()
     }
 
-    /// The units of an app that are watched.
-    pub(super) fn count(&self, app: &str) -> usize {
-        self.watched.borrow().values().filter(|watched| watched.app == app).count()
-    }
-
-    pub(super) fn is_full(&self, app: &str) -> bool {
-        self.count(app) >= WATCHED
+    pub(super) fn is_full(&self, app: &App) -> bool {
+        self.count(app, |_| true) >= WATCHED
     }
 
     /// Notes that a unit is about to be made for a connection. [`Coordinator::follow`] or
     /// [`Coordinator::forget`] comes next.
-    pub(super) fn expect(&self, app: &str, unit: &Unit, listener: u64) {
-        let name = unit.name(app);
-        // A worker's number is used again, and its last end is not its next.
-        self.recent.borrow_mut().retain(|(of, _)| *of != name);
-        let watched = Watched { app: app.to_owned(), unit: unit.clone(), listeners: [listener].into() };
+    pub(super) fn expect(&self, app: &Rc<App>, unit: &Unit, listener: u64) {
+        let name = unit.name(&app.name);
+        app.forget_end(&name);
+        let watched = Watched { app: Rc::clone(app), unit: unit.clone(), listeners: [listener].into() };
         self.watched.borrow_mut().insert(name, watched);
     }
 
@@ -211,55 +201,49 @@ impl Coordinator {
     }
 
     /// Waits for the end of a unit that is watched, and tells it.
-    pub(super) fn follow(self: &Rc<Self>, name: String) {
-        let this = Rc::clone(self);
+    pub(super) fn follow(self: &Rc<Self>, app: &Rc<App>, name: String) {
+        let (this, share) = (Rc::clone(self), app.share.clone());
         tokio::task::spawn_local(async move {
-            let end = this.host.ended(&name).await;
+            let end = share.of(this.host.ended(&name)).await;
             this.tell_end(&name, end);
         });
     }
 
     /// Has the end of a unit told to a connection, at once where it is known already. Returns whether it was new to us
     /// and is watched from now on.
-    pub(super) fn watch(self: &Rc<Self>, app: &str, unit: &Unit, listener: Option<u64>) -> bool {
-        let name = unit.name(app);
+    pub(super) fn watch(self: &Rc<Self>, app: &Rc<App>, unit: &Unit, listener: Option<u64>) -> bool {
+        let name = unit.name(&app.name);
         if let Some(watched) = self.watched.borrow_mut().get_mut(&name) {
             watched.listeners.extend(listener);
             return false;
         }
-        let known = self.recent.borrow().iter().find(|(of, _)| *of == name).map(|(_, end)| end.clone());
-        if let (Some(end), Some(listener)) = (known, listener) {
+        if let (Some(end), Some(listener)) = (app.end_of(&name), listener) {
             self.notify([listener], unit, &end);
             return false;
         }
         let listeners = listener.into_iter().collect();
-        let watched = Watched { app: app.to_owned(), unit: unit.clone(), listeners };
+        let watched = Watched { app: Rc::clone(app), unit: unit.clone(), listeners };
         self.watched.borrow_mut().insert(name.clone(), watched);
-        self.follow(name);
+        self.follow(app, name);
         true
     }
 
     fn tell_end(&self, name: &str, end: UnitEnd) {
-        let Some(watched) = self.watched.borrow_mut().remove(name) else { return };
-        let app = watched.app.as_str();
+        let Some(Watched { app, unit, listeners }) = self.watched.borrow_mut().remove(name) else { return };
         let words = story::end(&end);
         match end.result.as_str() {
-            "" => tracing::debug!(kqueue_app = app, "{name}: {words}"),
-            "success" if self.may_write(app) => tracing::info!(kqueue_app = app, "{name}: {words}"),
+            "" => tracing::debug!(kqueue_app = app.name, "{name}: {words}"),
+            "success" if app.may_write() => tracing::info!(kqueue_app = app.name, "{name}: {words}"),
             "success" => {}
             // Never left out: an app cannot break so often that this is a flood, as each takes a process.
             result => {
                 let id = (result == "watchdog").then_some(message_id::HUNG);
-                tracing::warn!(message_id = id, kqueue_app = app, kqueue_cause = %end, "{name}: {words}");
+                tracing::warn!(message_id = id, kqueue_app = app.name, kqueue_cause = %end, "{name}: {words}");
             }
         }
-        self.notify(watched.listeners, &watched.unit, &end);
+        self.notify(listeners, &unit, &end);
         if !end.result.is_empty() {
-            let mut recent = self.recent.borrow_mut();
-            if recent.len() == RECENT {
-                recent.pop_front();
-            }
-            recent.push_back((name.to_owned(), end));
+            app.note_end(name, end);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Connections on a socket pair, with a systemd that does what the test says.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,12 +12,13 @@ use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::connection::{self, IN_FLIGHT};
+use super::app::{self, IN_FLIGHT};
+use super::connection;
 use super::host::Host;
 use super::policy::Caps;
 use super::server::Caller;
 use super::state::Coordinator;
-use crate::systemd::{NewScope, SystemdError};
+use crate::systemd::{NewScope, SystemdError, process};
 use crate::wire::coordinator::*;
 
 const OWN: &str = "kqueue@shop.service";
@@ -29,11 +30,21 @@ struct Fake {
     ended: Notify,
     made: RefCell<Vec<String>>,
     is_stuck: Cell<bool>,
+    /// Units that are there, as they are listed.
+    there: RefCell<BTreeSet<String>>,
+    /// What was asked of systemd, and what of it is under way.
+    calls: Cell<usize>,
+    lists: Cell<usize>,
+    most_lists: Cell<usize>,
+    /// The runtime is stopped.
+    is_stopped: Cell<bool>,
+    stopped: Notify,
 }
 
 impl Fake {
     fn end(&self, unit: &str, result: &str) {
         let end = UnitEnd { result: result.to_owned(), ..UnitEnd::default() };
+        self.there.borrow_mut().remove(unit);
         self.ends.borrow_mut().insert(unit.to_owned(), end);
         self.ended.notify_waiters();
     }
@@ -49,25 +60,37 @@ impl Host for Fake {
         self.made.borrow_mut().push(unit.to_owned());
         Ok(7)
     }
-    async fn stop(&self, _: &str) -> Result<(), SystemdError> {
+    async fn main_pid(&self, _: &str) -> Result<i32, SystemdError> {
+        Ok(std::process::id() as i32)
+    }
+    /// One that does not listen has to be killed.
+    async fn stop(&self, unit: &str) -> Result<(), SystemdError> {
+        if !unit.contains("deaf") {
+            self.end(unit, "success");
+        }
         Ok(())
     }
     async fn kill(&self, unit: &str) -> Result<(), SystemdError> {
         self.end(unit, "signal");
         Ok(())
     }
+    async fn reset(&self, _: &str) -> Result<(), SystemdError> {
+        Ok(())
+    }
     async fn scope(&self, new: &NewScope, _: &OwnedFd) -> Result<(), SystemdError> {
         self.made.borrow_mut().push(format!("{} {:?}", new.unit, new.limits.memory_max));
         Ok(())
     }
-    async fn limit(&self, _: &str, _: &UnitLimits) -> Result<(), SystemdError> {
-        Ok(())
-    }
     async fn list(&self, _: &[&str]) -> Result<Vec<(String, String)>, SystemdError> {
+        self.calls.set(self.calls.get() + 1);
+        self.lists.set(self.lists.get() + 1);
+        self.most_lists.set(self.most_lists.get().max(self.lists.get()));
         if self.is_stuck.get() {
             std::future::pending::<()>().await;
         }
-        Ok(Vec::new())
+        tokio::task::yield_now().await;
+        self.lists.set(self.lists.get() - 1);
+        Ok(self.there.borrow().iter().map(|unit| (unit.clone(), "active".to_owned())).collect())
     }
     async fn inside(&self, _: &str) -> (i32, Option<u64>) {
         (7, None)
@@ -84,13 +107,21 @@ impl Host for Fake {
             ended.await;
         }
     }
+    async fn stopped(&self, _: &str) {
+        while !self.is_stopped.get() {
+            self.stopped.notified().await;
+        }
+    }
+    async fn rest(&self, _: &str) -> Result<Option<String>, SystemdError> {
+        Ok(self.is_stopped.get().then(|| "inactive".to_owned()))
+    }
 }
 
 /// Root's settings: `broken` cannot be read.
 fn caps(app: &str) -> Result<Caps, String> {
     match app {
         "broken" => Err("broken.toml: line 3".to_owned()),
-        _ => Ok(Caps { memory_max: Some(512 << 20), workers: 3, ..Caps::default() }),
+        _ => Ok(Caps { memory_max: Some(512 << 20), workers: 3, scopes: 2, ..Caps::default() }),
     }
 }
 
@@ -104,9 +135,20 @@ struct Peer {
 impl Peer {
     /// Dials in as the runtime of `app`, whose process has this number.
     fn of(coordinator: &Rc<Coordinator>, app: &str) -> Self {
+        let own = process::hold(std::process::id() as i32).unwrap();
+        Self::with(coordinator, app, own)
+    }
+
+    /// Likewise, and this is the process that has connected.
+    fn with(coordinator: &Rc<Coordinator>, app: &str, pidfd: OwnedFd) -> Self {
         let (stream, theirs) = UnixStream::pair().unwrap();
-        let caller =
-            Caller { app: app.to_owned(), unit: OWN.to_owned(), pid: 2, user: nix::unistd::geteuid().as_raw() };
+        let caller = Caller {
+            app: coordinator.app(app),
+            unit: OWN.to_owned(),
+            pid: 2,
+            pidfd: Rc::new(pidfd),
+            user: nix::unistd::geteuid().as_raw(),
+        };
         let coordinator = Rc::clone(coordinator);
         tokio::task::spawn_local(async move { connection::serve(&coordinator, theirs, caller).await });
         Self { stream, frames: Frames::new(MAX_ANSWER), next: 1 }
@@ -164,6 +206,24 @@ fn scope_of(pid: i32, memory_max: Option<u64>) -> Verb {
     Verb::Scope { scope: "a-1".to_owned(), pid, limits: UnitLimits { memory_max, ..UnitLimits::default() } }
 }
 
+/// What threat-model.md says of what the root process is made of.
+#[test]
+fn little_is_used_of_the_rest() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/coordinator");
+    let mut seen = BTreeSet::new();
+    for file in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let named = text.split("crate::").skip(1).map(|rest| {
+                rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_' || *c == '{').collect::<String>()
+            });
+            seen.extend(named);
+        }
+    }
+    seen.remove("");
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["config", "harmless", "log", "systemd", "wire"]);
+}
+
 #[test]
 fn what_is_no_request_ends_the_connection() {
     run(async |_, coordinator| {
@@ -185,7 +245,7 @@ fn a_flood_is_busy_and_nothing_more() {
         let (mut flood, mut other) = (Peer::of(&coordinator, "flood"), Peer::of(&coordinator, "shop"));
         fake.is_stuck.set(true);
         for _ in 0..IN_FLIGHT + 10 {
-            flood.send(Verb::List).await;
+            flood.send(Verb::Kill { unit: Unit::Worker(1) }).await;
         }
         for _ in 0..10 {
             let Some(FromCoordinator::Answer(answer)) = flood.hear().await else { panic!("no answer") };
@@ -200,12 +260,15 @@ fn who_reads_nothing_is_cut_off() {
     run(async |_, coordinator| {
         let mut peer = Peer::of(&coordinator, "shop");
         let mut sent = 0;
-        let request = frame(&Request { id: 1, verb: Verb::Purpose });
+        // The answer says what was wrong with it.
+        let long = Verb::Scope { scope: "x".repeat(15_000), pid: 2, limits: UnitLimits::default() };
+        let request = frame(&Request { id: 1, verb: long });
         while timeout(Duration::from_secs(30), peer.stream.write_all(&request)).await.expect("an end").is_ok() {
             sent += 1;
-            assert!(sent < 1_000_000);
+            assert!(sent < 200, "{} bytes are held", coordinator.app("shop").unread.get());
         }
         assert_eq!(coordinator.connections(), 0);
+        assert_eq!(coordinator.app("shop").unread.get(), 0);
     });
 }
 
@@ -214,7 +277,7 @@ fn an_app_has_so_many_connections() {
     run(async |_, coordinator| {
         let mut peers: Vec<Peer> = (0..20).map(|_| Peer::of(&coordinator, "shop")).collect();
         assert!(peers[0].ask(Verb::List).await.is_ok());
-        assert_eq!(coordinator.connections(), 16);
+        assert_eq!(coordinator.connections(), app::CONNECTIONS);
         assert_eq!(peers[19].hear().await, None);
         assert!(Peer::of(&coordinator, "blog").ask(Verb::List).await.is_ok());
         drop(peers);
@@ -271,7 +334,7 @@ fn an_end_is_told_to_all_who_wait_and_to_those_who_ask_later() {
         // The next worker of that number has its own end.
         later.ask(Verb::Start { worker: 1 }).await.unwrap();
         assert!(coordinator.is_watched("kqueue-worker@shop:1.service"));
-        assert!(!coordinator.has_ended("kqueue-worker@shop:1.service"));
+        assert!(coordinator.app("shop").end_of("kqueue-worker@shop:1.service").is_none());
     });
 }
 
@@ -286,5 +349,131 @@ fn a_name_is_used_once() {
         // The answer and the notice, in either order.
         assert!(peer.hear().await.is_some() && peer.hear().await.is_some());
         assert!(matches!(peer.ask(scope_of(own, None)).await, Err((Refusal::Refused, _))));
+    });
+}
+
+#[test]
+fn one_list_at_a_time() {
+    run(async |fake, coordinator| {
+        let mut peers = [(); 3].map(|()| Peer::of(&coordinator, "shop"));
+        for peer in &mut peers {
+            for _ in 0..5 {
+                peer.send(Verb::List).await;
+            }
+        }
+        for peer in &mut peers {
+            for _ in 0..5 {
+                assert!(matches!(peer.hear().await, Some(FromCoordinator::Answer(Answer { units: Some(_), .. }))));
+            }
+        }
+        assert_eq!(fake.most_lists.get(), 1);
+        // Those of one who has gone are not made up for.
+        fake.calls.set(0);
+        fake.is_stuck.set(true);
+        for _ in 0..5 {
+            peers[0].send(Verb::List).await;
+        }
+        while fake.calls.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(fake.calls.get(), 1);
+        // Another app lists meanwhile.
+        fake.is_stuck.set(false);
+        assert!(Peer::of(&coordinator, "blog").ask(Verb::List).await.is_ok());
+    });
+}
+
+#[test]
+fn who_asks_too_much_is_served_more_slowly() {
+    run(async |_, coordinator| {
+        let (mut flood, mut other) = (Peer::of(&coordinator, "flood"), Peer::of(&coordinator, "shop"));
+        let asked = std::time::Instant::now();
+        let mut answers = 0;
+        for _ in 0..35 {
+            flood.send(Verb::List).await;
+            other.ask(Verb::Purpose).await.unwrap();
+        }
+        while answers < 35 {
+            answers += usize::from(matches!(flood.hear().await, Some(FromCoordinator::Answer(_))));
+        }
+        // Thirty are free, and no answer is lost.
+        assert!(asked.elapsed() >= Duration::from_millis(300), "{:?}", asked.elapsed());
+    });
+}
+
+#[test]
+fn scopes_and_watches_have_a_bound() {
+    run(async |fake, coordinator| {
+        let mut peer = Peer::of(&coordinator, "shop");
+        let scope = |name: &str| Verb::Scope {
+            scope: name.to_owned(),
+            pid: std::process::id() as i32,
+            limits: UnitLimits::default(),
+        };
+        peer.ask(scope("a")).await.unwrap();
+        peer.ask(scope("b")).await.unwrap();
+        assert!(matches!(peer.ask(scope("c")).await, Err((Refusal::Refused, _))));
+        assert!(Peer::of(&coordinator, "blog").ask(scope("c")).await.is_ok(), "another app has its own");
+        fake.end("kqueue-shop-a.scope", "success");
+        assert_eq!(peer.end().await.0, Unit::Scope("a".to_owned()));
+        peer.ask(scope("c")).await.unwrap();
+        let many = |count: usize, of: &str| Verb::Watch {
+            units: (0..count).map(|n| Unit::Scope(format!("{of}-{n}"))).collect(),
+        };
+        assert!(matches!(peer.ask(many(MAX_WATCH + 1, "w")).await, Err((Refusal::Refused, _))));
+        let mut answer = Ok(Answer::default());
+        for round in 0..20 {
+            answer = peer.ask(many(MAX_WATCH, &format!("w{round}"))).await;
+            if answer.is_err() {
+                break;
+            }
+        }
+        assert!(matches!(answer, Err((Refusal::Busy, _))), "{answer:?}");
+    });
+}
+
+#[test]
+fn a_connection_ends_with_the_process_that_made_it() {
+    run(async |fake, coordinator| {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let held = process::hold(child.id() as i32).unwrap();
+        let mut peer = Peer::with(&coordinator, "shop", held);
+        assert!(peer.ask(Verb::List).await.is_ok());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        peer.send(scope_of(std::process::id() as i32, None)).await;
+        assert_eq!(peer.hear().await, None);
+        assert!(fake.made.borrow().is_empty());
+    });
+}
+
+#[test]
+fn a_stop_leaves_nothing_and_a_restart_everything() {
+    run(async |fake, coordinator| {
+        let left = ["kqueue-shop-deaf.scope", "kqueue-shop-a.scope", "kqueue-worker@shop:1.service"];
+        *fake.there.borrow_mut() = left.map(str::to_owned).into();
+        let peer = Peer::of(&coordinator, "shop");
+        let gone = async || {
+            for _ in 0..500 {
+                if fake.there.borrow().is_empty() {
+                    return true;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            false
+        };
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(fake.there.borrow().len(), 3);
+        fake.is_stopped.set(true);
+        fake.stopped.notify_one();
+        assert!(gone().await, "{:?}", fake.there.borrow());
+        // Whoever has kept its connection cannot go on asking.
+        assert_eq!(coordinator.connections(), 0);
+        drop(peer);
+        // A coordinator that was not there when it happened does the same.
+        *fake.there.borrow_mut() = ["kqueue-shop-b.scope".to_owned()].into();
+        let next = Coordinator::new(Rc::clone(&fake) as Rc<dyn Host>, caps);
+        assert_eq!(next.adopt().await, Ok(1));
+        assert!(gone().await);
     });
 }

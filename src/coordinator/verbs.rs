@@ -8,7 +8,7 @@ use super::{policy, story};
 use crate::harmless;
 use crate::log::message_id;
 use crate::systemd::{NewScope, SystemdError, names, process};
-use crate::wire::coordinator::{Answer, Listed, Refusal, Unit, UnitLimits, Verb};
+use crate::wire::coordinator::{Answer, Listed, MAX_WATCH, Refusal, Unit, UnitLimits, Verb};
 
 /// Why not, and of which kind that is.
 type Refused = (Refusal, String);
@@ -23,26 +23,24 @@ pub(super) async fn carry_out(
     let asked = Asked { coordinator, caller, link };
     let done = match verb {
         Verb::Start { worker } => asked.start(worker).await,
-        Verb::Stop { unit } => asked.stop(&unit).await,
         Verb::Kill { unit } => asked.kill(&unit).await,
         Verb::Scope { scope, pid, limits } => asked.scope(scope, pid, &limits).await,
-        Verb::Limit { unit, limits } => asked.limit(&unit, &limits).await,
         Verb::Watch { units } => asked.watch(&units),
         Verb::List => asked.list().await,
         Verb::Purpose => asked.purpose().await,
         Verb::Tell { message, priority, fields } => {
-            if !coordinator.may_write(&caller.app) {
+            if !caller.app.may_write() {
                 return Err((Refusal::Busy, "too many lines".to_owned()));
             }
-            story::told(&caller.app, priority, &message, &fields);
+            story::told(&caller.app.name, priority, &message, &fields);
             return Ok(Answer::default());
         }
     };
     if let Err((Refusal::Refused, why)) = &done
-        && coordinator.may_write(&caller.app)
+        && caller.app.may_write()
     {
-        let why = harmless::line(why, 300);
-        tracing::warn!(message_id = message_id::REFUSED, kqueue_app = caller.app, "{}: refused: {why}", caller.app);
+        let (app, why) = (&caller.app.name, harmless::line(why, 300));
+        tracing::warn!(message_id = message_id::REFUSED, kqueue_app = app, "{app}: refused: {why}");
     }
     done
 }
@@ -67,17 +65,17 @@ impl Asked<'_> {
         match self.coordinator.host.start(&name).await {
             Ok(pid) => {
                 self.log(&format!("{name}: started as process {pid}"));
-                self.coordinator.follow(name);
+                self.coordinator.follow(&self.caller.app, name);
                 Ok(Answer { pid: Some(pid), ..Answer::default() })
             }
             // It may still become ready: then it is there, and its end will be told.
             Err(error @ (SystemdError::Timeout(_) | SystemdError::Bus(_))) => {
-                self.coordinator.follow(name);
+                self.coordinator.follow(&self.caller.app, name);
                 Err(failed(&error))
             }
             Err(error) => {
                 self.coordinator.forget(&name);
-                tracing::warn!(kqueue_app = self.caller.app, "{error}");
+                tracing::warn!(kqueue_app = self.caller.app.name, "{error}");
                 Err(failed(&error))
             }
         }
@@ -97,13 +95,6 @@ impl Asked<'_> {
         }
     }
 
-    async fn stop(&self, unit: &Unit) -> Result<Answer, Refused> {
-        let name = self.there(unit).await?;
-        self.coordinator.host.stop(&name).await.map_err(|error| failed(&error))?;
-        self.log(&format!("{name}: asked to end"));
-        Ok(Answer::default())
-    }
-
     async fn kill(&self, unit: &Unit) -> Result<Answer, Refused> {
         let name = self.there(unit).await?;
         self.coordinator.host.kill(&name).await.map_err(|error| failed(&error))?;
@@ -112,12 +103,15 @@ impl Asked<'_> {
     }
 
     async fn scope(&self, own: String, pid: i32, limits: &UnitLimits) -> Result<Answer, Refused> {
-        let limits = policy::scope(&self.caps()?, limits).map_err(refused)?;
+        let caps = self.caps()?;
+        let limits = policy::scope(&caps, limits).map_err(refused)?;
         let unit = Unit::Scope(own);
         let name = self.name(&unit)?;
-        if self.coordinator.is_watched(&name) || self.coordinator.has_ended(&name) {
+        if self.coordinator.is_watched(&name) || self.caller.app.end_of(&name).is_some() {
             return Err(refused(format!("{name}: used before")));
         }
+        let scopes = self.coordinator.count(&self.caller.app, |unit| matches!(unit, Unit::Scope(_)));
+        policy::another_scope(&caps, scopes).map_err(refused)?;
         self.has_room()?;
         if pid <= 1 || pid == self.caller.pid {
             return Err(refused(format!("process {pid}: not one for a scope")));
@@ -129,7 +123,7 @@ impl Asked<'_> {
         let placed = self.place(&unit, &name, pid, limits).await;
         self.coordinator.placing.borrow_mut().remove(&pid);
         match placed {
-            Ok(()) => self.coordinator.follow(name),
+            Ok(()) => self.coordinator.follow(&self.caller.app, name),
             Err(_) => self.coordinator.forget(&name),
         }
         placed.map(|()| Answer::default())
@@ -152,7 +146,7 @@ impl Asked<'_> {
             _ if !process::is_alive(&pidfd) => return Err(absent()),
             _ => return Err(refused(format!("process {pid}: not of user {}", self.caller.user))),
         }
-        let app = &self.caller.app;
+        let app = &self.caller.app.name;
         let Unit::Scope(own) = unit else { return Err(refused(format!("{name}: no scope"))) };
         let new = NewScope {
             unit: name.to_owned(),
@@ -169,15 +163,10 @@ impl Asked<'_> {
         Ok(())
     }
 
-    async fn limit(&self, unit: &Unit, limits: &UnitLimits) -> Result<Answer, Refused> {
-        policy::change(&self.caps()?, unit, limits).map_err(refused)?;
-        let name = self.there(unit).await?;
-        self.coordinator.host.limit(&name, limits).await.map_err(|error| failed(&error))?;
-        self.log(&format!("{name}: {}", story::limits(limits)));
-        Ok(Answer::default())
-    }
-
     fn watch(&self, units: &[Unit]) -> Result<Answer, Refused> {
+        if units.len() > MAX_WATCH {
+            return Err(refused(format!("{} units to watch: {MAX_WATCH} at the most", units.len())));
+        }
         for unit in units {
             let name = self.name(unit)?;
             if !self.coordinator.is_watched(&name) {
@@ -190,13 +179,14 @@ impl Asked<'_> {
 
     async fn list(&self) -> Result<Answer, Refused> {
         let app = &self.caller.app;
-        let patterns = [format!("kqueue-worker@{app}:*.service"), format!("kqueue-{app}-*.scope")];
-        let host = &self.coordinator.host;
-        let units = host.list(&patterns.each_ref().map(String::as_str)).await.map_err(|error| failed(&error))?;
+        // The lists of a runtime that is gone must not keep its successor waiting.
+        let _turn = app.listing.acquire().await;
+        if !self.coordinator.is_connected(self.link) {
+            return Err((Refusal::Absent, "gone".to_owned()));
+        }
         let mut listed = Vec::new();
-        for (name, state) in units {
-            let Some(unit) = Unit::of(app, &name) else { continue };
-            let (pid, memory) = host.inside(&name).await;
+        for (unit, name, state) in self.coordinator.units_of(app).await.map_err(|error| failed(&error))? {
+            let (pid, memory) = self.coordinator.host.inside(&name).await;
             listed.push(Listed { unit, state, pid, memory });
         }
         Ok(Answer { units: Some(listed), ..Answer::default() })
@@ -208,17 +198,16 @@ impl Asked<'_> {
     }
 
     fn caps(&self) -> Result<policy::Caps, Refused> {
-        self.coordinator.caps(&self.caller.app).map_err(refused)
+        self.coordinator.caps(&self.caller.app.name).map_err(refused)
     }
 
     /// The unit's full name. It is the caller's own by the way it is made.
     fn name(&self, unit: &Unit) -> Result<String, Refused> {
         policy::unit(unit).map_err(refused)?;
-        Ok(unit.name(&self.caller.app))
+        Ok(unit.name(&self.caller.app.name))
     }
 
-    /// The name of a unit that is there. systemd would do things to one that is not: load it, or note a limit for the
-    /// next of its name.
+    /// The name of a unit that is there. systemd would load one that is not.
     async fn there(&self, unit: &Unit) -> Result<String, Refused> {
         let name = self.name(unit)?;
         if !self.coordinator.is_watched(&name) {
@@ -231,6 +220,9 @@ impl Asked<'_> {
     }
 
     fn has_room(&self) -> Result<(), Refused> {
+        if self.caller.app.is_ending.get() {
+            return Err((Refusal::Busy, "what was left of the app is being ended".to_owned()));
+        }
         match self.coordinator.is_full(&self.caller.app) {
             true => Err((Refusal::Busy, "too many units at once".to_owned())),
             false => Ok(()),
@@ -238,8 +230,8 @@ impl Asked<'_> {
     }
 
     fn log(&self, line: &str) {
-        if self.coordinator.may_write(&self.caller.app) {
-            tracing::info!(kqueue_app = self.caller.app, "{line}");
+        if self.caller.app.may_write() {
+            tracing::info!(kqueue_app = self.caller.app.name, "{line}");
         }
     }
 }

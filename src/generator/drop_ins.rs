@@ -14,6 +14,9 @@ pub const NAME: &str = "50-kqueue.conf";
 /// that is not enough.
 const MARGIN: Duration = Duration::from_secs(15);
 
+/// Of the machine's memory, what a runtime may have with its template and lanes: the rest is enough to log in.
+const RUNTIME_MEMORY: &str = "75%";
+
 /// Directories that `ProtectSystem=full` makes read-only.
 const PROTECTED: [&str; 4] = ["/usr", "/etc", "/boot", "/efi"];
 
@@ -52,20 +55,14 @@ pub fn runtime(app: &App) -> String {
     text += &format!("\n[Service]\n{}", identity(app));
     text += &format!("TimeoutStartSec={}\n", time(settings.boot_timeout + MARGIN));
     text += &format!("TimeoutStopSec={}\n", time(settings.stop_timeout + MARGIN));
+    let memory_max = settings.runtime_memory_max_mb.map_or(RUNTIME_MEMORY.to_owned(), |mb| format!("{mb}M"));
+    text += &format!("MemoryMax={memory_max}\n");
     text + &sandbox(settings)
 }
 
 /// For `kqueue@APP.socket` and `kqueue-control@APP.socket`.
 pub fn socket(app: &App) -> String {
-    let mut text = head(&app.settings.file);
-    text += &format!("\n[Socket]\nSocketUser={}\n", literal(&app.user));
-    text += "\
-# The directory has to be as kqueue@.service wants it before there are sockets in it: systemd would change
-# the owner of all that is in it, or not let the runtime write there. It is made for a command, so there is one.
-";
-    text += &identity(app);
-    text += &format!("RuntimeDirectory=kqueue/{}\nRuntimeDirectoryPreserve=yes\n", app.settings.app);
-    text + "ExecStartPre=/bin/true\n"
+    head(&app.settings.file) + &format!("\n[Socket]\nSocketUser={}\n", literal(&app.user))
 }
 
 /// For `kqueue-worker@APP:N.service`, whatever N.
@@ -97,8 +94,12 @@ pub fn schedule(app: &App) -> String {
 pub fn refusal(etc: &Path, app: &str, line: &str) -> String {
     let mut text = head(&etc.join(format!("{app}.toml")));
     text += "\n[Service]\nExecStart=\n";
+    // The pause keeps a socket that somebody connects to from starting it too often, after which it would fail for good.
     // 78 is what kqueue itself says of settings that cannot work, and is not tried again.
-    text + &format!("ExecStart=/bin/sh -c 'printf \"%%s\\\\n\" \"$$1\" >&2; exit 78' kqueue {}\n", argument(line))
+    text + &format!(
+        "ExecStart=/bin/sh -c 'printf \"%%s\\\\n\" \"$$1\" >&2; sleep 1; exit 78' kqueue {}\n",
+        argument(line)
+    )
 }
 
 /// With SourcePath=, systemd itself says when the file has changed and a daemon-reload is due.

@@ -18,20 +18,19 @@ use super::Order;
 use super::units::{UnitError, UnitNotice, Units};
 use crate::harmless;
 use crate::wire::coordinator::{
-    Answer, Frames, FromCoordinator, Listed, MAX_ANSWER, MAX_REQUEST, Notice, Purpose, Refusal, Request, Unit,
-    UnitLimits, Verb, frame,
+    Answer, Frames, FromCoordinator, Listed, MAX_ANSWER, MAX_REQUEST, MAX_WATCH, Notice, Purpose, Refusal, Request,
+    Unit, UnitLimits, Verb, frame,
 };
 
 /// Requests that may wait to be sent.
 const QUEUE: usize = 256;
-/// Of these, places that lines for the journal leave to requests.
-const RESERVED: usize = 64;
+/// Of these, places that lines for the journal leave to requests: the coordinator takes so many a second and no more,
+/// and a scope must not wait behind them.
+const RESERVED: usize = 192;
 /// Requests that may be under way: as many as the coordinator takes.
 const IN_FLIGHT: usize = 64;
 /// Notices that may wait to be taken, beyond what the channel holds.
 const NOTICES: usize = 4096;
-/// Units in one request to watch, so that it is not too long.
-const WATCHES: usize = 200;
 /// Characters of a line for the journal.
 const LINE: usize = 2048;
 /// How long a request may take to be sent.
@@ -106,10 +105,6 @@ impl Units for Coordinator {
         answer.pid.ok_or_else(|| nobody("no process id"))
     }
 
-    async fn stop(&self, unit: &Unit) -> Result<(), UnitError> {
-        self.order(Verb::Stop { unit: unit.clone() }).await
-    }
-
     async fn kill(&self, unit: &Unit) -> Result<(), UnitError> {
         self.order(Verb::Kill { unit: unit.clone() }).await
     }
@@ -118,12 +113,8 @@ impl Units for Coordinator {
         self.order(Verb::Scope { scope: name.to_owned(), pid, limits: limits.clone() }).await
     }
 
-    async fn limit(&self, unit: &Unit, limits: &UnitLimits) -> Result<(), UnitError> {
-        self.order(Verb::Limit { unit: unit.clone(), limits: limits.clone() }).await
-    }
-
     async fn watch(&self, units: &[Unit]) -> Result<(), UnitError> {
-        for units in units.chunks(WATCHES) {
+        for units in units.chunks(MAX_WATCH) {
             self.order(Verb::Watch { units: units.to_vec() }).await?;
         }
         Ok(())

@@ -42,17 +42,11 @@ pub trait Units {
     /// `order` says what to run where there is no unit file for it.
     async fn start(&self, worker: u32, order: &Order) -> Result<i32, UnitError>;
 
-    /// Asks a unit to end.
-    async fn stop(&self, unit: &Unit) -> Result<(), UnitError>;
-
     /// Kills every process of a unit.
     async fn kill(&self, unit: &Unit) -> Result<(), UnitError>;
 
     /// Puts a process of ours into a new scope, and returns once it is known to be in it. It is watched from then on.
     async fn scope(&self, name: &str, pid: i32, limits: &UnitLimits) -> Result<(), UnitError>;
-
-    /// Changes what a unit may use.
-    async fn limit(&self, unit: &Unit, limits: &UnitLimits) -> Result<(), UnitError>;
 
     /// Has the end of these units told; of those that are not there, at once.
     async fn watch(&self, units: &[Unit]) -> Result<(), UnitError>;

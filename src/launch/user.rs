@@ -111,10 +111,6 @@ impl Units for UserManager {
         Ok(pid)
     }
 
-    async fn stop(&self, unit: &Unit) -> Result<(), UnitError> {
-        Ok(self.0.manager.stop(&unit.name(&self.0.app)).await?)
-    }
-
     async fn kill(&self, unit: &Unit) -> Result<(), UnitError> {
         Ok(self.0.manager.kill(&unit.name(&self.0.app)).await?)
     }
@@ -134,10 +130,6 @@ impl Units for UserManager {
         self.0.manager.scope(&new, &pidfd).await?;
         self.follow(&unit);
         Ok(())
-    }
-
-    async fn limit(&self, unit: &Unit, limits: &UnitLimits) -> Result<(), UnitError> {
-        Ok(self.0.manager.limit(&unit.name(&self.0.app), limits).await?)
     }
 
     async fn watch(&self, units: &[Unit]) -> Result<(), UnitError> {

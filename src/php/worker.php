@@ -5,7 +5,8 @@ declare(strict_types=1);
 /**
  * One PHP process of kqueue: `php worker.php MODE`, with the runtime's socket in KQUEUE_SOCKET.
  *
- * MODE is `template` (boots the app and forks others), or `pooled`, `lane` and `isolated` (run jobs). `probe` ends
+ * MODE is `template` (boots the app and forks others), `pooled`, `lane` and `isolated` (run jobs), or `horizon` (stands in
+ * for Horizon's master). `probe` ends
  * with 0 if forks can have an output of their own; `survey` says what the commands that set kqueue up ask of an app.
  * It needs nothing of the app but its bootstrap files: no Composer package, no configuration.
  * It talks to the runtime over the socket alone; the protocol is described in the runtime's `wire` module.
@@ -19,7 +20,7 @@ ignore_user_abort(true);
 
 // At once, for an upgrade may put others in their place while the app boots. Two more build on Laravel's own
 // classes and come when these are there, still before the first job.
-foreach (['Boot', 'Inspect', 'Loop', 'Misconfigured', 'Nested', 'Notify', 'Output', 'Process', 'Silence', 'Sqlite', 'Template', 'Wire'] as $class) {
+foreach (['Boot', 'Connections', 'Entry', 'Held', 'Horizon', 'Inspect', 'Loop', 'Misconfigured', 'Nested', 'Notify', 'Output', 'Process', 'Randomness', 'Silence', 'Sqlite', 'Template', 'Wire'] as $class) {
     require __DIR__."/worker/{$class}.php";
 }
 
@@ -37,10 +38,12 @@ foreach (['Boot', 'Inspect', 'Loop', 'Misconfigured', 'Nested', 'Notify', 'Outpu
 
     $socket = getenv('KQUEUE_SOCKET');
 
-    if (! in_array($mode, ['template', 'pooled', 'lane', 'isolated'], true) || $socket === false || $socket === '') {
+    if (! in_array($mode, ['template', 'pooled', 'lane', 'isolated', 'horizon'], true) || $socket === false || $socket === '') {
         fwrite(STDERR, "worker.php is started by kqueue, which names a mode and its socket; run 'kqueue run' instead\n");
         exit(2);
     }
 
-    exit((new Process($mode, $socket, (string) getenv('KQUEUE_WORKER')))->run());
+    // A runtime of the version before has it beside the socket.
+    $directory = getenv('KQUEUE_DIRECTORY') ?: dirname($socket);
+    exit((new Process($mode, $socket, (string) getenv('KQUEUE_WORKER'), $directory))->run());
 })($_SERVER['argv'] ?? []);

@@ -140,7 +140,7 @@ impl Runtime {
     /// The worker in the unit of this number, where the process that says so is in that unit.
     pub(super) fn by_unit(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
         let unit = Unit::Worker(u32::try_from(number).ok()?);
-        if !crate::launch::is_in_unit(pid, &unit.name(&self.settings.app)) {
+        if !crate::systemd::process::is_in(pid, &unit.name(&self.settings.app)) {
             return None;
         }
         self.workers.iter().find(|(_, worker)| worker.unit.as_ref() == Some(&unit)).map(|(id, _)| *id)
@@ -159,7 +159,7 @@ impl Runtime {
 
 fn tier(mode: Mode) -> Tier {
     match mode {
-        Mode::Lane | Mode::Template => Tier::Inline,
+        Mode::Lane | Mode::Template | Mode::Horizon => Tier::Inline,
         Mode::Pooled => Tier::Pooled,
         Mode::Isolated => Tier::Isolated,
     }

@@ -6,6 +6,7 @@ use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 
 use super::Runtime;
+use crate::harmless;
 use crate::schedule::Standing;
 
 /// Between two words on how things are.
@@ -14,6 +15,8 @@ const BREATH: Duration = Duration::from_secs(1);
 const STUCK: Duration = Duration::from_secs(120);
 /// While jobs run on a drain, more time is asked for each `.0`, and for `.1`.
 const EXTENSION: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
+/// Bytes of a reason.
+const REASON: usize = 500;
 /// What is asked for once all that is left is to end.
 const FAREWELL: Duration = Duration::from_secs(20);
 
@@ -81,6 +84,12 @@ pub(super) fn reloading() {
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
     }
+}
+
+/// Tells the service manager why we end: it shows that for as long as we are not there to be asked.
+pub(super) fn failed(app: &str, error: &anyhow::Error) {
+    let line = harmless::line(&format!("{app}: {error:#}"), REASON);
+    let _ = sd_notify::notify(&[NotifyState::Status(&line)]);
 }
 
 fn microseconds(duration: Duration) -> u32 {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Runtime;
+use super::horizon::DUTIES;
 use crate::launch::{Exit, LaunchEvent};
 use crate::payload::Hints;
 use crate::schedule::{Cause, Event, JobKind, WorkerId};
@@ -53,7 +54,7 @@ impl Runtime {
     fn hello(&mut self, id: WorkerId, hello: &FromWorker, peer: Peer, outbox: Outbox) {
         let FromWorker::Hello { mode, job, .. } = hello else { return };
         if *mode == Mode::Template && id == 0 && self.templates.expects(peer.pid) {
-            self.greet(&outbox);
+            self.greet(&outbox, Mode::Template);
             self.templates.connected(peer.pid, outbox);
             return;
         }
@@ -81,20 +82,24 @@ impl Runtime {
         worker.outbox = Some(outbox.clone());
         match job {
             Some(last) => self.met_again(id, *last),
-            None if !worker.forked => self.greet(&outbox),
+            None if !worker.forked => self.greet(&outbox, *mode),
             None => {}
         }
     }
 
     fn template_said(&mut self, pid: i32, message: FromWorker) {
         match message {
-            FromWorker::Ready { app, .. } => {
+            FromWorker::Ready { app, unforkable, .. } => {
                 self.app_says(app.as_deref());
-                self.template_ready(pid);
+                if unforkable.held.is_empty() {
+                    self.template_ready(pid);
+                } else {
+                    self.cannot_fork(pid, unforkable);
+                }
             }
-            FromWorker::Forked { worker, pid, error } => {
+            FromWorker::Forked { worker, pid: child, error, unforkable } => {
                 if let Ok(worker) = worker.parse() {
-                    self.forked(worker, pid, error);
+                    self.forked(pid, worker, child, error, unforkable);
                 }
             }
             FromWorker::Exited { worker, code, signal } => {
@@ -152,12 +157,16 @@ impl Runtime {
             }
             FromWorker::State { down, paused, restart, error } => self.signals(down, paused, restart, error),
             FromWorker::Hints { classes } => self.hints(classes),
+            FromWorker::Horizon { ask, error } if worker == DUTIES => self.horizon_said(ask, error),
             FromWorker::BootFailed(failure) => {
                 if let Some(known) = self.workers.get_mut(&worker) {
                     known.boot_failure = Some(failure.to_string());
                 }
             }
-            FromWorker::Hello { .. } | FromWorker::Forked { .. } | FromWorker::Exited { .. } => {
+            FromWorker::Hello { .. }
+            | FromWorker::Forked { .. }
+            | FromWorker::Exited { .. }
+            | FromWorker::Horizon { .. } => {
                 if let Some(known) = self.workers.get_mut(&worker) {
                     known.fault = Some("a message that no worker sends".to_owned());
                     if let Some(pid) = known.pid {
@@ -212,6 +221,7 @@ impl Runtime {
             }
         }
         let down = down && !self.settings.work.force;
+        let paused = self.duties.signals(down, paused, &self.app.queues);
         self.tell(Event::State { down, paused });
     }
 

@@ -9,8 +9,11 @@ mod adopt;
 mod backlog;
 mod bell;
 mod failure;
+mod first;
+mod forking;
 mod health;
 mod hear;
+mod horizon;
 mod keep;
 mod ledger;
 mod memory;
@@ -47,6 +50,7 @@ pub(crate) use start::find_script;
 use backlog::Backlog;
 use bell::Bell;
 use health::Health;
+use horizon::{DUTIES, Duties};
 use ledger::Ledger;
 use observe::Observer;
 use printed::Printing;
@@ -75,7 +79,12 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// # Errors
 /// Whatever ends the runtime before its time: an app that does not boot, settings that cannot work.
 pub async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
-    LocalSet::new().run_until(start::run(loaded, reread)).await
+    let app = loaded.settings.app.clone();
+    let ended = LocalSet::new().run_until(start::run(loaded, reread)).await;
+    if let Err(error) = &ended {
+        health::failed(&app, error);
+    }
+    ended
 }
 
 /// Everything there is, in the hands of one task.
@@ -113,6 +122,7 @@ struct Runtime {
     killed: bool,
     observer: Observer,
     backlog: Backlog,
+    duties: Duties,
     bell: Bell,
     health: Health,
     reload: Reload,
@@ -139,6 +149,11 @@ impl Runtime {
 
     /// Tells the schedule, and does what it says.
     fn tell(&mut self, event: Event) {
+        if let Event::Gone { worker: DUTIES, cause, .. } = &event {
+            // The schedule knows of no process that runs no jobs.
+            self.duties_gone(cause);
+            return;
+        }
         let mut actions = Vec::new();
         self.schedule.on(self.now(), event, &mut actions);
         // Who waits for a job comes before what is merely told.
@@ -277,7 +292,8 @@ impl Runtime {
         let boot = self.templates.deadline(self.settings.boot_timeout);
         let health = self.health.wake();
         let backlog = self.backlog.wake();
-        [schedule, renew, memory, save, ends, max_time, retry, template, boot, health, backlog]
+        let duties = self.duties.wake();
+        [schedule, renew, memory, save, ends, max_time, retry, template, boot, health, backlog, duties]
             .into_iter()
             .flatten()
             .min()
@@ -306,6 +322,7 @@ impl Runtime {
             self.tell(Event::Drain);
         }
         self.watch_template(now);
+        self.look_after_duties(now);
         if self.templates.is_due(now) {
             self.start_template();
         }

@@ -142,6 +142,6 @@ fn tier(worker: &Worker) -> Tier {
     match worker.mode {
         Mode::Lane => Tier::Inline,
         Mode::Isolated => Tier::Isolated,
-        Mode::Pooled | Mode::Template => Tier::Pooled,
+        Mode::Pooled | Mode::Template | Mode::Horizon => Tier::Pooled,
     }
 }

@@ -62,6 +62,8 @@ pub(super) struct Fetch {
     failures: u32,
     /// Since when it has not answered.
     silent: Option<Instant>,
+    /// What it says instead.
+    error: Option<String>,
     retry: Option<Instant>,
     /// The queue has answered once.
     answered: bool,
@@ -179,7 +181,7 @@ impl Runtime {
                     tracing::info!("the queue answers again");
                 }
                 self.fetch.failures = 0;
-                self.fetch.silent = None;
+                (self.fetch.silent, self.fetch.error) = (None, None);
                 if !self.fetch.answered {
                     self.fetch.answered = true;
                     self.notify(&[sd_notify::NotifyState::Ready]);
@@ -198,6 +200,7 @@ impl Runtime {
                 }
                 self.fetch.failures = self.fetch.failures.saturating_add(1);
                 self.fetch.silent = self.fetch.silent.or(self.fetch.since);
+                self.fetch.error = Some(error.to_string());
                 self.fetch.retry = Some(Instant::now() + delay);
                 Ok(None)
             }

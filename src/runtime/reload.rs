@@ -98,6 +98,7 @@ impl Runtime {
     /// A template has booted the app, as it is by now: its own settings may be other ones.
     pub(super) fn app_says(&mut self, app: Option<&RawValue>) {
         let Some(Ok(said)) = app.map(|app| serde_json::from_str::<Description>(app.get())) else { return };
+        self.duties.found(said.horizon);
         if said.settings == self.reload.app {
             return;
         }

@@ -6,31 +6,32 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::backlog::Backlog;
 use super::bell::Bell;
+use super::first::Boot;
+use super::forking::Forking;
+use super::horizon::{Duties, Horizon};
 use super::keep::load_history;
 use super::ledger::Ledger;
 use super::printed::Printing;
 use super::queue::{Acks, Fetch};
-use super::template::Templates;
 use super::units::UnitSide;
-use super::{Health, INPUTS, Observer, Reload, Renewal, Reread, Runtime, StartFailure, Timers};
+use super::{Health, INPUTS, Observer, Reload, Renewal, Reread, Runtime, Timers};
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings, Start};
 use crate::control::{ControlSocket, Snapshot};
 use crate::launch::output::Outputs;
-use crate::launch::{Coordinator, Exit, LaunchEvent, Launcher, Order, ProcessLauncher, Units, UserManager};
-use crate::log::PHP_TARGET;
+use crate::launch::{Coordinator, LaunchEvent, Launcher, Order, ProcessLauncher, Units, UserManager};
 use crate::routing::{Limits, Tier};
 use crate::schedule::{Config, Schedule};
 use crate::systemd::activation;
 use crate::wire::coordinator::UnitLimits;
-use crate::wire::{FromWorker, Mode, ToWorker};
-use crate::workers::{Listener, Said};
+use crate::wire::{Mode, ToWorker};
+use crate::workers::Listener;
 
 /// The app, as PHP describes it.
 #[derive(Debug)]
@@ -39,8 +40,8 @@ pub(super) struct App {
     pub connection: String,
     /// Its queues, in order.
     pub queues: Vec<String>,
-    /// Whether its processes can be forked.
-    pub fork: bool,
+    /// How its processes are made.
+    pub forking: Forking,
     /// Whether the runtime may remove finished jobs itself.
     pub ack: bool,
     /// Whether pooled and isolated processes outlive us.
@@ -58,11 +59,17 @@ pub(super) struct App {
 pub(super) struct Description {
     laravel: String,
     php: String,
-    fork: bool,
+    pub fork: bool,
     signals: bool,
+    /// Why what the app's `artisan` sets up is not done, if so.
+    #[serde(default)]
+    artisan: Option<String>,
     connection: String,
     queue: String,
     backend: serde_json::Value,
+    /// Where the queue is Horizon's.
+    #[serde(default)]
+    pub horizon: Option<Horizon>,
     /// `settings` of the app's `config/kqueue.php`.
     pub settings: serde_json::Map<String, serde_json::Value>,
 }
@@ -77,7 +84,12 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let (inputs, heard) = mpsc::channel(INPUTS);
     let script = find_script()?;
     let listener = match activated("worker")? {
-        Some(socket) => Listener::adopt(socket, &settings.runtime_dir)?,
+        Some(socket) => {
+            if let Some(left) = Listener::left(&settings.runtime_dir)? {
+                tokio::task::spawn_local(left.serve(said_in.clone()));
+            }
+            Listener::adopt(socket)?
+        }
         None => Listener::bind(&settings.runtime_dir)?,
     };
     let socket = listener.path().to_owned();
@@ -97,16 +109,18 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let mut app = App {
         connection: String::new(),
         queues: Vec::new(),
-        fork: settings.start == Start::Fork,
+        forking: Forking::new(settings.start == Start::Fork),
         ack: false,
         redial: units.is_some(),
         arguments: arguments(&settings),
         script,
-        environment: [("KQUEUE_SOCKET".to_owned(), socket.to_string_lossy().into_owned())].into(),
+        environment: [("KQUEUE_SOCKET", &socket), ("KQUEUE_DIRECTORY", &settings.runtime_dir)]
+            .map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()))
+            .into(),
     };
     let mut boot =
         Boot { early: Vec::new(), settings: settings.clone(), said, launched, outputs, launcher: launcher.clone() };
-    let (description, templates) = match boot.template(&app).await {
+    let (description, templates) = match boot.template(&mut app).await {
         Ok(booted) => booted,
         Err(error) => {
             launcher.sweep().await;
@@ -120,7 +134,6 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         serde_json::from_value(description.backend.clone()).map_err(|error| anyhow!("{error}"))?;
     let plain = description.backend.get("plain").and_then(serde_json::Value::as_bool).unwrap_or(false);
     app.ack = settings.ack == Ack::Auto && plain;
-    app.fork &= description.fork;
     let about = Snapshot {
         launcher: kind.as_str().to_owned(),
         laravel: description.laravel.clone(),
@@ -148,9 +161,16 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         description.php,
         app.connection,
         app.queues.join(","),
-        if app.fork { "processes forked from a template" } else { "processes started one by one" },
+        app.forking.words(),
         if description.signals { "" } else { "; PHP has no pcntl, so timeouts are enforced from outside alone" },
     );
+    if let Some(why) = &description.artisan {
+        tracing::warn!(
+            "what {}/artisan sets up (a umask, constants, ini settings) is not done: {why}; \
+             do it in bootstrap/app.php, or set umask here",
+            settings.path.display()
+        );
+    }
     if settings.pop == Pop::Strict {
         tracing::info!("pop = strict: a payload that is no job will be lost, as under Laravel");
     }
@@ -198,6 +218,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         killed: false,
         observer: Observer::new(asks, about),
         backlog: Backlog::default(),
+        duties: Duties::new(description.horizon),
         health,
         renewal,
         bell: Bell::hang(&settings.runtime_dir, description.backend.get("driver")),
@@ -211,7 +232,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         },
         settings,
     };
-    if !runtime.app.fork {
+    if !runtime.app.forking.is_on() {
         runtime.templates.dismiss();
     }
     if let Some(manager) = runtime.units.as_ref().map(|side| side.manager.clone()) {
@@ -273,7 +294,7 @@ async fn pick(
 /// The coordinator listens to nobody but the units that it is for.
 async fn what_is_there(app: &str) -> LauncherKind {
     let own = std::process::id() as i32;
-    if crate::launch::is_in_unit(own, &format!("kqueue@{app}.service")) && Path::new(COORDINATOR).exists() {
+    if crate::systemd::process::is_in(own, &format!("kqueue@{app}.service")) && Path::new(COORDINATOR).exists() {
         LauncherKind::Coordinator
     } else if std::env::var_os("XDG_RUNTIME_DIR").is_some() && UserManager::available().await {
         LauncherKind::User
@@ -299,78 +320,6 @@ async fn open_queue(
     }
 }
 
-/// What is needed until the first template is up.
-struct Boot {
-    /// What others than the template have said meanwhile: processes of an earlier runtime.
-    early: Vec<Said>,
-    settings: Rc<Settings>,
-    said: mpsc::Receiver<Said>,
-    launched: mpsc::Receiver<LaunchEvent>,
-    outputs: Rc<Outputs>,
-    launcher: Rc<dyn Launcher>,
-}
-
-impl Boot {
-    /// Starts the first template, and learns from it what the app is.
-    async fn template(&mut self, app: &App) -> anyhow::Result<(Description, Templates)> {
-        let mut templates = Templates::new();
-        let order = order(&self.settings, app, 0, Mode::Template);
-        let pid = self.launcher.start(&order).await?;
-        // It is the first.
-        let _ = templates.started(pid);
-        let deadline = tokio::time::Instant::now() + self.settings.boot_timeout;
-        let path = self.settings.path.display();
-        let mut printed: Vec<String> = Vec::new();
-        let mut ended = None;
-        loop {
-            tokio::select! {
-                biased;
-                Some(said) = self.said.recv() => match said {
-                    Said::Hello { worker: 0, peer, outbox, .. } if peer.pid == pid || crate::launch::descends_from(peer.pid, pid) => {
-                        outbox.send(welcome(&self.settings, app));
-                        templates.connected(peer.pid, outbox);
-                    }
-                    Said::Message { worker: 0, message: FromWorker::Ready { app: Some(app), .. }, pid } => {
-                        let description = serde_json::from_str(app.get()).context("what the app says of itself")?;
-                        templates.ready(pid);
-                        return Ok((description, templates));
-                    }
-                    // It has printed why, which may still be on its way, and ends now.
-                    Said::Message { worker: 0, message: FromWorker::BootFailed(failure), .. } if failure.class == "exit" => {}
-                    Said::Message { worker: 0, message: FromWorker::BootFailed(failure), .. } => {
-                        return Err(StartFailure::said(&self.settings.path, &failure).into());
-                    }
-                    said if self.early.len() < INPUTS => self.early.push(said),
-                    _ => {}
-                },
-                Some(event) = self.launched.recv() => match event {
-                    // What it said before it ended may still be on its way.
-                    LaunchEvent::Ended { exit, .. } => ended = Some(exit),
-                },
-                () = self.outputs.ready() => {
-                    for line in self.outputs.read(&mut |_| 0) {
-                        tracing::warn!(target: PHP_TARGET, "{}", line.text);
-                        printed.push(line.text);
-                        printed.truncate(20);
-                    }
-                }
-                () = tokio::time::sleep(Duration::from_millis(300)), if ended.is_some() => {
-                    let how = match ended {
-                        Some(Exit::Signal(signal)) => format!("was ended by signal {signal}"),
-                        Some(Exit::Code(code)) => format!("left with exit code {code}"),
-                        None => String::new(),
-                    };
-                    let how = format!("{} {how}", self.settings.php.display());
-                    return Err(StartFailure::ended(&self.settings.path, &how, &printed).into());
-                }
-                () = tokio::time::sleep_until(deadline) => {
-                    bail!("the app at {path} did not boot within {} s (boot_timeout)", self.settings.boot_timeout.as_secs());
-                }
-            }
-        }
-    }
-}
-
 /// The order for one process.
 pub(super) fn order(settings: &Settings, app: &App, worker: u64, mode: Mode) -> Order {
     let mut environment = app.environment.clone();
@@ -387,12 +336,14 @@ pub(super) fn order(settings: &Settings, app: &App, worker: u64, mode: Mode) -> 
 }
 
 /// The first frame to a process that was started and not forked.
-pub(super) fn welcome(settings: &Settings, app: &App) -> Vec<u8> {
+pub(super) fn welcome(settings: &Settings, app: &App, mode: Mode) -> Vec<u8> {
     ToWorker::Welcome {
         path: &settings.path.to_string_lossy(),
         connection: settings.connection.as_deref(),
         arguments: &app.arguments,
         redial: app.redial,
+        umask: settings.umask,
+        template: (mode == Mode::Template).then(|| app.forking.order(&settings.fork_safe_peers)),
     }
     .encode()
 }

@@ -3,11 +3,18 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::Runtime;
 use super::start::{order, welcome};
+use rustix::process::{PidfdFlags, pidfd_open};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
 use crate::launch::Exit;
 use crate::schedule::{Cause, Event, WorkerId};
-use crate::wire::{Mode, ToWorker};
+use crate::wire::{Mode, ToWorker, Unforkable};
 use crate::workers::Outbox;
 
 /// Delays before a template that keeps dying is started again.
@@ -78,6 +85,10 @@ impl Templates {
         self.current.as_ref().filter(|template| !template.ready).map(|template| template.born + limit)
     }
 
+    fn awaits(&self, worker: WorkerId) -> bool {
+        self.pending.iter().any(|(other, _)| *other == worker)
+    }
+
     fn pid(&self) -> Option<i32> {
         self.current.as_ref().map(|template| template.pid)
     }
@@ -121,15 +132,27 @@ impl Templates {
         unready
     }
 
-    /// There will be no template: the app cannot be forked.
-    pub fn dismiss(&mut self) {
+    /// There will be no template: the app cannot be forked. Gives what waits for one.
+    pub fn dismiss(&mut self) -> VecDeque<(WorkerId, Mode)> {
         // It is ready: it has said that it cannot fork.
         let _ = self.retire();
         self.dismissed = true;
+        std::mem::take(&mut self.pending)
+    }
+
+    /// There may be one again.
+    pub fn recall(&mut self) {
+        self.dismissed = false;
+    }
+
+    /// The connection of one of them, which may have been replaced by now.
+    fn outbox(&self, pid: i32) -> Option<Outbox> {
+        let all = self.current.iter().chain(&self.retired);
+        all.filter(|template| template.pid == pid).find_map(|template| template.outbox.clone())
     }
 
     /// A template is gone; true if it was the current one.
-    fn gone(&mut self, pid: i32) -> bool {
+    pub fn gone(&mut self, pid: i32) -> bool {
         self.retired.retain(|template| template.pid != pid);
         if !self.is(pid) {
             return false;
@@ -193,7 +216,7 @@ impl Runtime {
 
     /// Gets a process for a lane or an isolated job.
     pub(super) fn fork(&mut self, worker: WorkerId, mode: Mode) {
-        if !self.templates.send(self.fork_order(worker, mode)) {
+        if !self.templates.send(self.fork_order(worker, mode)) && !self.templates.awaits(worker) {
             self.templates.pending.push_back((worker, mode));
         }
     }
@@ -214,7 +237,21 @@ impl Runtime {
     }
 
     /// The template has forked a worker, or could not.
-    pub(super) fn forked(&mut self, worker: WorkerId, pid: i32, error: Option<String>) {
+    pub(super) fn forked(
+        &mut self,
+        template: i32,
+        worker: WorkerId,
+        pid: i32,
+        error: Option<String>,
+        unforkable: Unforkable,
+    ) {
+        if !unforkable.held.is_empty() {
+            if let Some(known) = self.workers.get(&worker) {
+                self.templates.pending.push_back((worker, known.mode));
+            }
+            return self.cannot_fork(template, unforkable);
+        }
+        self.watch_fork(template, pid);
         if pid < 0 {
             let why = error.unwrap_or_default();
             tracing::error!("cannot fork: {why}");
@@ -229,10 +266,30 @@ impl Runtime {
         }
     }
 
-    /// Lets the current template go, and starts another.
+    /// Tells the template when its child has ended, which it then says how. Where the kernel cannot say so, the template
+    /// finds out by itself, a little later.
+    fn watch_fork(&self, template: i32, pid: i32) {
+        let child = rustix::process::Pid::from_raw(pid).filter(|_| pid > 0);
+        let held = child.and_then(|child| pidfd_open(child, PidfdFlags::NONBLOCK).ok());
+        let (Some(held), Some(outbox)) = (held, self.templates.outbox(template)) else { return };
+        tokio::task::spawn_local(async move {
+            // Sound here: the descriptor is owned, and not given away while it is registered.
+            #[allow(deprecated)]
+            if let Ok(held) = AsyncFd::with_interest(held, Interest::READABLE) {
+                let _ = held.readable().await;
+            }
+            outbox.send(ToWorker::Reap.encode());
+        });
+    }
+
+    /// Boots the app anew, for the processes that come from now on.
     pub(super) fn replace_template(&mut self) {
         self.retire_template();
+        if self.app.forking.start_over() {
+            self.templates.recall();
+        }
         self.start_template();
+        self.replace_duties();
     }
 
     pub(super) fn retire_template(&mut self) {
@@ -250,6 +307,15 @@ impl Runtime {
         self.launcher.kill(pid);
         let cause = Cause::Boot(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         self.template_gone(pid, None, Some(format!("it {cause} (boot_timeout), and was killed")));
+    }
+
+    /// A template that was ready has not forked what it was asked for in time: it hangs, and so would all that is to come.
+    pub(super) fn fork_unanswered(&mut self, worker: WorkerId) {
+        let hangs = self.templates.current.as_ref().filter(|template| template.ready && !self.templates.awaits(worker));
+        let Some(pid) = hangs.map(|template| template.pid) else { return };
+        // It alone: those it has forked run jobs.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        self.template_gone(pid, None, Some("it was asked for a process and did not answer, and was killed".to_owned()));
     }
 
     /// A template has ended.
@@ -292,8 +358,8 @@ impl Runtime {
     }
 
     /// A process that was started, and not forked, says who it is.
-    pub(super) fn greet(&self, outbox: &Outbox) {
-        outbox.send(welcome(&self.settings, &self.app));
+    pub(super) fn greet(&self, outbox: &Outbox, mode: Mode) {
+        outbox.send(welcome(&self.settings, &self.app, mode));
     }
 
     /// Starts a process, beside everything else that goes on.

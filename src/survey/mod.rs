@@ -7,6 +7,7 @@
 mod child;
 mod fix;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::harmless;
 use crate::identity::Account;
-use crate::wire::BootFault;
+use crate::wire::{BootFault, Held};
 
 pub use child::answer;
 pub use fix::of_boot as boot_fix;
@@ -42,6 +43,9 @@ pub struct Question {
     pub queues: Vec<String>,
     /// The environment of which Horizon's plan is wanted; the app's own where there is none.
     pub environment: Option<String>,
+    /// What the app may open while it boots and share between its processes.
+    #[serde(default)]
+    pub fork_safe_peers: Vec<String>,
     /// How long PHP may take.
     pub patience: Duration,
 }
@@ -64,10 +68,16 @@ pub struct Found {
     pub laravel: Option<String>,
     /// `app.env`.
     pub environment: Option<String>,
+    /// What it has opened while it booted, and what its processes must not share.
+    pub held: Vec<Held>,
+    /// Why what its `artisan` sets up is not done, if so.
+    pub artisan: Option<String>,
     /// The default cache store.
     pub cache: Option<Cache>,
     /// Horizon's plan, where the app has one.
     pub horizon: Option<Horizon>,
+    /// What there is for standing in for Horizon's master, where the queue is Horizon's.
+    pub master: Option<Master>,
     /// The app's default queue connection.
     #[serde(rename = "default")]
     pub usual: Option<String>,
@@ -95,6 +105,19 @@ pub struct Cache {
     pub driver: String,
 }
 
+/// What Horizon has for those who stand in for its master.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Master {
+    /// A class that this version lacks.
+    pub lacks: Option<String>,
+}
+
+impl Master {
+    /// What nobody does where that cannot be done.
+    pub const DUTIES: &str = "nobody trims its indexes, keeps its records or watches its waits";
+}
+
 /// `config/horizon.php`, for one environment.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
@@ -105,6 +128,8 @@ pub struct Horizon {
     pub environments: Vec<String>,
     /// The plan; `None` where there is none for this environment.
     pub supervisors: Option<Vec<Supervisor>>,
+    /// After how many seconds of waiting it tells, by connection and queue.
+    pub waits: BTreeMap<String, serde_json::Value>,
 }
 
 /// One supervisor of Horizon's.
@@ -162,9 +187,14 @@ pub fn ask(question: &Question, user: Option<&Account>) -> Result<Found, String>
     let mut command = Command::new("/proc/self/exe");
     command.arg("survey").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(user) = user {
-        let kept = ["LANG", "TZ", "KQUEUE_PHP_DIR"].map(|name| (name, std::env::var_os(name)));
-        command.env_clear().env("PATH", UNIT_PATH).current_dir("/");
-        command.envs(kept.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        // The app has to see what it will see when it runs. Under systemd that is a unit's environment and nothing of
+        // the shell's; without, as in a container, it is what kqueue itself was given.
+        if sd_notify::booted().unwrap_or(false) {
+            let kept = ["LANG", "TZ", "KQUEUE_PHP_DIR"].map(|name| (name, std::env::var_os(name)));
+            command.env_clear().env("PATH", UNIT_PATH);
+            command.envs(kept.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        }
+        command.current_dir("/");
         command.env("HOME", &user.home).env("USER", &user.name).env("LOGNAME", &user.name);
     }
     let asked = serde_json::to_vec(&(question, user)).map_err(|error| error.to_string())?;

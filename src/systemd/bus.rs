@@ -44,8 +44,6 @@ pub(super) trait Manager {
 
     fn reset_failed_unit(&self, name: &str) -> Result<()>;
 
-    fn set_unit_properties(&self, name: &str, runtime: bool, properties: &[Property<'_>]) -> Result<()>;
-
     /// Keeps a unit in memory after its end, until it is let go or we leave the bus.
     fn ref_unit(&self, name: &str) -> Result<()>;
 
@@ -95,6 +93,13 @@ pub(super) trait Service {
 
     #[zbus(property)]
     fn exec_main_status(&self) -> Result<i32>;
+
+    #[zbus(property)]
+    fn restart(&self) -> Result<String>;
+
+    /// Exit statuses and signals after which it is not started again by itself.
+    #[zbus(property)]
+    fn restart_prevent_exit_status(&self) -> Result<(Vec<i32>, Vec<i32>)>;
 
     #[zbus(property)]
     fn control_group(&self) -> Result<String>;

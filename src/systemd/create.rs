@@ -72,7 +72,7 @@ impl Manager {
             // A scope that exists without its process, or with it but unknown to us, is worse than none.
             let _ = self.stop(&new.unit).await;
             self.release(&new.unit).await;
-            let _ = self.call(self.proxy.reset_failed_unit(&new.unit)).await;
+            let _ = self.reset(&new.unit).await;
         }
         made
     }
@@ -121,7 +121,7 @@ impl Manager {
 }
 
 /// Limits in systemd's names. Only what is there is set.
-pub(super) fn limits_as_properties(limits: &UnitLimits, into: &mut Vec<Property<'_>>) {
+fn limits_as_properties(limits: &UnitLimits, into: &mut Vec<Property<'_>>) {
     let mut set = |name, value: Option<u64>| into.extend(value.map(|value| (name, Value::U64(value))));
     set("MemoryMax", limits.memory_max);
     // Without this the limit on memory is one on what is not swapped out.

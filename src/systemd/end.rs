@@ -22,7 +22,7 @@ impl Manager {
     /// afterwards. The end of a unit is read by one caller.
     pub async fn ended(&self, unit: &str) -> UnitEnd {
         let watch = self.signals.watch(unit);
-        let held = self.hold_what_is_there(unit).await;
+        let Some(held) = self.hold_what_is_there(unit).await else { return UnitEnd::default() };
         let mut seen = self.observation(unit).await;
         while held && self.is_running(unit).await {
             self.changed(&watch.changed, &mut seen).await;
@@ -49,15 +49,64 @@ impl Manager {
         let _ = tokio::time::timeout(ASK_AGAIN, changed.notified()).await;
     }
 
-    /// A hold on a unit that was not made by us. A scope that is gone must not be asked for: the question would
-    /// make systemd load an empty one.
-    async fn hold_what_is_there(&self, unit: &str) -> bool {
+    /// Whether there is a hold on a unit that was not made by us; none when there is no such unit. A scope that is gone
+    /// must not be asked for: the question would make systemd load an empty one.
+    async fn hold_what_is_there(&self, unit: &str) -> Option<bool> {
         match self.call(self.proxy.list_units_by_names(&[unit])).await {
             // The list has a row for every name; "not-found" is the load state of those that do not exist.
-            Ok(rows) => rows.first().is_some_and(|row| row.2 != "not-found") && self.hold(unit).await.is_ok(),
+            Ok(rows) if rows.first().is_none_or(|row| row.2 == "not-found") => None,
+            Ok(_) => Some(self.hold(unit).await.is_ok()),
             // Nobody knows. Waiting asks again.
-            Err(_) => true,
+            Err(_) => Some(true),
         }
+    }
+
+    /// Waits until a service has been stopped for good: it does not run, and nothing is to start it. One that has failed
+    /// in a way that keeps it from being started again has not been stopped until somebody does so: whoever mends it
+    /// wants to find what runs.
+    pub async fn stopped(&self, unit: &str) {
+        let watch = self.signals.watch(unit);
+        // Whether there is no telling which jobs it had: at first, and when signals may have been lost.
+        let mut is_unseen = true;
+        loop {
+            let was_ordered = watch.was_ordered.take();
+            match self.rest(unit).await.as_ref().map(Option::as_deref) {
+                Ok(Some(_)) if was_ordered => return,
+                Ok(Some("inactive")) if is_unseen => return,
+                Ok(Some("failed")) if is_unseen && !self.failed_by_itself(unit).await => return,
+                Ok(_) => {}
+                Err(_) => watch.was_ordered.set(was_ordered),
+            }
+            is_unseen = tokio::time::timeout(ASK_AGAIN, watch.changed.notified()).await.is_err();
+        }
+    }
+
+    /// Whether a service that has failed is not started again because of how it failed. If it is not, it would be back
+    /// by now, but for somebody who has stopped it.
+    async fn failed_by_itself(&self, unit: &str) -> bool {
+        let read = async {
+            let proxy = self.unit_type(unit).await?;
+            let (statuses, signals) = self.call(proxy.restart_prevent_exit_status()).await?;
+            let prevents = match self.call(proxy.exec_main_code()).await? {
+                CLD_EXITED => statuses,
+                _ => signals,
+            };
+            let status = self.call(proxy.exec_main_status()).await?;
+            Ok::<_, SystemdError>(prevents.contains(&status) || self.call(proxy.restart()).await? == "no")
+        };
+        read.await.unwrap_or(true)
+    }
+
+    /// The state of a unit that does not run and has no job; none of one that runs or is about to.
+    ///
+    /// # Errors
+    /// When systemd does not answer.
+    pub async fn rest(&self, unit: &str) -> Result<Option<String>, SystemdError> {
+        let proxy = self.unit(unit).await?;
+        // The job first: one that has started the unit by now shows in its state.
+        let (job, _) = self.call(proxy.job()).await?;
+        let state = self.call(proxy.active_state()).await?;
+        Ok((job == 0 && matches!(state.as_str(), "inactive" | "failed")).then_some(state))
     }
 
     /// Whether a unit runs, as far as anybody can tell.
@@ -75,7 +124,7 @@ impl Manager {
         let end = self.read_end(unit).await;
         self.release(unit).await;
         if end.as_ref().is_some_and(|end| end.result != "success") {
-            let _ = self.call(self.proxy.reset_failed_unit(unit)).await;
+            let _ = self.reset(unit).await;
         }
         end
     }

@@ -13,12 +13,11 @@ use zbus::Connection;
 use zbus::proxy::{self, CacheProperties, Defaults};
 use zbus::zvariant::ObjectPath;
 
-use super::bus::{JobProxy, ManagerProxy, Property, ServiceProxy, UnitProxy};
-use super::create::limits_as_properties;
+use super::bus::{JobProxy, ManagerProxy, ServiceProxy, UnitProxy};
 use super::error::SystemdError;
-use super::names;
 use super::signals::{self, Signals};
-use crate::wire::coordinator::{Purpose, UnitLimits};
+use super::{names, share};
+use crate::wire::coordinator::Purpose;
 
 /// Calls that may be under way at once: systemd works on one after the other, and others need it too.
 const CALLS: usize = 12;
@@ -185,14 +184,12 @@ impl Manager {
         }
     }
 
-    /// Changes what a unit may use, until it ends.
+    /// Has a unit that failed forgotten.
     ///
     /// # Errors
-    /// When there is none, or systemd refuses.
-    pub async fn limit(&self, unit: &str, limits: &UnitLimits) -> Result<(), SystemdError> {
-        let mut properties: Vec<Property<'_>> = Vec::new();
-        limits_as_properties(limits, &mut properties);
-        self.call(self.proxy.set_unit_properties(unit, true, &properties)).await
+    /// When there is none.
+    pub async fn reset(&self, unit: &str) -> Result<(), SystemdError> {
+        self.call(self.proxy.reset_failed_unit(unit)).await
     }
 
     /// The names and states of the units that match one of these patterns.
@@ -242,7 +239,11 @@ impl Manager {
         })
     }
 
-    async fn main_pid(&self, unit: &str) -> Result<i32, SystemdError> {
+    /// The main process of a service; 0 when there is none.
+    ///
+    /// # Errors
+    /// When systemd does not answer, or the unit is no service.
+    pub async fn main_pid(&self, unit: &str) -> Result<i32, SystemdError> {
         let proxy = self.unit_type(unit).await?;
         self.call(proxy.main_pid()).await.map(|pid| pid as i32)
     }
@@ -250,6 +251,8 @@ impl Manager {
     /// One call, in its turn, and not for ever.
     pub(super) async fn call<T>(&self, call: impl Future<Output = zbus::Result<T>>) -> Result<T, SystemdError> {
         let whole = async {
+            // The share first: who has none left waits without a turn.
+            let _share = share::turn().await;
             let _turn = self.calls.acquire().await;
             call.await
         };

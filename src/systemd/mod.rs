@@ -15,6 +15,7 @@ mod manager;
 mod memory;
 pub mod names;
 pub mod process;
+pub mod share;
 mod signals;
 
 pub use create::{NewScope, NewService};

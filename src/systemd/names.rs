@@ -47,6 +47,11 @@ pub fn runtime_of(unit: &str) -> Option<&str> {
     unit.strip_prefix("kqueue@")?.strip_suffix(".service").filter(|app| is_app_name(app))
 }
 
+/// The runtime of an app.
+pub fn runtime(app: &str) -> String {
+    format!("kqueue@{app}.service")
+}
+
 /// The slice of everything that belongs to an app.
 pub fn slice(app: &str) -> String {
     format!("kqueue-{app}.slice")
@@ -77,7 +82,7 @@ mod tests {
 
     #[test]
     fn only_a_runtime_is_a_runtime() {
-        assert_eq!(runtime_of("kqueue@my_app2.service"), Some("my_app2"));
+        assert_eq!(runtime_of(&runtime("my_app2")), Some("my_app2"));
         for unit in [
             "kqueue@.service",
             "kqueue@Shop.service",

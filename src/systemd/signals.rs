@@ -29,8 +29,8 @@ const ROUND: Duration = Duration::from_secs(1);
 pub(super) struct Signals {
     /// Those who wait for a job.
     pub(super) jobs: Jobs,
-    /// Those who wait for a unit to end, by its path.
-    watches: RefCell<BTreeMap<String, Rc<Notify>>>,
+    /// Those who wait for something to happen to a unit, by its path.
+    watches: RefCell<BTreeMap<String, Rc<Happened>>>,
     /// systemd's unique name on the bus. Anybody may send a signal to us, so the sender is looked at.
     owner: RefCell<String>,
     rounds: Cell<u64>,
@@ -38,13 +38,29 @@ pub(super) struct Signals {
     lost: Notify,
 }
 
+/// What the signals said of one unit.
+#[derive(Debug, Default)]
+pub(super) struct Happened {
+    /// Told when the unit may have ended, and when a job of it is done.
+    pub(super) changed: Notify,
+    /// Whether a job of it was done since this was last taken.
+    pub(super) was_ordered: Cell<bool>,
+}
+
 /// Somebody waits for this unit, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Watch<'a> {
     signals: &'a Signals,
     path: String,
-    /// Told when the unit may have ended.
-    pub(super) changed: Rc<Notify>,
+    happened: Rc<Happened>,
+}
+
+impl std::ops::Deref for Watch<'_> {
+    type Target = Happened;
+
+    fn deref(&self) -> &Happened {
+        &self.happened
+    }
 }
 
 impl Drop for Watch<'_> {
@@ -56,8 +72,8 @@ impl Drop for Watch<'_> {
 impl Signals {
     pub(super) fn watch(&self, unit: &str) -> Watch<'_> {
         let path = names::unit_path(unit);
-        let changed = Rc::clone(self.watches.borrow_mut().entry(path.clone()).or_default());
-        Watch { signals: self, path, changed }
+        let happened = Rc::clone(self.watches.borrow_mut().entry(path.clone()).or_default());
+        Watch { signals: self, path, happened }
     }
 
     pub(super) fn rounds(&self) -> u64 {
@@ -73,7 +89,7 @@ impl Signals {
     }
 
     fn wake_all(&self) {
-        self.watches.borrow().values().for_each(|watch| watch.notify_one());
+        self.watches.borrow().values().for_each(|watch| watch.changed.notify_one());
     }
 
     /// Takes in one signal. Tells whether systemd has to be asked again for signals.
@@ -94,8 +110,12 @@ impl Signals {
         }
         match member.as_str() {
             "JobRemoved" => {
-                let (_, job, _, result): (u32, ObjectPath<'_>, &str, &str) = body.deserialize().ok()?;
+                let (_, job, unit, result): (u32, ObjectPath<'_>, &str, &str) = body.deserialize().ok()?;
                 self.jobs.done(&job, result);
+                if let Some(watch) = self.watches.borrow().get(&names::unit_path(unit)).filter(|_| result == "done") {
+                    watch.was_ordered.set(true);
+                    watch.changed.notify_one();
+                }
             }
             "PropertiesChanged" => {
                 let watches = self.watches.borrow();
@@ -105,7 +125,7 @@ impl Signals {
                 if let Some(Value::Str(state)) = changed.get("ActiveState")
                     && matches!(state.as_str(), "inactive" | "failed")
                 {
-                    watch.notify_one();
+                    watch.changed.notify_one();
                 }
             }
             "Reloading" => return body.deserialize().ok().map(|started: bool| !started),

@@ -4,7 +4,8 @@
 //! coordinator's socket and sends [`Request`]s, each with a number of its own choice; the coordinator answers
 //! each once with an [`Answer`] of that number, in any order, and sends [`Notice`]s between them. Nothing in a
 //! request says who asks: the kernel and the service manager do. A frame above [`MAX_REQUEST`], or one that is
-//! no request, ends the connection.
+//! no request, ends the connection. Who asks for more than its share is served more slowly: its requests are not read
+//! until it is its turn again. Who does not read its answers loses the connection.
 //!
 //! This module is pure: bytes in, messages out.
 
@@ -16,6 +17,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub const MAX_REQUEST: usize = 16 << 10;
 /// Bytes that an answer or a notice may have.
 pub const MAX_ANSWER: usize = 1 << 20;
+/// Units in one request to watch.
+pub const MAX_WATCH: usize = 200;
 
 /// A unit of the caller's app.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,7 +79,7 @@ pub struct UnitLimits {
     /// Bytes of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_max: Option<u64>,
-    /// Microseconds that it may run. Scopes only, and only at their creation.
+    /// Microseconds that it may run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime_max_usec: Option<u64>,
     /// Processes and threads.
@@ -99,11 +102,6 @@ pub enum Verb {
         /// Its number.
         worker: u32,
     },
-    /// Ask a unit to end (SIGTERM). Answered at once; its end comes as a notice.
-    Stop {
-        /// Which.
-        unit: Unit,
-    },
     /// Kill every process of a unit.
     Kill {
         /// Which.
@@ -118,15 +116,8 @@ pub enum Verb {
         /// What it may use.
         limits: UnitLimits,
     },
-    /// Change what a unit may use.
-    Limit {
-        /// Which.
-        unit: Unit,
-        /// What changes.
-        limits: UnitLimits,
-    },
-    /// Tell how these units end. One that is not there is told as ended at once. A unit that the caller
-    /// started or scoped on this connection is watched without being asked.
+    /// Tell how these units end, [`MAX_WATCH`] at the most. One that is not there is told as ended at once. A unit
+    /// that the caller started or scoped on this connection is watched without being asked.
     Watch {
         /// Which.
         units: Vec<Unit>,
@@ -353,6 +344,33 @@ impl fmt::Display for UnitEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fuzz_frames_of_the_coordinator() {
+        let frame = |json: &str| [&(json.len() as u32).to_be_bytes()[..], json.as_bytes()].concat();
+        let seeds = [
+            frame(r#"{"id":1,"verb":"start","worker":3}"#),
+            frame(
+                r#"{"id":2,"verb":"scope","scope":"0f8fad5b-7","pid":42,"limits":{"memory_max":1048576,"tasks_max":5}}"#,
+            ),
+            frame(r#"{"id":3,"verb":"watch","units":[{"worker":3},{"scope":"x-1"}]}"#),
+            frame(r#"{"id":4,"verb":"tell","message":"m","priority":3,"fields":{"KQUEUE_APP":"shop"}}"#),
+            frame(
+                r#"{"id":5,"error":["busy","too many"],"units":[{"unit":{"worker":1},"state":"active","pid":1,"memory":5}]}"#,
+            ),
+            frame(r#"{"notice":"ended","unit":{"worker":3},"end":{"result":"oom-kill","signal":9,"memory_peak":5}}"#),
+        ];
+        crate::fuzz::fuzz("coordinator-frames", &seeds.each_ref().map(Vec::as_slice), |input| {
+            let mut requests = Frames::new(MAX_REQUEST);
+            let mut answers = Frames::new(MAX_ANSWER);
+            for part in input.chunks(9) {
+                requests.feed(part);
+                while let Ok(Some(_)) = requests.message::<Request>() {}
+                answers.feed(part);
+                while let Ok(Some(_)) = answers.message::<FromCoordinator>() {}
+            }
+        });
+    }
 
     #[test]
     fn units_have_one_name_and_one_owner() {

@@ -23,6 +23,7 @@ pub mod kind {
     pub const NEXT: u8 = 11;
     pub const TAKEN: u8 = 12;
     pub const INTERRUPTIBLE: u8 = 13;
+    pub const HORIZON: u8 = 20;
 
     pub const WELCOME: u8 = 32;
     pub const JOB: u8 = 33;
@@ -30,6 +31,8 @@ pub mod kind {
     pub const STOP: u8 = 35;
     pub const FORK: u8 = 36;
     pub const INSPECT: u8 = 37;
+    pub const REAP: u8 = 38;
+    pub const STANDING: u8 = 40;
 }
 
 /// What a PHP process is for.
@@ -44,6 +47,8 @@ pub enum Mode {
     Pooled,
     /// Runs one job and ends.
     Isolated,
+    /// Does what Horizon's master would; runs no job.
+    Horizon,
 }
 
 impl fmt::Display for Mode {
@@ -53,8 +58,28 @@ impl fmt::Display for Mode {
             Mode::Lane => "lane",
             Mode::Pooled => "pooled",
             Mode::Isolated => "isolated",
+            Mode::Horizon => "horizon",
         })
     }
+}
+
+/// Something that a template has open and that two processes must not share.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub struct Held {
+    /// The peer of a socket, the path of a file, or what else it is.
+    pub name: String,
+    /// When the app opened it, as far as is known.
+    #[serde(default)]
+    pub opened: Option<String>,
+}
+
+/// Why a template must not be forked as it is.
+#[derive(Debug, Default)]
+pub struct Unforkable {
+    /// What it holds; nothing where it can be forked.
+    pub held: Vec<Held>,
+    /// The classes that the app has loaded, for a template that does not boot all of it.
+    pub classes: Option<Box<serde_json::value::RawValue>>,
 }
 
 /// How a job ended, read off Laravel's job object. None of the three: the job stays reserved.
@@ -99,8 +124,10 @@ pub enum FromWorker {
     Ready {
         /// How the last job ended.
         done: Option<Done>,
-        /// From a template: the app, as PHP describes it.
+        /// From a template that has booted: the app, as PHP describes it.
         app: Option<Box<serde_json::value::RawValue>>,
+        /// From a template: why it must not be forked, if so.
+        unforkable: Unforkable,
     },
     /// It has read the job that it was handed, as it was asked to say.
     Taken,
@@ -137,6 +164,8 @@ pub enum FromWorker {
         pid: i32,
         /// Why it failed.
         error: Option<String>,
+        /// Why the template must not be forked any more, if so.
+        unforkable: Unforkable,
     },
     /// A child of the template has ended.
     Exited {
@@ -162,6 +191,13 @@ pub enum FromWorker {
     Hints {
         /// Declared values by class.
         classes: BTreeMap<String, ClassHints>,
+    },
+    /// From the process that stands in for Horizon's master: it has done what was due.
+    Horizon {
+        /// What somebody has asked Horizon for.
+        ask: Option<HorizonAsk>,
+        /// Why something could not be done; the process ends.
+        error: Option<String>,
     },
     /// The app threw while it booted.
     BootFailed(BootFailure),
@@ -208,6 +244,20 @@ pub enum BootFault {
     Unknown,
 }
 
+/// What can be asked of Horizon's master, by its commands or a signal.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum HorizonAsk {
+    /// Start no further job.
+    Pause,
+    /// Go on.
+    Continue,
+    /// Replace every process after its current job.
+    Restart,
+    /// End, to be started again by whoever keeps it running.
+    Terminate,
+}
+
 /// What one class declares; anything of an unexpected type counts as not said.
 pub type ClassHints = serde_json::Map<String, serde_json::Value>;
 
@@ -229,6 +279,10 @@ impl FromWorker {
             done: Option<Done>,
             #[serde(default)]
             app: Option<Box<serde_json::value::RawValue>>,
+            #[serde(default)]
+            held: Vec<Held>,
+            #[serde(default)]
+            classes: Option<Box<serde_json::value::RawValue>>,
         }
         #[derive(Deserialize)]
         struct Next {
@@ -251,6 +305,10 @@ impl FromWorker {
             worker: String,
             pid: i32,
             error: Option<String>,
+            #[serde(default)]
+            held: Vec<Held>,
+            #[serde(default)]
+            classes: Option<Box<serde_json::value::RawValue>>,
         }
         #[derive(Deserialize)]
         struct Exited {
@@ -277,6 +335,13 @@ impl FromWorker {
         struct Hints {
             classes: Classes,
         }
+        #[derive(Deserialize)]
+        struct Horizon {
+            #[serde(default)]
+            ask: Option<HorizonAsk>,
+            #[serde(default)]
+            error: Option<String>,
+        }
         fn read<'a, T: Deserialize<'a>>(kind: u8, header: &'a [u8]) -> Result<T, WireError> {
             serde_json::from_slice(header).map_err(|error| WireError::Header { kind, reason: error.to_string() })
         }
@@ -286,10 +351,12 @@ impl FromWorker {
                 let Hello { version, mode, worker, pid, php, job } = read(kind, header)?;
                 FromWorker::Hello { version, mode, worker, pid, php, job }
             }
-            kind::READY if header == b"{}" => FromWorker::Ready { done: None, app: None },
+            kind::READY if header == b"{}" => {
+                FromWorker::Ready { done: None, app: None, unforkable: Unforkable::default() }
+            }
             kind::READY => {
-                let Ready { done, app } = read(kind, header)?;
-                FromWorker::Ready { done, app }
+                let Ready { done, app, held, classes } = read(kind, header)?;
+                FromWorker::Ready { done, app, unforkable: Unforkable { held, classes } }
             }
             kind::DELETED => FromWorker::Deleted,
             kind::TAKEN => FromWorker::Taken,
@@ -307,8 +374,8 @@ impl FromWorker {
                 FromWorker::Died { fatal, done }
             }
             kind::FORKED => {
-                let Forked { worker, pid, error } = read(kind, header)?;
-                FromWorker::Forked { worker, pid, error }
+                let Forked { worker, pid, error, held, classes } = read(kind, header)?;
+                FromWorker::Forked { worker, pid, error, unforkable: Unforkable { held, classes } }
             }
             kind::EXITED => {
                 let Exited { worker, code, signal } = read(kind, header)?;
@@ -326,6 +393,10 @@ impl FromWorker {
                         Classes::None(_) => BTreeMap::new(),
                     },
                 }
+            }
+            kind::HORIZON => {
+                let Horizon { ask, error } = read(kind, header)?;
+                FromWorker::Horizon { ask, error }
             }
             kind::BOOT_FAILED => FromWorker::BootFailed(read(kind, header)?),
             other => return Err(WireError::UnknownKind(other)),

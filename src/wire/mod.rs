@@ -17,6 +17,14 @@
 //! before either. `INTERRUPTIBLE` says that a drain is to tell the job by SIGTERM. `STOPPING` says that
 //! Laravel's loop ends by itself, `DIED` that PHP ends within a job.
 //!
+//! A template's `READY` names in `held` what it has open and what must not be shared by its forks, after it has
+//! closed what Laravel's own managers had; where there is any, it is not forked. The runtime then lets it go and
+//! starts another that is told in `WELCOME` to be `early`: it stops before the app's service providers, and each
+//! fork does the rest of the boot. It sends a `READY` without a description. Where that one holds something as
+//! well, processes are started one by one. `FORKED` with `held` is the same at a later time. The runtime watches
+//! the forks itself and sends `REAP` when one has ended, for a template that caught SIGCHLD would leave its
+//! forks with PHP's handler.
+//!
 //! A worker or isolated process that is a unit of the service manager outlives the runtime. It dials the next
 //! one, names in `HELLO` the last job it was given, is not welcomed again, and says with its next `READY` how
 //! that job ended, whether or not it has said so before. An isolated one waits for any frame in answer to its
@@ -29,6 +37,10 @@
 //! says `READY`. The runtime may read the pipe as well, and so takes back what has not been claimed; a frame
 //! whose ticket the lane does not hold is dropped.
 //!
+//! Where the app's queue is Horizon's, one more process stands in for Horizon's master and runs no job. It is sent
+//! `STANDING` every few seconds, does what is due through Horizon's own classes, and answers `HORIZON`; with an `ask`
+//! in it, at any time, somebody has told Horizon something.
+//!
 //! A frame from PHP is bounded by [`MAX_FROM_WORKER`]; a peer that sends more, an unknown kind or a header
 //! that is not what its kind demands has broken the protocol, and is killed.
 //!
@@ -38,8 +50,8 @@ pub mod coordinator;
 mod message;
 mod order;
 
-pub use message::{BootFailure, BootFault, ClassHints, Done, FromWorker, Mode, kind};
-pub use order::{JobKind, Row, ToWorker};
+pub use message::{BootFailure, BootFault, ClassHints, Done, FromWorker, Held, HorizonAsk, Mode, Unforkable, kind};
+pub use order::{JobKind, Row, TemplateOrder, ToWorker};
 
 /// The version of the protocol, which a process names in `HELLO`. After an upgrade, processes of both versions meet:
 /// a worker that runs on and the new runtime, a new worker and a runtime that has not been idle since. So the
@@ -214,6 +226,32 @@ mod tests {
             let error = decoder.message().expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn fuzz_frames_of_workers() {
+        let frame = |kind: u8, header: &str| encode(kind, header.as_bytes(), &[]);
+        let seeds = [
+            frame(kind::HELLO, r#"{"version":1,"mode":"lane","worker":"3","pid":42,"php":"8.4.1","job":7}"#),
+            frame(
+                kind::READY,
+                r#"{"done":{"deleted":true,"released":false,"failed":false,"peak":2048,"error":"x"},"app":{"a":[1]}}"#,
+            ),
+            frame(
+                kind::DIED,
+                r#"{"fatal":"out of memory","deleted":false,"released":false,"failed":false,"ack":true}"#,
+            ),
+            frame(kind::STATE, r#"{"down":false,"paused":["a"],"restart":"1","error":null}"#),
+            frame(kind::HINTS, r#"{"classes":{"App\\Jobs\\A":{"isolated":true,"maxMemory":512}}}"#),
+            frame(kind::BOOT_FAILED, r#"{"class":"E","message":"m","file":"f","line":3,"fault":"vendor"}"#),
+        ];
+        crate::fuzz::fuzz("worker-frames", &seeds.each_ref().map(Vec::as_slice), |input| {
+            let mut decoder = Decoder::default();
+            for part in input.chunks(7) {
+                decoder.feed(part);
+                while let Ok(Some(_)) = decoder.message() {}
+            }
+        });
     }
 
     proptest::proptest! {

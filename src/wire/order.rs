@@ -1,5 +1,7 @@
 //! The messages that PHP processes are sent.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::encode;
@@ -34,6 +36,17 @@ pub struct Row {
     pub created_at: i64,
 }
 
+/// What a template is told of what it is.
+#[derive(Clone, Copy, Debug)]
+pub struct TemplateOrder<'a> {
+    /// Stop before the app's providers; each fork does the rest.
+    pub early: bool,
+    /// Classes to load, as the template said that had booted all of the app.
+    pub classes: Option<&'a serde_json::value::RawValue>,
+    /// Names of what it may hold while it is forked.
+    pub safe: &'a [String],
+}
+
 /// A message to a PHP process.
 #[derive(Debug)]
 pub enum ToWorker<'a> {
@@ -47,6 +60,10 @@ pub enum ToWorker<'a> {
         arguments: &'a [String],
         /// Whether a process that runs no lane outlives us, and is to dial the runtime that comes after us.
         redial: bool,
+        /// The file mode creation mask; none is what the process has.
+        umask: Option<u32>,
+        /// What a template is, where it is one.
+        template: Option<TemplateOrder<'a>>,
     },
     /// A job.
     Job {
@@ -102,6 +119,27 @@ pub enum ToWorker<'a> {
         /// Arguments of `queue:work`, as they are by now.
         arguments: &'a [String],
     },
+    /// To a template: one of its children has ended. Says so only to wake it.
+    Reap,
+    /// To the process that stands in for Horizon's master: how things stand, as its records are to say.
+    Standing {
+        /// The app's name.
+        app: &'a str,
+        /// The queues, in the order in which they are worked.
+        queues: &'a [String],
+        /// Processes by queue.
+        processes: &'a BTreeMap<&'a str, usize>,
+        /// Jobs that are reserved and wait for a process, by queue: the queue does not count them.
+        waiting: &'a BTreeMap<&'a str, usize>,
+        /// No job is started until Horizon is told to continue.
+        paused: bool,
+        /// Seconds that a job may run; 0 is without limit.
+        timeout: u64,
+        /// Attempts before a job fails; 0 is without limit.
+        tries: u32,
+        /// MB of PHP's heap above which a process is replaced.
+        memory: u32,
+    },
     /// Say what these classes declare.
     Inspect {
         /// Class names.
@@ -114,15 +152,32 @@ impl ToWorker<'_> {
     pub fn encode(&self) -> Vec<u8> {
         use serde_json::json;
         let (kind, header) = match self {
-            ToWorker::Welcome { path, connection, arguments, redial } => (
-                kind::WELCOME,
-                json!({"path": path, "connection": connection, "arguments": arguments, "redial": redial}),
-            ),
+            ToWorker::Welcome { path, connection, arguments, redial, umask, template } => {
+                let mut header =
+                    json!({"path": path, "connection": connection, "arguments": arguments, "redial": redial});
+                if let Some(umask) = umask {
+                    header["umask"] = json!(umask);
+                }
+                if let Some(TemplateOrder { early, classes, safe }) = template {
+                    header["early"] = json!(early);
+                    header["fork_safe_peers"] = json!(safe);
+                    header["classes"] = json!(classes.filter(|_| *early));
+                }
+                (kind::WELCOME, header)
+            }
             ToWorker::Check { queues } => (kind::CHECK, json!({ "queues": queues })),
             ToWorker::Stop { reason } => (kind::STOP, json!({ "reason": reason })),
             ToWorker::Fork { worker, mode, arguments } => {
                 (kind::FORK, json!({"worker": worker, "mode": mode, "arguments": arguments}))
             }
+            ToWorker::Reap => (kind::REAP, json!({})),
+            ToWorker::Standing { app, queues, processes, waiting, paused, timeout, tries, memory } => (
+                kind::STANDING,
+                json!({
+                    "app": app, "queues": queues, "processes": processes, "waiting": waiting, "paused": paused,
+                    "timeout": timeout, "tries": tries, "memory": memory,
+                }),
+            ),
             ToWorker::Inspect { classes } => (kind::INSPECT, json!({ "classes": classes })),
             ToWorker::Job { .. } => return self.encode_job(),
         };

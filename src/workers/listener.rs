@@ -9,6 +9,8 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
+use crate::config::WORKER_SOCKET;
+
 use super::connection::{Peer, Said, refuse, serve};
 use crate::identity::{NotPrivate, make_private};
 
@@ -57,7 +59,7 @@ impl Listener {
         let file = fs::File::create(&lock).map_err(io(&lock))?;
         let held =
             Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| ListenError::Taken(directory.to_owned()))?;
-        let path = directory.join("worker.sock");
+        let path = directory.join(WORKER_SOCKET);
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(ListenError::Io { path, source }),
             _ => {}
@@ -66,17 +68,30 @@ impl Listener {
         Ok(Self { listener, path, _lock: Some(held) })
     }
 
-    /// The socket that the service manager has bound and keeps, in the directory where it is. There is one
-    /// runtime for it, as the manager sees to.
+    /// The socket that the service manager has bound and keeps. There is one runtime for it, as the manager sees to.
     ///
     /// # Errors
     /// See [`ListenError`].
-    pub fn adopt(socket: std::os::unix::net::UnixListener, directory: &Path) -> Result<Self, ListenError> {
-        let path = directory.join("worker.sock");
+    pub fn adopt(socket: std::os::unix::net::UnixListener) -> Result<Self, ListenError> {
+        let address = socket.local_addr().ok();
+        let path = address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(Path::new(WORKER_SOCKET));
+        let path = path.to_owned();
         let io = |source| ListenError::Io { path: path.clone(), source };
         socket.set_nonblocking(true).map_err(io)?;
         let listener = UnixListener::from_std(socket).map_err(io)?;
         Ok(Self { listener, path, _lock: None })
+    }
+
+    /// The socket in the directory of our own, where versions before this one had it: processes of theirs that run on
+    /// dial it. `None` where no such version has run here.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    pub fn left(directory: &Path) -> Result<Option<Self>, ListenError> {
+        match fs::symlink_metadata(directory.join(WORKER_SOCKET)) {
+            Ok(_) => Self::bind(directory).map(Some),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Where it is.

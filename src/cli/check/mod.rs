@@ -171,6 +171,7 @@ fn survey(loaded: &Loaded, user: &Account, here: &Surroundings, findings: &mut V
         connection: settings.connection.clone(),
         queues: settings.queues.clone(),
         environment: None,
+        fork_safe_peers: settings.fork_safe_peers.clone(),
         patience: settings.boot_timeout,
     };
     let can = here.uid == 0 || user.is_us();

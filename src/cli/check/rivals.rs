@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::finding::Finding;
-use crate::cli::command::{Kind, Work};
+use crate::cli::command::{Dialect, Kind, Reading, Work};
 use crate::cli::import::supervisor;
 use crate::config::Claim;
 
@@ -25,7 +25,7 @@ pub(super) struct Own<'a> {
 impl Own<'_> {
     /// Whether `work`, in `cwd`, works a queue of ours.
     fn meets(&self, work: &Work, cwd: Option<&Path>) -> bool {
-        work.app(cwd).is_some_and(|path| self.is_here(&path)) && self.shares(work)
+        work.kind != Kind::Schedule && work.app(cwd).is_some_and(|path| self.is_here(&path)) && self.shares(work)
     }
 
     fn is_here(&self, path: &Path) -> bool {
@@ -89,6 +89,7 @@ fn processes(own: &Own<'_>, proc: &Path) -> Vec<Finding> {
                 Kind::Work => "queue:work",
                 Kind::Listen => "queue:listen",
                 Kind::Horizon => "Horizon",
+                Kind::Schedule => continue,
             };
             found.entry(what).or_default().push(pid);
         }
@@ -134,13 +135,11 @@ fn supervisors(own: &Own<'_>, root: &Path) -> Vec<Finding> {
         .into_iter()
         .chain(files(root.join("etc/supervisord.d"), ".ini"));
     for file in all.chain(own_files) {
-        let Some(programs) = fs::read_to_string(&file).ok().and_then(|text| supervisor::programs(&text, &file).ok())
-        else {
-            continue;
-        };
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        let programs = supervisor::programs(&text, &file, &|_| None);
         for program in programs.iter().filter(|program| program.autostart) {
-            let Some(work) = &program.work else { continue };
-            if own.meets(work, program.directory.as_deref()) {
+            let mut works = program.readings.iter().flat_map(|(reading, _)| &reading.works);
+            if works.any(|work| own.meets(work, program.directory.as_deref())) {
                 let name = &program.name;
                 findings.push(Finding::warning(
                     "rival",
@@ -160,7 +159,7 @@ fn units(own: &Own<'_>, root: &Path) -> Vec<Finding> {
             let Ok(text) = fs::read_to_string(&file) else { continue };
             let value = |key: &str| text.lines().find_map(|line| line.trim().strip_prefix(key)).map(str::trim);
             let start = value("ExecStart=").map(|line| line.trim_start_matches(['-', '@', ':', '+', '!']));
-            let Some(work) = start.and_then(Work::parse_line) else { continue };
+            let Some(work) = start.and_then(unit_work) else { continue };
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if own.meets(&work, value("WorkingDirectory=").map(Path::new)) && is_enabled(&name, root) {
                 findings.push(Finding::warning(
@@ -172,6 +171,10 @@ fn units(own: &Own<'_>, root: &Path) -> Vec<Finding> {
         }
     }
     findings
+}
+
+fn unit_work(line: &str) -> Option<Work> {
+    Reading::of(line, Dialect::Words, &|_| None).works.into_iter().next()
 }
 
 /// Whether something wants the unit, or an instance of it.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::plan::{Set, why_not};
-use crate::survey::Supervisor;
+use super::plan::{At, Set, why_not};
+use crate::survey::{Horizon, Supervisor};
 
 /// Options that are Horizon's own business.
 const SILENT: &[&str] = &[
@@ -20,16 +20,21 @@ const SILENT: &[&str] = &[
     "autoScale",
 ];
 
-/// What a supervisor comes to, of the app in `path`.
-pub(super) fn set(supervisor: &Supervisor, path: &Path) -> Set {
+/// What a supervisor comes to, of the app in `path`. `None` for one that has no process.
+pub(super) fn set(supervisor: &Supervisor, path: &Path, notes: &mut Vec<String>) -> Option<Set> {
     let options = &supervisor.options;
     let text = |name: &str| options.get(name).map(as_text).filter(|text| !text.is_empty());
     let count = |name: &str| text(name).and_then(|text| text.parse::<u32>().ok());
     let source = format!("supervisor {}", supervisor.name);
     let mut set = Set { name: supervisor.name.clone(), source, path: path.to_owned(), ..Set::default() };
+    set.at = At { file: "config/horizon.php".into(), line: None };
     set.connection = text("connection");
     set.queues = text("queue").map(|names| names.split(',').map(|name| name.trim().to_owned()).collect());
-    set.processes = count("maxProcesses").unwrap_or(1).max(1);
+    set.processes = count("maxProcesses").unwrap_or(1);
+    if set.processes == 0 {
+        notes.push(format!("{} is left out: with maxProcesses = 0 Horizon starts none of its processes", set.called()));
+        return None;
+    }
     // Horizon's default is without limit, that of queue:work is one.
     set.key("tries", &text("maxTries").unwrap_or_else(|| "0".into()), "tries");
     let limited = |name: &str| text(name).filter(|text| text != "0");
@@ -46,11 +51,17 @@ pub(super) fn set(supervisor: &Supervisor, path: &Path) -> Set {
     if text("force").is_some_and(|text| text == "true" || text == "1") {
         set.key("force", "true", "force");
     }
-    let simple = text("balance").as_deref() == Some("simple");
-    if !simple {
-        let queues = set.queues.as_ref().map_or(1, Vec::len) as u32;
-        set.least = count("minProcesses").map(|least| least.saturating_mul(queues));
-    }
+    set.least = match text("balance").as_deref() {
+        // Each queue keeps that many.
+        Some("auto") => {
+            let queues = set.queues.as_ref().map_or(1, Vec::len);
+            count("minProcesses").map(|least| least.saturating_mul(u32::try_from(queues).unwrap_or(u32::MAX)))
+        }
+        // All of them always run.
+        Some("simple") => None,
+        // One pool for all queues.
+        _ => count("minProcesses"),
+    };
     for (name, value) in options {
         let shown = as_text(value);
         let why = match name.as_str() {
@@ -61,7 +72,7 @@ pub(super) fn set(supervisor: &Supervisor, path: &Path) -> Set {
                 "the pool grows at once by what waits, and shrinks as it idles"
             }
             "nice" if shown != "0" => {
-                "Nice= in a drop-in says it: systemctl edit kqueue@APP, systemctl edit kqueue-worker@"
+                "Nice= in a drop-in says it: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@"
             }
             "rest" if shown != "0" => why_not("rest"),
             "balance" | "nice" | "rest" | "force" | "maxTries" | "timeout" | "memory" | "backoff" | "maxJobs"
@@ -71,7 +82,20 @@ pub(super) fn set(supervisor: &Supervisor, path: &Path) -> Set {
         };
         set.drop(&format!("{name} = {shown}"), why);
     }
-    set
+    Some(set)
+}
+
+/// What becomes of its alerts for long waits.
+pub(super) fn waits(horizon: &Horizon) -> Option<String> {
+    if horizon.waits.is_empty() {
+        return None;
+    }
+    let waits: Vec<String> =
+        horizon.waits.iter().map(|(queue, seconds)| format!("{queue} {} s", as_text(seconds))).collect();
+    Some(format!(
+        "waits ({}) of config/horizon.php: kqueue tells of long waits as Horizon's master did (LongWaitDetected); see coming-from-horizon.md",
+        waits.join(", ")
+    ))
 }
 
 fn as_text(value: &Value) -> String {
@@ -95,8 +119,9 @@ mod tests {
             name: name.into(),
             options: options.as_object().unwrap().clone(),
         };
-        let sets = vec![
-            set(
+        let mut notes = Vec::new();
+        let sets = [
+            (
                 &supervisor(
                     "supervisor-1",
                     json!({"connection": "redis", "queue": "default,mail", "balance": "auto", "maxProcesses": 10, "minProcesses": 2,
@@ -104,12 +129,12 @@ mod tests {
                 ),
                 Path::new("/srv/shop"),
             ),
-            set(
+            (
                 &supervisor("long", json!({"connection": "redis", "queue": "video", "timeout": 3600})),
                 Path::new("/srv/shop"),
             ),
         ];
-        let mut notes = Vec::new();
+        let sets = sets.iter().filter_map(|(supervisor, path)| set(supervisor, path, &mut notes)).collect();
         let apps = plan::apps(sets, Some("shop"), &mut notes).unwrap();
         let keys = |at: usize| {
             let text = apps[at].draft.text();
@@ -134,5 +159,26 @@ mod tests {
         for what in ["balance = auto", "nice = 5", "balanceCooldown", "shop_long"] {
             assert!(all.contains(what), "{what} is told: {all}");
         }
+    }
+
+    #[test]
+    fn processes_as_horizon_would_have_them() {
+        for (options, expected) in [
+            (json!({"balance": "auto", "queue": "a,b", "maxProcesses": 9, "minProcesses": 2}), Some((9, Some(4)))),
+            (json!({"balance": false, "queue": "a,b", "maxProcesses": 9, "minProcesses": 2}), Some((9, Some(2)))),
+            (json!({"balance": "off", "queue": "a,b", "maxProcesses": 9, "minProcesses": 2}), Some((9, Some(2)))),
+            (json!({"balance": "simple", "queue": "a,b", "maxProcesses": 9, "minProcesses": 2}), Some((9, None))),
+            (json!({"queue": "a"}), Some((1, None))),
+            (json!({"maxProcesses": 0}), None),
+        ] {
+            let supervisor = Supervisor { name: "x".into(), options: options.as_object().unwrap().clone() };
+            let mut notes = Vec::new();
+            let made = set(&supervisor, Path::new("/srv/shop"), &mut notes);
+            assert_eq!(made.map(|set| (set.processes, set.least)), expected, "{options}");
+            assert_eq!(notes.is_empty(), expected.is_some(), "{notes:?}");
+        }
+        let horizon = Horizon { waits: [("redis:default".to_owned(), json!(60))].into(), ..Horizon::default() };
+        assert!(waits(&horizon).unwrap().contains("redis:default 60 s"));
+        assert_eq!(waits(&Horizon::default()), None);
     }
 }

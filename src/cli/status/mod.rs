@@ -10,15 +10,23 @@ pub(in crate::cli) mod text;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::{Failed, complete, print};
 use crate::config::{self, Place, Request, Surroundings};
-use crate::control::{self, AskError, GROUP, SOCKET, Snapshot, State};
+use crate::control::{self, AskError, GROUP, Snapshot, State};
 use systemd::Verdict;
 
+/// Between two looks at a unit that does not answer.
+const LOOK: Duration = Duration::from_millis(500);
+/// Apps that are asked at once.
+const AT_ONCE: usize = 64;
 /// It does not run.
 const STOPPED: u8 = 3;
 /// There is no such app.
@@ -97,14 +105,11 @@ pub(super) fn run(asked: Status) -> Result<ExitCode, Failed> {
         return one(&place.app, found, asked.json);
     }
     let request = asked.request();
-    let mut all = Vec::new();
-    for app in config::known_apps(SOCKET, &here) {
-        let place = config::place(&Request { app: Some(app), ..request.clone() }, &here)?;
-        let found = runtime.block_on(find(&place, &here));
-        if place.configured || found.is_there() {
-            all.push((place.app, found));
-        }
+    let mut places = Vec::new();
+    for app in config::known_apps(&here) {
+        places.push(config::place(&Request { app: Some(app), ..request.clone() }, &here)?);
     }
+    let all = runtime.block_on(find_all(places, &here));
     let dark = all.iter().any(|(_, found)| matches!(found, Found::Dark { .. }));
     let degraded =
         all.iter().any(|(_, found)| matches!(found, Found::Told(value) if code(&snapshot(value)) == DEGRADED));
@@ -190,16 +195,33 @@ fn line(app: &str, found: &Found) -> (String, String, text::Mood) {
     (app.to_owned(), words, mood)
 }
 
+/// Finds out how each app is, many at once: one that does not answer holds up no other.
+async fn find_all(places: Vec<Place>, here: &Surroundings) -> Vec<(String, Found)> {
+    let (mut asked, turns) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE)));
+    for place in places {
+        let (here, turns) = (here.clone(), turns.clone());
+        asked.spawn(async move {
+            let _turn = turns.acquire().await;
+            let found = find(&place, &here).await;
+            (place.configured || found.is_there()).then_some((place.app, found))
+        });
+    }
+    let mut all: Vec<_> = asked.join_all().await.into_iter().flatten().collect();
+    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    all
+}
+
 /// Finds out how one app is.
 async fn find(place: &Place, here: &Surroundings) -> Found {
     let (mut stopped, mut dark) = (None, None);
-    for directory in &place.directories {
-        let socket = directory.join(SOCKET);
+    for socket in &place.sockets {
+        let mut is_unit = false;
         // Only there can it be systemd that listens.
-        if directory.starts_with(&here.run) && sd_notify::booted().unwrap_or(true) {
+        if socket.starts_with(&here.run) && sd_notify::booted().unwrap_or(true) {
             match systemd::ask(&place.app).await {
                 Ok(Verdict { runs: true, .. }) => {
-                    stopped = Some((false, "runs, but nothing listens for us".to_owned()))
+                    is_unit = true;
+                    stopped = Some((false, "runs, but nothing listens for us".to_owned()));
                 }
                 Ok(Verdict { listens: true, failed, words, .. }) => return Found::Stopped { failed, why: words },
                 Ok(Verdict { failed, words, known, .. }) if known => stopped = Some((failed, words)),
@@ -210,11 +232,15 @@ async fn find(place: &Place, here: &Surroundings) -> Found {
                 }
             }
         }
-        match control::ask(&socket).await {
+        let asked = tokio::select! {
+            asked = control::ask(socket) => asked,
+            why = end_of_unit(&place.app), if is_unit => return Found::Stopped { failed: true, why },
+        };
+        match asked {
             Ok(value) => return Found::Told(value),
             Err(AskError::NotRunning) => {}
             // What another user has left there hides nothing of ours.
-            Err(AskError::Denied) => dark = dark.or_else(|| Some((denied(&place.app, &socket), true))),
+            Err(AskError::Denied) => dark = dark.or_else(|| Some((denied(&place.app, socket), true))),
             Err(error) => {
                 dark = dark.or_else(|| Some((format!("{}: {}: {error}", place.app, socket.display()), false)));
             }
@@ -225,11 +251,26 @@ async fn find(place: &Place, here: &Surroundings) -> Found {
     }
     match stopped {
         Some((failed, why)) => Found::Stopped { failed, why },
-        None if place.configured || place.directories.iter().any(|directory| directory.is_dir()) => {
+        None if place.configured || place.sockets.iter().any(|socket| is_left(socket, here)) => {
             Found::Stopped { failed: false, why: "stopped".to_owned() }
         }
         None => Found::Nobody,
     }
+}
+
+/// Waits until a unit that was about to run has failed instead: systemd's socket stays, and nobody answers on it.
+async fn end_of_unit(app: &str) -> String {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if let Ok(Verdict { runs: false, failed: true, words, .. }) = systemd::ask(app).await {
+            return words;
+        }
+    }
+}
+
+/// Whether a runtime has left the directory of its own in which this socket was.
+fn is_left(socket: &Path, here: &Surroundings) -> bool {
+    socket.parent().is_some_and(|directory| directory != here.run && directory.is_dir())
 }
 
 fn denied(app: &str, socket: &Path) -> String {

@@ -65,8 +65,11 @@ fn verdict(shown: &str) -> Verdict {
     };
     let (service, socket) = (find(".service"), find(".socket"));
     let active = value(service, "ActiveState");
-    let failed = active == "failed";
+    // It has ended in failure, and systemd will start it again after a pause: nobody is there to be asked.
+    let again = value(service, "SubState").starts_with("auto-restart");
+    let failed = again || active == "failed";
     let mut words = match failed {
+        true if again => format!("does not start ({}), is tried again", value(service, "Result")),
         true => format!("failed ({})", value(service, "Result")),
         false if active.is_empty() => "stopped".to_owned(),
         false => format!("stopped ({active})"),
@@ -76,7 +79,7 @@ fn verdict(shown: &str) -> Verdict {
         words.push_str(&format!(": {told}"));
     }
     Verdict {
-        runs: ["active", "reloading", "refreshing", "activating", "deactivating"].contains(&active.as_str()),
+        runs: !again && ["active", "reloading", "refreshing", "activating", "deactivating"].contains(&active.as_str()),
         // Anything but a socket that is surely closed.
         listens: !matches!(value(socket, "ActiveState").as_str(), "" | "inactive" | "failed"),
         known: failed || value(service, "LoadState") == "loaded",
@@ -118,6 +121,14 @@ mod tests {
         let failed = units(service, "LoadState=loaded\nActiveState=active");
         assert!(failed.failed && failed.listens);
         assert_eq!(failed.words, "failed (exit-code): shop: redis = is gone");
+    }
+
+    #[test]
+    fn one_that_does_not_start_is_not_taken_for_one_that_runs() {
+        let service = "LoadState=loaded\nActiveState=activating\nSubState=auto-restart\nResult=exit-code\nStatusText=";
+        let looping = units(service, "LoadState=loaded\nActiveState=active\nSubState=listening");
+        assert!(!looping.runs && looping.failed && looping.listens);
+        assert_eq!(looping.words, "does not start (exit-code), is tried again");
     }
 
     #[test]

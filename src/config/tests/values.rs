@@ -19,6 +19,8 @@ fn defaults() {
         queues: vec![],
         launcher: LauncherKind::Auto,
         start: Start::Fork,
+        fork_safe_peers: vec![],
+        umask: None,
         tiers: Tiers {
             default_tier: DefaultTier::Auto,
             inline_max_duration: Duration::from_secs(1),
@@ -45,6 +47,7 @@ fn defaults() {
         pop: Pop::Safe,
         ack: Ack::Auto,
         renew: true,
+        horizon: true,
         timeout_grace: Duration::from_secs(3),
         boot_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(60),
@@ -92,7 +95,8 @@ fn shown_values_read_back() {
     let world = World::new();
     let odd = "queues = \"high, low\"\nconnection = \"redis\"\ninline_max_duration = 0.25\ntimeout = 0\n\
                backoff = [1, 5]\nphp_args = \"-d a=b\"\nworker_memory = \"1G\"\ncrash = \"laravel\"\n\
-               max_waiting_bytes = \"1M\"\nforce = true\npool_size = 3\nstart = \"spawn\"\n";
+               max_waiting_bytes = \"1M\"\nforce = true\npool_size = 3\nstart = \"spawn\"\numask = \"27\"\n\
+               fork_safe_peers = [\"127.0.0.1:*\", \"/run/x.sock\"]\n";
     for file in [PATH.to_owned(), format!("{PATH}{odd}")] {
         let first = world.shop(&file, &[]).unwrap().settings;
         let shown: String = KEYS

@@ -6,6 +6,7 @@ namespace Kqueue\Worker;
 
 use Illuminate\Contracts\Console\Kernel;
 use Illuminate\Contracts\Foundation\Application;
+use Illuminate\Foundation\Bootstrap\RegisterProviders;
 
 /**
  * Boots the app as `php artisan queue:work …` would, and answers what the runtime must know of it.
@@ -16,37 +17,96 @@ final class Boot
 
     public Kernel $kernel;
 
-    /** @param array<string, mixed> $order the runtime's WELCOME */
-    public function __construct(public array $order)
+    /** Why what the app's `artisan` sets up is not done, if so. */
+    public ?string $unfollowed = null;
+
+    /** @var list<class-string> steps that {@see begin()} has left */
+    private array $rest = [];
+
+    /**
+     * @param array<string, mixed> $order the runtime's WELCOME
+     * @param Held|null $held where it counts what the app opens while it boots
+     */
+    public function __construct(public array $order, public ?Held $held = null)
     {
     }
 
     /** Whatever the app throws while it boots goes through: the caller reports it. */
     public function boot(): void
     {
+        $this->enter();
+        $this->watch();
+        $this->kernel->bootstrap();
+    }
+
+    /** The part of it in which none of the app's providers takes part. The rest is {@see finish()}. */
+    public function begin(): void
+    {
+        $this->enter();
+        $steps = $this->steps();
+        $until = array_filter($steps, static fn (string $step): bool => is_a($step, RegisterProviders::class, true));
+        $before = array_slice($steps, 0, (int) array_key_first($until));
+        $this->rest = array_slice($steps, count($before));
+        $before === [] || $this->app->bootstrapWith($before);
+        $this->held->note('before its providers are registered (config/ or bootstrap/app.php)');
+    }
+
+    /** In a fork of a process that has begun. */
+    public function finish(): void
+    {
+        if ($this->rest !== []) {
+            $this->app->bootstrapWith($this->rest);
+            $this->rest = [];
+        }
+
+        $this->kernel->bootstrap();
+    }
+
+    private function enter(): void
+    {
         $path = $this->order['path'];
         chdir($path);
         // Packages decide by these that they run inside `queue:work`, and rightly so.
         $this->setArguments();
-        $_SERVER['SCRIPT_NAME'] = $_SERVER['SCRIPT_FILENAME'] = $_SERVER['PHP_SELF'] = 'artisan';
+        $_SERVER['SCRIPT_NAME'] = $_SERVER['SCRIPT_FILENAME'] = $_SERVER['PHP_SELF'] = $_SERVER['PATH_TRANSLATED'] = 'artisan';
         // The console would start two processes to measure a terminal that is not there, and then set these itself.
         putenv('COLUMNS=80');
         putenv('LINES=50');
-        defined('LARAVEL_START') || define('LARAVEL_START', microtime(true));
+        $entry = new Entry($path);
+        $this->app = $entry->application();
+        $this->unfollowed = $entry->unfollowed;
 
-        if (is_file($path.'/vendor/autoload.php')) {
-            require_once $path.'/vendor/autoload.php';
+        if (is_int($this->order['umask'] ?? null)) {
+            umask($this->order['umask']);
         }
 
-        $app = require $path.'/bootstrap/app.php';
+        $this->kernel = $this->app->make(Kernel::class);
+    }
 
-        if (! $app instanceof Application) {
-            throw new \RuntimeException($path.'/bootstrap/app.php did not return a Laravel application');
+    /** Notes in which provider the app opens what it may hold afterwards. */
+    private function watch(): void
+    {
+        if ($this->held === null || ! method_exists($this->app, 'afterBootstrapping') || ! method_exists($this->app, 'getLoadedProviders')) {
+            return;
         }
 
-        $this->app = $app;
-        $this->kernel = $app->make(Kernel::class);
-        $this->kernel->bootstrap();
+        $this->app->afterBootstrapping(RegisterProviders::class, function (): void {
+            $this->held->note('while its providers were registered, or before (config/ or bootstrap/app.php)');
+
+            foreach (array_keys($this->app->getLoadedProviders()) as $class) {
+                $provider = $this->app->getProvider($class);
+
+                if ($provider !== null && method_exists($provider, 'booted')) {
+                    $provider->booted(fn () => $this->held->note("while {$class} booted"));
+                }
+            }
+        });
+    }
+
+    /** @return list<class-string> what the kernel boots the app with; none where it has a way of its own */
+    private function steps(): array
+    {
+        return $this->kernel instanceof \Illuminate\Foundation\Console\Kernel ? (fn (): array => $this->bootstrappers())->call($this->kernel) : [];
     }
 
     /** Makes `queue:work` and its options what this process was started with. */
@@ -108,10 +168,12 @@ final class Boot
         return [
             'laravel' => $this->app->version(),
             'php' => PHP_VERSION,
-            'fork' => function_exists('pcntl_fork') && function_exists('pcntl_waitpid') && function_exists('pcntl_signal'),
+            'fork' => function_exists('pcntl_fork') && function_exists('pcntl_waitpid'),
             'signals' => extension_loaded('pcntl'),
+            'artisan' => $this->unfollowed,
             'connection' => $name,
             'queue' => (string) ($config['queue'] ?? 'default'),
+            'horizon' => $driver === 'redis' ? Horizon::describe($this->app['queue']->connection($name)) : null,
             // Not of the package, which need not be there.
             'settings' => (object) $this->app['config']->get('kqueue.settings', []),
             'backend' => match ($driver) {

@@ -19,6 +19,18 @@ final class Misconfigured extends \RuntimeException
         parent::__construct($message);
     }
 
+    /**
+     * The error that has ended PHP; null where it was none. The last error may be one that nobody was to see.
+     *
+     * @return array{type: int, message: string, file: string, line: int}|null
+     */
+    public static function fatal(): ?array
+    {
+        $error = error_get_last();
+
+        return ($error['type'] ?? 0) & (E_ERROR | E_PARSE | E_CORE_ERROR | E_COMPILE_ERROR | E_USER_ERROR | E_RECOVERABLE_ERROR) ? $error : null;
+    }
+
     /** The name of the fault behind an error at boot; null where it is the app's own. */
     public static function fault(string $path, ?\Throwable $error, bool $booted): ?string
     {

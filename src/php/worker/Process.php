@@ -25,6 +25,8 @@ final class Process
         private string $mode,
         private string $socket,
         private string $worker,
+        /** Where the runtime makes what it shares with its processes. */
+        private string $directory,
     ) {
         $this->notify = new Notify;
     }
@@ -39,17 +41,18 @@ final class Process
 
         $this->order = $frame[1];
         // The socket and the identity are ours, not the business of the app or of what its jobs start.
-        foreach (['KQUEUE_SOCKET', 'KQUEUE_WORKER', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID', 'LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES'] as $name) {
+        foreach (['KQUEUE_SOCKET', 'KQUEUE_DIRECTORY', 'KQUEUE_WORKER', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID', 'LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES'] as $name) {
             putenv($name);
             unset($_SERVER[$name], $_ENV[$name]);
         }
 
-        $boot = new Boot($this->order);
+        $boot = new Boot($this->order, $this->mode === 'template' ? new Held($this->order['fork_safe_peers'] ?? []) : null);
+        $early = $this->mode === 'template' && ($this->order['early'] ?? false);
         // A fatal error or an exit() in the app's own boot code ends PHP without an exception to catch.
         $booting = true;
         register_shutdown_function(function () use (&$booting): void {
             if ($booting) {
-                $error = error_get_last();
+                $error = Misconfigured::fatal();
                 $this->wire->send(Wire::BOOT_FAILED, [
                     'class' => $error ? 'PHP' : 'exit',
                     'message' => $error['message'] ?? 'the app ended PHP while it booted',
@@ -61,7 +64,7 @@ final class Process
         });
 
         try {
-            $boot->boot();
+            $early ? $boot->begin() : $boot->boot();
             $booting = false;
 
             if ($this->mode === 'template') {
@@ -73,8 +76,14 @@ final class Process
 
                 // Here we are in a fork, and become what the runtime asked the template to fork.
                 ['mode' => $this->mode, 'worker' => $this->worker] = $child;
-                Output::redirect(dirname($this->socket)."/fork-{$this->worker}.out");
+                Output::redirect("{$this->directory}/fork-{$this->worker}.out");
                 $this->dial();
+
+                if ($early) {
+                    $booting = true;
+                    $boot->finish();
+                    $booting = false;
+                }
             }
         } catch (Throwable $e) {
             $booted = ! $booting;
@@ -90,6 +99,10 @@ final class Process
             return 1;
         }
 
+        if ($this->mode === 'horizon') {
+            return (new Horizon($this->wire, $boot))->run();
+        }
+
         // Where its process outlives the runtime, it dials the next one.
         $redial = ($this->order['redial'] ?? false) && $this->mode !== 'lane' ? $this->redial(...) : null;
 
@@ -103,7 +116,7 @@ final class Process
      */
     private function tickets()
     {
-        $path = dirname($this->socket)."/lane-{$this->worker}.tickets";
+        $path = "{$this->directory}/lane-{$this->worker}.tickets";
         $pipe = $this->mode === 'lane' && file_exists($path) ? @fopen($path, 'r+') : false;
 
         if ($pipe === false) {

@@ -26,7 +26,7 @@ final class Survey
 
     private bool $told = false;
 
-    /** @param array{path: string, connection?: string|null, environment?: string|null} $order */
+    /** @param array{path: string, connection?: string|null, environment?: string|null, fork_safe_peers?: list<string>} $order */
     public function __construct(private array $order)
     {
     }
@@ -38,7 +38,7 @@ final class Survey
         register_shutdown_function(fn () => $this->ended());
         $this->interpreter();
         $this->found['unwritable'] = self::unwritable(array_map(fn (string $path): string => $this->order['path'].'/'.$path, self::WRITTEN));
-        $boot = new Boot($this->order);
+        $boot = new Boot($this->order, $held = new Held($this->order['fork_safe_peers'] ?? []));
 
         try {
             $boot->boot();
@@ -46,6 +46,10 @@ final class Survey
             return $this->fail('boot', $error);
         }
 
+        Connections::close($boot->app);
+        $held->note('after it had booted');
+        $this->found['held'] = $held->left();
+        $this->found['artisan'] = $boot->unfollowed;
         $config = $boot->app['config'];
         $this->found['laravel'] = $boot->app->version();
         $this->found['environment'] = (string) $config['app.env'];
@@ -60,6 +64,7 @@ final class Survey
             $this->found['lacks'] = $this->lacks($config, $boot->connection());
             $described = $boot->describe();
             $this->found['queue'] = $described['queue'];
+            $this->found['master'] = $described['horizon'];
             $backend = $this->found['backend'] = $described['backend'];
 
             if (($backend['engine'] ?? '') === 'sqlite') {
@@ -77,7 +82,7 @@ final class Survey
     {
         $this->found['php'] = PHP_VERSION;
         $this->found['binary'] = PHP_BINARY;
-        $this->found['fork'] = function_exists('pcntl_fork') && function_exists('pcntl_waitpid') && function_exists('pcntl_signal');
+        $this->found['fork'] = function_exists('pcntl_fork') && function_exists('pcntl_waitpid');
         $this->found['posix'] = extension_loaded('posix');
         $this->found['ffi'] = Output::prepare();
     }
@@ -147,7 +152,8 @@ final class Survey
             }
         }
 
-        return ['environment' => $environment, 'environments' => array_map('strval', array_keys($environments)), 'supervisors' => $supervisors];
+        return ['environment' => $environment, 'environments' => array_map('strval', array_keys($environments)), 'supervisors' => $supervisors,
+            'waits' => (object) ($horizon['waits'] ?? [])];
     }
 
     /**
@@ -188,7 +194,7 @@ final class Survey
         if (! $this->told) {
             $this->found['failed'] = [
                 'stage' => 'boot',
-                'text' => error_get_last()['message'] ?? '',
+                'text' => Misconfigured::fatal()['message'] ?? '',
                 'fault' => Misconfigured::fault($this->order['path'], null, false),
             ];
             $this->tell();

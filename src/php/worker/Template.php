@@ -7,18 +7,31 @@ namespace Kqueue\Worker;
 use Symfony\Component\Console\Terminal;
 
 /**
- * The template: the app booted once, forked for each lane and each isolated job.
+ * The template: forked for each lane and each isolated job. It has booted the app; or, where the app holds something
+ * then that processes must not share, it has begun to ({@see Boot::begin()}), and each fork does the rest.
  *
- * It runs no job and holds no connection. A connection shared over a fork would be closed under the feet of
- * its owner by whichever process ends first, so all of them are closed before each fork.
+ * It runs no job and holds no connection. One that is shared over a fork is spoken on by several processes at once,
+ * each of which reads the answers to the others, so all are closed before each fork, and what stays open is looked for.
  */
 final class Template
 {
+    /** Seconds after which children are looked after without being asked to. */
+    private const LOOK = 1.0;
+
+    /** Classes that a process with all of the app loaded says to the next template. */
+    private const CLASSES = 6_000;
+
     /** @var array<int, string> the worker that each child is, by pid */
     private array $children = [];
 
+    private Randomness $randomness;
+
+    /** Whether this one stops before the app's providers. */
+    private bool $early;
+
     public function __construct(private Wire $wire, private Boot $boot)
     {
+        $this->early = (bool) ($boot->order['early'] ?? false);
     }
 
     /**
@@ -28,22 +41,24 @@ final class Template
      */
     public function run(): ?array
     {
-        $description = $this->boot->describe();
+        $ready = $this->early ? [] : ['app' => $this->boot->describe()];
         $this->warm();
         Output::prepare();
-        $this->wire->send(Wire::READY, ['app' => $description]);
 
-        if (! $description['fork']) {
+        if (! ($ready['app']['fork'] ?? true)) {
+            $this->wire->send(Wire::READY, $ready);
             $this->wire->receive();
 
             return null;
         }
 
-        // Its handler does nothing: the signal is there to end the wait for the next frame.
-        pcntl_async_signals(true);
-        pcntl_signal(SIGCHLD, static function (): void {});
+        $this->early || Connections::flush($this->boot->app, $this->boot->connection(), $ready['app']['queue']);
+        Connections::close($this->boot->app);
+        $this->boot->held->note('after it had booted');
+        $this->randomness = new Randomness($this->boot->app);
+        $this->wire->send(Wire::READY, $ready + $this->held());
 
-        while (($frame = $this->wire->receive($this->children === [] ? null : 1.0)) !== false) {
+        while (($frame = $this->wire->receive($this->children === [] ? null : self::LOOK)) !== false) {
             $this->reap();
             [$kind, $order] = $frame ?? [0, []];
 
@@ -68,23 +83,55 @@ final class Template
     }
 
     /**
+     * What makes a fork of this process unsafe, and the classes that the next one can load all the same. Nothing to a
+     * runtime that does not ask for it, which may be older than this file.
+     *
+     * @return array<string, mixed>
+     */
+    private function held(): array
+    {
+        $held = isset($this->boot->order['fork_safe_peers']) ? $this->boot->held->left() : [];
+
+        if ($held === [] || $this->early) {
+            return $held === [] ? [] : ['held' => $held];
+        }
+
+        $classes = array_filter(get_declared_classes(), static function (string $class): bool {
+            return ! str_contains($class, '@') && ! str_starts_with($class, __NAMESPACE__) && (new \ReflectionClass($class))->isUserDefined();
+        });
+
+        return ['held' => $held, 'classes' => array_slice(array_values($classes), 0, self::CLASSES)];
+    }
+
+    /**
      * @param array<string, mixed> $order
      * @return array{mode: string, worker: string}|null
      */
     private function fork(array $order): ?array
     {
-        $this->disconnect();
+        Connections::close($this->boot->app);
+
+        // A class that was asked for its hints may have opened something meanwhile.
+        if (($held = $this->held()) !== []) {
+            $this->wire->send(Wire::FORKED, ['worker' => (string) $order['worker'], 'pid' => -1, 'error' => null] + $held);
+
+            return null;
+        }
+
+        $this->randomness->beforeFork();
         $pid = @pcntl_fork();
 
         if ($pid === 0) {
-            pcntl_signal(SIGCHLD, SIG_DFL);
             $this->wire->close();
             $this->children = [];
+            // Who signals his group means himself and what he has started, as everywhere else.
+            function_exists('posix_setpgid') && posix_setpgid(0, 0);
             // The settings may be others than when the template was started.
             $this->boot->order['arguments'] = $order['arguments'];
             $this->boot->setArguments();
-            // Otherwise every child would draw the same "random" numbers.
-            mt_srand();
+            $_SERVER['REQUEST_TIME_FLOAT'] = microtime(true);
+            $_SERVER['REQUEST_TIME'] = (int) $_SERVER['REQUEST_TIME_FLOAT'];
+            $this->randomness->afterFork();
 
             return ['mode' => $order['mode'], 'worker' => (string) $order['worker']];
         }
@@ -102,6 +149,10 @@ final class Template
         return null;
     }
 
+    /**
+     * Says how children have ended. The runtime sees when one ends, and sends a frame. A handler for SIGCHLD would do
+     * it too, but PHP can never take one back, and in a fork it would cut short what jobs wait for.
+     */
     private function reap(): void
     {
         while ($this->children !== [] && ($pid = pcntl_waitpid(-1, $status, WNOHANG)) > 0) {
@@ -124,12 +175,17 @@ final class Template
     {
         $app = $this->boot->app;
         Loop::prepare($app);
-        $this->boot->kernel->all();
-        $app->make('queue.worker');
+
+        if (! $this->early) {
+            $this->boot->kernel->all();
+            $app->make('queue.worker');
+        }
+
         // Found out with a process of its own, once.
         Terminal::hasSttyAvailable();
 
         foreach ([
+            ...$this->boot->order['classes'] ?? [],
             'Illuminate\Queue\WorkerOptions', 'Illuminate\Queue\CallQueuedHandler', 'Illuminate\Queue\Events\Looping',
             'Illuminate\Queue\Events\JobPopping', 'Illuminate\Queue\Events\JobPopped', 'Illuminate\Queue\Events\JobProcessing',
             'Illuminate\Queue\Events\JobProcessed', 'Illuminate\Queue\Events\JobAttempted', 'Illuminate\Queue\Events\WorkerStopping',
@@ -144,31 +200,13 @@ final class Template
             'Symfony\Component\Console\Output\TrimmedBufferOutput', 'Symfony\Component\Console\Formatter\NullOutputFormatter',
             'Symfony\Component\Console\Formatter\NullOutputFormatterStyle', 'Symfony\Component\Console\Exception\RuntimeException',
         ] as $class) {
-            class_exists($class) || interface_exists($class);
+            try {
+                class_exists($class) || interface_exists($class);
+            } catch (\Throwable) {
+                // One that loads only once the app has booted.
+            }
         }
 
         gc_collect_cycles();
-    }
-
-    private function disconnect(): void
-    {
-        $app = $this->boot->app;
-
-        if ($app->resolved('db')) {
-            foreach ($app['db']->getConnections() as $connection) {
-                $connection->disconnect();
-            }
-        }
-
-        if ($app->resolved('redis')) {
-            foreach ((array) $app['redis']->connections() as $name => $connection) {
-                try {
-                    $connection->disconnect();
-                } catch (\Throwable) {
-                    // A connection that is already gone is as closed as we want it.
-                }
-                $app['redis']->purge($name);
-            }
-        }
     }
 }

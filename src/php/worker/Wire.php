@@ -22,6 +22,7 @@ final class Wire
     public const NEXT = 11;
     public const TAKEN = 12;
     public const INTERRUPTIBLE = 13;
+    public const HORIZON = 20;
 
     public const WELCOME = 32;
     public const JOB = 33;
@@ -29,6 +30,8 @@ final class Wire
     public const STOP = 35;
     public const FORK = 36;
     public const INSPECT = 37;
+    public const REAP = 38;
+    public const STANDING = 40;
 
     /** Nanoseconds for which a frame that is expected at once is looked for before we sleep. */
     private const LOOK = 150_000;

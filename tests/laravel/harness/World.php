@@ -158,6 +158,14 @@ final class World
         return $this->daemons[] = new Daemon((new Engine('stock', ''))->command($this->sandbox, $options), $this->sandbox);
     }
 
+    /** Starts a stock worker as its operator would, in the app's directory. */
+    public function startByHand(string ...$arguments): Daemon
+    {
+        $command = implode(' ', array_map('escapeshellarg', [PHP_BINARY, 'artisan', 'queue:work', ...$arguments]));
+
+        return $this->daemons[] = new Daemon(['sh', '-c', 'cd ' . escapeshellarg($this->sandbox->app) . " && exec {$command}"], $this->sandbox);
+    }
+
     /** Dies without a chance to say goodbye, and so do its PHP processes: as under an out-of-memory kill, or a machine that hangs. */
     public function killEngine(Daemon $daemon): void
     {

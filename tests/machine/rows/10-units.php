@@ -36,15 +36,15 @@ row('security', 'systemd-analyze security: the coordinator at most 1.5, what run
 row('sockets', 'sockets are there before anything runs, each for those whom it is for', function (Machine $m) use ($reach): void {
     $m->expectSame('inactive', $m->runtime()->state(), 'the runtime');
     $facts = static fn (string $socket): string => trim($m->must("stat -c '%a %U %G' /run/kqueue/{$socket}"));
-    $m->expectSame('600 shop shop', $facts('shop/worker.sock'), 'worker.sock');
-    $m->expectSame('660 shop kqueue', $facts('shop/control.sock'), 'control.sock');
-    $m->expect(! $reach($m, 'shop/worker.sock', 'stranger'), 'a stranger cannot connect to worker.sock');
-    $m->expect(! $reach($m, 'shop/control.sock', 'stranger'), 'a stranger cannot connect to control.sock');
-    $m->expect(! $reach($m, 'shop/worker.sock', 'clerk'), 'one of the group kqueue cannot connect to worker.sock');
+    $m->expectSame('600 shop shop', $facts('shop.worker.sock'), 'worker.sock');
+    $m->expectSame('660 shop kqueue', $facts('shop.control.sock'), 'control.sock');
+    $m->expect(! $reach($m, 'shop.worker.sock', 'stranger'), 'a stranger cannot connect to worker.sock');
+    $m->expect(! $reach($m, 'shop.control.sock', 'stranger'), 'a stranger cannot connect to control.sock');
+    $m->expect(! $reach($m, 'shop.worker.sock', 'clerk'), 'one of the group kqueue cannot connect to worker.sock');
     $m->expectSame('inactive', $m->runtime()->state(), 'the runtime after all that');
-    $m->expect($reach($m, 'shop/control.sock', 'clerk'), 'one of the group kqueue can connect to control.sock');
+    $m->expect($reach($m, 'shop.control.sock', 'clerk'), 'one of the group kqueue can connect to control.sock');
     $m->runtime()->waitFor('ActiveState', 'active');
-    $m->expect($reach($m, 'shop/control.sock', 'shop'), 'the app\'s user can connect to control.sock');
+    $m->expect($reach($m, 'shop.control.sock', 'shop'), 'the app\'s user can connect to control.sock');
 });
 
 row('activation', 'from nothing running: a look at the control socket starts the runtime, its first wish the coordinator', function (Machine $m) use ($reach): void {
@@ -55,7 +55,7 @@ row('activation', 'from nothing running: a look at the control socket starts the
 
         return $m->coordinator()->state() === 'inactive';
     }, 'the coordinator to be down');
-    $m->expect($reach($m, 'shop/control.sock', 'clerk'), 'somebody can connect to the control socket');
+    $m->expect($reach($m, 'shop.control.sock', 'clerk'), 'somebody can connect to the control socket');
     $m->runtime()->waitFor('ActiveState', 'active');
     $m->expectSame('shop', $m->status()['app'], 'the app that answers');
     $m->dispatch(new Heavy(10));

@@ -74,13 +74,14 @@ row('policy', 'a runtime gets nothing beyond its own app and root\'s limits, and
         'more memory than root allows' => ['verb' => 'scope', 'scope' => 't4', 'pid' => 'child', 'limits' => ['memory_max' => 65 << 20]],
         'a name with a path in it' => ['verb' => 'scope', 'scope' => '../../x', 'pid' => 'child', 'limits' => $limits],
         'a worker beyond pool_max_size' => ['verb' => 'start', 'worker' => 99],
-        'a worker of another app' => ['verb' => 'stop', 'unit' => ['scope' => 'x.scope kqueue@other']],
+        'a worker of another app' => ['verb' => 'kill', 'unit' => ['scope' => 'x.scope kqueue@other']],
+        'a verb that there is not' => ['verb' => 'stop', 'unit' => ['worker' => 1]],
     ];
     $questions = [];
     foreach (array_values($refused) as $i => $request) {
         $questions[] = [['id' => $i] + $request];
     }
-    $answers = $m->askAsRuntime([...$questions, ...array_values($junk), array_fill(0, 2000, ['id' => 1, 'verb' => 'list'])]);
+    $answers = $m->askAsRuntime([...$questions, ...array_values($junk), array_fill(0, 2000, ['id' => 1, 'verb' => 'purpose'])]);
     foreach (array_keys($refused) as $i => $what) {
         $answer = $answers[$i]['answers'][0] ?? null;
         $m->expect($answer === null ? $answers[$i]['closed'] : isset($answer['error']), "{$what} is refused (the answer was " . json_encode($answer) . ')');

@@ -46,6 +46,7 @@ return [
         // 'pop' => 'safe',
         // 'ack' => 'auto',
         // 'renew' => true,
+        // 'horizon' => true,
         // 'timeout_grace' => '3s',
     ],
 

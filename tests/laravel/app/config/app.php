@@ -33,6 +33,7 @@ return [
         Illuminate\View\ViewServiceProvider::class,
         App\Providers\RecorderServiceProvider::class,
         App\Providers\ScenarioServiceProvider::class,
+        App\Providers\OpensServiceProvider::class,
         App\Providers\PackagesServiceProvider::class,
     ],
     'aliases' => [],

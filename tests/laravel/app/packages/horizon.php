@@ -79,6 +79,12 @@ namespace Laravel\Horizon {
             return $id;
         }
 
+        /** @return int jobs that could run now */
+        public function readyNow($queue = null)
+        {
+            return $this->getConnection()->llen($this->getQueue($queue));
+        }
+
         /** @return mixed */
         public function pop($queue = null, $index = 0)
         {

@@ -10,7 +10,10 @@ use Illuminate\Queue\Events;
 use Illuminate\Queue\Queue;
 use Illuminate\Queue\QueueManager;
 use Illuminate\Support\ServiceProvider;
+use Kqueue\Tests\Horizon\MonitorWaits;
+use Kqueue\Tests\Horizon\Records;
 use Laravel\Horizon\Connectors\RedisConnector;
+use Laravel\Horizon\Contracts;
 use Laravel\Horizon\Events as Horizon;
 
 /**
@@ -27,6 +30,7 @@ class PackagesServiceProvider extends ServiceProvider
     {
         if (env('HORIZON')) {
             require_once dirname(__DIR__, 2) . '/packages/horizon.php';
+            env('HORIZON_MASTER') && $this->horizonMaster();
             $this->app->resolving(QueueManager::class, function (QueueManager $manager): void {
                 $manager->addConnector('redis', fn (): RedisConnector => new RedisConnector($this->app['redis']));
             });
@@ -37,6 +41,34 @@ class PackagesServiceProvider extends ServiceProvider
     {
         env('HORIZON') && $this->horizon();
         env('WATCHED') && $this->watch();
+    }
+
+    /** Its records, and what listens to the turns of its loops. */
+    private function horizonMaster(): void
+    {
+        require_once dirname(__DIR__, 2) . '/packages/horizon-master.php';
+        $this->app->singleton(Contracts\JobRepository::class, fn (): Records => new Records('job'));
+        $this->app->singleton(Contracts\MasterSupervisorRepository::class, fn (): Records => new Records('master'));
+        $this->app->singleton(Contracts\SupervisorRepository::class, fn (): Records => new Records('supervisor'));
+        $this->app->singleton(Contracts\HorizonCommandQueue::class, fn (): Records => new Records('command'));
+        $events = $this->app['events'];
+        $events->listen(Horizon\MasterSupervisorLooped::class, function (Horizon\MasterSupervisorLooped $event): void {
+            $jobs = $this->app->make(Contracts\JobRepository::class);
+            $jobs->trimRecentJobs();
+            $jobs->trimFailedJobs();
+            $jobs->trimMonitoredJobs();
+            $this->app->make(Contracts\MasterSupervisorRepository::class)->flushExpired();
+            $this->app->make(Contracts\SupervisorRepository::class)->flushExpired();
+            $event->master->memoryUsage() > 64 && $event->master->terminate(12);
+        });
+        $events->listen(Horizon\SupervisorLooped::class, static function (Horizon\SupervisorLooped $event): void {
+            $event->supervisor->pruneTerminatingProcesses();
+            $event->supervisor->memoryUsage() > $event->supervisor->options->memory && $event->supervisor->terminate(12);
+        });
+        $events->listen(Horizon\SupervisorLooped::class, MonitorWaits::class);
+        $events->listen(Horizon\LongWaitDetected::class, static function (Horizon\LongWaitDetected $event): void {
+            Journal::write('long wait', ['connection' => $event->connection, 'queue' => $event->queue]);
+        });
     }
 
     private function horizon(): void
@@ -57,6 +89,8 @@ class PackagesServiceProvider extends ServiceProvider
     private function watch(): void
     {
         $events = $this->app['events'];
+        // As Pulse counts what the cache is asked while the app boots.
+        $this->collected[] = ['event' => 'booted', 'by' => getmypid()];
         // Telescope gives each job an id of its own in the payload, by which it finds it again in the worker.
         Queue::createPayloadUsing(static fn (?string $connection, ?string $queue, array $payload): array => ['watched' => "watched-{$payload['uuid']}"]);
         $events->listen(Events\JobQueued::class, static function (Events\JobQueued $event): void {

@@ -1,0 +1,136 @@
+//! The texts to read: files, directories, standard input. All are bounded.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::unistd::{User, geteuid};
+
+use crate::cli::Failed;
+
+/// No file of settings is larger.
+const LARGEST: u64 = 1 << 20;
+/// Nor are there more of them.
+pub(super) const MOST_FILES: usize = 1000;
+
+/// A text that was read.
+#[derive(Clone, Debug)]
+pub(super) struct Input {
+    /// As notes call it.
+    pub name: String,
+    /// Where it is; the working directory's `-` for standard input.
+    pub path: PathBuf,
+    pub text: String,
+    /// The first line that is not UTF-8, where the text was read as Latin-1.
+    pub latin: Option<usize>,
+}
+
+/// Reads what is named on the command line: files, `-`, and of directories the files with one of these endings.
+pub(super) fn read(names: &[PathBuf], endings: &[&str], cwd: &Path) -> Result<Vec<Input>, Failed> {
+    let mut inputs = Vec::new();
+    for name in names {
+        if name.as_os_str() == "-" {
+            inputs.push(input("stdin".into(), cwd.join("-"), io::stdin().lock())?);
+            continue;
+        }
+        let path = cwd.join(name);
+        if !path.is_dir() {
+            inputs.push(file(&path, name)?);
+            continue;
+        }
+        let entries = fs::read_dir(&path).map_err(|error| Failed::at(&name.display().to_string(), error))?;
+        let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        found.retain(|path| {
+            let ending = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+            path.is_file() && (endings.is_empty() || endings.contains(&ending.as_str()))
+        });
+        found.sort();
+        if found.is_empty() {
+            let what: Vec<String> = endings.iter().map(|ending| format!("*.{ending}")).collect();
+            return Err(Failed::config(format!("{}: has no {} in it; give a file", name.display(), what.join(", "))));
+        }
+        for path in found {
+            inputs.push(file(&path, &name.join(path.file_name().unwrap_or_default()))?);
+        }
+        if inputs.len() > MOST_FILES {
+            return Err(Failed::config(format!("{}: has more than {MOST_FILES} files; give fewer", name.display())));
+        }
+    }
+    Ok(inputs)
+}
+
+/// The crontab of who we are.
+pub(super) fn crontab() -> Result<Input, Failed> {
+    let output = Command::new("crontab").arg("-l").stdin(Stdio::null()).output();
+    let output = output.map_err(|error| {
+        Failed::config(format!("crontab -l: {error}; give the crontab's file, or - for standard input"))
+    })?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(Failed::config(format!("crontab -l: {why}; give the crontab's file, such as /etc/cron.d/shop")));
+    }
+    let user = User::from_uid(geteuid()).ok().flatten().map_or_else(|| geteuid().to_string(), |user| user.name);
+    input("crontab".into(), Path::new("/var/spool/cron/crontabs").join(user), &output.stdout[..])
+}
+
+/// Reads one file, called `name`.
+pub(super) fn file(path: &Path, name: &Path) -> Result<Input, Failed> {
+    let shown = name.display().to_string();
+    let file = File::open(path).map_err(|error| Failed::at(&shown, error))?;
+    input(shown, path.to_owned(), file)
+}
+
+fn input(name: String, path: PathBuf, source: impl Read) -> Result<Input, Failed> {
+    let mut bytes = Vec::new();
+    source.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| Failed::at(&name, error))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Failed::config(format!("{name}: is larger than {} KB; it is no file of settings", LARGEST >> 10)));
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(Failed::config(format!("{name}: is UTF-16; convert it: iconv -f UTF-16 -t UTF-8")));
+    }
+    let (text, latin) = decoded(&bytes);
+    Ok(Input { name, path, text, latin })
+}
+
+/// Text of bytes: UTF-8 with or without its mark, else Latin-1.
+fn decoded(bytes: &[u8]) -> (String, Option<usize>) {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), None),
+        Err(error) => {
+            let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+            (bytes.iter().map(|byte| char::from(*byte)).collect(), Some(line))
+        }
+    }
+}
+
+impl Input {
+    /// What is to be said of its encoding.
+    pub fn note(&self) -> Option<String> {
+        let line = self.latin?;
+        Some(format!("{}:{line}: is not UTF-8; the file was read as Latin-1", self.name))
+    }
+
+    /// Whether a text from it may be wrong: paths and names go over as bytes, and these are others.
+    pub fn is_doubtful(&self, text: &str) -> bool {
+        self.latin.is_some() && !text.is_ascii()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings() {
+        assert_eq!(decoded(b"\xef\xbb\xbfa\n"), ("a\n".to_owned(), None));
+        assert_eq!(decoded("é".as_bytes()), ("é".to_owned(), None));
+        assert_eq!(decoded(b"a\n; \xe9\n"), ("a\n; \u{e9}\n".to_owned(), Some(2)));
+        let utf16 = input("f".into(), "f".into(), &b"\xff\xfea\0"[..]).unwrap_err();
+        assert!(utf16.line.contains("UTF-16"));
+        let large = vec![b'a'; LARGEST as usize + 1];
+        assert!(input("f".into(), "f".into(), &large[..]).unwrap_err().line.contains("larger"));
+    }
+}

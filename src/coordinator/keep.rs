@@ -1,0 +1,82 @@
+//! What is left of an app once its runtime has been stopped: it is ended, too. A restart leaves the units to the next
+//! runtime; a stop leaves nothing, whatever a job has left behind in its scope.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::app::App;
+use super::state::Coordinator;
+use crate::systemd::{SystemdError, names};
+use crate::wire::coordinator::Unit;
+
+/// How often what is left is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// Looks after which what was asked to end is killed: a scope has its SIGKILL from systemd by then.
+const POLITE: u32 = 30;
+/// Looks after which it is left to the next stop.
+const LOOKS: u32 = 300;
+
+impl Coordinator {
+    /// The units of an app that are there, by systemd's names, with their states.
+    pub(super) async fn units_of(&self, app: &App) -> Result<Vec<(Unit, String, String)>, SystemdError> {
+        let patterns = [format!("kqueue-worker@{}:*.service", app.name), format!("kqueue-{}-*.scope", app.name)];
+        let units = self.host.list(&patterns.each_ref().map(String::as_str)).await?;
+        Ok(units.into_iter().filter_map(|(name, state)| Some((Unit::of(&app.name, &name)?, name, state))).collect())
+    }
+
+    /// Ends what is left of an app when its runtime is stopped. One task for each app that was ever seen.
+    pub(super) fn keep(self: &Rc<Self>, app: &Rc<App>) {
+        if app.is_kept.replace(true) {
+            return;
+        }
+        let (this, app) = (Rc::clone(self), Rc::clone(app));
+        tokio::task::spawn_local(async move {
+            let runtime = names::runtime(&app.name);
+            app.share.of(this.host.stopped(&runtime)).await;
+            // Nothing new meanwhile: a runtime that is started now must not have its own units ended.
+            app.is_ending.set(true);
+            // Whoever holds on to a connection of the runtime that has ended has it from there.
+            this.cut(&app);
+            app.share.of(this.end_all(&app, &runtime)).await;
+            app.is_ending.set(false);
+            app.is_kept.set(false);
+            if app.connections.get() > 0 {
+                this.keep(&app);
+            }
+        });
+    }
+
+    async fn end_all(&self, app: &App, runtime: &str) {
+        let mut asked = BTreeSet::new();
+        for look in 1..=LOOKS {
+            tokio::time::sleep(LOOK).await;
+            let Ok(there) = self.units_of(app).await else { continue };
+            let (left, over): (Vec<_>, Vec<_>) =
+                there.into_iter().partition(|(_, _, state)| !matches!(state.as_str(), "inactive" | "failed"));
+            // One that was on its way when it was ended has nobody who reads how.
+            for (_, name, _) in over.iter().filter(|(_, name, _)| !self.is_watched(name)) {
+                let _ = self.host.reset(name).await;
+            }
+            if left.is_empty() {
+                return;
+            }
+            // Started again already: what is left is its to adopt.
+            if matches!(self.host.rest(runtime).await, Ok(None)) {
+                return;
+            }
+            for (_, name, _) in &left {
+                let ended = match asked.insert(name.clone()) {
+                    _ if look % POLITE == 0 => self.host.kill(name).await.map(|()| "killed"),
+                    true => self.host.stop(name).await.map(|()| "ended"),
+                    false => continue,
+                };
+                match ended {
+                    Ok(how) => tracing::info!(kqueue_app = app.name, "{name}: {how}, as its runtime was stopped"),
+                    Err(error) => tracing::debug!(kqueue_app = app.name, "{name}: {error}"),
+                }
+            }
+        }
+        tracing::warn!(kqueue_app = app.name, "{}: its runtime was stopped, and it still has units", app.name);
+    }
+}

@@ -1,0 +1,113 @@
+//! Those who connect, by their users: how many are looked at, and how many of those who are turned away are told of.
+//! A flood costs next to nothing, is one line and not a thousand, and hides nobody else's.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::bucket::Bucket;
+use crate::harmless;
+use crate::log::message_id;
+
+/// Users that are told apart.
+const USERS: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Strangers {
+    users: RefCell<BTreeMap<u32, User>>,
+    /// Lines about all users, those included that there is no room to tell apart.
+    lines: RefCell<Bucket>,
+}
+
+#[derive(Debug)]
+struct User {
+    /// Connections that are looked at.
+    looks: Bucket,
+    lines: Bucket,
+}
+
+impl Default for Strangers {
+    fn default() -> Self {
+        Self { users: RefCell::default(), lines: RefCell::new(Bucket::new(200, 10, Instant::now())) }
+    }
+}
+
+impl Strangers {
+    /// Whether another connection of this user is looked at. Those that are not are counted with the next line.
+    pub(super) fn may_look(&self, user: u32) -> bool {
+        let now = Instant::now();
+        self.user(user, now, |user| {
+            let may = user.looks.take(now).is_some();
+            if !may {
+                user.lines.leave_out();
+            }
+            may
+        })
+        .unwrap_or(true)
+    }
+
+    /// Somebody was turned away, of this user where that is known.
+    pub(super) fn turned_away(&self, user: Option<u32>, who: &str, why: &str) {
+        let Some(dropped) = self.may_write(user, Instant::now()) else { return };
+        let others = if dropped > 0 { format!(" (and {dropped} others since)") } else { String::new() };
+        let (who, why) = (harmless::line(who, 200), harmless::line(why, 300));
+        tracing::warn!(message_id = message_id::REFUSED, "turned away {who}: {why}{others}");
+    }
+
+    /// Whether a line about this user may be written, and how many could not be since the last.
+    fn may_write(&self, user: Option<u32>, now: Instant) -> Option<u64> {
+        let own = user.and_then(|user| self.user(user, now, |user| user.lines.take(now)));
+        let dropped = own.unwrap_or(Some(0))?;
+        Some(self.lines.borrow_mut().take(now)? + dropped)
+    }
+
+    /// Does something about a user; nothing where there are too many to tell this one apart.
+    fn user<T>(&self, user: u32, now: Instant, what: impl FnOnce(&mut User) -> T) -> Option<T> {
+        let mut users = self.users.borrow_mut();
+        if users.len() >= USERS && !users.contains_key(&user) {
+            users.retain(|_, user| !user.looks.is_full(now) || !user.lines.is_full(now));
+            if users.len() >= USERS {
+                return None;
+            }
+        }
+        let new = || User { looks: Bucket::new(256, 64, now), lines: Bucket::new(20, 1, now) };
+        Some(what(users.entry(user).or_insert_with(new)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_flood_hides_nobody_else() {
+        let (strangers, now) = (Strangers::default(), Instant::now());
+        let written = (0..1000).filter(|_| strangers.may_write(Some(1), now).is_some()).count();
+        assert_eq!(written, 20);
+        assert_eq!(strangers.may_write(Some(2), now), Some(0));
+        assert_eq!(strangers.may_write(Some(1), now + Duration::from_secs(2)), Some(980));
+    }
+
+    #[test]
+    fn a_flood_is_not_looked_at() {
+        let strangers = Strangers::default();
+        let seen = (0..1000).filter(|_| strangers.may_look(1)).count();
+        assert!((256..300).contains(&seen), "{seen}");
+        assert!(strangers.may_look(2));
+        let told = strangers.may_write(Some(1), Instant::now());
+        assert!(told.is_some_and(|dropped| dropped >= 700), "{told:?}");
+        // Of whom there is nothing to be known, there is no limit to be kept.
+        assert!((0..1000).all(|user| strangers.may_look(user) || user == 1));
+    }
+
+    #[test]
+    fn many_users_are_a_flood_too() {
+        let (strangers, now) = (Strangers::default(), Instant::now());
+        let written = (0..100_000).filter(|user| strangers.may_write(Some(*user), now).is_some()).count();
+        assert_eq!(written, 200);
+        assert!(strangers.users.borrow().len() <= USERS);
+    }
+}

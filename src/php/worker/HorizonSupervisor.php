@@ -1,0 +1,80 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Worker;
+
+use Closure;
+use Laravel\Horizon\Supervisor;
+use Laravel\Horizon\SupervisorOptions;
+
+/** A supervisor whose pools are what the runtime says of its processes. */
+final class HorizonSupervisor extends Supervisor
+{
+    /** @param Closure(string): void $ask */
+    public function __construct(SupervisorOptions $options, private Closure $ask)
+    {
+        // Not the parent's: it makes pools that start processes.
+        $this->options = $options;
+        $this->name = $options->name;
+        $this->processPools = collect();
+        $this->output = static fn ($type, $line) => fwrite(STDERR, rtrim((string) $line)."\n");
+    }
+
+    /** @param array<string, mixed> $standing */
+    public function stands(array $standing): void
+    {
+        $processes = $standing['processes'];
+        $this->options->queue = implode(',', $standing['queues']);
+        $this->options->timeout = $standing['timeout'];
+        $this->options->maxTries = $standing['tries'];
+        $this->options->memory = $standing['memory'];
+        $this->options->maxProcesses = max(1, array_sum($processes));
+        $this->processPools = collect($processes)->map(static fn ($count, $queue) => new class((string) $queue, (int) $count)
+        {
+            public function __construct(private string $queue, private int $count)
+            {
+            }
+
+            public function queue(): string
+            {
+                return $this->queue;
+            }
+
+            public function processes(): array
+            {
+                return array_fill(0, $this->count, null);
+            }
+        })->values();
+    }
+
+    public function pause()
+    {
+        ($this->ask)('pause');
+    }
+
+    public function continue()
+    {
+        ($this->ask)('continue');
+    }
+
+    public function restart()
+    {
+        ($this->ask)('restart');
+    }
+
+    public function terminate($status = 0)
+    {
+        ($this->ask)('terminate');
+    }
+
+    public function pruneTerminatingProcesses()
+    {
+    }
+
+    /** That of its processes is the runtime's affair. */
+    public function memoryUsage()
+    {
+        return 0;
+    }
+}

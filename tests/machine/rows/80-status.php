@@ -1,0 +1,101 @@
+<?php
+
+/** What `kqueue status` says when something is wrong, and of runtimes that somebody has started by hand. */
+
+declare(strict_types=1);
+
+use App\Jobs\Quick;
+use Kqueue\Tests\Machine\Machine;
+
+/** Waits until the app is in this state, by what status says and by its exit code. */
+$waitForState = static function (Machine $m, string $state, int $code, string $app = 'shop'): array {
+    return $m->waitFor(static function () use ($m, $state, $code, $app): array|false {
+        $outcome = $m->sh("kqueue status {$app} --json");
+        $told = json_decode($outcome->output, true) ?? [];
+
+        return ($told['state'] ?? '') === $state && $outcome->status === $code ? $told : false;
+    }, "{$app} to be {$state}", 30, Machine::DEAR);
+};
+
+row('status-degraded', 'after a deploy that does not boot, and without the coordinator, status and STATUS= say so', function (Machine $m) use ($waitForState): void {
+    $m->start();
+    $waitForState($m, 'running', 0);
+    touch('/srv/shop/broken-boot');
+    $m->must('systemctl reload kqueue@shop');
+    $told = $waitForState($m, 'degraded', 5);
+    $m->expectContains('this app does not boot', $told['reason'], 'the reason');
+    $m->waitFor(static fn (): bool => str_starts_with($m->runtime()->property('StatusText'), 'shop: degraded: '), 'systemctl status to say so', 10, Machine::DEAR);
+    $m->expectSame(5, $m->sh('kqueue status')->status, 'the exit code of the list');
+    unlink('/srv/shop/broken-boot');
+    $m->must('systemctl reload kqueue@shop');
+    $waitForState($m, 'running', 0);
+    $m->must('systemctl stop kqueue.socket kqueue.service');
+    $told = $waitForState($m, 'degraded', 5);
+    $m->expectContains('the coordinator does not answer since ', $told['reason'], 'the reason');
+    $m->must('systemctl start kqueue.socket');
+    $waitForState($m, 'running', 0);
+});
+
+row('status-loop', 'an app that does not start is not taken for one that runs, and status says why', function (Machine $m): void {
+    touch('/srv/shop/broken-boot');
+    try {
+        $m->sh('systemctl start --no-block kqueue@shop');
+        $outcome = $m->waitFor(static function () use ($m) {
+            $outcome = $m->sh('timeout 20 kqueue status shop');
+
+            return $outcome->status === 3 && str_contains($outcome->output, 'does not start') ? $outcome : false;
+        }, 'status to say that it does not start', 20, Machine::DEAR);
+        $m->expectContains('this app does not boot', $outcome->output, 'the reason');
+    } finally {
+        unlink('/srv/shop/broken-boot');
+    }
+});
+
+row('status-by-hand', 'root sees a runtime that the app\'s user runs by hand; what root has left hides nothing and is not listed', function (Machine $m) use ($waitForState): void {
+    // An app that once ran as root, and was killed.
+    $m->must('install -d -m 700 /run/kqueue/desk /run/kqueue/mine && touch /run/kqueue/desk/control.sock /run/kqueue/mine/control.sock');
+    try {
+        $run = $m->background('kqueue run mine --path /srv/shop --launcher process', as: 'shop');
+        $m->waitFor(static fn (): bool => $m->sh('kqueue status mine', as: 'shop')->ok(), 'its own user to see it', 30, Machine::DEAR);
+        $told = $waitForState($m, 'running', 0, 'mine');
+        $m->expectSame($run['pid'], $told['pid'], 'the process that root is told of');
+        foreach ([null, 'shop'] as $who) {
+            $list = $m->sh('kqueue status', as: $who)->output;
+            $m->expectContains('mine', $list, 'the list of ' . ($who ?? 'root'));
+            $m->expect(! str_contains($list, 'desk'), "what does not run is not in the list of " . ($who ?? 'root') . ": {$list}");
+        }
+        $uuid = $m->dispatch(new Quick(1));
+        $m->waitForEffects('end');
+        $m->expectOnce([$uuid]);
+        $m->must("systemctl stop {$run['unit']}");
+    } finally {
+        $m->sh('rm -rf /run/kqueue/desk /run/kqueue/mine');
+    }
+});
+
+row('horizon', 'Horizon\'s records name a process of the unit, and what its commands send to that one reaches kqueue', function (Machine $m) use ($waitForState): void {
+    $env = (string) file_get_contents('/srv/shop/.env');
+    file_put_contents('/srv/shop/.env', "{$env}HORIZON=true\nHORIZON_MASTER=true\n");
+    try {
+        $m->start();
+        $redis = Kqueue\Tests\RedisServer::running()->client();
+        $redis->select(1);
+        $master = static fn (): array => json_decode((string) $redis->get('shop_database_horizon:master:machine-kqueue-shop'), true) ?? [];
+        $pid = $m->waitFor(static fn (): int => $master()['pid'] ?? 0, 'the record of a master');
+        $m->expectSame('kqueue@shop.service', $m->unitOf($pid), 'the unit of its process');
+        $m->must("kill -s USR2 {$pid}", as: 'shop');
+        $told = $waitForState($m, 'paused', 6);
+        $m->expectSame('php artisan horizon:continue', $told['remedy'], 'the command that ends it');
+        $m->must("kill -s CONT {$pid}", as: 'shop');
+        $waitForState($m, 'running', 0);
+        $m->must("kill -s TERM {$pid}", as: 'shop');
+        $m->waitFor(static fn (): bool => ! in_array($master()['pid'] ?? $pid, [0, $pid], true), 'another process to take over');
+        $uuid = $m->dispatch(new Quick(1));
+        $m->waitForEffects('end');
+        $m->expectOnce([$uuid]);
+        $m->must('systemctl stop kqueue@shop.service');
+        $m->expectSame([], $master(), 'the record of a master, after a stop');
+    } finally {
+        file_put_contents('/srv/shop/.env', $env);
+    }
+});

@@ -1,0 +1,109 @@
+<?php
+
+/** What an app's own user may try against the sockets that systemd makes for it. */
+
+declare(strict_types=1);
+
+use App\Jobs\Heavy;
+use App\Jobs\Pooled;
+use App\Jobs\Quick;
+use Kqueue\Tests\Machine\Machine;
+
+/** Where a socket of the app is, and where it was while its directory belonged to the app. */
+const PLACES = ['/run/kqueue/shop.control.sock', '/run/kqueue/shop/control.sock'];
+
+/** Runs PHP in the background, as the app's user. */
+$as_app = static function (Machine $m, string $code): array {
+    $file = '/srv/shop/storage/attack-' . bin2hex(random_bytes(4)) . '.php';
+    file_put_contents($file, "<?php\n{$code}\n");
+
+    return $m->background(PHP_BINARY . " {$file}", 'shop');
+};
+
+row('race', 'a link that takes the place of a socket gets nothing of what systemd gives the socket', function (Machine $m) use ($as_app): void {
+    $m->must('systemctl stop kqueue@shop.service kqueue@shop.socket kqueue-control@shop.socket');
+    file_put_contents('/root/target', 'of root');
+    chmod('/root/target', 0600);
+    for ($round = 0; $round < 10; $round++) {
+        // As soon as the socket is there, the link is where it was: systemd has bound it, and not given it away yet.
+        $attack = $as_app($m, '
+            foreach (' . var_export(PLACES, true) . ' as $i => $place) {
+                is_writable(dirname($place)) && @symlink("/root/target", dirname($place) . "/.link");
+            }
+            touch("/srv/shop/storage/ready");
+            for ($until = microtime(true) + 5; microtime(true) < $until;) {
+                foreach (' . var_export(PLACES, true) . ' as $place) {
+                    clearstatcache();
+                    if (@filetype($place) === "socket") {
+                        @rename(dirname($place) . "/.link", $place);
+                        exit;
+                    }
+                }
+            }');
+        $m->waitFor(static fn (): bool => file_exists('/srv/shop/storage/ready'), 'the attack to be ready');
+        $m->must('systemctl start kqueue-control@shop.socket');
+        $m->waitFor(static fn (): bool => $m->unit("{$attack['unit']}.service")->state() !== 'active', 'the attack to have ended', pause: Machine::DEAR);
+        clearstatcache();
+        $m->expectSame([0, 0, 0600], [fileowner('/root/target'), filegroup('/root/target'), fileperms('/root/target') & 0777], "owner and mode of root's file, round {$round}");
+        $m->must('systemctl stop kqueue-control@shop.socket');
+        @unlink('/srv/shop/storage/ready');
+    }
+    $m->expectSame('755 root root', trim($m->must("stat -c '%a %U %G' /run/kqueue")), 'the directory of the sockets');
+});
+
+row('trigger-limit', 'an app that fails at its start, with a client that connects all the while, comes back by itself', function (Machine $m) use ($as_app): void {
+    $m->start();
+    $pid = $m->runtime()->pid();
+    rename('/srv/shop/artisan', '/srv/shop/artisan.off');
+    try {
+        $since = $m->cursor();
+        $attack = $as_app($m, "posix_kill({$pid}, SIGKILL);" . '
+            for ($until = microtime(true) + 8; microtime(true) < $until; usleep(2000)) {
+                foreach (["/run/kqueue/shop.control.sock", "/run/kqueue/shop/control.sock"] as $socket) {
+                    @stream_socket_client("unix://{$socket}");
+                }
+            }');
+        $m->waitForRecord('has no artisan', 'kqueue@shop.service', $since);
+        $m->waitFor(static fn (): bool => $m->unit("{$attack['unit']}.service")->state() !== 'active', 'the attack to have ended', 60, Machine::DEAR);
+    } finally {
+        rename('/srv/shop/artisan.off', '/srv/shop/artisan');
+    }
+    $m->expectSame(['active', 'active'], [$m->unit('kqueue@shop.socket')->state(), $m->unit('kqueue-control@shop.socket')->state()], 'its sockets');
+    // Nobody but its own client: whoever connects to it has it started.
+    $m->sh('php -r ' . escapeshellarg('@stream_socket_client("unix:///run/kqueue/shop.control.sock");'), as: 'shop');
+    $m->runtime()->waitFor('ActiveState', 'active');
+});
+
+row('old-layout', 'sockets of a version that had them in the app\'s directory move to root\'s, under load, and no job is lost', function (Machine $m): void {
+    $m->must('systemctl stop kqueue@shop.service kqueue@shop.socket kqueue-control@shop.socket');
+    $units = ['kqueue@.socket' => 'worker', 'kqueue-control@.socket' => 'control'];
+    foreach ($units as $unit => $name) {
+        $text = (string) file_get_contents("/usr/lib/systemd/system/{$unit}");
+        file_put_contents("/run/systemd/system/{$unit}", str_replace("/run/kqueue/%i.{$name}.sock", "/run/kqueue/%i/{$name}.sock", $text));
+        $m->dropIn(str_replace('@', '@shop', $unit), "[Socket]\nUser=shop\nRuntimeDirectory=kqueue/shop\nRuntimeDirectoryPreserve=yes\nExecStartPre=/bin/true\n");
+    }
+    // Pooled workers are told of the place that this version has.
+    symlink('shop/worker.sock', '/run/kqueue/shop.worker.sock');
+    $m->must('systemctl start kqueue@shop.socket kqueue-control@shop.socket kqueue@shop.service');
+    $m->expectSame('shop', trim($m->must('stat -c %U /run/kqueue/shop/control.sock')), 'owner of the old socket');
+    $uuids = $m->dispatchAll([new Pooled(4000), new Heavy(4000)]);
+    $m->waitForEffects('start', 2);
+
+    foreach ($units as $unit => $name) {
+        unlink("/run/systemd/system/{$unit}");
+        $m->must('rm -r /run/systemd/system/' . str_replace('@', '@shop', $unit) . '.d');
+    }
+    unlink('/run/kqueue/shop.worker.sock');
+    $m->must('systemctl daemon-reload');
+    $m->must('/usr/lib/kqueue/move-sockets');
+    $m->expectSame([], $m->effects('end'), 'jobs that had ended by then');
+    foreach (['worker' => '600 shop shop', 'control' => '660 shop kqueue'] as $name => $facts) {
+        $m->expectSame($facts, trim($m->must("stat -c '%a %U %G' /run/kqueue/shop.{$name}.sock")), "{$name}.sock");
+    }
+    $m->waitForEffects('end', 2);
+    $m->expectOnce($uuids);
+    $next = $m->dispatchAll([new Quick(1), new Pooled(1), new Heavy(1)]);
+    $m->waitForEffects('end', 5);
+    $m->expectOnce($next);
+    $m->expectSame('shop', $m->status('clerk')['app'], 'the app that answers one of the group kqueue');
+});
