@@ -283,6 +283,7 @@ keys! {
     /// it can be written; else `kqueue/APP` in $XDG_STATE_HOME or `~/.local/state`.
     state_dir: PathBuf, WorkedOut("/var/lib/kqueue/shop"), |s| json!(s.state_dir);
     /// Where the sockets are. The default is $RUNTIME_DIRECTORY; else `/run/kqueue/APP` for root; else
-    /// `kqueue/APP` in $XDG_RUNTIME_DIR; else `/tmp/kqueue-UID/APP`.
+    /// `kqueue/APP` in $XDG_RUNTIME_DIR, if that is the user's own; else `~/.local/state/kqueue/.run/APP`; else
+    /// `/tmp/kqueue-UID/APP`.
     runtime_dir: PathBuf, WorkedOut("/run/kqueue/shop"), |s| json!(s.runtime_dir);
 }
