@@ -266,12 +266,10 @@ mod tests {
         let found = place(&named("shop"), &here).unwrap();
         assert_eq!(found.sockets[1..], [at(&here.run), at(&session), at(&last_resort)]);
         // Without a file, of whoever runs one.
-        let desk = |here: &Surroundings| {
-            place(&named("desk"), here).unwrap().sockets.contains(&session.join("desk/control.sock"))
-        };
-        assert_eq!(desk(&here), own == 0);
+        let desk = session.join("desk/control.sock");
+        assert_eq!(place(&named("desk"), &here).unwrap().sockets.contains(&desk), own == 0);
         fs::write(here.proc.join("42/comm"), "kqueue\n").unwrap();
-        assert!(desk(&here));
+        assert!(place(&named("desk"), &here).unwrap().sockets.contains(&desk));
         assert_eq!(known_apps(&here), ["shop"]);
     }
 

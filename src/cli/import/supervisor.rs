@@ -342,14 +342,25 @@ mod tests {
     use super::*;
 
     fn import(text: &str) -> (Vec<App>, Vec<String>) {
+        let (apps, notes) = tried(text);
+        (apps.unwrap(), notes)
+    }
+
+    fn tried(text: &str) -> (Result<Vec<App>, crate::config::Error>, Vec<String>) {
         let mut notes = Vec::new();
         let lookup = |name: &str| (name == "KNOWN").then(|| "3".to_owned());
         let file = PathBuf::from("/etc/supervisor/conf.d/shop.conf");
         let input = Input { name: "shop.conf".into(), path: file, text: text.into(), latin: None };
         let programs = read(&input, &lookup, &mut notes);
         let sets = sets(&programs, &mut notes);
-        let apps = plan::apps(sets, None, &mut notes).unwrap();
-        (apps, notes)
+        (plan::apps(sets, None, &mut notes), notes)
+    }
+
+    #[test]
+    fn fuzz_supervisor_files() {
+        let seeds = crate::fuzz::files("tests/fixtures/import/supervisor");
+        let seeds: Vec<&[u8]> = seeds.iter().map(Vec::as_slice).chain([USUAL.as_bytes()]).collect();
+        crate::fuzz::fuzz("supervisor", &seeds, |input| drop(tried(&String::from_utf8_lossy(input))));
     }
 
     /// Keys and values of an app, without comments.

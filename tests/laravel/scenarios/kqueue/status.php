@@ -54,6 +54,25 @@ row('status', 'a template that hangs in its boot is killed at boot_timeout, and 
     $w->waitForStatus('running');
 }, drivers: ['redis'], engines: ['kqueue']);
 
+row('status', 'a template that hangs later on is killed when it does not fork in time: what it has forked runs on, and the next job runs from another', function (World $w): void {
+    $go = $w->sandbox->dir . '/go';
+    $daemon = $w->start(['boot-timeout' => '2s']);
+    $running = $w->dispatch(new Waits($go, 'isolated'));
+    $w->waitFor('start');
+    $php = $daemon->php();
+    $parents = array_map(static fn (int $pid): int => (int) explode(' ', (string) preg_replace('/^.*\) /s', '', (string) file_get_contents("/proc/{$pid}/stat")))[1], $php);
+    $template = current(array_intersect($php, $parents));
+    posix_kill($template, SIGSTOP);
+    $next = $w->dispatch(new Waits($go, 'isolated'));
+    $w->waitFor('start', uuid: $next);
+    touch($go);
+    $w->waitFor('end', 2);
+    $w->expectAttempts([1], $running);
+    $w->expectAttempts([1], $next);
+    $w->expectContains('it was asked for a process and did not answer, and was killed', $daemon->output(), 'the log');
+    $w->waitForStatus('running');
+}, drivers: ['redis'], engines: ['kqueue']);
+
 row('status', 'the whole backlog counts, not only what is reserved', function (World $w): void {
     $go = $w->sandbox->dir . '/go';
     $w->start(['pool-size' => 1, 'pool-max-size' => 1, 'max-waiting' => 10]);
