@@ -129,3 +129,35 @@ fn read(answer: Result<Vec<QueueSize>, BackendError>) -> Count {
         Err(error) => Count::Fault(harmless::line(&error.to_string(), ERROR)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(all: &[(&str, Count)]) -> BTreeMap<String, Count> {
+        all.iter().map(|(name, count)| ((*name).to_owned(), count.clone())).collect()
+    }
+
+    #[test]
+    fn one_queue_at_fault_is_told_from_a_server_that_is_gone() {
+        let (fine, broken) = (Count::Sizes(QueueSize::default()), Count::Fault("WRONGTYPE".to_owned()));
+        let one = counts(&[("a", fine.clone()), ("b", broken.clone())]);
+        let expected = Some("queue b cannot be read: WRONGTYPE".to_owned());
+        assert_eq!((partial_fault(&one), fault(&one)), (expected.clone(), expected));
+        let all = counts(&[("a", broken.clone()), ("b", broken)]);
+        assert_eq!(partial_fault(&all), None);
+        assert!(fault(&all).is_some());
+        // One that is slow is no fault.
+        assert_eq!(fault(&counts(&[("a", Count::Late), ("b", fine)])), None);
+    }
+
+    #[test]
+    fn a_slow_count_is_followed_by_a_long_pause() {
+        let mut backlog = Backlog { since: Instant::now().checked_sub(Duration::from_secs(1)), ..Backlog::default() };
+        backlog.counted(counts(&[("a", Count::Sizes(QueueSize { pending: 3, ..QueueSize::default() }))]));
+        let pause = backlog.wake().map(|at| at.saturating_duration_since(Instant::now()));
+        assert!(pause.is_some_and(|pause| pause > Duration::from_secs(45)), "{pause:?}");
+        assert_eq!(backlog.queue("a", true).sizes.map(|sizes| sizes.pending), Some(3));
+        assert_eq!(backlog.queue("b", false).sizes, None);
+    }
+}

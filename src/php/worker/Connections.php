@@ -36,11 +36,11 @@ final class Connections
         $flushes = [
             static fn () => $app['events']->hasListeners(Looping::class) && $app['events']->dispatch(new Looping($connection, $queue)),
             static fn () => self::call($app, 'Laravel\Pulse\Pulse', 'ingest'),
-            static fn () => self::call($app, 'Laravel\Nightwatch\Core', 'digest'),
+            static fn () => self::call($app, 'Laravel\Nightwatch\Core', 'digest', 'ingest'),
             static fn () => class_exists('Laravel\Telescope\Telescope', false)
                 && $app->bound('Laravel\Telescope\Contracts\EntriesRepository')
                 && \Laravel\Telescope\Telescope::store($app->make('Laravel\Telescope\Contracts\EntriesRepository')),
-            static fn () => class_exists('Sentry\SentrySdk', false) && \Sentry\SentrySdk::getCurrentHub()->getClient()?->flush(),
+            static fn () => class_exists('Sentry\Laravel\Integration', false) && \Sentry\Laravel\Integration::flushEvents(),
             static fn () => class_exists('OpenTelemetry\API\Globals', false) && self::forceFlush(
                 \OpenTelemetry\API\Globals::tracerProvider(),
                 \OpenTelemetry\API\Globals::meterProvider(),
@@ -56,10 +56,15 @@ final class Connections
         }
     }
 
-    private static function call(Application $app, string $class, string $method): void
+    /** Calls the first of these methods that there is: their names differ from version to version. */
+    private static function call(Application $app, string $class, string ...$methods): void
     {
-        if ($app->resolved($class) && method_exists($service = $app->make($class), $method)) {
-            $service->{$method}();
+        foreach ($app->resolved($class) ? $methods : [] as $method) {
+            if (method_exists($service = $app->make($class), $method)) {
+                $service->{$method}();
+
+                return;
+            }
         }
     }
 
