@@ -268,7 +268,7 @@ row('kqueue:work', 'becomes kqueue, with its options, and drains when it is told
     $w->expectSame((string) realpath((string) getenv('KQUEUE_BIN')), readlink("/proc/{$daemon->pid}/exe"), 'what the process is now');
     $line = explode("\0", (string) file_get_contents("/proc/{$daemon->pid}/cmdline"), -1);
     $w->expectSame(
-        ['run', '--path=' . $w->sandbox->app, '--php=' . PHP_BINARY, "--connection={$w->sandbox->driver}", '--queues=high,low', '--timeout=7', '--worker-memory=99', '--max-jobs=3', '--max-time=600', '--default-tier=isolated'],
+        ['run', '--path=' . $w->sandbox->app, '--php=' . PHP_BINARY, "--connection={$w->sandbox->driver}", '--queues=high,low', '--timeout=7', '--worker-memory=99', '--max-jobs=3', '--max-time=600', ...AS_ROOT, '--default-tier=isolated'],
         array_slice($line, 1),
         'its options',
     );
