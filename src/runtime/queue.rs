@@ -8,11 +8,13 @@ mod calls;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::task::AbortHandle;
 
 use super::backlog::Count;
 use super::{Record, Runtime};
 use crate::backend::{BackendError, Receipt, Reservation, Reserved};
+use crate::harmless;
 use crate::launch::{LaunchError, UnitError};
 use crate::schedule::{Cause, Event, JobId, JobKind, WorkerId};
 use crate::wire::coordinator::Purpose;
@@ -22,6 +24,8 @@ use crate::wire::coordinator::Purpose;
 const WAIT: Duration = Duration::from_secs(1);
 /// Delays before a queue that does not answer is asked again: from the first to the last, doubled each time.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Bytes of a server's own text in one line of the log.
+const MAX_ERROR: usize = 512;
 /// Leases are renewed when this part of them is over.
 const RENEWALS_PER_LEASE: u32 = 3;
 
@@ -39,7 +43,7 @@ pub(super) enum QueueInput {
     /// Jobs have been given back.
     Returned { jobs: Vec<JobId>, result: Result<Vec<bool>, BackendError> },
     /// A job that is to be replayed is still ours, or not.
-    Verified { job: JobId, receipt: Receipt, result: Result<bool, BackendError> },
+    Verified { job: JobId, receipt: Receipt, ours: bool },
     /// An isolated process is in its scope, or could not be put there.
     Scoped { worker: WorkerId, job: JobId, kind: JobKind, frame: Vec<u8>, result: Result<(), UnitError> },
     /// How many jobs the queues have.
@@ -63,6 +67,8 @@ pub(super) struct Fetch {
     /// Since when it has not answered.
     silent: Option<Instant>,
     retry: Option<Instant>,
+    /// The last failure was a refusal.
+    refused: bool,
     /// The queue has answered once.
     answered: bool,
     /// Since when these calls are under way.
@@ -162,7 +168,7 @@ impl Runtime {
             QueueInput::Removed { jobs, result } => self.removed(jobs, result),
             QueueInput::Renewed { jobs, result } => self.renewed(jobs, result),
             QueueInput::Returned { jobs, result } => self.returned(jobs, result),
-            QueueInput::Verified { job, receipt, result } => self.verified(job, receipt, result),
+            QueueInput::Verified { job, receipt, ours } => self.verified(job, receipt, ours),
             QueueInput::Started { worker, result } => self.process_started(worker, result),
             QueueInput::Scoped { worker, job, kind, frame, result } => self.scoped(worker, job, kind, frame, result),
             QueueInput::Counted(counts) => self.backlog.counted(counts),
@@ -187,15 +193,20 @@ impl Runtime {
                 }
                 Ok(Some(answer))
             }
-            Err(error @ BackendError::Settings(_)) => {
+            // Once the queue has answered, the settings can work: what refuses them now is an outage as any other.
+            Err(error @ BackendError::Settings(_)) if !self.fetch.answered => {
                 Err(anyhow::Error::new(error).context(format!("queue connection '{}'", self.app.connection)))
             }
             Err(error) => {
                 let (first, last) = RETRY;
                 let delay = first.saturating_mul(1 << self.fetch.failures.min(10)).min(last);
-                if self.fetch.failures == 0 {
-                    tracing::error!("the queue does not answer: {error}; trying again, running jobs go on");
+                let refused = matches!(error, BackendError::Settings(_));
+                if self.fetch.failures == 0 || refused != self.fetch.refused {
+                    let error = harmless::line(&error.to_string(), MAX_ERROR);
+                    let what = if refused { "the queue refuses us" } else { "the queue does not answer" };
+                    tracing::error!("{what}: {error}; trying again, running jobs go on");
                 }
+                self.fetch.refused = refused;
                 self.fetch.failures = self.fetch.failures.saturating_add(1);
                 self.fetch.silent = self.fetch.silent.or(self.fetch.since);
                 self.fetch.retry = Some(Instant::now() + delay);
@@ -422,10 +433,11 @@ impl Runtime {
                 let [Reservation { receipt, .. }] = &reservation;
                 let receipt = receipt.clone();
                 match result {
-                    Err(BackendError::Unavailable { .. }) => tokio::time::sleep(delay).await,
-                    result => {
-                        let result = result.map(|ours| ours.first().copied().unwrap_or(false));
-                        let _ = inputs.send(QueueInput::Verified { job, receipt, result }).await;
+                    // A refusal says nothing about the job either.
+                    Err(_) => tokio::time::sleep(delay).await,
+                    Ok(ours) => {
+                        let ours = ours.first().copied().unwrap_or(false);
+                        let _ = inputs.send(QueueInput::Verified { job, receipt, ours }).await;
                         return;
                     }
                 }
@@ -434,8 +446,7 @@ impl Runtime {
         });
     }
 
-    fn verified(&mut self, job: JobId, receipt: Receipt, result: Result<bool, BackendError>) {
-        let ours = result.unwrap_or(false);
+    fn verified(&mut self, job: JobId, receipt: Receipt, ours: bool) {
         if let Some(record) = self.records.get_mut(&job).filter(|_| ours) {
             record.reservation.receipt = receipt;
             record.lost = false;
@@ -474,5 +485,5 @@ impl Runtime {
 
 /// A reservation as far as it is needed to find it again: payloads may be large.
 pub(super) fn without_payload(reservation: &Reservation) -> Reservation {
-    Reservation { queue: reservation.queue.clone(), payload: Vec::new(), receipt: reservation.receipt.clone() }
+    Reservation { queue: reservation.queue.clone(), payload: Bytes::new(), receipt: reservation.receipt.clone() }
 }

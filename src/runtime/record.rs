@@ -61,8 +61,13 @@ impl Record {
     }
 
     pub fn spec(&self, id: JobId, JobSpecParts { timeout, hints }: JobSpecParts) -> JobSpec {
-        let Self { class, reservation: Reservation { queue, payload, .. }, .. } = self;
-        JobSpec { id, class: class.clone(), queue: queue.clone(), bytes: payload.len(), timeout, hints }
+        let Self { class, reservation: Reservation { queue, payload, receipt }, .. } = self;
+        let reserved = match receipt {
+            Receipt::Redis { reserved } => reserved.len(),
+            Receipt::Row { .. } => 0,
+        };
+        let bytes = payload.len() + reserved;
+        JobSpec { id, class: class.clone(), queue: queue.clone(), bytes, timeout, hints }
     }
 }
 
