@@ -11,6 +11,8 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod coordinator;
+#[cfg(test)]
+mod fuzz;
 pub mod generator;
 pub mod harmless;
 pub mod launch;

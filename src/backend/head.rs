@@ -72,6 +72,14 @@ mod tests {
     use super::why_broken;
 
     #[test]
+    fn fuzz_heads() {
+        let seeds = crate::fuzz::files("tests/fixtures/payloads");
+        crate::fuzz::fuzz("heads", &seeds.iter().map(Vec::as_slice).collect::<Vec<_>>(), |input| {
+            let _ = why_broken(input);
+        });
+    }
+
+    #[test]
     fn jobs_are_objects_with_a_string_job() {
         let deep = format!(r#"{{"d":{}1{},"job":"x"}}"#, "[".repeat(400), "]".repeat(400));
         for good in [r#"{"job":"Mail@send"}"#, r#" {"a":[1],"job" : "é\/"} "#, &deep] {

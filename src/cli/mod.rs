@@ -11,6 +11,7 @@ mod flags;
 mod generate;
 mod import;
 mod init;
+mod pid1;
 mod status;
 mod stdio;
 mod unit;
@@ -262,6 +263,9 @@ fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
     match command {
         Command::Run(run) => {
             let request = run.request();
+            if let Some(ended) = pid1::run() {
+                return ended;
+            }
             let loaded = load(&request)?;
             unit::check_user(&loaded)?;
             crate::log::init(&loaded.settings.app);

@@ -217,7 +217,7 @@ keys! {
     max_concurrent_inline: Count<1, 10000>, Is("100"), |s| json!(s.tiers.max_concurrent_inline);
     /// Pooled jobs at once.
     max_concurrent_pooled: Count<1, 1000>, Is("20"), |s| json!(s.tiers.max_concurrent_pooled);
-    /// Isolated jobs at once.
+    /// Isolated jobs at once. More than 128 have to be in this file: the coordinator goes by it.
     max_concurrent_isolated: Count<1, 1000>, Is("5"), |s| json!(s.tiers.max_concurrent_isolated);
     /// Reserved jobs that may wait for their tier while others flow past.
     max_waiting: Count<0, 1000000>, Is("256"), |s| json!(s.tiers.max_waiting);

@@ -1,6 +1,7 @@
 //! Where a running app is to be found, by as little as a stranger to the app may know: its name, its file if
 //! that can be read. Looks at files; checks nothing that only the app's own user could.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -145,7 +146,7 @@ fn owner(merged: &Merged, here: &Surroundings) -> Option<u32> {
 }
 
 /// Where runtimes put their directories by default: those of units first, then those of our own user. Root looks at
-/// those of `owner` too, or of all users where there is none.
+/// those of `owner` too, or of all users with a `kqueue` that runs where there is none.
 fn roots(here: &Surroundings, owner: Option<u32>) -> Vec<PathBuf> {
     let mut roots = vec![here.run.clone()];
     if let Some(base) = here.var("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute()) {
@@ -157,7 +158,9 @@ fn roots(here: &Surroundings, owner: Option<u32>) -> Vec<PathBuf> {
         None => vec![here.uid],
     };
     for uid in users {
-        for root in [here.run_user.join(uid.to_string()).join("kqueue"), here.tmp.join(format!("kqueue-{uid}"))] {
+        let (session, shared) =
+            (here.run_user.join(uid.to_string()).join("kqueue"), here.tmp.join(format!("kqueue-{uid}")));
+        for root in [Some(session), below_home(uid), Some(shared)].into_iter().flatten() {
             // Anybody may have made one by that name.
             let theirs = fs::symlink_metadata(&root).is_ok_and(|dir| dir.is_dir() && dir.uid() == uid);
             if theirs && !roots.contains(&root) {
@@ -168,17 +171,18 @@ fn roots(here: &Surroundings, owner: Option<u32>) -> Vec<PathBuf> {
     roots
 }
 
-/// Users who have a directory where runtimes may be.
-fn users(here: &Surroundings) -> Vec<u32> {
-    let numbers = |directory: &Path, prefix: &str| {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        let number = |name: &str| name.strip_prefix(prefix)?.parse().ok();
-        entries.filter_map(|entry| number(entry.file_name().to_str()?)).collect::<Vec<u32>>()
-    };
-    let mut users = [numbers(&here.run_user, ""), numbers(&here.tmp, "kqueue-")].concat();
-    users.sort_unstable();
-    users.dedup();
-    users
+/// Users who run a `kqueue` now.
+fn users(here: &Surroundings) -> BTreeSet<u32> {
+    let processes = fs::read_dir(&here.proc).into_iter().flatten().flatten();
+    let runs = |process: &Path| fs::read(process.join("comm")).is_ok_and(|name| name == b"kqueue\n");
+    let owners = processes.filter(|process| runs(&process.path())).filter_map(|process| process.metadata().ok());
+    owners.map(|process| process.uid()).collect()
+}
+
+/// Where runtimes of a user without a session have their directories.
+fn below_home(uid: u32) -> Option<PathBuf> {
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten()?;
+    Some(user.dir.join(".local/state/kqueue/.run"))
 }
 
 #[cfg(test)]
@@ -256,11 +260,16 @@ mod tests {
         fs::write(here.tmp.join("kqueue-4242/evil/control.sock"), "").unwrap();
         std::os::unix::fs::symlink(&session, here.tmp.join("kqueue-4243")).unwrap();
         here.uid = 0;
+        here.proc = top.path().join("proc");
+        fs::create_dir_all(here.proc.join("42")).unwrap();
         fs::write(here.etc.join("shop.toml"), format!("path = '{}'", top.path().display())).unwrap();
         let found = place(&named("shop"), &here).unwrap();
         assert_eq!(found.sockets[1..], [at(&here.run), at(&session), at(&last_resort)]);
-        // Without a file, of whichever user.
-        assert!(place(&named("desk"), &here).unwrap().sockets.contains(&session.join("desk/control.sock")));
+        // Without a file, of whoever runs one.
+        let desk = session.join("desk/control.sock");
+        assert_eq!(place(&named("desk"), &here).unwrap().sockets.contains(&desk), own == 0);
+        fs::write(here.proc.join("42/comm"), "kqueue\n").unwrap();
+        assert!(place(&named("desk"), &here).unwrap().sockets.contains(&desk));
         assert_eq!(known_apps(&here), ["shop"]);
     }
 

@@ -25,6 +25,8 @@ pub struct Surroundings {
     pub run: PathBuf,
     /// Where users have their runtime directories: `/run/user`.
     pub run_user: PathBuf,
+    /// Where the kernel lists processes: `/proc`.
+    pub proc: PathBuf,
     /// The last resort for sockets: `/tmp`.
     pub tmp: PathBuf,
 }
@@ -54,6 +56,7 @@ impl Surroundings {
             var_lib: "/var/lib/kqueue".into(),
             run: "/run/kqueue".into(),
             run_user: "/run/user".into(),
+            proc: "/proc".into(),
             tmp: "/tmp".into(),
         })
     }

@@ -106,10 +106,10 @@ fn price(verb: &Verb) -> u32 {
     match verb {
         Verb::Tell { .. } => 2,
         Verb::Kill { .. } | Verb::Purpose => 4,
-        Verb::Scope { .. } => 24,
+        Verb::Scope { .. } => 16,
         // A program is started, too.
         Verb::Start { .. } => 100,
-        Verb::Watch { units } => 1 + 8 * u32::try_from(units.len()).unwrap_or(u32::MAX / 16),
+        Verb::Watch { units } => 1 + 4 * u32::try_from(units.len()).unwrap_or(u32::MAX / 16),
         Verb::List => 200,
     }
 }

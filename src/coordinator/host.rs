@@ -15,6 +15,7 @@ pub(super) trait Host {
     async fn start(&self, unit: &str) -> Result<i32, SystemdError>;
     async fn stop(&self, unit: &str) -> Result<(), SystemdError>;
     async fn kill(&self, unit: &str) -> Result<(), SystemdError>;
+    async fn reset(&self, unit: &str) -> Result<(), SystemdError>;
     async fn scope(&self, new: &NewScope, pidfd: &OwnedFd) -> Result<(), SystemdError>;
     async fn list(&self, patterns: &[&str]) -> Result<Vec<(String, String)>, SystemdError>;
     async fn inside(&self, unit: &str) -> (i32, Option<u64>);
@@ -40,6 +41,9 @@ impl Host for Manager {
     }
     async fn kill(&self, unit: &str) -> Result<(), SystemdError> {
         Manager::kill(self, unit).await
+    }
+    async fn reset(&self, unit: &str) -> Result<(), SystemdError> {
+        Manager::reset(self, unit).await
     }
     async fn scope(&self, new: &NewScope, pidfd: &OwnedFd) -> Result<(), SystemdError> {
         Manager::scope(self, new, pidfd).await

@@ -1,6 +1,7 @@
 //! What is left of an app once its runtime has been stopped: it is ended, too. A restart leaves the units to the next
 //! runtime; a stop leaves nothing, whatever a job has left behind in its scope.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -47,31 +48,35 @@ impl Coordinator {
     }
 
     async fn end_all(&self, app: &App, runtime: &str) {
-        for look in 0..LOOKS {
-            let left = self.units_of(app).await.map(|mut units| {
-                units.retain(|(_, _, state)| !matches!(state.as_str(), "inactive" | "failed"));
-                units
-            });
-            if left.as_ref().is_ok_and(Vec::is_empty) {
+        let mut asked = BTreeSet::new();
+        for look in 1..=LOOKS {
+            tokio::time::sleep(LOOK).await;
+            let Ok(there) = self.units_of(app).await else { continue };
+            let (left, over): (Vec<_>, Vec<_>) =
+                there.into_iter().partition(|(_, _, state)| !matches!(state.as_str(), "inactive" | "failed"));
+            // One that was on its way when it was ended has nobody who reads how.
+            for (_, name, _) in over.iter().filter(|(_, name, _)| !self.is_watched(name)) {
+                let _ = self.host.reset(name).await;
+            }
+            if left.is_empty() {
                 return;
             }
             // Started again already: what is left is its to adopt.
             if matches!(self.host.rest(runtime).await, Ok(None)) {
                 return;
             }
-            for (_, name, _) in left.iter().flatten() {
-                let ended = match look {
-                    0 => self.host.stop(name).await.map(|()| "ended"),
-                    POLITE => self.host.kill(name).await.map(|()| "killed"),
-                    _ => continue,
+            for (_, name, _) in &left {
+                let ended = match asked.insert(name.clone()) {
+                    _ if look % POLITE == 0 => self.host.kill(name).await.map(|()| "killed"),
+                    true => self.host.stop(name).await.map(|()| "ended"),
+                    false => continue,
                 };
                 match ended {
                     Ok(how) => tracing::info!(kqueue_app = app.name, "{name}: {how}, as its runtime was stopped"),
                     Err(error) => tracing::debug!(kqueue_app = app.name, "{name}: {error}"),
                 }
             }
-            tokio::time::sleep(LOOK).await;
         }
-        tracing::warn!(kqueue_app = app.name, "{}: stopped, and still has units", app.name);
+        tracing::warn!(kqueue_app = app.name, "{}: its runtime was stopped, and it still has units", app.name);
     }
 }

@@ -4,6 +4,8 @@
 //! it, watches what comes of it and tells it. It sees no payload, opens no network connection and runs no PHP; it
 //! imports nothing of the parts that do. What it knows it can read back from systemd: it may be killed at any time,
 //! and adopts what runs when it comes back.
+//!
+//! What it guards against whom, and what may be added to it, is in `threat-model.md`.
 
 mod app;
 mod bucket;
@@ -31,9 +33,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{self, IsolatedCaps, Surroundings};
 use crate::systemd::health::{self, Watchdog};
 use crate::systemd::{Bus, Manager, activation};
+use policy::Caps;
 use state::Coordinator;
-
-pub use policy::Caps;
 
 /// What is used where the command line makes no sense.
 const USAGE: &str = "usage: kqueue-coordinator [--version]";
@@ -114,9 +115,8 @@ async fn serve(listener: UnixListener) -> anyhow::Result<()> {
     let adopted = coordinator.adopt().await.context("units that run")?;
     tracing::info!("ready: systemd {}, {adopted} units adopted", manager.version());
     health::ready(&coordinator.status());
-    let listener = tokio::net::UnixListener::from_std(listener)?;
     tokio::select! {
-        result = server::accept(&coordinator, &listener) => result.context("accept")?,
+        result = server::accept(&coordinator, listener) => result.context("accept")?,
         () = keep_watch(&manager, &coordinator) => {}
         // Everything is read back from systemd by the next one.
         () = manager.lost() => bail!("the system bus has broken off"),

@@ -9,23 +9,24 @@ const USUAL_WEIGHT: u64 = 100;
 
 /// What root's settings allow an app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caps {
+pub(super) struct Caps {
     /// Bytes of memory of one scope; none for no limit.
-    pub memory_max: Option<u64>,
+    pub(super) memory_max: Option<u64>,
     /// Microseconds that one scope may run; none for no limit.
-    pub runtime_max_usec: Option<u64>,
+    pub(super) runtime_max_usec: Option<u64>,
     /// Processes and threads of one unit.
-    pub tasks_max: u64,
+    pub(super) tasks_max: u64,
     /// Highest share of the processors, 1 to 10000.
-    pub cpu_weight: u64,
+    pub(super) cpu_weight: u64,
     /// Highest share of the disks, 1 to 10000.
-    pub io_weight: u64,
+    pub(super) io_weight: u64,
     /// Pooled workers: their numbers are 1 to this.
-    pub workers: u32,
+    pub(super) workers: u32,
     /// Scopes at once.
-    pub scopes: usize,
+    pub(super) scopes: usize,
 }
 
+#[cfg(test)]
 impl Default for Caps {
     fn default() -> Self {
         Self {

@@ -9,11 +9,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream as TokioStream;
 use tokio::time::timeout;
 
 use super::app::App;
@@ -22,10 +25,11 @@ use super::state::Coordinator;
 use crate::systemd::{names, process};
 
 /// Connections there may be.
-const CONNECTIONS: usize = 256;
-/// Connections that may wait for systemd to say whose they are, and of these, those of one user.
+const CONNECTIONS: usize = 1024;
+/// Connections that may wait for systemd to say whose they are, and of these, those of one user: several apps may be
+/// one user's, and all come back at once when we do.
 const UNIDENTIFIED: usize = 32;
-const OF_ONE_USER: usize = 4;
+const OF_ONE_USER: usize = 16;
 /// How long that may take.
 const IDENTIFICATION: Duration = Duration::from_secs(15);
 /// How often the loop comes round when nobody connects.
@@ -90,7 +94,8 @@ impl Drop for Turn {
 }
 
 /// Accepts connections for ever.
-pub(super) async fn accept(coordinator: &Rc<Coordinator>, listener: &UnixListener) -> io::Result<()> {
+pub(super) async fn accept(coordinator: &Rc<Coordinator>, listener: UnixListener) -> io::Result<()> {
+    let listener = registered(listener)?;
     let unidentified = Unidentified::default();
     let own = process::cgroup(std::process::id() as i32).unwrap_or_default();
     // Empty on a host; in a container that shares the host's groups it is the container's own.
@@ -98,7 +103,7 @@ pub(super) async fn accept(coordinator: &Rc<Coordinator>, listener: &UnixListene
     let mut round = tokio::time::interval(ROUND);
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listener.async_io(Interest::READABLE, UnixListener::accept) => accepted,
             _ = round.tick() => {
                 coordinator.round();
                 continue;
@@ -116,6 +121,13 @@ pub(super) async fn accept(coordinator: &Rc<Coordinator>, listener: &UnixListene
         // A flood of them takes turns with those who are served.
         tokio::task::yield_now().await;
     }
+}
+
+/// The listener in a form that can be waited for. It is not tokio's own, which has every connection waited for as well:
+/// a flood of strangers would cost as much as if they were heard.
+#[expect(deprecated, reason = "its successor is unsafe for the sake of types that lend a descriptor they may close")]
+fn registered(listener: UnixListener) -> io::Result<AsyncFd<UnixListener>> {
+    AsyncFd::with_interest(listener, Interest::READABLE)
 }
 
 /// Has one who has connected identified and served; or not.
@@ -174,7 +186,7 @@ fn app_in<'a>(root: &str, cgroup: &'a str) -> Option<&'a str> {
 }
 
 /// The caller, or why it is not heard.
-async fn identify(coordinator: &Coordinator, peer: Peer) -> Result<(UnixStream, Caller), String> {
+async fn identify(coordinator: &Coordinator, peer: Peer) -> Result<(TokioStream, Caller), String> {
     let Peer { stream, pid, user, pidfd, app } = peer;
     let host = &coordinator.host;
     let unit = host.unit_of(pid, Some(&pidfd)).await.map_err(|error| error.to_string())?;
@@ -190,6 +202,8 @@ async fn identify(coordinator: &Coordinator, peer: Peer) -> Result<(UnixStream, 
     if process::user(pid) != Some(user) || !process::is_alive(&pidfd) {
         return Err("not the process that connected".to_owned());
     }
+    let stream = stream.set_nonblocking(true).and_then(|()| TokioStream::from_std(stream));
+    let stream = stream.map_err(|error| error.to_string())?;
     Ok((stream, Caller { app, unit, pid, pidfd: Rc::new(pidfd), user }))
 }
 

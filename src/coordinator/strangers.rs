@@ -71,7 +71,7 @@ impl Strangers {
                 return None;
             }
         }
-        let new = || User { looks: Bucket::new(64, 32, now), lines: Bucket::new(20, 1, now) };
+        let new = || User { looks: Bucket::new(256, 64, now), lines: Bucket::new(20, 1, now) };
         Some(what(users.entry(user).or_insert_with(new)))
     }
 }
@@ -95,10 +95,10 @@ mod tests {
     fn a_flood_is_not_looked_at() {
         let strangers = Strangers::default();
         let seen = (0..1000).filter(|_| strangers.may_look(1)).count();
-        assert!((64..100).contains(&seen), "{seen}");
+        assert!((256..300).contains(&seen), "{seen}");
         assert!(strangers.may_look(2));
         let told = strangers.may_write(Some(1), Instant::now());
-        assert!(told.is_some_and(|dropped| dropped >= 900), "{told:?}");
+        assert!(told.is_some_and(|dropped| dropped >= 700), "{told:?}");
         // Of whom there is nothing to be known, there is no limit to be kept.
         assert!((0..1000).all(|user| strangers.may_look(user) || user == 1));
     }

@@ -33,6 +33,39 @@ fn owner(path: &Path) -> Result<u32, String> {
     }
 }
 
+#[test]
+fn fuzz_settings_of_root() {
+    let seeds = crate::fuzz::files("src/generator/golden");
+    let seeds: Vec<&[u8]> = seeds.iter().map(Vec::as_slice).collect();
+    let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
+    let mut here = Surroundings::read().unwrap();
+    here.etc = dir.path().to_owned();
+    crate::fuzz::fuzz("settings", &seeds, |input| {
+        fs::write(here.etc.join("shop.toml"), input).unwrap();
+        let settled = config::root("shop", &here).and_then(|settings| Ok((user(&settings, &owner)?, settings)));
+        let texts = match settled {
+            Ok((user, settings)) => {
+                let app = App { user, settings };
+                vec![drop_ins::runtime(&app), drop_ins::socket(&app), drop_ins::worker(&app), drop_ins::schedule(&app)]
+            }
+            Err(error) => vec![drop_ins::refusal(&here.etc, "shop", &error.to_string())],
+        };
+        // Each line is one that the generator writes: nothing of the file begins one of its own.
+        for line in texts.iter().flat_map(|text| text.split('\n')) {
+            let known = line.is_empty()
+                || line.starts_with(['#', '['])
+                || line.split_once('=').is_some_and(|(key, _)| {
+                    key.starts_with(|c: char| c.is_ascii_uppercase()) && key.chars().all(|c| c.is_ascii_alphabetic())
+                });
+            assert!(known && !line.contains(|c: char| c.is_control()), "{line:?}");
+        }
+        for section in texts.iter().flat_map(|text| text.lines()).filter(|line| line.starts_with('[')) {
+            assert!(["[Unit]", "[Service]", "[Socket]"].contains(&section), "{section:?}");
+        }
+        let _ = config::load_text("shop", &here.etc.join("shop.toml"), &String::from_utf8_lossy(input), &here);
+    });
+}
+
 fn golden(case: &str) {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/generator/golden").join(case);
     let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();

@@ -23,7 +23,7 @@ use crate::wire::Mode;
 pub use coordinator::Coordinator;
 pub use guard::{Guard, guard};
 pub use process::ProcessLauncher;
-pub use tree::{ancestor_among, descends_from, is_alive, is_in_unit, is_there, kill_tree, memory_kb, snapshot};
+pub use tree::{ancestor_among, descends_from, is_alive, is_there, kill_tree, memory_kb, snapshot};
 pub use units::{UnitError, UnitNotice, Units};
 pub use user::UserManager;
 

@@ -75,15 +75,6 @@ pub fn descends_from(pid: i32, ancestor: i32) -> bool {
     false
 }
 
-/// Whether the service manager has a process in this unit, by the process's cgroup.
-pub fn is_in_unit(pid: i32, unit: &str) -> bool {
-    let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    // cgroup v2 is hierarchy 0; on a machine with v1 too, the manager's own hierarchy is the one that counts.
-    let own = cgroups.lines().find_map(|line| line.split_once(":name=systemd:"));
-    let own = own.or_else(|| cgroups.lines().find_map(|line| line.split_once("0::"))).map(|(_, path)| path);
-    own.is_some_and(|path| path.split('/').any(|part| part == unit))
-}
-
 /// `root` and everything below it.
 pub(super) fn tree(root: i32, parents: &BTreeMap<i32, i32>) -> Vec<i32> {
     let mut found = vec![root];

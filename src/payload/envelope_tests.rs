@@ -13,6 +13,27 @@ fn broken(bytes: &[u8]) -> Broken {
 }
 
 #[test]
+fn fuzz_envelopes() {
+    let seeds = crate::fuzz::files("tests/fixtures/payloads");
+    crate::fuzz::fuzz("envelopes", &seeds.iter().map(Vec::as_slice).collect::<Vec<_>>(), |input| {
+        let _ = Envelope::parse(input);
+        let _ = Hints::from_json(&String::from_utf8_lossy(input));
+    });
+}
+
+#[test]
+fn fuzz_serialized_commands() {
+    let seeds = [
+        br#"O:9:"App\Jobs\A":5:{s:8:"isolated";b:1;s:9:"maxMemory";i:512;s:17:"estimatedDuration";d:1.5;s:11:"*priority";i:3;s:1:"x";a:2:{i:0;N;i:1;O:1:"B":0:{}}}"#.as_slice(),
+        br#"O:1:"T":3:{s:1:"e";E:9:"Suit:Ace";s:1:"c";C:1:"Q":3:{abc}s:1:"r";R:1;}"#,
+        br#"a:1:{s:7:"command";O:1:"T":1:{s:8:"priority";s:1:"9";}}"#,
+    ];
+    crate::fuzz::fuzz("serialized", &seeds, |input| {
+        let _ = Hints::from_serialized(input);
+    });
+}
+
+#[test]
 fn a_message_that_php_cannot_run_is_broken() {
     for text in ["", " ", "{", "{\"job\":\"x\"", "nonsense", "{\"job\":\"x\"} x", "{\"job\":\"x\",}"] {
         assert!(matches!(broken(text.as_bytes()), Broken::NotJson(_)), "{text}");

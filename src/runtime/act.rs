@@ -178,7 +178,10 @@ impl Runtime {
             Some(pid) => self.end_process(worker.unit.as_ref(), Some(pid)),
             None => {
                 // Not even started: it is gone when it has been asked for in vain.
-                self.workers.remove(&id);
+                let forked = self.workers.remove(&id).is_some_and(|worker| worker.forked);
+                if forked && matches!(cause, Cause::Boot(_)) {
+                    self.fork_unanswered(id);
+                }
                 self.tell(Event::Gone { worker: id, cause: cause.clone(), unread: false });
             }
         }

@@ -140,7 +140,7 @@ impl Runtime {
     /// The worker in the unit of this number, where the process that says so is in that unit.
     pub(super) fn by_unit(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
         let unit = Unit::Worker(u32::try_from(number).ok()?);
-        if !crate::launch::is_in_unit(pid, &unit.name(&self.settings.app)) {
+        if !crate::systemd::process::is_in(pid, &unit.name(&self.settings.app)) {
             return None;
         }
         self.workers.iter().find(|(_, worker)| worker.unit.as_ref() == Some(&unit)).map(|(id, _)| *id)

@@ -33,7 +33,6 @@ pub(super) enum Count {
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     counts: BTreeMap<String, Count>,
-    fault: Option<String>,
     next: Option<Instant>,
     since: Option<Instant>,
 }
@@ -44,9 +43,8 @@ impl Backlog {
         self.next
     }
 
-    /// A queue that cannot be read, although its server answers.
-    pub fn fault(&self) -> Option<&str> {
-        self.fault.as_deref()
+    pub fn counts(&self) -> &BTreeMap<String, Count> {
+        &self.counts
     }
 
     /// A queue as it was when it was last counted.
@@ -59,7 +57,6 @@ impl Backlog {
     }
 
     pub fn counted(&mut self, counts: BTreeMap<String, Count>) {
-        self.fault = counts.iter().find_map(|(name, count)| count.fault(name));
         self.counts = counts;
         let took = self.since.take().map(|since| since.elapsed()).unwrap_or_default();
         self.next = Some(Instant::now() + PAUSE.max(took * SHARE));
@@ -76,14 +73,19 @@ impl Count {
             Count::Late => (None, Some(format!("no answer within {} s", PATIENCE.as_secs()))),
         };
     }
+}
 
-    /// What is wrong with the queue.
-    pub fn fault(&self, name: &str) -> Option<String> {
-        match self {
-            Count::Fault(error) => Some(format!("queue {name} cannot be read: {error}")),
-            Count::Sizes(_) | Count::Late => None,
-        }
-    }
+/// A queue that cannot be read.
+pub(super) fn fault(counts: &BTreeMap<String, Count>) -> Option<String> {
+    counts.iter().find_map(|(name, count)| match count {
+        Count::Fault(error) => Some(format!("queue {name} cannot be read: {error}")),
+        Count::Sizes(_) | Count::Late => None,
+    })
+}
+
+/// A queue that cannot be read while another one can: the server is there.
+pub(super) fn partial_fault(counts: &BTreeMap<String, Count>) -> Option<String> {
+    fault(counts).filter(|_| counts.values().any(|count| matches!(count, Count::Sizes(_))))
 }
 
 impl Runtime {
@@ -125,5 +127,37 @@ fn read(answer: Result<Vec<QueueSize>, BackendError>) -> Count {
     match answer {
         Ok(sizes) => sizes.first().map_or(Count::Late, |size| Count::Sizes(*size)),
         Err(error) => Count::Fault(harmless::line(&error.to_string(), ERROR)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(all: &[(&str, Count)]) -> BTreeMap<String, Count> {
+        all.iter().map(|(name, count)| ((*name).to_owned(), count.clone())).collect()
+    }
+
+    #[test]
+    fn one_queue_at_fault_is_told_from_a_server_that_is_gone() {
+        let (fine, broken) = (Count::Sizes(QueueSize::default()), Count::Fault("WRONGTYPE".to_owned()));
+        let one = counts(&[("a", fine.clone()), ("b", broken.clone())]);
+        let expected = Some("queue b cannot be read: WRONGTYPE".to_owned());
+        assert_eq!((partial_fault(&one), fault(&one)), (expected.clone(), expected));
+        let all = counts(&[("a", broken.clone()), ("b", broken)]);
+        assert_eq!(partial_fault(&all), None);
+        assert!(fault(&all).is_some());
+        // One that is slow is no fault.
+        assert_eq!(fault(&counts(&[("a", Count::Late), ("b", fine)])), None);
+    }
+
+    #[test]
+    fn a_slow_count_is_followed_by_a_long_pause() {
+        let mut backlog = Backlog { since: Instant::now().checked_sub(Duration::from_secs(1)), ..Backlog::default() };
+        backlog.counted(counts(&[("a", Count::Sizes(QueueSize { pending: 3, ..QueueSize::default() }))]));
+        let pause = backlog.wake().map(|at| at.saturating_duration_since(Instant::now()));
+        assert!(pause.is_some_and(|pause| pause > Duration::from_secs(45)), "{pause:?}");
+        assert_eq!(backlog.queue("a", true).sizes.map(|sizes| sizes.pending), Some(3));
+        assert_eq!(backlog.queue("b", false).sizes, None);
     }
 }

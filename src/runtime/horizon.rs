@@ -277,3 +277,28 @@ impl Runtime {
         self.tell(Event::State { down, paused });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_of_horizon_covers_that_of_the_app() {
+        let queues = ["a".to_owned(), "b".to_owned()];
+        let mut duties = Duties::new(Some(Horizon { lacks: None }));
+        assert!(duties.wake().is_some());
+        assert_eq!(duties.signals(false, vec!["a".to_owned()], &queues), ["a"]);
+        duties.held = true;
+        assert_eq!(duties.signals(false, vec!["a".to_owned()], &queues), queues);
+        assert_eq!(duties.remedy().as_deref(), Some(CONTINUE));
+        // It is there still when Horizon goes on.
+        assert_eq!(duties.signals, (false, vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn without_horizon_there_is_nothing_to_do() {
+        for nothing in [None, Some(Horizon { lacks: Some("Some\\Contract".to_owned()) })] {
+            assert_eq!(Duties::new(nothing).wake(), None);
+        }
+    }
+}

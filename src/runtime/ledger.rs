@@ -335,6 +335,17 @@ mod tests {
     }
 
     #[test]
+    fn fuzz_ledgers() {
+        let mut whole = Vec::new();
+        note_job(&mut whole, 7, &redis("payload"));
+        note(&mut whole, &Line::Run { id: 7, to: given(3) }, &[]);
+        note(&mut whole, &Line::Back { id: 7 }, &[]);
+        note(&mut whole, &Line::Ack { id: 7 }, &[]);
+        note(&mut whole, &Line::End { ids: vec![7, 8] }, &[]);
+        crate::fuzz::fuzz("ledgers", &[&whole], |input| drop(read(input)));
+    }
+
+    #[test]
     fn what_one_runtime_notes_the_next_one_reads() {
         let directory = tempfile::tempdir().unwrap();
         let (mut ledger, held) = Ledger::open(directory.path()).unwrap();

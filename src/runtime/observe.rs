@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::mpsc;
 
-use super::{Record, Runtime};
+use super::{Record, Runtime, backlog};
 use crate::control::{Ask, Failure, Process, RunningJob, Snapshot, State, TierLoad, VERSION, WaitingJob};
 use crate::harmless;
 use crate::routing::Tier;
@@ -117,6 +117,8 @@ impl Runtime {
     /// Somebody asks. What takes time is asked beside the runtime's own work.
     pub(super) fn tell_about(&self, ask: Ask) {
         let mut snapshot = self.snapshot();
+        // What the queues say is asked anew.
+        snapshot.reason = self.trouble(&BTreeMap::new());
         let (backend, queues) = (self.backend.clone(), self.app.queues.clone());
         tokio::task::spawn_local(async move {
             let pids: Vec<i32> = snapshot.workers.iter().filter_map(|worker| worker.pid).collect();
@@ -125,13 +127,14 @@ impl Runtime {
                 let parents = crate::launch::snapshot();
                 pids.into_iter().map(|pid| (pid, crate::launch::memory_kb(pid, &parents))).collect()
             });
-            let counts = super::backlog::count(&*backend, &queues).await;
+            let counts = backlog::count(&*backend, &queues).await;
             for queue in &mut snapshot.queues {
                 if let Some(count) = counts.get(&queue.name) {
-                    snapshot.reason = snapshot.reason.take().or_else(|| count.fault(&queue.name));
                     count.put(queue);
                 }
             }
+            let known = snapshot.reason.take();
+            snapshot.reason = backlog::partial_fault(&counts).or(known).or_else(|| backlog::fault(&counts));
             snapshot.conclude();
             let memory: BTreeMap<i32, u64> = memory.await.unwrap_or_default();
             for worker in &mut snapshot.workers {

@@ -66,6 +66,8 @@ pub(super) struct Fetch {
     failures: u32,
     /// Since when it has not answered.
     silent: Option<Instant>,
+    /// What it says instead.
+    error: Option<String>,
     retry: Option<Instant>,
     /// The last failure was a refusal.
     refused: bool,
@@ -185,7 +187,7 @@ impl Runtime {
                     tracing::info!("the queue answers again");
                 }
                 self.fetch.failures = 0;
-                self.fetch.silent = None;
+                (self.fetch.silent, self.fetch.error) = (None, None);
                 if !self.fetch.answered {
                     self.fetch.answered = true;
                     self.notify(&[sd_notify::NotifyState::Ready]);
@@ -209,6 +211,7 @@ impl Runtime {
                 self.fetch.refused = refused;
                 self.fetch.failures = self.fetch.failures.saturating_add(1);
                 self.fetch.silent = self.fetch.silent.or(self.fetch.since);
+                self.fetch.error = Some(error.to_string());
                 self.fetch.retry = Some(Instant::now() + delay);
                 Ok(None)
             }

@@ -294,7 +294,7 @@ async fn pick(
 /// The coordinator listens to nobody but the units that it is for.
 async fn what_is_there(app: &str) -> LauncherKind {
     let own = std::process::id() as i32;
-    if crate::launch::is_in_unit(own, &format!("kqueue@{app}.service")) && Path::new(COORDINATOR).exists() {
+    if crate::systemd::process::is_in(own, &format!("kqueue@{app}.service")) && Path::new(COORDINATOR).exists() {
         LauncherKind::Coordinator
     } else if std::env::var_os("XDG_RUNTIME_DIR").is_some() && UserManager::available().await {
         LauncherKind::User

@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::Runtime;
 use super::start::{order, welcome};
 use rustix::process::{PidfdFlags, pidfd_open};
@@ -304,6 +307,15 @@ impl Runtime {
         self.launcher.kill(pid);
         let cause = Cause::Boot(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         self.template_gone(pid, None, Some(format!("it {cause} (boot_timeout), and was killed")));
+    }
+
+    /// A template that was ready has not forked what it was asked for in time: it hangs, and so would all that is to come.
+    pub(super) fn fork_unanswered(&mut self, worker: WorkerId) {
+        let hangs = self.templates.current.as_ref().filter(|template| template.ready && !self.templates.awaits(worker));
+        let Some(pid) = hangs.map(|template| template.pid) else { return };
+        // It alone: those it has forked run jobs.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        self.template_gone(pid, None, Some("it was asked for a process and did not answer, and was killed".to_owned()));
     }
 
     /// A template has ended.

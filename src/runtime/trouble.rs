@@ -1,8 +1,10 @@
 //! Why this runtime is degraded: what keeps it from running jobs as it should.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Runtime;
+use super::backlog::{self, Count};
 use crate::control::{Snapshot, State};
 use crate::harmless;
 use crate::schedule::Standing;
@@ -24,19 +26,23 @@ impl Runtime {
     }
 
     /// The first reason for which jobs do not run as they should, in one line.
-    pub(super) fn trouble(&self) -> Option<String> {
+    pub(super) fn trouble(&self, counts: &BTreeMap<String, Count>) -> Option<String> {
         let trouble = self
             .health
             .dead()
             .map(str::to_owned)
+            .or_else(|| backlog::partial_fault(counts))
             .or_else(|| self.templates.fault().map(|how| format!("the template does not start: {how}")))
             .or_else(|| {
                 let (tier, cause) = self.schedule.unready()?;
                 Some(format!("{} processes do not start: {cause}", tier.name()))
             })
-            .or_else(|| self.fetch.silent().map(|silence| silent(&self.app.connection, silence)))
+            .or_else(|| {
+                let silent = silent(&self.app.connection, self.fetch.silent()?);
+                Some(self.fetch.error().map_or_else(|| silent.clone(), |error| format!("{silent}: {error}")))
+            })
             .or_else(|| Some(silent("the coordinator", self.units.as_ref()?.lost()?)))
-            .or_else(|| self.backlog.fault().map(str::to_owned))
+            .or_else(|| backlog::fault(counts))
             .or_else(|| {
                 let fault = self.signal_fault.as_deref()?;
                 Some(format!(
@@ -53,7 +59,7 @@ impl Runtime {
         Snapshot {
             at: self.now().epoch,
             state: self.state(),
-            reason: self.trouble(),
+            reason: self.trouble(self.backlog.counts()),
             connection: self.app.connection.clone(),
             silent: self.fetch.silent().map(|silence| silence.as_secs_f64()),
             queues: queues.collect(),

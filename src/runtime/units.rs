@@ -326,11 +326,10 @@ impl Runtime {
     /// Ends the units that are left when we stop for good.
     pub(super) async fn end_units(&self) {
         let Some(side) = &self.units else { return };
-        for (id, worker) in &self.workers {
-            if let (Some(unit), false) = (&worker.unit, self.schedule.is_left(*id)) {
-                let _ = tokio::time::timeout(PURPOSE, side.manager.kill(unit)).await;
-            }
-        }
+        let left = self.workers.iter().filter(|(id, _)| !self.schedule.is_left(**id));
+        let kills = left.filter_map(|(_, worker)| worker.unit.as_ref()).map(|unit| side.manager.kill(unit));
+        // All at once: where nobody answers, the time is up once and not once for each.
+        let _ = tokio::time::timeout(PURPOSE, futures_util::future::join_all(kills)).await;
     }
 
     /// Tells of a job: here, and what is notable in the coordinator's journal too.

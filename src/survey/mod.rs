@@ -77,6 +77,8 @@ pub struct Found {
     pub cache: Option<Cache>,
     /// Horizon's plan, where the app has one.
     pub horizon: Option<Horizon>,
+    /// What there is for standing in for Horizon's master, where the queue is Horizon's.
+    pub master: Option<Master>,
     /// The app's default queue connection.
     #[serde(rename = "default")]
     pub usual: Option<String>,
@@ -102,6 +104,19 @@ pub struct Cache {
     pub store: String,
     /// Its driver.
     pub driver: String,
+}
+
+/// What Horizon has for those who stand in for its master.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Master {
+    /// A class that this version lacks.
+    pub lacks: Option<String>,
+}
+
+impl Master {
+    /// What nobody does where that cannot be done.
+    pub const DUTIES: &str = "nobody trims its indexes, keeps its records or watches its waits";
 }
 
 /// `config/horizon.php`, for one environment.

@@ -95,6 +95,13 @@ pub(super) trait Service {
     fn exec_main_status(&self) -> Result<i32>;
 
     #[zbus(property)]
+    fn restart(&self) -> Result<String>;
+
+    /// Exit statuses and signals after which it is not started again by itself.
+    #[zbus(property)]
+    fn restart_prevent_exit_status(&self) -> Result<(Vec<i32>, Vec<i32>)>;
+
+    #[zbus(property)]
     fn control_group(&self) -> Result<String>;
 
     #[zbus(property)]

@@ -72,7 +72,7 @@ impl Manager {
             // A scope that exists without its process, or with it but unknown to us, is worse than none.
             let _ = self.stop(&new.unit).await;
             self.release(&new.unit).await;
-            let _ = self.call(self.proxy.reset_failed_unit(&new.unit)).await;
+            let _ = self.reset(&new.unit).await;
         }
         made
     }

@@ -61,21 +61,40 @@ impl Manager {
         }
     }
 
-    /// Waits until a service that is started again by itself has been stopped for good: it does not run, and no job is
-    /// to start it. One that failed by itself has not been stopped, as whoever mends it wants to find what runs.
+    /// Waits until a service has been stopped for good: it does not run, and nothing is to start it. One that has failed
+    /// in a way that keeps it from being started again has not been stopped until somebody does so: whoever mends it
+    /// wants to find what runs.
     pub async fn stopped(&self, unit: &str) {
         let watch = self.signals.watch(unit);
         // Whether there is no telling which jobs it had: at first, and when signals may have been lost.
         let mut is_unseen = true;
         loop {
             let was_ordered = watch.was_ordered.take();
-            match self.rest(unit).await {
-                Ok(Some(state)) if was_ordered || (is_unseen && state == "inactive") => return,
+            match self.rest(unit).await.as_ref().map(Option::as_deref) {
+                Ok(Some(_)) if was_ordered => return,
+                Ok(Some("inactive")) if is_unseen => return,
+                Ok(Some("failed")) if is_unseen && !self.failed_by_itself(unit).await => return,
                 Ok(_) => {}
                 Err(_) => watch.was_ordered.set(was_ordered),
             }
             is_unseen = tokio::time::timeout(ASK_AGAIN, watch.changed.notified()).await.is_err();
         }
+    }
+
+    /// Whether a service that has failed is not started again because of how it failed. If it is not, it would be back
+    /// by now, but for somebody who has stopped it.
+    async fn failed_by_itself(&self, unit: &str) -> bool {
+        let read = async {
+            let proxy = self.unit_type(unit).await?;
+            let (statuses, signals) = self.call(proxy.restart_prevent_exit_status()).await?;
+            let prevents = match self.call(proxy.exec_main_code()).await? {
+                CLD_EXITED => statuses,
+                _ => signals,
+            };
+            let status = self.call(proxy.exec_main_status()).await?;
+            Ok::<_, SystemdError>(prevents.contains(&status) || self.call(proxy.restart()).await? == "no")
+        };
+        read.await.unwrap_or(true)
     }
 
     /// The state of a unit that does not run and has no job; none of one that runs or is about to.
@@ -105,7 +124,7 @@ impl Manager {
         let end = self.read_end(unit).await;
         self.release(unit).await;
         if end.as_ref().is_some_and(|end| end.result != "success") {
-            let _ = self.call(self.proxy.reset_failed_unit(unit)).await;
+            let _ = self.reset(unit).await;
         }
         end
     }

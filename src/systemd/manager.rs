@@ -184,6 +184,14 @@ impl Manager {
         }
     }
 
+    /// Has a unit that failed forgotten.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn reset(&self, unit: &str) -> Result<(), SystemdError> {
+        self.call(self.proxy.reset_failed_unit(unit)).await
+    }
+
     /// The names and states of the units that match one of these patterns.
     ///
     /// # Errors

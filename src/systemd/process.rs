@@ -44,9 +44,9 @@ fn cgroup_in(lines: &str) -> Option<String> {
     of("name=systemd").or_else(|| of(""))
 }
 
-/// Whether a process is in the cgroup of this unit, or below it.
+/// Whether a process is in the cgroup of this unit. What is above it may bear any name, where it is a user's own.
 pub fn is_in(pid: i32, unit: &str) -> bool {
-    cgroup(pid).is_some_and(|path| path.split('/').any(|part| part == unit))
+    cgroup(pid).is_some_and(|path| path.rsplit('/').next() == Some(unit))
 }
 
 #[cfg(test)]

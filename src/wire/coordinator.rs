@@ -346,6 +346,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn fuzz_frames_of_the_coordinator() {
+        let frame = |json: &str| [&(json.len() as u32).to_be_bytes()[..], json.as_bytes()].concat();
+        let seeds = [
+            frame(r#"{"id":1,"verb":"start","worker":3}"#),
+            frame(
+                r#"{"id":2,"verb":"scope","scope":"0f8fad5b-7","pid":42,"limits":{"memory_max":1048576,"tasks_max":5}}"#,
+            ),
+            frame(r#"{"id":3,"verb":"watch","units":[{"worker":3},{"scope":"x-1"}]}"#),
+            frame(r#"{"id":4,"verb":"tell","message":"m","priority":3,"fields":{"KQUEUE_APP":"shop"}}"#),
+            frame(
+                r#"{"id":5,"error":["busy","too many"],"units":[{"unit":{"worker":1},"state":"active","pid":1,"memory":5}]}"#,
+            ),
+            frame(r#"{"notice":"ended","unit":{"worker":3},"end":{"result":"oom-kill","signal":9,"memory_peak":5}}"#),
+        ];
+        crate::fuzz::fuzz("coordinator-frames", &seeds.each_ref().map(Vec::as_slice), |input| {
+            let mut requests = Frames::new(MAX_REQUEST);
+            let mut answers = Frames::new(MAX_ANSWER);
+            for part in input.chunks(9) {
+                requests.feed(part);
+                while let Ok(Some(_)) = requests.message::<Request>() {}
+                answers.feed(part);
+                while let Ok(Some(_)) = answers.message::<FromCoordinator>() {}
+            }
+        });
+    }
+
+    #[test]
     fn units_have_one_name_and_one_owner() {
         for unit in [Unit::Worker(3), Unit::Scope("0f8fad5b-7".to_owned())] {
             let name = unit.name("shop");

@@ -228,6 +228,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn fuzz_frames_of_workers() {
+        let frame = |kind: u8, header: &str| encode(kind, header.as_bytes(), &[]);
+        let seeds = [
+            frame(kind::HELLO, r#"{"version":1,"mode":"lane","worker":"3","pid":42,"php":"8.4.1","job":7}"#),
+            frame(
+                kind::READY,
+                r#"{"done":{"deleted":true,"released":false,"failed":false,"peak":2048,"error":"x"},"app":{"a":[1]}}"#,
+            ),
+            frame(
+                kind::DIED,
+                r#"{"fatal":"out of memory","deleted":false,"released":false,"failed":false,"ack":true}"#,
+            ),
+            frame(kind::STATE, r#"{"down":false,"paused":["a"],"restart":"1","error":null}"#),
+            frame(kind::HINTS, r#"{"classes":{"App\\Jobs\\A":{"isolated":true,"maxMemory":512}}}"#),
+            frame(kind::BOOT_FAILED, r#"{"class":"E","message":"m","file":"f","line":3,"fault":"vendor"}"#),
+        ];
+        crate::fuzz::fuzz("worker-frames", &seeds.each_ref().map(Vec::as_slice), |input| {
+            let mut decoder = Decoder::default();
+            for part in input.chunks(7) {
+                decoder.feed(part);
+                while let Ok(Some(_)) = decoder.message() {}
+            }
+        });
+    }
+
     proptest::proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::finding::Finding;
 use crate::config::{Crash, Settings, Start};
-use crate::survey::{Found, Stage, boot_fix};
+use crate::survey::{Found, Master, Stage, boot_fix};
 
 /// Judges. `user` is who the app runs as, `rival` whether something else works its queue.
 pub(super) fn judge(settings: &Settings, user: &str, found: &Found, rival: bool) -> Vec<Finding> {
@@ -16,6 +16,7 @@ pub(super) fn judge(settings: &Settings, user: &str, found: &Found, rival: bool)
     storage(&settings.path, user, found, &mut findings);
     boot(settings, found, &mut findings);
     cache(found, &mut findings);
+    horizon(settings, found, &mut findings);
     if found.driver.is_some() {
         retry_after(settings, found, rival, &mut findings);
     }
@@ -78,6 +79,29 @@ fn missing(lacks: &str, found: &Found) -> Finding {
     };
     let what = format!("connection {connection} needs PHP's extension {lacks}, which is not there");
     Finding::error("extension", what, format!("install it: {package} in Debian; php -m lists what is there"))
+}
+
+/// What Horizon's master would do.
+fn horizon(settings: &Settings, found: &Found, findings: &mut Vec<Finding>) {
+    let Some(master) = &found.master else { return };
+    findings.push(match &master.lacks {
+        _ if !settings.horizon => Finding::note(
+            "horizon",
+            format!("the queue is Horizon's and horizon = false: {}", Master::DUTIES),
+            "horizon = true, unless `php artisan horizon` runs elsewhere for this app",
+        ),
+        Some(class) => Finding::warning(
+            "horizon",
+            format!("this version of Horizon has no {class}: {}", Master::DUTIES),
+            "composer update laravel/horizon, to 5.0 or later",
+        ),
+        None if !(found.fork && found.posix) => Finding::warning(
+            "horizon",
+            "PHP has no pcntl or no posix: horizon:pause, horizon:continue and horizon:terminate do not reach kqueue",
+            "install both (php-process in Fedora)",
+        ),
+        None => return,
+    });
 }
 
 fn interpreter(found: &Found, findings: &mut Vec<Finding>) {
@@ -244,6 +268,30 @@ mod tests {
         assert_eq!(severity("timeout = 0\nrenew = false", Some(90), false), Some(Severity::Error));
         assert_eq!(severity("", None, false), None);
         assert_eq!(severity("crash = \"laravel\"", None, false), Some(Severity::Warning));
+    }
+
+    #[test]
+    fn what_nobody_does_for_horizon() {
+        let told = |lines: &str, found: Found| {
+            let findings = judge(&settings(lines), "shop", &found, false);
+            let horizon = findings.into_iter().find(|finding| finding.check == "horizon");
+            horizon.map(|finding| format!("{} {}", finding.severity.word(), finding.what))
+        };
+        let horizon =
+            |lacks: Option<&str>| Found { master: Some(Master { lacks: lacks.map(str::to_owned) }), ..healthy() };
+        assert_eq!(told("", healthy()), None);
+        assert_eq!(told("", horizon(None)), None);
+        assert!(
+            told("horizon = false", horizon(None))
+                .unwrap()
+                .starts_with("note the queue is Horizon's and horizon = false")
+        );
+        assert!(told("", horizon(Some("Some\\Contract"))).unwrap().contains("has no Some\\Contract: nobody trims"));
+        assert!(
+            told("", Found { fork: false, ..horizon(None) })
+                .unwrap()
+                .starts_with("warning PHP has no pcntl or no posix")
+        );
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
             if worked {
                 self.surroundings(before, simple, simples.get(at + 1), &others);
             } else if !builtin && self.out.refused.len() == refused && !simple.words.is_empty() {
-                others.push(simple.words.iter().map(|word| shown(word)).collect::<Vec<_>>().join(" "));
+                others.push(joined(&simple.words));
             }
             match simple.ends {
                 "(" => saved.push(state.clone()),
@@ -72,16 +72,14 @@ impl<'a> Reader<'a> {
     /// What of a line belongs to the works in it that were just found.
     fn surroundings(&mut self, from: usize, simple: &Simple, next: Option<&Simple>, others: &[String]) {
         for work in &mut self.out.works[from..] {
-            for redirection in &simple.redirections {
-                work.dropped.push((
-                    redirection.clone(),
-                    "what jobs print is in the journal, each line with its job: journalctl -u kqueue@{app}",
-                ));
-            }
+            let mut output = simple.redirections.clone();
             if let Some(next) = next.filter(|_| matches!(simple.ends, "|" | "|&")) {
+                output.push(format!("| {}", joined(&next.words)));
+            }
+            if !output.is_empty() {
                 work.dropped.push((
-                    format!("| {}", next.words.iter().map(|word| shown(word)).collect::<Vec<_>>().join(" ")),
-                    "what jobs print is in the journal, each line with its job: journalctl -u kqueue@{app}",
+                    output.join(" "),
+                    "what jobs print is in kqueue's own log, each line with its job: journalctl -u kqueue@{app}",
                 ));
             }
             for other in others {

@@ -65,7 +65,7 @@ impl Variables<'_> {
 
     fn known(&mut self, name: &str, value: String) -> String {
         // Values are often secrets: only the name is told.
-        self.say(format!("${{{name}}} was taken from the environment of this command"));
+        self.say(format!("${{{name}}} became its value, of the file or of the environment of this command"));
         value
     }
 

@@ -70,7 +70,7 @@ fn wrappers() {
             "",
             &["| tee x", "`php /srv/shop/artisan migrate` before it"],
         ),
-        ("php /srv/shop/artisan queue:work >> /var/log/x 2>&1", "/srv/shop", "", &[">> /var/log/x", "2>&1"]),
+        ("php /srv/shop/artisan queue:work >> /var/log/x 2>&1", "/srv/shop", "", &[">> /var/log/x 2>&1"]),
         ("cd ${APP:-/srv/shop} && $(which php) artisan queue:work", "/srv/shop", "", &[]),
         ("php $KNOWN/artisan queue:work", "/srv/known", "", &[]),
         ("frankenphp php-cli /srv/shop/artisan queue:work", "/srv/shop", "", &["frankenphp php-cli"]),

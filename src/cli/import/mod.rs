@@ -2,15 +2,22 @@
 //!
 //! Files go to standard output, or with `--write` where they belong; what is not carried over goes to standard error.
 
+mod compose;
+pub(super) mod cron;
 mod expand;
 mod horizon;
 mod ini;
+mod js;
+mod node;
 mod plan;
+mod pm2;
 mod source;
 pub(super) mod supervisor;
 mod take;
+mod unit;
+mod yaml;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -19,6 +26,7 @@ use super::init::{self, Wanted};
 use super::write::{self, Manner};
 use super::{FAILURE, Failed, print, stdio};
 use crate::config::{Draft, Surroundings};
+use crate::survey::Master;
 use plan::{App, Set};
 
 #[derive(Debug, Subcommand)]
@@ -45,6 +53,42 @@ pub(super) enum Import {
         /// The PHP interpreter, as for `kqueue init`
         #[arg(long)]
         php: Option<PathBuf>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Take over services of systemd that run queue:work, with their drop-ins and enabled instances
+    Systemd {
+        /// Units, their files, directories with *.service, or - for standard input
+        #[arg(required = true, value_name = "UNIT|FILE")]
+        units: Vec<PathBuf>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Take over apps of pm2 that run queue:work. Their file is read, and nothing in it is run
+    Pm2 {
+        /// ecosystem.config.js, a file of JSON or YAML, or - for standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Make settings for kqueue inside the containers of a Compose file that run queue:work
+    Compose {
+        /// compose.yaml, or - for standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// The app's directory inside the container, where the file does not say it
+        #[arg(long, value_name = "DIR")]
+        path: Option<PathBuf>,
+        /// Name of the app; without it, that of its directory
+        #[arg(long, value_name = "APP")]
+        name: Option<String>,
+    },
+    /// Take over lines of a crontab that run queue:work or schedule:run
+    Cron {
+        /// Crontabs, directories of them, or - for standard input; without, your own crontab
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
         #[command(flatten)]
         how: How,
     },
@@ -104,6 +148,51 @@ fn make(asked: Import, here: &Surroundings, notes: &mut Vec<String>) -> Result<M
     let lookup = |name: &str| std::env::var(name).ok();
     let (taken, how) = match asked {
         Import::Supervisor { files, how } => (supervisors(&files, here, &lookup, notes)?, how),
+        Import::Systemd { units, how } => {
+            let mut sets = Vec::new();
+            for unit in &units {
+                for unit in unit::find(unit, &here.cwd, Path::new("/"), notes)? {
+                    sets.extend(unit.sets(notes));
+                }
+            }
+            let source = units.iter().map(|unit| unit.display().to_string()).collect::<Vec<_>>().join(", ");
+            let next = "once it runs, end these units: systemctl disable --now UNIT, or both work the queue";
+            (Taken { sets, source, next }, how)
+        }
+        Import::Pm2 { files, how } => {
+            let inputs = source::read(&files, &["js", "cjs", "mjs", "json", "yml", "yaml"], &here.cwd)?;
+            let mut sets = Vec::new();
+            for input in &inputs {
+                sets.extend(pm2::sets(input, &lookup, notes).map_err(Failed::config)?);
+            }
+            let next = "once it runs, end these apps: pm2 delete NAME and pm2 save, or both work the queue";
+            (Taken { sets, source: named(&inputs), next }, how)
+        }
+        Import::Compose { files, path, name } => {
+            let inputs = source::read(&files, &["yml", "yaml"], &here.cwd)?;
+            let mut sets = Vec::new();
+            for input in &inputs {
+                let variables = compose::variables(input);
+                let lookup = |name: &str| lookup(name).or_else(|| variables.get(name).cloned());
+                sets.extend(compose::sets(input, path.as_deref(), &lookup, notes).map_err(Failed::config)?);
+            }
+            let next = "kqueue has to run inside the container: install it in the image, copy this file to /etc/kqueue/APP.toml there, \
+                        and make the service's command [\"kqueue\", \"run\", \"APP\"]; see /usr/share/doc/kqueue/containers.md";
+            let how = How { name, write: false, manner: Manner::default() };
+            (Taken { sets, source: named(&inputs), next }, how)
+        }
+        Import::Cron { files, how } => {
+            let inputs = match files.is_empty() {
+                true => vec![source::crontab()?],
+                false => source::read(&files, &[], &here.cwd)?,
+            };
+            let mut sets = Vec::new();
+            for input in &inputs {
+                sets.extend(cron::sets(input, &lookup, notes));
+            }
+            let next = "once it runs, remove these lines from the crontab, or both work the queue";
+            (Taken { sets, source: named(&inputs), next }, how)
+        }
         Import::Horizon { path, environment, user, php, how } => {
             let wanted = Wanted {
                 user: user.as_deref(),
@@ -173,12 +262,22 @@ fn of_horizon(
             }
         }
     }
-    if let Some(horizon) = &looked.found.horizon {
+    // Where the queue is Horizon's, kqueue stands in for its master.
+    let master = looked.found.master.as_ref();
+    if let Some(horizon) = looked.found.horizon.as_ref().filter(|_| master.is_none_or(|master| master.lacks.is_some()))
+    {
         notes.extend(horizon::waits(horizon));
     }
+    notes.extend(master.and_then(|master| master.lacks.as_ref()).map(|class| {
+        format!("this version of Horizon has no {class}: once `php artisan horizon` is gone, {}", Master::DUTIES)
+    }));
     let next =
         "once it runs, end Horizon (php artisan horizon:terminate) and what keeps it running, or both work the queue";
     notes.extend((!apps.is_empty()).then(|| next.to_owned()));
+    notes.extend(looked.found.master.as_ref().and_then(|master| master.lacks.as_ref()).map(|class| {
+        let duties = Master::DUTIES;
+        format!("this version of Horizon has no {class}: once `php artisan horizon` is gone, {duties}")
+    }));
     Ok(Made { apps, how, source })
 }
 

@@ -201,7 +201,7 @@ pub(super) fn apps(sets: Vec<Set>, name: Option<&str>, notes: &mut Vec<String>) 
     // What runs the schedule alone needs an app's settings all the same: its path and its user.
     for set in &schedules {
         if !groups.iter().any(|group| group[0].path == set.path) {
-            groups.push(vec![set.clone()]);
+            groups.push(vec![Set { processes: 0, ..set.clone() }]);
         }
     }
     let mut apps: Vec<App> = Vec::new();
@@ -272,7 +272,8 @@ fn base(path: &Path) -> Result<String, config::Error> {
 
 fn app(name: String, group: &[Set], notes: &mut Vec<String>) -> App {
     let first = &group[0];
-    let sources: Vec<String> = group.iter().map(Set::called).collect();
+    let mut sources: Vec<String> = group.iter().map(Set::called).collect();
+    sources.dedup();
     let sources = sources.join(", ");
     let mut draft = Draft::default();
     let mut put = |key: &str, text: &str, why: Option<String>| {
@@ -320,6 +321,14 @@ fn app(name: String, group: &[Set], notes: &mut Vec<String>) -> App {
         && let Some(note) = of_connection(connection)
     {
         notes.push(format!("{name}: connection {connection} of {}: {note}", first.called()));
+    }
+    if !queues.is_empty()
+        && let Some(set) = group.iter().find(|set| set.queues.is_none())
+    {
+        notes.push(format!(
+            "{name}: {} names no queue, and \"default\" was taken for it; config/queue.php says what its connection's own is called",
+            set.called()
+        ));
     }
     if group.len() > 1 {
         let lists = queues.join(",");

@@ -3,6 +3,9 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::unistd::{User, geteuid};
 
 use crate::cli::Failed;
 
@@ -55,6 +58,20 @@ pub(super) fn read(names: &[PathBuf], endings: &[&str], cwd: &Path) -> Result<Ve
         }
     }
     Ok(inputs)
+}
+
+/// The crontab of who we are.
+pub(super) fn crontab() -> Result<Input, Failed> {
+    let output = Command::new("crontab").arg("-l").stdin(Stdio::null()).output();
+    let output = output.map_err(|error| {
+        Failed::config(format!("crontab -l: {error}; give the crontab's file, or - for standard input"))
+    })?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(Failed::config(format!("crontab -l: {why}; give the crontab's file, such as /etc/cron.d/shop")));
+    }
+    let user = User::from_uid(geteuid()).ok().flatten().map_or_else(|| geteuid().to_string(), |user| user.name);
+    input("crontab".into(), Path::new("/var/spool/cron/crontabs").join(user), &output.stdout[..])
 }
 
 /// Reads one file, called `name`.

@@ -1,5 +1,6 @@
 //! Files of supervisord's: their programs that work a queue of Laravel's.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,8 @@ pub(in crate::cli) struct Program {
     section: Section,
     /// The user it has.
     user: Option<String>,
+    /// The `%(ENV_…)s` that had a value.
+    used: Vec<String>,
     /// Why nothing of it can be taken.
     refused: Option<String>,
 }
@@ -139,6 +142,7 @@ fn program(name: &str, group: &str, section: &Section, input: &Input, lookup: Lo
         file: input.name.clone(),
         section: section.clone(),
         user: None,
+        used: Vec::new(),
         refused: None,
     };
     if let Err(why) = fill(&mut program, group, input, lookup) {
@@ -148,6 +152,13 @@ fn program(name: &str, group: &str, section: &Section, input: &Input, lookup: Lo
 }
 
 fn fill(program: &mut Program, group: &str, input: &Input, lookup: Lookup<'_>) -> Result<(), String> {
+    let used = RefCell::new(BTreeSet::new());
+    let lookup = |name: &str| {
+        let value = lookup(name);
+        used.borrow_mut().extend(value.is_some().then(|| format!("ENV_{name}")));
+        value
+    };
+    let lookup: Lookup<'_> = &lookup;
     let section = program.section.clone();
     let name = program.name.clone();
     let mut here = Here { file: &input.path, name: &name, group, numprocs: "1", process: 0 };
@@ -185,6 +196,8 @@ fn fill(program: &mut Program, group: &str, input: &Input, lookup: Lookup<'_>) -
             return Err(format!("{text} is not UTF-8; save the file as UTF-8"));
         }
     }
+    // Whoever runs this may have another environment than supervisord.
+    program.used = used.borrow().iter().cloned().collect();
     program.directory = directory.map(PathBuf::from);
     let own = variables(&get("environment", &here).unwrap_or_default().unwrap_or_default());
     let lookup = |name: &str| of(&own, name).or_else(|| lookup(name));
@@ -239,7 +252,7 @@ const DROPPED: &[(Why, &[&str])] = &[
         &["stopsignal", "stopasgroup", "killasgroup"],
     ),
     (
-        "what jobs print is in the journal, each line with its job: journalctl -u kqueue@{app}",
+        "what jobs print is in kqueue's own log, each line with its job: journalctl -u kqueue@{app}",
         &["stdout_logfile", "stderr_logfile", "redirect_stderr"],
     ),
     ("it means nothing here", &["process_name", "priority", "serverurl"]),
@@ -283,6 +296,12 @@ impl Program {
             own.retain(|note| !notes.contains(note));
             notes.append(&mut own);
         }
+        if !sets.is_empty() && !self.used.is_empty() {
+            notes.push(format!(
+                "{at}: {name}: {} became what it is in the file or in the environment of this command",
+                self.used.join(", ")
+            ));
+        }
         sets.iter_mut().for_each(|set| self.complete(set));
         sets
     }
@@ -323,14 +342,25 @@ mod tests {
     use super::*;
 
     fn import(text: &str) -> (Vec<App>, Vec<String>) {
+        let (apps, notes) = tried(text);
+        (apps.unwrap(), notes)
+    }
+
+    fn tried(text: &str) -> (Result<Vec<App>, crate::config::Error>, Vec<String>) {
         let mut notes = Vec::new();
         let lookup = |name: &str| (name == "KNOWN").then(|| "3".to_owned());
         let file = PathBuf::from("/etc/supervisor/conf.d/shop.conf");
         let input = Input { name: "shop.conf".into(), path: file, text: text.into(), latin: None };
         let programs = read(&input, &lookup, &mut notes);
         let sets = sets(&programs, &mut notes);
-        let apps = plan::apps(sets, None, &mut notes).unwrap();
-        (apps, notes)
+        (plan::apps(sets, None, &mut notes), notes)
+    }
+
+    #[test]
+    fn fuzz_supervisor_files() {
+        let seeds = crate::fuzz::files("tests/fixtures/import/supervisor");
+        let seeds: Vec<&[u8]> = seeds.iter().map(Vec::as_slice).chain([USUAL.as_bytes()]).collect();
+        crate::fuzz::fuzz("supervisor", &seeds, |input| drop(tried(&String::from_utf8_lossy(input))));
     }
 
     /// Keys and values of an app, without comments.

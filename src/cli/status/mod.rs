@@ -10,6 +10,7 @@ pub(in crate::cli) mod text;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -19,6 +20,8 @@ use crate::config::{self, Place, Request, Surroundings};
 use crate::control::{self, AskError, GROUP, Snapshot, State};
 use systemd::Verdict;
 
+/// Between two looks at a unit that does not answer.
+const LOOK: Duration = Duration::from_millis(500);
 /// It does not run.
 const STOPPED: u8 = 3;
 /// There is no such app.
@@ -194,11 +197,13 @@ fn line(app: &str, found: &Found) -> (String, String, text::Mood) {
 async fn find(place: &Place, here: &Surroundings) -> Found {
     let (mut stopped, mut dark) = (None, None);
     for socket in &place.sockets {
+        let mut is_unit = false;
         // Only there can it be systemd that listens.
         if socket.starts_with(&here.run) && sd_notify::booted().unwrap_or(true) {
             match systemd::ask(&place.app).await {
                 Ok(Verdict { runs: true, .. }) => {
-                    stopped = Some((false, "runs, but nothing listens for us".to_owned()))
+                    is_unit = true;
+                    stopped = Some((false, "runs, but nothing listens for us".to_owned()));
                 }
                 Ok(Verdict { listens: true, failed, words, .. }) => return Found::Stopped { failed, why: words },
                 Ok(Verdict { failed, words, known, .. }) if known => stopped = Some((failed, words)),
@@ -209,7 +214,11 @@ async fn find(place: &Place, here: &Surroundings) -> Found {
                 }
             }
         }
-        match control::ask(socket).await {
+        let asked = tokio::select! {
+            asked = control::ask(socket) => asked,
+            why = end_of_unit(&place.app), if is_unit => return Found::Stopped { failed: true, why },
+        };
+        match asked {
             Ok(value) => return Found::Told(value),
             Err(AskError::NotRunning) => {}
             // What another user has left there hides nothing of ours.
@@ -228,6 +237,16 @@ async fn find(place: &Place, here: &Surroundings) -> Found {
             Found::Stopped { failed: false, why: "stopped".to_owned() }
         }
         None => Found::Nobody,
+    }
+}
+
+/// Waits until a unit that was about to run has failed instead: systemd's socket stays, and nobody answers on it.
+async fn end_of_unit(app: &str) -> String {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if let Ok(Verdict { runs: false, failed: true, words, .. }) = systemd::ask(app).await {
+            return words;
+        }
     }
 }
 

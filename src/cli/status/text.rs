@@ -253,6 +253,16 @@ mod tests {
     }
 
     #[test]
+    fn fuzz_snapshots() {
+        let whole = serde_json::to_vec(&shop()).unwrap();
+        crate::fuzz::fuzz("snapshots", &[&whole], |input| {
+            let Ok(told) = serde_json::from_slice::<Snapshot>(input) else { return };
+            let text = details(&told, Style { colour: false });
+            assert!(!text.contains(|c| crate::harmless::is_harmful(c) && c != '\n'), "{text:?}");
+        });
+    }
+
+    #[test]
     fn all_of_it_is_told_and_nothing_else_reaches_the_terminal() {
         let text = details(&shop(), Style { colour: false });
         assert!(!text.contains('\u{1b}'), "{text}");

@@ -38,6 +38,7 @@ impl World {
             var_lib: at("lib"),
             run: PathBuf::from("/run/kqueue"),
             run_user: PathBuf::from("/run/user"),
+            proc: PathBuf::from("/proc"),
             tmp: PathBuf::from("/tmp"),
         };
         Self { dir, here }

@@ -35,12 +35,16 @@ final class Connections
     {
         $flushes = [
             static fn () => $app['events']->hasListeners(Looping::class) && $app['events']->dispatch(new Looping($connection, $queue)),
-            static fn () => $app->resolved('Laravel\Pulse\Pulse') && $app->make('Laravel\Pulse\Pulse')->ingest(),
+            static fn () => self::call($app, 'Laravel\Pulse\Pulse', 'ingest'),
+            static fn () => self::call($app, 'Laravel\Nightwatch\Core', 'digest', 'ingest'),
             static fn () => class_exists('Laravel\Telescope\Telescope', false)
                 && $app->bound('Laravel\Telescope\Contracts\EntriesRepository')
                 && \Laravel\Telescope\Telescope::store($app->make('Laravel\Telescope\Contracts\EntriesRepository')),
-            static fn () => $app->resolved('Laravel\Nightwatch\Core') && $app->make('Laravel\Nightwatch\Core')->digest(),
-            static fn () => class_exists('Sentry\SentrySdk', false) && \Sentry\SentrySdk::getCurrentHub()->getClient()?->flush(),
+            static fn () => class_exists('Sentry\Laravel\Integration', false) && \Sentry\Laravel\Integration::flushEvents(),
+            static fn () => class_exists('OpenTelemetry\API\Globals', false) && self::forceFlush(
+                \OpenTelemetry\API\Globals::tracerProvider(),
+                \OpenTelemetry\API\Globals::meterProvider(),
+            ),
         ];
 
         foreach ($flushes as $flush) {
@@ -49,6 +53,25 @@ final class Connections
             } catch (Throwable $e) {
                 fwrite(STDERR, 'what the app has collected while it booted cannot be stored: '.$e->getMessage()."\n");
             }
+        }
+    }
+
+    /** Calls the first of these methods that there is: their names differ from version to version. */
+    private static function call(Application $app, string $class, string ...$methods): void
+    {
+        foreach ($app->resolved($class) ? $methods : [] as $method) {
+            if (method_exists($service = $app->make($class), $method)) {
+                $service->{$method}();
+
+                return;
+            }
+        }
+    }
+
+    private static function forceFlush(object ...$providers): void
+    {
+        foreach ($providers as $provider) {
+            method_exists($provider, 'forceFlush') && $provider->forceFlush();
         }
     }
 

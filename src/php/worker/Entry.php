@@ -19,6 +19,9 @@ final class Entry
     /** Why the file could not be followed, if so. */
     public ?string $unfollowed = null;
 
+    /** Whether the statement that handles the command makes the application too. */
+    private bool $makes = false;
+
     public function __construct(private string $path)
     {
     }
@@ -45,12 +48,14 @@ final class Entry
                     $GLOBALS[$name] ??= $value;
                 }
 
-                // Some make the application in the same statement as they have it handle the command.
                 foreach ([$made['app'] ?? null, ...array_values($made), class_exists(Container::class) ? Container::getInstance() : null] as $app) {
                     if ($app instanceof Application) {
                         return $app;
                     }
                 }
+
+                // Laravel 11 makes the application in the very statement that has it handle the command.
+                $this->unfollowed = $this->makes ? null : 'it makes no application before it handles the command';
             }
         }
 
@@ -118,6 +123,8 @@ final class Entry
             }
 
             if ($token->is(self::HANDLERS) && $last !== null && $last->is([T_OBJECT_OPERATOR, T_NULLSAFE_OBJECT_OPERATOR])) {
+                $this->makes = str_contains($statement, 'bootstrap/app');
+
                 return $code;
             }
 

@@ -17,6 +17,9 @@ final class Held
 
     private const APPEND = 02000;
 
+    /** Names at the most: who holds a thousand descriptors needs no list of them. */
+    private const NAMES = 20;
+
     /** @var array<int, string> */
     private array $before;
 
@@ -71,7 +74,7 @@ final class Held
             $left[] = ['name' => 'thread', 'opened' => null];
         }
 
-        return array_values($left);
+        return array_slice(array_values($left), 0, self::NAMES);
     }
 
     /** Whether it is what was there before, or a copy of it, such as `php://stderr` is. */

@@ -20,7 +20,7 @@ final class Randomness
     /** @var list<object> */
     private array $engines;
 
-    /** Whether `lcg_value()` has been used. PHP seeds it at its first use and never again. */
+    /** Whether the generator behind `lcg_value()` has been used. PHP seeds it at its first use and never again. */
     private bool $lcg;
 
     private bool $gmp;
@@ -32,11 +32,26 @@ final class Randomness
         $this->gmp = function_exists('gmp_random_seed');
     }
 
-    /** In the template: moves on by more than a fork will use, so that the next one begins elsewhere. */
+    /** In the template: moves on by more than a fork is likely to use, so that the next one begins elsewhere. */
     public function beforeFork(): void
     {
-        for ($i = $this->lcg ? random_int(20_000, 40_000) : 0; $i > 0; $i--) {
-            lcg_value();
+        $this->lcg && self::lcg(random_int(5_000, 10_000));
+    }
+
+    /** The last of so many numbers. */
+    private static function lcg(int $count = 1): float
+    {
+        // It is deprecated since PHP 8.4, which the app's own handler would log.
+        set_error_handler(static fn (): bool => true);
+
+        try {
+            for (; $count > 1; $count--) {
+                lcg_value();
+            }
+
+            return lcg_value();
+        } finally {
+            restore_error_handler();
         }
     }
 
@@ -63,7 +78,7 @@ final class Randomness
             }
 
             if ($pid === 0) {
-                fwrite($pair[1], pack('E', lcg_value()));
+                fwrite($pair[1], pack('E', self::lcg()));
                 posix_kill(getmypid(), SIGKILL);
             }
 
@@ -77,18 +92,26 @@ final class Randomness
     }
 
     /**
-     * Engines in what the container and static properties lead to.
+     * Engines in what the container, global variables and static ones of classes and functions lead to.
      *
      * @return list<object>
      */
     private static function find(Application $app): array
     {
         $found = $seen = [];
-        $todo = [$app];
+        $todo = [$app, ...array_values($GLOBALS)];
 
         foreach (get_declared_classes() as $class) {
-            $class = new \ReflectionClass($class);
-            $class->isUserDefined() && array_push($todo, ...array_values($class->getStaticProperties() ?? []));
+            try {
+                $class = new \ReflectionClass($class);
+                $class->isUserDefined() && array_push($todo, ...array_values($class->getStaticProperties() ?? []));
+            } catch (\Throwable) {
+                // A default that cannot be worked out: it will fail where it is used.
+            }
+        }
+
+        foreach (get_defined_functions()['user'] as $function) {
+            array_push($todo, ...array_values((new \ReflectionFunction($function))->getStaticVariables()));
         }
 
         for ($left = self::OBJECTS; $todo !== [] && $left > 0; $left--) {

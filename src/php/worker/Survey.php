@@ -64,6 +64,7 @@ final class Survey
             $this->found['lacks'] = $this->lacks($config, $boot->connection());
             $described = $boot->describe();
             $this->found['queue'] = $described['queue'];
+            $this->found['master'] = $described['horizon'];
             $backend = $this->found['backend'] = $described['backend'];
 
             if (($backend['engine'] ?? '') === 'sqlite') {

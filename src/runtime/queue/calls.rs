@@ -13,6 +13,11 @@ impl Fetch {
         self.answered
     }
 
+    /// What the queue says instead of an answer.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
     /// For how long the queue has not answered, if it should have.
     pub fn silent(&self) -> Option<Duration> {
         let call = self.since.filter(|_| self.state != FetchState::Idle).map(|at| at.elapsed());

@@ -72,3 +72,30 @@ row('status-by-hand', 'root sees a runtime that the app\'s user runs by hand; wh
         $m->sh('rm -rf /run/kqueue/desk /run/kqueue/mine');
     }
 });
+
+row('horizon', 'Horizon\'s records name a process of the unit, and what its commands send to that one reaches kqueue', function (Machine $m) use ($waitForState): void {
+    $env = (string) file_get_contents('/srv/shop/.env');
+    file_put_contents('/srv/shop/.env', "{$env}HORIZON=true\nHORIZON_MASTER=true\n");
+    try {
+        $m->start();
+        $redis = Kqueue\Tests\RedisServer::running()->client();
+        $redis->select(1);
+        $master = static fn (): array => json_decode((string) $redis->get('shop_database_horizon:master:machine-kqueue-shop'), true) ?? [];
+        $pid = $m->waitFor(static fn (): int => $master()['pid'] ?? 0, 'the record of a master');
+        $m->expectSame('kqueue@shop.service', $m->unitOf($pid), 'the unit of its process');
+        $m->must("kill -s USR2 {$pid}", as: 'shop');
+        $told = $waitForState($m, 'paused', 6);
+        $m->expectSame('php artisan horizon:continue', $told['remedy'], 'the command that ends it');
+        $m->must("kill -s CONT {$pid}", as: 'shop');
+        $waitForState($m, 'running', 0);
+        $m->must("kill -s TERM {$pid}", as: 'shop');
+        $m->waitFor(static fn (): bool => ! in_array($master()['pid'] ?? $pid, [0, $pid], true), 'another process to take over');
+        $uuid = $m->dispatch(new Quick(1));
+        $m->waitForEffects('end');
+        $m->expectOnce([$uuid]);
+        $m->must('systemctl stop kqueue@shop.service');
+        $m->expectSame([], $master(), 'the record of a master, after a stop');
+    } finally {
+        file_put_contents('/srv/shop/.env', $env);
+    }
+});

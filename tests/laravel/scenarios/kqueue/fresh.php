@@ -13,6 +13,7 @@ const PROCESSES = [
     'inline' => ['default-tier' => 'inline'],
     'pooled' => ['default-tier' => 'pooled'],
     'isolated' => ['default-tier' => 'isolated'],
+    'inline, forked before the providers' => ['default-tier' => 'inline', 'fork-safe-peers' => 'nothing'],
     'inline, not forked' => ['default-tier' => 'inline', 'start' => 'spawn'],
 ];
 
@@ -66,7 +67,7 @@ row('fresh', 'a job finds the same process in each tier as under queue:work', fu
     )));
     $differences = [];
     foreach (PROCESSES as $tag => $options) {
-        $there = $facts($run($tag, fn () => $w->start($options)));
+        $there = $facts($run($tag, fn () => $w->start($options + ['fork-safe-peers' => '127.0.0.1:8125'])));
         foreach (array_diff($there, $stock) as $fact) {
             $differences[] = "{$tag} has {$fact}";
         }
@@ -75,7 +76,7 @@ row('fresh', 'a job finds the same process in each tier as under queue:work', fu
         }
     }
     $w->expectSame('', implode("\n", $differences), 'differences');
-}, drivers: ['redis'], engines: ['kqueue']);
+}, drivers: ['redis'], engines: ['kqueue'], env: ['OPENS' => 'datagram']);
 
 row('fresh', 'what a job waits for is not cut short by the end of a child', function (World $w): void {
     $daemon = $w->start();

@@ -103,3 +103,22 @@ row('horizon', 'horizon = false leaves all of that alone', function (World $w) u
     $w->waitForStatus('running');
     $w->expect($gone($w), 'there is no record of a master');
 }, drivers: ['redis'], engines: ['kqueue'], env: $horizon);
+
+row('horizon', 'where processes are not forked, all of that is the same', function (World $w) use ($record, $gone): void {
+    $daemon = $w->start(['start' => 'spawn']);
+    $master = $record($w, 'master:machine-kqueue-app');
+    posix_kill($master['pid'], SIGTERM);
+    $record($w, 'master:machine-kqueue-app', static fn (array $record): bool => $record['pid'] !== $master['pid']);
+    $w->dispatch(new Plain());
+    $w->waitFor('end');
+    $daemon->stop();
+    $w->expect($gone($w), 'no record of a master is left');
+}, drivers: ['redis'], engines: ['kqueue'], env: $horizon);
+
+row('horizon', 'a version of Horizon without what that needs: said once, and jobs run', function (World $w): void {
+    $daemon = $w->start();
+    $w->dispatch(new Plain());
+    $w->waitFor('end');
+    $daemon->stop();
+    $w->expectSame(1, substr_count($daemon->output(), 'Horizon: this version has no Laravel\Horizon\Contracts\JobRepository'), 'lines that say so');
+}, drivers: ['redis'], engines: ['kqueue'], env: ['HORIZON' => 'true']);

@@ -35,7 +35,7 @@ row('status', 'a deploy that does not boot: degraded, with the reason, until one
     $mend();
     $w->waitFor('end', 8, 40.0);
     $w->waitForStatus('running');
-}, engines: ['kqueue']);
+}, drivers: ['redis'], engines: ['kqueue']);
 
 row('status', 'a template that hangs in its boot is killed at boot_timeout, and another is tried; isolated jobs run then', function (World $w) use ($deploy): void {
     $daemon = $w->start(['boot-timeout' => '2s']);
@@ -52,7 +52,26 @@ row('status', 'a template that hangs in its boot is killed at boot_timeout, and 
     $uuid = $w->dispatch(new Waits($go, 'isolated'));
     $w->waitFor('end', seconds: 40.0, uuid: $uuid);
     $w->waitForStatus('running');
-}, engines: ['kqueue']);
+}, drivers: ['redis'], engines: ['kqueue']);
+
+row('status', 'a template that hangs later on is killed when it does not fork in time: what it has forked runs on, and the next job runs from another', function (World $w): void {
+    $go = $w->sandbox->dir . '/go';
+    $daemon = $w->start(['boot-timeout' => '2s']);
+    $running = $w->dispatch(new Waits($go, 'isolated'));
+    $w->waitFor('start');
+    $php = $daemon->php();
+    $parents = array_map(static fn (int $pid): int => (int) explode(' ', (string) preg_replace('/^.*\) /s', '', (string) file_get_contents("/proc/{$pid}/stat")))[1], $php);
+    $template = current(array_intersect($php, $parents));
+    posix_kill($template, SIGSTOP);
+    $next = $w->dispatch(new Waits($go, 'isolated'));
+    $w->waitFor('start', uuid: $next);
+    touch($go);
+    $w->waitFor('end', 2);
+    $w->expectAttempts([1], $running);
+    $w->expectAttempts([1], $next);
+    $w->expectContains('it was asked for a process and did not answer, and was killed', $daemon->output(), 'the log');
+    $w->waitForStatus('running');
+}, drivers: ['redis'], engines: ['kqueue']);
 
 row('status', 'the whole backlog counts, not only what is reserved', function (World $w): void {
     $go = $w->sandbox->dir . '/go';
@@ -86,3 +105,24 @@ row('status', 'while every queue is paused it says what waits, and for which com
     $w->waitFor('end', 2);
     $w->waitForStatus('running');
 }, engines: ['kqueue'], since: '12.40');
+
+row('status', 'one queue that cannot be read, while the server answers: degraded, with its name and why', function (World $w): void {
+    $redis = $w->laravel['redis']->connection();
+    $w->start(['queue' => 'default,other']);
+    $w->waitForStatus('running');
+    $redis->set('queues:other', 'no list');
+    $told = $w->waitForStatus('degraded', 5, static fn (array $told): bool => str_contains($told['reason'], 'queue other cannot be read'));
+    $w->expectContains('WRONGTYPE', $told['reason'], 'the reason');
+    $redis->del('queues:other');
+    $w->waitForStatus('running');
+    $w->dispatch(new Plain(), 'other');
+    $w->waitFor('end');
+}, drivers: ['redis'], engines: ['kqueue']);
+
+row('status', 'a queue that does not answer: degraded, with what it says', function (World $w): void {
+    $w->start();
+    $w->waitForStatus('running');
+    $w->sandbox->redis->stop();
+    $told = $w->waitForStatus('degraded', 5, static fn (array $told): bool => str_contains($told['reason'], ' does not answer since '));
+    $w->expectContains("redis at 127.0.0.1:{$w->sandbox->redis->port}: ", $told['reason'], 'the reason');
+}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);

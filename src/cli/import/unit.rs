@@ -1,0 +1,480 @@
+//! Units of systemd that work a queue: their files, drop-ins and instances.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::plan::{At, Set};
+use super::source::{self, Input};
+use super::take::{self, ENVIRONMENT, Starter};
+use crate::cli::Failed;
+use crate::cli::command::{Dialect, Reading, Why, mentions};
+
+/// Where units are, those that count more first.
+const DIRECTORIES: &[&str] = &[
+    "etc/systemd/system",
+    "run/systemd/system",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+];
+/// More instances of a template than this are a mistake.
+const MOST_INSTANCES: usize = 1000;
+
+/// A setting with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Setting {
+    section: String,
+    name: String,
+    value: String,
+    at: At,
+}
+
+/// A unit: its file and its drop-ins, and which instances of it there are.
+#[derive(Debug)]
+pub(super) struct Unit {
+    /// `queue@.service`.
+    name: String,
+    settings: Vec<Setting>,
+    /// Of a template; one without a name for a unit that is none.
+    instances: Vec<String>,
+    /// Texts of it that are not UTF-8.
+    doubtful: bool,
+}
+
+/// Finds a unit by its name, or reads its file; drop-ins and enabled instances belong to it.
+///
+/// # Errors
+/// Where there is none, and what cannot be read.
+pub(super) fn find(asked: &Path, cwd: &Path, root: &Path, notes: &mut Vec<String>) -> Result<Vec<Unit>, Failed> {
+    let text = asked.to_string_lossy();
+    if text == "-" {
+        let inputs = source::read(&[asked.to_owned()], &[], cwd)?;
+        return Ok(inputs
+            .iter()
+            .map(|input| of_files("stdin.service", std::slice::from_ref(input), Vec::new(), notes))
+            .collect());
+    }
+    let path = cwd.join(asked);
+    if path.is_dir() {
+        let inputs = source::read(&[asked.to_owned()], &["service"], cwd)?;
+        return inputs.iter().map(|input| of_file(&input.path, &input.path, root, notes)).collect();
+    }
+    if text.contains('/') || path.is_file() {
+        return Ok(vec![of_file(&path, asked, root, notes)?]);
+    }
+    let name = if text.ends_with(".service") { text.into_owned() } else { format!("{text}.service") };
+    let (template, _) = template_of(&name);
+    for directory in DIRECTORIES {
+        for file in [&name, &template] {
+            let path = root.join(directory).join(file);
+            if path.is_file() {
+                return Ok(vec![with_drop_ins(&name, &path, &path, root, notes)?]);
+            }
+        }
+    }
+    Err(Failed::config(format!(
+        "{name}: there is no such unit in /etc/systemd/system and the other directories of systemd; give its file"
+    )))
+}
+
+fn of_file(path: &Path, shown: &Path, root: &Path, notes: &mut Vec<String>) -> Result<Unit, Failed> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    with_drop_ins(&name, path, shown, root, notes)
+}
+
+/// `queue@.service` and `1` of `queue@1.service`.
+fn template_of(name: &str) -> (String, Option<String>) {
+    match name.strip_suffix(".service").and_then(|stem| stem.split_once('@')) {
+        Some((prefix, instance)) => {
+            (format!("{prefix}@.service"), Some(instance.to_owned()).filter(|instance| !instance.is_empty()))
+        }
+        None => (name.to_owned(), None),
+    }
+}
+
+fn with_drop_ins(name: &str, path: &Path, shown: &Path, root: &Path, notes: &mut Vec<String>) -> Result<Unit, Failed> {
+    let mut inputs = vec![source::file(path, shown)?];
+    let (template, instance) = template_of(name);
+    let mut directories: Vec<PathBuf> = vec![path.parent().unwrap_or(Path::new("")).to_owned()];
+    directories.extend(DIRECTORIES.iter().map(|directory| root.join(directory)));
+    let mut seen: Vec<std::ffi::OsString> = Vec::new();
+    let mut drop_ins: Vec<PathBuf> = Vec::new();
+    for directory in &directories {
+        let mut names = vec![name, template.as_str()];
+        names.dedup();
+        for unit in names {
+            for file in listed(&directory.join(format!("{unit}.d")), ".conf") {
+                let own = file.file_name().unwrap_or_default().to_owned();
+                if !seen.contains(&own) {
+                    seen.push(own);
+                    drop_ins.push(file);
+                }
+            }
+        }
+    }
+    drop_ins.sort_by_key(|file| file.file_name().unwrap_or_default().to_owned());
+    for file in drop_ins.iter().take(100) {
+        inputs.push(source::file(file, file)?);
+    }
+    let instances = match (instance, name == template && name.contains('@')) {
+        (Some(instance), _) => vec![instance],
+        (None, true) => enabled(&template, &directories),
+        (None, false) => vec![String::new()],
+    };
+    Ok(of_files(name, &inputs, instances, notes))
+}
+
+/// The instances of a template that something wants.
+fn enabled(template: &str, directories: &[PathBuf]) -> Vec<String> {
+    let stem = template.trim_end_matches(".service");
+    let mut found: Vec<String> = Vec::new();
+    for directory in directories {
+        for wants in listed(directory, ".wants").into_iter().chain(listed(directory, ".requires")) {
+            for link in listed(&wants, ".service") {
+                let name = link.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let instance = name.strip_prefix(stem).and_then(|rest| rest.strip_suffix(".service"));
+                if let Some(instance) = instance.filter(|instance| !instance.is_empty())
+                    && !found.iter().any(|other| other == instance)
+                    && found.len() < MOST_INSTANCES
+                {
+                    found.push(instance.to_owned());
+                }
+            }
+        }
+    }
+    found
+}
+
+fn listed(directory: &Path, end: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(end)))
+        .collect();
+    files.sort();
+    files
+}
+
+fn of_files(name: &str, inputs: &[Input], instances: Vec<String>, notes: &mut Vec<String>) -> Unit {
+    notes.extend(inputs.iter().filter_map(Input::note));
+    let settings = inputs.iter().flat_map(|input| settings(&input.text, &input.name)).collect();
+    let doubtful = inputs.iter().any(|input| input.latin.is_some());
+    let instances = if instances.is_empty() && !name.contains('@') { vec![String::new()] } else { instances };
+    Unit { name: name.to_owned(), settings, instances, doubtful }
+}
+
+/// The settings of a file, continued lines joined.
+fn settings(text: &str, file: &str) -> Vec<Setting> {
+    let mut out = Vec::new();
+    let mut section = String::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((at, first)) = lines.next() {
+        let mut line = first.trim().to_owned();
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        while let Some(begin) = line.strip_suffix('\\') {
+            line = begin.trim_end().to_owned() + " ";
+            // Comments between continued lines are skipped.
+            match lines.find(|(_, next)| !next.trim_start().starts_with(['#', ';'])) {
+                Some((_, next)) => line.push_str(next.trim()),
+                None => break,
+            }
+        }
+        let line = line.trim();
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name.to_owned();
+        } else if let Some((name, value)) = line.split_once('=') {
+            out.push(Setting {
+                section: section.clone(),
+                name: name.trim().to_owned(),
+                value: value.trim().to_owned(),
+                at: At::new(file, at + 1),
+            });
+        }
+    }
+    out
+}
+
+/// What kqueue's own units say, and what has no equivalent.
+const DROPPED: &[(Why, &[&str])] = &[
+    (
+        "kqueue@{app} is always restarted",
+        &[
+            "Restart",
+            "RestartSec",
+            "RestartSteps",
+            "RestartMaxDelaySec",
+            "StartLimitIntervalSec",
+            "StartLimitBurst",
+            "StartLimitInterval",
+            "SuccessExitStatus",
+            "RestartPreventExitStatus",
+        ],
+    ),
+    (
+        "on a stop running jobs finish first, and nothing of the app is left",
+        &["KillMode", "KillSignal", "SendSIGKILL", "ExecStop", "ExecReload"],
+    ),
+    (
+        "what jobs print is in kqueue's own log, each line with its job: journalctl -u kqueue@{app}",
+        &["StandardOutput", "StandardError", "StandardInput", "SyslogIdentifier"],
+    ),
+    (ENVIRONMENT, &["Environment", "PassEnvironment", "UnsetEnvironment"]),
+    (
+        "EnvironmentFile= for both units takes it: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@",
+        &["EnvironmentFile"],
+    ),
+];
+/// Of no consequence, or taken.
+const TAKEN: &[&str] = &[
+    "ExecStart",
+    "User",
+    "Group",
+    "WorkingDirectory",
+    "TimeoutStopSec",
+    "TimeoutSec",
+    "Type",
+    "PIDFile",
+    "RemainAfterExit",
+    "TimeoutStartSec",
+    "NotifyAccess",
+    "GuessMainPID",
+    "SyslogFacility",
+];
+
+impl Unit {
+    /// What it comes to.
+    pub fn sets(&self, notes: &mut Vec<String>) -> Vec<Set> {
+        let commands = self.all("ExecStart");
+        let Some(last) = commands.last() else {
+            notes.push(format!("{} has no ExecStart=, and is left out", self.name));
+            return Vec::new();
+        };
+        let mut instances = self.instances.clone();
+        if instances.is_empty() {
+            let at = &last.at;
+            if self
+                .settings
+                .iter()
+                .any(|setting| uses_instance(&setting.value) && COUNTS.contains(&setting.name.as_str()))
+            {
+                notes.push(format!(
+                    "{at}: {} is left out: it is a template whose command needs the instance, and none is enabled; give them: kqueue import systemd {}",
+                    self.name,
+                    self.name.replace("@.", "@NAME.")
+                ));
+                return Vec::new();
+            }
+            notes.push(format!("{at}: {} is a template and no instance of it is enabled; one was counted", self.name));
+            instances.push("1".into());
+        }
+        let mut sets: Vec<Set> = Vec::new();
+        for instance in &instances {
+            let mut own = Vec::new();
+            match self.of_instance(instance, &commands, &mut own) {
+                Ok(more) => merge(&mut sets, more),
+                Err((at, why)) => own.push(format!("{at}: {} is left out: {why}", self.name)),
+            }
+            own.retain(|note| !notes.contains(note));
+            notes.append(&mut own);
+        }
+        sets
+    }
+
+    /// The settings of that name that count: an empty one takes back those before.
+    fn all(&self, name: &str) -> Vec<&Setting> {
+        let own = self.settings.iter().filter(|setting| setting.section == "Service" && setting.name == name);
+        own.fold(Vec::new(), |mut all, setting| {
+            if setting.value.is_empty() {
+                all.clear();
+            } else {
+                all.push(setting);
+            }
+            all
+        })
+    }
+
+    fn last(&self, name: &str) -> Option<&Setting> {
+        self.all(name).pop()
+    }
+
+    fn of_instance(
+        &self,
+        instance: &str,
+        commands: &[&Setting],
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<Set>, (At, String)> {
+        let expanded = |setting: &Setting| {
+            self.expanded(&setting.value, instance)
+                .map_err(|why| (setting.at.clone(), format!("{}=: {why}", setting.name)))
+        };
+        let user = self.last("User").map(expanded).transpose()?;
+        let group = self.last("Group").map(expanded).transpose()?;
+        let directory = match self.last("WorkingDirectory") {
+            Some(setting) => {
+                let text = expanded(setting)?;
+                let text = text.trim_start_matches('-').to_owned();
+                if text.starts_with('~') {
+                    return Err((
+                        setting.at.clone(),
+                        "WorkingDirectory=~ is a home directory; write it in full".into(),
+                    ));
+                }
+                Some(PathBuf::from(text))
+            }
+            None => Some(PathBuf::from("/")),
+        };
+        let environment = self.environment(instance);
+        let lookup =
+            |name: &str| environment.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.clone());
+        let mut sets = Vec::new();
+        for setting in commands {
+            // What is no concern of ours may have specifiers that are not known.
+            if !mentions(&setting.value) && commands.len() > 1 {
+                continue;
+            }
+            let line = expanded(setting)?;
+            let line = line.trim_start_matches(['-', '@', ':', '+', '!', '|']);
+            if self.doubtful && !line.is_ascii() {
+                return Err((setting.at.clone(), "it is not UTF-8; save the file as UTF-8".into()));
+            }
+            let reading = Reading::of(line, Dialect::Words, &lookup);
+            let starter = Starter {
+                name: &self.name,
+                source: self.name.clone(),
+                at: setting.at.clone(),
+                directory: directory.as_deref().filter(|directory| *directory != Path::new("/")),
+                user: user.clone(),
+                group: group.clone(),
+                processes: 1,
+                keeper: "systemd",
+                place: "give it an absolute path, or a WorkingDirectory=",
+            };
+            sets.extend(take::take(&reading, &starter, notes));
+        }
+        for set in &mut sets {
+            self.complete(set, user.is_some());
+        }
+        Ok(sets)
+    }
+
+    /// What is said beside the command.
+    fn complete(&self, set: &mut Set, has_user: bool) {
+        if !has_user && set.user.is_none() {
+            set.drop("no User=", "systemd ran it as root; kqueue runs it as the owner of the app's directory");
+        }
+        if let Some(stop) = self.last("TimeoutStopSec").or_else(|| self.last("TimeoutSec")) {
+            match stop.value.as_str() {
+                "infinity" | "0" => set.drop_at(
+                    &format!("{} = {}", stop.name, stop.value),
+                    stop.at.clone(),
+                    "stop_timeout is at most a year",
+                ),
+                text => set.key("stop_timeout", text, &stop.name),
+            }
+        }
+        for (why, names) in DROPPED {
+            let there: Vec<&Setting> = names.iter().filter_map(|name| self.last(name)).collect();
+            if let Some(first) = there.first() {
+                let names: Vec<&str> = there.iter().map(|setting| setting.name.as_str()).collect();
+                set.drop_at(&names.join(", "), first.at.clone(), why);
+            }
+        }
+        let known = |name: &str| TAKEN.contains(&name) || DROPPED.iter().any(|(_, names)| names.contains(&name));
+        let mut others: Vec<&Setting> = Vec::new();
+        for setting in self.settings.iter().filter(|setting| setting.section == "Service" && !known(&setting.name)) {
+            if !others.iter().any(|other| other.name == setting.name) {
+                others.push(setting);
+            }
+        }
+        if let Some(first) = others.first() {
+            let names: Vec<&str> = others.iter().map(|setting| setting.name.as_str()).collect();
+            set.drop_at(
+                &names.join(", "),
+                first.at.clone(),
+                "a drop-in says it for kqueue's units: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@",
+            );
+        }
+    }
+
+    /// `Environment=` and what its files say.
+    fn environment(&self, instance: &str) -> Vec<(String, String)> {
+        let mut out = Vec::new();
+        for setting in self.all("Environment") {
+            let Ok(text) = self.expanded(&setting.value, instance) else { continue };
+            let words = shell_words::split(&text).unwrap_or_default();
+            out.extend(words.iter().filter_map(|word| word.split_once('=')).map(owned));
+        }
+        for setting in self.all("EnvironmentFile") {
+            let Ok(text) = self.expanded(&setting.value, instance) else { continue };
+            let path = PathBuf::from(text.trim_start_matches('-'));
+            if let Ok(input) = source::file(&path, &path) {
+                let lines = input.text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
+                out.extend(
+                    lines.filter_map(|line| line.split_once('=')).map(|(name, value)| {
+                        (name.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned())
+                    }),
+                );
+            }
+        }
+        out
+    }
+
+    /// Puts in what specifiers stand for.
+    fn expanded(&self, text: &str, instance: &str) -> Result<String, String> {
+        let stem = self.name.trim_end_matches(".service");
+        let prefix = stem.split_once('@').map_or(stem, |(prefix, _)| prefix);
+        let unescaped = instance.replace('-', "/");
+        let whole = if instance.is_empty() { stem.to_owned() } else { format!("{prefix}@{instance}") };
+        let mut out = String::new();
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            if c != '%' {
+                out.push(c);
+                continue;
+            }
+            match chars.next() {
+                Some('%') => out.push('%'),
+                Some('i') => out += instance,
+                Some('I') => out += &unescaped,
+                Some('n') => out += &format!("{whole}.service"),
+                Some('N') => out += &whole,
+                Some('p' | 'P') => out += prefix,
+                Some(c) => return Err(format!("what %{c} stands for is not known here; write it in full")),
+                None => out.push('%'),
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Settings in which a specifier counts.
+const COUNTS: &[&str] = &["ExecStart", "User", "Group", "WorkingDirectory"];
+
+fn uses_instance(text: &str) -> bool {
+    text.contains("%i") || text.contains("%I")
+}
+
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+/// Adds what an instance comes to: alike ones are one with more processes.
+fn merge(sets: &mut Vec<Set>, more: Vec<Set>) {
+    for set in more {
+        let alike = |other: &&mut Set| {
+            other.path == set.path
+                && (&other.user, &other.queues, &other.connection) == (&set.user, &set.queues, &set.connection)
+                && other.keys == set.keys
+                && other.schedule == set.schedule
+        };
+        match sets.iter_mut().find(alike) {
+            Some(other) => other.processes = other.processes.saturating_add(set.processes),
+            None => sets.push(set),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
