@@ -78,6 +78,31 @@ fn exit_codes_tell_the_states_apart() {
 }
 
 #[test]
+fn all_apps_are_asked_at_once() {
+    let session = tempfile::tempdir().unwrap();
+    let apps = ["first", "second", "third"];
+    let all_asked = std::sync::Arc::new(std::sync::Barrier::new(apps.len()));
+    for app in apps {
+        let dir = session.path().join("kqueue").join(app);
+        std::fs::create_dir_all(&dir).unwrap();
+        let listener = UnixListener::bind(dir.join("control.sock")).unwrap();
+        let all_asked = all_asked.clone();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            // None answers before each has been asked.
+            all_asked.wait();
+            stream.write_all(format!(r#"{{"version":1,"app":"{app}","status":"{app}: fine"}}"#).as_bytes()).unwrap();
+        });
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kqueue"));
+    let output = command.arg("status").stdin(Stdio::null()).env("XDG_RUNTIME_DIR", session.path()).output().unwrap();
+    let shown = text(&output.stdout);
+    for app in apps {
+        assert!(shown.lines().any(|line| line.starts_with(app) && line.ends_with("  fine")), "{shown}");
+    }
+}
+
+#[test]
 fn what_cannot_be_told() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().to_str().unwrap();

@@ -16,6 +16,9 @@ use super::surroundings::Surroundings;
 use super::written::Unread;
 use super::{app, paths, written};
 
+/// Apps of one user that are listed: the directory is theirs to fill.
+const MOST: usize = 256;
+
 /// Where an app may be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -112,7 +115,8 @@ pub fn known_apps(here: &Surroundings) -> Vec<String> {
         units.iter().filter_map(|name| name.strip_suffix(CONTROL_SOCKET)?.strip_suffix('.')).map(str::to_owned),
     );
     for root in roots(here, None) {
-        apps.extend(names(&root).into_iter().filter(|name| is_there(&root.join(name).join(CONTROL_SOCKET))));
+        let there = names(&root).into_iter().filter(|name| is_there(&root.join(name).join(CONTROL_SOCKET)));
+        apps.extend(there.take(MOST));
     }
     proper(apps.iter().map(String::as_str))
 }

@@ -10,10 +10,13 @@ pub(in crate::cli) mod text;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::{Failed, complete, print};
 use crate::config::{self, Place, Request, Surroundings};
@@ -22,6 +25,8 @@ use systemd::Verdict;
 
 /// Between two looks at a unit that does not answer.
 const LOOK: Duration = Duration::from_millis(500);
+/// Apps that are asked at once.
+const AT_ONCE: usize = 64;
 /// It does not run.
 const STOPPED: u8 = 3;
 /// There is no such app.
@@ -100,14 +105,11 @@ pub(super) fn run(asked: Status) -> Result<ExitCode, Failed> {
         return one(&place.app, found, asked.json);
     }
     let request = asked.request();
-    let mut all = Vec::new();
+    let mut places = Vec::new();
     for app in config::known_apps(&here) {
-        let place = config::place(&Request { app: Some(app), ..request.clone() }, &here)?;
-        let found = runtime.block_on(find(&place, &here));
-        if place.configured || found.is_there() {
-            all.push((place.app, found));
-        }
+        places.push(config::place(&Request { app: Some(app), ..request.clone() }, &here)?);
     }
+    let all = runtime.block_on(find_all(places, &here));
     let dark = all.iter().any(|(_, found)| matches!(found, Found::Dark { .. }));
     let degraded =
         all.iter().any(|(_, found)| matches!(found, Found::Told(value) if code(&snapshot(value)) == DEGRADED));
@@ -191,6 +193,22 @@ fn line(app: &str, found: &Found) -> (String, String, text::Mood) {
         Found::Nobody => ("stopped".to_owned(), text::Mood::Quiet),
     };
     (app.to_owned(), words, mood)
+}
+
+/// Finds out how each app is, many at once: one that does not answer holds up no other.
+async fn find_all(places: Vec<Place>, here: &Surroundings) -> Vec<(String, Found)> {
+    let (mut asked, turns) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE)));
+    for place in places {
+        let (here, turns) = (here.clone(), turns.clone());
+        asked.spawn(async move {
+            let _turn = turns.acquire().await;
+            let found = find(&place, &here).await;
+            (place.configured || found.is_there()).then_some((place.app, found))
+        });
+    }
+    let mut all: Vec<_> = asked.join_all().await.into_iter().flatten().collect();
+    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    all
 }
 
 /// Finds out how one app is.
