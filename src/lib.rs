@@ -15,6 +15,7 @@ pub mod coordinator;
 mod fuzz;
 pub mod generator;
 pub mod harmless;
+pub mod identity;
 pub mod launch;
 pub mod log;
 pub mod payload;

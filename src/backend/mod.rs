@@ -20,7 +20,7 @@ mod sqlite;
 mod conformance;
 
 pub use redis::RedisBackend;
-pub use settings::{ConnectionSettings, RedisSettings, SqliteSettings};
+pub use settings::{ConnectionSettings, Names, RedisSettings, SqliteSettings};
 pub use sqlite::SqliteBackend;
 
 /// Bytes of payloads after which one call takes no more jobs; the last one may exceed it.
@@ -120,6 +120,7 @@ pub fn open(settings: ConnectionSettings, pop: Pop) -> Result<Box<dyn QueueBacke
     match settings {
         ConnectionSettings::Redis(redis) => Ok(Box::new(RedisBackend::connect(redis, pop)?)),
         ConnectionSettings::Sqlite(sqlite) => Ok(Box::new(SqliteBackend::connect(sqlite)?)),
+        ConnectionSettings::Own { class, method } => Err(settings::own(&class, &method)),
         ConnectionSettings::Unsupported { driver, engine } => Err(settings::unsupported(&driver, engine.as_deref())),
     }
 }

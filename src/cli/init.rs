@@ -9,7 +9,8 @@ use super::write::{self, Manner};
 use super::{Failed, USAGE, print, stdio};
 use crate::config::{self, Draft, Surroundings};
 use crate::generator;
-use crate::survey::{self, Account, Found, OLDEST_PHP, Question, Stage, UNIT_PATH};
+use crate::identity::Account;
+use crate::survey::{self, Found, OLDEST_PHP, Question, Stage, UNIT_PATH};
 
 #[derive(Debug, Args)]
 pub(super) struct Init {

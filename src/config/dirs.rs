@@ -1,7 +1,9 @@
 //! Where state and sockets go when nobody says. Looks at permissions; makes nothing.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, eaccess};
@@ -44,7 +46,7 @@ pub fn state(app: &str, here: &Surroundings) -> Result<PathBuf, Error> {
     })
 }
 
-/// Default of `runtime_dir`. Who makes the one in `/tmp` has to check that it is theirs, with mode 0700.
+/// Default of `runtime_dir`. Who makes it has to see to it that nobody else can put anything there.
 pub fn runtime(app: &str, here: &Surroundings) -> PathBuf {
     if let Some(given) = first_of(here, "RUNTIME_DIRECTORY") {
         return given;
@@ -52,10 +54,45 @@ pub fn runtime(app: &str, here: &Surroundings) -> PathBuf {
     if here.uid == 0 {
         return here.run.join(app);
     }
-    match here.var("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute()) {
-        Some(base) => base.join("kqueue").join(app),
-        None => here.tmp.join(format!("kqueue-{}", here.uid)).join(app),
+    if let Some(base) = session(here) {
+        return base.join("kqueue").join(app);
     }
+    // In /tmp anybody can take the name before us, so it is where nothing else will do.
+    let own = below_home(here).map(|dir| dir.join(app));
+    own.filter(|dir| fits(dir) && can_make_with_parents(dir)).unwrap_or_else(|| shared(here, here.uid).join(app))
+}
+
+/// The directory of our own session: `$XDG_RUNTIME_DIR`, or where it would be, if it is ours alone. One that was inherited
+/// from another user is not.
+pub(super) fn session(here: &Surroundings) -> Option<PathBuf> {
+    let named = here.var("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let usual = here.run_user.join(here.uid.to_string());
+    [named, Some(usual)].into_iter().flatten().find(|dir| is_own(dir, here.uid))
+}
+
+/// Where runtimes of a user without a session have their directories.
+pub(super) fn below_home(here: &Surroundings) -> Option<PathBuf> {
+    here.home.as_ref().map(|home| home.join(".local/state/kqueue/.run"))
+}
+
+/// The same for a user who cannot write to a home.
+pub(super) fn shared(here: &Surroundings, uid: u32) -> PathBuf {
+    here.tmp.join(format!("kqueue-{uid}"))
+}
+
+/// Whether a directory is this user's, and nobody else may write to it.
+pub(super) fn is_own(dir: &Path, uid: u32) -> bool {
+    fs::symlink_metadata(dir).is_ok_and(|dir| dir.is_dir() && dir.uid() == uid && dir.mode() & 0o022 == 0)
+}
+
+/// Whether we could make a directory, with those above it.
+fn can_make_with_parents(dir: &Path) -> bool {
+    let there = dir.ancestors().find(|dir| dir.exists());
+    there.is_some_and(|dir| dir.is_dir() && eaccess(dir, AccessFlags::W_OK | AccessFlags::X_OK).is_ok())
+}
+
+fn fits(dir: &Path) -> bool {
+    dir.join(CONTROL_SOCKET).as_os_str().len() <= SOCKET_LONGEST
 }
 
 /// Checks that a socket in `dir` has a path that the kernel takes.

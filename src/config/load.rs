@@ -1,5 +1,6 @@
 //! From what was asked for to settings: finds the file and the name, merges, resolves.
 
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +48,23 @@ pub struct Loaded {
 /// # Errors
 /// The first thing found wrong, as one line.
 pub fn load(request: &Request, here: &Surroundings) -> Result<Loaded, Error> {
+    let (app, file, merged) = merge(request, here, &|_, _| Ok(()))?;
+    let limits = resolve::Limits {
+        stop_when_empty: request.stop_when_empty,
+        max_jobs: limit::<Whole>("max_jobs", request.max_jobs.as_deref(), "1000")?.map_or(0, |n| n.0),
+        max_time: limit::<Time<0>>("max_time", request.max_time.as_deref(), "1h")?.map_or(Duration::ZERO, |t| t.0),
+    };
+    let settings = resolve::resolve(app, merged.clone(), file.as_deref(), limits, here)?;
+    Ok(Loaded { settings, file, merged })
+}
+
+/// Reads the file and the command line: the app's name, the file, and the values before they are worked out. `judge` may
+/// refuse the file before anything of it is read.
+pub(super) fn merge(
+    request: &Request,
+    here: &Surroundings,
+    judge: &dyn Fn(&Path, &Metadata) -> Result<(), Error>,
+) -> Result<(String, Option<PathBuf>, Merged), Error> {
     let named = request.app.as_deref().map(app::check).transpose()?;
     let wanted = match (&request.config, &named) {
         (Some(file), _) => Some(paths::absolute(file, &Origin::Flag, here)),
@@ -57,7 +75,7 @@ pub fn load(request: &Request, here: &Surroundings) -> Result<Loaded, Error> {
     let has_path = request.flags.iter().any(|(name, _)| *name == "path");
     let mut file = None;
     if let Some(wanted) = wanted {
-        match written::read(&wanted) {
+        match written::read_judged(&wanted, judge) {
             Ok(written) => {
                 written.merge_into(&mut merged)?;
                 file = Some(wanted);
@@ -82,13 +100,7 @@ pub fn load(request: &Request, here: &Surroundings) -> Result<Loaded, Error> {
         Some(app) => app,
         None => derived_name(request, &merged, here)?,
     };
-    let limits = resolve::Limits {
-        stop_when_empty: request.stop_when_empty,
-        max_jobs: limit::<Whole>("max_jobs", request.max_jobs.as_deref(), "1000")?.map_or(0, |n| n.0),
-        max_time: limit::<Time<0>>("max_time", request.max_time.as_deref(), "1h")?.map_or(Duration::ZERO, |t| t.0),
-    };
-    let settings = resolve::resolve(app, merged.clone(), file.as_deref(), limits, here)?;
-    Ok(Loaded { settings, file, merged })
+    Ok((app, file, merged))
 }
 
 /// Makes settings of `text` as if it were `file`, to know before it is.
@@ -143,11 +155,7 @@ pub(super) fn derived_name(request: &Request, merged: &Merged, here: &Surroundin
         return Err(resolve::no_path(None));
     };
     let path = paths::absolute(&path.value, &path.origin, here);
-    // `..` at the end names no directory; the disk knows which one it is.
-    match path.file_name() {
-        Some(_) => app::from_path(&path),
-        None => app::from_path(&std::fs::canonicalize(&path).unwrap_or(path)),
-    }
+    app::from_path(&path)
 }
 
 fn limit<T: Shape>(key: &'static str, text: Option<&str>, example: &str) -> Result<Option<T>, Error> {

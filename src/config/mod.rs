@@ -26,6 +26,7 @@ mod surroundings;
 #[cfg(test)]
 mod tests;
 mod units;
+mod whose;
 mod written;
 
 pub use app::{check as check_name, from_path as name_of};
@@ -36,8 +37,10 @@ pub use example::VALUES;
 pub use from_app::with_app;
 pub use keys::{DefaultValue, KEYS, Key, Merged, key};
 pub use load::{Loaded, Request, load, load_text};
+pub use paths::normal as normal_path;
 pub use place::{Claim, Place, claim, configured, known_apps, place};
 pub use raw::{Given, Origin, Raw};
 pub use root::{RootSettings, root};
 pub use settings::*;
 pub use surroundings::Surroundings;
+pub use whose::{Whose, whose};

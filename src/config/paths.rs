@@ -1,7 +1,7 @@
 //! The app's directory and the PHP interpreter: looked at, never changed.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::unistd::{AccessFlags, eaccess};
 
@@ -17,9 +17,24 @@ pub fn absolute(path: &Path, origin: &Origin, here: &Surroundings) -> PathBuf {
         Origin::File { file, .. } => here.cwd.join(file.parent().unwrap_or(Path::new(""))),
         _ => here.cwd.clone(),
     };
-    let joined = base.join(path);
-    // Drops `.` and doubled slashes without looking at the disk.
-    joined.components().collect()
+    normal(&base.join(path))
+}
+
+/// The path without `.`, `..` and doubled slashes, by its text alone: a path has one spelling for all who read it, and
+/// the generator of units must not look at the disk.
+pub fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            // The parent of `/` is `/`.
+            Component::ParentDir => {
+                normal.pop();
+            }
+            part => normal.push(part),
+        }
+    }
+    normal
 }
 
 /// Checks that the app's directory is one.

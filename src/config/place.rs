@@ -14,7 +14,7 @@ use super::load::{Request, derived_name, set_flags, stand_in};
 use super::raw::Origin;
 use super::surroundings::Surroundings;
 use super::written::Unread;
-use super::{app, paths, written};
+use super::{app, dirs, paths, written};
 
 /// Apps of one user that are listed: the directory is theirs to fill.
 const MOST: usize = 256;
@@ -153,17 +153,15 @@ fn owner(merged: &Merged, here: &Surroundings) -> Option<u32> {
 /// those of `owner` too, or of all users with a `kqueue` that runs where there is none.
 fn roots(here: &Surroundings, owner: Option<u32>) -> Vec<PathBuf> {
     let mut roots = vec![here.run.clone()];
-    if let Some(base) = here.var("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute()) {
-        roots.push(base.join("kqueue"));
-    }
+    roots.extend(dirs::session(here).map(|base| base.join("kqueue")));
+    roots.extend(dirs::below_home(here).filter(|dir| dirs::is_own(dir, here.uid)));
     let users = match owner {
         Some(uid) => vec![here.uid, uid],
         None if here.uid == 0 => [here.uid].into_iter().chain(users(here)).collect(),
         None => vec![here.uid],
     };
     for uid in users {
-        let (session, shared) =
-            (here.run_user.join(uid.to_string()).join("kqueue"), here.tmp.join(format!("kqueue-{uid}")));
+        let (session, shared) = (here.run_user.join(uid.to_string()).join("kqueue"), dirs::shared(here, uid));
         for root in [Some(session), below_home(uid), Some(shared)].into_iter().flatten() {
             // Anybody may have made one by that name.
             let theirs = fs::symlink_metadata(&root).is_ok_and(|dir| dir.is_dir() && dir.uid() == uid);

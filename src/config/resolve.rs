@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::error::{At, Error, flag};
 use super::keys::Merged;
 use super::raw::{Given, Origin};
+use super::root::accounts;
 use super::settings::{IsolatedCaps, Recycle, Settings, Tiers, Work};
 use super::surroundings::Surroundings;
 use super::{dirs, paths};
@@ -39,6 +40,7 @@ pub fn resolve(
     let tiers = tiers(&merged, here)?;
     let recycle = recycle(&merged)?;
     let isolated = isolated(&merged)?;
+    accounts(&merged)?;
     let path = paths::check_app(merged.path.ok_or_else(|| no_path(file))?, here)?;
     let php = paths::find_php(need(merged.php, "php")?, here)?;
     let state_dir = match merged.state_dir {
@@ -75,6 +77,7 @@ pub fn resolve(
         ack: need(merged.ack, "ack")?.value,
         renew: need(merged.renew, "renew")?.value,
         horizon: need(merged.horizon, "horizon")?.value,
+        property_hints: need(merged.property_hints, "property_hints")?.value,
         timeout_grace: need(merged.timeout_grace, "timeout_grace")?.value.0,
         boot_timeout: need(merged.boot_timeout, "boot_timeout")?.value.0,
         stop_timeout: need(merged.stop_timeout, "stop_timeout")?.value.0,

@@ -4,11 +4,13 @@
 //! Reads the file and its owner, and nothing else: the app's directory may not be mounted yet, and nothing
 //! of it is root's business.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::{At, Error};
+use super::keys::Merged;
 use super::load::defaults;
 use super::raw::Origin;
 use super::resolve::{isolated, need, no_path, recycle, tiers};
@@ -59,7 +61,8 @@ pub fn root(app: &str, here: &Surroundings) -> Result<RootSettings, Error> {
     let app = app::check(app)?;
     let file = here.etc.join(format!("{app}.toml"));
     let mut merged = defaults()?;
-    match written::read(&file) {
+    // Whoever writes it chooses the user that commands run as, and the bounds that root enforces.
+    match written::read_judged(&file, &exposed) {
         Ok(written) => written.merge_into(&mut merged)?,
         Err(Unread::Absent) => {
             let fix = format!("`kqueue init {app} --path DIR` writes one");
@@ -67,8 +70,6 @@ pub fn root(app: &str, here: &Surroundings) -> Result<RootSettings, Error> {
         }
         Err(Unread::Bad(error)) => return Err(error),
     }
-    // Whoever writes it chooses the user that commands run as, and the bounds that root enforces.
-    exposed(&file)?;
     let given = merged.path.clone().ok_or_else(|| no_path(Some(&file)))?;
     let path = paths::absolute(&given.value, &given.origin, here);
     let path_at = At { key: "path", origin: given.origin };
@@ -79,11 +80,7 @@ pub fn root(app: &str, here: &Surroundings) -> Result<RootSettings, Error> {
     let tiers = tiers(&merged, here)?;
     let recycle = recycle(&merged)?;
     let caps = isolated(&merged)?;
-    for (key, given) in [("user", &merged.user), ("group", &merged.group)] {
-        if let Some(given) = given {
-            account(key, &given.value.0, &given.origin)?;
-        }
-    }
+    accounts(&merged)?;
     Ok(RootSettings {
         app,
         file,
@@ -102,11 +99,19 @@ pub fn root(app: &str, here: &Surroundings) -> Result<RootSettings, Error> {
     })
 }
 
+/// Checks that `user` and `group` can be such.
+pub(super) fn accounts(merged: &Merged) -> Result<(), Error> {
+    let given = [("user", &merged.user), ("group", &merged.group)];
+    let mut given = given.into_iter().filter_map(|(key, given)| Some((key, given.as_ref()?)));
+    given.try_for_each(|(key, given)| account(key, &given.value.0, &given.origin))
+}
+
 /// Checks that `word` can be the name of a user or group to systemd, so that a slip is told with its line.
 fn account(key: &'static str, word: &str, origin: &Origin) -> Result<(), Error> {
     // As systemd takes them: a number, or a name without what passwd, paths and options give a meaning.
     let odd = |c: char| c.is_whitespace() || matches!(c, ':' | '/' | '%' | '"' | '\'' | '\\' | ',' | '$');
-    if !word.contains(odd) && !word.starts_with(['-', '~']) && word != "." && word != ".." && word.len() <= 256 {
+    let is_name = !word.contains(odd) && !word.starts_with(['-', '~', '+']) && word != "." && word != "..";
+    if is_name && word.len() <= 256 && (!word.starts_with(|c: char| c.is_ascii_digit()) || is_number(word)) {
         return Ok(());
     }
     let at = At { key, origin: origin.clone() };
@@ -114,13 +119,14 @@ fn account(key: &'static str, word: &str, origin: &Origin) -> Result<(), Error> 
     Err(Error::Value { at, what: format!("expected the name of a {key}, got {word:?}"), fix })
 }
 
+/// Whether a word of digits is the number of a user or group, in the one spelling that systemd takes. The two that
+/// stand for "none" in interfaces of 16 and 32 bits are nobody's.
+fn is_number(word: &str) -> bool {
+    word.parse::<u32>().is_ok_and(|id| id.to_string() == word && ![0xffff, u32::MAX].contains(&id))
+}
+
 /// Checks that nobody but root, or whoever runs this, may write to `file`.
-fn exposed(file: &Path) -> Result<(), Error> {
-    let metadata = std::fs::metadata(file).map_err(|error| Error::Unreadable {
-        file: file.to_owned(),
-        reason: error.to_string(),
-        fix: "check the file and its disk",
-    })?;
+pub(super) fn exposed(file: &Path, metadata: &Metadata) -> Result<(), Error> {
     let own = nix::unistd::geteuid().as_raw();
     let what = if metadata.uid() != 0 && metadata.uid() != own {
         format!("its owner, user {},", metadata.uid())

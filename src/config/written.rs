@@ -2,16 +2,22 @@
 //!
 //! Reads the one file that it is told to read.
 
-use std::io::ErrorKind;
+use std::fs::{Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::fcntl::OFlag;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::Error;
 use super::keys::{KEYS, Key, Merged, key};
 use super::raw::{Origin, Raw};
+
+/// Longest config file in bytes.
+const LONGEST: u64 = 1 << 20;
 
 /// A config file as written.
 #[derive(Debug)]
@@ -33,19 +39,44 @@ pub enum Unread {
 /// # Errors
 /// [`Unread::Absent`] where there is none; else an error of the file, of its syntax or of a key's name.
 pub fn read(file: &Path) -> Result<Written, Unread> {
-    let bytes = match std::fs::read(file) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(Unread::Absent),
-        Err(error) => {
-            let fix = match error.kind() {
-                ErrorKind::PermissionDenied => "make it readable for the user that runs kqueue",
-                ErrorKind::IsADirectory => "give the file, not the directory",
-                _ => "check the file and its disk",
-            };
-            let reason = error.to_string();
-            return Err(Unread::Bad(Error::Unreadable { file: file.to_owned(), reason, fix }));
-        }
+    read_judged(file, &|_, _| Ok(()))
+}
+
+/// As [`read`], unless `judge` refuses the file. What is judged is what is read: the file that was opened, whatever
+/// comes to stand in its place meanwhile.
+///
+/// # Errors
+/// As [`read`], and what `judge` says.
+pub fn read_judged(file: &Path, judge: &dyn Fn(&Path, &Metadata) -> Result<(), Error>) -> Result<Written, Unread> {
+    let unreadable = |error: io::Error| {
+        let fix = match error.kind() {
+            ErrorKind::PermissionDenied => "make it readable for the user that runs kqueue",
+            ErrorKind::IsADirectory => "give the file, not the directory",
+            ErrorKind::InvalidInput => "give a regular file that holds settings",
+            _ => "check the file and its disk",
+        };
+        Unread::Bad(Error::Unreadable { file: file.to_owned(), reason: error.to_string(), fix })
     };
+    // A FIFO would keep us waiting for somebody to write into it.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let opened = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(Unread::Absent),
+        opened => opened.map_err(unreadable)?,
+    };
+    let metadata = opened.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(unreadable(ErrorKind::IsADirectory.into()));
+    }
+    if !metadata.is_file() {
+        return Err(unreadable(io::Error::new(ErrorKind::InvalidInput, "not a regular file")));
+    }
+    judge(file, &metadata).map_err(Unread::Bad)?;
+    let mut bytes = Vec::new();
+    opened.take(LONGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LONGEST {
+        let reason = format!("longer than {} KB", LONGEST >> 10);
+        return Err(unreadable(io::Error::new(ErrorKind::InvalidInput, reason)));
+    }
     parse(file, bytes).map_err(Unread::Bad)
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 
+use self::calls::Logged;
 use super::backlog::Count;
 use super::{Record, Runtime};
 use crate::backend::{BackendError, Receipt, Reservation, Reserved};
@@ -69,8 +70,7 @@ pub(super) struct Fetch {
     /// What it says instead.
     error: Option<String>,
     retry: Option<Instant>,
-    /// The last failure was a refusal.
-    refused: bool,
+    logged: Logged,
     /// The queue has answered once.
     answered: bool,
     /// Since when these calls are under way.
@@ -113,7 +113,7 @@ pub(super) struct Acks {
 
 impl Runtime {
     /// Makes the calls that are due.
-    pub(super) fn look_after_queue(&mut self) -> anyhow::Result<()> {
+    pub(super) fn look_after_queue(&mut self) {
         self.send_acks();
         self.return_jobs();
         if self.fetch.state == FetchState::Waiting && self.settings.stop_when_empty && self.schedule.job_count() == 0 {
@@ -122,13 +122,13 @@ impl Runtime {
         }
         let now = Instant::now();
         if self.fetch.state != FetchState::Idle || self.fetch.retry.is_some_and(|at| now < at) {
-            return Ok(());
+            return;
         }
         self.fetch.retry = None;
         let asked = self.schedule.wanted(self.now());
         let queues: Vec<String> = self.schedule.open_queues(&self.app.queues).into_iter().cloned().collect();
         if asked == 0 || queues.is_empty() {
-            return Ok(());
+            return;
         }
         let (backend, inputs) = (self.backend.clone(), self.inputs.clone());
         self.fetch.since = Some(now);
@@ -147,7 +147,6 @@ impl Runtime {
                 let _ = inputs.send(QueueInput::Reserved { settled, result }).await;
             });
         }
-        Ok(())
     }
 
     pub(super) fn on_queue(&mut self, input: QueueInput) -> anyhow::Result<()> {
@@ -187,6 +186,7 @@ impl Runtime {
                     tracing::info!("the queue answers again");
                 }
                 self.fetch.failures = 0;
+                self.fetch.logged = Logged::default();
                 (self.fetch.silent, self.fetch.error) = (None, None);
                 if !self.fetch.answered {
                     self.fetch.answered = true;
@@ -199,16 +199,21 @@ impl Runtime {
             Err(error @ BackendError::Settings(_)) if !self.fetch.answered => {
                 Err(anyhow::Error::new(error).context(format!("queue connection '{}'", self.app.connection)))
             }
+            // Nobody waits for a queue to come back who wants to work off what is there.
+            Err(error) if self.settings.stop_when_empty => {
+                anyhow::bail!("queue connection '{}': {error}", self.app.connection)
+            }
             Err(error) => {
                 let (first, last) = RETRY;
                 let delay = first.saturating_mul(1 << self.fetch.failures.min(10)).min(last);
-                let refused = matches!(error, BackendError::Settings(_));
-                if self.fetch.failures == 0 || refused != self.fetch.refused {
+                let (what, logged) = match error {
+                    BackendError::Settings(_) => ("the queue refuses us", &mut self.fetch.logged.refused),
+                    _ => ("the queue does not answer", &mut self.fetch.logged.silent),
+                };
+                if !std::mem::replace(logged, true) {
                     let error = harmless::line(&error.to_string(), MAX_ERROR);
-                    let what = if refused { "the queue refuses us" } else { "the queue does not answer" };
                     tracing::error!("{what}: {error}; trying again, running jobs go on");
                 }
-                self.fetch.refused = refused;
                 self.fetch.failures = self.fetch.failures.saturating_add(1);
                 self.fetch.silent = self.fetch.silent.or(self.fetch.since);
                 self.fetch.error = Some(error.to_string());
@@ -236,7 +241,10 @@ impl Runtime {
         for reservation in found.jobs {
             let id = self.next_job;
             self.next_job += 1;
-            let (record, parts) = Record::new(reservation);
+            let (mut record, parts) = Record::new(reservation, self.settings.property_hints);
+            if self.schedule.is_missing(&record.class) {
+                record.class_is_missing();
+            }
             specs.push(record.spec(id, parts));
             if let Some(ledger) = &mut self.ledger {
                 ledger.job(id, &record.reservation);

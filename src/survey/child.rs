@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{Account, Failure, Found, OLDEST_PHP, Question, Stage, one_line};
+use super::{Failure, Found, OLDEST_PHP, Question, Stage, one_line};
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::config::Pop;
+use crate::identity::Account;
 
 /// What comes before PHP's answer; see Survey.php.
 const MARK: &str = "kqueue-survey ";

@@ -4,7 +4,6 @@
 //! is this same program (`kqueue survey`), which gives up root's rights itself, has PHP describe the app
 //! (`Survey.php`), and looks whether the queue answers. No password of the app comes back from it.
 
-mod account;
 mod child;
 mod fix;
 
@@ -17,9 +16,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::harmless;
+use crate::identity::Account;
 use crate::wire::{BootFault, Held};
 
-pub use account::Account;
 pub use child::answer;
 pub use fix::of_boot as boot_fix;
 

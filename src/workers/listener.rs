@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::config::WORKER_SOCKET;
 
 use super::connection::{Peer, Said, refuse, serve};
+use crate::identity::{NotPrivate, make_private};
 
 /// Connections that have not said yet who they are, or that are served.
 const CONNECTIONS: usize = 512;
@@ -32,8 +32,8 @@ pub enum ListenError {
     #[error("{0}: another kqueue runs with this directory; stop it, or set another runtime_dir")]
     Taken(PathBuf),
     /// Somebody else could put something there.
-    #[error("{0}: belongs to another user, or others may write to it; set another runtime_dir")]
-    Unsafe(PathBuf),
+    #[error("{0}; set another runtime_dir")]
+    NotPrivate(#[from] NotPrivate),
 }
 
 /// The bound socket. The lock beside it is held for as long as this lives.
@@ -45,7 +45,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Makes the directory, for our eyes only, and binds `worker.sock` in it.
+    /// Makes the directory, ours alone, and binds `worker.sock` in it.
     ///
     /// # Errors
     /// See [`ListenError`].
@@ -54,11 +54,7 @@ impl Listener {
             let path = path.to_owned();
             move |source| ListenError::Io { path, source }
         };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io(directory))?;
-        let metadata = fs::metadata(directory).map_err(io(directory))?;
-        if metadata.uid() != nix::unistd::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
-            return Err(ListenError::Unsafe(directory.to_owned()));
-        }
+        let directory = &make_private(directory)?;
         let lock = directory.join("lock");
         let file = fs::File::create(&lock).map_err(io(&lock))?;
         let held =

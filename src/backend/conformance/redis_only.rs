@@ -365,6 +365,7 @@ async fn a_reply_without_an_end_is_cut() {
         cluster: false,
         retry_after: Some(90),
         migration_batch_size: -1,
+        names: Default::default(),
     };
     let error = RedisBackend::connect(settings, Pop::Safe).unwrap().sizes(&queues(&["a"])).await.unwrap_err();
     assert!(error.to_string().contains("a reply of more than"), "{error}");

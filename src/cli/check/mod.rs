@@ -20,7 +20,8 @@ use super::status::text::{Mood, Style};
 use super::{Failed, complete, print};
 use crate::config::{self, Loaded, Request, Surroundings};
 use crate::generator;
-use crate::survey::{self, Account, Found, Question, UNIT_PATH};
+use crate::identity::Account;
+use crate::survey::{self, Found, Question, UNIT_PATH};
 use finding::{Finding, Severity};
 
 /// Only warnings were found.

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::finding::Finding;
 use crate::cli::status::systemd::{blocks, show};
-use crate::survey::Account;
+use crate::identity::Account;
 
 /// The oldest systemd that has what kqueue needs.
 const OLDEST: u32 = 252;
@@ -138,7 +138,7 @@ mod tests {
 
     /// What is found where the file is so many seconds newer than the drop-in.
     fn found(service: &str, socket: &str, newer: u64) -> Vec<String> {
-        let user = Account { name: "shop".into(), uid: 1000, gid: 1000, home: "/".into() };
+        let user = Account { name: "shop".into(), uid: 1000, gid: 1000, home: "/".into(), shell: "/bin/sh".into() };
         let made = SystemTime::UNIX_EPOCH;
         let text = format!("{socket}\n\n{service}\n");
         let written = Some(made + Duration::from_secs(newer));

@@ -1,6 +1,6 @@
 //! A user of this machine, and how a process becomes that user for good.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::path::PathBuf;
 
 use nix::unistd::{Gid, Group, Uid, User, geteuid, initgroups, setgid, setuid};
@@ -17,6 +17,8 @@ pub struct Account {
     pub gid: u32,
     /// The home directory.
     pub home: PathBuf,
+    /// The login shell.
+    pub shell: PathBuf,
 }
 
 impl Account {
@@ -41,7 +43,17 @@ impl Account {
                 }
             },
         };
-        Ok(Self { name: known.name, uid: known.uid.as_raw(), gid, home: known.dir })
+        Ok(Self { name: known.name, uid: known.uid.as_raw(), gid, home: known.dir, shell: known.shell })
+    }
+
+    /// What a login as that user, or a unit, has in its environment.
+    pub fn environment(&self) -> [(&'static str, OsString); 4] {
+        [
+            ("HOME", self.home.clone().into()),
+            ("USER", self.name.clone().into()),
+            ("LOGNAME", self.name.clone().into()),
+            ("SHELL", self.shell.clone().into()),
+        ]
     }
 
     /// Whether we are that user.

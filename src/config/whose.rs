@@ -1,0 +1,45 @@
+//! Whose an app is, by its file and the command line alone: what has to be known before anything of the app is looked at.
+
+use std::path::PathBuf;
+
+use super::error::Error;
+use super::load::{Request, merge};
+use super::paths;
+use super::resolve::no_path;
+use super::root::{accounts, exposed};
+use super::surroundings::Surroundings;
+
+/// What the settings say of an app's user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whose {
+    /// The app's name.
+    pub app: String,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+    /// `user`; `None` is the owner of `path`.
+    pub user: Option<String>,
+    /// `group`; `None` is the user's own.
+    pub group: Option<String>,
+    /// `path`, which nobody has looked at.
+    pub path: PathBuf,
+    /// Whether the directory for state is where it is by default.
+    pub default_state: bool,
+}
+
+/// Finds out whose the app is.
+///
+/// # Errors
+/// As [`load`](super::load()) of the file and the command line, and a file that others than root may write to.
+pub fn whose(request: &Request, here: &Surroundings) -> Result<Whose, Error> {
+    let (app, file, merged) = merge(request, here, &exposed)?;
+    accounts(&merged)?;
+    let path = merged.path.ok_or_else(|| no_path(file.as_deref()))?;
+    Ok(Whose {
+        app,
+        file,
+        user: merged.user.map(|given| given.value.0),
+        group: merged.group.map(|given| given.value.0),
+        path: paths::absolute(&path.value, &path.origin, here),
+        default_state: merged.state_dir.is_none(),
+    })
+}

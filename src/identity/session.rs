@@ -1,0 +1,111 @@
+//! What a process keeps of the terminal and the descriptors of whoever started it.
+//!
+//! A process that shares root's terminal can type into root's shell (`TIOCSTI`), and one that can trace a process with
+//! that terminal open can read what root types. So whatever becomes another user leaves the terminal's session while it
+//! is still root's, and cannot be traced afterwards.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getppid, setsid};
+
+/// The internal command that runs another one in a session of its own.
+pub const DETACHED: &str = "detached";
+
+/// Signals that are for the process behind the front.
+const PASSED_ON: [Signal; 6] =
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+
+/// Whether this process has a controlling terminal.
+pub fn has_terminal() -> bool {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name in parentheses may hold anything; of the fields after it, the fifth is the terminal.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    fields.split(' ').nth(4).is_some_and(|terminal| terminal != "0")
+}
+
+/// Leaves the session, and with it the terminal.
+///
+/// # Errors
+/// Where this process leads a group of processes.
+pub fn detach() -> io::Result<()> {
+    setsid().map(drop).map_err(io::Error::from)
+}
+
+/// Runs this same command again in a session of its own, and stands for it at the terminal: passes signals on, and ends
+/// as it ends.
+///
+/// # Errors
+/// Where the program cannot be started again.
+pub fn front(args: impl IntoIterator<Item = OsString>) -> io::Result<ExitCode> {
+    // Before there is a child, so that none of its signals is missed. The child begins with none blocked.
+    let mut signals = SigSet::from_iter(PASSED_ON);
+    signals.add(Signal::SIGCHLD);
+    signals.thread_block()?;
+    let child = Command::new("/proc/self/exe").arg0("kqueue").arg(DETACHED).args(args).stdin(Stdio::null()).spawn()?;
+    let child = Pid::from_raw(child.id().cast_signed());
+    loop {
+        match signals.wait() {
+            Ok(Signal::SIGCHLD) => {
+                if let Some(code) = ended(child) {
+                    return Ok(code);
+                }
+            }
+            Ok(signal) => {
+                // It may have ended meanwhile, which SIGCHLD tells.
+                let _ = kill(child, signal);
+            }
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Takes note of all children that have ended (the first process of a container inherits strangers), and returns how
+/// this one has.
+fn ended(child: Pid) -> Option<ExitCode> {
+    let mut code = None;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, status)) if pid == child => code = Some(status as u8),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => code = Some(128 + signal as u8),
+            Ok(WaitStatus::StillAlive) | Err(_) => return code.map(ExitCode::from),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// After having become another user: cannot be traced by that user's other processes, and ends with the front.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn stay_with(front: Option<i32>) -> io::Result<()> {
+    prctl::set_dumpable(false)?;
+    if let Some(front) = front {
+        prctl::set_pdeathsig(Signal::SIGTERM)?;
+        if getppid().as_raw() != front {
+            return Err(io::Error::other("the process at the terminal is gone"));
+        }
+    }
+    Ok(())
+}
+
+/// Closes what whoever started us has left open, but for what systemd has passed. To be called before anything is
+/// opened here.
+pub fn close_inherited() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|number| number.parse::<i32>().ok());
+    let for_us = number("LISTEN_PID") == Some(std::process::id().cast_signed());
+    let passed = number("LISTEN_FDS").filter(|_| for_us).unwrap_or(0);
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor >= 3 + passed) {
+        // The one that listed them is closed already.
+        let _ = nix::unistd::close(descriptor);
+    }
+}
