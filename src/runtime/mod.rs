@@ -256,7 +256,7 @@ impl Runtime {
         }
         let running = self.workers.values().filter(|worker| worker.job.is_some()).count();
         if running > 0 {
-            tracing::error!("{error:#}; ending after {running} running jobs");
+            tracing::error!("{error:#}; waiting for {running} running jobs, then ending");
         }
         self.failure = Some(error);
         self.drain();

@@ -159,3 +159,26 @@ row('refused', 'a password that is changed under a running kqueue is an outage: 
     $w->expectAttempts([1], $uuid);
     $w->expectSame(0, $daemon->stop(), 'exit status');
 }, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
+
+row('unreached', '--stop-when-empty ends where the queue cannot be reached at the start, with one line', function (World $w): void {
+    $w->sandbox->redis->shutDown();
+    $daemon = $w->start(['stop-when-empty' => true]);
+    $w->expectSame(1, $daemon->wait(), 'exit status');
+    $w->expectSame(1, substr_count($daemon->output(), (string) $w->sandbox->redis->port), 'times it was told');
+}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
+
+row('unreached', '--stop-when-empty ends where the queue refuses it later: what runs is finished and settled first', function (World $w): void {
+    $uuid = $w->dispatch(new Sleeps(2500));
+    $daemon = $w->start(['stop-when-empty' => true]);
+    $w->waitFor('start', uuid: $uuid);
+    $admin = $w->sandbox->redis->client();
+    $admin->config('SET', 'requirepass', 'other');
+    $admin->auth('other');
+    $admin->rawCommand('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    Kqueue\Tests\Wait::until(static fn (): bool => str_contains($daemon->output(), 'waiting for 1 running jobs, then ending'), 'a word about it');
+    $admin->config('SET', 'requirepass', '');
+    $w->redial();
+    $w->expectSame(1, $daemon->wait(), 'exit status');
+    $w->waitForQueue();
+    $w->expectAttempts([1], $uuid);
+}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
