@@ -42,6 +42,12 @@ final class Inspect
         }
 
         $meant = array_filter($declared, self::isMeant(...), ARRAY_FILTER_USE_BOTH);
+
+        // Less than the booted app has in use, before any job, is no limit for one.
+        if (isset($meant['maxMemory']) && $meant['maxMemory'] <= memory_get_usage() / (1 << 20)) {
+            unset($meant['maxMemory']);
+        }
+
         $ignored = array_map(self::show(...), array_diff_key($declared, $meant));
 
         return ['hints' => $meant] + ($ignored === [] ? [] : ['ignored' => $ignored]);
