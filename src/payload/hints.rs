@@ -29,8 +29,8 @@ pub struct Hints {
     pub cpu_weight: Option<u32>,
     /// `ioWeight`: its share of the disks.
     pub io_weight: Option<u32>,
-    /// Properties to which a class gives a meaning of its own, a bit for each of [`NAMES`].
-    foreign: u8,
+    /// Properties to which a class gives a meaning of its own, as bits; see [`Hints::without`].
+    pub foreign: u8,
 }
 
 impl Hints {

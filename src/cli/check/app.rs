@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::classes;
 use super::finding::Finding;
 use crate::config::{Crash, Settings, Start};
 use crate::survey::{Found, Master, Stage, boot_fix};
@@ -17,6 +18,7 @@ pub(super) fn judge(settings: &Settings, user: &str, found: &Found, rival: bool)
     boot(settings, found, &mut findings);
     cache(found, &mut findings);
     horizon(settings, found, &mut findings);
+    classes::judge(settings, &found.declared, &mut findings);
     if found.driver.is_some() {
         retry_after(settings, found, rival, &mut findings);
     }

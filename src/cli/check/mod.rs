@@ -5,6 +5,7 @@
 //! Exit codes: 0 nothing is wrong (there may be notes), 1 there are errors, 3 there are warnings only.
 
 mod app;
+mod classes;
 pub(super) mod finding;
 mod machine;
 mod rivals;
@@ -189,6 +190,7 @@ fn survey(
         environment: None,
         fork_safe_peers: settings.fork_safe_peers.clone(),
         patience: settings.boot_timeout,
+        property_hints: Some(settings.property_hints),
     };
     let can = here.uid == 0 || user.is_us();
     if !can {

@@ -49,3 +49,19 @@ row('hints', 'property_hints = false: properties are the app\'s, in classes and 
     $w->expectSame(['pooled'], $w->tiers(Meanings::class), 'the tier of a job that sets it');
     $w->expect(! str_contains($w->output(), 'declares'), 'nothing is said of them');
 }, drivers: ['redis'], engines: ['kqueue']);
+
+row('hints', 'kqueue check lists what queued classes declare, what is ignored of it, and classes that cannot be loaded', function (World $w): void {
+    file_put_contents($w->sandbox->app . '/app/Jobs/Uncompilable.php', "<?php\nnamespace App\\Jobs;\nclass Uncompilable implements \\Illuminate\\Contracts\\Queue\\ShouldQueue, \\Countable { public function count(int \$x): int { return 1; } }\n");
+    $check = static function () use ($w): array {
+        exec(implode(' ', array_map('escapeshellarg', [getenv('KQUEUE_BIN'), 'check', '--json', '--path', $w->sandbox->app])), $lines);
+        $findings = json_decode(implode("\n", $lines), true)[0]['findings'] ?? [];
+
+        return array_column($findings, null, 'check');
+    };
+    $found = $check();
+    $w->expectContains('App\Jobs\Meanings: ', $found['ignored-hints']['what'] ?? '', 'what is ignored');
+    $w->expectContains('property_hints = false', $found['ignored-hints']['fix'] ?? '', 'the fix');
+    $w->expectContains('App\Jobs\Heavy: isolated true', $found['hints']['what'] ?? '', 'what is declared');
+    $w->expectSame(['note', 'warning'], [$found['hints']['severity'] ?? '', $found['class']['severity'] ?? ''], 'how bad that is');
+    $w->expectContains('App\Jobs\Uncompilable: ', $found['class']['what'], 'what cannot be loaded');
+}, drivers: ['redis'], engines: ['kqueue']);
