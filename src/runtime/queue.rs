@@ -8,11 +8,10 @@ mod calls;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::task::AbortHandle;
 
 use self::calls::Logged;
-pub(super) use self::calls::is_final;
+pub(super) use self::calls::{is_final, without_payload};
 use super::backlog::Count;
 use super::{Record, Runtime};
 use crate::backend::{BackendError, Receipt, Reservation, Reserved};
@@ -495,9 +494,4 @@ impl Runtime {
             }
         }
     }
-}
-
-/// A reservation as far as it is needed to find it again: payloads may be large.
-pub(super) fn without_payload(reservation: &Reservation) -> Reservation {
-    Reservation { queue: reservation.queue.clone(), payload: Bytes::new(), receipt: reservation.receipt.clone() }
 }

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::{Fetch, FetchState, Runtime};
-use crate::backend::BackendError;
+use crate::backend::{BackendError, Reservation};
 
 /// A call for jobs that takes longer is not being answered.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -20,9 +22,14 @@ pub(super) struct Logged {
 pub(in crate::runtime) fn is_final(error: &BackendError) -> bool {
     match error {
         BackendError::Settings(_) => true,
-        BackendError::Refused { .. } => std::env::var_os("NOTIFY_SOCKET").is_none(),
+        BackendError::Refused { .. } => std::env::var_os("NOTIFY_SOCKET").is_none_or(|socket| socket.is_empty()),
         BackendError::Unavailable { .. } => false,
     }
+}
+
+/// A reservation as far as it is needed to find it again: payloads may be large.
+pub(in crate::runtime) fn without_payload(reservation: &Reservation) -> Reservation {
+    Reservation { queue: reservation.queue.clone(), payload: Bytes::new(), receipt: reservation.receipt.clone() }
 }
 
 impl Fetch {
