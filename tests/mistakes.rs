@@ -3,8 +3,10 @@
 mod app;
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use app::{NOBODY, World, run, said};
 
@@ -165,6 +167,63 @@ fn each_mistake_is_named_with_its_fix() {
         }
         let lines = text.lines().filter(|line| line.starts_with("kqueue: ")).count();
         assert!(lines <= 1, "{name}: {lines} lines: {text}");
+    }
+}
+
+/// A server that asks for a password, until it is dropped.
+struct Redis(Child);
+
+impl Redis {
+    fn start(world: &World) -> Self {
+        let socket = world.dir.path().join("redis.sock");
+        let mut server = Command::new("redis-server");
+        server.args([
+            "--port",
+            "0",
+            "--save",
+            "",
+            "--requirepass",
+            "geheim",
+            "--unixsocketperm",
+            "777",
+            "--unixsocket",
+        ]);
+        let server = server.arg(&socket).current_dir(world.dir.path()).stdout(Stdio::null()).spawn().unwrap();
+        let server = Self(server);
+        let start = Instant::now();
+        while UnixStream::connect(&socket).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(10), "no redis-server");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        environment(world, &format!("QUEUE_CONNECTION=redis\nREDIS_HOST={}\nREDIS_PORT=0", socket.display()));
+        server
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_redis_that_refuses_is_named_with_the_key_of_the_environment() {
+    for (lines, says) in [
+        ("REDIS_PASSWORD=falsch", ["WRONGPASS", "check REDIS_PASSWORD in .env"]),
+        ("", ["NOAUTH", "check REDIS_PASSWORD in .env"]),
+        ("REDIS_PASSWORD=geheim\nREDIS_DB=99", ["out of range", "check REDIS_DB in .env"]),
+    ] {
+        let world = World::new();
+        let _redis = Redis::start(&world);
+        environment(&world, lines);
+        let output = as_user(&world, RUN);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(78), "{lines}: {text}");
+        for part in says {
+            assert!(text.contains(part), "{lines}: {part:?} is not in: {text}");
+        }
+        assert!(!text.contains("falsch"), "{text}");
     }
 }
 

@@ -107,6 +107,14 @@ pub enum BackendError {
     /// The connection's settings cannot work; only the operator can mend them.
     #[error("{0}")]
     Settings(String),
+    /// The server refuses the credentials or the database: it may be the one that is wrong.
+    #[error("{what}; {fix}")]
+    Refused {
+        /// Which server, and what it says.
+        what: String,
+        /// What to change if the server is right.
+        fix: &'static str,
+    },
 }
 
 /// The backend for one queue connection. Nothing is connected to before the first call.

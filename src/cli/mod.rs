@@ -328,7 +328,7 @@ fn start(loaded: Loaded, request: Request) -> Result<ExitCode, Failed> {
         .map_err(|error| Failed::at("event loop", error))?;
     let reread = move || Ok(config::load(&request, &Surroundings::read()?)?);
     runtime.block_on(crate::runtime::run(loaded, Box::new(reread))).map_err(|error| {
-        let settings = matches!(error.downcast_ref(), Some(BackendError::Settings(_)))
+        let settings = matches!(error.downcast_ref(), Some(BackendError::Settings(_) | BackendError::Refused { .. }))
             || matches!(error.downcast_ref(), Some(StartFailure { settings: true, .. }));
         Failed { code: if settings { CONFIG } else { FAILURE }, line: format!("{error:#}") }
     })

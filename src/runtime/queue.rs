@@ -8,10 +8,10 @@ mod calls;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::task::AbortHandle;
 
 use self::calls::Logged;
+pub(super) use self::calls::{is_final, without_payload};
 use super::backlog::Count;
 use super::{Record, Runtime};
 use crate::backend::{BackendError, Receipt, Reservation, Reserved};
@@ -196,7 +196,7 @@ impl Runtime {
                 Ok(Some(answer))
             }
             // Once the queue has answered, the settings can work: what refuses them now is an outage as any other.
-            Err(error @ BackendError::Settings(_)) if !self.fetch.answered => {
+            Err(error) if !self.fetch.answered && is_final(&error) => {
                 Err(anyhow::Error::new(error).context(format!("queue connection '{}'", self.app.connection)))
             }
             // Nobody waits for a queue to come back who wants to work off what is there.
@@ -207,7 +207,9 @@ impl Runtime {
                 let (first, last) = RETRY;
                 let delay = first.saturating_mul(1 << self.fetch.failures.min(10)).min(last);
                 let (what, logged) = match error {
-                    BackendError::Settings(_) => ("the queue refuses us", &mut self.fetch.logged.refused),
+                    BackendError::Settings(_) | BackendError::Refused { .. } => {
+                        ("the queue refuses us", &mut self.fetch.logged.refused)
+                    }
                     _ => ("the queue does not answer", &mut self.fetch.logged.silent),
                 };
                 if !std::mem::replace(logged, true) {
@@ -492,9 +494,4 @@ impl Runtime {
             }
         }
     }
-}
-
-/// A reservation as far as it is needed to find it again: payloads may be large.
-pub(super) fn without_payload(reservation: &Reservation) -> Reservation {
-    Reservation { queue: reservation.queue.clone(), payload: Bytes::new(), receipt: reservation.receipt.clone() }
 }

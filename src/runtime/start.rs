@@ -316,7 +316,7 @@ async fn open_queue(
     queues: &[String],
 ) -> Result<Rc<dyn backend::QueueBackend>, BackendError> {
     match backend.sizes(queues).await {
-        Err(error @ BackendError::Settings(_)) => Err(error),
+        Err(error) if super::queue::is_final(&error) => Err(error),
         _ => Ok(Rc::from(backend)),
     }
 }

@@ -258,22 +258,22 @@ async fn wrong_credentials_are_a_matter_of_settings() {
     let f = RedisFixture::start().await;
     let needless = backend(&f, |s| s.password = Some("geheim".into()), Pop::Safe);
     let database = backend(&f, |s| s.database = 99, Pop::Safe);
-    assert_settings(needless.reserve(&queues(&["a"]), 1).await);
+    assert_refused(needless.reserve(&queues(&["a"]), 1).await);
     let error = database.reserve(&queues(&["a"]), 1).await.unwrap_err();
-    assert!(matches!(&error, BackendError::Unavailable { .. }), "{error}");
+    assert!(matches!(&error, BackendError::Refused { fix, .. } if fix.contains("REDIS_DB")), "{error}");
     assert!(error.to_string().contains("out of range"), "{error}");
 
     run(&f, "CONFIG SET requirepass geheim");
-    assert_settings(f.backend().reserve(&queues(&["a"]), 1).await);
+    assert_refused(f.backend().reserve(&queues(&["a"]), 1).await);
     let wrong = backend(&f, |s| s.password = Some("falsch".into()), Pop::Safe);
-    assert_settings(wrong.reserve(&queues(&["a"]), 1).await);
+    assert_refused(wrong.reserve(&queues(&["a"]), 1).await);
     let right = backend(&f, |s| s.password = Some("geheim".into()), Pop::Safe);
     assert!(right.reserve(&queues(&["a"]), 1).await.is_ok());
 }
 
-fn assert_settings(answer: Result<Reserved, BackendError>) {
+fn assert_refused(answer: Result<Reserved, BackendError>) {
     let error = answer.unwrap_err();
-    assert!(matches!(&error, BackendError::Settings(_)), "{error}");
+    assert!(matches!(&error, BackendError::Refused { fix, .. } if fix.contains("REDIS_PASSWORD")), "{error}");
     assert!(!error.to_string().contains("falsch"), "{error}");
 }
 

@@ -148,10 +148,12 @@ impl Link {
             || ["invalid password", "without any password", "no password is set"]
                 .iter()
                 .any(|part| detail.contains(part));
-        if refused {
-            return BackendError::Settings(format!("{} refuses us: {code} {detail}", self.target));
-        }
-        self.unavailable(&format!("{code} {detail}"))
+        let fix = match () {
+            () if refused => "check REDIS_PASSWORD in .env",
+            () if detail.contains("DB index") => "check REDIS_DB in .env",
+            () => return self.unavailable(&format!("{code} {detail}")),
+        };
+        BackendError::Refused { what: format!("{} refuses us: {code} {detail}", self.target), fix }
     }
 
     /// The server does not answer as it should.
