@@ -9,7 +9,7 @@ use super::write::{self, Manner};
 use super::{Failed, USAGE, print, stdio};
 use crate::config::{self, Draft, Surroundings};
 use crate::generator;
-use crate::identity::Account;
+use crate::identity::{self, Account, App};
 use crate::survey::{self, Found, OLDEST_PHP, Question, Stage, UNIT_PATH};
 
 #[derive(Debug, Args)]
@@ -34,6 +34,9 @@ pub(super) struct Init {
     /// A file to write in place of /etc/kqueue/APP.toml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Look at the app as root, where root really is its user
+    #[arg(long)]
+    as_root: bool,
     #[command(flatten)]
     manner: Manner,
 }
@@ -49,7 +52,8 @@ pub(super) fn run(asked: Init) -> Result<ExitCode, Failed> {
             draft.set(key, text, None).map_err(taken)?;
         }
     }
-    let wanted = Wanted { user: asked.user.as_deref(), php: asked.php.as_deref(), ..Wanted::default() };
+    let wanted =
+        Wanted { user: asked.user.as_deref(), php: asked.php.as_deref(), as_root: asked.as_root, ..Wanted::default() };
     let looked = look(&path, &wanted, &draft, &here)?;
     let file = asked.config.as_ref().map(|file| here.cwd.join(file));
     let file = file.unwrap_or_else(|| here.etc.join(format!("{app}.toml")));
@@ -72,6 +76,8 @@ pub(super) struct Wanted<'a> {
     pub user: Option<&'a str>,
     pub php: Option<&'a Path>,
     pub php_args: Vec<String>,
+    /// Whether root may be the one.
+    pub as_root: bool,
     /// The environment of which Horizon's plan is wanted.
     pub environment: Option<&'a str>,
 }
@@ -143,23 +149,9 @@ pub(super) fn look(path: &Path, wanted: &Wanted<'_>, draft: &Draft, here: &Surro
 }
 
 fn user(path: &Path, wanted: &Wanted<'_>) -> Result<(Account, bool), Failed> {
-    let owner = generator::owner(path);
-    let find = |name: &str| Account::find(name, None).map_err(Failed::config);
-    match (wanted.user, owner) {
-        (Some(name), owner) => {
-            let user = find(name)?;
-            let named = owner != Ok(user.uid) || user.uid == 0;
-            Ok((user, named))
-        }
-        (None, Ok(0)) => Err(Failed::config(format!(
-            "{} belongs to root, and jobs should not run as root; say who runs them: --user www-data",
-            path.display()
-        ))),
-        (None, Ok(uid)) => Ok((find(&uid.to_string())?, false)),
-        (None, Err(why)) => {
-            Err(Failed::config(format!("{} {why}; say who runs the app: --user www-data", path.display())))
-        }
-    }
+    let user = identity::user_of(App { path, user: wanted.user, group: None }, wanted.as_root)?;
+    let named = generator::owner(path) != Ok(user.uid) || user.uid == 0;
+    Ok((user, named))
 }
 
 /// A program by its path, or by its name in `PATH`.

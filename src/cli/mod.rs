@@ -15,6 +15,7 @@ mod pid1;
 mod status;
 mod stdio;
 mod unit;
+mod whom;
 mod write;
 
 use std::ffi::OsString;
@@ -113,6 +114,7 @@ impl Internal {
     fn run(self) -> Result<ExitCode, Failed> {
         match self {
             Internal::Survey => {
+                crate::survey::seclude().map_err(|error| Failed::at("survey", error))?;
                 let script = crate::runtime::find_script().map_err(|error| Failed::config(format!("{error:#}")))?;
                 print(&crate::survey::answer(&script).map_err(|line| Failed { code: FAILURE, line })?)?;
                 Ok(ExitCode::SUCCESS)
@@ -152,6 +154,10 @@ struct Run {
     /// Run one job and end; end at once where there is none
     #[arg(long, conflicts_with = "max_jobs")]
     once: bool,
+    /// Run the app as root, where root really is its user, as in a container. Without it root becomes the app's user:
+    /// `user` of its file, or the owner of its directory
+    #[arg(long)]
+    as_root: bool,
     #[command(flatten)]
     source: Source,
 }
@@ -209,12 +215,12 @@ impl Run {
 
 /// The `kqueue` command: all of it.
 pub fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().collect();
+    let mut args: Vec<OsString> = std::env::args_os().collect();
     let activated = std::env::var_os("LISTEN_FDS").is_some();
     if complete::answer(&args) {
         return ExitCode::SUCCESS;
     }
-    match dispatch(args) {
+    match whom::step(&mut args).and_then(|step| dispatch(args, step)) {
         Ok(code) => code,
         Err(Failed { code, line }) => {
             stdio::err(&format!("kqueue: {line}"));
@@ -252,7 +258,7 @@ impl Failed {
     }
 }
 
-fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
+fn dispatch(args: Vec<OsString>, step: whom::Step) -> Result<ExitCode, Failed> {
     if Internal::is_called(&args) {
         return Internal::try_parse_from(args).map_or_else(|error| Ok(explain(&error)), Internal::run);
     }
@@ -262,13 +268,21 @@ fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
     };
     match command {
         Command::Run(run) => {
+            let as_root = run.as_root;
             let request = run.request();
             if let Some(ended) = pid1::run() {
                 return ended;
             }
+            let whom = whom::settle(&request, as_root, step)?;
+            if let whom::Whom::Ended(code) = whom {
+                return Ok(code);
+            }
             let loaded = load(&request)?;
             unit::check_user(&loaded)?;
             crate::log::init(&loaded.settings.app);
+            if matches!(whom, whom::Whom::Root) {
+                tracing::warn!("the app's jobs run as root, as --as-root says");
+            }
             start(loaded, request)
         }
         Command::Init(asked) => init::run(asked),

@@ -4,10 +4,8 @@
 //! that terminal open can read what root types. So whatever becomes another user leaves the terminal's session while it
 //! is still root's, and cannot be traced afterwards.
 
-use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -15,8 +13,8 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getppid, setsid};
 
-/// The internal command that runs another one in a session of its own.
-pub const DETACHED: &str = "detached";
+/// How many processes that were left behind are waited for, at most.
+const ROUNDS: usize = 1000;
 
 /// Signals that are for the process behind the front.
 const PASSED_ON: [Signal; 6] =
@@ -38,17 +36,16 @@ pub fn detach() -> io::Result<()> {
     setsid().map(drop).map_err(io::Error::from)
 }
 
-/// Runs this same command again in a session of its own, and stands for it at the terminal: passes signals on, and ends
-/// as it ends.
+/// Runs a command that will leave our session, and stands for it at the terminal: passes signals on, and ends as it ends.
 ///
 /// # Errors
 /// Where the program cannot be started again.
-pub fn front(args: impl IntoIterator<Item = OsString>) -> io::Result<ExitCode> {
+pub fn front(mut command: Command) -> io::Result<ExitCode> {
     // Before there is a child, so that none of its signals is missed. The child begins with none blocked.
     let mut signals = SigSet::from_iter(PASSED_ON);
     signals.add(Signal::SIGCHLD);
     signals.thread_block()?;
-    let child = Command::new("/proc/self/exe").arg0("kqueue").arg(DETACHED).args(args).stdin(Stdio::null()).spawn()?;
+    let child = command.spawn()?;
     let child = Pid::from_raw(child.id().cast_signed());
     loop {
         match signals.wait() {
@@ -85,13 +82,11 @@ fn ended(child: Pid) -> Option<ExitCode> {
 ///
 /// # Errors
 /// Where the kernel refuses.
-pub fn stay_with(front: Option<i32>) -> io::Result<()> {
+pub fn stay_with(front: i32) -> io::Result<()> {
     prctl::set_dumpable(false)?;
-    if let Some(front) = front {
-        prctl::set_pdeathsig(Signal::SIGTERM)?;
-        if getppid().as_raw() != front {
-            return Err(io::Error::other("the process at the terminal is gone"));
-        }
+    prctl::set_pdeathsig(Signal::SIGTERM)?;
+    if getppid().as_raw() != front {
+        return Err(io::Error::other("the process at the terminal is gone"));
     }
     Ok(())
 }
@@ -107,5 +102,27 @@ pub fn close_inherited() {
     for descriptor in open.into_iter().filter(|descriptor| *descriptor >= 3 + passed) {
         // The one that listed them is closed already.
         let _ = nix::unistd::close(descriptor);
+    }
+}
+
+/// Adopts what this process's children leave behind, so that it can be found.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn adopt_orphans() -> io::Result<()> {
+    prctl::set_child_subreaper(true).map_err(io::Error::from)
+}
+
+/// Kills all that descends from this process, and waits for it.
+pub fn end_descendants() {
+    let own = std::process::id().cast_signed();
+    for _ in 0..ROUNDS {
+        // What is killed leaves its own children to us, which the next round finds.
+        for (pid, _) in crate::launch::snapshot().iter().filter(|(_, parent)| **parent == own) {
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        }
+        if waitpid(None, None).is_err() {
+            return;
+        }
     }
 }

@@ -11,12 +11,23 @@ use tokio::time::timeout;
 use super::{Failure, Found, OLDEST_PHP, Question, Stage, one_line};
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::config::Pop;
-use crate::identity::Account;
+use crate::identity::{self, Account};
 
 /// What comes before PHP's answer; see Survey.php.
 const MARK: &str = "kqueue-survey ";
 /// How long a queue may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Leaves the session, the terminal and the open files of whoever asks: what PHP shares of root's, it can use. To be
+/// called before anything is opened.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn seclude() -> std::io::Result<()> {
+    identity::close_inherited();
+    identity::detach()?;
+    identity::adopt_orphans()
+}
 
 /// The hidden command: reads the question from standard input, prints what it found.
 ///
@@ -33,6 +44,7 @@ pub fn answer(script: &Path) -> Result<String, String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let found = runtime.block_on(look(&question, script));
+    identity::end_descendants();
     serde_json::to_string(&found).map_err(|error| error.to_string())
 }
 

@@ -19,7 +19,7 @@ use crate::harmless;
 use crate::identity::Account;
 use crate::wire::{BootFault, Held};
 
-pub use child::answer;
+pub use child::{answer, seclude};
 pub use fix::of_boot as boot_fix;
 
 /// `PATH` as systemd gives it to units: what the app's processes will have.
@@ -186,7 +186,7 @@ impl Found {
 pub fn ask(question: &Question, user: Option<&Account>) -> Result<Found, String> {
     let mut command = Command::new("/proc/self/exe");
     command.arg("survey").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    if let Some(user) = user {
+    if let Some(user) = user.filter(|user| !user.is_us()) {
         // The app has to see what it will see when it runs. Under systemd that is a unit's environment and nothing of
         // the shell's; without, as in a container, it is what kqueue itself was given.
         if sd_notify::booted().unwrap_or(false) {
@@ -195,7 +195,7 @@ pub fn ask(question: &Question, user: Option<&Account>) -> Result<Found, String>
             command.envs(kept.into_iter().filter_map(|(name, value)| Some((name, value?))));
         }
         command.current_dir("/");
-        command.env("HOME", &user.home).env("USER", &user.name).env("LOGNAME", &user.name);
+        command.envs(user.environment());
     }
     let asked = serde_json::to_vec(&(question, user)).map_err(|error| error.to_string())?;
     let mut child = command.spawn().map_err(|error| format!("cannot start kqueue again: {error}"))?;

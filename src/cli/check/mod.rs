@@ -20,7 +20,7 @@ use super::status::text::{Mood, Style};
 use super::{Failed, complete, print};
 use crate::config::{self, Loaded, Request, Surroundings};
 use crate::generator;
-use crate::identity::Account;
+use crate::identity::{self, Account, App};
 use crate::survey::{self, Found, Question, UNIT_PATH};
 use finding::{Finding, Severity};
 
@@ -41,6 +41,9 @@ pub(super) struct Check {
     /// The directory of an app that has no config file
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
+    /// Look at the app as root, where root really is its user
+    #[arg(long)]
+    as_root: bool,
 }
 
 /// What is said of one app.
@@ -72,7 +75,7 @@ pub(super) fn run(asked: Check) -> Result<ExitCode, Failed> {
         .map_err(|error| Failed::at("event loop", error))?;
     let mut reports = Vec::new();
     for request in requests {
-        reports.push(runtime.block_on(report(request, here.clone()))?);
+        reports.push(runtime.block_on(report(request, asked.as_root, here.clone()))?);
     }
     let worst = reports.iter().flat_map(|report| &report.findings).map(|finding| finding.severity).min();
     print(&if asked.json { as_json(&reports) } else { as_text(&reports, Style::of_stdout()) })?;
@@ -83,7 +86,7 @@ pub(super) fn run(asked: Check) -> Result<ExitCode, Failed> {
     })
 }
 
-async fn report(request: Request, mut here: Surroundings) -> Result<Report, Failed> {
+async fn report(request: Request, as_root: bool, mut here: Surroundings) -> Result<Report, Failed> {
     let file = request.app.as_ref().map(|app| here.etc.join(format!("{app}.toml")));
     let file = file.filter(|file| request.config.is_none() && file.exists());
     if file.is_some() {
@@ -105,7 +108,7 @@ async fn report(request: Request, mut here: Surroundings) -> Result<Report, Fail
         }
     };
     let mut findings = Vec::new();
-    let user = user(&loaded, file.is_some(), &here, &mut findings);
+    let user = user(&loaded, file.is_some(), as_root, &here, &mut findings);
     let found = match &user {
         Some(user) => survey(&loaded, user, &here, &mut findings)?,
         None => Found::default(),
@@ -139,24 +142,23 @@ async fn report(request: Request, mut here: Surroundings) -> Result<Report, Fail
 }
 
 /// Who the app runs as. What the generator would refuse is told here.
-fn user(loaded: &Loaded, is_unit: bool, here: &Surroundings, findings: &mut Vec<Finding>) -> Option<Account> {
-    let name = if is_unit {
+fn user(
+    loaded: &Loaded,
+    is_unit: bool,
+    as_root: bool,
+    here: &Surroundings,
+    findings: &mut Vec<Finding>,
+) -> Option<Account> {
+    let given = if is_unit {
         config::root(&loaded.settings.app, here)
-            .and_then(|root| Ok((generator::user(&root, &generator::owner)?, root.group)))
+            .and_then(|root| Ok((Some(generator::user(&root, &generator::owner)?), root.group)))
             .map_err(|error| Finding::of_line("user", &error.to_string()))
     } else {
-        match (loaded.merged.user(), generator::owner(&loaded.settings.path)) {
-            (Some(user), _) => Ok((user.to_owned(), None)),
-            (None, Ok(owner)) => Ok((owner.to_string(), None)),
-            (None, Err(why)) => {
-                let what = format!("{} {why}", loaded.settings.path.display());
-                Err(Finding::error("user", what, "say who runs the app: user = \"www-data\""))
-            }
-        }
+        Ok((loaded.merged.user().map(str::to_owned), None))
     };
-    let account = name.and_then(|(user, group)| {
-        let fix = "create it, or say who runs the app: user = \"www-data\"";
-        Account::find(&user, group.as_deref()).map_err(|what| Finding::error("user", what, fix))
+    let account = given.and_then(|(user, group)| {
+        let app = App { path: &loaded.settings.path, user: user.as_deref(), group: group.as_deref() };
+        identity::user_of(app, as_root).map_err(|refused| Finding::error("user", refused.what, refused.fix))
     });
     account.map_err(|finding| findings.push(finding)).ok()
 }

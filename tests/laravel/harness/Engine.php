@@ -47,7 +47,7 @@ final class Engine
             'runtime-dir' => $sandbox->dir . '/run',
         ] + ($this->tier === null ? [] : ['default-tier' => $this->tier]);
 
-        return array_merge([$this->kqueue, 'run', '--launcher', 'process', '--path', $path, '--connection', $sandbox->driver], self::flags($options, '='));
+        return array_merge([$this->kqueue, 'run', '--as-root', '--launcher', 'process', '--path', $path, '--connection', $sandbox->driver], self::flags($options, '='));
     }
 
     /** @return list<string> */
