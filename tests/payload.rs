@@ -42,7 +42,7 @@ fn every_sample_is_read() {
             "unique" => "App\\Jobs\\U",
             _ => "App\\Jobs\\T",
         };
-        assert_eq!(envelope.class(), class, "{at}");
+        assert_eq!(envelope.classes().0, class, "{at}");
         let timeout = match kind.as_str() {
             "closure" | "string" => None,
             "lq" => Some(44),
@@ -66,7 +66,7 @@ fn every_sample_is_read() {
             ("8.x", true) => Hints { isolated: Some(true), max_memory_mb: Some(256), ..Hints::default() },
             _ => Hints::default(),
         };
-        assert_eq!(envelope.hints, hints, "{at}");
+        assert_eq!(envelope.hints(true), hints, "{at}");
     }
 }
 
@@ -80,7 +80,7 @@ fn a_command_with_every_kind_of_value_is_read() {
         priority: Some(-5),
         ..Hints::default()
     };
-    assert_eq!(Envelope::parse(&bytes).unwrap().hints, expected);
+    assert_eq!(Envelope::parse(&bytes).unwrap().hints(true), expected);
 }
 
 #[test]
@@ -109,8 +109,8 @@ fn a_large_payload_is_read_without_recursion_or_fuss() {
         format!("O:1:\"T\":2:{{s:1:\"x\";s:{}:\"{}\";s:8:\"isolated\";b:1;}}", 20 << 20, "\"".repeat(20 << 20));
     let text = serde_json::json!({"job": "Illuminate\\Queue\\CallQueuedHandler@call", "data": {"commandName": "T", "command": command}}).to_string();
     let envelope = Envelope::parse(text.as_bytes()).unwrap();
-    assert_eq!(envelope.class(), "T");
-    assert_eq!(envelope.hints.isolated, Some(true));
+    assert_eq!(envelope.classes().0, "T");
+    assert_eq!(envelope.hints(true).isolated, Some(true));
 }
 
 /// Prints what reading costs: `cargo test --release --test payload -- --ignored --nocapture`.

@@ -19,7 +19,7 @@ mod sqlite;
 mod conformance;
 
 pub use redis::RedisBackend;
-pub use settings::{ConnectionSettings, RedisSettings, SqliteSettings};
+pub use settings::{ConnectionSettings, Names, RedisSettings, SqliteSettings};
 pub use sqlite::SqliteBackend;
 
 /// What a backend needs to find a job's reservation again: the identity that Laravel's own ack uses.
@@ -114,6 +114,7 @@ pub fn open(settings: ConnectionSettings, pop: Pop) -> Result<Box<dyn QueueBacke
     match settings {
         ConnectionSettings::Redis(redis) => Ok(Box::new(RedisBackend::connect(redis, pop)?)),
         ConnectionSettings::Sqlite(sqlite) => Ok(Box::new(SqliteBackend::connect(sqlite)?)),
+        ConnectionSettings::Own { class, method } => Err(settings::own(&class, &method)),
         ConnectionSettings::Unsupported { driver, engine } => Err(settings::unsupported(&driver, engine.as_deref())),
     }
 }

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
 
 use super::{
-    BackendError, QueueBackend, QueueSize, Receipt, RedisSettings, Reservation, Reserved, SetAside, check_queues,
-    epoch, epoch_seconds,
+    BackendError, Names, QueueBackend, QueueSize, Receipt, RedisSettings, Reservation, Reserved, SetAside,
+    check_queues, epoch, epoch_seconds,
 };
 use crate::config::Pop;
 
@@ -33,6 +33,7 @@ const BLOCK_GRACE: Duration = Duration::from_secs(5);
 pub struct RedisBackend {
     link: Link,
     prefix: String,
+    names: Names,
     retry_after: Option<i64>,
     migration_batch_size: i64,
     strict: bool,
@@ -90,6 +91,7 @@ impl RedisBackend {
         Ok(Self {
             link: Link::new(&settings)?,
             prefix: settings.prefix,
+            names: settings.names,
             retry_after: settings.retry_after,
             migration_batch_size: settings.migration_batch_size,
             strict: pop == Pop::Strict,
@@ -102,7 +104,7 @@ impl RedisBackend {
     }
 
     fn keys(&self, queue: &str) -> Keys {
-        let list = format!("{}queues:{queue}", self.prefix);
+        let list = format!("{}{}", self.prefix, self.names.of(queue, "queues:"));
         Keys {
             delayed: format!("{list}:delayed"),
             reserved: format!("{list}:reserved"),

@@ -4,9 +4,39 @@
 //! Laravel takes from the environment may be strings where a number is meant; both are taken.
 //! This file is pure.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer};
 
 use super::BackendError;
+
+/// What the app's queue object calls its queues, where the driver keeps them: keys in Redis, values in a column.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+pub struct Names {
+    /// Of the queues that PHP was asked for.
+    #[serde(default)]
+    exact: BTreeMap<String, String>,
+    /// What it puts before the name of any other.
+    #[serde(default)]
+    before: Option<String>,
+    /// What it puts behind it.
+    #[serde(default)]
+    after: Option<String>,
+}
+
+impl Names {
+    /// What a queue is called; `before` is what Laravel's own class puts before every name.
+    pub(super) fn of<'a>(&'a self, queue: &'a str, before: &str) -> Cow<'a, str> {
+        match self.exact.get(queue) {
+            Some(name) => name.into(),
+            None => {
+                let before = self.before.as_deref().unwrap_or(before);
+                format!("{before}{queue}{}", self.after.as_deref().unwrap_or_default()).into()
+            }
+        }
+    }
+}
 
 /// One queue connection of the app: an object with `driver`, and for the driver `database` also `engine`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -16,6 +46,13 @@ pub enum ConnectionSettings {
     Redis(RedisSettings),
     /// `{"driver": "database", "engine": "sqlite", …}`.
     Sqlite(SqliteSettings),
+    /// The app's own queue class reserves jobs in a way of its own, which kqueue would pass over.
+    Own {
+        /// The class.
+        class: String,
+        /// Its method.
+        method: String,
+    },
     /// Anything that kqueue cannot serve. [`super::open`] says why.
     Unsupported {
         /// The driver as PHP named it.
@@ -54,6 +91,9 @@ pub struct RedisSettings {
     /// Due jobs that one poll moves to the queue; -1 is all.
     #[serde(default = "all", deserialize_with = "number")]
     pub migration_batch_size: i64,
+    /// What its queues are called.
+    #[serde(default)]
+    pub names: Names,
 }
 
 impl std::fmt::Debug for RedisSettings {
@@ -87,6 +127,9 @@ pub struct SqliteSettings {
     /// The connection's table prefix.
     #[serde(default)]
     pub prefix: String,
+    /// What its queues are called.
+    #[serde(default)]
+    pub names: Names,
 }
 
 impl TryFrom<serde_json::Value> for ConnectionSettings {
@@ -96,6 +139,10 @@ impl TryFrom<serde_json::Value> for ConnectionSettings {
         let text = |key: &str| value.get(key).and_then(|v| v.as_str()).map(str::to_owned);
         let driver = text("driver").ok_or("the queue connection has no `driver`")?;
         let engine = text("engine");
+        if let Some(own) = value.get("own") {
+            let text = |key: &str| own.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+            return Ok(Self::Own { class: text("class"), method: text("method") });
+        }
         let of = |e: serde_json::Error| format!("settings of the queue connection: {e}");
 
         match (driver.as_str(), engine.as_deref()) {
@@ -104,6 +151,14 @@ impl TryFrom<serde_json::Value> for ConnectionSettings {
             _ => Ok(Self::Unsupported { driver, engine }),
         }
     }
+}
+
+/// Says in one line why a queue class of the app's own cannot be served.
+pub(super) fn own(class: &str, method: &str) -> BackendError {
+    BackendError::Settings(format!(
+        "the app's queue class `{class}` has its own `{method}()`, which kqueue would pass over: keep `queue:work` for this \
+         connection, or let the class change no more than names and values (`getQueue()`, the table, `retry_after`)"
+    ))
 }
 
 /// Says in one line why a driver cannot be served and what to do about it.

@@ -12,8 +12,8 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection, Transaction};
 
 use super::head::why_broken;
 use super::{
-    BackendError, QueueBackend, QueueSize, Receipt, Reservation, Reserved, SetAside, SqliteSettings, check_queues,
-    epoch, epoch_seconds,
+    BackendError, Names, QueueBackend, QueueSize, Receipt, Reservation, Reserved, SetAside, SqliteSettings,
+    check_queues, epoch, epoch_seconds,
 };
 
 mod file;
@@ -31,6 +31,7 @@ const SLOWEST_LOOK: Duration = Duration::from_millis(100);
 /// Queues of one jobs table.
 pub struct SqliteBackend {
     file: File,
+    names: Names,
     sql: Statements,
     retry_after: i64,
     /// Counts the transactions that settled jobs: `data_version` does not show our own.
@@ -70,6 +71,7 @@ impl SqliteBackend {
         Ok(Self {
             sql: Statements::new(&format!("{}{}", settings.prefix, settings.table)),
             file: File::new(path),
+            names: settings.names,
             retry_after,
             settled: Cell::new(0),
         })
@@ -89,7 +91,7 @@ impl SqliteBackend {
             let wanted = max - found.jobs.len();
             let mut rows = sqlx::query(AssertSqlSafe(self.sql.reserve.clone()))
                 .bind(now)
-                .bind(queue)
+                .bind(self.names.of(queue, "").into_owned())
                 .bind(now.saturating_sub(self.retry_after))
                 .bind(i64::try_from(wanted).unwrap_or(i64::MAX))
                 .fetch_all(&mut **work)
@@ -107,7 +109,7 @@ impl SqliteBackend {
                     continue;
                 };
                 sqlx::query(AssertSqlSafe(self.sql.set_aside.clone()))
-                    .bind(format!("{queue}:broken"))
+                    .bind(format!("{}:broken", self.names.of(queue, "")))
                     .bind(row_key(&job).0)
                     .execute(&mut **work)
                     .await?;
@@ -150,7 +152,7 @@ impl SqliteBackend {
         for queue in queues {
             let row: Option<i64> = sqlx::query_scalar(AssertSqlSafe(self.sql.ready.clone()))
                 .bind(now)
-                .bind(queue)
+                .bind(self.names.of(queue, "").into_owned())
                 .bind(now.saturating_sub(self.retry_after))
                 .fetch_optional(&mut *connection)
                 .await?;
@@ -167,7 +169,7 @@ impl SqliteBackend {
         for queue in queues {
             let due: Option<i64> = sqlx::query_scalar(AssertSqlSafe(self.sql.next_due.clone()))
                 .bind(self.retry_after)
-                .bind(queue)
+                .bind(self.names.of(queue, "").into_owned())
                 .fetch_one(&mut *connection)
                 .await?;
             next = next.into_iter().chain(due).min();
@@ -318,7 +320,7 @@ impl QueueBackend for SqliteBackend {
                 for queue in queues {
                     let row = sqlx::query(AssertSqlSafe(self.sql.sizes.clone()))
                         .bind(now)
-                        .bind(queue)
+                        .bind(self.names.of(queue, "").into_owned())
                         .fetch_one(&mut *connection)
                         .await?;
                     let count = |at: usize| row.try_get::<i64, _>(at).map(|n| u64::try_from(n).unwrap_or(0));

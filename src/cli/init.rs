@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::leave_root::AsRoot;
 use super::write::{self, Manner};
 use super::{Failed, USAGE, print, stdio};
 use crate::config::{self, Draft, Surroundings};
@@ -34,9 +35,8 @@ pub(super) struct Init {
     /// A file to write in place of /etc/kqueue/APP.toml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Look at the app as root, where root really is its user
-    #[arg(long)]
-    as_root: bool,
+    #[command(flatten)]
+    as_root: AsRoot,
     #[command(flatten)]
     manner: Manner,
 }
@@ -76,10 +76,10 @@ pub(super) struct Wanted<'a> {
     pub user: Option<&'a str>,
     pub php: Option<&'a Path>,
     pub php_args: Vec<String>,
-    /// Whether root may be the one.
-    pub as_root: bool,
     /// The environment of which Horizon's plan is wanted.
     pub environment: Option<&'a str>,
+    /// Whether it may be root's.
+    pub as_root: AsRoot,
 }
 
 /// What was found out about an app.
@@ -131,9 +131,10 @@ pub(super) fn look(path: &Path, wanted: &Wanted<'_>, draft: &Draft, here: &Surro
         })?],
         None => usual.iter().cloned().chain(others(usual.as_deref())).collect(),
     };
+    let manner = survey::Manner { unit: true, as_root: wanted.as_root.as_root };
     let mut first = None;
     for php in candidates {
-        let found = survey::ask(&Question { php: php.clone(), ..question.clone() }, Some(&user))
+        let found = survey::ask(&Question { php: php.clone(), ..question.clone() }, Some(&user), manner)
             .map_err(|line| Failed { code: super::FAILURE, line })?;
         let other = Some(&php) != usual.as_ref();
         let looked = Looked { user: user.clone(), named, other, php, found };
@@ -148,9 +149,10 @@ pub(super) fn look(path: &Path, wanted: &Wanted<'_>, draft: &Draft, here: &Surro
     })
 }
 
+/// As whom the app runs, and whether that has to be written.
 fn user(path: &Path, wanted: &Wanted<'_>) -> Result<(Account, bool), Failed> {
-    let user = identity::user_of(App { path, user: wanted.user, group: None }, wanted.as_root)?;
-    let named = generator::owner(path) != Ok(user.uid) || user.uid == 0;
+    let user = identity::user_of(App { path, user: wanted.user, group: None }, wanted.as_root.as_root)?;
+    let named = wanted.user.is_some() && (generator::owner(path) != Ok(user.uid) || user.uid == 0);
     Ok((user, named))
 }
 

@@ -11,11 +11,11 @@ mod flags;
 mod generate;
 mod import;
 mod init;
+mod leave_root;
 mod pid1;
 mod status;
 mod stdio;
 mod unit;
-mod whom;
 mod write;
 
 use std::ffi::OsString;
@@ -30,6 +30,7 @@ use crate::backend::BackendError;
 use crate::config::{self, Loaded, Request, Settings, Surroundings};
 use crate::runtime::StartFailure;
 use flags::KeyFlags;
+use leave_root::{AsRoot, Detached};
 
 /// Something broke while running.
 const FAILURE: u8 = 1;
@@ -98,6 +99,8 @@ enum Internal {
         /// The app's name
         app: String,
     },
+    /// Become an app's user, in place of root at a terminal, and carry out the command line behind `--`
+    Detached(Detached),
     /// Write man pages, completions and the example config, for packages
     Generate {
         /// Where to
@@ -114,7 +117,6 @@ impl Internal {
     fn run(self) -> Result<ExitCode, Failed> {
         match self {
             Internal::Survey => {
-                crate::survey::seclude().map_err(|error| Failed::at("survey", error))?;
                 let script = crate::runtime::find_script().map_err(|error| Failed::config(format!("{error:#}")))?;
                 print(&crate::survey::answer(&script).map_err(|line| Failed { code: FAILURE, line })?)?;
                 Ok(ExitCode::SUCCESS)
@@ -122,6 +124,7 @@ impl Internal {
             Internal::Guard { mark } => Ok(crate::launch::guard(&mark)),
             Internal::Worker { instance } => unit::become_worker(&instance),
             Internal::Schedule { app } => unit::become_schedule(app),
+            Internal::Detached(detached) => dispatch(detached.settle()?),
             Internal::Generate { dir } => generate::run(&dir),
         }
     }
@@ -154,10 +157,8 @@ struct Run {
     /// Run one job and end; end at once where there is none
     #[arg(long, conflicts_with = "max_jobs")]
     once: bool,
-    /// Run the app as root, where root really is its user, as in a container. Without it root becomes the app's user:
-    /// `user` of its file, or the owner of its directory
-    #[arg(long)]
-    as_root: bool,
+    #[command(flatten)]
+    as_root: AsRoot,
     #[command(flatten)]
     source: Source,
 }
@@ -215,12 +216,12 @@ impl Run {
 
 /// The `kqueue` command: all of it.
 pub fn main() -> ExitCode {
-    let mut args: Vec<OsString> = std::env::args_os().collect();
+    let args: Vec<OsString> = std::env::args_os().collect();
     let activated = std::env::var_os("LISTEN_FDS").is_some();
     if complete::answer(&args) {
         return ExitCode::SUCCESS;
     }
-    match whom::step(&mut args).and_then(|step| dispatch(args, step)) {
+    match dispatch(args) {
         Ok(code) => code,
         Err(Failed { code, line }) => {
             stdio::err(&format!("kqueue: {line}"));
@@ -258,11 +259,11 @@ impl Failed {
     }
 }
 
-fn dispatch(args: Vec<OsString>, step: whom::Step) -> Result<ExitCode, Failed> {
+fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
     if Internal::is_called(&args) {
         return Internal::try_parse_from(args).map_or_else(|error| Ok(explain(&error)), Internal::run);
     }
-    let command = match Cli::try_parse_from(args).and_then(Cli::accepted) {
+    let command = match Cli::try_parse_from(&args).and_then(Cli::accepted) {
         Ok(command) => command,
         Err(error) => return Ok(explain(&error)),
     };
@@ -273,15 +274,14 @@ fn dispatch(args: Vec<OsString>, step: whom::Step) -> Result<ExitCode, Failed> {
             if let Some(ended) = pid1::run() {
                 return ended;
             }
-            let whom = whom::settle(&request, as_root, step)?;
-            if let whom::Whom::Ended(code) = whom {
+            if let Some(code) = leave_root::leave_root(&request, as_root, &args)? {
                 return Ok(code);
             }
             let loaded = load(&request)?;
             unit::check_user(&loaded)?;
             crate::log::init(&loaded.settings.app);
-            if matches!(whom, whom::Whom::Root) {
-                tracing::warn!("the app's jobs run as root, as --as-root says");
+            if nix::unistd::geteuid().is_root() {
+                tracing::warn!("--as-root: jobs run as root");
             }
             start(loaded, request)
         }

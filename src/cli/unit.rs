@@ -21,7 +21,8 @@ const NOBODY_IN_PARTICULAR: &str = "kqueue";
 /// # Errors
 /// One line that says what to do.
 pub(super) fn check_user(loaded: &Loaded) -> Result<(), Failed> {
-    if !is_unit() {
+    // Inherited by children: only with our own number in it does a unit run us.
+    if std::env::var("SYSTEMD_EXEC_PID").ok().and_then(|pid| pid.parse().ok()) != Some(std::process::id()) {
         return Ok(());
     }
     let uid = geteuid();
@@ -36,11 +37,6 @@ pub(super) fn check_user(loaded: &Loaded) -> Result<(), Failed> {
             Err(Failed::config(format!("{what}; {fix}")))
         }
     }
-}
-
-/// Whether a unit has started us. Children inherit the variable: only with our own number in it is it ours.
-pub(super) fn is_unit() -> bool {
-    std::env::var("SYSTEMD_EXEC_PID").ok().and_then(|pid| pid.parse().ok()) == Some(std::process::id())
 }
 
 /// What is wrong with running as `uid`, called `name`, where the settings say `wanted`.

@@ -36,6 +36,7 @@ const APPS: &[&str] = &[
     "ack",
     "renew",
     "horizon",
+    "property_hints",
     "timeout_grace",
 ];
 

@@ -270,6 +270,9 @@ keys! {
     /// Do what Horizon's master would, where the app's queue is Horizon's: trim its indexes, keep its records (so that
     /// its dashboard shows kqueue), watch its waits, obey `horizon:pause`, `continue` and `terminate`.
     horizon: bool, Is("true"), |s| json!(s.horizon);
+    /// Whether a job's properties and methods called `isolated`, `maxMemory`, `priority` and so on are hints for kqueue.
+    /// An app that has such properties with a meaning of its own says false: then attributes alone count.
+    property_hints: bool, Is("true"), |s| json!(s.property_hints);
     /// How far a job may run past its timeout before its process is killed from outside.
     timeout_grace: Time<0>, Is("3s"), |s| secs(s.timeout_grace);
     /// How long a PHP process may take to be ready.

@@ -77,6 +77,7 @@ pub fn resolve(
         ack: need(merged.ack, "ack")?.value,
         renew: need(merged.renew, "renew")?.value,
         horizon: need(merged.horizon, "horizon")?.value,
+        property_hints: need(merged.property_hints, "property_hints")?.value,
         timeout_grace: need(merged.timeout_grace, "timeout_grace")?.value.0,
         boot_timeout: need(merged.boot_timeout, "boot_timeout")?.value.0,
         stop_timeout: need(merged.stop_timeout, "stop_timeout")?.value.0,

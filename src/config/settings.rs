@@ -183,6 +183,8 @@ pub struct Settings {
     pub renew: bool,
     /// `horizon`: do what Horizon's master would.
     pub horizon: bool,
+    /// `property_hints`: whether properties and methods of jobs are hints, and not attributes alone.
+    pub property_hints: bool,
     /// `timeout_grace`: what a job may run past its timeout before its process is killed from outside.
     pub timeout_grace: Duration,
     /// `boot_timeout`: what a PHP process may take to be ready.

@@ -13,9 +13,6 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getppid, setsid};
 
-/// How many processes that were left behind are waited for, at most.
-const ROUNDS: usize = 1000;
-
 /// Signals that are for the process behind the front.
 const PASSED_ON: [Signal; 6] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
@@ -36,14 +33,13 @@ pub fn detach() -> io::Result<()> {
     setsid().map(drop).map_err(io::Error::from)
 }
 
-/// Runs a command that will leave our session, and stands for it at the terminal: passes signals on, and ends as it ends.
+/// Runs a command that leaves our session, and stands for it at the terminal: passes signals on, and ends as it ends.
 ///
 /// # Errors
 /// Where the program cannot be started again.
 pub fn front(mut command: Command) -> io::Result<ExitCode> {
-    // Before there is a child, so that none of its signals is missed. The child begins with none blocked.
-    let mut signals = SigSet::from_iter(PASSED_ON);
-    signals.add(Signal::SIGCHLD);
+    // Before there is a child, so that none of its signals is missed.
+    let signals = signals();
     signals.thread_block()?;
     let child = command.spawn()?;
     let child = Pid::from_raw(child.id().cast_signed());
@@ -64,6 +60,18 @@ pub fn front(mut command: Command) -> io::Result<ExitCode> {
     }
 }
 
+/// Lets in the signals that [`front`] has blocked for the process behind it.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn unblock_signals() -> io::Result<()> {
+    Ok(signals().thread_unblock()?)
+}
+
+fn signals() -> SigSet {
+    PASSED_ON.into_iter().chain([Signal::SIGCHLD]).collect()
+}
+
 /// Takes note of all children that have ended (the first process of a container inherits strangers), and returns how
 /// this one has.
 fn ended(child: Pid) -> Option<ExitCode> {
@@ -82,13 +90,40 @@ fn ended(child: Pid) -> Option<ExitCode> {
 ///
 /// # Errors
 /// Where the kernel refuses.
-pub fn stay_with(front: i32) -> io::Result<()> {
+pub fn stay_with(front: Option<i32>) -> io::Result<()> {
     prctl::set_dumpable(false)?;
-    prctl::set_pdeathsig(Signal::SIGTERM)?;
-    if getppid().as_raw() != front {
-        return Err(io::Error::other("the process at the terminal is gone"));
+    if let Some(front) = front {
+        prctl::set_pdeathsig(Signal::SIGTERM)?;
+        if getppid().as_raw() != front {
+            return Err(io::Error::other("the process at the terminal is gone"));
+        }
     }
     Ok(())
+}
+
+/// From now on whatever our children leave behind becomes our child, for [`end_descendants`].
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn adopt_descendants() -> io::Result<()> {
+    Ok(prctl::set_child_subreaper(true)?)
+}
+
+/// Kills everything that is below this process.
+pub fn end_descendants() {
+    // Each round ends a generation: what it leaves behind is ours by then.
+    loop {
+        let own = std::process::id();
+        let children = std::fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default();
+        let children: Vec<i32> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        if children.is_empty() {
+            return;
+        }
+        for pid in children.into_iter().map(Pid::from_raw) {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = waitpid(pid, None);
+        }
+    }
 }
 
 /// Closes what whoever started us has left open, but for what systemd has passed. To be called before anything is
@@ -102,27 +137,5 @@ pub fn close_inherited() {
     for descriptor in open.into_iter().filter(|descriptor| *descriptor >= 3 + passed) {
         // The one that listed them is closed already.
         let _ = nix::unistd::close(descriptor);
-    }
-}
-
-/// Adopts what this process's children leave behind, so that it can be found.
-///
-/// # Errors
-/// Where the kernel refuses.
-pub fn adopt_orphans() -> io::Result<()> {
-    prctl::set_child_subreaper(true).map_err(io::Error::from)
-}
-
-/// Kills all that descends from this process, and waits for it.
-pub fn end_descendants() {
-    let own = std::process::id().cast_signed();
-    for _ in 0..ROUNDS {
-        // What is killed leaves its own children to us, which the next round finds.
-        for (pid, _) in crate::launch::snapshot().iter().filter(|(_, parent)| **parent == own) {
-            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
-        }
-        if waitpid(None, None).is_err() {
-            return;
-        }
     }
 }

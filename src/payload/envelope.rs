@@ -61,9 +61,20 @@ pub struct Envelope {
     pub created_at: Option<u64>,
     /// `delay`: seconds from the dispatch; Laravel 12.11 and later.
     pub delay: Option<u64>,
-    /// What this one job declares: its `kqueue` key over the properties of its serialised command.
-    pub hints: Hints,
+    /// What this one job declares in its `kqueue` key.
+    pub declared: Hints,
+    /// What it declares by the properties of its serialised command.
+    pub properties: Hints,
+    /// The class that a package's wrapper says it carries, where `displayName` does not.
+    pub carried: Option<String>,
 }
+
+/// Jobs of packages that carry what the app wrote, which is named by their property `actionClass`.
+const WRAPPERS: [&str; 3] = [
+    "Lorisleiva\\Actions\\Decorators\\JobDecorator",
+    "Lorisleiva\\Actions\\Decorators\\UniqueJobDecorator",
+    "Spatie\\QueueableAction\\ActionJob",
+];
 
 impl Envelope {
     /// Reads a payload. Only what Laravel could not run is an error.
@@ -85,40 +96,64 @@ impl Envelope {
             .filter(|data| data.get().starts_with('{'))
             .and_then(|data| serde_json::from_str::<Data>(data.get()).ok())
             .unwrap_or_default();
-        let command = data.command.map_or_else(Hints::default, |command| Hints::from_command(command.get()));
+        let properties = data.command.map_or_else(Hints::default, |command| Hints::from_command(command.get()));
         let declared = keys.kqueue.map_or_else(Hints::default, |kqueue| Hints::from_json(kqueue.get()));
+        let command_name = scalar::text(data.command_name, MAX_NAME);
+        let wraps = command_name.as_deref().is_some_and(|class| WRAPPERS.contains(&class));
+        let carried = data
+            .command
+            .filter(|_| wraps)
+            .and_then(|command| super::php::text_property(command.get(), "actionClass"))
+            .filter(|class| class.len() <= MAX_NAME && is_class_name(class));
         Ok(Self {
             uuid: identity(keys.uuid).or_else(|| identity(keys.id)),
             display_name: scalar::text(keys.display_name, MAX_NAME),
             job,
-            command_name: scalar::text(data.command_name, MAX_NAME),
-            timeout: scalar::unsigned(keys.timeout),
+            command_name,
+            timeout: scalar::alarm(keys.timeout),
             max_tries: scalar::unsigned(keys.max_tries),
             retry_until: scalar::unsigned(keys.retry_until),
             attempts: scalar::unsigned(keys.attempts),
             created_at: scalar::unsigned(keys.created_at),
             delay: scalar::unsigned(keys.delay),
-            hints: declared.merge(&command),
+            declared,
+            properties,
+            carried,
         })
     }
 
     /// The name under which the job's history is kept and its class is reflected, at most [`MAX_NAME`]
-    /// bytes.
+    /// bytes; and the one to take instead if PHP knows no class of that name.
     ///
-    /// - A plain job: its class (`displayName` may hold anything, even an id per job).
+    /// - A plain job: its class. `displayName` may hold anything, even an id per job; where it looks like another
+    ///   class, the job may be a package's wrapper around that class, which only PHP can tell.
     /// - What the framework wraps (listener, mailable, notification, broadcast, closure, Artisan command):
     ///   `displayName`, which there names what is inside. All wrappers live in `Illuminate\`.
     /// - A string job: its `job`.
-    pub fn class(&self) -> &str {
+    pub fn classes(&self) -> (&str, Option<&str>) {
         if self.job != OBJECT_JOB {
-            return &self.job;
+            return (&self.job, None);
         }
-        let wrapped = match &self.command_name {
-            Some(class) if !class.starts_with("Illuminate\\") => return class,
-            wrapper => wrapper,
-        };
-        self.display_name.as_ref().or(wrapped.as_ref()).unwrap_or(&self.job)
+        let shown = self.display_name.as_deref();
+        match self.command_name.as_deref() {
+            Some(class) if !class.starts_with("Illuminate\\") => {
+                let inner = shown.filter(|name| *name != class && name.contains('\\') && is_class_name(name));
+                inner.or(self.carried.as_deref()).map_or((class, None), |inner| (inner, Some(class)))
+            }
+            wrapper => (shown.or(wrapper).unwrap_or(&self.job), None),
+        }
     }
+
+    /// What this one job declares; its properties only where they count.
+    pub fn hints(&self, properties: bool) -> Hints {
+        if properties { self.declared.merge(&self.properties) } else { self.declared }
+    }
+}
+
+/// Whether a text can be the name of a class. Closures and the like have names that are none.
+pub fn is_class_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'\\' || byte >= 0x80)
 }
 
 /// A `uuid` or `id`. One past the bound is none at all: cut, it could stand for two jobs.

@@ -92,13 +92,13 @@ fn every_key_is_read() {
             attempts: Some(2),
             created_at: Some(1_795_336_109),
             delay: Some(60),
-            hints: Hints {
+            declared: Hints {
                 isolated: Some(true),
-                max_memory_mb: None,
                 estimated_duration: Some(Duration::from_secs(2)),
-                priority: Some(4),
                 ..Hints::default()
             },
+            properties: Hints { priority: Some(4), ..Hints::default() },
+            carried: None,
         }
     );
 }
@@ -107,7 +107,7 @@ fn every_key_is_read() {
 fn a_wrong_type_is_as_good_as_absent() {
     for value in ["null", "[]", "{}", "true", "\"x\"", "-1", "1e999", "[[[]]]"] {
         let text = format!(
-            "{{\"job\":\"J\",\"timeout\":{value},\"maxTries\":{value},\"retryUntil\":{value},\"attempts\":{value},\
+            "{{\"job\":\"J\",\"maxTries\":{value},\"retryUntil\":{value},\"attempts\":{value},\
             \"createdAt\":{value},\"delay\":{value},\"data\":{value},\"kqueue\":{value}}}"
         );
         let expected = Envelope { job: "J".into(), ..Envelope::default() };
@@ -133,8 +133,8 @@ fn the_kqueue_key_beats_the_command() {
     let envelope = parse(
         r#"{"job":"J","kqueue":{"isolated":false},"data":{"command":"O:1:\"T\":2:{s:8:\"isolated\";b:1;s:9:\"maxMemory\";i:9;}"}}"#,
     );
-    assert_eq!(envelope.hints.isolated, Some(false));
-    assert_eq!(envelope.hints.max_memory_mb, Some(9));
+    assert_eq!(envelope.hints(true).isolated, Some(false));
+    assert_eq!(envelope.hints(true).max_memory_mb, Some(9));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_class_is_what_runs_not_what_wraps_it() {
         (None, Some("D"), "D"),
         (None, None, OBJECT_JOB),
     ] {
-        assert_eq!(object(command, display).class(), class);
+        assert_eq!(object(command, display).classes(), (class, None));
     }
     let string = Envelope {
         job: "App\\Handlers\\Old@fire".into(),
@@ -165,7 +165,35 @@ fn a_class_is_what_runs_not_what_wraps_it() {
         command_name: Some("App\\Other".into()),
         ..Envelope::default()
     };
-    assert_eq!(string.class(), "App\\Handlers\\Old@fire");
+    assert_eq!(string.classes(), ("App\\Handlers\\Old@fire", None));
+}
+
+#[test]
+fn a_package_s_wrapper_is_asked_what_it_carries() {
+    let wrapper = "Spatie\\QueueableAction\\ActionJob";
+    let parsed = |class: &str, display: &str, command: &str| {
+        let payload = serde_json::json!({
+            "job": OBJECT_JOB, "displayName": display, "data": {"commandName": class, "command": command},
+        });
+        let envelope = parse(&payload.to_string());
+        let (class, other) = envelope.classes();
+        (class.to_owned(), other.map(str::to_owned))
+    };
+    let carries = format!(
+        "O:{}:\"{wrapper}\":2:{{s:1:\"x\";i:1;s:14:\"\0*\0actionClass\";s:13:\"App\\Actions\\A\";}}",
+        wrapper.len()
+    );
+    let both = |class: &str, other: &str| (class.to_owned(), Some(other.to_owned()));
+    // By the name that it shows.
+    assert_eq!(parsed(wrapper, "App\\Actions\\B", &carries), both("App\\Actions\\B", wrapper));
+    assert_eq!(parsed("App\\Jobs\\T", "App\\Actions\\B", ""), both("App\\Actions\\B", "App\\Jobs\\T"));
+    // By what is known of it, where the name is for people.
+    assert_eq!(parsed(wrapper, "Send the mail", &carries), both("App\\Actions\\A", wrapper));
+    assert_eq!(parsed(wrapper, wrapper, &carries), both("App\\Actions\\A", wrapper));
+    assert_eq!(parsed(wrapper, "Send the mail", "O:1:\"T\":0:{}"), (wrapper.to_owned(), None));
+    // A name for people, and one without a namespace, is no class.
+    assert_eq!(parsed("App\\Jobs\\T", "Order7", ""), ("App\\Jobs\\T".to_owned(), None));
+    assert_eq!(parsed("App\\Jobs\\T", "App\\Jobs\\T #7", &carries), ("App\\Jobs\\T".to_owned(), None));
 }
 
 #[test]
@@ -173,7 +201,7 @@ fn names_are_bounded() {
     let long = "é".repeat(400);
     let text = format!("{{\"job\":\"{long}\",\"uuid\":\"{long}\",\"id\":\"i\",\"displayName\":\"a{long}\"}}");
     let envelope = parse(&text);
-    assert_eq!(envelope.class().len(), 512);
+    assert_eq!(envelope.classes().0.len(), 512);
     assert_eq!(envelope.display_name.unwrap().len(), 511);
     assert_eq!(envelope.uuid.as_deref(), Some("i"));
 }

@@ -61,7 +61,7 @@ impl Hints {
         let value = |name: &str| object.get(name).copied();
         Self {
             isolated: scalar::boolean(value("isolated")),
-            max_memory_mb: scalar::unsigned(value("maxMemory")).filter(|mb| *mb > 0),
+            max_memory_mb: scalar::unsigned(value("maxMemory")).and_then(megabytes),
             estimated_duration: scalar::seconds(value("estimatedDuration")),
             priority: scalar::integer(value("priority")).map(clamp),
             max_tasks: scalar::unsigned(value("maxTasks")).filter(|tasks| *tasks > 0),
@@ -92,7 +92,7 @@ impl Hints {
         };
         Self {
             isolated: isolated.as_ref().and_then(Scalar::boolean),
-            max_memory_mb: count(&memory),
+            max_memory_mb: count(&memory).and_then(megabytes),
             estimated_duration: duration.as_ref().and_then(Scalar::float).and_then(scalar::duration),
             priority: priority.as_ref().and_then(Scalar::integer).map(clamp),
             max_tasks: count(&tasks),
@@ -100,6 +100,11 @@ impl Hints {
             io_weight: count(&io).and_then(weight),
         }
     }
+}
+
+/// MB above 0. A million of them was meant as bytes, by an app that had a property of that name before.
+fn megabytes(mb: u32) -> Option<u32> {
+    (1..1 << 20).contains(&mb).then_some(mb)
 }
 
 /// Shares are from 1 to 10000, as systemd takes them.

@@ -85,6 +85,23 @@ pub fn properties<const N: usize>(bytes: &[u8], names: [&str; N]) -> Option<[Opt
     Some(found)
 }
 
+/// The property `name` of the serialised object in the JSON string `json`, if it is a string.
+pub(super) fn text_property(json: &str, name: &str) -> Option<String> {
+    let command: String = serde_json::from_str(json).ok()?;
+    let mut reader = Reader { rest: command.as_bytes() };
+    reader.expect(b"O:")?;
+    let (class, count) = reader.object_head()?;
+    for _ in 0..count {
+        let key = reader.key()?;
+        if key.and_then(|key| unmangled(key, class)) == Some(name.as_bytes()) {
+            reader.expect(b"s:")?;
+            return String::from_utf8(reader.quoted()?.to_vec()).ok();
+        }
+        reader.value()?;
+    }
+    None
+}
+
 /// The name of a property of `class` without the mark of its visibility; `None` for a parent's private one.
 fn unmangled<'a>(key: &'a [u8], class: &[u8]) -> Option<&'a [u8]> {
     let Some(marked) = key.strip_prefix(b"\0") else {

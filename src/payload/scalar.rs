@@ -39,6 +39,16 @@ pub(super) fn unsigned<T: TryFrom<i64>>(raw: Option<&RawValue>) -> Option<T> {
     T::try_from(number).ok()
 }
 
+/// Seconds as Laravel hands them to PHP's alarm: what is not above 0 is no limit, which is 0 here, and what does not
+/// fit is as good as none. `None` leaves it to the default.
+pub(super) fn alarm(raw: Option<&RawValue>) -> Option<u32> {
+    match raw?.get() {
+        "true" => Some(1),
+        "false" | "\"\"" => Some(0),
+        _ => integer(raw).map(|seconds| u32::try_from(seconds.max(0)).unwrap_or(0)),
+    }
+}
+
 /// A boolean, or 0 or 1 in its place.
 pub(super) fn boolean(raw: Option<&RawValue>) -> Option<bool> {
     match raw?.get() {
@@ -115,6 +125,30 @@ mod tests {
         assert_eq!(unsigned::<u32>(Some(&raw("-1"))), None);
         assert_eq!(unsigned::<u32>(Some(&raw("4294967296"))), None);
         assert_eq!(unsigned::<u32>(Some(&raw("4294967295"))), Some(u32::MAX));
+    }
+
+    #[test]
+    fn an_alarm_that_is_not_above_0_is_none() {
+        for (text, expected) in [
+            ("8", Some(8)),
+            ("\"8\"", Some(8)),
+            ("8.5", Some(8)),
+            ("\"8.5\"", Some(8)),
+            ("0.5", Some(0)),
+            ("0", Some(0)),
+            ("-1", Some(0)),
+            ("-0.5", Some(0)),
+            ("\"-1\"", Some(0)),
+            ("\"\"", Some(0)),
+            ("false", Some(0)),
+            ("true", Some(1)),
+            ("4294967296", Some(0)),
+            ("null", None),
+            ("[1]", None),
+            ("\"soon\"", None),
+        ] {
+            assert_eq!(alarm(Some(&raw(text))), expected, "{text}");
+        }
     }
 
     #[test]

@@ -138,6 +138,7 @@ impl Runtime {
         let cause = cause.map(|cause| format!("{} died with its process: {cause}", record.class));
         let reservation = &record.reservation;
         let (row, reserved) = ledger::identity(&reservation.receipt);
+        let (last_resort, failing) = self.schedule.last_resort(job);
         let message = ToWorker::Job {
             id: job,
             kind,
@@ -152,6 +153,8 @@ impl Runtime {
             tries: self.settings.work.tries,
             backoff: &self.settings.work.backoff,
             release: self.settings.crash == Crash::Replay,
+            last_resort,
+            failing,
             ticket,
             receipt,
             own: self.app.ack && outlives,
@@ -188,7 +191,7 @@ impl Runtime {
     }
 
     fn inspect(&mut self, classes: &[String]) {
-        let frame = ToWorker::Inspect { classes }.encode();
+        let frame = ToWorker::Inspect { classes, properties: self.settings.property_hints }.encode();
         if self.templates.send(frame.clone()) {
             return;
         }

@@ -74,7 +74,7 @@ impl Runtime {
                 self.acks.pending.push((id, without_payload(&reservation)));
                 continue;
             }
-            let (mut record, parts) = Record::new(reservation);
+            let (mut record, parts) = Record::new(reservation, self.settings.property_hints);
             let Some(given) = given else {
                 back += 1;
                 self.records.insert(id, record);

@@ -1,12 +1,13 @@
 //! What PHP processes say, and how they end.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Runtime;
 use super::horizon::DUTIES;
 use crate::launch::{Exit, LaunchEvent};
 use crate::payload::Hints;
-use crate::schedule::{Cause, Event, JobKind, WorkerId};
+use crate::schedule::{Cause, Event, Inspection, JobKind, WorkerId};
 use crate::wire::coordinator::Unit;
 use crate::wire::{ClassHints, Done, FromWorker, Mode};
 use crate::workers::{Outbox, Peer, Said, Worker};
@@ -108,7 +109,9 @@ impl Runtime {
                     self.ended(worker, exit);
                 }
             }
-            FromWorker::Hints { classes } => self.hints(classes),
+            FromWorker::Hints { classes, missing, unloadable, ignored } => {
+                self.hints(&classes, missing, unloadable, ignored);
+            }
             FromWorker::BootFailed(failure) => {
                 self.template_gone(pid, None, Some(format!("the app did not boot: {failure}")));
                 self.launcher.kill(pid);
@@ -140,9 +143,9 @@ impl Runtime {
                 }
                 self.tell(Event::Next { worker, done, job });
             }
-            FromWorker::Deleted => {
+            FromWorker::Deleted { failed } => {
                 self.acknowledge_of(worker);
-                self.tell(Event::Deleted(worker));
+                self.tell(Event::Deleted { worker, failed });
             }
             FromWorker::Stopping { status, done } => {
                 self.reported(worker, done.as_ref());
@@ -156,7 +159,9 @@ impl Runtime {
                 self.tell(Event::Died { worker, fatal, done });
             }
             FromWorker::State { down, paused, restart, error } => self.signals(down, paused, restart, error),
-            FromWorker::Hints { classes } => self.hints(classes),
+            FromWorker::Hints { classes, missing, unloadable, ignored } => {
+                self.hints(&classes, missing, unloadable, ignored);
+            }
             FromWorker::Horizon { ask, error } if worker == DUTIES => self.horizon_said(ask, error),
             FromWorker::BootFailed(failure) => {
                 if let Some(known) = self.workers.get_mut(&worker) {
@@ -197,10 +202,30 @@ impl Runtime {
         }
     }
 
-    fn hints(&mut self, classes: std::collections::BTreeMap<String, ClassHints>) {
+    /// What classes declare, and what is wrong with them: said once, as each is asked once.
+    fn hints(
+        &mut self,
+        classes: &BTreeMap<String, ClassHints>,
+        missing: Vec<String>,
+        unloadable: BTreeMap<String, String>,
+        ignored: BTreeMap<String, BTreeMap<String, String>>,
+    ) {
+        for (class, why) in &unloadable {
+            tracing::warn!("{class} cannot be loaded, so its jobs will fail: {why}");
+        }
+        for (class, values) in ignored {
+            let values: Vec<_> = values.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            tracing::info!(
+                "{class} declares {}, which says nothing to kqueue (property_hints = false leaves properties alone)",
+                values.join(", ")
+            );
+        }
         let read = |hints: &ClassHints| serde_json::to_string(hints).map(|json| Hints::from_json(&json));
-        let classes = classes.iter().map(|(class, hints)| (class.clone(), read(hints).unwrap_or_default())).collect();
-        self.tell(Event::Inspected(classes));
+        let hints = classes.iter().map(|(class, hints)| (class.clone(), read(hints).unwrap_or_default())).collect();
+        for record in self.records.values_mut().filter(|record| missing.contains(&record.class)) {
+            record.class_is_missing();
+        }
+        self.tell(Event::Inspected(Inspection { hints, missing, unloadable: unloadable.into_keys().collect() }));
     }
 
     fn signals(&mut self, down: bool, paused: Vec<String>, restart: Option<String>, error: Option<String>) {

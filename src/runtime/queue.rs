@@ -225,7 +225,10 @@ impl Runtime {
         for reservation in found.jobs {
             let id = self.next_job;
             self.next_job += 1;
-            let (record, parts) = Record::new(reservation);
+            let (mut record, parts) = Record::new(reservation, self.settings.property_hints);
+            if self.schedule.is_missing(&record.class) {
+                record.class_is_missing();
+            }
             specs.push(record.spec(id, parts));
             if let Some(ledger) = &mut self.ledger {
                 ledger.job(id, &record.reservation);

@@ -14,6 +14,8 @@ pub(super) struct Record {
     pub reservation: Reservation,
     pub uuid: String,
     pub class: String,
+    /// What it is called by if that is no class.
+    pub wrapper: Option<String>,
     pub attempt: u32,
     /// When it was handed to a process to be run.
     pub delivered: Option<Instant>,
@@ -32,22 +34,25 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub fn new(reservation: Reservation) -> (Self, JobSpecParts) {
+    /// `properties`: whether what the job itself declares by its properties counts.
+    pub fn new(reservation: Reservation, properties: bool) -> (Self, JobSpecParts) {
         // A backend in strict mode passes on what it found: Laravel itself says then what is wrong with it.
         let envelope = Envelope::parse(&reservation.payload).ok();
-        let class = envelope.as_ref().map_or("(no job)", Envelope::class).to_owned();
+        let (class, wrapper) = envelope.as_ref().map_or(("(no job)", None), Envelope::classes);
+        let (class, wrapper) = (class.to_owned(), wrapper.map(str::to_owned));
         let attempt = match &reservation.receipt {
             Receipt::Row { attempts, .. } => u32::try_from(*attempts).unwrap_or(u32::MAX),
             Receipt::Redis { .. } => envelope.as_ref().and_then(|envelope| envelope.attempts).unwrap_or(0) + 1,
         };
         let parts = JobSpecParts {
             timeout: envelope.as_ref().and_then(|envelope| envelope.timeout),
-            hints: envelope.as_ref().map(|envelope| envelope.hints).unwrap_or_default(),
+            hints: envelope.as_ref().map(|envelope| envelope.hints(properties)).unwrap_or_default(),
         };
         let record = Self {
             uuid: envelope.and_then(|envelope| envelope.uuid).unwrap_or_default(),
             reservation,
             class,
+            wrapper,
             attempt,
             delivered: None,
             took: None,
@@ -61,8 +66,16 @@ impl Record {
     }
 
     pub fn spec(&self, id: JobId, JobSpecParts { timeout, hints }: JobSpecParts) -> JobSpec {
-        let Self { class, reservation: Reservation { queue, payload, .. }, .. } = self;
-        JobSpec { id, class: class.clone(), queue: queue.clone(), bytes: payload.len(), timeout, hints }
+        let Self { class, wrapper, reservation: Reservation { queue, payload, .. }, .. } = self;
+        let (class, wrapper) = (class.clone(), wrapper.clone());
+        JobSpec { id, class, wrapper, queue: queue.clone(), bytes: payload.len(), timeout, hints }
+    }
+
+    /// What the job calls itself is no class.
+    pub fn class_is_missing(&mut self) {
+        if let Some(wrapper) = self.wrapper.take() {
+            self.class = wrapper;
+        }
     }
 }
 

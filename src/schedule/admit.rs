@@ -1,11 +1,12 @@
 //! How jobs come in, are routed, wait, and are given back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::job::{Job, Stage, Turn, Waiting};
 use super::machine::{Phase, Schedule};
-use super::{Action, JobId, JobKind, JobSpec, Now, StopReason};
-use crate::payload::Hints;
+use super::{Action, Inspection, JobId, JobKind, JobSpec, LastResort, Now, StopReason};
+use crate::payload::{Hints, is_class_name};
 use crate::routing::{Route, Tier};
 
 /// Classes whose declarations are remembered.
@@ -42,7 +43,7 @@ impl Schedule {
     pub(super) fn reserved(&mut self, now: Now, specs: Vec<JobSpec>, out: &mut Vec<Action>) {
         let mut back = Vec::new();
         let mut ask = Vec::new();
-        for spec in specs {
+        for mut spec in specs {
             if !self.may_run(&spec.queue) {
                 back.push(spec.id);
                 continue;
@@ -50,17 +51,13 @@ impl Schedule {
             self.admitted += 1;
             self.waiting_bytes += spec.bytes;
             let id = spec.id;
-            let class = spec.class.clone();
-            self.jobs.insert(id, job(spec, now.ms));
-            if self.hints.contains_key(&class) || !is_class_name(&class) {
-                self.enqueue(now, id);
-            } else {
-                let (_, jobs) = self.inspecting.entry(class.clone()).or_insert_with(|| {
-                    ask.push(class);
-                    (now.ms, Vec::new())
-                });
-                jobs.push(id);
+            if self.missing.contains(&spec.class)
+                && let Some(wrapper) = spec.wrapper.take()
+            {
+                spec.class = wrapper;
             }
+            self.jobs.insert(id, job(spec, now.ms));
+            self.enqueue_or_ask(now, id, &mut ask);
         }
         if !ask.is_empty() {
             out.push(Action::Inspect(ask));
@@ -70,14 +67,62 @@ impl Schedule {
         }
     }
 
+    /// Lets a job wait for its tier, once it is known what its class declares.
+    fn enqueue_or_ask(&mut self, now: Now, id: JobId, ask: &mut Vec<String>) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if self.hints.contains_key(&job.class) || !is_class_name(&job.class) {
+            self.enqueue(now, id);
+            return;
+        }
+        job.stage = Stage::Inspecting;
+        let (_, jobs) = self.inspecting.entry(job.class.clone()).or_insert_with(|| {
+            ask.push(job.class.clone());
+            (now.ms, Vec::new())
+        });
+        jobs.push(id);
+    }
+
     /// The answer may cover less than was asked; what it leaves out declares nothing.
-    pub(super) fn inspected(&mut self, now: Now, classes: Vec<(String, Hints)>) {
-        for (class, hints) in classes {
+    pub(super) fn inspected(&mut self, now: Now, found: Inspection, out: &mut Vec<Action>) {
+        let mut ask = Vec::new();
+        for class in found.unloadable {
+            note(&mut self.unloadable, class);
+        }
+        for class in &found.missing {
+            note(&mut self.missing, class.clone());
+        }
+        for (class, hints) in found.hints {
             self.remember(class.clone(), hints);
+            let is_none = self.missing.contains(&class);
             for id in self.inspecting.remove(&class).map(|(_, jobs)| jobs).unwrap_or_default() {
-                self.enqueue(now, id);
+                if let Some(job) = self.jobs.get_mut(&id).filter(|_| is_none)
+                    && let Some(wrapper) = job.wrapper.take()
+                {
+                    job.class = wrapper;
+                }
+                self.enqueue_or_ask(now, id, &mut ask);
             }
         }
+        if !ask.is_empty() {
+            out.push(Action::Inspect(ask));
+        }
+    }
+
+    /// Whether jobs call themselves so and it is no class.
+    pub fn is_missing(&self, class: &str) -> bool {
+        self.missing.contains(class)
+    }
+
+    /// What the replay of a job leaves out, and whether the job is failed whatever its rules say.
+    pub fn last_resort(&self, id: JobId) -> (LastResort, bool) {
+        let Some(job) = self.jobs.get(&id) else { return Default::default() };
+        let deadly = job.failing || self.unloadable.contains(&job.class);
+        let resort = match job.replays {
+            0 if !deadly => LastResort::None,
+            0 | 1 => LastResort::NoClass,
+            _ => LastResort::Alone,
+        };
+        (resort, job.failing)
     }
 
     fn remember(&mut self, class: String, hints: Hints) {
@@ -309,11 +354,15 @@ pub(super) fn job(spec: JobSpec, now: u64) -> Job {
         replays: 0,
         since: now,
         deleted: false,
+        failing: false,
+        wrapper: spec.wrapper,
     }
 }
 
-/// Closures and the like have names that are no classes; there is nothing to inspect.
-fn is_class_name(class: &str) -> bool {
-    !class.is_empty()
-        && class.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'\\' || byte >= 0x80)
+/// Adds to a set of names, which is bounded.
+fn note(names: &mut BTreeSet<String>, name: String) {
+    if names.len() >= CLASSES {
+        names.pop_first();
+    }
+    names.insert(name);
 }

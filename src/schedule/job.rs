@@ -48,6 +48,10 @@ pub(super) struct Job {
     pub since: u64,
     /// Laravel has finished with it.
     pub deleted: bool,
+    /// Laravel had begun to fail it when its process died.
+    pub failing: bool,
+    /// The class by which it is routed if `class` is none.
+    pub wrapper: Option<String>,
 }
 
 /// Whose turn it is among those that wait for one tier: the order of the queues is strict, as it is Laravel's;

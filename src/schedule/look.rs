@@ -1,7 +1,7 @@
-//! What the schedule shows of itself to those who only look: operators, through the control socket.
+//! What the schedule shows of itself to those who only look: the runtime, and operators through the control socket.
 
 use super::machine::{Phase, Schedule};
-use super::{Cause, JobId, Now};
+use super::{Cause, JobId, Now, Waiting, WorkerId, WorkerView};
 use crate::routing::Tier;
 
 /// How far a schedule is with stopping.
@@ -18,6 +18,41 @@ pub enum Standing {
 }
 
 impl Schedule {
+    /// Jobs that have left so far. A call for jobs is tagged with it, so that its answer can be judged.
+    pub fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    /// Whether everything is over.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// Whether it no longer takes on jobs.
+    pub fn is_stopping(&self) -> bool {
+        self.phase != Phase::Running
+    }
+
+    /// Jobs that are ours now.
+    pub fn job_count(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Jobs that wait for each tier.
+    pub fn waiting(&self) -> &[Waiting; 3] {
+        &self.waiting
+    }
+
+    /// Every worker.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerView> + '_ {
+        self.workers.iter().map(|(id, worker)| WorkerView::of(*id, worker))
+    }
+
+    /// A worker that is idle, to be asked something.
+    pub fn an_idle_worker(&self) -> Option<WorkerId> {
+        self.workers.iter().find(|(_, worker)| worker.is_idle()).map(|(id, _)| *id)
+    }
+
     /// How far it is with stopping.
     pub fn standing(&self) -> Standing {
         match self.phase {

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::backoff::Backoff;
 use super::job::{Job, Stage, Waiting};
 use super::worker::{State, Worker};
-use super::{
-    Action, Cause, Config, Done, Event, Finished, JobId, JobKind, Now, Outcome, StopReason, WorkerId, WorkerView,
-};
+use super::{Action, Cause, Config, Done, Event, Finished, JobId, JobKind, Now, Outcome, StopReason, WorkerId};
 use crate::payload::Hints;
 use crate::routing::{History, Tier};
 
@@ -41,6 +39,10 @@ pub struct Schedule {
     /// What has been learnt of each class.
     pub history: History,
     pub(super) hints: BTreeMap<String, Hints>,
+    /// Names by which jobs call themselves and that are no classes.
+    pub(super) missing: BTreeSet<String>,
+    /// Classes that end PHP when they are loaded.
+    pub(super) unloadable: BTreeSet<String>,
     pub(super) jobs: BTreeMap<JobId, Job>,
     pub(super) workers: BTreeMap<WorkerId, Worker>,
     pub(super) waiting: [Waiting; 3],
@@ -82,6 +84,8 @@ impl Schedule {
             config,
             history,
             hints: BTreeMap::new(),
+            missing: BTreeSet::new(),
+            unloadable: BTreeSet::new(),
             jobs: BTreeMap::new(),
             workers: BTreeMap::new(),
             waiting: Default::default(),
@@ -122,16 +126,17 @@ impl Schedule {
         match event {
             Event::Reserved(jobs) => self.reserved(now, jobs, out),
             Event::Empty { settled } => self.empty(now, settled, out),
-            Event::Inspected(classes) => self.inspected(now, classes),
+            Event::Inspected(found) => self.inspected(now, found, out),
             Event::Ready { worker, done } => self.ready(now, worker, done, out),
             Event::Taken(worker) => self.taken(worker),
             Event::Printed(job) => self.printed(job, out),
             Event::Next { worker, done, job } => self.next(now, worker, done, job, out),
             Event::Recalled { worker, jobs } => self.recalled(now, worker, &jobs, out),
-            Event::Deleted(worker) => {
+            Event::Deleted { worker, failed } => {
                 if let Some(job) = self.workers.get(&worker).and_then(Worker::job).and_then(|id| self.jobs.get_mut(&id))
                 {
                     job.deleted = true;
+                    job.failing = failed;
                 }
             }
             Event::Stopping { worker, status, done } => self.stopping(now, worker, status, done, out),
@@ -156,41 +161,6 @@ impl Schedule {
         }
         self.watch(now, out);
         self.plan(now, out);
-    }
-
-    /// Jobs that have left so far. A call for jobs is tagged with it, so that its answer can be judged.
-    pub fn settled(&self) -> u64 {
-        self.settled
-    }
-
-    /// Whether everything is over.
-    pub fn is_over(&self) -> bool {
-        self.phase == Phase::Over
-    }
-
-    /// Whether it no longer takes on jobs.
-    pub fn is_stopping(&self) -> bool {
-        self.phase != Phase::Running
-    }
-
-    /// Jobs that are ours now.
-    pub fn job_count(&self) -> usize {
-        self.jobs.len()
-    }
-
-    /// Jobs that wait for each tier.
-    pub fn waiting(&self) -> &[Waiting; 3] {
-        &self.waiting
-    }
-
-    /// Every worker.
-    pub fn workers(&self) -> impl Iterator<Item = WorkerView> + '_ {
-        self.workers.iter().map(|(id, worker)| WorkerView::of(*id, worker))
-    }
-
-    /// A worker that is idle, to be asked something.
-    pub fn an_idle_worker(&self) -> Option<WorkerId> {
-        self.workers.iter().find(|(_, worker)| worker.is_idle()).map(|(id, _)| *id)
     }
 
     fn ready(&mut self, now: Now, id: WorkerId, done: Option<Done>, out: &mut Vec<Action>) {
@@ -345,14 +315,23 @@ impl Schedule {
         let (said, told) = match worker.last_words {
             Some((Some(fatal), done)) => (Some(Cause::Fatal(fatal)), done),
             Some((None, done)) => (None, done),
-            None => (worker.timed_out.then_some(Cause::Timeout(ms)), Done::default()),
+            None => {
+                let unfinished = job.failing;
+                (worker.timed_out.then_some(Cause::Timeout(ms)), Done { unfinished, ..Done::default() })
+            }
         };
         let cause = worker.killed.or(said).unwrap_or(cause);
-        if let Some(outcome) = outcome(job.kind, &Done { deleted: told.deleted || job.deleted, ..told }) {
-            // It died after Laravel had settled the job: there is nothing to replay.
-            self.leave(job_id, tier, outcome, ms, Some(cause.to_string()), out);
+        let deleted = told.deleted || job.deleted;
+        let failing = told.unfinished || (job.failing && !told.failed);
+        job.failing = failing && self.config.replay;
+        let failed = told.failed || failing;
+        if let Some(outcome) = outcome(job.kind, &Done { deleted, failed, ..told.clone() }).filter(|_| !job.failing) {
+            // It died after Laravel had settled the job: there is nothing to replay. What the job itself threw is
+            // worth more than what its process died of afterwards.
+            self.leave(job_id, tier, outcome, ms, told.error.or(Some(cause.to_string())), out);
             return;
         }
+        let removed = job.failing && deleted;
         let class = job.class.clone();
         let (mut timed_out, mut crashed) = (false, false);
         match (job.kind, &cause) {
@@ -378,11 +357,16 @@ impl Schedule {
             out.push(Action::Quarantined(class.clone()));
             self.heavier(now, &class);
         }
-        if replay {
+        if replay && removed {
+            // Nobody else can have it any more.
+            self.set_stage(now, job_id, Stage::Replaying);
+            self.replays.push_back(job_id);
+        } else if replay {
             self.set_stage(now, job_id, Stage::Verifying);
             out.push(Action::Verify(job_id));
         } else {
-            self.leave(job_id, tier, Outcome::Left, ms, Some(cause.to_string()), out);
+            let outcome = if removed { Outcome::Failed } else { Outcome::Left };
+            self.leave(job_id, tier, outcome, ms, Some(cause.to_string()), out);
         }
     }
 

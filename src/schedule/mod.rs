@@ -37,7 +37,7 @@ use std::fmt;
 use crate::payload::Hints;
 use crate::routing::{Limits, Tier};
 
-pub use crate::wire::{Done, JobKind};
+pub use crate::wire::{Done, JobKind, LastResort};
 pub use adopt::{Adopted, AdoptedJob};
 pub use job::Waiting;
 pub use look::Standing;
@@ -106,6 +106,8 @@ pub struct JobSpec {
     pub id: JobId,
     /// The class by which it is routed.
     pub class: String,
+    /// The class to route it by if that one turns out to be none: a job may call itself what it likes.
+    pub wrapper: Option<String>,
     /// Its queue.
     pub queue: String,
     /// Size of its payload.
@@ -199,6 +201,17 @@ fn signal_name(signal: i32) -> String {
     name.to_owned()
 }
 
+/// What was found out about classes.
+#[derive(Clone, Debug, Default)]
+pub struct Inspection {
+    /// What each declares.
+    pub hints: Vec<(String, Hints)>,
+    /// Names that are no classes.
+    pub missing: Vec<String>,
+    /// Those that end PHP when they are loaded.
+    pub unloadable: Vec<String>,
+}
+
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event {
@@ -210,7 +223,7 @@ pub enum Event {
         settled: u64,
     },
     /// Classes were inspected.
-    Inspected(Vec<(String, Hints)>),
+    Inspected(Inspection),
     /// A worker wants a job, and says how the last one ended.
     Ready {
         /// Which.
@@ -239,7 +252,12 @@ pub enum Event {
         jobs: Vec<JobId>,
     },
     /// The job of this worker is finished as far as Laravel is concerned; the runtime removes it.
-    Deleted(WorkerId),
+    Deleted {
+        /// Whose.
+        worker: WorkerId,
+        /// Laravel is about to fail it.
+        failed: bool,
+    },
     /// A worker's loop ends by itself.
     Stopping {
         /// Which.

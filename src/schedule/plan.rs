@@ -5,7 +5,7 @@ use super::job::{Job, Stage};
 use super::machine::{INSPECT_MS, LEAVE_MS, Phase, Schedule};
 use super::sizing::IDLE;
 use super::worker::{State, Worker};
-use super::{Action, Cause, JobId, JobKind, Now, StopReason, WorkerId};
+use super::{Action, Cause, Inspection, JobId, JobKind, Now, StopReason, WorkerId};
 use crate::payload::Hints;
 use crate::routing::Tier;
 
@@ -295,7 +295,8 @@ impl Schedule {
             .map(|(class, _)| class.clone())
             .collect();
         if !late.is_empty() {
-            self.inspected(now, late.into_iter().map(|class| (class, Hints::default())).collect());
+            let hints = late.into_iter().map(|class| (class, Hints::default())).collect();
+            self.inspected(now, Inspection { hints, ..Inspection::default() }, out);
         }
         match self.phase {
             Phase::Draining { until } if now.ms >= until => self.kill(now, out),

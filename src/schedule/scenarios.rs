@@ -1,5 +1,6 @@
 //! The promises, one by one, in a world where everything takes the time it should and nothing is random.
 
+mod classes;
 mod reload;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -7,7 +8,8 @@ use std::time::Duration;
 
 use super::simulation::config;
 use super::{
-    Action, Cause, Config, Done, Event, JobId, JobKind, JobSpec, Now, Outcome, Schedule, StopReason, WorkerId,
+    Action, Cause, Config, Done, Event, Inspection, JobId, JobKind, JobSpec, Now, Outcome, Schedule, StopReason,
+    WorkerId,
 };
 use crate::payload::Hints;
 use crate::routing::{History, Tier};
@@ -124,6 +126,7 @@ impl Shop {
                 specs.push(JobSpec {
                     id,
                     class: task.class.to_owned(),
+                    wrapper: None,
                     queue: task.queue.to_owned(),
                     bytes: 100,
                     timeout: None,
@@ -186,7 +189,7 @@ impl Shop {
             Action::Verify(job) => self.at(now + 1, Event::Verified { job, ours: true }),
             Action::Inspect(classes) => {
                 let answer = classes.into_iter().map(|class| (class, Hints::default())).collect();
-                self.at(now + 1, Event::Inspected(answer));
+                self.at(now + 1, Event::Inspected(Inspection { hints: answer, ..Inspection::default() }));
             }
             Action::Check(_) => self.at(now + 1, Event::State { down: false, paused: Vec::new() }),
             Action::Finished(finished) => self.ends.push((finished.job, finished.outcome, now)),

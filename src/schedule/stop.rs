@@ -15,6 +15,8 @@ impl Schedule {
     pub(super) fn replace(&mut self, now: Now, at_once: impl Fn(Tier) -> bool, out: &mut Vec<Action>) {
         self.generation += 1;
         self.hints.clear();
+        self.missing.clear();
+        self.unloadable.clear();
         self.recall(|_, _| true, out);
         let idle = self.workers.iter().filter(|(_, worker)| worker.is_idle() && at_once(worker.tier));
         for id in idle.map(|(id, _)| *id).collect::<Vec<_>>() {

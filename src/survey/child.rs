@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::unistd::geteuid;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -18,17 +19,6 @@ const MARK: &str = "kqueue-survey ";
 /// How long a queue may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Leaves the session, the terminal and the open files of whoever asks: what PHP shares of root's, it can use. To be
-/// called before anything is opened.
-///
-/// # Errors
-/// Where the kernel refuses.
-pub fn seclude() -> std::io::Result<()> {
-    identity::close_inherited();
-    identity::detach()?;
-    identity::adopt_orphans()
-}
-
 /// The hidden command: reads the question from standard input, prints what it found.
 ///
 /// # Errors
@@ -36,14 +26,25 @@ pub fn seclude() -> std::io::Result<()> {
 pub fn answer(script: &Path) -> Result<String, String> {
     let mut asked = Vec::new();
     std::io::stdin().read_to_end(&mut asked).map_err(|error| format!("stdin: {error}"))?;
-    let (question, user): (Question, Option<Account>) = serde_json::from_slice(&asked)
+    let (question, user, as_root): (Question, Option<Account>, bool) = serde_json::from_slice(&asked)
         .map_err(|_| "survey is asked by other commands of kqueue; use `kqueue check`".to_owned())?;
+    let cannot = |what: &str, error: std::io::Error| format!("{what}: {error}");
+    // Of a session of its own, with nothing of whoever asks but the pipes to it.
+    identity::detach().map_err(|error| cannot("session", error))?;
+    identity::close_inherited();
+    identity::adopt_descendants().map_err(|error| cannot("subreaper", error))?;
     if let Some(user) = user.filter(|user| !user.is_us()) {
         user.become_it()?;
+    }
+    if geteuid().is_root() && !as_root {
+        return Err(
+            "the app's PHP does not run as root; say who runs the app: user = \"www-data\", or --as-root".to_owned()
+        );
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let found = runtime.block_on(look(&question, script));
+    // Whatever the app has started in the background while it booted.
     identity::end_descendants();
     serde_json::to_string(&found).map_err(|error| error.to_string())
 }

@@ -19,7 +19,7 @@ use crate::harmless;
 use crate::identity::Account;
 use crate::wire::{BootFault, Held};
 
-pub use child::{answer, seclude};
+pub use child::answer;
 pub use fix::of_boot as boot_fix;
 
 /// `PATH` as systemd gives it to units: what the app's processes will have.
@@ -179,25 +179,34 @@ impl Found {
     }
 }
 
-/// Asks, as `user` or as who we are.
+/// How an app is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// It has units, or is to have them: these give it an environment of their own, and nothing of the shell's.
+    pub unit: bool,
+    /// Its PHP may run as root.
+    pub as_root: bool,
+}
+
+/// Asks, as `user` or as who we are. The app sees the environment that it will see when it runs.
 ///
 /// # Errors
 /// Where the process that is to ask cannot be had; what is wrong with the app is in what it answers.
-pub fn ask(question: &Question, user: Option<&Account>) -> Result<Found, String> {
+pub fn ask(question: &Question, user: Option<&Account>, manner: Manner) -> Result<Found, String> {
     let mut command = Command::new("/proc/self/exe");
     command.arg("survey").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    if let Some(user) = user.filter(|user| !user.is_us()) {
-        // The app has to see what it will see when it runs. Under systemd that is a unit's environment and nothing of
-        // the shell's; without, as in a container, it is what kqueue itself was given.
-        if sd_notify::booted().unwrap_or(false) {
+    if let Some(user) = user {
+        if manner.unit && sd_notify::booted().unwrap_or(false) {
             let kept = ["LANG", "TZ", "KQUEUE_PHP_DIR"].map(|name| (name, std::env::var_os(name)));
             command.env_clear().env("PATH", UNIT_PATH);
             command.envs(kept.into_iter().filter_map(|(name, value)| Some((name, value?))));
         }
         command.current_dir("/");
-        command.envs(user.environment());
+        if !user.is_us() || manner.unit {
+            command.envs(user.environment());
+        }
     }
-    let asked = serde_json::to_vec(&(question, user)).map_err(|error| error.to_string())?;
+    let asked = serde_json::to_vec(&(question, user, manner.as_root)).map_err(|error| error.to_string())?;
     let mut child = command.spawn().map_err(|error| format!("cannot start kqueue again: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that has ended already says why.

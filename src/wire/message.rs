@@ -94,6 +94,9 @@ pub struct Done {
     /// The runtime is to remove it from the queue, and has not been told so before.
     #[serde(default)]
     pub ack: bool,
+    /// The process died while Laravel failed the job: not everybody has been told, and it may not be written down.
+    #[serde(default)]
+    pub unfinished: bool,
     /// Peak of PHP's heap during the job, KiB.
     #[serde(default)]
     pub peak: u32,
@@ -141,7 +144,10 @@ pub enum FromWorker {
         job: u64,
     },
     /// Laravel has finished with the job: the runtime is to remove it from the queue.
-    Deleted,
+    Deleted {
+        /// It is about to fail the job.
+        failed: bool,
+    },
     /// Laravel's loop ends by itself, with this exit status.
     Stopping {
         /// 0 planned, 12 memory, anything else a timeout.
@@ -191,6 +197,12 @@ pub enum FromWorker {
     Hints {
         /// Declared values by class.
         classes: BTreeMap<String, ClassHints>,
+        /// Names that are no classes.
+        missing: Vec<String>,
+        /// Classes that end PHP when they are loaded, and how.
+        unloadable: BTreeMap<String, String>,
+        /// Values that cannot be meant for kqueue, by class and name.
+        ignored: BTreeMap<String, BTreeMap<String, String>>,
     },
     /// From the process that stands in for Horizon's master: it has done what was due.
     Horizon {
@@ -334,6 +346,17 @@ impl FromWorker {
         #[derive(Deserialize)]
         struct Hints {
             classes: Classes,
+            #[serde(default)]
+            missing: Vec<String>,
+            #[serde(default)]
+            unloadable: BTreeMap<String, String>,
+            #[serde(default)]
+            ignored: BTreeMap<String, BTreeMap<String, String>>,
+        }
+        #[derive(Deserialize)]
+        struct Deleted {
+            #[serde(default)]
+            failed: bool,
         }
         #[derive(Deserialize)]
         struct Horizon {
@@ -358,7 +381,10 @@ impl FromWorker {
                 let Ready { done, app, held, classes } = read(kind, header)?;
                 FromWorker::Ready { done, app, unforkable: Unforkable { held, classes } }
             }
-            kind::DELETED => FromWorker::Deleted,
+            kind::DELETED => {
+                let Deleted { failed } = read(kind, header)?;
+                FromWorker::Deleted { failed }
+            }
             kind::TAKEN => FromWorker::Taken,
             kind::INTERRUPTIBLE => FromWorker::Interruptible,
             kind::NEXT => {
@@ -386,8 +412,11 @@ impl FromWorker {
                 FromWorker::State { down, paused, restart, error }
             }
             kind::HINTS => {
-                let Hints { classes } = read(kind, header)?;
+                let Hints { classes, missing, unloadable, ignored } = read(kind, header)?;
                 FromWorker::Hints {
+                    missing,
+                    unloadable,
+                    ignored,
                     classes: match classes {
                         Classes::Some(classes) => classes,
                         Classes::None(_) => BTreeMap::new(),

@@ -51,7 +51,7 @@ mod message;
 mod order;
 
 pub use message::{BootFailure, BootFault, ClassHints, Done, FromWorker, Held, HorizonAsk, Mode, Unforkable, kind};
-pub use order::{JobKind, Row, TemplateOrder, ToWorker};
+pub use order::{JobKind, LastResort, Row, TemplateOrder, ToWorker};
 
 /// The version of the protocol, which a process names in `HELLO`. After an upgrade, processes of both versions meet:
 /// a worker that runs on and the new runtime, a new worker and a runtime that has not been idle since. So the
@@ -190,7 +190,7 @@ mod tests {
                     match (seen, message) {
                         (0, FromWorker::Hello { mode: Mode::Lane, pid: 42, .. }) => {}
                         (1, FromWorker::Ready { done: Some(done), .. }) => assert!(done.deleted && done.peak == 2048),
-                        (2, FromWorker::Deleted) => {}
+                        (2, FromWorker::Deleted { failed: false }) => {}
                         (n, other) => panic!("message {n} is {other:?}"),
                     }
                     seen += 1;
@@ -199,6 +199,33 @@ mod tests {
             assert_eq!(seen, 3);
             assert!(!decoder.is_partial());
         }
+    }
+
+    #[test]
+    fn a_template_says_what_it_holds() {
+        let header = br#"{"app":{"fork":true},"held":[{"name":"pipe","opened":null}],"classes":["A"]}"#;
+        let mut decoder = Decoder::default();
+        decoder.feed(&encode(kind::READY, header, &[]));
+        decoder.feed(&encode(kind::READY, b"{}", &[]));
+        let Some(FromWorker::Ready { app: Some(_), unforkable, .. }) = decoder.message().unwrap() else {
+            panic!("no description")
+        };
+        assert_eq!(unforkable.held, [Held { name: "pipe".to_owned(), opened: None }]);
+        let order = TemplateOrder { early: true, classes: unforkable.classes.as_deref(), safe: &["a:1".to_owned()] };
+        let welcome = ToWorker::Welcome {
+            path: "/srv/shop",
+            connection: None,
+            arguments: &[],
+            redial: false,
+            umask: Some(0o27),
+            template: Some(order),
+        };
+        let text = String::from_utf8_lossy(&welcome.encode()).into_owned();
+        for part in [r#""early":true"#, r#""classes":["A"]"#, r#""fork_safe_peers":["a:1"]"#, r#""umask":23"#] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        let Some(FromWorker::Ready { unforkable, .. }) = decoder.message().unwrap() else { panic!("no ready") };
+        assert!(unforkable.held.is_empty());
     }
 
     #[test]

@@ -21,6 +21,25 @@ pub enum JobKind {
     Release,
 }
 
+/// What the replay of a dead job leaves out, since a process has died of that before.
+#[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(into = "u8")]
+pub enum LastResort {
+    /// Nothing.
+    #[default]
+    None,
+    /// The job's class is not loaded.
+    NoClass,
+    /// Nobody is told either: it is written down as failed, or released.
+    Alone,
+}
+
+impl From<LastResort> for u8 {
+    fn from(resort: LastResort) -> Self {
+        resort as Self
+    }
+}
+
 /// The columns of a jobs row, but for queue and payload.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Row {
@@ -91,6 +110,10 @@ pub enum ToWorker<'a> {
         backoff: &'a str,
         /// Release it after a timeout at which it may run again, instead of leaving it to `retry_after`.
         release: bool,
+        /// For a replay: what is left out in it.
+        last_resort: LastResort,
+        /// For a replay: a process has died while Laravel failed the job, so failed it is.
+        failing: bool,
         /// It is sent ahead, and is to be begun only by whoever reads this number from the pipe of tickets.
         ticket: Option<u64>,
         /// Answer with `TAKEN` before it is begun.
@@ -144,6 +167,8 @@ pub enum ToWorker<'a> {
     Inspect {
         /// Class names.
         classes: &'a [String],
+        /// Whether properties and methods count, and not attributes alone.
+        properties: bool,
     },
 }
 
@@ -178,7 +203,9 @@ impl ToWorker<'_> {
                     "timeout": timeout, "tries": tries, "memory": memory,
                 }),
             ),
-            ToWorker::Inspect { classes } => (kind::INSPECT, json!({ "classes": classes })),
+            ToWorker::Inspect { classes, properties } => {
+                (kind::INSPECT, json!({ "classes": classes, "properties": properties }))
+            }
             ToWorker::Job { .. } => return self.encode_job(),
         };
         encode(kind, header.to_string().as_bytes(), &[])
@@ -217,6 +244,8 @@ impl ToWorker<'_> {
             tries: u32,
             backoff: &'a str,
             release: bool,
+            last_resort: LastResort,
+            failing: bool,
         }
         let ToWorker::Job {
             id,
@@ -231,6 +260,8 @@ impl ToWorker<'_> {
             tries,
             backoff,
             release,
+            last_resort,
+            failing,
             ticket,
             receipt,
             own,
@@ -253,7 +284,13 @@ impl ToWorker<'_> {
             receipt: *receipt,
             own: *own,
             watchdog: *watchdog,
-            replay: (*kind != JobKind::Run).then_some(Replay { tries: *tries, backoff, release: *release }),
+            replay: (*kind != JobKind::Run).then_some(Replay {
+                tries: *tries,
+                backoff,
+                release: *release,
+                last_resort: *last_resort,
+                failing: *failing,
+            }),
         })
         .expect("plain fields always serialise");
         encode(kind::JOB, &header, &[payload, reserved.unwrap_or_default()])

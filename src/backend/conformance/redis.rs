@@ -35,6 +35,7 @@ impl RedisFixture {
 
     pub(super) fn settings(&self) -> RedisSettings {
         RedisSettings {
+            names: Default::default(),
             host: self.socket().to_str().unwrap().to_owned(),
             port: 0,
             username: None,

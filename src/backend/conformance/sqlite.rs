@@ -28,6 +28,7 @@ impl SqliteFixture {
 
     pub(super) fn settings(&self) -> SqliteSettings {
         SqliteSettings {
+            names: Default::default(),
             path: self.path().to_str().unwrap().to_owned(),
             table: "jobs".to_owned(),
             retry_after: Some(LEASE),

@@ -16,10 +16,10 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::leave_root::AsRoot;
 use super::status::text::{Mood, Style};
 use super::{Failed, complete, print};
 use crate::config::{self, Loaded, Request, Surroundings};
-use crate::generator;
 use crate::identity::{self, Account, App};
 use crate::survey::{self, Found, Question, UNIT_PATH};
 use finding::{Finding, Severity};
@@ -41,9 +41,8 @@ pub(super) struct Check {
     /// The directory of an app that has no config file
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// Look at the app as root, where root really is its user
-    #[arg(long)]
-    as_root: bool,
+    #[command(flatten)]
+    as_root: AsRoot,
 }
 
 /// What is said of one app.
@@ -86,7 +85,7 @@ pub(super) fn run(asked: Check) -> Result<ExitCode, Failed> {
     })
 }
 
-async fn report(request: Request, as_root: bool, mut here: Surroundings) -> Result<Report, Failed> {
+async fn report(request: Request, as_root: AsRoot, mut here: Surroundings) -> Result<Report, Failed> {
     let file = request.app.as_ref().map(|app| here.etc.join(format!("{app}.toml")));
     let file = file.filter(|file| request.config.is_none() && file.exists());
     if file.is_some() {
@@ -110,7 +109,10 @@ async fn report(request: Request, as_root: bool, mut here: Surroundings) -> Resu
     let mut findings = Vec::new();
     let user = user(&loaded, file.is_some(), as_root, &here, &mut findings);
     let found = match &user {
-        Some(user) => survey(&loaded, user, &here, &mut findings)?,
+        Some(user) => {
+            let manner = survey::Manner { unit: file.is_some(), as_root: as_root.as_root };
+            survey(&loaded, user, manner, &here, &mut findings)?
+        }
         None => Found::default(),
     };
     let settings = &loaded.settings;
@@ -145,26 +147,38 @@ async fn report(request: Request, as_root: bool, mut here: Surroundings) -> Resu
 fn user(
     loaded: &Loaded,
     is_unit: bool,
-    as_root: bool,
+    as_root: AsRoot,
     here: &Surroundings,
     findings: &mut Vec<Finding>,
 ) -> Option<Account> {
-    let given = if is_unit {
-        config::root(&loaded.settings.app, here)
-            .and_then(|root| Ok((Some(generator::user(&root, &generator::owner)?), root.group)))
-            .map_err(|error| Finding::of_line("user", &error.to_string()))
-    } else {
-        Ok((loaded.merged.user().map(str::to_owned), None))
+    let settings = &loaded.settings;
+    let found = match is_unit {
+        true => match config::root(&settings.app, here) {
+            Ok(root) => {
+                let app = App { path: &root.path, user: root.user.as_deref(), group: root.group.as_deref() };
+                identity::user_of(app, as_root.as_root)
+            }
+            Err(error) => {
+                findings.push(Finding::of_line("user", &error.to_string()));
+                return None;
+            }
+        },
+        false => {
+            let app = App { path: &settings.path, user: loaded.merged.user(), group: None };
+            identity::user_of(app, as_root.as_root)
+        }
     };
-    let account = given.and_then(|(user, group)| {
-        let app = App { path: &loaded.settings.path, user: user.as_deref(), group: group.as_deref() };
-        identity::user_of(app, as_root).map_err(|refused| Finding::error("user", refused.what, refused.fix))
-    });
-    account.map_err(|finding| findings.push(finding)).ok()
+    found.map_err(|refused| findings.push(Finding::error("user", refused.what, refused.fix))).ok()
 }
 
 /// Asks the app, as its user if we may.
-fn survey(loaded: &Loaded, user: &Account, here: &Surroundings, findings: &mut Vec<Finding>) -> Result<Found, Failed> {
+fn survey(
+    loaded: &Loaded,
+    user: &Account,
+    manner: survey::Manner,
+    here: &Surroundings,
+    findings: &mut Vec<Finding>,
+) -> Result<Found, Failed> {
     let settings = &loaded.settings;
     let question = Question {
         php: settings.php.clone(),
@@ -181,7 +195,7 @@ fn survey(loaded: &Loaded, user: &Account, here: &Surroundings, findings: &mut V
         let what = format!("the app runs as {}, and was looked at as another user", user.name);
         findings.push(Finding::note("user", what, format!("run kqueue check as root or as {}", user.name)));
     }
-    survey::ask(&question, can.then_some(user)).map_err(|line| Failed { code: super::FAILURE, line })
+    survey::ask(&question, can.then_some(user), manner).map_err(|line| Failed { code: super::FAILURE, line })
 }
 
 fn about(loaded: &Loaded, user: Option<&Account>, found: &Found) -> Vec<String> {

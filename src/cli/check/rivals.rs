@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::finding::Finding;
 use crate::cli::command::{Dialect, Kind, Reading, Work};
-use crate::cli::import::supervisor;
+use crate::cli::import::{cron, supervisor};
 use crate::config::Claim;
 
 /// The queue that is worked here.
@@ -53,6 +53,7 @@ pub(super) fn find(own: &Own<'_>, root: &Path) -> Vec<Finding> {
     let mut findings = processes(own, &root.join("proc"));
     findings.extend(supervisors(own, root));
     findings.extend(units(own, root));
+    findings.extend(crontabs(own, root));
     findings
 }
 
@@ -145,6 +146,28 @@ fn supervisors(own: &Own<'_>, root: &Path) -> Vec<Finding> {
                     "rival",
                     format!("supervisord starts {name} of {}, which works this app's queue too", file.display()),
                     format!("kqueue import supervisor {} takes its settings; then remove it there, and supervisorctl update", file.display()),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+fn crontabs(own: &Own<'_>, root: &Path) -> Vec<Finding> {
+    let mut all = vec![root.join("etc/crontab")];
+    for directory in ["etc/cron.d", "var/spool/cron/crontabs", "var/spool/cron"] {
+        all.extend(files(root.join(directory), ""));
+    }
+    let mut findings = Vec::new();
+    for file in all.iter().filter(|file| file.is_file()) {
+        let Ok(text) = fs::read_to_string(file) else { continue };
+        for line in cron::lines(&text, Some(cron::has_users(file))) {
+            let works = Reading::of(&line.command, Dialect::Shell, &|_| None).works;
+            if works.iter().any(|work| own.meets(work, None)) {
+                findings.push(Finding::warning(
+                    "rival",
+                    format!("cron works this app's queue too: {}, line {}", file.display(), line.number),
+                    format!("remove that line; kqueue import cron {} takes its settings", file.display()),
                 ));
             }
         }
@@ -285,6 +308,13 @@ mod tests {
         for name in ["old.service", "idle.service", "many@.service"] {
             put(root, &format!("etc/systemd/system/{name}"), &unit);
         }
+        put(
+            root,
+            "etc/cron.d/shop",
+            &format!(
+                "* * * * * www-data cd {shop} && php artisan queue:work --once\n* * * * * www-data php {shop}/artisan schedule:run\n"
+            ),
+        );
         for name in ["old.service", "many@1.service"] {
             put(root, &format!("etc/systemd/system/multi-user.target.wants/{name}"), "");
         }
@@ -294,6 +324,7 @@ mod tests {
                 "supervisord starts w of /etc/supervisor/conf.d/w.conf, which works this app's queue too",
                 "many@.service is enabled in systemd, and works this app's queue too",
                 "old.service is enabled in systemd, and works this app's queue too",
+                "cron works this app's queue too: /etc/cron.d/shop, line 1",
             ]
         );
     }

@@ -48,6 +48,7 @@ fn defaults() {
         ack: Ack::Auto,
         renew: true,
         horizon: true,
+        property_hints: true,
         timeout_grace: Duration::from_secs(3),
         boot_timeout: Duration::from_secs(60),
         stop_timeout: Duration::from_secs(60),

@@ -137,7 +137,7 @@ final class Boot
         if ($this->app->resolved('db') && method_exists($this->app['db'], 'getConnections')) {
             foreach ($this->app['db']->getConnections() as $name => $connection) {
                 if ($connection->transactionLevel() > 0) {
-                    fwrite(STDERR, "left a transaction open on the database connection '{$name}': this process ends, which rolls it back\n");
+                    Output::say("left a transaction open on the database connection '{$name}': this process ends, which rolls it back");
 
                     return true;
                 }
@@ -163,7 +163,7 @@ final class Boot
             throw new Misconfigured(Misconfigured::CONNECTION, "the app has no queue connection named '{$name}'; config/queue.php has {$names}");
         }
 
-        $driver = (string) ($config['driver'] ?? '');
+        [$backend, $queue] = Backend::of($this->app, $name, $config, $this->queues());
 
         return [
             'laravel' => $this->app->version(),
@@ -172,119 +172,24 @@ final class Boot
             'signals' => extension_loaded('pcntl'),
             'artisan' => $this->unfollowed,
             'connection' => $name,
-            'queue' => (string) ($config['queue'] ?? 'default'),
-            'horizon' => $driver === 'redis' ? Horizon::describe($this->app['queue']->connection($name)) : null,
+            'queue' => $queue,
+            'horizon' => ($config['driver'] ?? '') === 'redis' ? Horizon::describe($this->app['queue']->connection($name)) : null,
             // Not of the package, which need not be there.
             'settings' => (object) $this->app['config']->get('kqueue.settings', []),
-            'backend' => match ($driver) {
-                'redis' => $this->redis($config),
-                'database' => $this->database($config),
-                default => ['driver' => $driver],
-            },
+            'backend' => $backend,
+            'memory' => memory_get_usage(true) >> 20,
         ];
     }
 
-    /**
-     * @param array<string, mixed> $config
-     * @return array<string, mixed>
-     */
-    private function redis(array $config): array
+    /** @return list<string> the queues that are worked; empty for the connection's own */
+    private function queues(): array
     {
-        $redis = $this->app['config']['database.redis'];
-        $name = $config['connection'] ?? 'default';
-
-        if (isset($redis['clusters'][$name])) {
-            return ['driver' => 'redis', 'host' => '', 'cluster' => true];
+        foreach ($this->order['arguments'] ?? [] as $argument) {
+            if (str_starts_with($argument, '--queue=')) {
+                return explode(',', substr($argument, 8));
+            }
         }
 
-        if (! is_array($redis[$name] ?? null)) {
-            $names = implode(', ', array_diff(array_keys((array) $redis), ['client', 'options', 'clusters']));
-
-            throw new Misconfigured(Misconfigured::CONNECTION, "the app has no Redis connection named '{$name}', which its queue connection names; config/database.php has {$names}");
-        }
-
-        // Laravel's own reading of `url`, which overrides the separate keys.
-        $connection = (new \Illuminate\Support\ConfigurationUrlParser)->parseConfiguration($redis[$name]);
-        $scheme = $connection['scheme'] ?? (($connection['driver'] ?? '') === 'tls' ? 'tls' : '');
-        $host = (string) ($connection['host'] ?? $connection['path'] ?? '127.0.0.1');
-
-        return [
-            'driver' => 'redis',
-            'host' => $scheme === 'tls' && ! str_starts_with($host, 'tls://') ? 'tls://'.$host : $host,
-            'port' => (int) ($connection['port'] ?? 6379),
-            'username' => ($connection['username'] ?? null) ?: null,
-            'password' => ($connection['password'] ?? null) ?: null,
-            'database' => (int) ($connection['database'] ?? 0),
-            'prefix' => $this->prefix($connection, $redis),
-            'cluster' => false,
-            'retry_after' => array_key_exists('retry_after', $config) ? ($config['retry_after'] === null ? null : (int) $config['retry_after']) : 60,
-            'migration_batch_size' => (int) ($config['migration_batch_size'] ?? -1),
-            // Horizon and other subclasses do more than a ZREM when a job is deleted: they must do it themselves.
-            'plain' => get_class($this->app['queue']->connection($this->connection())) === \Illuminate\Queue\RedisQueue::class,
-        ];
-    }
-
-    /**
-     * What the app's client puts before every key. There are three places to set it, and which of them counts differs
-     * from version to version for phpredis: so Laravel's own connector is asked. It connects to nothing here.
-     *
-     * @param array<string, mixed> $connection
-     * @param array<string, mixed> $redis
-     */
-    private function prefix(array $connection, array $redis): string
-    {
-        if (($redis['client'] ?? 'phpredis') === 'phpredis' && extension_loaded('redis')) {
-            $connector = new class extends \Illuminate\Redis\Connectors\PhpRedisConnector {
-                /** @var array<string, mixed> */
-                public array $merged = [];
-
-                protected function createClient(array $config)
-                {
-                    $this->merged = $config;
-
-                    return new \Redis;
-                }
-            };
-            $connector->connect($connection, $redis['options'] ?? []);
-
-            return (string) ($connector->merged['prefix'] ?? '');
-        }
-
-        return (string) ($connection['prefix'] ?? $connection['options']['prefix'] ?? $redis['options']['prefix'] ?? '');
-    }
-
-    /**
-     * @param array<string, mixed> $config
-     * @return array<string, mixed>
-     */
-    private function database(array $config): array
-    {
-        $name = $config['connection'] ?? $this->app['config']['database.default'];
-        $connection = $this->app['config']["database.connections.{$name}"];
-
-        if (! is_array($connection)) {
-            $names = implode(', ', array_keys((array) $this->app['config']['database.connections']));
-
-            throw new Misconfigured(Misconfigured::CONNECTION, "the app has no database connection named '{$name}', which its queue connection names; config/database.php has {$names}");
-        }
-
-        $connection = (new \Illuminate\Support\ConfigurationUrlParser)->parseConfiguration($connection);
-        $file = (string) ($connection['database'] ?? '');
-
-        // Laravel's own error names a query that nobody has asked for.
-        if (($connection['driver'] ?? '') === 'sqlite' && ! preg_match('/^$|:memory:|mode=memory/', $file) && ! file_exists($file)) {
-            throw new Misconfigured(Misconfigured::DATABASE_FILE, "the SQLite database {$file} of connection '{$name}' does not exist");
-        }
-
-        return [
-            'driver' => 'database',
-            'engine' => (string) ($connection['driver'] ?? ''),
-            'path' => realpath((string) ($connection['database'] ?? '')) ?: (string) ($connection['database'] ?? ''),
-            'prefix' => (string) ($connection['prefix'] ?? ''),
-            'table' => (string) ($config['table'] ?? 'jobs'),
-            'retry_after' => (int) ($config['retry_after'] ?? 60),
-            'plain' => ($connection['driver'] ?? '') === 'sqlite'
-                && get_class($this->app['queue']->connection($this->connection())) === \Illuminate\Queue\DatabaseQueue::class,
-        ];
+        return [];
     }
 }

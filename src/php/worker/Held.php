@@ -10,8 +10,8 @@ namespace Kqueue\Worker;
  */
 final class Held
 {
-    /** Sockets to which whole messages are sent and from which nothing is read. */
-    private const SAFE = ['/dev/log', '/run/systemd/journal/dev-log', '/run/systemd/journal/socket'];
+    /** Of the C library: to the log whole messages are sent, and sssd's client notices a fork. */
+    private const SAFE = ['/dev/log', '/run/systemd/journal/dev-log', '/run/systemd/journal/socket', '/var/lib/sss/pipes/*'];
 
     private const DEVICES = ['/dev/null', '/dev/zero', '/dev/full', '/dev/random', '/dev/urandom'];
 

@@ -16,42 +16,45 @@ final class Inspect
 {
     private const NAMES = ['isolated', 'maxMemory', 'estimatedDuration', 'priority', 'maxTasks', 'cpuWeight', 'ioWeight'];
 
+    /** What is as much as this, a million MB, was meant as bytes. */
+    private const NO_MEGABYTES = 1 << 20;
+
     /**
-     * @param list<string> $classes
-     * @return array<string, array<string, scalar>|object>
+     * What a class declares, and what of it cannot be meant for kqueue. Loads the class.
+     *
+     * @param bool $properties whether properties and methods count, and not attributes alone
+     * @return array{hints?: array<string, scalar>, ignored?: array<string, string>, missing?: true}
      */
-    public static function classes(array $classes): array
-    {
-        $hints = [];
-
-        foreach ($classes as $class) {
-            $hints[$class] = (object) self::ofClass($class);
-        }
-
-        return $hints;
-    }
-
-    /** @return array<string, scalar> */
-    public static function ofClass(string $class): array
+    public static function report(string $class, bool $properties = true): array
     {
         try {
             if (! class_exists($class)) {
-                return [];
+                return ['missing' => true];
             }
 
             $class = new ReflectionClass($class);
-
-            return self::hints($class, $class->getDefaultProperties(), static fn (): ?object => $class->isAbstract()
+            $declared = self::declared($class, $properties ? $class->getDefaultProperties() : [], static fn (): ?object => $class->isAbstract()
                 ? null
-                : $class->newInstanceWithoutConstructor());
+                : $class->newInstanceWithoutConstructor(), $properties);
         } catch (Throwable) {
             // The class does not load. Its job will say so itself, with Laravel's own error.
-            return [];
+            return ['hints' => []];
         }
+
+        $meant = array_filter($declared, self::isMeant(...), ARRAY_FILTER_USE_BOTH);
+        $ignored = array_map(self::show(...), array_diff_key($declared, $meant));
+
+        return ['hints' => $meant] + ($ignored === [] ? [] : ['ignored' => $ignored]);
     }
 
     /** @return array<string, scalar> */
-    public static function ofJob(object $job): array
+    public static function ofClass(string $class, bool $properties = true): array
+    {
+        return self::report($class, $properties)['hints'] ?? [];
+    }
+
+    /** @return array<string, scalar> */
+    public static function ofJob(object $job, bool $useProperties = true): array
     {
         $class = new ReflectionClass($job);
         $properties = [];
@@ -61,7 +64,9 @@ final class Inspect
             $properties[substr((string) strrchr("\0{$name}", "\0"), 1)] ??= $value;
         }
 
-        return self::hints($class, $properties + $class->getDefaultProperties(), static fn (): object => $job);
+        $declared = self::declared($class, $useProperties ? $properties + $class->getDefaultProperties() : [], static fn (): object => $job, $useProperties);
+
+        return array_filter($declared, self::isMeant(...), ARRAY_FILTER_USE_BOTH);
     }
 
     /** The argument of an attribute in the namespace Kqueue. */
@@ -73,22 +78,40 @@ final class Inspect
     /**
      * @param array<string, mixed> $properties
      * @param \Closure(): ?object $job on which methods are called
-     * @return array<string, scalar>
+     * @return array<string, mixed>
      */
-    private static function hints(ReflectionClass $class, array $properties, \Closure $job): array
+    private static function declared(ReflectionClass $class, array $properties, \Closure $job, bool $methods): array
     {
         $attributes = self::attributes($class);
-        $hints = [];
+        $declared = [];
 
         foreach (self::NAMES as $name) {
-            $value = $properties[$name] ?? $attributes[strtolower($name)] ?? self::call($class, $name, $job);
-
-            if (is_scalar($value)) {
-                $hints[$name] = $value;
-            }
+            $declared[$name] = $properties[$name] ?? $attributes[strtolower($name)] ?? ($methods ? self::call($class, $name, $job) : null);
         }
 
-        return $hints;
+        return array_filter($declared, static fn (mixed $value): bool => $value !== null);
+    }
+
+    /** Whether a value can be one for kqueue. The app may have had a property of that name before, with a meaning of its own. */
+    private static function isMeant(mixed $value, string $name): bool
+    {
+        return match ($name) {
+            'isolated' => is_bool($value) || $value === 0 || $value === 1,
+            'priority' => is_numeric($value),
+            'estimatedDuration' => is_numeric($value) && $value >= 0,
+            'maxMemory' => is_numeric($value) && $value > 0 && $value < self::NO_MEGABYTES,
+            default => is_numeric($value) && $value > 0,
+        };
+    }
+
+    /** A value, for people. */
+    private static function show(mixed $value): string
+    {
+        return match (true) {
+            is_string($value) => "'".substr($value, 0, 40)."'",
+            is_scalar($value) => var_export($value, true),
+            default => 'of type '.get_debug_type($value),
+        };
     }
 
     /**

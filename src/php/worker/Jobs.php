@@ -21,6 +21,19 @@ final class WorkerCrashedException extends RuntimeException
 {
 }
 
+/** What is left out in failing a job whose process has died, since one has died of that before. */
+final class LastResort
+{
+    /** Nothing. */
+    public const NONE = 0;
+
+    /** The job's class is not loaded. */
+    public const NO_CLASS = 1;
+
+    /** Nobody is told either: it is written down as failed, or released. */
+    public const ALONE = 2;
+}
+
 /**
  * A job of the driver's own class whose removal from the queue may be left to the runtime, which does many at once,
  * and which throws what its last process died of instead of running again.
@@ -29,16 +42,50 @@ trait HandledByRuntime
 {
     public ?WorkerCrashedException $crash = null;
 
+    /** How much of the usual is left out in failing it, because a process has died of that: see {@see LastResort}. */
+    public int $lastResort = LastResort::NONE;
+
+    /** A process has died while Laravel failed it: there is no way back. */
+    public bool $isFailing = false;
+
+    /** @var (\Closure(): void)|null tells the app that the job begins, before it is told that it has failed */
+    public ?\Closure $begin = null;
+
     /** @var (\Closure(Job, bool): bool)|null tells the runtime, at once or soon, to remove it; false when that is gone */
     public ?\Closure $acknowledge = null;
 
     public function fire()
     {
         if ($this->crash !== null) {
+            $this->isFailing && $this->fail($this->crash);
+
             throw $this->crash;
         }
 
         parent::fire();
+    }
+
+    public function fail($e = null)
+    {
+        if ($this->lastResort === LastResort::ALONE) {
+            $this->markAsFailed();
+            Unloadable::writeDown($this->container, $this, $e);
+            $this->delete();
+
+            return;
+        }
+
+        if ($this->begin !== null) {
+            [$begin, $this->begin] = [$this->begin, null];
+            $begin();
+        }
+
+        parent::fail($e);
+    }
+
+    protected function failed($e)
+    {
+        $this->lastResort === LastResort::NONE ? parent::failed($e) : Unloadable::failed($this->container, $this, $e);
     }
 
     public function delete()
@@ -156,21 +203,26 @@ final class Jobs
     {
         $queue = $this->manager->connection($this->connection);
         $payload = substr($body, 0, $order['payload']);
-        $crash = $order['kind'] === 'crash' ? new WorkerCrashedException($order['cause']) : null;
+        $replay = $order['replay'] ?? [];
+        $lastResort = min((int) ($replay['last_resort'] ?? 0), LastResort::ALONE);
+        $crash = $order['kind'] === 'crash' || $lastResort > 0 ? new WorkerCrashedException($order['cause'] ?? 'its process died') : null;
         // Where the runtime has no part in it, it is the driver's own class to the letter.
-        $ours = $crash !== null || $order['ack'] || isset($order['own']);
+        $ours = $order['kind'] !== 'run' || $order['ack'] || isset($order['own']);
 
         if ($order['driver'] === 'redis') {
             $class = $ours ? RuntimeRedisJob::class : RedisJob::class;
             $job = new $class($this->app, $queue, $payload, substr($body, $order['payload']), $this->connection, $order['queue']);
         } else {
             $class = $ours ? RuntimeDatabaseJob::class : DatabaseJob::class;
-            $record = new DatabaseJobRecord((object) ($order['row'] + ['queue' => $order['queue'], 'payload' => $payload]));
-            $job = new $class($this->app, $queue, $record, $this->connection, $order['queue']);
+            $record = new DatabaseJobRecord((object) ($order['row'] + ['queue' => $queue->getQueue($order['queue']), 'payload' => $payload]));
+            // As Laravel does it: what it is called in the table, where a class of the app's own calls it otherwise.
+            $job = new $class($this->app, $queue, $record, $this->connection, $record->queue);
         }
 
         if ($ours) {
             $job->crash = $crash;
+            $job->lastResort = $lastResort;
+            $job->isFailing = (bool) ($replay['failing'] ?? false);
             $job->acknowledge = $order['ack'] ? $this->acknowledge : null;
         }
 

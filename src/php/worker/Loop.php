@@ -12,11 +12,9 @@ use Illuminate\Queue\Console\WorkCommand;
 use Illuminate\Queue\Events\JobExceptionOccurred;
 use Illuminate\Queue\Events\JobFailed;
 use Illuminate\Queue\Events\JobProcessed;
-use Illuminate\Queue\Events\JobTimedOut;
 use Illuminate\Queue\Events\WorkerStopping;
 use Illuminate\Queue\Jobs\Job;
 use Illuminate\Queue\Worker;
-use Illuminate\Queue\WorkerOptions;
 use Symfony\Component\Console\Input\ArgvInput;
 use Symfony\Component\Console\Output\NullOutput;
 use Throwable;
@@ -57,8 +55,11 @@ final class Loop
 
     private string $reserve = '';
 
-    /** Whether `queue:work` has been kept from writing lines. */
-    private bool $silent = false;
+    /** Whether Laravel's loop has begun. */
+    private bool $begun = false;
+
+    /** Whether everybody who listens has been told that our job has failed. */
+    private bool $toldOfFailure = false;
 
     /** The number of the last job we were given. */
     private ?int $last = null;
@@ -87,6 +88,7 @@ final class Loop
     public static function prepare(Application $app): void
     {
         require_once __DIR__.'/Jobs.php';
+        require_once __DIR__.'/Replay.php';
         require_once __DIR__.'/RestartSignal.php';
 
         $app->afterResolving(WorkCommand::class, static function (WorkCommand $command): void {
@@ -111,7 +113,7 @@ final class Loop
         $this->events = $app['events'];
         $this->listen();
         Nested::guard($this->worker);
-        Sqlite::takeTurns($app, $this->boot->connection());
+        Sqlite::takeTurns($app);
         Worker::popUsing('kqueue', fn () => $this->next());
 
         $input = new ArgvInput($this->boot->arguments());
@@ -140,7 +142,8 @@ final class Loop
         register_shutdown_function(function (): void {
             $this->reserve = '';
 
-            if ($this->job !== null) {
+            // Not in a child that the job has forked.
+            if ($this->job !== null && $this->wire->isOurs()) {
                 @ini_set('memory_limit', '-1');
                 $error = error_get_last();
                 $fatal = $error && ($error['type'] & (E_ERROR | E_PARSE | E_CORE_ERROR | E_COMPILE_ERROR | E_USER_ERROR | E_RECOVERABLE_ERROR));
@@ -149,21 +152,45 @@ final class Loop
                     'deleted' => $this->job->isDeleted(),
                     'released' => $this->job->isReleased(),
                     'failed' => $this->job->hasFailed(),
+                    'unfinished' => $this->job->hasFailed() && ! $this->toldOfFailure,
                     'ack' => $this->finished !== null,
+                    'error' => $this->error === null ? null : self::text($this->error),
                 ]);
             }
         });
     }
 
-    /** The pop callback: reports the last job, asks for the next and waits for it, or goes on with one sent ahead. */
+    /** The pop callback. Whatever goes wrong in it would go wrong again: Laravel would try for ever. */
     private function next(): ?Job
     {
-        if (! $this->silent) {
-            $this->silent = true;
-            Silence::over($this->events);
+        if (! $this->wire->isOurs()) {
+            Output::say('a child process that a job has forked came back out of the job instead of ending: it ends now');
+            exit(0);
         }
 
-        if ($this->job !== null && ($this->mode === 'isolated' || $this->boot->isTransactionOpen())) {
+        try {
+            return $this->nextJob();
+        } catch (Throwable $error) {
+            Output::say('this process ends: '.self::text($error));
+            $this->worker->shouldQuit = true;
+
+            return null;
+        }
+    }
+
+    /** Reports the last job, asks for the next and waits for it, or goes on with one sent ahead. */
+    private function nextJob(): ?Job
+    {
+        if (! $this->begun) {
+            $this->begun = true;
+            Silence::over($this->events);
+            // After those of `queue:work`, which write it down.
+            $this->events->listen(JobFailed::class, function (JobFailed $event): void {
+                $this->toldOfFailure = $this->toldOfFailure || $event->job === $this->job;
+            });
+        }
+
+        if ($this->job !== null && ($this->mode === 'isolated' || $this->boot->isTransactionOpen() || Output::isClosed())) {
             $this->worker->shouldQuit = true;
 
             return null;
@@ -223,7 +250,8 @@ final class Loop
                     break;
 
                 case Wire::INSPECT:
-                    $this->wire->send(Wire::HINTS, ['classes' => Inspect::classes($order['classes'] ?? [])]);
+                    $found = (new Inspector($this->boot->app))->now($order['classes'] ?? [], $order['properties'] ?? true);
+                    $this->wire->send(Wire::HINTS, Inspector::frame($found));
                     break;
 
                 case Wire::STOP:
@@ -257,8 +285,12 @@ final class Loop
      */
     private function deleted(RuntimeRedisJob|RuntimeDatabaseJob $job, bool $last): bool
     {
+        if (! $this->wire->isOurs()) {
+            return true;
+        }
+
         if (! $last || $this->events->hasListeners(JobProcessed::class) || $this->events->hasListeners('Illuminate\Queue\Events\JobAttempted')) {
-            return $this->wire->send(Wire::DELETED);
+            return $this->wire->send(Wire::DELETED, $job->hasFailed() ? ['failed' => true] : []);
         }
 
         $this->finished = $job;
@@ -337,6 +369,7 @@ final class Loop
     private function take(array $order, string $body): ?Job
     {
         $this->error = null;
+        $this->toldOfFailure = false;
         $this->last = $order['id'];
         $this->outcome = [];
         $this->job = $this->jobs->make($order, $body);
@@ -346,7 +379,7 @@ final class Loop
             $this->wire->send(Wire::TAKEN);
         }
 
-        if ($this->isInterruptible($this->job)) {
+        if ($order['kind'] === 'run' && $this->isInterruptible($this->job)) {
             $this->wire->send(Wire::INTERRUPTIBLE);
         }
 
@@ -359,9 +392,7 @@ final class Loop
             memory_reset_peak_usage();
         }
 
-        if ($order['kind'] === 'timeout' || $order['kind'] === 'release') {
-            $this->timedOut($this->job, $order['kind'], $order['replay']);
-
+        if ($order['kind'] !== 'run' && ! (new Replay($this->boot, $this->worker))->isForLaravel($this->job, $order)) {
             return null;
         }
 
@@ -409,7 +440,7 @@ final class Loop
         }
 
         if ($this->error !== null) {
-            $done['error'] = $this->error::class.': '.substr($this->error->getMessage(), 0, 500);
+            $done['error'] = self::text($this->error);
         }
 
         $this->job = $this->error = null;
@@ -442,47 +473,14 @@ final class Loop
                 $state['paused'] = array_values(array_filter($queues, fn ($queue) => $manager->isPaused($this->boot->connection(), $queue)));
             }
         } catch (Throwable $e) {
-            $state['error'] = $e::class.': '.substr($e->getMessage(), 0, 500);
+            $state['error'] = self::text($e);
         }
 
         return $state;
     }
 
-    /**
-     * What Laravel's own alarm would have done, for a process that was too deep in C to hear it and was killed:
-     * the job fails if it may not run again. If it may, Laravel leaves it reserved until `retry_after`; here it is
-     * released with its backoff, unless the settings say otherwise.
-     *
-     * @param string $kind `release` when the alarm itself has rung, and has counted what is to be counted
-     * @param array{tries: int, backoff: string, release: bool} $defaults
-     */
-    private function timedOut(Job $job, string $kind, array $defaults): void
+    private static function text(Throwable $error): string
     {
-        $connection = $this->boot->connection();
-        $options = new WorkerOptions('kqueue', $defaults['backoff'], maxTries: $defaults['tries']);
-
-        try {
-            (function () use ($connection, $job, $kind, $options, $defaults): void {
-                if ($kind === 'timeout') {
-                    $e = method_exists($this, 'timeoutExceededException') ? $this->timeoutExceededException($job) : $this->maxAttemptsExceededException($job);
-                    $this->markJobAsFailedIfWillExceedMaxAttempts($connection, $job, $options->maxTries, $e);
-                    $this->markJobAsFailedIfWillExceedMaxExceptions($connection, $job, $e);
-
-                    if (method_exists($this, 'markJobAsFailedIfItShouldFailOnTimeout')) {
-                        $this->markJobAsFailedIfItShouldFailOnTimeout($connection, $job, $e);
-                    }
-                }
-
-                if ($defaults['release'] && ! $job->isDeletedOrReleased() && ! $job->hasFailed()) {
-                    $job->release($this->calculateBackoff($job, $options));
-                }
-            })->call($this->worker);
-
-            if ($kind === 'timeout' && class_exists(JobTimedOut::class)) {
-                $this->events->dispatch(new JobTimedOut($connection, $job));
-            }
-        } catch (Throwable $e) {
-            $this->boot->app->make(\Illuminate\Contracts\Debug\ExceptionHandler::class)->report($e);
-        }
+        return $error::class.': '.substr($error->getMessage(), 0, 500);
     }
 }

@@ -15,11 +15,15 @@ final class Notify
     /** @var resource|null */
     private $socket = null;
 
+    /** Who speaks; not a child that a job forks. */
+    private int $owner;
+
     /** Whether a deadline is set. */
     private bool $armed = false;
 
     public function __construct()
     {
+        $this->owner = getmypid();
         $path = (string) getenv('NOTIFY_SOCKET');
 
         if ($path !== '') {
@@ -53,7 +57,7 @@ final class Notify
 
     private function say(string $state): void
     {
-        if ($this->socket !== null) {
+        if ($this->socket !== null && $this->owner === getmypid()) {
             @fwrite($this->socket, $state);
         }
     }

@@ -19,6 +19,18 @@ final class Output
 
     private static ?FFI $c = null;
 
+    /** Writes a line to standard error, if the job has left it open. */
+    public static function say(string $line): void
+    {
+        \is_resource(STDERR) && @fwrite(STDERR, $line."\n");
+    }
+
+    /** Whether a job has closed one of the standard streams: what is opened next would get its number. */
+    public static function isClosed(): bool
+    {
+        return ! \is_resource(STDIN) || ! \is_resource(STDOUT) || ! \is_resource(STDERR);
+    }
+
     /** In the template, so that no fork has to. */
     public static function prepare(): bool
     {

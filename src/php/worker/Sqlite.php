@@ -5,39 +5,129 @@ declare(strict_types=1);
 namespace Kqueue\Worker;
 
 use Illuminate\Contracts\Foundation\Application;
+use Illuminate\Database\Connection;
 use Illuminate\Database\Events\TransactionBeginning;
+use Illuminate\Database\Query\Builder;
+use PDOException;
+use WeakMap;
 
 /**
- * Keeps "database is locked" away from jobs whose queue is in a SQLite database.
+ * Keeps "database is locked" away from jobs whose database is SQLite.
  *
- * It has one writer at a time, and the runtime, which reserves and removes jobs, is one. A transaction that reads
- * before it writes, as those of Laravel's batches do, is refused at once if another writer came between, however
- * patient it is. So in our processes a transaction on that database takes its turn as a writer when it begins.
+ * SQLite has one writer at a time. A transaction that reads before it writes is refused at once if another writer came
+ * between, however patient it is; one that begins as a writer waits for its turn. So these begin as writers:
+ * - Laravel's own, which read and then write: of batches, of queues, of counters in the cache;
+ * - whatever reads under a lock (`lockForUpdate()`), and so is about to write;
+ * - in a database without a write-ahead log, all of them: there a reader holds up every writer anyway.
+ *
+ * With a write-ahead log a transaction that only reads disturbs nobody, and is to stay so however long it takes.
  */
 final class Sqlite
 {
-    public static function takeTurns(Application $app, string $queue): void
-    {
-        $config = $app['config']["queue.connections.{$queue}"];
-        $name = $config['connection'] ?? $app['config']['database.default'];
+    /** Whose transactions read and then write. */
+    private const BOOKKEEPERS = ['Illuminate\Bus\DatabaseBatchRepository', 'Illuminate\Queue\DatabaseQueue', 'Illuminate\Cache\DatabaseStore'];
 
-        if (($config['driver'] ?? '') !== 'database' || $app['config']["database.connections.{$name}.driver"] !== 'sqlite') {
+    /** Calls from the event to who wanted the transaction. */
+    private const DEPTH = 16;
+
+    /** Seconds for which a turn is waited for, where the connection itself gives up earlier. */
+    private const PATIENCE = 10;
+
+    /** @var WeakMap<Connection, bool> whether the next statement is the first one of a transaction that has not its turn */
+    private static WeakMap $fresh;
+
+    /** @var WeakMap<Connection, bool> whether a connection's database has a write-ahead log */
+    private static WeakMap $logged;
+
+    public static function takeTurns(Application $app): void
+    {
+        self::$fresh = new WeakMap;
+        self::$logged = new WeakMap;
+
+        $app['events']->listen(TransactionBeginning::class, static function (TransactionBeginning $event): void {
+            if ($event->connection->getDriverName() === 'sqlite' && $event->connection->transactionLevel() === 1) {
+                self::begins($event->connection);
+            }
+        });
+    }
+
+    private static function begins(Connection $connection): void
+    {
+        if (self::isBookkeeping() || ! self::isLogged($connection)) {
+            isset(self::$fresh[$connection]) && self::$fresh[$connection] = false;
+            self::takeTurn($connection);
+
             return;
         }
 
-        $app['events']->listen(TransactionBeginning::class, static function (TransactionBeginning $event) use ($name, $config): void {
-            if ($event->connectionName !== $name || $event->connection->transactionLevel() > 1) {
+        if (method_exists($connection, 'beforeExecuting')) {
+            isset(self::$fresh[$connection]) || $connection->beforeExecuting(static function ($query, $bindings, Connection $connection): void {
+                if (self::$fresh[$connection] ?? false) {
+                    self::$fresh[$connection] = false;
+                    $connection->transactionLevel() > 0 && self::isUnderLock() && self::takeTurn($connection);
+                }
+            });
+            self::$fresh[$connection] = true;
+        }
+    }
+
+    /** Begins the transaction anew, in which nothing has been done yet. */
+    private static function takeTurn(Connection $connection): void
+    {
+        $pdo = $connection->getPdo();
+        $pdo->exec('ROLLBACK');
+
+        for ($until = microtime(true) + self::PATIENCE; ; usleep(random_int(1_000, 10_000))) {
+            try {
+                $pdo->exec('BEGIN IMMEDIATE');
+
+                return;
+            } catch (PDOException $e) {
+                $isLocked = str_contains($e->getMessage(), 'locked');
+
+                if ($isLocked && microtime(true) < $until) {
+                    continue;
+                }
+
+                $pdo->exec('BEGIN');
+
+                // A database that cannot be written to has readers alone.
+                if ($isLocked) {
+                    $connection->rollBack();
+
+                    throw $e;
+                }
+
                 return;
             }
+        }
+    }
 
-            try {
-                // Deletes nothing, and is a write all the same: this one waits.
-                $event->connection->getPdo()->exec("delete from {$event->connection->getQueryGrammar()->wrapTable($config['table'] ?? 'jobs')} where 0");
-            } catch (\PDOException $e) {
-                $event->connection->rollBack();
-
-                throw $e;
+    private static function isBookkeeping(): bool
+    {
+        foreach (debug_backtrace(DEBUG_BACKTRACE_IGNORE_ARGS, self::DEPTH) as $frame) {
+            if (in_array($frame['class'] ?? '', self::BOOKKEEPERS, true)) {
+                return true;
             }
-        });
+        }
+
+        return false;
+    }
+
+    /** Whether the statement that is about to run was built with a lock. SQLite's own dialect drops it. */
+    private static function isUnderLock(): bool
+    {
+        foreach (debug_backtrace(DEBUG_BACKTRACE_PROVIDE_OBJECT | DEBUG_BACKTRACE_IGNORE_ARGS, self::DEPTH) as $frame) {
+            if (($frame['object'] ?? null) instanceof Builder) {
+                return $frame['object']->lock !== null;
+            }
+        }
+
+        return false;
+    }
+
+    private static function isLogged(Connection $connection): bool
+    {
+        return self::$logged[$connection] ??= strtolower((string) $connection->getPdo()->query('PRAGMA journal_mode')->fetchColumn()) === 'wal';
     }
 }

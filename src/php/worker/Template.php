@@ -58,8 +58,11 @@ final class Template
         $this->randomness = new Randomness($this->boot->app);
         $this->wire->send(Wire::READY, $ready + $this->held());
 
-        while (($frame = $this->wire->receive($this->children === [] ? null : self::LOOK)) !== false) {
+        $inspector = new Inspector($this->boot->app);
+
+        while (($frame = $this->wire->receive($inspector->patience($this->children === [] ? null : self::LOOK), also: $inspector->pipe())) !== false) {
             $this->reap();
+            $this->inspected($inspector);
             [$kind, $order] = $frame ?? [0, []];
 
             if ($kind === Wire::STOP) {
@@ -67,10 +70,13 @@ final class Template
             }
 
             if ($kind === Wire::INSPECT) {
-                $this->wire->send(Wire::HINTS, ['classes' => Inspect::classes($order['classes'] ?? [])]);
+                $inspector->ask($order['classes'] ?? [], $order['properties'] ?? true);
+                $this->inspected($inspector);
             }
 
             if ($kind === Wire::FORK && ($child = $this->fork($order)) !== null) {
+                $inspector->forget();
+
                 return $child;
             }
         }
@@ -80,6 +86,17 @@ final class Template
         posix_kill(getmypid(), SIGKILL);
 
         return null;
+    }
+
+    /** Says what has been found out about classes. */
+    private function inspected(Inspector $inspector): void
+    {
+        $inspector->collect();
+
+        if (($found = $inspector->take()) !== []) {
+            Inspector::load($found);
+            $this->wire->send(Wire::HINTS, Inspector::frame($found));
+        }
     }
 
     /**

@@ -41,10 +41,20 @@ final class Wire
 
     private string $buffer = '';
 
+    /** Whose connection it is: a child that a job forks has a copy of it, and no part in what is said on it. */
+    private int $owner;
+
     /** @param resource $stream */
     private function __construct($stream)
     {
         $this->stream = $stream;
+        $this->owner = getmypid();
+    }
+
+    /** Whether this process is the one that dialled. */
+    public function isOurs(): bool
+    {
+        return $this->owner === getmypid();
     }
 
     /** Dials the runtime. Fails with a RuntimeException that names the socket. */
@@ -64,12 +74,16 @@ final class Wire
     }
 
     /**
-     * Sends one frame; false when the runtime is gone.
+     * Sends one frame; false when the runtime is gone. Somebody else's child sends nothing.
      *
      * @param array<string, mixed> $header
      */
     public function send(int $kind, array $header = []): bool
     {
+        if (! $this->isOurs()) {
+            return true;
+        }
+
         if ($this->stream === null) {
             return false;
         }
@@ -94,14 +108,16 @@ final class Wire
     }
 
     /**
-     * Waits for the next frame, for at most $seconds (null: without limit). $eager when it is expected at once.
+     * Waits for the next frame, for at most $seconds (null: without limit), or until $also is readable. $eager when a
+     * frame is expected at once.
      *
      * Answers null when the time is over, or when a signal came in so that its handler can run;
      * false when the runtime is gone.
      *
+     * @param resource|null $also
      * @return array{0: int, 1: array<string, mixed>, 2: string}|null|false
      */
-    public function receive(?float $seconds = null, bool $eager = false): array|null|false
+    public function receive(?float $seconds = null, bool $eager = false, $also = null): array|null|false
     {
         // Right after a job the next one is mostly on its way already. To look for it a few times costs less
         // than to be put to sleep and woken.
@@ -120,7 +136,7 @@ final class Wire
                 $this->close();
             } elseif ($until > 0 && hrtime(true) < $until) {
                 continue;
-            } elseif (! $this->isReadable($seconds)) {
+            } elseif (! $this->isReadable($seconds, $also)) {
                 return null;
             }
         }
@@ -129,13 +145,14 @@ final class Wire
     }
 
     /** Whether there is something to read; not, when time is over or a signal came in, so that its handler can run. */
-    private function isReadable(?float $seconds): bool
+    private function isReadable(?float $seconds, $also = null): bool
     {
-        $read = [$this->stream];
+        $read = $also === null ? [$this->stream] : [$this->stream, $also];
         $none = null;
         $whole = $seconds === null ? null : (int) $seconds;
 
-        return (bool) @stream_select($read, $none, $none, $whole, $seconds === null ? null : (int) (($seconds - $whole) * 1e6));
+        return @stream_select($read, $none, $none, $whole, $seconds === null ? null : (int) (($seconds - $whole) * 1e6)) > 0
+            && in_array($this->stream, $read, true);
     }
 
     /** Waits until the runtime takes more; false when it never will. */

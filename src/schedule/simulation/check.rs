@@ -181,7 +181,7 @@ pub fn action(world: &World, action: &Action, exits: bool) {
                 }
                 JobKind::Crash | JobKind::Timeout | JobKind::Release => {
                     assert_eq!(held.runs, 1);
-                    assert!(held.verified, "replayed without a look");
+                    assert!(held.verified || held.failing, "replayed without a look");
                     assert!(*kind == JobKind::Timeout || world.schedule.config.replay);
                 }
             }
@@ -224,7 +224,7 @@ pub fn action(world: &World, action: &Action, exits: bool) {
             let right = match finished.outcome {
                 Outcome::Done => held.deleted && !held.failed,
                 Outcome::Released => held.released,
-                Outcome::Failed => held.failed,
+                Outcome::Failed => held.failed || held.failing,
                 Outcome::Left => {
                     let gone = held.died || held.is_settled();
                     let unreplayed = gone && (!world.schedule.config.replay || held.replay_deaths >= REPLAYS);

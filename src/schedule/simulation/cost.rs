@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::config;
 use crate::payload::Hints;
 use crate::routing::History;
-use crate::schedule::{Action, Config, Done, Event, JobId, JobSpec, Now, Schedule, WorkerId};
+use crate::schedule::{Action, Config, Done, Event, Inspection, JobId, JobSpec, Now, Schedule, WorkerId};
 
 #[test]
 #[ignore = "a measure"]
@@ -28,7 +28,10 @@ fn cost_of_an_event() {
                 Action::Deliver { worker, .. } => busy.push_back(worker),
                 Action::Check(_) => ready.push(Event::State { down: false, paused: Vec::new() }),
                 Action::Inspect(classes) => {
-                    ready.push(Event::Inspected(classes.into_iter().map(|class| (class, Hints::default())).collect()));
+                    ready.push(Event::Inspected(Inspection {
+                        hints: classes.into_iter().map(|class| (class, Hints::default())).collect(),
+                        ..Inspection::default()
+                    }));
                 }
                 _ => {}
             }
@@ -44,6 +47,7 @@ fn cost_of_an_event() {
         // Three hundred that wait: most for the pool, whose jobs are long, some for the lanes.
         if schedule.job_count() < 320 {
             let spec = |id: JobId| JobSpec {
+                wrapper: None,
                 id,
                 class: format!("App\\Jobs\\Class{}", id % 20),
                 queue: "default".to_owned(),
@@ -60,7 +64,7 @@ fn cost_of_an_event() {
         } else if ready.is_empty() {
             let done = Some(Done { deleted: true, ..Done::default() });
             let worker = busy.pop_front().expect("some are busy");
-            schedule.on(now, Event::Deleted(worker), &mut out);
+            schedule.on(now, Event::Deleted { worker, failed: false }, &mut out);
             schedule.on(now, Event::Ready { worker, done }, &mut out);
             events += 1;
         }

@@ -54,6 +54,8 @@ pub struct Reservation {
     pub failed: bool,
     /// PHP said that it stays as it is.
     pub kept: bool,
+    /// A process has died while Laravel failed it.
+    pub failing: bool,
     pub end: Option<End>,
 }
 
@@ -119,6 +121,8 @@ pub enum Way {
     DiesAfterwards,
     /// It settles the job over its own connection and dies before it can say so.
     DiesUnsaid,
+    /// Dies after Laravel has begun to fail the job, which it has removed by then.
+    DiesFailing,
     Hangs,
     Alarm,
     LosesCount,
@@ -274,6 +278,7 @@ pub fn done(reservation: &Reservation) -> Done {
         released: reservation.released,
         failed: reservation.failed,
         ack: false,
+        unfinished: false,
         peak: 20_000,
         error: None,
     }

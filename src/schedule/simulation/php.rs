@@ -147,6 +147,7 @@ impl World {
                 Way::Segfault,
                 Way::DiesAfterwards,
                 Way::DiesUnsaid,
+                Way::DiesFailing,
                 Way::Hangs,
                 Way::Alarm,
                 Way::LosesCount,
@@ -155,7 +156,10 @@ impl World {
         }
         if kind != JobKind::Run {
             ms = ms.min(50);
-            let dies = matches!(way, Way::Exits | Way::Fatal | Way::Segfault | Way::DiesAfterwards | Way::Hangs);
+            let dies = matches!(
+                way,
+                Way::Exits | Way::Fatal | Way::Segfault | Way::DiesAfterwards | Way::DiesFailing | Way::Hangs
+            );
             way = if dies { way } else { Way::Throws };
         } else if timeout > 0 && (ms >= timeout || matches!(way, Way::Hangs | Way::Alarm)) {
             way = if way == Way::Hangs { Way::Hangs } else { Way::Alarm };
@@ -195,10 +199,15 @@ impl World {
                 self.emit(worker, Event::Died { worker, fatal, done: said });
                 self.die(worker, Cause::Exit(255));
             }
+            Way::DiesFailing => {
+                self.reservations.get_mut(&job).expect("known").failing = true;
+                self.emit(worker, Event::Deleted { worker, failed: true });
+                self.die(worker, Cause::Signal(11));
+            }
             Way::Segfault | Way::DiesUnsaid => self.die(worker, Cause::Signal(11)),
             Way::DiesAfterwards => {
                 if said.deleted {
-                    self.emit(worker, Event::Deleted(worker));
+                    self.emit(worker, Event::Deleted { worker, failed: false });
                 }
                 self.die(worker, Cause::Signal(11));
             }
@@ -208,7 +217,7 @@ impl World {
             Way::Hangs => {}
             Way::Well | Way::Throws | Way::Releases => {
                 if said.deleted && self.rng.chance(500) {
-                    self.emit(worker, Event::Deleted(worker));
+                    self.emit(worker, Event::Deleted { worker, failed: false });
                 }
                 if self.processes[&worker].tier == Tier::Isolated && self.rng.chance(800) {
                     self.stop_after(worker, 0, said);

@@ -34,7 +34,15 @@ impl World {
             let job = process.seen_job.map(|id| {
                 let job = &first.jobs[&id];
                 let (class, queue) = (job.class.clone(), job.queue.clone());
-                let spec = JobSpec { id, class, queue, bytes: job.bytes, timeout: job.timeout, hints: job.hints };
+                let spec = JobSpec {
+                    id,
+                    class,
+                    wrapper: None,
+                    queue,
+                    bytes: job.bytes,
+                    timeout: job.timeout,
+                    hints: job.hints,
+                };
                 AdoptedJob { spec, kind: job.kind, ran_ms: self.now.saturating_sub(job.since) }
             });
             let has_none = job.is_none();
@@ -99,7 +107,7 @@ fn speaker(event: &Event) -> Option<WorkerId> {
         Event::Ready { worker, .. }
         | Event::Stopping { worker, .. }
         | Event::Died { worker, .. }
-        | Event::Deleted(worker)
+        | Event::Deleted { worker, .. }
         | Event::Taken(worker)
         | Event::Gone { worker, .. } => Some(*worker),
         _ => None,

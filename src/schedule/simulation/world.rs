@@ -7,7 +7,7 @@ use super::check;
 use super::model::*;
 use super::rng::Rng;
 use crate::routing::History;
-use crate::schedule::{Action, Config, Event, JobId, JobSpec, Now, Schedule, WorkerId};
+use crate::schedule::{Action, Config, Event, Inspection, JobId, JobSpec, Now, Schedule, WorkerId};
 
 pub const QUEUES: [&str; 2] = ["high", "default"];
 /// Milliseconds after which what stays reserved comes back by itself.
@@ -238,6 +238,7 @@ impl World {
             specs.push(JobSpec {
                 id,
                 class: self.classes[message.class].name.to_owned(),
+                wrapper: None,
                 queue: message.queue.to_owned(),
                 bytes: message.bytes,
                 timeout: message.timeout,
@@ -427,6 +428,6 @@ impl World {
             }
         }
         let at = self.now + 1 + self.latency();
-        self.at(at, Next::Tell(Event::Inspected(answer)));
+        self.at(at, Next::Tell(Event::Inspected(Inspection { hints: answer, ..Inspection::default() })));
     }
 }

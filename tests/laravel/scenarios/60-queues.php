@@ -212,3 +212,23 @@ foreach ([67 => 'SQS: a FIFO queue with three groups', 68 => 'SQS: the pointer t
     row($id, $title, static function (): void {
     }, later: 'needs SQS, and comes with that backend');
 }
+
+row('own', 'the app has a queue class of its own, with other keys and another table: its jobs run, are released and fail', function (World $w): void {
+    $w->sandbox->driver === 'database' && $w->sandbox->database()->exec('create table tenant_jobs (id integer primary key autoincrement, queue text not null, payload text not null, attempts integer not null, reserved_at integer, available_at integer not null, created_at integer not null)');
+    $uuid = $w->dispatch(new Plain());
+    $high = $w->dispatch(new Plain(), 'high');
+    $again = $w->dispatch((new Throws(1))->with(['tries' => 2]));
+    $failing = $w->dispatch((new Throws())->with(['tries' => 1]));
+    $w->work(['queue' => 'high,default']);
+    $w->expectRuns(1, $uuid);
+    $w->expectRuns(1, $high);
+    $w->expectAttempts([1, 2], $again);
+    $w->expectFailed(1, 'thrown on purpose', $failing);
+    $w->expectSame(0, $w->size() + $w->size('high'), 'jobs that are left');
+}, env: ['OWN_QUEUE' => 'prefixed']);
+
+row('own', 'the app has a queue class that takes jobs off in its own way: refused, with the way out', function (World $w): void {
+    $daemon = $w->start();
+    $w->expectSame(78, $daemon->wait(), 'exit status');
+    $w->expectContains('has its own `pop()`', $daemon->output(), 'what it says');
+}, engines: ['kqueue'], env: ['OWN_QUEUE' => 'popping']);

@@ -43,7 +43,7 @@ foreach (['inline', 'pooled', 'isolated'] as $tier) {
         };
 
         // Held to the last byte by a program, not by PHP, which has a limit of its own.
-        $uuid = $job('shell_exec("tail -c 3G /dev/zero"); throw new RuntimeException("its program has ended");');
+        $uuid = $job('shell_exec("tail -c 3G /dev/zero >/dev/null"); throw new RuntimeException("its program has ended");');
         $exception = $m->waitForFailedJob($uuid, 60)['exception'];
         $m->expect((bool) preg_match('/oom-kill at \d+ MB|used \d+ MB of memory|its program has ended/', $exception), 'the job fails for it: ' . strtok($exception, "\n"));
 

@@ -47,6 +47,7 @@ return [
         // 'ack' => 'auto',
         // 'renew' => true,
         // 'horizon' => true,
+        // 'property_hints' => true,
         // 'timeout_grace' => '3s',
     ],
 

@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace App\Providers;
 
 use App\Journal;
+use App\Queues;
 use ArrayObject;
 use Illuminate\Cache\RateLimiter;
 use Illuminate\Cache\RateLimiting\Limit;
@@ -12,6 +13,7 @@ use Illuminate\Mail\Events\MessageSent;
 use Illuminate\Queue\Events\JobDebounced;
 use Illuminate\Queue\Events\JobProcessing;
 use Illuminate\Queue\Events\Looping;
+use Illuminate\Queue\QueueManager;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\ServiceProvider;
 use RuntimeException;
@@ -21,6 +23,13 @@ class ScenarioServiceProvider extends ServiceProvider
 {
     public function register(): void
     {
+        if ($own = env('OWN_QUEUE')) {
+            $this->callAfterResolving('queue', function (QueueManager $manager) use ($own): void {
+                foreach (['redis', 'database'] as $driver) {
+                    $manager->addConnector($driver, fn (): object => Queues::$own($this->app, $driver));
+                }
+            });
+        }
         $this->app->singleton('box', static fn (): ArrayObject => new ArrayObject());
         $this->app->scoped('scoped.box', static fn (): ArrayObject => new ArrayObject());
         $this->callAfterResolving(RateLimiter::class, static function (RateLimiter $limiter): void {
