@@ -216,6 +216,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         },
         tally: BTreeMap::new(),
         killed: false,
+        failure: None,
         observer: Observer::new(asks, about),
         backlog: Backlog::default(),
         duties: Duties::new(description.horizon),

@@ -7,6 +7,13 @@ use super::{Fetch, FetchState, Runtime};
 /// A call for jobs that takes longer is not being answered.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// What this outage has logged: its failures may alternate between the kinds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Logged {
+    pub refused: bool,
+    pub silent: bool,
+}
+
 impl Fetch {
     /// Whether the queue has ever answered.
     pub fn has_answered(&self) -> bool {
