@@ -23,7 +23,7 @@ struct Mistake {
 }
 
 /// In the app, which is worked with `kqueue run --once`.
-const RUN: &[&str] = &["run", "--path", "shop", "--once", "--state-dir", "state", "--runtime-dir", "run"];
+const RUN: &[&str] = &["run", "--as-root", "--path", "shop", "--once", "--state-dir", "state", "--runtime-dir", "run"];
 
 fn settings(world: &World, text: &str) {
     fs::write(world.file(), text).unwrap();
@@ -96,7 +96,7 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a name of queues that is empty",
         make: |_| {},
-        args: &["run", "--path", "shop", "--queue", ""],
+        args: &["run", "--as-root", "--path", "shop", "--queue", ""],
         says: &["--queues: is empty", "leave it out for the default"],
         code: 2,
     },
@@ -138,7 +138,18 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a connection that does not exist",
         make: |_| {},
-        args: &["run", "--path", "shop", "--connection", "rabbits", "--state-dir", "state", "--runtime-dir", "run"],
+        args: &[
+            "run",
+            "--as-root",
+            "--path",
+            "shop",
+            "--connection",
+            "rabbits",
+            "--state-dir",
+            "state",
+            "--runtime-dir",
+            "run",
+        ],
         says: &[
             "the app has no queue connection named 'rabbits'; config/queue.php has sync, database, redis",
             "name one that is there",
