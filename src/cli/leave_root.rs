@@ -78,7 +78,6 @@ fn again(
     here: &Surroundings,
     args: &[OsString],
 ) -> Result<Command, Failed> {
-    let made = |error: identity::NotPrivate| Failed { code: super::FAILURE, line: error.to_string() };
     let mut command = Command::new("/proc/self/exe");
     if terminal {
         command.stdin(Stdio::null());
@@ -94,12 +93,15 @@ fn again(
     {
         command.env_remove(name);
     }
-    for (wanted, variable, parent) in [
-        (whose.default_runtime, "RUNTIME_DIRECTORY", &here.run),
-        (whose.default_state, "STATE_DIRECTORY", &here.var_lib),
+    for (wanted, variable, parent, option) in [
+        (whose.default_runtime, "RUNTIME_DIRECTORY", &here.run, "--runtime-dir"),
+        (whose.default_state, "STATE_DIRECTORY", &here.var_lib, "--state-dir"),
     ] {
         if wanted {
-            let directory = identity::make_private_for(&parent.join(&whose.app), account).map_err(made)?;
+            let directory = identity::make_private_for(&parent.join(&whose.app), account).map_err(|error| {
+                let line = format!("{error}; remove it if no kqueue uses it any more, or give {option} DIR");
+                Failed { code: super::FAILURE, line }
+            })?;
             command.env(variable, directory);
         }
     }

@@ -274,6 +274,8 @@ fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
             if let Some(ended) = pid1::run() {
                 return ended;
             }
+            // One that was started again by way of /proc is called otherwise, and `kqueue status` looks for the name.
+            let _ = nix::sys::prctl::set_name(c"kqueue");
             if let Some(code) = leave_root::leave_root(&request, as_root, &args)? {
                 return Ok(code);
             }
@@ -328,7 +330,7 @@ fn start(loaded: Loaded, request: Request) -> Result<ExitCode, Failed> {
         .map_err(|error| Failed::at("event loop", error))?;
     let reread = move || Ok(config::load(&request, &Surroundings::read()?)?);
     runtime.block_on(crate::runtime::run(loaded, Box::new(reread))).map_err(|error| {
-        let settings = matches!(error.downcast_ref(), Some(BackendError::Settings(_)))
+        let settings = matches!(error.downcast_ref(), Some(BackendError::Settings(_) | BackendError::Refused { .. }))
             || matches!(error.downcast_ref(), Some(StartFailure { settings: true, .. }));
         Failed { code: if settings { CONFIG } else { FAILURE }, line: format!("{error:#}") }
     })

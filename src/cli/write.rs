@@ -63,10 +63,12 @@ pub(super) fn put(app: &str, file: &Path, text: &str, manner: Manner, here: &Sur
     if manner.dry_run || !agreed(manner, &format!("Write {name}?"))? {
         return Ok(Outcome::Left);
     }
-    if there.is_some() {
+    if let Some(there) = &there {
         let mut old = file.as_os_str().to_owned();
         old.push("~");
-        fs::copy(file, PathBuf::from(old)).map_err(|error| cannot(file, error))?;
+        let old = PathBuf::from(old);
+        // Not copied: that would write through a link of that name.
+        replace(&old, there).map_err(|error| cannot(&old, error))?;
     }
     replace(file, text).map_err(|error| cannot(file, error))?;
     Ok(Outcome::Written)
@@ -165,5 +167,11 @@ mod tests {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
         assert_eq!(fs::read_dir(dir.path().join("etc")).unwrap().count(), 1, "nothing else is left");
         assert!(replace(&file.join("x"), "c").is_err());
+        let (link, target) = (dir.path().join("etc/shop.toml~"), dir.path().join("target"));
+        fs::write(&target, "theirs").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        replace(&link, "ours").unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "theirs");
+        assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 }

@@ -36,7 +36,7 @@ pub enum NotPrivate {
 /// See [`NotPrivate`].
 pub fn make(directory: &Path) -> Result<PathBuf, NotPrivate> {
     let own = geteuid().as_raw();
-    let path = walk(directory, own)?;
+    let path = walk(directory, own, 0o700)?;
     let metadata = look(&path)?;
     // Others may be let through, as the control socket needs it, but not in.
     if metadata.uid() != own || metadata.mode() & 0o022 != 0 {
@@ -56,7 +56,7 @@ pub fn make_for(directory: &Path, account: &Account) -> Result<PathBuf, NotPriva
         move |source| NotPrivate::Io { path, source }
     };
     let (parent, name) = directory.parent().zip(directory.file_name()).unwrap_or((directory, "".as_ref()));
-    let parent = walk(parent, 0)?;
+    let parent = walk(parent, 0, 0o755)?;
     let metadata = look(&parent)?;
     if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 {
         return Err(NotPrivate::Others(parent));
@@ -75,8 +75,9 @@ pub fn make_for(directory: &Path, account: &Account) -> Result<PathBuf, NotPriva
     Ok(path)
 }
 
-/// Goes down to `directory`, makes what is missing, and trusts nothing that is neither root's nor `own`'s.
-fn walk(directory: &Path, own: u32) -> Result<PathBuf, NotPrivate> {
+/// Goes down to `directory`, makes what is missing, the last with `mode`, and trusts nothing that is neither root's nor
+/// `own`'s.
+fn walk(directory: &Path, own: u32, mode: u32) -> Result<PathBuf, NotPrivate> {
     let mut directory = directory.to_owned();
     'again: for _ in 0..LINKS {
         let mut at = PathBuf::new();
@@ -85,8 +86,9 @@ fn walk(directory: &Path, own: u32) -> Result<PathBuf, NotPrivate> {
             at.push(part);
             let metadata = match fs::symlink_metadata(&at) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let last = parts.as_path().as_os_str().is_empty();
                     // Root's own directories are for all to go through.
-                    let mode = if own == 0 { 0o755 } else { 0o700 };
+                    let mode = if last || own != 0 { mode & 0o755 } else { 0o755 };
                     match fs::DirBuilder::new().mode(mode).create(&at) {
                         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                             return Err(NotPrivate::Io { path: at, source: error });

@@ -13,9 +13,14 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getppid, setsid};
 
+use crate::launch::snapshot;
+
 /// Signals that are for the process behind the front.
 const PASSED_ON: [Signal; 6] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+
+/// How many generations of processes that were left behind are killed.
+const ROUNDS: usize = 256;
 
 /// Whether this process has a controlling terminal.
 pub fn has_terminal() -> bool {
@@ -109,13 +114,13 @@ pub fn adopt_descendants() -> io::Result<()> {
     Ok(prctl::set_child_subreaper(true)?)
 }
 
-/// Kills everything that is below this process.
+/// Kills everything that is below this process, as far as it does not fork faster than it is killed.
 pub fn end_descendants() {
-    // Each round ends a generation: what it leaves behind is ours by then.
-    loop {
-        let own = std::process::id();
-        let children = std::fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default();
-        let children: Vec<i32> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+    let own = std::process::id().cast_signed();
+    // What a process that is killed leaves behind is ours by the next round.
+    for _ in 0..ROUNDS {
+        let children: Vec<i32> =
+            snapshot().into_iter().filter(|(_, parent)| *parent == own).map(|(pid, _)| pid).collect();
         if children.is_empty() {
             return;
         }

@@ -48,6 +48,9 @@ pub struct Question {
     pub fork_safe_peers: Vec<String>,
     /// How long PHP may take.
     pub patience: Duration,
+    /// Whether properties are hints, where it is asked what the app's classes declare.
+    #[serde(default)]
+    pub property_hints: Option<bool>,
 }
 
 /// What was found out, as far as it went.
@@ -72,6 +75,8 @@ pub struct Found {
     pub held: Vec<Held>,
     /// Why what its `artisan` sets up is not done, if so.
     pub artisan: Option<String>,
+    /// What its queued classes declare for kqueue, if that was asked.
+    pub declared: BTreeMap<String, Declared>,
     /// The default cache store.
     pub cache: Option<Cache>,
     /// Horizon's plan, where the app has one.
@@ -140,6 +145,18 @@ pub struct Supervisor {
     pub name: String,
     /// Its options, by the names that Horizon's classes give them: `maxProcesses`, `maxTries`.
     pub options: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What one class of the app declares, as text for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Declared {
+    /// Its hints.
+    pub hints: BTreeMap<String, String>,
+    /// What it has under the name of a hint and cannot be meant for kqueue.
+    pub ignored: BTreeMap<String, String>,
+    /// Why it cannot be loaded.
+    pub unloadable: Option<String>,
 }
 
 /// How far a survey went.

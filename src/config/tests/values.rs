@@ -285,13 +285,15 @@ fn directories() {
         (plain(settings.state_dir), plain(settings.runtime_dir))
     };
     let own = |state: &str, runtime: &str| (state.to_owned(), runtime.to_owned());
+    let home = "$/home/.local/state/kqueue/.run/shop";
     assert_eq!(dirs(0, &[], false), own("$/lib/shop", "/run/kqueue/shop"));
-    assert_eq!(dirs(7, &[], true), own("$/lib/shop", "/tmp/kqueue-7/shop"));
-    assert_eq!(dirs(7, &[], false), own("$/home/.local/state/kqueue/shop", "/tmp/kqueue-7/shop"));
+    assert_eq!(dirs(7, &[], true), own("$/lib/shop", home));
+    assert_eq!(dirs(7, &[], false), own("$/home/.local/state/kqueue/shop", home));
+    // It is not that user's, and may have been inherited from somebody else.
     let xdg = [("XDG_STATE_HOME", "/x/state"), ("XDG_RUNTIME_DIR", "/run/user/7")];
-    assert_eq!(dirs(7, &xdg, false), own("/x/state/kqueue/shop", "/run/user/7/kqueue/shop"));
+    assert_eq!(dirs(7, &xdg, false), own("/x/state/kqueue/shop", home));
     let relative = [("XDG_STATE_HOME", "x"), ("XDG_RUNTIME_DIR", "")];
-    assert_eq!(dirs(7, &relative, false), own("$/home/.local/state/kqueue/shop", "/tmp/kqueue-7/shop"));
+    assert_eq!(dirs(7, &relative, false), own("$/home/.local/state/kqueue/shop", home));
     let unit = [("STATE_DIRECTORY", "/s/a:/s/b"), ("RUNTIME_DIRECTORY", "/r/a")];
     assert_eq!(dirs(7, &unit, true), own("/s/a", "/r/a"));
 
