@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Args;
+use nix::unistd::geteuid;
 
 use super::{FAILURE, Failed, print, stdio};
 use crate::config::{self, Surroundings};
+use crate::identity;
 
 /// How a config file is written.
 #[derive(Clone, Copy, Debug, Default, Args)]
@@ -63,10 +65,11 @@ pub(super) fn put(app: &str, file: &Path, text: &str, manner: Manner, here: &Sur
     if manner.dry_run || !agreed(manner, &format!("Write {name}?"))? {
         return Ok(Outcome::Left);
     }
-    if there.is_some() {
+    if let Some(there) = there {
         let mut old = file.as_os_str().to_owned();
         old.push("~");
-        fs::copy(file, PathBuf::from(old)).map_err(|error| cannot(file, error))?;
+        let old = PathBuf::from(old);
+        replace(&old, &there).map_err(|error| cannot(&old, error))?;
     }
     replace(file, text).map_err(|error| cannot(file, error))?;
     Ok(Outcome::Written)
@@ -116,13 +119,17 @@ fn agreed(manner: Manner, question: &str) -> Result<bool, Failed> {
     Ok(yes)
 }
 
-/// A file that a reader finds whole, whatever happens while it is written.
+/// A file that a reader finds whole, whatever happens while it is written. A link by that name is replaced, not followed.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
     let directory = file.parent().unwrap_or(Path::new("/"));
-    if !directory.exists() {
+    let directory = &if geteuid().is_root() {
+        // Whoever else can write to it could have root write somewhere else.
+        identity::make_private(directory)
+            .map_err(|error| io::Error::other(format!("{error}; write to a directory that is root's alone")))?
+    } else {
         fs::create_dir_all(directory)?;
-        fs::set_permissions(directory, Permissions::from_mode(0o755))?;
-    }
+        directory.to_owned()
+    };
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // Begins with a dot: the generator leaves those alone.
     let draft = directory.join(format!(".{name}.{}", std::process::id()));
@@ -131,7 +138,7 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
         open.set_permissions(Permissions::from_mode(0o644))?;
         open.write_all(text.as_bytes())?;
         open.sync_all()?;
-        fs::rename(&draft, file)
+        fs::rename(&draft, directory.join(&name))
     })();
     if written.is_err() {
         let _ = fs::remove_file(&draft);
@@ -153,6 +160,8 @@ fn indented(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -165,5 +174,33 @@ mod tests {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
         assert_eq!(fs::read_dir(dir.path().join("etc")).unwrap().count(), 1, "nothing else is left");
         assert!(replace(&file.join("x"), "c").is_err());
+    }
+
+    #[test]
+    fn never_through_a_link() {
+        let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
+        let (target, link) = (dir.path().join("target"), dir.path().join("shop.toml~"));
+        fs::write(&target, "of root").unwrap();
+        symlink(&target, &link).unwrap();
+        replace(&link, "a\n").unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "of root");
+        assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn root_writes_to_what_is_roots_alone() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
+        let theirs = dir.path().join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        std::os::unix::fs::chown(&theirs, Some(1002), None).unwrap();
+        symlink(&theirs, dir.path().join("link")).unwrap();
+        for directory in ["theirs", "theirs/new", "link"] {
+            let error = replace(&dir.path().join(directory).join("shop.toml"), "a\n").unwrap_err();
+            assert!(error.to_string().contains("belongs to another user"), "{error}");
+        }
+        assert_eq!(fs::read_dir(&theirs).unwrap().count(), 0);
     }
 }

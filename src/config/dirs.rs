@@ -92,7 +92,7 @@ fn can_make_with_parents(dir: &Path) -> bool {
 }
 
 fn fits(dir: &Path) -> bool {
-    dir.join(SOCKET_NAME).as_os_str().len() <= SOCKET_LONGEST
+    dir.join(CONTROL_SOCKET).as_os_str().len() <= SOCKET_LONGEST
 }
 
 /// Checks that a socket in `dir` has a path that the kernel takes.
