@@ -3,8 +3,10 @@
 mod app;
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use app::{NOBODY, World, run, said};
 
@@ -21,7 +23,7 @@ struct Mistake {
 }
 
 /// In the app, which is worked with `kqueue run --once`.
-const RUN: &[&str] = &["run", "--path", "shop", "--once", "--state-dir", "state", "--runtime-dir", "run"];
+const RUN: &[&str] = &["run", "--as-root", "--path", "shop", "--once", "--state-dir", "state", "--runtime-dir", "run"];
 
 fn settings(world: &World, text: &str) {
     fs::write(world.file(), text).unwrap();
@@ -94,7 +96,7 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a name of queues that is empty",
         make: |_| {},
-        args: &["run", "--path", "shop", "--queue", ""],
+        args: &["run", "--as-root", "--path", "shop", "--queue", ""],
         says: &["--queues: is empty", "leave it out for the default"],
         code: 2,
     },
@@ -136,7 +138,18 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a connection that does not exist",
         make: |_| {},
-        args: &["run", "--path", "shop", "--connection", "rabbits", "--state-dir", "state", "--runtime-dir", "run"],
+        args: &[
+            "run",
+            "--as-root",
+            "--path",
+            "shop",
+            "--connection",
+            "rabbits",
+            "--state-dir",
+            "state",
+            "--runtime-dir",
+            "run",
+        ],
         says: &[
             "the app has no queue connection named 'rabbits'; config/queue.php has sync, database, redis",
             "name one that is there",
@@ -165,6 +178,63 @@ fn each_mistake_is_named_with_its_fix() {
         }
         let lines = text.lines().filter(|line| line.starts_with("kqueue: ")).count();
         assert!(lines <= 1, "{name}: {lines} lines: {text}");
+    }
+}
+
+/// A server that asks for a password, until it is dropped.
+struct Redis(Child);
+
+impl Redis {
+    fn start(world: &World) -> Self {
+        let socket = world.dir.path().join("redis.sock");
+        let mut server = Command::new("redis-server");
+        server.args([
+            "--port",
+            "0",
+            "--save",
+            "",
+            "--requirepass",
+            "geheim",
+            "--unixsocketperm",
+            "777",
+            "--unixsocket",
+        ]);
+        let server = server.arg(&socket).current_dir(world.dir.path()).stdout(Stdio::null()).spawn().unwrap();
+        let server = Self(server);
+        let start = Instant::now();
+        while UnixStream::connect(&socket).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(10), "no redis-server");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        environment(world, &format!("QUEUE_CONNECTION=redis\nREDIS_HOST={}\nREDIS_PORT=0", socket.display()));
+        server
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_redis_that_refuses_is_named_with_the_key_of_the_environment() {
+    for (lines, says) in [
+        ("REDIS_PASSWORD=falsch", ["WRONGPASS", "check REDIS_PASSWORD in .env"]),
+        ("", ["NOAUTH", "check REDIS_PASSWORD in .env"]),
+        ("REDIS_PASSWORD=geheim\nREDIS_DB=99", ["out of range", "check REDIS_DB in .env"]),
+    ] {
+        let world = World::new();
+        let _redis = Redis::start(&world);
+        environment(&world, lines);
+        let output = as_user(&world, RUN);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(78), "{lines}: {text}");
+        for part in says {
+            assert!(text.contains(part), "{lines}: {part:?} is not in: {text}");
+        }
+        assert!(!text.contains("falsch"), "{text}");
     }
 }
 

@@ -19,6 +19,25 @@ mod sqlite_only;
 /// `retry_after` of all backends under test, in seconds.
 const LEASE: i64 = 90;
 
+/// Values of `timeout` that `pcntl_alarm(max($timeout, 0))` takes, and that it does not.
+pub(super) const TIMEOUTS: [&str; 13] = [
+    "null",
+    "8",
+    "-5",
+    "8.7",
+    "true",
+    "false",
+    "\"8\"",
+    "\" 8 \"",
+    "\"8.5\"",
+    "\"1e2\"",
+    "\"\"",
+    "\"-1e308\"",
+    "9000000000000000000",
+];
+pub(super) const NO_TIMEOUTS: [&str; 10] =
+    ["\"abc\"", "\"8abc\"", "\"0x10\"", "\"1e308\"", "1e308", "1e19", "[]", "[1]", "{\"a\":1}", "99999999999999999999"];
+
 /// One backend's server or file, and the app that pushes to it.
 trait Fixture: Sized {
     type Backend: QueueBackend;
@@ -49,7 +68,7 @@ macro_rules! suite {
         $crate::backend::conformance::suite!($fixture:
             keeps_order_over_batches, drains_queues_in_order, makes_delayed_jobs_due,
             brings_expired_jobs_back, renewal_keeps_a_job, a_stolen_job_is_not_ours,
-            unreserving_undoes_a_reservation, reserves_each_job_once, sets_broken_messages_aside,
+            unreserving_undoes_a_reservation, reserves_each_job_once, sets_broken_messages_aside, sets_impossible_timeouts_aside, brings_few_large_jobs_at_once,
             keeps_bytes, carries_large_payloads, counts_sizes, wakes_on_push, wakes_when_a_job_is_due,
             waits_no_longer_than_told, survives_an_outage, refuses_names_of_parts, takes_nothing_for_nothing);
     };
@@ -74,7 +93,7 @@ fn queues(names: &[&str]) -> Vec<String> {
 }
 
 fn payloads(jobs: &[Reservation]) -> Vec<Vec<u8>> {
-    jobs.iter().map(|j| j.payload.clone()).collect()
+    jobs.iter().map(|j| j.payload.to_vec()).collect()
 }
 
 fn jobs(names: &[&str]) -> Vec<Vec<u8>> {
@@ -279,6 +298,33 @@ async fn sets_broken_messages_aside<F: Fixture>() {
         }
     };
     assert_eq!((payloads(&found.jobs), aside), (jobs(&["c"]), 250));
+}
+
+async fn sets_impossible_timeouts_aside<F: Fixture>() {
+    let f = F::start().await;
+    for timeout in TIMEOUTS.iter().chain(&NO_TIMEOUTS) {
+        f.push("a", format!(r#"{{"job":"x","attempts":0,"timeout":{timeout}}}"#).as_bytes()).await;
+    }
+    let found = f.backend().reserve(&queues(&["a"]), 64).await.unwrap();
+    assert_eq!(found.jobs.len(), TIMEOUTS.len(), "{:?}", payloads(&found.jobs));
+    assert_eq!(found.set_aside.len(), NO_TIMEOUTS.len());
+    assert_eq!(f.peek("a:broken").await.len(), NO_TIMEOUTS.len());
+}
+
+async fn brings_few_large_jobs_at_once<F: Fixture>() {
+    let f = F::start().await;
+    let pad = "x".repeat(9 << 20);
+    for n in 0..5 {
+        f.push("a", format!(r#"{{"job":"x","attempts":0,"n":{n},"pad":"{pad}"}}"#).as_bytes()).await;
+    }
+    f.push("b", &job("b")).await;
+    let b = f.backend();
+    let first = b.reserve(&queues(&["a", "b"]), 64).await.unwrap().jobs;
+    assert_eq!(first.len(), 2);
+    assert!(b.unreserve(&first).await.unwrap().iter().all(|ours| *ours));
+    for _ in 0..3 {
+        assert_eq!(b.reserve(&queues(&["a", "b"]), 64).await.unwrap().jobs.len(), 2);
+    }
 }
 
 async fn keeps_bytes<F: Fixture>() {

@@ -7,6 +7,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::config::Pop;
 
@@ -22,13 +23,18 @@ pub use redis::RedisBackend;
 pub use settings::{ConnectionSettings, Names, RedisSettings, SqliteSettings};
 pub use sqlite::SqliteBackend;
 
+/// Bytes of payloads after which one call takes no more jobs; the last one may exceed it.
+const BUDGET: usize = 16 << 20;
+/// Bytes of the largest payload that is run. Larger ones are set aside: a few of them would fill any machine.
+const LARGEST: usize = 128 << 20;
+
 /// What a backend needs to find a job's reservation again: the identity that Laravel's own ack uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Receipt {
     /// Redis: the exact bytes of the member of `queues:NAME:reserved`.
     Redis {
         /// The member as the pop script stored it, `attempts` already counted.
-        reserved: Vec<u8>,
+        reserved: Bytes,
     },
     /// A row of the jobs table, as it stands after the reservation.
     Row {
@@ -51,7 +57,7 @@ pub struct Reservation {
     /// Name of the queue as it was asked for, such as `default`.
     pub queue: String,
     /// The payload as it was popped: `getRawBody()` of the job in PHP. Never re-serialised.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
     /// How the backend finds it again.
     pub receipt: Receipt,
 }
@@ -101,6 +107,14 @@ pub enum BackendError {
     /// The connection's settings cannot work; only the operator can mend them.
     #[error("{0}")]
     Settings(String),
+    /// The server refuses the credentials or the database: it may be the one that is wrong.
+    #[error("{what}; {fix}")]
+    Refused {
+        /// Which server, and what it says.
+        what: String,
+        /// What to change if the server is right.
+        fix: &'static str,
+    },
 }
 
 /// The backend for one queue connection. Nothing is connected to before the first call.

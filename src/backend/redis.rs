@@ -4,26 +4,27 @@
 //! connection of its own. May touch the network; knows of no PHP.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use redis::aio::MultiplexedConnection;
+use bytes::Bytes;
 
 use super::{
-    BackendError, Names, QueueBackend, QueueSize, Receipt, RedisSettings, Reservation, Reserved, SetAside,
-    check_queues, epoch, epoch_seconds,
+    BUDGET, BackendError, LARGEST, Names, QueueBackend, QueueSize, Receipt, RedisSettings, Reservation, Reserved,
+    SetAside, check_queues, epoch, epoch_seconds,
 };
 use crate::config::Pop;
 
+mod connection;
 mod link;
 
-use link::{Link, Lua};
+use link::{Connection, Link, Lua};
 
 /// Due jobs that one script call moves where the app sets no limit: larger ones would hold up the server.
 const CHUNK: i64 = 1000;
-/// Bytes of payloads after which a script call takes no more jobs; the last one may exceed it.
-const BUDGET: usize = 16 << 20;
+/// Bytes that one call may carry before its connection is closed: buffers stay as large as they once were.
+const HEAVY: usize = 4 << 20;
 /// Messages that one script call sets aside at the most.
 const MOST_ASIDE: usize = 100;
 /// What BLPOP may take beyond its own timeout before the server counts as gone.
@@ -41,9 +42,11 @@ pub struct RedisBackend {
     renew: Lua,
     unreserve: Lua,
     /// The connection that BLPOP runs on, while it does not.
-    idle: Cell<Option<MultiplexedConnection>>,
+    idle: Cell<Option<Connection>>,
     /// Notify tokens that our BLPOP took, by queue: the next reserve leaves as many in the list.
     taken: RefCell<HashMap<String, usize>>,
+    /// Queues with a key of the wrong type: left out until the key is gone.
+    unusable: RefCell<HashSet<String>>,
 }
 
 impl std::fmt::Debug for RedisBackend {
@@ -100,6 +103,7 @@ impl RedisBackend {
             unreserve: Lua::new(include_str!("redis/unreserve.lua")),
             idle: Cell::new(None),
             taken: RefCell::default(),
+            unusable: RefCell::default(),
         })
     }
 
@@ -139,11 +143,13 @@ impl RedisBackend {
                     .arg(u8::from(self.strict))
                     .arg(taken)
                     .arg(BUDGET)
-                    .arg(MOST_ASIDE);
+                    .arg(MOST_ASIDE)
+                    .arg(LARGEST);
             })
             .await?;
 
-        let mut jobs = jobs.into_iter();
+        self.forget_heavy(jobs.iter().map(Vec::len).sum()).await;
+        let mut jobs = jobs.into_iter().map(Bytes::from);
         while let (Some(payload), Some(reserved)) = (jobs.next(), jobs.next()) {
             found.jobs.push(Reservation { queue: queue.to_owned(), payload, receipt: Receipt::Redis { reserved } });
         }
@@ -151,7 +157,7 @@ impl RedisBackend {
         while let (Some(bytes), Some(why)) = (aside.next(), aside.next()) {
             let bytes = String::from_utf8_lossy(&bytes).parse().unwrap_or(0);
             let why = String::from_utf8_lossy(&why).into_owned();
-            if self.strict {
+            if self.strict && bytes <= LARGEST {
                 tracing::warn!(queue, bytes, "a queued message was lost: {why}");
                 continue;
             }
@@ -162,6 +168,38 @@ impl RedisBackend {
             1 => Left::More,
             _ => Left::Full,
         })
+    }
+
+    /// Closes the shared connection after a call that carried this many bytes, if they were many.
+    async fn forget_heavy(&self, bytes: usize) {
+        if bytes >= HEAVY {
+            self.link.forget().await;
+        }
+    }
+
+    /// Leaves a queue out that has a key of the wrong type. False if `error` says something else.
+    fn leave_out(&self, queue: &str, error: &BackendError) -> bool {
+        let is_wrong_type = error.to_string().contains("WRONGTYPE");
+        if is_wrong_type && self.unusable.borrow_mut().insert(queue.to_owned()) {
+            let Keys { list, .. } = self.keys(queue);
+            tracing::error!(
+                "queue {queue} cannot be worked: the Redis key {list}, or one of {list}:*, is of another type than \
+                 Laravel's; the other queues go on; fix: rename or delete that key"
+            );
+        }
+        is_wrong_type
+    }
+
+    /// A queue answers: it may have been left out before.
+    fn take_in(&self, queue: &str) {
+        if self.unusable.borrow_mut().remove(queue) {
+            tracing::info!("queue {queue} can be worked again");
+        }
+    }
+
+    fn usable(&self, queues: &[String]) -> Vec<String> {
+        let unusable = self.unusable.borrow();
+        queues.iter().filter(|queue| !unusable.contains(*queue)).cloned().collect()
     }
 
     /// Whether a reserve would find something, or something to make due.
@@ -180,8 +218,8 @@ impl RedisBackend {
                 pipe.cmd("ZCOUNT").arg(keys.reserved).arg("-inf").arg(now);
             }
         }
-        let counts: Vec<u64> = self.link.pipeline(&pipe).await?;
-        Ok(counts.iter().any(|&count| count > 0))
+        // A key of the wrong type is found by the reserve.
+        Ok(self.link.answers(pipe.ignore_errors()).await?.iter().any(|count| count.is_none_or(|count| count > 0)))
     }
 
     /// Blocks until a token comes for one of `queues`, at most for `limit`; takes the token.
@@ -201,7 +239,7 @@ impl RedisBackend {
                 Some(connection) => connection,
                 None => self.link.connect_blocking().await?,
             };
-            let answer = blpop.query_async::<Option<(Vec<u8>, Vec<u8>)>>(&mut connection);
+            let answer = blpop.query_async::<Option<(Vec<u8>, Vec<u8>)>>(connection.inner());
             match tokio::time::timeout(limit + BLOCK_GRACE, answer).await {
                 Ok(Ok(token)) => {
                     self.idle.set(Some(connection));
@@ -254,14 +292,19 @@ impl QueueBackend for RedisBackend {
         let mut found = Reserved::default();
         for queue in queues {
             loop {
-                let wanted = max - found.jobs.len();
+                let wanted = max.saturating_sub(found.jobs.len());
                 if wanted == 0 {
                     return Ok(found);
                 }
-                match self.take(queue, wanted, &mut found).await {
+                let taken = self.take(queue, wanted, &mut found).await;
+                if taken.is_ok() {
+                    self.take_in(queue);
+                }
+                match taken {
                     Ok(Left::Done) => break,
                     Ok(Left::More) => {}
                     Ok(Left::Full) => return Ok(found),
+                    Err(e) if self.leave_out(queue, &e) => break,
                     // What is ours already must not be lost with the error; the next call meets it again.
                     Err(e) if found.jobs.is_empty() && found.set_aside.is_empty() => return Err(e),
                     Err(e) => {
@@ -277,6 +320,7 @@ impl QueueBackend for RedisBackend {
     async fn wait(&self, queues: &[String], limit: Duration) -> Result<(), BackendError> {
         check_queues(queues)?;
         let start = Instant::now();
+        let queues = &self.usable(queues);
         if queues.is_empty() {
             tokio::time::sleep(limit).await;
             return Ok(());
@@ -322,6 +366,7 @@ impl QueueBackend for RedisBackend {
                 }
             })
             .await?;
+        self.forget_heavy(jobs.iter().map(|job| member(job).len()).sum()).await;
         Ok(held.into_iter().map(|n| n == 1).collect())
     }
 
@@ -337,10 +382,11 @@ impl QueueBackend for RedisBackend {
             .script(&self.unreserve, &keys, |cmd| {
                 // Last one first: each goes to the head.
                 for (job, index) in jobs.iter().zip(&indexes).rev() {
-                    cmd.arg(3 * index + 1).arg(member(job)).arg(job.payload.as_slice());
+                    cmd.arg(3 * index + 1).arg(member(job)).arg(job.payload.as_ref());
                 }
             })
             .await?;
+        self.forget_heavy(jobs.iter().map(|job| member(job).len() + job.payload.len()).sum()).await;
         Ok(held.into_iter().rev().map(|n| n == 1).collect())
     }
 
@@ -352,8 +398,9 @@ impl QueueBackend for RedisBackend {
         for job in jobs {
             pipe.cmd("ZREM").arg(self.keys(&job.queue).reserved).arg(member(job));
         }
-        let removed: Vec<i64> = self.link.pipeline(&pipe).await?;
-        Ok(removed.into_iter().map(|n| n == 1).collect())
+        let removed = self.link.answers(pipe.ignore_errors()).await?;
+        self.forget_heavy(jobs.iter().map(|job| member(job).len()).sum()).await;
+        Ok(removed.into_iter().map(|answer| answer == Some(1)).collect())
     }
 
     async fn sizes(&self, queues: &[String]) -> Result<Vec<QueueSize>, BackendError> {
@@ -368,7 +415,8 @@ impl QueueBackend for RedisBackend {
             pipe.cmd("ZCARD").arg(keys.delayed);
             pipe.cmd("ZCARD").arg(keys.reserved);
         }
-        let counts: Vec<u64> = self.link.pipeline(&pipe).await?;
+        let counts = self.link.answers(pipe.ignore_errors()).await?;
+        let counts: Vec<u64> = counts.into_iter().map(|n| u64::try_from(n.unwrap_or(0)).unwrap_or(0)).collect();
         Ok(counts.chunks_exact(3).map(|c| QueueSize { pending: c[0], delayed: c[1], reserved: c[2] }).collect())
     }
 }

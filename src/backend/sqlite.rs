@@ -12,8 +12,8 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection, Transaction};
 
 use super::head::why_broken;
 use super::{
-    BackendError, Names, QueueBackend, QueueSize, Receipt, Reservation, Reserved, SetAside, SqliteSettings,
-    check_queues, epoch, epoch_seconds,
+    BUDGET, BackendError, LARGEST, Names, QueueBackend, QueueSize, Receipt, Reservation, Reserved, SetAside,
+    SqliteSettings, check_queues, epoch, epoch_seconds,
 };
 
 mod file;
@@ -78,7 +78,7 @@ impl SqliteBackend {
     }
 
     /// Takes jobs off one queue, setting aside what is none. `true` if there may be more, but enough
-    /// was set aside for one call.
+    /// for one call.
     async fn take(
         &self,
         work: &mut Transaction<'_, Sqlite>,
@@ -87,6 +87,7 @@ impl SqliteBackend {
         found: &mut Reserved,
     ) -> sqlx::Result<bool> {
         let now = epoch_seconds();
+        let mut carried: usize = found.jobs.iter().map(|job| job.payload.len()).sum();
         while found.jobs.len() < max {
             let wanted = max - found.jobs.len();
             let mut rows = sqlx::query(AssertSqlSafe(self.sql.reserve.clone()))
@@ -94,6 +95,8 @@ impl SqliteBackend {
                 .bind(self.names.of(queue, "").into_owned())
                 .bind(now.saturating_sub(self.retry_after))
                 .bind(i64::try_from(wanted).unwrap_or(i64::MAX))
+                .bind(BUDGET as i64)
+                .bind(LARGEST as i64)
                 .fetch_all(&mut **work)
                 .await?
                 .iter()
@@ -101,10 +104,14 @@ impl SqliteBackend {
                 .collect::<sqlx::Result<Vec<_>>>()?;
             let got = rows.len();
             // RETURNING promises no order.
-            rows.sort_by_key(|job| row_key(job).0);
+            rows.sort_by_key(|(job, _)| row_key(job).0);
 
             for job in rows {
-                let Some(why) = why_broken(&job.payload) else {
+                let (job, bytes) = job;
+                let large = || format!("it is larger than {LARGEST} bytes");
+                let why = if bytes > LARGEST { Some(large()) } else { why_broken(&job.payload) };
+                let Some(why) = why else {
+                    carried += bytes;
                     found.jobs.push(job);
                     continue;
                 };
@@ -113,12 +120,12 @@ impl SqliteBackend {
                     .bind(row_key(&job).0)
                     .execute(&mut **work)
                     .await?;
-                found.set_aside.push(SetAside { queue: queue.to_owned(), why, bytes: job.payload.len() });
+                found.set_aside.push(SetAside { queue: queue.to_owned(), why, bytes });
             }
-            if found.set_aside.len() >= MOST_ASIDE {
+            if found.set_aside.len() >= MOST_ASIDE || carried >= BUDGET {
                 return Ok(true);
             }
-            if got < wanted {
+            if got == 0 {
                 break;
             }
         }
@@ -218,10 +225,12 @@ fn row_key(job: &Reservation) -> (i64, i64, i64) {
     }
 }
 
-fn reservation(queue: &str, row: &SqliteRow) -> sqlx::Result<Reservation> {
-    Ok(Reservation {
+/// A reserved row, and how many bytes its payload has: one that is too large is not read.
+fn reservation(queue: &str, row: &SqliteRow) -> sqlx::Result<(Reservation, usize)> {
+    let bytes: Option<i64> = row.try_get(6)?;
+    let reservation = Reservation {
         queue: queue.to_owned(),
-        payload: row.try_get::<Option<Vec<u8>>, _>(1)?.unwrap_or_default(),
+        payload: row.try_get::<Option<Vec<u8>>, _>(1)?.unwrap_or_default().into(),
         receipt: Receipt::Row {
             id: row.try_get(0)?,
             reserved_at: row.try_get(2)?,
@@ -229,7 +238,8 @@ fn reservation(queue: &str, row: &SqliteRow) -> sqlx::Result<Reservation> {
             available_at: row.try_get(4)?,
             created_at: row.try_get(5)?,
         },
-    })
+    };
+    Ok((reservation, usize::try_from(bytes.unwrap_or(0)).unwrap_or(0)))
 }
 
 #[async_trait(?Send)]

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::leave_root::AsRoot;
 use super::write::{self, Manner};
 use super::{Failed, USAGE, print, stdio};
 use crate::config::{self, Draft, Surroundings};
 use crate::generator;
-use crate::identity::Account;
+use crate::identity::{self, Account, App};
 use crate::survey::{self, Found, OLDEST_PHP, Question, Stage, UNIT_PATH};
 
 #[derive(Debug, Args)]
@@ -35,6 +36,8 @@ pub(super) struct Init {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
+    as_root: AsRoot,
+    #[command(flatten)]
     manner: Manner,
 }
 
@@ -49,7 +52,8 @@ pub(super) fn run(asked: Init) -> Result<ExitCode, Failed> {
             draft.set(key, text, None).map_err(taken)?;
         }
     }
-    let wanted = Wanted { user: asked.user.as_deref(), php: asked.php.as_deref(), ..Wanted::default() };
+    let wanted =
+        Wanted { user: asked.user.as_deref(), php: asked.php.as_deref(), as_root: asked.as_root, ..Wanted::default() };
     let looked = look(&path, &wanted, &draft, &here)?;
     let file = asked.config.as_ref().map(|file| here.cwd.join(file));
     let file = file.unwrap_or_else(|| here.etc.join(format!("{app}.toml")));
@@ -74,6 +78,8 @@ pub(super) struct Wanted<'a> {
     pub php_args: Vec<String>,
     /// The environment of which Horizon's plan is wanted.
     pub environment: Option<&'a str>,
+    /// Whether it may be root's.
+    pub as_root: AsRoot,
 }
 
 /// What was found out about an app.
@@ -125,9 +131,10 @@ pub(super) fn look(path: &Path, wanted: &Wanted<'_>, draft: &Draft, here: &Surro
         })?],
         None => usual.iter().cloned().chain(others(usual.as_deref())).collect(),
     };
+    let manner = survey::Manner { unit: true, as_root: wanted.as_root.as_root };
     let mut first = None;
     for php in candidates {
-        let found = survey::ask(&Question { php: php.clone(), ..question.clone() }, Some(&user))
+        let found = survey::ask(&Question { php: php.clone(), ..question.clone() }, Some(&user), manner)
             .map_err(|line| Failed { code: super::FAILURE, line })?;
         let other = Some(&php) != usual.as_ref();
         let looked = Looked { user: user.clone(), named, other, php, found };
@@ -142,24 +149,11 @@ pub(super) fn look(path: &Path, wanted: &Wanted<'_>, draft: &Draft, here: &Surro
     })
 }
 
+/// As whom the app runs, and whether that has to be written.
 fn user(path: &Path, wanted: &Wanted<'_>) -> Result<(Account, bool), Failed> {
-    let owner = generator::owner(path);
-    let find = |name: &str| Account::find(name, None).map_err(Failed::config);
-    match (wanted.user, owner) {
-        (Some(name), owner) => {
-            let user = find(name)?;
-            let named = owner != Ok(user.uid) || user.uid == 0;
-            Ok((user, named))
-        }
-        (None, Ok(0)) => Err(Failed::config(format!(
-            "{} belongs to root, and jobs should not run as root; say who runs them: --user www-data",
-            path.display()
-        ))),
-        (None, Ok(uid)) => Ok((find(&uid.to_string())?, false)),
-        (None, Err(why)) => {
-            Err(Failed::config(format!("{} {why}; say who runs the app: --user www-data", path.display())))
-        }
-    }
+    let user = identity::user_of(App { path, user: wanted.user, group: None }, wanted.as_root.as_root)?;
+    let named = wanted.user.is_some() && (generator::owner(path) != Ok(user.uid) || user.uid == 0);
+    Ok((user, named))
 }
 
 /// A program by its path, or by its name in `PATH`.

@@ -11,6 +11,7 @@ mod flags;
 mod generate;
 mod import;
 mod init;
+mod leave_root;
 mod pid1;
 mod status;
 mod stdio;
@@ -29,6 +30,7 @@ use crate::backend::BackendError;
 use crate::config::{self, Loaded, Request, Settings, Surroundings};
 use crate::runtime::StartFailure;
 use flags::KeyFlags;
+use leave_root::{AsRoot, Detached};
 
 /// Something broke while running.
 const FAILURE: u8 = 1;
@@ -97,6 +99,8 @@ enum Internal {
         /// The app's name
         app: String,
     },
+    /// Become an app's user, in place of root at a terminal, and carry out the command line behind `--`
+    Detached(Detached),
     /// Write man pages, completions and the example config, for packages
     Generate {
         /// Where to
@@ -120,6 +124,7 @@ impl Internal {
             Internal::Guard { mark } => Ok(crate::launch::guard(&mark)),
             Internal::Worker { instance } => unit::become_worker(&instance),
             Internal::Schedule { app } => unit::become_schedule(app),
+            Internal::Detached(detached) => dispatch(detached.settle()?),
             Internal::Generate { dir } => generate::run(&dir),
         }
     }
@@ -152,6 +157,8 @@ struct Run {
     /// Run one job and end; end at once where there is none
     #[arg(long, conflicts_with = "max_jobs")]
     once: bool,
+    #[command(flatten)]
+    as_root: AsRoot,
     #[command(flatten)]
     source: Source,
 }
@@ -256,19 +263,26 @@ fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
     if Internal::is_called(&args) {
         return Internal::try_parse_from(args).map_or_else(|error| Ok(explain(&error)), Internal::run);
     }
-    let command = match Cli::try_parse_from(args).and_then(Cli::accepted) {
+    let command = match Cli::try_parse_from(&args).and_then(Cli::accepted) {
         Ok(command) => command,
         Err(error) => return Ok(explain(&error)),
     };
     match command {
         Command::Run(run) => {
+            let as_root = run.as_root;
             let request = run.request();
             if let Some(ended) = pid1::run() {
                 return ended;
             }
+            if let Some(code) = leave_root::leave_root(&request, as_root, &args)? {
+                return Ok(code);
+            }
             let loaded = load(&request)?;
             unit::check_user(&loaded)?;
             crate::log::init(&loaded.settings.app);
+            if nix::unistd::geteuid().is_root() {
+                tracing::warn!("--as-root: jobs run as root");
+            }
             start(loaded, request)
         }
         Command::Init(asked) => init::run(asked),
@@ -314,7 +328,7 @@ fn start(loaded: Loaded, request: Request) -> Result<ExitCode, Failed> {
         .map_err(|error| Failed::at("event loop", error))?;
     let reread = move || Ok(config::load(&request, &Surroundings::read()?)?);
     runtime.block_on(crate::runtime::run(loaded, Box::new(reread))).map_err(|error| {
-        let settings = matches!(error.downcast_ref(), Some(BackendError::Settings(_)))
+        let settings = matches!(error.downcast_ref(), Some(BackendError::Settings(_) | BackendError::Refused { .. }))
             || matches!(error.downcast_ref(), Some(StartFailure { settings: true, .. }));
         Failed { code: if settings { CONFIG } else { FAILURE }, line: format!("{error:#}") }
     })

@@ -65,11 +65,12 @@ pub(super) fn put(app: &str, file: &Path, text: &str, manner: Manner, here: &Sur
     if manner.dry_run || !agreed(manner, &format!("Write {name}?"))? {
         return Ok(Outcome::Left);
     }
-    if let Some(there) = there {
+    if let Some(there) = &there {
         let mut old = file.as_os_str().to_owned();
         old.push("~");
         let old = PathBuf::from(old);
-        replace(&old, &there).map_err(|error| cannot(&old, error))?;
+        // Not copied: that would write through a link of that name.
+        replace(&old, there).map_err(|error| cannot(&old, error))?;
     }
     replace(file, text).map_err(|error| cannot(file, error))?;
     Ok(Outcome::Written)
@@ -160,8 +161,6 @@ fn indented(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
-
     use super::*;
 
     #[test]
@@ -174,16 +173,11 @@ mod tests {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
         assert_eq!(fs::read_dir(dir.path().join("etc")).unwrap().count(), 1, "nothing else is left");
         assert!(replace(&file.join("x"), "c").is_err());
-    }
-
-    #[test]
-    fn never_through_a_link() {
-        let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
-        let (target, link) = (dir.path().join("target"), dir.path().join("shop.toml~"));
-        fs::write(&target, "of root").unwrap();
-        symlink(&target, &link).unwrap();
-        replace(&link, "a\n").unwrap();
-        assert_eq!(fs::read_to_string(&target).unwrap(), "of root");
+        let (link, target) = (dir.path().join("etc/shop.toml~"), dir.path().join("target"));
+        fs::write(&target, "theirs").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        replace(&link, "ours").unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "theirs");
         assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 
@@ -196,7 +190,7 @@ mod tests {
         let theirs = dir.path().join("theirs");
         fs::create_dir(&theirs).unwrap();
         std::os::unix::fs::chown(&theirs, Some(1002), None).unwrap();
-        symlink(&theirs, dir.path().join("link")).unwrap();
+        std::os::unix::fs::symlink(&theirs, dir.path().join("link")).unwrap();
         for directory in ["theirs", "theirs/new", "link"] {
             let error = replace(&dir.path().join(directory).join("shop.toml"), "a\n").unwrap_err();
             assert!(error.to_string().contains("belongs to another user"), "{error}");

@@ -177,8 +177,15 @@ fn roots(here: &Surroundings, owner: Option<u32>) -> Vec<PathBuf> {
 fn users(here: &Surroundings) -> BTreeSet<u32> {
     let processes = fs::read_dir(&here.proc).into_iter().flatten().flatten();
     let runs = |process: &Path| fs::read(process.join("comm")).is_ok_and(|name| name == b"kqueue\n");
-    let owners = processes.filter(|process| runs(&process.path())).filter_map(|process| process.metadata().ok());
-    owners.map(|process| process.uid()).collect()
+    let found = processes.map(|process| process.path()).filter(|process| runs(process));
+    found.filter_map(|process| user_of(&process)).collect()
+}
+
+/// The user of a process. Of one that cannot be traced the directory is root's, so its own account of it comes first.
+fn user_of(process: &Path) -> Option<u32> {
+    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1)?.parse().ok());
+    effective.or_else(|| fs::metadata(process).ok().map(|process| process.uid()))
 }
 
 /// Where runtimes of a user without a session have their directories.

@@ -24,6 +24,8 @@ pub struct Whose {
     pub path: PathBuf,
     /// Whether the directory for state is where it is by default.
     pub default_state: bool,
+    /// Whether the directory for sockets is.
+    pub default_runtime: bool,
 }
 
 /// Finds out whose the app is.
@@ -41,5 +43,6 @@ pub fn whose(request: &Request, here: &Surroundings) -> Result<Whose, Error> {
         group: merged.group.map(|given| given.value.0),
         path: paths::absolute(&path.value, &path.origin, here),
         default_state: merged.state_dir.is_none(),
+        default_runtime: merged.runtime_dir.is_none(),
     })
 }

@@ -12,7 +12,9 @@ use nix::unistd::geteuid;
 
 pub use account::Account;
 pub use private::{NotPrivate, make as make_private, make_for as make_private_for};
-pub use session::{close_inherited, detach, front, has_terminal, stay_with};
+pub use session::{
+    adopt_descendants, close_inherited, detach, end_descendants, front, has_terminal, stay_with, unblock_signals,
+};
 
 /// What is known of an app that decides as whom it runs.
 #[derive(Clone, Copy, Debug)]

@@ -4,10 +4,8 @@
 //! that terminal open can read what root types. So whatever becomes another user leaves the terminal's session while it
 //! is still root's, and cannot be traced afterwards.
 
-use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -15,12 +13,14 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getppid, setsid};
 
-/// The internal command that runs another one in a session of its own.
-pub const DETACHED: &str = "detached";
+use crate::launch::snapshot;
 
 /// Signals that are for the process behind the front.
 const PASSED_ON: [Signal; 6] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+
+/// How many generations of processes that were left behind are killed.
+const ROUNDS: usize = 256;
 
 /// Whether this process has a controlling terminal.
 pub fn has_terminal() -> bool {
@@ -38,17 +38,15 @@ pub fn detach() -> io::Result<()> {
     setsid().map(drop).map_err(io::Error::from)
 }
 
-/// Runs this same command again in a session of its own, and stands for it at the terminal: passes signals on, and ends
-/// as it ends.
+/// Runs a command that leaves our session, and stands for it at the terminal: passes signals on, and ends as it ends.
 ///
 /// # Errors
 /// Where the program cannot be started again.
-pub fn front(args: impl IntoIterator<Item = OsString>) -> io::Result<ExitCode> {
-    // Before there is a child, so that none of its signals is missed. The child begins with none blocked.
-    let mut signals = SigSet::from_iter(PASSED_ON);
-    signals.add(Signal::SIGCHLD);
+pub fn front(mut command: Command) -> io::Result<ExitCode> {
+    // Before there is a child, so that none of its signals is missed.
+    let signals = signals();
     signals.thread_block()?;
-    let child = Command::new("/proc/self/exe").arg0("kqueue").arg(DETACHED).args(args).stdin(Stdio::null()).spawn()?;
+    let child = command.spawn()?;
     let child = Pid::from_raw(child.id().cast_signed());
     loop {
         match signals.wait() {
@@ -65,6 +63,18 @@ pub fn front(args: impl IntoIterator<Item = OsString>) -> io::Result<ExitCode> {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Lets in the signals that [`front`] has blocked for the process behind it.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn unblock_signals() -> io::Result<()> {
+    Ok(signals().thread_unblock()?)
+}
+
+fn signals() -> SigSet {
+    PASSED_ON.into_iter().chain([Signal::SIGCHLD]).collect()
 }
 
 /// Takes note of all children that have ended (the first process of a container inherits strangers), and returns how
@@ -94,6 +104,31 @@ pub fn stay_with(front: Option<i32>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// From now on whatever our children leave behind becomes our child, for [`end_descendants`].
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn adopt_descendants() -> io::Result<()> {
+    Ok(prctl::set_child_subreaper(true)?)
+}
+
+/// Kills everything that is below this process, as far as it does not fork faster than it is killed.
+pub fn end_descendants() {
+    let own = std::process::id().cast_signed();
+    // What a process that is killed leaves behind is ours by the next round.
+    for _ in 0..ROUNDS {
+        let children: Vec<i32> =
+            snapshot().into_iter().filter(|(_, parent)| *parent == own).map(|(pid, _)| pid).collect();
+        if children.is_empty() {
+            return;
+        }
+        for pid in children.into_iter().map(Pid::from_raw) {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = waitpid(pid, None);
+        }
+    }
 }
 
 /// Closes what whoever started us has left open, but for what systemd has passed. To be called before anything is

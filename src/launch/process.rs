@@ -83,8 +83,17 @@ impl Launcher for ProcessLauncher {
             .stdout(stderr.try_clone().map_err(start)?)
             .stderr(stderr)
             .process_group(0);
-        for variable in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"]
-        {
+        // The first are between us and the service manager; the last are for our own allocations, not for PHP's.
+        for variable in [
+            "NOTIFY_SOCKET",
+            "WATCHDOG_USEC",
+            "WATCHDOG_PID",
+            "LISTEN_FDS",
+            "LISTEN_PID",
+            "LISTEN_FDNAMES",
+            "MALLOC_MMAP_THRESHOLD_",
+            "MALLOC_TRIM_THRESHOLD_",
+        ] {
             command.env_remove(variable);
         }
         let mut child = command.spawn().map_err(start)?;

@@ -29,6 +29,8 @@ pub struct Hints {
     pub cpu_weight: Option<u32>,
     /// `ioWeight`: its share of the disks.
     pub io_weight: Option<u32>,
+    /// Properties to which a class gives a meaning of its own, as bits; see [`Hints::without`].
+    pub foreign: u8,
 }
 
 impl Hints {
@@ -40,15 +42,31 @@ impl Hints {
     /// These hints, of one job, over the defaults of its class.
     #[must_use]
     pub fn merge(self, class: &Self) -> Self {
+        let [isolated, memory, duration, priority, tasks, cpu, io] = class.kept();
         Self {
-            isolated: self.isolated.or(class.isolated),
-            max_memory_mb: self.max_memory_mb.or(class.max_memory_mb),
-            estimated_duration: self.estimated_duration.or(class.estimated_duration),
-            priority: self.priority.or(class.priority),
-            max_tasks: self.max_tasks.or(class.max_tasks),
-            cpu_weight: self.cpu_weight.or(class.cpu_weight),
-            io_weight: self.io_weight.or(class.io_weight),
+            isolated: self.isolated.filter(|_| isolated).or(class.isolated),
+            max_memory_mb: self.max_memory_mb.filter(|_| memory).or(class.max_memory_mb),
+            estimated_duration: self.estimated_duration.filter(|_| duration).or(class.estimated_duration),
+            priority: self.priority.filter(|_| priority).or(class.priority),
+            max_tasks: self.max_tasks.filter(|_| tasks).or(class.max_tasks),
+            cpu_weight: self.cpu_weight.filter(|_| cpu).or(class.cpu_weight),
+            io_weight: self.io_weight.filter(|_| io).or(class.io_weight),
+            foreign: class.foreign,
         }
+    }
+
+    /// The same class, which means something else by these properties: what its jobs say there is ignored, too.
+    #[must_use]
+    pub fn without<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        for at in names.into_iter().filter_map(|name| NAMES.iter().position(|known| *known == name)) {
+            self.foreign |= 1 << at;
+        }
+        self
+    }
+
+    /// Which of [`NAMES`] are meant for kqueue.
+    fn kept(&self) -> [bool; NAMES.len()] {
+        std::array::from_fn(|at| self.foreign & (1 << at) == 0)
     }
 
     /// Reads a JSON object with the property names of PHP (`{"isolated":true,"maxMemory":512}`): the
@@ -67,6 +85,7 @@ impl Hints {
             max_tasks: scalar::unsigned(value("maxTasks")).filter(|tasks| *tasks > 0),
             cpu_weight: scalar::unsigned(value("cpuWeight")).and_then(weight),
             io_weight: scalar::unsigned(value("ioWeight")).and_then(weight),
+            foreign: 0,
         }
     }
 
@@ -98,6 +117,7 @@ impl Hints {
             max_tasks: count(&tasks),
             cpu_weight: count(&cpu).and_then(weight),
             io_weight: count(&io).and_then(weight),
+            foreign: 0,
         }
     }
 }
@@ -120,6 +140,15 @@ fn clamp(number: i64) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_class_with_a_meaning_of_its_own() {
+        let job = Hints { max_memory_mb: Some(64), priority: Some(3), ..Hints::default() };
+        let class = Hints { isolated: Some(true), ..Hints::default() }.without(["maxMemory", "tenant"]);
+        let merged = job.merge(&class);
+        assert_eq!((merged.isolated, merged.max_memory_mb, merged.priority), (Some(true), None, Some(3)));
+        assert_eq!(job.merge(&Hints::default()).max_memory_mb, Some(64));
+    }
 
     #[test]
     fn json_hints_are_read_leniently() {

@@ -32,6 +32,7 @@ foreach (['Backend', 'Boot', 'Connections', 'Entry', 'Held', 'Horizon', 'Inspect
     }
 
     if ($mode === 'survey') {
+        require __DIR__.'/worker/Declarations.php';
         require __DIR__.'/worker/Survey.php';
         exit((new Survey((array) json_decode($argv[2] ?? '', true)))->run());
     }

@@ -20,6 +20,7 @@ const NONE: Hints = Hints {
     max_tasks: None,
     cpu_weight: None,
     io_weight: None,
+    foreign: 0,
 };
 
 fn isolated(value: bool) -> Hints {

@@ -144,7 +144,7 @@ impl Runtime {
             kind,
             queue: &reservation.queue,
             payload: &reservation.payload,
-            reserved,
+            reserved: reserved.map(AsRef::as_ref),
             row,
             ack: self.app.ack && !outlives,
             // A replay needs no less than any other job, and no more.

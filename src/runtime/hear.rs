@@ -213,7 +213,7 @@ impl Runtime {
         for (class, why) in &unloadable {
             tracing::warn!("{class} cannot be loaded, so its jobs will fail: {why}");
         }
-        for (class, values) in ignored {
+        for (class, values) in &ignored {
             let values: Vec<_> = values.iter().map(|(name, value)| format!("{name} {value}")).collect();
             tracing::info!(
                 "{class} declares {}, which says nothing to kqueue (property_hints = false leaves properties alone)",
@@ -221,7 +221,11 @@ impl Runtime {
             );
         }
         let read = |hints: &ClassHints| serde_json::to_string(hints).map(|json| Hints::from_json(&json));
-        let hints = classes.iter().map(|(class, hints)| (class.clone(), read(hints).unwrap_or_default())).collect();
+        let foreign = |class: &str| ignored.get(class).into_iter().flat_map(BTreeMap::keys).map(String::as_str);
+        let hints = classes
+            .iter()
+            .map(|(class, hints)| (class.clone(), read(hints).unwrap_or_default().without(foreign(class))))
+            .collect();
         for record in self.records.values_mut().filter(|record| missing.contains(&record.class)) {
             record.class_is_missing();
         }

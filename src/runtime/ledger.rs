@@ -12,6 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::{Receipt, Reservation};
@@ -64,12 +65,45 @@ enum Line {
     End { ids: Vec<JobId> },
 }
 
+/// Bytes from which a part is shared with its job until it is written, not copied.
+const SHARED: usize = 64 << 10;
+
+/// What is to be written.
+#[derive(Debug, Default)]
+struct Pending {
+    parts: Vec<Bytes>,
+    tail: Vec<u8>,
+}
+
+impl Pending {
+    fn share(&mut self, part: &Bytes) {
+        if part.len() < SHARED {
+            self.tail.extend_from_slice(part);
+        } else {
+            self.parts.extend([std::mem::take(&mut self.tail).into(), part.clone()]);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.tail.len() + self.parts.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tail.is_empty() && self.parts.is_empty()
+    }
+
+    fn write(&self, file: &mut File) -> io::Result<()> {
+        self.parts.iter().try_for_each(|part| file.write_all(part))?;
+        file.write_all(&self.tail)
+    }
+}
+
 /// The file.
 #[derive(Debug)]
 pub(super) struct Ledger {
     path: PathBuf,
     file: File,
-    pending: Vec<u8>,
+    pending: Pending,
     size: u64,
     /// Bytes that each living job takes.
     living: BTreeMap<JobId, u64>,
@@ -97,7 +131,7 @@ impl Ledger {
         let mut ledger = Self {
             file,
             size: bytes.len() as u64,
-            pending: Vec::new(),
+            pending: Pending::default(),
             living: BTreeMap::new(),
             live: 0,
             failed: false,
@@ -145,9 +179,9 @@ impl Ledger {
         if self.pending.is_empty() {
             return false;
         }
-        let result = self.file.write_all(&self.pending);
-        self.size += self.pending.len() as u64;
-        self.pending.clear();
+        let pending = std::mem::take(&mut self.pending);
+        let result = pending.write(&mut self.file);
+        self.size += pending.len() as u64;
         self.tell(result);
         if self.living.is_empty() && self.size > SMALL / 16 && self.file.set_len(0).is_ok() {
             self.size = 0;
@@ -157,7 +191,7 @@ impl Ledger {
 
     /// Writes the file anew, with these jobs alone.
     pub fn rewrite<'a>(&mut self, held: impl Iterator<Item = (JobId, &'a Held)>) {
-        let mut bytes = Vec::new();
+        let mut bytes = Pending::default();
         self.living.clear();
         self.live = 0;
         for (id, held) in held {
@@ -179,7 +213,7 @@ impl Ledger {
             .write(true)
             .mode(0o600)
             .open(&new)
-            .and_then(|mut file| file.write_all(&bytes))
+            .and_then(|mut file| bytes.write(&mut file))
             .and_then(|()| fs::rename(&new, &self.path))
             .and_then(|()| fs::OpenOptions::new().append(true).open(&self.path))
             .map(|file| self.file = file);
@@ -205,14 +239,17 @@ impl Ledger {
     }
 }
 
-fn note_job(into: &mut Vec<u8>, id: JobId, Reservation { queue, payload, receipt }: &Reservation) {
+fn note_job(into: &mut Pending, id: JobId, Reservation { queue, payload, receipt }: &Reservation) {
     let (row, reserved) = identity(receipt);
-    let body = [payload.as_slice(), reserved.unwrap_or_default()];
-    note(into, &Line::Job { id, queue: queue.clone(), row, payload: payload.len() }, &body);
+    let line = Line::Job { id, queue: queue.clone(), row, payload: payload.len() };
+    match reserved {
+        Some(reserved) => note(into, &line, &[payload, reserved]),
+        None => note(into, &line, &[payload]),
+    }
 }
 
 /// What a reservation is known by, as PHP and the ledger have it: a row, or the reserved member.
-pub(super) fn identity(receipt: &Receipt) -> (Option<Row>, Option<&[u8]>) {
+pub(super) fn identity(receipt: &Receipt) -> (Option<Row>, Option<&Bytes>) {
     match *receipt {
         Receipt::Redis { ref reserved } => (None, Some(reserved)),
         Receipt::Row { id, reserved_at, attempts, available_at, created_at } => {
@@ -221,16 +258,14 @@ pub(super) fn identity(receipt: &Receipt) -> (Option<Row>, Option<&[u8]>) {
     }
 }
 
-fn note(into: &mut Vec<u8>, line: &Line, body: &[&[u8]]) {
+fn note(into: &mut Pending, line: &Line, body: &[&Bytes]) {
     // Plain fields always serialise.
     let header = serde_json::to_vec(line).unwrap_or_default();
     let length = 4 + header.len() + body.iter().map(|part| part.len()).sum::<usize>();
-    into.extend_from_slice(&(length as u32).to_be_bytes());
-    into.extend_from_slice(&(header.len() as u32).to_be_bytes());
-    into.extend_from_slice(&header);
-    for part in body {
-        into.extend_from_slice(part);
-    }
+    into.tail.extend_from_slice(&(length as u32).to_be_bytes());
+    into.tail.extend_from_slice(&(header.len() as u32).to_be_bytes());
+    into.tail.extend_from_slice(&header);
+    body.iter().for_each(|part| into.share(part));
 }
 
 /// What the file says of jobs that are still there. It ends where it makes no sense: there the runtime was
@@ -245,9 +280,9 @@ fn read(mut bytes: &[u8]) -> BTreeMap<JobId, Held> {
                     Some(Row { id, attempts, reserved_at, available_at, created_at }) => {
                         Receipt::Row { id, reserved_at, attempts, available_at, created_at }
                     }
-                    None => Receipt::Redis { reserved: reserved.to_vec() },
+                    None => Receipt::Redis { reserved: Bytes::copy_from_slice(reserved) },
                 };
-                let reservation = Reservation { queue, payload: payload.to_vec(), receipt };
+                let reservation = Reservation { queue, payload: Bytes::copy_from_slice(payload), receipt };
                 held.insert(id, Held { reservation, given: None, acked: false });
             }
             Line::Run { id, to } => {
@@ -286,8 +321,12 @@ mod tests {
     use super::*;
 
     fn redis(payload: &str) -> Reservation {
-        let reserved = format!("{payload}+1").into_bytes();
-        Reservation { queue: "default".to_owned(), payload: payload.into(), receipt: Receipt::Redis { reserved } }
+        let reserved = Bytes::from(format!("{payload}+1"));
+        Reservation {
+            queue: "default".to_owned(),
+            payload: Bytes::copy_from_slice(payload.as_bytes()),
+            receipt: Receipt::Redis { reserved },
+        }
     }
 
     fn given(worker: WorkerId) -> Given {
@@ -297,13 +336,13 @@ mod tests {
 
     #[test]
     fn fuzz_ledgers() {
-        let mut whole = Vec::new();
+        let mut whole = Pending::default();
         note_job(&mut whole, 7, &redis("payload"));
         note(&mut whole, &Line::Run { id: 7, to: given(3) }, &[]);
         note(&mut whole, &Line::Back { id: 7 }, &[]);
         note(&mut whole, &Line::Ack { id: 7 }, &[]);
         note(&mut whole, &Line::End { ids: vec![7, 8] }, &[]);
-        crate::fuzz::fuzz("ledgers", &[&whole], |input| drop(read(input)));
+        crate::fuzz::fuzz("ledgers", &[&whole.tail], |input| drop(read(input)));
     }
 
     #[test]

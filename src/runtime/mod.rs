@@ -120,6 +120,8 @@ struct Runtime {
     /// Jobs that left, by how they left.
     tally: BTreeMap<&'static str, u64>,
     killed: bool,
+    /// What we end for, if it is an error.
+    failure: Option<anyhow::Error>,
     observer: Observer,
     backlog: Backlog,
     duties: Duties,
@@ -171,7 +173,7 @@ impl Runtime {
         let mut hangup = signal(SignalKind::hangup())?;
         self.tell(Event::Tick);
         while !self.is_over() {
-            self.look_after_queue()?;
+            self.look_after_queue();
             self.look_after_health();
             self.write_ledger();
             let wake = self.next_wake();
@@ -196,7 +198,9 @@ impl Runtime {
                 }
                 Some(input) = self.heard.recv() => {
                     self.printing.outputs.begin();
-                    self.on_queue(input)?;
+                    if let Err(error) = self.on_queue(input) {
+                        self.fail(error);
+                    }
                     None
                 }
                 Some(event) = self.launched.recv() => {
@@ -229,6 +233,9 @@ impl Runtime {
             }
         }
         self.say_goodbye().await;
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
         Ok(if self.killed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
@@ -240,6 +247,19 @@ impl Runtime {
                 Err(_) => return,
             }
         }
+    }
+
+    /// Ends for this error, as orderly as for a signal: what runs may finish, and is settled.
+    fn fail(&mut self, error: anyhow::Error) {
+        if self.failure.is_some() {
+            return;
+        }
+        let running = self.workers.values().filter(|worker| worker.job.is_some()).count();
+        if running > 0 {
+            tracing::error!("{error:#}; waiting for {running} running jobs, then ending");
+        }
+        self.failure = Some(error);
+        self.drain();
     }
 
     fn stop(&mut self, signal: &str) {

@@ -10,9 +10,12 @@ use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 
+use self::calls::Logged;
+pub(super) use self::calls::{is_final, without_payload};
 use super::backlog::Count;
 use super::{Record, Runtime};
 use crate::backend::{BackendError, Receipt, Reservation, Reserved};
+use crate::harmless;
 use crate::launch::{LaunchError, UnitError};
 use crate::schedule::{Cause, Event, JobId, JobKind, WorkerId};
 use crate::wire::coordinator::Purpose;
@@ -22,6 +25,8 @@ use crate::wire::coordinator::Purpose;
 const WAIT: Duration = Duration::from_secs(1);
 /// Delays before a queue that does not answer is asked again: from the first to the last, doubled each time.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Bytes of a server's own text in one line of the log.
+const MAX_ERROR: usize = 512;
 /// Leases are renewed when this part of them is over.
 const RENEWALS_PER_LEASE: u32 = 3;
 
@@ -39,7 +44,7 @@ pub(super) enum QueueInput {
     /// Jobs have been given back.
     Returned { jobs: Vec<JobId>, result: Result<Vec<bool>, BackendError> },
     /// A job that is to be replayed is still ours, or not.
-    Verified { job: JobId, receipt: Receipt, result: Result<bool, BackendError> },
+    Verified { job: JobId, receipt: Receipt, ours: bool },
     /// An isolated process is in its scope, or could not be put there.
     Scoped { worker: WorkerId, job: JobId, kind: JobKind, frame: Vec<u8>, result: Result<(), UnitError> },
     /// How many jobs the queues have.
@@ -65,6 +70,7 @@ pub(super) struct Fetch {
     /// What it says instead.
     error: Option<String>,
     retry: Option<Instant>,
+    logged: Logged,
     /// The queue has answered once.
     answered: bool,
     /// Since when these calls are under way.
@@ -107,7 +113,7 @@ pub(super) struct Acks {
 
 impl Runtime {
     /// Makes the calls that are due.
-    pub(super) fn look_after_queue(&mut self) -> anyhow::Result<()> {
+    pub(super) fn look_after_queue(&mut self) {
         self.send_acks();
         self.return_jobs();
         if self.fetch.state == FetchState::Waiting && self.settings.stop_when_empty && self.schedule.job_count() == 0 {
@@ -116,13 +122,13 @@ impl Runtime {
         }
         let now = Instant::now();
         if self.fetch.state != FetchState::Idle || self.fetch.retry.is_some_and(|at| now < at) {
-            return Ok(());
+            return;
         }
         self.fetch.retry = None;
         let asked = self.schedule.wanted(self.now());
         let queues: Vec<String> = self.schedule.open_queues(&self.app.queues).into_iter().cloned().collect();
         if asked == 0 || queues.is_empty() {
-            return Ok(());
+            return;
         }
         let (backend, inputs) = (self.backend.clone(), self.inputs.clone());
         self.fetch.since = Some(now);
@@ -141,7 +147,6 @@ impl Runtime {
                 let _ = inputs.send(QueueInput::Reserved { settled, result }).await;
             });
         }
-        Ok(())
     }
 
     pub(super) fn on_queue(&mut self, input: QueueInput) -> anyhow::Result<()> {
@@ -164,7 +169,7 @@ impl Runtime {
             QueueInput::Removed { jobs, result } => self.removed(jobs, result),
             QueueInput::Renewed { jobs, result } => self.renewed(jobs, result),
             QueueInput::Returned { jobs, result } => self.returned(jobs, result),
-            QueueInput::Verified { job, receipt, result } => self.verified(job, receipt, result),
+            QueueInput::Verified { job, receipt, ours } => self.verified(job, receipt, ours),
             QueueInput::Started { worker, result } => self.process_started(worker, result),
             QueueInput::Scoped { worker, job, kind, frame, result } => self.scoped(worker, job, kind, frame, result),
             QueueInput::Counted(counts) => self.backlog.counted(counts),
@@ -181,6 +186,7 @@ impl Runtime {
                     tracing::info!("the queue answers again");
                 }
                 self.fetch.failures = 0;
+                self.fetch.logged = Logged::default();
                 (self.fetch.silent, self.fetch.error) = (None, None);
                 if !self.fetch.answered {
                     self.fetch.answered = true;
@@ -189,14 +195,26 @@ impl Runtime {
                 }
                 Ok(Some(answer))
             }
-            Err(error @ BackendError::Settings(_)) => {
+            // Once the queue has answered, the settings can work: what refuses them now is an outage as any other.
+            Err(error) if !self.fetch.answered && is_final(&error) => {
                 Err(anyhow::Error::new(error).context(format!("queue connection '{}'", self.app.connection)))
+            }
+            // Nobody waits for a queue to come back who wants to work off what is there.
+            Err(error) if self.settings.stop_when_empty => {
+                anyhow::bail!("queue connection '{}': {error}", self.app.connection)
             }
             Err(error) => {
                 let (first, last) = RETRY;
                 let delay = first.saturating_mul(1 << self.fetch.failures.min(10)).min(last);
-                if self.fetch.failures == 0 {
-                    tracing::error!("the queue does not answer: {error}; trying again, running jobs go on");
+                let (what, logged) = match error {
+                    BackendError::Settings(_) | BackendError::Refused { .. } => {
+                        ("the queue refuses us", &mut self.fetch.logged.refused)
+                    }
+                    _ => ("the queue does not answer", &mut self.fetch.logged.silent),
+                };
+                if !std::mem::replace(logged, true) {
+                    let error = harmless::line(&error.to_string(), MAX_ERROR);
+                    tracing::error!("{what}: {error}; trying again, running jobs go on");
                 }
                 self.fetch.failures = self.fetch.failures.saturating_add(1);
                 self.fetch.silent = self.fetch.silent.or(self.fetch.since);
@@ -428,10 +446,11 @@ impl Runtime {
                 let [Reservation { receipt, .. }] = &reservation;
                 let receipt = receipt.clone();
                 match result {
-                    Err(BackendError::Unavailable { .. }) => tokio::time::sleep(delay).await,
-                    result => {
-                        let result = result.map(|ours| ours.first().copied().unwrap_or(false));
-                        let _ = inputs.send(QueueInput::Verified { job, receipt, result }).await;
+                    // A refusal says nothing about the job either.
+                    Err(_) => tokio::time::sleep(delay).await,
+                    Ok(ours) => {
+                        let ours = ours.first().copied().unwrap_or(false);
+                        let _ = inputs.send(QueueInput::Verified { job, receipt, ours }).await;
                         return;
                     }
                 }
@@ -440,8 +459,7 @@ impl Runtime {
         });
     }
 
-    fn verified(&mut self, job: JobId, receipt: Receipt, result: Result<bool, BackendError>) {
-        let ours = result.unwrap_or(false);
+    fn verified(&mut self, job: JobId, receipt: Receipt, ours: bool) {
         if let Some(record) = self.records.get_mut(&job).filter(|_| ours) {
             record.reservation.receipt = receipt;
             record.lost = false;
@@ -476,9 +494,4 @@ impl Runtime {
             }
         }
     }
-}
-
-/// A reservation as far as it is needed to find it again: payloads may be large.
-pub(super) fn without_payload(reservation: &Reservation) -> Reservation {
-    Reservation { queue: reservation.queue.clone(), payload: Vec::new(), receipt: reservation.receipt.clone() }
 }

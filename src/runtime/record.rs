@@ -66,9 +66,14 @@ impl Record {
     }
 
     pub fn spec(&self, id: JobId, JobSpecParts { timeout, hints }: JobSpecParts) -> JobSpec {
-        let Self { class, wrapper, reservation: Reservation { queue, payload, .. }, .. } = self;
+        let Self { class, wrapper, reservation: Reservation { queue, payload, receipt }, .. } = self;
+        let reserved = match receipt {
+            Receipt::Redis { reserved } => reserved.len(),
+            Receipt::Row { .. } => 0,
+        };
+        let bytes = payload.len() + reserved;
         let (class, wrapper) = (class.clone(), wrapper.clone());
-        JobSpec { id, class, wrapper, queue: queue.clone(), bytes: payload.len(), timeout, hints }
+        JobSpec { id, class, wrapper, queue: queue.clone(), bytes, timeout, hints }
     }
 
     /// What the job calls itself is no class.

@@ -216,6 +216,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         },
         tally: BTreeMap::new(),
         killed: false,
+        failure: None,
         observer: Observer::new(asks, about),
         backlog: Backlog::default(),
         duties: Duties::new(description.horizon),
@@ -315,7 +316,7 @@ async fn open_queue(
     queues: &[String],
 ) -> Result<Rc<dyn backend::QueueBackend>, BackendError> {
     match backend.sizes(queues).await {
-        Err(error @ BackendError::Settings(_)) => Err(error),
+        Err(error) if super::queue::is_final(&error) => Err(error),
         _ => Ok(Rc::from(backend)),
     }
 }

@@ -249,10 +249,10 @@ impl Schedule {
 
     fn turn(&self, id: JobId) -> Turn {
         let Some(job) = self.jobs.get(&id) else { return Turn::default() };
-        let declared = self.hints.get(&job.class).and_then(|hints| hints.priority);
+        let declared = self.declared(id).priority;
         let queues = &self.config.queues;
         let queue = queues.iter().position(|queue| *queue == job.queue).unwrap_or(queues.len());
-        Turn::new(queue, job.hints.priority.or(declared).unwrap_or(0))
+        Turn::new(queue, declared.unwrap_or(0))
     }
 
     /// A job goes back to its queue as it was. It counts as settled, too: a call for jobs that was made

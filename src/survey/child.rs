@@ -5,13 +5,14 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::unistd::geteuid;
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::{Failure, Found, OLDEST_PHP, Question, Stage, one_line};
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::config::Pop;
-use crate::identity::Account;
+use crate::identity::{self, Account};
 
 /// What comes before PHP's answer; see Survey.php.
 const MARK: &str = "kqueue-survey ";
@@ -25,14 +26,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn answer(script: &Path) -> Result<String, String> {
     let mut asked = Vec::new();
     std::io::stdin().read_to_end(&mut asked).map_err(|error| format!("stdin: {error}"))?;
-    let (question, user): (Question, Option<Account>) = serde_json::from_slice(&asked)
+    let (question, user, as_root): (Question, Option<Account>, bool) = serde_json::from_slice(&asked)
         .map_err(|_| "survey is asked by other commands of kqueue; use `kqueue check`".to_owned())?;
+    let cannot = |what: &str, error: std::io::Error| format!("{what}: {error}");
+    // Of a session of its own, with nothing of whoever asks but the pipes to it.
+    identity::detach().map_err(|error| cannot("session", error))?;
+    identity::close_inherited();
+    identity::adopt_descendants().map_err(|error| cannot("subreaper", error))?;
     if let Some(user) = user.filter(|user| !user.is_us()) {
         user.become_it()?;
+    }
+    if geteuid().is_root() && !as_root {
+        return Err(
+            "the app's PHP does not run as root; say who runs the app: user = \"www-data\", or --as-root".to_owned()
+        );
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let found = runtime.block_on(look(&question, script));
+    // Whatever the app has started in the background while it booted.
+    identity::end_descendants();
     serde_json::to_string(&found).map_err(|error| error.to_string())
 }
 
@@ -69,6 +82,7 @@ async fn php(question: &Question, script: &Path) -> Result<(Found, serde_json::V
         "connection": question.connection,
         "environment": question.environment,
         "fork_safe_peers": question.fork_safe_peers,
+        "property_hints": question.property_hints,
     });
     let mut command = Command::new(&question.php);
     command.args(&question.php_args).arg(script).arg("survey").arg(order.to_string());

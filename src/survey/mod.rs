@@ -9,7 +9,7 @@ mod fix;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -51,6 +51,9 @@ pub struct Question {
     pub fork_safe_peers: Vec<String>,
     /// How long PHP may take.
     pub patience: Duration,
+    /// Whether properties are hints, where it is asked what the app's classes declare.
+    #[serde(default)]
+    pub property_hints: Option<bool>,
 }
 
 /// What was found out, as far as it went.
@@ -75,6 +78,8 @@ pub struct Found {
     pub held: Vec<Held>,
     /// Why what its `artisan` sets up is not done, if so.
     pub artisan: Option<String>,
+    /// What its queued classes declare for kqueue, if that was asked.
+    pub declared: BTreeMap<String, Declared>,
     /// The default cache store.
     pub cache: Option<Cache>,
     /// Horizon's plan, where the app has one.
@@ -145,6 +150,18 @@ pub struct Supervisor {
     pub options: serde_json::Map<String, serde_json::Value>,
 }
 
+/// What one class of the app declares, as text for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Declared {
+    /// Its hints.
+    pub hints: BTreeMap<String, String>,
+    /// What it has under the name of a hint and cannot be meant for kqueue.
+    pub ignored: BTreeMap<String, String>,
+    /// Why it cannot be loaded.
+    pub unloadable: Option<String>,
+}
+
 /// How far a survey went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -176,14 +193,10 @@ impl Found {
         Self { failed: Some(Failure { stage, text: one_line(&text.into()), fault: None }), ..Self::default() }
     }
 
-    /// What a survey of the app at `path` has answered. Whatever the app says in it is harmless to a terminal, and of its
-    /// files none is outside of it.
-    fn read(answer: &[u8], path: &Path) -> Option<Self> {
+    /// What a survey has answered. Whatever an app says in it is harmless to a terminal.
+    fn read(answer: &[u8]) -> Option<Self> {
         let answer = harmless::value(serde_json::from_slice(answer).ok()?, LONGEST);
-        let mut found: Self = serde_json::from_value(answer).ok()?;
-        let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
-        found.unwritable.retain(|file| file.strip_prefix(path).is_ok_and(|file| file.components().all(plain)));
-        Some(found)
+        serde_json::from_value(answer).ok()
     }
 
     /// What it failed at, unless it came to its end.
@@ -192,32 +205,41 @@ impl Found {
     }
 }
 
-/// Asks, as `user` or as who we are.
+/// How an app is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// It has units, or is to have them: these give it an environment of their own, and nothing of the shell's.
+    pub unit: bool,
+    /// Its PHP may run as root.
+    pub as_root: bool,
+}
+
+/// Asks, as `user` or as who we are. The app sees the environment that it will see when it runs.
 ///
 /// # Errors
 /// Where the process that is to ask cannot be had; what is wrong with the app is in what it answers.
-pub fn ask(question: &Question, user: Option<&Account>) -> Result<Found, String> {
+pub fn ask(question: &Question, user: Option<&Account>, manner: Manner) -> Result<Found, String> {
     let mut command = Command::new("/proc/self/exe");
     command.arg("survey").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(user) = user {
-        // The app has to see what it will see when it runs. Under systemd that is a unit's environment and nothing of
-        // the shell's; without, as in a container, it is what kqueue itself was given.
-        if sd_notify::booted().unwrap_or(false) {
+        if manner.unit && sd_notify::booted().unwrap_or(false) {
             let kept = ["LANG", "TZ", "KQUEUE_PHP_DIR"].map(|name| (name, std::env::var_os(name)));
             command.env_clear().env("PATH", UNIT_PATH);
             command.envs(kept.into_iter().filter_map(|(name, value)| Some((name, value?))));
         }
         command.current_dir("/");
-        command.env("HOME", &user.home).env("USER", &user.name).env("LOGNAME", &user.name);
+        if !user.is_us() || manner.unit {
+            command.envs(user.environment());
+        }
     }
-    let asked = serde_json::to_vec(&(question, user)).map_err(|error| error.to_string())?;
+    let asked = serde_json::to_vec(&(question, user, manner.as_root)).map_err(|error| error.to_string())?;
     let mut child = command.spawn().map_err(|error| format!("cannot start kqueue again: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that has ended already says why.
         let _ = stdin.write_all(&asked);
     }
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    Found::read(&output.stdout, &question.path).ok_or_else(|| {
+    Found::read(&output.stdout).ok_or_else(|| {
         let said = one_line(String::from_utf8_lossy(&output.stderr).trim());
         if said.is_empty() { format!("the survey ended with {}", output.status) } else { said }
     })
@@ -249,18 +271,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_harmless_and_of_the_app_alone() {
+    fn an_answer_is_harmless() {
         let answer = serde_json::json!({
             "php": "8.4\u{1b}]0;x\u{7}",
             "connection": "redis\u{9b}31m\u{202e}",
-            "unwritable": ["/srv/shop/storage", "/etc", "/srv/shop/../../etc", "/srv/shopping", "storage"],
+            "unwritable": ["/srv/shop/\u{85}storage"],
             "horizon": {"supervisors": [{"name": "a\nb", "options": {"q\u{1b}": "\u{1b}[2J"}}]},
             "failed": {"stage": "boot", "text": "x".repeat(9999)},
         });
-        let found = Found::read(answer.to_string().as_bytes(), Path::new("/srv/shop")).unwrap();
-        assert_eq!(found.unwritable, [Path::new("/srv/shop/storage")]);
+        let found = Found::read(answer.to_string().as_bytes()).unwrap();
         let text = serde_json::to_value(&found).unwrap();
         assert_eq!(text, harmless::value(text.clone(), LONGEST));
-        assert!(Found::read(b"no JSON", Path::new("/srv/shop")).is_none());
+        assert!(Found::read(b"no JSON").is_none());
     }
 }

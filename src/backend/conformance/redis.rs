@@ -126,7 +126,7 @@ impl Fixture for RedisFixture {
         let Receipt::Redis { reserved } = &job.receipt else {
             panic!("{:?}", job.receipt);
         };
-        let () = self.redis().zadd(key, reserved, epoch_seconds() - 1).unwrap();
+        let () = self.redis().zadd(key, reserved.as_ref(), epoch_seconds() - 1).unwrap();
     }
 
     fn attempts(job: &Reservation) -> i64 {

@@ -173,14 +173,13 @@ async fn one_answer_is_bounded_in_bytes() {
 }
 
 #[tokio::test]
-async fn attempts_that_are_no_number_are_none() {
+async fn attempts_count_from_what_php_takes_for_a_number() {
     let f = RedisFixture::start().await;
     let b = f.backend();
     let cases = [
         (r#"{"job":"a"}"#, 1),
         (r#"{"job":"b","attempts":null}"#, 1),
-        (r#"{"job":"c","attempts":"many"}"#, 1),
-        (r#"{"job":"d","attempts":{}}"#, 1),
+        (r#"{"job":"c","attempts":true}"#, 1),
         (r#"{"job":"e","attempts":"3"}"#, 4),
         (r#"{"job":"f","attempts":7}"#, 8),
     ];
@@ -259,21 +258,116 @@ async fn wrong_credentials_are_a_matter_of_settings() {
     let f = RedisFixture::start().await;
     let needless = backend(&f, |s| s.password = Some("geheim".into()), Pop::Safe);
     let database = backend(&f, |s| s.database = 99, Pop::Safe);
-    assert_settings(needless.reserve(&queues(&["a"]), 1).await);
+    assert_refused(needless.reserve(&queues(&["a"]), 1).await);
     let error = database.reserve(&queues(&["a"]), 1).await.unwrap_err();
-    assert!(matches!(&error, BackendError::Unavailable { .. }), "{error}");
+    assert!(matches!(&error, BackendError::Refused { fix, .. } if fix.contains("REDIS_DB")), "{error}");
     assert!(error.to_string().contains("out of range"), "{error}");
 
     run(&f, "CONFIG SET requirepass geheim");
-    assert_settings(f.backend().reserve(&queues(&["a"]), 1).await);
+    assert_refused(f.backend().reserve(&queues(&["a"]), 1).await);
     let wrong = backend(&f, |s| s.password = Some("falsch".into()), Pop::Safe);
-    assert_settings(wrong.reserve(&queues(&["a"]), 1).await);
+    assert_refused(wrong.reserve(&queues(&["a"]), 1).await);
     let right = backend(&f, |s| s.password = Some("geheim".into()), Pop::Safe);
     assert!(right.reserve(&queues(&["a"]), 1).await.is_ok());
 }
 
-fn assert_settings(answer: Result<Reserved, BackendError>) {
+fn assert_refused(answer: Result<Reserved, BackendError>) {
     let error = answer.unwrap_err();
-    assert!(matches!(&error, BackendError::Settings(_)), "{error}");
+    assert!(matches!(&error, BackendError::Refused { fix, .. } if fix.contains("REDIS_PASSWORD")), "{error}");
     assert!(!error.to_string().contains("falsch"), "{error}");
+}
+
+#[tokio::test]
+async fn attempts_that_are_no_number_are_set_aside() {
+    let f = RedisFixture::start().await;
+    for attempts in ["\"x\"", "[]", "{}", "\"1x\""] {
+        f.push("a", format!(r#"{{"job":"x","attempts":{attempts}}}"#).as_bytes()).await;
+    }
+    for attempts in ["null", "1", "-1", "\"2\"", "true"] {
+        f.push("a", format!(r#"{{"job":"x","attempts":{attempts}}}"#).as_bytes()).await;
+    }
+    let found = f.backend().reserve(&queues(&["a"]), 64).await.unwrap();
+    assert_eq!((found.jobs.len(), found.set_aside.len()), (5, 4));
+}
+
+/// Whatever part of a queue has the wrong type: the other queues are worked, and nothing is lost of this one.
+#[tokio::test]
+async fn a_key_of_the_wrong_type_stops_its_own_queue_alone() {
+    for part in ["", ":delayed", ":reserved", ":notify", ":broken"] {
+        let f = RedisFixture::start().await;
+        let b = f.backend();
+        let key = format!("{}{part}", RedisFixture::key("bad"));
+        if part != ":delayed" {
+            f.push_delayed("bad", &job("due"), 1).await;
+        }
+        let () = f.redis().del(&key).unwrap();
+        let () = f.redis().set(&key, "a string").unwrap();
+        f.push("good", &job("a")).await;
+        let both = queues(&["bad", "good"]);
+        let found = b.reserve(&both, 5).await.unwrap();
+        assert_eq!(payloads(&found.jobs), jobs(&["a"]), "{part}");
+        assert_eq!(b.delete(&found.jobs).await.unwrap(), [true]);
+        let start = Instant::now();
+        b.wait(&both, Duration::from_millis(20)).await.unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(20), "{part}");
+        assert_eq!(b.sizes(&both).await.unwrap().len(), 2);
+
+        let () = f.redis().del(&key).unwrap();
+        let found = payloads(&b.reserve(&both, 5).await.unwrap().jobs);
+        assert_eq!(found, if part == ":delayed" { vec![] } else { jobs(&["due"]) }, "{part}");
+    }
+}
+
+/// A job is not taken out of the reserved set when its list cannot have it back, and what another queue has is
+/// settled in the same call.
+#[tokio::test]
+async fn settling_past_a_key_of_the_wrong_type() {
+    let f = RedisFixture::start().await;
+    let b = f.backend();
+    f.push("bad", &job("a")).await;
+    f.push("good", &job("b")).await;
+    let mut mine = b.reserve(&queues(&["bad", "good"]), 5).await.unwrap().jobs;
+    let () = f.redis().set(RedisFixture::key("bad"), "a string").unwrap();
+    assert_eq!(b.unreserve(&mine).await.unwrap(), [false, true]);
+    assert_eq!(b.renew(&mut mine[..1]).await.unwrap(), [true]);
+    let () = f.redis().set(format!("{}:reserved", RedisFixture::key("bad")), "a string").unwrap();
+    let again = b.reserve(&queues(&["good"]), 1).await.unwrap().jobs;
+    let mut both = vec![mine[0].clone(), again[0].clone()];
+    assert_eq!(b.renew(&mut both).await.unwrap(), [false, true]);
+    assert_eq!(b.delete(&both).await.unwrap(), [false, true]);
+}
+
+/// A server that never ends its reply is left, and little of it is held.
+#[tokio::test]
+async fn a_reply_without_an_end_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("redis.sock");
+    let server = tokio::net::UnixListener::bind(&socket).unwrap();
+    let sending = tokio::spawn(async move {
+        let (mut stream, _) = server.accept().await.unwrap();
+        let mut asked = [0_u8; 1024];
+        let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut asked).await;
+        let junk = vec![b'x'; 1 << 20];
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"$500000000\r\n").await;
+        let mut sent = 0_usize;
+        while tokio::io::AsyncWriteExt::write_all(&mut stream, &junk).await.is_ok() {
+            sent += junk.len();
+        }
+        sent
+    });
+    let settings = RedisSettings {
+        host: socket.to_str().unwrap().to_owned(),
+        port: 0,
+        username: None,
+        password: None,
+        database: 0,
+        prefix: String::new(),
+        cluster: false,
+        retry_after: Some(90),
+        migration_batch_size: -1,
+        names: Default::default(),
+    };
+    let error = RedisBackend::connect(settings, Pop::Safe).unwrap().sizes(&queues(&["a"])).await.unwrap_err();
+    assert!(error.to_string().contains("a reply of more than"), "{error}");
+    assert!(sending.await.unwrap() < 340 << 20);
 }

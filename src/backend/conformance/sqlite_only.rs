@@ -142,7 +142,7 @@ async fn work(b: SqliteBackend, path: &str) -> usize {
             return done;
         }
         for job in &got {
-            sqlx::query("INSERT INTO done VALUES (?)").bind(job.payload.as_slice()).execute(&mut app).await.unwrap();
+            sqlx::query("INSERT INTO done VALUES (?)").bind(job.payload.to_vec()).execute(&mut app).await.unwrap();
         }
         assert!(b.delete(&got).await.unwrap().into_iter().all(|ours| ours));
         done += got.len();

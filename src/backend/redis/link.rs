@@ -5,13 +5,10 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
-    RedisConnectionInfo, RedisError, ServerErrorKind,
-};
+use redis::{Cmd, ConnectionAddr, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind};
 use tokio::sync::Mutex;
 
+pub(super) use super::connection::Connection;
 use crate::backend::{BackendError, RedisSettings};
 
 /// What a connection may take to be made and let in.
@@ -34,13 +31,13 @@ impl Lua {
 
 /// The way to one server.
 pub(super) struct Link {
-    client: Client,
+    addr: ConnectionAddr,
     username: Option<String>,
     password: Option<String>,
     database: i64,
     target: String,
     /// Shared by all commands that do not block. The number tells one connection from the next.
-    shared: Mutex<(u64, Option<MultiplexedConnection>)>,
+    shared: Mutex<(u64, Option<Connection>)>,
     /// The server lets us run EVAL, all that Laravel needs, but not EVALSHA.
     eval_only: Cell<bool>,
 }
@@ -49,18 +46,11 @@ impl Link {
     /// Checks the settings; connects to nothing yet.
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, BackendError> {
         let (addr, target) = address(settings)?;
-        // AUTH and SELECT are ours, so that a full or failing server is not taken for a wrong password.
-        let bare = RedisConnectionInfo::default().set_skip_set_lib_name();
-        let client = addr
-            .into_connection_info()
-            .map(|info| info.set_redis_settings(bare))
-            .and_then(Client::open)
-            .map_err(|e| BackendError::Settings(format!("{target}: {e}")))?;
         // What PHP calls empty is no credential to Laravel either.
         let given = |value: &Option<String>| value.clone().filter(|v| !v.is_empty());
 
         Ok(Self {
-            client,
+            addr,
             username: given(&settings.username),
             password: given(&settings.password),
             database: settings.database,
@@ -71,14 +61,14 @@ impl Link {
     }
 
     /// A connection of its own for commands that block: it has no response timeout.
-    pub(super) async fn connect_blocking(&self) -> Result<MultiplexedConnection, BackendError> {
+    pub(super) async fn connect_blocking(&self) -> Result<Connection, BackendError> {
         self.connect(None).await.map_err(|e| self.error(&e))
     }
 
     /// Runs one command on the shared connection.
     pub(super) async fn command<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, BackendError> {
         let (number, mut connection) = self.connection().await?;
-        match cmd.query_async(&mut connection).await {
+        match cmd.query_async(connection.inner()).await {
             Ok(value) => Ok(value),
             Err(e) => Err(self.failed(number, &e).await),
         }
@@ -87,10 +77,32 @@ impl Link {
     /// Runs a pipeline on the shared connection: one round trip.
     pub(super) async fn pipeline<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<T, BackendError> {
         let (number, mut connection) = self.connection().await?;
-        match pipe.query_async(&mut connection).await {
+        match pipe.query_async(connection.inner()).await {
             Ok(value) => Ok(value),
             Err(e) => Err(self.failed(number, &e).await),
         }
+    }
+
+    /// Runs a pipeline of counts on the shared connection. `None` where the key is of another type.
+    pub(super) async fn answers(&self, pipe: &Pipeline) -> Result<Vec<Option<i64>>, BackendError> {
+        let answers: Vec<Result<i64, RedisError>> = self.pipeline(pipe).await?;
+        let mut counts = Vec::with_capacity(answers.len());
+        for answer in answers {
+            match answer {
+                Ok(count) => counts.push(Some(count)),
+                Err(e) if e.code() == Some("WRONGTYPE") => counts.push(None),
+                Err(e) => {
+                    self.forget().await;
+                    return Err(self.error(&e));
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Closes the shared connection, once nothing is under way on it.
+    pub(super) async fn forget(&self) {
+        self.shared.lock().await.1 = None;
     }
 
     /// Runs a script on the shared connection: one round trip, but for the first time on a server.
@@ -110,7 +122,7 @@ impl Link {
         if !self.eval_only.get() {
             let (number, mut connection) = self.connection().await?;
             let evalsha = build("EVALSHA", &lua.hash);
-            match evalsha.query_async(&mut connection).await {
+            match evalsha.query_async(connection.inner()).await {
                 Ok(value) => return Ok(value),
                 Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
                 Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => denied = true,
@@ -136,10 +148,12 @@ impl Link {
             || ["invalid password", "without any password", "no password is set"]
                 .iter()
                 .any(|part| detail.contains(part));
-        if refused {
-            return BackendError::Settings(format!("{} refuses us: {code} {detail}", self.target));
-        }
-        self.unavailable(&format!("{code} {detail}"))
+        let fix = match () {
+            () if refused => "check REDIS_PASSWORD in .env",
+            () if detail.contains("DB index") => "check REDIS_DB in .env",
+            () => return self.unavailable(&format!("{code} {detail}")),
+        };
+        BackendError::Refused { what: format!("{} refuses us: {code} {detail}", self.target), fix }
     }
 
     /// The server does not answer as it should.
@@ -147,7 +161,7 @@ impl Link {
         BackendError::Unavailable { target: self.target.clone(), reason: reason.to_owned() }
     }
 
-    async fn connection(&self) -> Result<(u64, MultiplexedConnection), BackendError> {
+    async fn connection(&self) -> Result<(u64, Connection), BackendError> {
         let mut shared = self.shared.lock().await;
         if let Some(connection) = &shared.1 {
             return Ok((shared.0, connection.clone()));
@@ -157,10 +171,9 @@ impl Link {
         Ok((shared.0, connection))
     }
 
-    async fn connect(&self, response: Option<Duration>) -> redis::RedisResult<MultiplexedConnection> {
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(response);
-        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+    async fn connect(&self, response: Option<Duration>) -> redis::RedisResult<Connection> {
+        let dialled = tokio::time::timeout(CONNECT_TIMEOUT, Connection::dial(&self.addr, response));
+        let mut connection = dialled.await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
 
         let mut pipe = redis::pipe();
         if let Some(password) = &self.password {
@@ -174,7 +187,7 @@ impl Link {
             pipe.cmd("SELECT").arg(self.database).ignore();
         }
         if !pipe.is_empty() {
-            let greeting = pipe.query_async::<()>(&mut connection);
+            let greeting = pipe.query_async::<()>(connection.inner());
             match tokio::time::timeout(CONNECT_TIMEOUT, greeting).await {
                 Ok(done) => done?,
                 Err(_) => return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
@@ -187,8 +200,11 @@ impl Link {
     /// lead to another server, and to connect is cheap.
     async fn failed(&self, number: u64, e: &RedisError) -> BackendError {
         let mut shared = self.shared.lock().await;
-        if shared.0 == number {
-            shared.1 = None;
+        if shared.0 == number
+            && let Some(connection) = shared.1.take()
+            && let Some(fault) = connection.fault()
+        {
+            return self.unavailable(&fault);
         }
         self.error(e)
     }

@@ -8,7 +8,9 @@ local lease_end = ARGV[1]
 local answer = {}
 for i = 2, #ARGV, 2 do
     local key, member = KEYS[tonumber(ARGV[i])], ARGV[i + 1]
-    local held = redis.call('ZSCORE', key, member)
+    -- A key of the wrong type holds no reservation.
+    local held = redis.pcall('ZSCORE', key, member)
+    held = type(held) == 'string' and held
     if held and lease_end ~= '' then
         redis.call('ZADD', key, 'XX', lease_end, member)
     end

@@ -4,13 +4,44 @@
 -- ARGV  1 now  2 end of the lease (epoch seconds)  3 jobs wanted
 --       4 due jobs to move at most (-1: all)  5 '1': that limit is a chunk, say so if it was reached
 --       6 '1': reservations expire  7 '1': strict  8 notify tokens that the caller took already
---       9 bytes after which no more is taken  10 messages set aside at most
+--       9 bytes after which no more is taken  10 messages set aside at most  11 bytes of the largest job
 -- Answer: { 0 done | 1 call again for the rest | 2 full, { job, reserved, … }, { bytes, why, … } }
 local ready, delayed, reserved, notify, broken = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local now, lease_end, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local most_due, chunked = tonumber(ARGV[4]), ARGV[5] == '1'
 local expire, strict, taken = ARGV[6] == '1', ARGV[7] == '1', tonumber(ARGV[8])
-local budget, most_aside = tonumber(ARGV[9]), tonumber(ARGV[10])
+local budget, most_aside, largest = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+
+-- A script does not roll back: a key of the wrong type must raise before anything is moved.
+for i, length in ipairs({ 'LLEN', 'ZCARD', 'ZCARD', 'LLEN', 'LLEN' }) do
+    redis.call(length, KEYS[i])
+end
+
+-- The number that PHP takes a value for; nil if it is none.
+local function numeric(value)
+    if type(value) ~= 'string' then
+        return type(value) == 'number' and value or nil
+    end
+    local text = value:match('^%s*[+]?(.-)%s*$')
+    local mantissa = text:gsub('[eE][+-]?%d+$', '')
+    if mantissa:match('^-?%d+%.?%d*$') or mantissa:match('^-?%.%d+$') then
+        return tonumber(text)
+    end
+end
+
+-- Why PHP would die of a message before Laravel can fail it; nil if it would not.
+local function fatal(message)
+    local timeout, attempts = message['timeout'], message['attempts']
+    local seconds = numeric(timeout)
+    -- pcntl_alarm(max(timeout, 0)) takes whole numbers. A string that is no number is compared as a string.
+    if (seconds and seconds >= 2 ^ 63) or type(timeout) == 'table'
+        or (not seconds and type(timeout) == 'string' and timeout >= '0') then
+        return 'its `timeout` is no number of seconds'
+    end
+    if type(attempts) == 'table' or (type(attempts) == 'string' and not numeric(attempts)) then
+        return 'its `attempts` is no number'
+    end
+end
 
 -- True when there may be more to move.
 local function move_due(from)
@@ -35,6 +66,9 @@ end
 
 -- The bytes to hold as reserved, or nil and why there are none.
 local function count_attempt(job)
+    if #job > largest then
+        return nil, 'it is larger than ' .. largest .. ' bytes'
+    end
     local decoded, message = pcall(cjson.decode, job)
     if not decoded then
         return nil, 'it is not JSON: ' .. tostring(message)
@@ -54,7 +88,11 @@ local function count_attempt(job)
         if type(message['job']) ~= 'string' then
             return nil, 'it is not a JSON object with a string `job`'
         end
-        attempts = (tonumber(attempts) or 0) + 1
+        local why = fatal(message)
+        if why then
+            return nil, why
+        end
+        attempts = (numeric(attempts) or 0) + 1
     end
     message['attempts'] = attempts
     local encoded, stored = pcall(cjson.encode, message)
@@ -90,7 +128,7 @@ while #jobs < 2 * wanted do
         bytes = bytes + #job
         tokens = tokens + 1
     else
-        if not strict then
+        if not strict or #job > largest then
             redis.call('RPUSH', broken, job)
             tokens = tokens + 1
         end

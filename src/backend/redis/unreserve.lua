@@ -6,8 +6,12 @@
 local answer = {}
 for i = 1, #ARGV, 3 do
     local at = tonumber(ARGV[i])
-    local held = redis.call('ZREM', KEYS[at + 1], ARGV[i + 1])
-    if held == 1 then
+    -- Nothing is taken out of the set that cannot be put back: of a key of the wrong type LLEN is an error.
+    local usable = type(redis.pcall('LLEN', KEYS[at])) == 'number' and type(redis.pcall('LLEN', KEYS[at + 2])) == 'number'
+    local held = usable and redis.pcall('ZREM', KEYS[at + 1], ARGV[i + 1])
+    if held ~= 1 then
+        held = 0
+    else
         redis.call('LPUSH', KEYS[at], ARGV[i + 2])
         redis.call('RPUSH', KEYS[at + 2], 1)
     end

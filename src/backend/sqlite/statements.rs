@@ -1,7 +1,8 @@
 //! The SQL for one jobs table: Laravel's own predicates, in as few statements as they fit into.
 
 /// Statements for one table. Parameters are numbered, so that their order is the same in all that share
-/// them. For reserve and ready: 1 now, 2 queue, 3 now less `retry_after`, 4 limit.
+/// them. For reserve and ready: 1 now, 2 queue, 3 now less `retry_after`, 4 limit, 5 bytes
+/// after which no more is taken, 6 bytes of the largest payload.
 /// For renew, unreserve, delete: 1 id, 2 reserved_at, 3 attempts, 4 new reserved_at.
 pub(super) struct Statements {
     pub(super) ready: String,
@@ -31,9 +32,12 @@ impl Statements {
             // Payloads are cast, so that their bytes come as they are, whatever type they were bound as.
             reserve: format!(
                 "UPDATE {jobs} SET reserved_at = ?1, attempts = attempts + 1 \
-                 WHERE id IN (SELECT id FROM {jobs} WHERE {free} ORDER BY id LIMIT ?4) \
-                 RETURNING id, CAST(payload AS BLOB), reserved_at, attempts, \
-                 CAST(available_at AS INTEGER), CAST(created_at AS INTEGER)"
+                 WHERE id IN (SELECT id FROM (SELECT id, bytes, SUM(bytes) OVER (ORDER BY id) AS total FROM \
+                 (SELECT id, OCTET_LENGTH(payload) AS bytes FROM {jobs} WHERE {free} ORDER BY id LIMIT ?4)) \
+                 WHERE total - bytes < ?5 OR bytes IS NULL) \
+                 RETURNING id, CASE WHEN OCTET_LENGTH(payload) <= ?6 THEN CAST(payload AS BLOB) END, \
+                 reserved_at, attempts, CAST(available_at AS INTEGER), CAST(created_at AS INTEGER), \
+                 OCTET_LENGTH(payload)"
             ),
             // 1 new queue, 2 id; only within the transaction that reserved the row.
             set_aside: format!(

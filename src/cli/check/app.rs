@@ -1,7 +1,8 @@
 //! What is wrong with the app itself, out of what it said. Pure.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
+use super::classes;
 use super::finding::Finding;
 use crate::config::{Crash, Settings, Start};
 use crate::survey::{Found, Master, Stage, boot_fix, connection_fix};
@@ -17,6 +18,7 @@ pub(super) fn judge(settings: &Settings, user: &str, found: &Found, rival: bool)
     boot(settings, found, &mut findings);
     cache(found, &mut findings);
     horizon(settings, found, &mut findings);
+    classes::judge(settings, &found.declared, &mut findings);
     if found.driver.is_some() {
         retry_after(settings, found, rival, &mut findings);
     }
@@ -27,7 +29,7 @@ fn failure(settings: &Settings, user: &str, found: &Found, findings: &mut Vec<Fi
     let path = settings.path.display();
     let Some(failure) = &found.failed else { return };
     // It explains whatever else the connection said.
-    if let Some(lacks) = &found.lacks {
+    if let Some(lacks) = found.lacks.as_ref().filter(|lacks| is_package(lacks)) {
         return findings.push(missing(lacks, found));
     }
     let text = &failure.text;
@@ -44,9 +46,10 @@ fn failure(settings: &Settings, user: &str, found: &Found, findings: &mut Vec<Fi
             Finding::error("boot", format!("the app does not boot as {user}: {text}"), fix)
         }
         Stage::Connection => {
+            // The text may hold the app's own words, or a server's: no part of it is ever the fix.
             let (what, fix) = connection_fix(text);
-            let fix = boot_fix(failure.fault, text, &settings.path).unwrap_or_else(|| fix.to_owned());
-            Finding::error("connection", what, fix)
+            let known = failure.fault.and_then(|fault| boot_fix(Some(fault), text, &settings.path));
+            Finding::error("connection", what, known.unwrap_or_else(|| fix.to_owned()))
         }
         Stage::Queue => {
             let connection = found.connection.as_deref().unwrap_or_default();
@@ -54,6 +57,12 @@ fn failure(settings: &Settings, user: &str, found: &Found, findings: &mut Vec<Fi
             Finding::error("queue", what, "start it, or mend what .env and config/ of the app say of this connection")
         }
     });
+}
+
+/// Whether it can be the name of an extension or a package, and nothing that a shell would take for more.
+fn is_package(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-' | '/');
+    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.len() <= 40 && name.chars().all(plain)
 }
 
 fn missing(lacks: &str, found: &Found) -> Finding {
@@ -133,11 +142,14 @@ fn storage(path: &Path, user: &str, found: &Found, findings: &mut Vec<Finding>) 
     let names: Vec<String> =
         found.unwritable.iter().map(|file| file.strip_prefix(path).unwrap_or(file).display().to_string()).collect();
     let all: Vec<String> = found.unwritable.iter().map(|file| file.display().to_string()).collect();
-    findings.push(Finding::error(
-        "storage",
-        format!("{user} cannot write to {}", names.join(", ")),
-        format!("chown -R {user} {}", shell_words::join(&all)),
-    ));
+    // The app says which files: it must not have others given to it.
+    let inside = |file: &PathBuf| file.starts_with(path) && !file.components().any(|part| part == Component::ParentDir);
+    let fix = if found.unwritable.iter().all(inside) {
+        format!("chown -R {user} {}", shell_words::join(&all))
+    } else {
+        format!("let {user} write to them; they are not all inside {}", path.display())
+    };
+    findings.push(Finding::error("storage", format!("{user} cannot write to {}", names.join(", ")), fix));
 }
 
 /// What the app does while it boots, and its `artisan` before.

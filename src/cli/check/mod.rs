@@ -5,6 +5,7 @@
 //! Exit codes: 0 nothing is wrong (there may be notes), 1 there are errors, 3 there are warnings only.
 
 mod app;
+mod classes;
 pub(super) mod finding;
 mod machine;
 mod rivals;
@@ -16,11 +17,11 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::leave_root::AsRoot;
 use super::status::text::{Mood, Style};
 use super::{Failed, complete, print};
 use crate::config::{self, Loaded, Request, Surroundings};
-use crate::generator;
-use crate::identity::Account;
+use crate::identity::{self, Account, App};
 use crate::survey::{self, Found, Question, UNIT_PATH};
 use finding::{Finding, Severity};
 
@@ -41,6 +42,8 @@ pub(super) struct Check {
     /// The directory of an app that has no config file
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
+    #[command(flatten)]
+    as_root: AsRoot,
 }
 
 /// What is said of one app.
@@ -72,7 +75,7 @@ pub(super) fn run(asked: Check) -> Result<ExitCode, Failed> {
         .map_err(|error| Failed::at("event loop", error))?;
     let mut reports = Vec::new();
     for request in requests {
-        reports.push(runtime.block_on(report(request, here.clone()))?);
+        reports.push(runtime.block_on(report(request, asked.as_root, here.clone()))?);
     }
     let worst = reports.iter().flat_map(|report| &report.findings).map(|finding| finding.severity).min();
     print(&if asked.json { as_json(&reports) } else { as_text(&reports, Style::of_stdout()) })?;
@@ -83,7 +86,7 @@ pub(super) fn run(asked: Check) -> Result<ExitCode, Failed> {
     })
 }
 
-async fn report(request: Request, mut here: Surroundings) -> Result<Report, Failed> {
+async fn report(request: Request, as_root: AsRoot, mut here: Surroundings) -> Result<Report, Failed> {
     let file = request.app.as_ref().map(|app| here.etc.join(format!("{app}.toml")));
     let file = file.filter(|file| request.config.is_none() && file.exists());
     if file.is_some() {
@@ -105,9 +108,12 @@ async fn report(request: Request, mut here: Surroundings) -> Result<Report, Fail
         }
     };
     let mut findings = Vec::new();
-    let user = user(&loaded, file.is_some(), &here, &mut findings);
+    let user = user(&loaded, file.is_some(), as_root, &here, &mut findings);
     let found = match &user {
-        Some(user) => survey(&loaded, user, &here, &mut findings)?,
+        Some(user) => {
+            let manner = survey::Manner { unit: file.is_some(), as_root: as_root.as_root };
+            survey(&loaded, user, manner, &here, &mut findings)?
+        }
         None => Found::default(),
     };
     let settings = &loaded.settings;
@@ -139,30 +145,41 @@ async fn report(request: Request, mut here: Surroundings) -> Result<Report, Fail
 }
 
 /// Who the app runs as. What the generator would refuse is told here.
-fn user(loaded: &Loaded, is_unit: bool, here: &Surroundings, findings: &mut Vec<Finding>) -> Option<Account> {
-    let name = if is_unit {
-        config::root(&loaded.settings.app, here)
-            .and_then(|root| Ok((generator::user(&root, &generator::owner)?, root.group)))
-            .map_err(|error| Finding::of_line("user", &error.to_string()))
-    } else {
-        match (loaded.merged.user(), generator::owner(&loaded.settings.path)) {
-            (Some(user), _) => Ok((user.to_owned(), None)),
-            (None, Ok(owner)) => Ok((owner.to_string(), None)),
-            (None, Err(why)) => {
-                let what = format!("{} {why}", loaded.settings.path.display());
-                Err(Finding::error("user", what, "say who runs the app: user = \"www-data\""))
+fn user(
+    loaded: &Loaded,
+    is_unit: bool,
+    as_root: AsRoot,
+    here: &Surroundings,
+    findings: &mut Vec<Finding>,
+) -> Option<Account> {
+    let settings = &loaded.settings;
+    let found = match is_unit {
+        true => match config::root(&settings.app, here) {
+            Ok(root) => {
+                let app = App { path: &root.path, user: root.user.as_deref(), group: root.group.as_deref() };
+                identity::user_of(app, as_root.as_root)
             }
+            Err(error) => {
+                findings.push(Finding::of_line("user", &error.to_string()));
+                return None;
+            }
+        },
+        false => {
+            let app = App { path: &settings.path, user: loaded.merged.user(), group: None };
+            identity::user_of(app, as_root.as_root)
         }
     };
-    let account = name.and_then(|(user, group)| {
-        let fix = "create it, or say who runs the app: user = \"www-data\"";
-        Account::find(&user, group.as_deref()).map_err(|what| Finding::error("user", what, fix))
-    });
-    account.map_err(|finding| findings.push(finding)).ok()
+    found.map_err(|refused| findings.push(Finding::error("user", refused.what, refused.fix))).ok()
 }
 
 /// Asks the app, as its user if we may.
-fn survey(loaded: &Loaded, user: &Account, here: &Surroundings, findings: &mut Vec<Finding>) -> Result<Found, Failed> {
+fn survey(
+    loaded: &Loaded,
+    user: &Account,
+    manner: survey::Manner,
+    here: &Surroundings,
+    findings: &mut Vec<Finding>,
+) -> Result<Found, Failed> {
     let settings = &loaded.settings;
     let question = Question {
         php: settings.php.clone(),
@@ -173,13 +190,14 @@ fn survey(loaded: &Loaded, user: &Account, here: &Surroundings, findings: &mut V
         environment: None,
         fork_safe_peers: settings.fork_safe_peers.clone(),
         patience: settings.boot_timeout,
+        property_hints: Some(settings.property_hints),
     };
     let can = here.uid == 0 || user.is_us();
     if !can {
         let what = format!("the app runs as {}, and was looked at as another user", user.name);
         findings.push(Finding::note("user", what, format!("run kqueue check as root or as {}", user.name)));
     }
-    survey::ask(&question, can.then_some(user)).map_err(|line| Failed { code: super::FAILURE, line })
+    survey::ask(&question, can.then_some(user), manner).map_err(|line| Failed { code: super::FAILURE, line })
 }
 
 fn about(loaded: &Loaded, user: Option<&Account>, found: &Found) -> Vec<String> {

@@ -85,7 +85,7 @@ pub(super) fn set(supervisor: &Supervisor, path: &Path, notes: &mut Vec<String>)
     Some(set)
 }
 
-/// What becomes of its alerts for long waits.
+/// What is said where its alerts for long waits end with it: neither a master of its own nor kqueue tells of them.
 pub(super) fn waits(horizon: &Horizon) -> Option<String> {
     if horizon.waits.is_empty() {
         return None;
@@ -93,7 +93,7 @@ pub(super) fn waits(horizon: &Horizon) -> Option<String> {
     let waits: Vec<String> =
         horizon.waits.iter().map(|(queue, seconds)| format!("{queue} {} s", as_text(seconds))).collect();
     Some(format!(
-        "waits ({}) of config/horizon.php: kqueue tells of long waits as Horizon's master did (LongWaitDetected); see coming-from-horizon.md",
+        "waits ({}) of config/horizon.php: once Horizon is gone nobody tells of long waits; kqueue status APP --json has what waits in each queue",
         waits.join(", ")
     ))
 }

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::init::{self, Wanted};
+use super::leave_root::AsRoot;
 use super::write::{self, Manner};
 use super::{FAILURE, Failed, print, stdio};
 use crate::config::{Draft, Surroundings};
@@ -53,6 +54,8 @@ pub(super) enum Import {
         /// The PHP interpreter, as for `kqueue init`
         #[arg(long)]
         php: Option<PathBuf>,
+        #[command(flatten)]
+        as_root: AsRoot,
         #[command(flatten)]
         how: How,
     },
@@ -193,11 +196,12 @@ fn make(asked: Import, here: &Surroundings, notes: &mut Vec<String>) -> Result<M
             let next = "once it runs, remove these lines from the crontab, or both work the queue";
             (Taken { sets, source: named(&inputs), next }, how)
         }
-        Import::Horizon { path, environment, user, php, how } => {
+        Import::Horizon { path, environment, user, php, as_root, how } => {
             let wanted = Wanted {
                 user: user.as_deref(),
                 php: php.as_deref(),
                 environment: environment.as_deref(),
+                as_root,
                 ..Wanted::default()
             };
             return of_horizon(here.cwd.join(path).components().collect(), &wanted, how, here, notes);

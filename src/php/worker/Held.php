@@ -20,7 +20,7 @@ final class Held
     /** Names at the most: who holds a thousand descriptors needs no list of them. */
     private const NAMES = 20;
 
-    /** @var array<int, string> */
+    /** @var array<int|string, string> */
     private array $before;
 
     private int $threads;
@@ -41,6 +41,17 @@ final class Held
         foreach (self::descriptors() as $fd => $link) {
             $this->seen["{$fd} {$link}"] ??= $what;
         }
+    }
+
+    /**
+     * A socket of kqueue's own, which a fork gives up.
+     *
+     * @param resource|null $socket
+     */
+    public function ours($socket): void
+    {
+        // Its number is used again once it is closed, so there is one at a time.
+        $this->before['ours'] = $socket === null ? '' : 'socket:['.(fstat($socket)['ino'] ?? '').']';
     }
 
     /** @return list<array{name: string, opened: string|null}> */

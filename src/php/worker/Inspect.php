@@ -23,7 +23,7 @@ final class Inspect
      * What a class declares, and what of it cannot be meant for kqueue. Loads the class.
      *
      * @param bool $properties whether properties and methods count, and not attributes alone
-     * @return array{hints?: array<string, scalar>, ignored?: array<string, string>, missing?: true}
+     * @return array{hints?: array<string, scalar>, ignored?: array<string, string>, queued?: bool, missing?: true}
      */
     public static function report(string $class, bool $properties = true): array
     {
@@ -42,9 +42,27 @@ final class Inspect
         }
 
         $meant = array_filter($declared, self::isMeant(...), ARRAY_FILTER_USE_BOTH);
+
+        // Less than the booted app has in use, before any job, is no limit for one.
+        if (isset($meant['maxMemory']) && $meant['maxMemory'] <= memory_get_usage() / (1 << 20)) {
+            unset($meant['maxMemory']);
+        }
+
         $ignored = array_map(self::show(...), array_diff_key($declared, $meant));
 
-        return ['hints' => $meant] + ($ignored === [] ? [] : ['ignored' => $ignored]);
+        return ['hints' => $meant, 'queued' => self::isQueued($class)] + ($ignored === [] ? [] : ['ignored' => $ignored]);
+    }
+
+    /** Whether there are jobs of a class: it is queued itself, or a package queues it inside a job of its own. */
+    private static function isQueued(ReflectionClass $class): bool
+    {
+        if ($class->implementsInterface(\Illuminate\Contracts\Queue\ShouldQueue::class)) {
+            return true;
+        }
+
+        $traits = class_uses_recursive($class->getName());
+
+        return array_intersect($traits, ['Lorisleiva\Actions\Concerns\AsJob', 'Spatie\QueueableAction\QueueableAction']) !== [];
     }
 
     /** @return array<string, scalar> */

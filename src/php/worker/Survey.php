@@ -26,9 +26,15 @@ final class Survey
 
     private bool $told = false;
 
-    /** @param array{path: string, connection?: string|null, environment?: string|null, fork_safe_peers?: list<string>} $order */
+    private int $pid;
+
+    /**
+     * @param array{path: string, connection?: string|null, environment?: string|null, fork_safe_peers?: list<string>, property_hints?: bool|null} $order
+     *        where `property_hints` is given, classes are looked at, too
+     */
     public function __construct(private array $order)
     {
+        $this->pid = (int) getmypid();
     }
 
     public function run(): int
@@ -65,6 +71,11 @@ final class Survey
             $described = $boot->describe();
             $this->found['queue'] = $described['queue'];
             $this->found['master'] = $described['horizon'];
+
+            if (isset($this->order['property_hints'])) {
+                $this->found['declared'] = (object) Declarations::of($boot->app, $this->order['path'], $this->order['property_hints']);
+            }
+
             $backend = $this->found['backend'] = $described['backend'];
 
             if (($backend['engine'] ?? '') === 'sqlite') {
@@ -191,7 +202,8 @@ final class Survey
     /** The app has ended PHP before we could. */
     private function ended(): void
     {
-        if (! $this->told) {
+        // A child that inspects classes may end of one.
+        if (! $this->told && $this->pid === getmypid()) {
             $this->found['failed'] = [
                 'stage' => 'boot',
                 'text' => Misconfigured::fatal()['message'] ?? '',

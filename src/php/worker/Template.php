@@ -74,6 +74,8 @@ final class Template
                 $this->inspected($inspector);
             }
 
+            $this->boot->held?->ours($inspector->pipe());
+
             if ($kind === Wire::FORK && ($child = $this->fork($order)) !== null) {
                 $inspector->forget();
 

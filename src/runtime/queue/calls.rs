@@ -2,10 +2,35 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::{Fetch, FetchState, Runtime};
+use crate::backend::{BackendError, Reservation};
 
 /// A call for jobs that takes longer is not being answered.
 const SILENCE: Duration = Duration::from_secs(5);
+
+/// What this outage has logged: its failures may alternate between the kinds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Logged {
+    pub refused: bool,
+    pub silent: bool,
+}
+
+/// Whether another try before the first answer would end the same way. A service manager starts us again when
+/// nobody looks, and the server that refuses us may be the one that is wrong: there a refusal is an outage.
+pub(in crate::runtime) fn is_final(error: &BackendError) -> bool {
+    match error {
+        BackendError::Settings(_) => true,
+        BackendError::Refused { .. } => std::env::var_os("NOTIFY_SOCKET").is_none_or(|socket| socket.is_empty()),
+        BackendError::Unavailable { .. } => false,
+    }
+}
+
+/// A reservation as far as it is needed to find it again: payloads may be large.
+pub(in crate::runtime) fn without_payload(reservation: &Reservation) -> Reservation {
+    Reservation { queue: reservation.queue.clone(), payload: Bytes::new(), receipt: reservation.receipt.clone() }
+}
 
 impl Fetch {
     /// Whether the queue has ever answered.

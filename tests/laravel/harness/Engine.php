@@ -47,7 +47,10 @@ final class Engine
             'runtime-dir' => $sandbox->dir . '/run',
         ] + ($this->tier === null ? [] : ['default-tier' => $this->tier]);
 
-        return array_merge([$this->kqueue, 'run', '--launcher', 'process', '--path', $path, '--connection', $sandbox->driver], self::flags($options, '='));
+        // The sandboxes of root's are root's.
+        $asRoot = posix_geteuid() === 0 ? ['--as-root'] : [];
+
+        return array_merge([$this->kqueue, 'run', ...$asRoot, '--launcher', 'process', '--path', $path, '--connection', $sandbox->driver], self::flags($options, '='));
     }
 
     /** @return list<string> */

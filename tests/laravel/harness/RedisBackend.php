@@ -67,6 +67,17 @@ final class RedisBackend implements Backend
         $this->redis()->rPush($this->key("{$queue}:notify"), '1');
     }
 
+    /** A queue's name is taken by a key of another type. */
+    public function spoil(string $queue): void
+    {
+        $this->redis()->set($this->key($queue), 'text');
+    }
+
+    public function unspoil(string $queue): void
+    {
+        $this->redis()->del($this->key($queue));
+    }
+
     public function leftovers(): array
     {
         $keys = $this->redis()->keys($this->prefix . 'queues:*');

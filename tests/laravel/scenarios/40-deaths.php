@@ -11,6 +11,7 @@ use App\Jobs\KillsItself;
 use App\Jobs\Loops;
 use App\Jobs\Plain;
 use App\Jobs\Sleeps;
+use App\Jobs\Throws;
 use Kqueue\Tests\Processes;
 use Kqueue\Tests\World;
 
@@ -156,6 +157,33 @@ row(48, 'exit(0) in a job, tries=1', fn (World $w) => $dies($w, new Exits(0), 'e
 row(48, 'exit(3) in a job, tries=1', fn (World $w) => $dies($w, new Exits(3), 'exit'), back: $crash);
 row(51, 'segmentation fault in a job, tries=1', fn (World $w) => $dies($w, new KillsItself(SIGSEGV), 'SIGSEGV'), back: $crash);
 row(51, 'SIGKILL from somewhere, tries=1', fn (World $w) => $dies($w, new KillsItself(SIGKILL), 'SIGKILL'), back: $crash);
+
+row('killed', 'SIGKILL from outside: whoever follows jobs by an id in their payload hears that it began, and failed, in one process', function (World $w): void {
+    $uuid = $w->dispatch((new Sleeps(600_000))->with(['tries' => 1]));
+    $daemon = $w->start();
+    $start = $w->waitFor('start', uuid: $uuid)[0];
+    Processes::kill(SIGKILL, $start['pid']);
+    $w->waitFor('failed');
+    $w->waitForQueue();
+    $daemon->stop();
+    $w->expectFailed(1, 'SIGKILL', $uuid);
+    // What the process that died had collected is gone with it.
+    $stored = array_values(array_filter($w->journal('stored'), static fn (array $entry): bool => ($entry['watched'] ?? null) === "watched-{$uuid}"));
+    $heard = array_values(array_intersect(array_column($stored, 'event'), ['JobProcessing', 'JobFailed']));
+    $w->expectSame(['JobProcessing', 'JobFailed'], $heard, 'events that the listener has stored');
+    $w->expectSame(1, count(array_unique(array_column($stored, 'pid'))), 'processes that stored them');
+}, drivers: ['redis'], engines: ['kqueue'], env: ['WATCHED' => 'true']);
+
+row('report', 'an exception handler that throws itself: what is written down, and said, is the job\'s own exception', function (World $w): void {
+    $uuid = $w->dispatch((new Throws())->with(['tries' => 1]));
+    $next = $w->dispatch(new Plain());
+    $w->work();
+    $w->expectRuns(1, $uuid);
+    $w->expectRuns(1, $next);
+    $w->expectGone();
+    $w->expectFailed(1, 'RuntimeException: thrown on purpose', $uuid);
+    $w->expect(preg_match('/App.Jobs.Throws.*thrown on purpose/', $w->output()) === 1, 'the log names the exception');
+}, drivers: ['redis'], engines: ['kqueue'], env: ['REPORT_THROWS' => 'true']);
 
 row(49, 'memory_limit reached, tries=3, backoff=30', function (World $w): void {
     $uuid = $w->dispatch((new EatsMemory(200, limit: 16))->with(['tries' => 3, 'backoff' => 30]));

@@ -4,6 +4,7 @@
 
 declare(strict_types=1);
 
+use App\Jobs\Heavy;
 use App\Jobs\Plain;
 use Illuminate\Support\Str;
 use Kqueue\Tests\World;
@@ -70,3 +71,21 @@ row('unloadable', 'a class that implements what is gone, or that is gone itself:
     $w->expectContains('ncomplete', $failed[$gone] ?? '', 'what is written down of the other');
     $w->expect(! isset($failed[$noisy]), 'the one that prints has run');
 });
+
+row('unloadable', 'a process is forked while a class is being inspected: the inspection is no reason to fork otherwise', function (World $w) use ($queue): void {
+    $daemon = $w->start();
+    $known = $w->dispatch(new Heavy(0));
+    $w->waitFor('end', uuid: $known);
+    $file = $w->sandbox->dir . '/go';
+    $loading = "if (! file_exists('{$file}')) { \App\Journal::write('loading'); for (\$i = 0; \$i < 150 && ! file_exists('{$file}'); \$i++) { usleep(10000); } }";
+    $queue($w, 'SlowToLoad', "{$loading}\nclass SlowToLoad { public function handle(): void { \App\Journal::write('end', ['class' => 'SlowToLoad']); } }");
+    $w->waitFor('loading');
+    $meanwhile = $w->dispatch(new Heavy(0));
+    $w->waitFor('start', uuid: $meanwhile);
+    touch($file);
+    $w->waitFor('end', 3);
+    $w->waitForQueue();
+    $daemon->stop();
+    $w->expect(! str_contains($w->output(), 'must not share'), 'nothing is said of the app');
+    $w->expectFailed(0);
+}, drivers: ['redis'], engines: ['kqueue']);

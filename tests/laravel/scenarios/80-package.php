@@ -254,9 +254,12 @@ row('package', 'config/kqueue.php is published, and its settings count after fil
     $w->expectSame(['isolated', 'pooled', 'pooled'], $w->tiers(Throws::class, 3), 'the tiers');
 }, engines: ['kqueue'], package: true);
 
+/** The sandboxes of root's are root's. */
+define('AS_ROOT', posix_geteuid() === 0 ? ['--as-root'] : []);
+
 row('kqueue:work', 'becomes kqueue, with its options, and drains when it is told to stop', function (World $w) use ($env): void {
     $w->sandbox->setEnv(['QUEUE_RETRY_AFTER' => '91']);
-    $daemon = $w->startArtisan(['kqueue:work', $w->sandbox->driver, '--queue=high,low', '--timeout=7', '--memory=99', '--max-time=600', '--max-jobs=3', '--secure'], $env($w));
+    $daemon = $w->startArtisan(['kqueue:work', ...AS_ROOT, $w->sandbox->driver, '--queue=high,low', '--timeout=7', '--memory=99', '--max-time=600', '--max-jobs=3', '--secure'], $env($w));
     $w->dispatch(new Plain(), 'high');
     $w->dispatch(new Quick(0), 'low');
     $w->waitFor('end', 2);
@@ -265,7 +268,7 @@ row('kqueue:work', 'becomes kqueue, with its options, and drains when it is told
     $w->expectSame((string) realpath((string) getenv('KQUEUE_BIN')), readlink("/proc/{$daemon->pid}/exe"), 'what the process is now');
     $line = explode("\0", (string) file_get_contents("/proc/{$daemon->pid}/cmdline"), -1);
     $w->expectSame(
-        ['run', '--path=' . $w->sandbox->app, '--php=' . PHP_BINARY, "--connection={$w->sandbox->driver}", '--queues=high,low', '--timeout=7', '--worker-memory=99', '--max-jobs=3', '--max-time=600', '--default-tier=isolated'],
+        ['run', '--path=' . $w->sandbox->app, '--php=' . PHP_BINARY, "--connection={$w->sandbox->driver}", '--queues=high,low', '--timeout=7', '--worker-memory=99', '--max-jobs=3', '--max-time=600', ...AS_ROOT, '--default-tier=isolated'],
         array_slice($line, 1),
         'its options',
     );
@@ -282,7 +285,7 @@ row('kqueue:work', 'ends after --max-jobs; --inline and --smart say where jobs r
         for ($i = 0; $i < 3; $i++) {
             $w->dispatch(new $class(0));
         }
-        $daemon = $w->startArtisan(['kqueue:work', '--max-jobs=2', $option], $env($w));
+        $daemon = $w->startArtisan(['kqueue:work', ...AS_ROOT, '--max-jobs=2', $option], $env($w));
         $w->expectSame(0, $daemon->wait(), 'exit status');
         $w->expectSame([$tier, $tier], $w->tiers($class, 2), "tiers with {$option}");
         $w->expectQueue(ready: 1);
@@ -309,7 +312,7 @@ row('kqueue:work', 'refuses what means nothing to kqueue, with the reason, and s
     $w->expectSame(78, $daemon->wait(), 'exit status without kqueue');
     $w->expectContains("no program 'no-such-program'", $daemon->output(), 'what it says');
 
-    $daemon = $w->startArtisan(['kqueue:work', '--max-jobs=1'], $env($w), ['-d', 'disable_functions=pcntl_exec']);
+    $daemon = $w->startArtisan(['kqueue:work', ...AS_ROOT, '--max-jobs=1'], $env($w), ['-d', 'disable_functions=pcntl_exec']);
     $w->expectSame(78, $daemon->wait(), 'exit status of a PHP that cannot exec');
     $w->expect((bool) preg_match('/\(pcntl_exec\); run: (.+)/', $daemon->output(), $found), 'it says what to run');
     $w->dispatch(new Plain());

@@ -22,7 +22,8 @@ final class WorkCommand extends Command
         {--max-time= : End after this many seconds}
         {--inline : Run jobs inline that declare nothing else}
         {--smart : Let kqueue find out where jobs belong that declare nothing; the default}
-        {--secure : Run jobs isolated that declare nothing else}';
+        {--secure : Run jobs isolated that declare nothing else}
+        {--as-root : Run jobs as root, where the app really is root\'s, as in a container of its own}';
 
     protected $description = 'Run the queues with kqueue';
 
@@ -68,6 +69,8 @@ final class WorkCommand extends Command
             $value = $this->option($ours);
             $value === null || $arguments[] = "--{$theirs}={$value}";
         }
+
+        $this->option('as-root') && $arguments[] = '--as-root';
 
         foreach ($tiers as $tier) {
             $arguments[] = "--default-tier={$tier}";

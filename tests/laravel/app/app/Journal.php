@@ -40,5 +40,8 @@ final class Journal
     public static function report(Throwable $e): void
     {
         self::write('report', ['exception' => get_class($e), 'message' => mb_substr($e->getMessage(), 0, 300)]);
+        if (env('REPORT_THROWS')) {
+            throw new \UnexpectedValueException('the log is not writable');
+        }
     }
 }

@@ -6,6 +6,7 @@ declare(strict_types=1);
 
 use App\Jobs\HoldsText;
 use App\Jobs\Plain;
+use App\Jobs\Sleeps;
 use Kqueue\Tests\Daemon;
 use Kqueue\Tests\Processes;
 use Kqueue\Tests\World;
@@ -110,3 +111,74 @@ row('big', 'a payload of 20 MB arrives whole', function (World $w): void {
     $w->expectGone();
     $w->expectFailed(0);
 }, engines: ['kqueue', 'stock']);
+
+row('numbers', 'payload numbers that PHP dies of are set aside once, those that it takes run', function (World $w): void {
+    foreach (['abc', '8abc', [], ['a' => 1], 1e19, '1e308', '8', ' 8 ', null, true, 0, -5] as $timeout) {
+        $w->dispatch((new Plain())->with(['timeout' => $timeout]));
+    }
+    $daemon = $w->start();
+    $w->waitForQueue(broken: 6);
+    $w->expectSame(6, count($w->journal('end')), 'jobs that ran');
+    $w->expectSame(6, substr_count($daemon->output(), 'no number of seconds'), 'messages that were set aside');
+    $w->expectSame(0, substr_count($daemon->output(), 'killing'), 'killed processes');
+    $w->expectSame(0, $daemon->stop(), 'exit status');
+}, engines: ['kqueue']);
+
+row('key', 'a Redis key of the wrong type stops its own queue alone, and is told once', function (World $w): void {
+    $w->backend->spoil('low');
+    $daemon = $w->start(['queue' => 'low,default']);
+    foreach ([1, 2, 3] as $_) {
+        $uuid = $w->dispatch(new Plain());
+        $w->waitFor('end', uuid: $uuid);
+    }
+    $w->expectSame(1, substr_count($daemon->output(), 'cannot be worked'), 'times it was told');
+    $w->backend->unspoil('low');
+    $uuid = $w->dispatch(new Plain(), 'low');
+    $w->waitFor('end', uuid: $uuid);
+    $w->expectSame(0, $daemon->stop(), 'exit status');
+}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
+
+row('refused', 'a password that is changed under a running kqueue is an outage: what runs goes on, and is settled', function (World $w): void {
+    $uuid = $w->dispatch(new Sleeps(2500));
+    $daemon = $w->start();
+    $w->waitFor('start', uuid: $uuid);
+    $admin = $w->sandbox->redis->client();
+    $admin->config('SET', 'requirepass', 'other');
+    $admin->auth('other');
+    $admin->rawCommand('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    Kqueue\Tests\Wait::until(static fn (): bool => str_contains($daemon->output(), 'the queue refuses us'), 'a word about it');
+    $w->waitFor('end', uuid: $uuid);
+    $w->expect($daemon->runs(), 'kqueue is still there');
+    $w->expectSame(1, substr_count($daemon->output(), 'the queue refuses us'), 'times it was told');
+    $admin->config('SET', 'requirepass', '');
+    $w->redial();
+    $w->waitForQueue();
+    $next = $w->dispatch(new Plain());
+    $w->waitFor('end', uuid: $next);
+    $w->waitForQueue();
+    $w->expectAttempts([1], $uuid);
+    $w->expectSame(0, $daemon->stop(), 'exit status');
+}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
+
+row('unreached', '--stop-when-empty ends where the queue cannot be reached at the start, with one line', function (World $w): void {
+    $w->sandbox->redis->shutDown();
+    $daemon = $w->start(['stop-when-empty' => true]);
+    $w->expectSame(1, $daemon->wait(), 'exit status');
+    $w->expectSame(1, substr_count($daemon->output(), (string) $w->sandbox->redis->port), 'times it was told');
+}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
+
+row('unreached', '--stop-when-empty ends where the queue refuses it later: what runs is finished and settled first', function (World $w): void {
+    $uuid = $w->dispatch(new Sleeps(2500));
+    $daemon = $w->start(['stop-when-empty' => true]);
+    $w->waitFor('start', uuid: $uuid);
+    $admin = $w->sandbox->redis->client();
+    $admin->config('SET', 'requirepass', 'other');
+    $admin->auth('other');
+    $admin->rawCommand('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    Kqueue\Tests\Wait::until(static fn (): bool => str_contains($daemon->output(), 'waiting for 1 running jobs, then ending'), 'a word about it');
+    $admin->config('SET', 'requirepass', '');
+    $w->redial();
+    $w->expectSame(1, $daemon->wait(), 'exit status');
+    $w->waitForQueue();
+    $w->expectAttempts([1], $uuid);
+}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);

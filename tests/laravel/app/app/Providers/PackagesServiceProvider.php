@@ -28,6 +28,9 @@ class PackagesServiceProvider extends ServiceProvider
     /** @return void */
     public function register()
     {
+        if (env('WRAPPERS')) {
+            require_once dirname(__DIR__, 2) . '/packages/wrappers.php';
+        }
         if (env('HORIZON')) {
             require_once dirname(__DIR__, 2) . '/packages/horizon.php';
             env('HORIZON_MASTER') && $this->horizonMaster();
