@@ -25,6 +25,8 @@ use crate::identity::{self, Account, App};
 use crate::survey::{self, Found, Question, UNIT_PATH};
 use finding::{Finding, Severity};
 
+/// Bytes of one line, at most.
+const LONGEST: usize = 4096;
 /// Only warnings were found.
 const WARNINGS: u8 = 3;
 
@@ -218,7 +220,9 @@ fn as_text(reports: &[Report], style: Style) -> String {
         if !text.is_empty() {
             text.push('\n');
         }
-        text += &format!("{}: {}\n", report.app, report.about.join(", "));
+        // What the app has said of itself is in all of these.
+        let plain = |text: &str| crate::harmless::words(text, LONGEST);
+        text += &format!("{}: {}\n", report.app, plain(&report.about.join(", ")));
         for finding in &report.findings {
             let mood = match finding.severity {
                 Severity::Error => Mood::Bad,
@@ -226,7 +230,7 @@ fn as_text(reports: &[Report], style: Style) -> String {
                 Severity::Note => Mood::Quiet,
             };
             let word = style.mood(mood, &format!("{:<7}", finding.severity.word()));
-            text += &format!("  {word}  {}\n           fix: {}\n", finding.what, finding.fix);
+            text += &format!("  {word}  {}\n           fix: {}\n", plain(&finding.what), plain(&finding.fix));
         }
         let count = |severity: Severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
         let parts: Vec<String> = [Severity::Error, Severity::Warning, Severity::Note]
