@@ -125,7 +125,7 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     let directory = file.parent().unwrap_or(Path::new("/"));
     let directory = &if geteuid().is_root() {
         // Whoever else can write to it could have root write somewhere else.
-        identity::make_private(directory)
+        identity::make_readable(directory)
             .map_err(|error| io::Error::other(format!("{error}; write to a directory that is root's alone")))?
     } else {
         fs::create_dir_all(directory)?;

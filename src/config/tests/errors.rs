@@ -73,7 +73,7 @@ fn errors_of_the_file() {
         ),
         (
             "php = \"../no/php\"",
-            "php: $/etc/../no/php does not exist; install PHP's command line (php-cli), or say where it is: php = \"/usr/bin/php\"",
+            "php: $/no/php does not exist; install PHP's command line (php-cli), or say where it is: php = \"/usr/bin/php\"",
         ),
         (
             "php = \"$/bin/text\"",
