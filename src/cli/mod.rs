@@ -278,6 +278,8 @@ fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
             if let Some(ended) = pid1::run() {
                 return ended;
             }
+            // One that was started again by way of /proc is called otherwise, and `kqueue status` looks for the name.
+            let _ = nix::sys::prctl::set_name(c"kqueue");
             if let Some(code) = leave_root::leave_root(&request, as_root, &args)? {
                 return Ok(code);
             }

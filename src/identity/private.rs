@@ -87,7 +87,8 @@ pub fn make_for(directory: &Path, account: &Account) -> Result<PathBuf, NotPriva
     Ok(path)
 }
 
-/// Goes down to `directory`, makes what is missing (the last one with `mode`), and trusts nothing that is neither root's nor `own`'s.
+/// Goes down to `directory`, makes what is missing, the last with `mode`, and trusts nothing that is neither root's nor
+/// `own`'s.
 fn walk(directory: &Path, own: u32, mode: u32) -> Result<PathBuf, NotPrivate> {
     let mut directory = directory.to_owned();
     'again: for _ in 0..LINKS {

@@ -53,7 +53,7 @@ row('hints', 'property_hints = false: properties are the app\'s, in classes and 
 row('hints', 'kqueue check lists what queued classes declare, what is ignored of it, and classes that cannot be loaded', function (World $w): void {
     file_put_contents($w->sandbox->app . '/app/Jobs/Uncompilable.php', "<?php\nnamespace App\\Jobs;\nclass Uncompilable implements \\Illuminate\\Contracts\\Queue\\ShouldQueue, \\Countable { public function count(int \$x): int { return 1; } }\n");
     $check = static function () use ($w): array {
-        exec(implode(' ', array_map('escapeshellarg', [getenv('KQUEUE_BIN'), 'check', '--json', '--path', $w->sandbox->app])), $lines);
+        exec(implode(' ', array_map('escapeshellarg', [getenv('KQUEUE_BIN'), 'check', '--json', '--path', $w->sandbox->app, ...(posix_geteuid() === 0 ? ['--as-root'] : [])])), $lines);
         $findings = json_decode(implode("\n", $lines), true)[0]['findings'] ?? [];
 
         return array_column($findings, null, 'check');
