@@ -157,6 +157,20 @@ const MISTAKES: &[Mistake] = &[
         code: 78,
     },
     Mistake {
+        name: "no table for the queue",
+        make: |world| {
+            let sql = "(new PDO('sqlite:shop/database/database.sqlite'))->exec('drop table jobs');";
+            run(Command::new("php").args(["-r", sql]).current_dir(world.dir.path()));
+        },
+        args: RUN,
+        says: &[
+            "no such table: jobs",
+            "php artisan make:queue-table (queue:table before Laravel 11)",
+            "php artisan migrate",
+        ],
+        code: 1,
+    },
+    Mistake {
         name: "a SQLite database that is not there",
         make: |world| fs::remove_file(world.app().join("database/database.sqlite")).unwrap(),
         args: RUN,

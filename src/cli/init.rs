@@ -151,7 +151,9 @@ pub(super) fn look(path: &Path, wanted: &Wanted<'_>, draft: &Draft, here: &Surro
 
 /// As whom the app runs, and whether that has to be written.
 fn user(path: &Path, wanted: &Wanted<'_>) -> Result<(Account, bool), Failed> {
-    let user = identity::user_of(App { path, user: wanted.user, group: None }, wanted.as_root.as_root)?;
+    let app = App { path, user: wanted.user, group: None };
+    let user = identity::user_of(app, wanted.as_root.as_root)
+        .map_err(|refused| Failed::config(format!("{}; say who runs the app: --user www-data", refused.what)))?;
     let named = wanted.user.is_some() && (generator::owner(path) != Ok(user.uid) || user.uid == 0);
     Ok((user, named))
 }

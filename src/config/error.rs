@@ -82,6 +82,18 @@ pub enum Error {
         /// What to do.
         fix: String,
     },
+    /// Another user than the app's has filled a directory that systemd would give to the app's.
+    #[error("{}: {key}: {what}; {fix}", file.display())]
+    Filled {
+        /// The config file.
+        file: PathBuf,
+        /// The key that chooses the user.
+        key: &'static str,
+        /// The directory, its owner and the app's user now.
+        what: String,
+        /// What to do.
+        fix: String,
+    },
     /// The config file is not text.
     #[error("{}:{line}: not UTF-8; save the file in UTF-8", file.display())]
     NotUtf8 {

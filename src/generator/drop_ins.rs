@@ -53,6 +53,7 @@ pub fn runtime(app: &App) -> String {
     let mut text = head(&settings.file);
     text += &format!("RequiresMountsFor={}\n", quoted(&settings.path.to_string_lossy()));
     text += &format!("\n[Service]\n{}", identity(app));
+    text += &directories(&settings.app);
     text += &format!("TimeoutStartSec={}\n", time(settings.boot_timeout + MARGIN));
     text += &format!("TimeoutStopSec={}\n", time(settings.stop_timeout + MARGIN));
     let memory_max = settings.runtime_memory_max_mb.map_or(RUNTIME_MEMORY.to_owned(), |mb| format!("{mb}M"));
@@ -90,7 +91,8 @@ pub fn schedule(app: &App) -> String {
     text + &sandbox(settings)
 }
 
-/// For `kqueue@APP.service` of an app that must not run, because of `line`.
+/// For `kqueue@APP.service` of an app that must not run, because of `line`. It has no directory: that could be another
+/// user's.
 pub fn refusal(etc: &Path, app: &str, line: &str) -> String {
     let mut text = head(&etc.join(format!("{app}.toml")));
     text += "\n[Service]\nExecStart=\n";
@@ -111,6 +113,14 @@ fn head(file: &Path) -> String {
 fn identity(app: &App) -> String {
     let group = app.settings.group.as_ref().map(|group| format!("Group={}\n", literal(group)));
     format!("User={}\n{}", literal(&app.user), group.unwrap_or_default())
+}
+
+/// systemd gives these to the unit's user, with all that is in them: never without the `User=` whose they are. Doorbell and
+/// pipes are in the second one, which pooled and isolated jobs use while no runtime is.
+fn directories(app: &str) -> String {
+    format!(
+        "StateDirectory=kqueue/{app}\nStateDirectoryMode=0750\nRuntimeDirectory=kqueue/{app}\nRuntimeDirectoryPreserve=yes\n"
+    )
 }
 
 /// What the app needs beyond its units' sandbox.
@@ -148,6 +158,15 @@ mod tests {
         assert_eq!(time(Duration::from_secs(75)), "75s");
         assert_eq!(time(Duration::from_micros(1_500_001)), "1501ms");
         assert_eq!(time(Duration::ZERO), "0s");
+    }
+
+    #[test]
+    fn no_directory_without_the_user_whose_it_is() {
+        let refusal = refusal(Path::new("/etc/kqueue"), "shop", "broken");
+        for text in [RUNTIME, WORKER, SCHEDULE, &refusal] {
+            let directory = text.lines().find(|line| line.starts_with("StateDir") || line.starts_with("RuntimeDir"));
+            assert_eq!(directory, None);
+        }
     }
 
     const RUNTIME: &str = include_str!("../../units/kqueue@.service");

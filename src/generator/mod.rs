@@ -5,6 +5,7 @@
 //! is wrong with one file costs that app alone: its runtime refuses to start, with the line that says why.
 
 mod drop_ins;
+mod filled;
 mod owner;
 mod quote;
 mod tell;
@@ -64,7 +65,15 @@ pub fn generate(
         let settled =
             config::root(&name, here).and_then(|settings| Ok(App { user: user(&settings, owner)?, settings }));
         match settled {
-            Ok(app) => write(out, &app)?,
+            Ok(app) => {
+                let filled = filled::check(&app, here).err().map(|error| error.to_string());
+                let runtime = match &filled {
+                    Some(line) => drop_ins::refusal(&here.etc, &name, line),
+                    None => drop_ins::runtime(&app),
+                };
+                write(out, &app, &runtime)?;
+                faults.extend(filled.map(|line| Fault { app: name, line }));
+            }
             Err(error) => {
                 let line = error.to_string();
                 // Only a name that is one has units.
@@ -116,9 +125,9 @@ pub fn user(settings: &RootSettings, owner: &dyn Fn(&Path) -> Result<u32, String
     }
 }
 
-fn write(out: &Path, app: &App) -> io::Result<()> {
+fn write(out: &Path, app: &App, runtime: &str) -> io::Result<()> {
     let name = &app.settings.app;
-    drop_in(out, &format!("kqueue@{name}.service"), &drop_ins::runtime(app))?;
+    drop_in(out, &format!("kqueue@{name}.service"), runtime)?;
     for socket in [format!("kqueue@{name}.socket"), format!("kqueue-control@{name}.socket")] {
         drop_in(out, &socket, &drop_ins::socket(app))?;
     }

@@ -81,6 +81,7 @@ fn golden(case: &str) {
     }
     let mut here = Surroundings::read().unwrap();
     here.etc = etc.clone();
+    (here.var_lib, here.run) = (dir.path().join("lib"), dir.path().join("run"));
     here.memory_mb = Some(24_000);
     let faults = generate(&here, &out, &owner).unwrap();
     let mut text = String::new();
@@ -109,6 +110,52 @@ fn several_apps_and_odd_values() {
 #[test]
 fn what_is_broken_costs_only_itself() {
     golden("broken");
+}
+
+#[test]
+fn what_another_user_has_filled_is_not_given_away() {
+    let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
+    let mut here = Surroundings::read().unwrap();
+    here.etc = dir.path().join("etc");
+    (here.var_lib, here.run) = (dir.path().join("lib"), dir.path().join("run"));
+    for directory in [&here.etc, &here.var_lib.join("shop"), &here.run.join("shop")] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    let me = nix::unistd::geteuid().as_raw();
+    let settings = |user: u32| {
+        use std::os::unix::fs::PermissionsExt;
+        let file = here.etc.join("shop.toml");
+        fs::write(&file, format!("path = \"/srv/shop\"\nuser = \"{user}\"\n")).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+    };
+    let runtime = || {
+        let out = dir.path().join("out");
+        let _ = fs::remove_dir_all(&out);
+        let faults = generate(&here, &out, &owner).unwrap();
+        (faults, fs::read_to_string(out.join("kqueue@shop.service.d").join(NAME)).unwrap())
+    };
+    settings(me);
+    let (faults, text) = runtime();
+    assert_eq!(faults, []);
+    assert!(text.contains(&format!("User={me}\nStateDirectory=kqueue/shop\n")), "{text}");
+
+    let former = if me == 0 { 2001 } else { me };
+    if me == 0 {
+        std::os::unix::fs::lchown(here.run.join("shop"), Some(former), None).unwrap();
+    }
+    settings(former);
+    assert_eq!(runtime().0, []);
+
+    settings(former + 1);
+    let (faults, text) = runtime();
+    let line = &faults[0].line;
+    for part in ["etc/shop.toml: user: ", &format!("belongs to user {former}"), "rm -r ", "change user back"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(text.contains("exit 78") && !text.contains("Directory="), "{text}");
+    // The rest runs as the new user, and has no directory.
+    let schedule = dir.path().join("out/kqueue-schedule@shop.service.d").join(NAME);
+    assert!(fs::read_to_string(schedule).unwrap().contains(&format!("User={}\n", former + 1)));
 }
 
 #[test]

@@ -85,8 +85,11 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let script = find_script()?;
     let listener = match activated("worker")? {
         Some(socket) => {
-            if let Some(left) = Listener::left(&settings.runtime_dir)? {
-                tokio::task::spawn_local(left.serve(said_in.clone()));
+            match Listener::left(&settings.runtime_dir) {
+                Ok(Some(left)) => drop(tokio::task::spawn_local(left.serve(said_in.clone()))),
+                Ok(None) => {}
+                // Only processes of an older version would dial it.
+                Err(error) => tracing::warn!("the worker socket of older versions is not there: {error}"),
             }
             Listener::adopt(socket)?
         }

@@ -107,6 +107,12 @@ impl File {
     }
 
     fn error(&self, reason: &dyn std::fmt::Display) -> BackendError {
-        BackendError::Unavailable { target: self.path.clone(), reason: reason.to_string() }
+        let mut reason = reason.to_string();
+        // Once the app has it, work goes on by itself.
+        if reason.contains("no such table") {
+            reason +=
+                "; make it: php artisan make:queue-table (queue:table before Laravel 11), then php artisan migrate";
+        }
+        BackendError::Unavailable { target: self.path.clone(), reason }
     }
 }

@@ -24,6 +24,9 @@ final class Inspector
 
     private string $buffer = '';
 
+    /** How many of them the child has been given: others were asked for while it was at work. */
+    private int $given = 0;
+
     /** The child has said itself what it ends of. */
     private bool $explained = false;
 
@@ -192,7 +195,7 @@ final class Inspector
 
         fclose($pair[1]);
         stream_set_blocking($pair[0], false);
-        [$this->pipe, $this->child, $this->buffer] = [$pair[0], $child, ''];
+        [$this->pipe, $this->child, $this->buffer, $this->given] = [$pair[0], $child, '', count($this->left)];
         $this->until = microtime(true) + self::PATIENCE;
         $this->explained = false;
     }
@@ -259,6 +262,7 @@ final class Inspector
 
             if (is_array($said) && ($said[0] ?? null) === ($this->left[0] ?? '') && is_array($said[1] ?? null)) {
                 $this->found[array_shift($this->left)] = $said[1];
+                $this->given--;
                 $this->explained = isset($said[1]['unloadable']);
             }
         }
@@ -267,10 +271,9 @@ final class Inspector
     /** The child is gone, or goes. The class that it was at goes without an answer, and the others are asked anew. */
     private function end(string $why): void
     {
-        $asked = $this->left;
         $this->kill();
 
-        if ($asked !== [] && ! $this->explained) {
+        if ($this->given > 0 && ! $this->explained) {
             $this->found[array_shift($this->left)] = ['unloadable' => $why];
         }
 

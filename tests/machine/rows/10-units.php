@@ -25,8 +25,8 @@ row('verify', 'systemd-analyze finds nothing to say against the units', function
     $m->expectSame(0, $outcome->status, 'its status');
 });
 
-row('security', 'systemd-analyze security: the coordinator at most 1.5, what runs PHP at most 4.0', function (Machine $m): void {
-    foreach (['kqueue.service' => 15, 'kqueue@shop.service' => 40, 'kqueue-worker@shop:1.service' => 40, 'kqueue-schedule@shop.service' => 40] as $unit => $most) {
+row('security', 'systemd-analyze security: the coordinator at most 0.9, what runs PHP at most 3.6', function (Machine $m): void {
+    foreach (['kqueue.service' => 9, 'kqueue@shop.service' => 36, 'kqueue-worker@shop:1.service' => 36, 'kqueue-schedule@shop.service' => 36] as $unit => $most) {
         $outcome = $m->sh("systemd-analyze security --no-pager --threshold={$most} {$unit}");
         $lines = array_filter(explode("\n", trim($outcome->text())));
         $m->expect($outcome->ok(), "{$unit} at most " . $most / 10 . ': ' . end($lines));
@@ -89,7 +89,10 @@ row('tree', 'every PHP process is in its own unit, and systemctl status and syst
     }
     foreach ($php as $pid => $unit) {
         $m->expect((bool) preg_match('/^(kqueue@shop\.service|kqueue-worker@shop:\d+\.service|kqueue-shop-.+\.scope)$/', $unit), "PHP process {$pid} is in a unit of the app (it is in '{$unit}')");
+        $m->expect((int) file_get_contents("/proc/{$pid}/oom_score_adj") >= 0, "PHP process {$pid} in {$unit} is ended by the kernel before the runtime");
     }
+    // In a container nobody may lower it.
+    $m->expectSame($m->layer === 'vm' ? '-100' : '0', trim((string) file_get_contents("/proc/{$m->runtime()->pid()}/oom_score_adj")), 'oom_score_adj of the runtime');
     $tree = $m->must('systemd-cgls --no-pager --full -u kqueue-shop.slice');
     foreach (array_unique($php) as $unit) {
         $m->expectContains(str_replace('\x', '\\x', $unit), $tree, 'systemd-cgls');

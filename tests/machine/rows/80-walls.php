@@ -51,6 +51,36 @@ row('race', 'a link that takes the place of a socket gets nothing of what system
     $m->expectSame('755 root root', trim($m->must("stat -c '%a %U %G' /run/kqueue")), 'the directory of the sockets');
 });
 
+row('former-user', 'what an app has put into its directories is given to no other user: not when its user changes, nor when nobody knows its user', function (Machine $m): void {
+    $m->start();
+    $m->expectSame("STATE_DIRECTORY=/var/lib/kqueue/shop\nRUNTIME_DIRECTORY=/run/kqueue/shop", trim($m->must("tr '\\0' '\\n' </proc/{$m->runtime()->pid()}/environ | grep _DIRECTORY | sort -r")), 'what the runtime is told');
+    $m->must('systemctl stop kqueue@shop.service');
+    $planted = ['/var/lib/kqueue/shop/planted', '/run/kqueue/shop/planted'];
+    $m->must('for f in ' . implode(' ', $planted) . '; do cp /bin/true $f && chmod 2755 $f; done', 'shop');
+    $facts = static fn (): string => $m->must('stat -c "%a %U %G" ' . implode(' ', $planted));
+    $before = $facts();
+    $config = (string) file_get_contents('/etc/kqueue/shop.toml');
+    $mine = (string) preg_replace('/^user = .*\n/m', '', $config);
+    try {
+        foreach (['belongs to user' => "user = \"stranger\"\n{$mine}", 'user' => "user = 7\n{$mine}", 'shop.toml' => null] as $why => $text) {
+            $since = $m->cursor();
+            $text === null ? unlink('/etc/kqueue/shop.toml') : file_put_contents('/etc/kqueue/shop.toml', $text);
+            $m->must('systemctl daemon-reload');
+            $m->expect(! $m->sh('systemctl start kqueue@shop.service')->ok(), "does not start ({$why})");
+            $m->waitForRecord($why, 'kqueue@shop.service', $since);
+            $m->must('systemctl stop kqueue@shop.service');
+            $m->expectSame($before, $facts(), "mode and owner of what it has put there ({$why})");
+        }
+        // As the line says.
+        file_put_contents('/etc/kqueue/shop.toml', $config);
+        $m->must('rm ' . implode(' ', $planted) . ' && systemctl daemon-reload');
+        $m->start();
+    } finally {
+        file_put_contents('/etc/kqueue/shop.toml', $config);
+        $m->must('systemctl daemon-reload');
+    }
+});
+
 row('trigger-limit', 'an app that fails at its start, with a client that connects all the while, comes back by itself', function (Machine $m) use ($as_app): void {
     $m->start();
     $pid = $m->runtime()->pid();
@@ -106,4 +136,45 @@ row('old-layout', 'sockets of a version that had them in the app\'s directory mo
     $m->waitForEffects('end', 5);
     $m->expectOnce($next);
     $m->expectSame('shop', $m->status('clerk')['app'], 'the app that answers one of the group kqueue');
+});
+
+row('old-layout-control', 'an app of which only the control socket is active is moved too, and who cannot be moved is named', function (Machine $m): void {
+    $m->must('systemctl stop kqueue@shop.service kqueue@shop.socket kqueue-control@shop.socket');
+    $m->dropIn('kqueue-control@shop.socket', "[Socket]\nListenStream=\nListenStream=/run/kqueue/old.sock\n");
+    $m->must('systemctl start kqueue-control@shop.socket');
+    $m->must('rm -r /run/systemd/system/kqueue-control@shop.socket.d && systemctl daemon-reload');
+    $place = '/run/kqueue/shop.control.sock';
+    mkdir($place);
+    try {
+        $moved = $m->sh('/usr/lib/kqueue/move-sockets');
+        $m->expect($moved->ok(), 'a package is not held up by it');
+        $m->expectContains('sockets of shop could not be moved', $moved->text(), 'what it says');
+    } finally {
+        rmdir($place);
+    }
+    $m->must('systemctl reset-failed kqueue-control@shop.socket; systemctl start kqueue-control@shop.socket');
+    unlink($place);
+    $moved = $m->sh('/usr/lib/kqueue/move-sockets');
+    $m->expect($moved->ok(), $moved->text());
+    $m->expectSame('660 shop kqueue', trim($m->must("stat -c '%a %U %G' {$place}")), 'control.sock');
+    $m->expectSame('inactive', $m->unit('kqueue@shop.socket')->state(), 'the socket that was stopped');
+});
+
+row('in-the-way', 'what is in the place of an older version\'s worker socket, or holds its lock, keeps no app down', function (Machine $m): void {
+    $m->start();
+    $m->must('systemctl stop kqueue@shop.service');
+    $old = '/run/kqueue/shop/worker.sock';
+    try {
+        foreach (["rm -rf {$old} && mkdir -p {$old}/full" => '', "rm -r {$old} && touch {$old}" => 'flock /run/kqueue/shop/lock'] as $prepare => $holder) {
+            $m->must($prepare, 'shop');
+            $since = $m->cursor();
+            $m->must("{$holder} systemctl start kqueue@shop.service");
+            $m->waitForRecord('the worker socket of older versions', 'kqueue@shop.service', $since);
+            $uuid = $m->dispatch(new Quick(1));
+            $m->waitForEffects('end', uuid: $uuid);
+            $m->must('systemctl stop kqueue@shop.service');
+        }
+    } finally {
+        $m->must("rm -rf {$old}");
+    }
 });

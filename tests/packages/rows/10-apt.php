@@ -170,7 +170,12 @@ row('purge', 'apt purge leaves nothing but the user: no file, no link, no unit',
     $m->init();
     $m->must('systemctl enable --now kqueue@shop');
     $m->must('systemctl set-property kqueue-shop.slice TasksMax=4000');
-    $m->must('mkdir -p /etc/systemd/system/kqueue@shop.service.d && printf "[Service]\nNice=1\n" >/etc/systemd/system/kqueue@shop.service.d/mine.conf');
+    foreach (['kqueue@shop.service' => "[Service]\nNice=1\n", 'kqueue-schedule@shop.timer' => "[Timer]\nAccuracySec=2s\n", 'kqueue-schedule@shop.service' => "[Service]\nNice=1\n"] as $unit => $lines) {
+        $dir = "/etc/systemd/system/{$unit}.d";
+        mkdir($dir);
+        file_put_contents("{$dir}/override.conf", $lines);
+    }
+    $m->must('systemctl enable --now kqueue-schedule@shop.timer && systemctl mask kqueue-schedule@blog.timer');
     $works($m);
     $m->apt('purge kqueue');
     $m->expectSame([], array_values(array_diff($m->files(), $before)), 'files that are new');
