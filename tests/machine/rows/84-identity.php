@@ -111,11 +111,11 @@ row('identity-root', 'nothing runs an app of root\'s as root unless root says so
                 $m->expectContains('root', $outcome->text(), "what kqueue {$command} says");
                 $m->expect(! file_exists('/srv/shop/storage/facts'), "kqueue {$command}: PHP did not run");
             }
-            $m->sh('timeout 60 kqueue run shop --once --as-root --launcher process');
+            $m->sh('timeout 60 kqueue run shop --once --as-root --launcher process --runtime-dir /run/kqueue-test-root --state-dir /run/kqueue-test-root');
             $m->expectSame(0, json_decode((string) file_get_contents('/srv/shop/storage/facts'), true)['uid'] ?? null, 'who runs it with --as-root');
         });
     } finally {
-        $m->must('chown -R shop: /srv/shop');
+        $m->must('chown -R shop: /srv/shop; rm -rf /run/kqueue-test-root');
     }
 });
 
