@@ -416,6 +416,11 @@ impl QueueBackend for RedisBackend {
             pipe.cmd("ZCARD").arg(keys.reserved);
         }
         let counts = self.link.answers(pipe.ignore_errors()).await?;
+        // Of several queues the others can still be asked each by itself.
+        let broken = counts.iter().position(Option::is_none).map(|at| at / 3);
+        if let Some(queue) = broken.and_then(|at| queues.get(at)) {
+            return Err(self.link.unavailable(&format!("WRONGTYPE: a key of queue {queue} holds something else")));
+        }
         let counts: Vec<u64> = counts.into_iter().map(|n| u64::try_from(n.unwrap_or(0)).unwrap_or(0)).collect();
         Ok(counts.chunks_exact(3).map(|c| QueueSize { pending: c[0], delayed: c[1], reserved: c[2] }).collect())
     }

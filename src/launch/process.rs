@@ -63,6 +63,15 @@ impl ProcessLauncher {
     }
 }
 
+/// Where memory runs out, the kernel is to end a job and not the runtime, from which a child inherits its advantage.
+fn leave_memory_last(pid: i32) {
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    if own.trim().parse::<i32>().is_ok_and(|own| own < 0) {
+        // One that has ended already has nothing to give back.
+        let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "0");
+    }
+}
+
 #[async_trait(?Send)]
 impl Launcher for ProcessLauncher {
     async fn start(&self, order: &Order) -> Result<i32, LaunchError> {
@@ -98,6 +107,7 @@ impl Launcher for ProcessLauncher {
         }
         let mut child = command.spawn().map_err(start)?;
         let pid = child.id().map_or(0, |pid| pid as i32);
+        leave_memory_last(pid);
         let worker = order.worker;
         // It holds the other end of the stream, which is to end with those who print into it.
         drop(command);

@@ -15,10 +15,6 @@ declare(strict_types=1);
 namespace Kqueue\Worker;
 
 error_reporting(error_reporting() & ~E_DEPRECATED);
-// Where memory runs out, the kernel is to end a job and not the runtime, from which its advantage is inherited.
-if ((int) @file_get_contents('/proc/self/oom_score_adj') < 0) {
-    @file_put_contents('/proc/self/oom_score_adj', '0');
-}
 // Otherwise PHP would end in the middle of a job, without a word, when it prints and nobody reads any more.
 ignore_user_abort(true);
 

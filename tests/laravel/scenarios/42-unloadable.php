@@ -58,7 +58,7 @@ row('unloadable', 'a class that never comes to an end when it is loaded, timeout
     $w->expectGone();
     $w->expectFailed(1, 'App\Jobs\Endless', $uuid);
     $w->expectContains('App\Jobs\Endless cannot be loaded', $w->output(), 'kqueue\'s log');
-}, engines: ['kqueue']);
+}, engines: ['kqueue'], since: '11.0');
 
 row('unloadable', 'a class that implements what is gone, or that is gone itself: failed as under queue:work', function (World $w) use ($queue): void {
     $half = $queue($w, 'Half', 'class Half implements \App\Gone { public function handle() {} }', ['maxTries' => 1]);
