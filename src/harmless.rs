@@ -4,6 +4,8 @@
 //! The one place that says which characters are harmful: those that end a line early, move a cursor, start an escape
 //! sequence, or reorder or hide what stands beside them. Joiners stay: emoji and several scripts need them.
 
+use serde_json::Value;
+
 /// What stands for the rest of a text that was cut.
 const CUT: &str = "…";
 
@@ -38,6 +40,16 @@ pub fn whole_line(text: &str) -> String {
 /// A text of several lines, of any length: line feeds and tabs stay.
 pub fn block(text: &str) -> String {
     shortened(text, usize::MAX, |c| if is_harmful(c) && !matches!(c, '\n' | '\t') { ' ' } else { c })
+}
+
+/// Makes every text in a value such a [`line`], keys too.
+pub fn value(value: Value, most: usize) -> Value {
+    match value {
+        Value::String(text) => Value::String(line(&text, most)),
+        Value::Array(list) => list.into_iter().map(|part| self::value(part, most)).collect(),
+        Value::Object(map) => map.into_iter().map(|(key, part)| (line(&key, most), self::value(part, most))).collect(),
+        plain => plain,
+    }
 }
 
 fn shortened(text: &str, most: usize, replaced: impl Fn(char) -> char) -> String {
@@ -79,6 +91,12 @@ mod tests {
         let text = "Grüße, \u{645}\u{6cc}\u{200c}\u{62e}, 👩\u{200d}🔧, 日本";
         assert_eq!(line(text, 999), text);
         assert_eq!(whole_line(text), text);
+    }
+
+    #[test]
+    fn values_within_values() {
+        let given = serde_json::json!({"a\u{1b}": ["b\n", {"c": "\u{202e}d"}, 1, null]});
+        assert_eq!(value(given, 9), serde_json::json!({"a ": ["b ", {"c": " d"}, 1, null]}));
     }
 
     #[test]

@@ -93,11 +93,15 @@ enum Internal {
         /// The unit's instance
         #[arg(value_name = "APP:N")]
         instance: String,
+        #[command(flatten)]
+        as_root: AsRoot,
     },
     /// Become `php artisan schedule:run` of an app: kqueue-schedule@APP.service
     Schedule {
         /// The app's name
         app: String,
+        #[command(flatten)]
+        as_root: AsRoot,
     },
     /// Become an app's user, in place of root at a terminal, and carry out the command line behind `--`
     Detached(Detached),
@@ -122,8 +126,8 @@ impl Internal {
                 Ok(ExitCode::SUCCESS)
             }
             Internal::Guard { mark } => Ok(crate::launch::guard(&mark)),
-            Internal::Worker { instance } => unit::become_worker(&instance),
-            Internal::Schedule { app } => unit::become_schedule(app),
+            Internal::Worker { instance, as_root } => unit::become_worker(&instance, as_root),
+            Internal::Schedule { app, as_root } => unit::become_schedule(app, as_root),
             Internal::Detached(detached) => dispatch(detached.settle()?),
             Internal::Generate { dir } => generate::run(&dir),
         }

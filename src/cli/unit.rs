@@ -6,8 +6,10 @@ use std::process::{Command, ExitCode};
 
 use nix::unistd::{Uid, User, geteuid};
 
+use super::leave_root::AsRoot;
 use super::{Failed, USAGE};
 use crate::config::{self, Loaded, Request, Surroundings};
+use crate::identity::{self, App};
 use crate::launch::output::redirect_to_fifo;
 
 /// The user of units of which the generator knows nothing.
@@ -57,7 +59,7 @@ fn mismatch(wanted: Option<&str>, uid: Uid, name: Option<&str>) -> Option<String
 ///
 /// # Errors
 /// Whatever `kqueue run APP` says of the settings; and where PHP cannot be started. It does not return else.
-pub(super) fn become_worker(instance: &str) -> Result<ExitCode, Failed> {
+pub(super) fn become_worker(instance: &str, as_root: AsRoot) -> Result<ExitCode, Failed> {
     let (app, number) = parse(instance).ok_or_else(|| Failed {
         code: USAGE,
         line: format!("{instance:?}: expected the app and the worker's number, such as shop:1"),
@@ -67,7 +69,9 @@ pub(super) fn become_worker(instance: &str) -> Result<ExitCode, Failed> {
     let (run, state) = (here.run.join(app), here.var_lib.join(app));
     here.vars.entry("RUNTIME_DIRECTORY".into()).or_insert_with(|| run.into());
     here.vars.entry("STATE_DIRECTORY".into()).or_insert_with(|| state.into());
-    let loaded = config::load(&Request { app: Some(app.into()), ..Request::default() }, &here)?;
+    let request = Request { app: Some(app.into()), ..Request::default() };
+    refuse_root(&request, as_root, &here)?;
+    let loaded = config::load(&request, &here)?;
     let most = loaded.settings.tiers.pool_max_size;
     if number > most as u64 {
         return Err(Failed::config(format!(
@@ -97,9 +101,11 @@ pub(super) fn become_worker(instance: &str) -> Result<ExitCode, Failed> {
 ///
 /// # Errors
 /// Whatever `kqueue run APP` says of the settings; and where PHP cannot be started. It does not return else.
-pub(super) fn become_schedule(app: String) -> Result<ExitCode, Failed> {
+pub(super) fn become_schedule(app: String, as_root: AsRoot) -> Result<ExitCode, Failed> {
     let here = Surroundings::read().map_err(|error| Failed::at("working directory", error))?;
-    let loaded = config::load(&Request { app: Some(app), ..Request::default() }, &here)?;
+    let request = Request { app: Some(app), ..Request::default() };
+    refuse_root(&request, as_root, &here)?;
+    let loaded = config::load(&request, &here)?;
     check_user(&loaded)?;
     let settings = loaded.settings;
     let error = Command::new(&settings.php)
@@ -108,6 +114,23 @@ pub(super) fn become_schedule(app: String) -> Result<ExitCode, Failed> {
         .current_dir(&settings.path)
         .exec();
     Err(Failed::at(&settings.php.display().to_string(), error))
+}
+
+/// Refuses to run PHP as root, unless root says that the app is root's. A unit has started us as the app's user.
+fn refuse_root(request: &Request, as_root: AsRoot, here: &Surroundings) -> Result<(), Failed> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let whose = config::whose(request, here)?;
+    let app = App { path: &whose.path, user: whose.user.as_deref(), group: whose.group.as_deref() };
+    let user = identity::user_of(app, as_root.as_root)?;
+    match user.uid {
+        0 => Ok(()),
+        _ => Err(Failed::config(format!(
+            "{} runs as {}, and this process as root; start its unit, which systemd runs as that user",
+            whose.app, user.name
+        ))),
+    }
 }
 
 /// `APP:N`, with N from 1.

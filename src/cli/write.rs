@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Args;
+use nix::unistd::geteuid;
 
 use super::{FAILURE, Failed, print, stdio};
 use crate::config::{self, Surroundings};
+use crate::identity;
 
 /// How a config file is written.
 #[derive(Clone, Copy, Debug, Default, Args)]
@@ -118,13 +120,17 @@ fn agreed(manner: Manner, question: &str) -> Result<bool, Failed> {
     Ok(yes)
 }
 
-/// A file that a reader finds whole, whatever happens while it is written.
+/// A file that a reader finds whole, whatever happens while it is written. A link by that name is replaced, not followed.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
     let directory = file.parent().unwrap_or(Path::new("/"));
-    if !directory.exists() {
+    let directory = &if geteuid().is_root() {
+        // Whoever else can write to it could have root write somewhere else.
+        identity::make_readable(directory)
+            .map_err(|error| io::Error::other(format!("{error}; write to a directory that is root's alone")))?
+    } else {
         fs::create_dir_all(directory)?;
-        fs::set_permissions(directory, Permissions::from_mode(0o755))?;
-    }
+        directory.to_owned()
+    };
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // Begins with a dot: the generator leaves those alone.
     let draft = directory.join(format!(".{name}.{}", std::process::id()));
@@ -133,7 +139,7 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
         open.set_permissions(Permissions::from_mode(0o644))?;
         open.write_all(text.as_bytes())?;
         open.sync_all()?;
-        fs::rename(&draft, file)
+        fs::rename(&draft, directory.join(&name))
     })();
     if written.is_err() {
         let _ = fs::remove_file(&draft);
@@ -173,5 +179,22 @@ mod tests {
         replace(&link, "ours").unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "theirs");
         assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn root_writes_to_what_is_roots_alone() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
+        let theirs = dir.path().join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        std::os::unix::fs::chown(&theirs, Some(1002), None).unwrap();
+        std::os::unix::fs::symlink(&theirs, dir.path().join("link")).unwrap();
+        for directory in ["theirs", "theirs/new", "link"] {
+            let error = replace(&dir.path().join(directory).join("shop.toml"), "a\n").unwrap_err();
+            assert!(error.to_string().contains("belongs to another user"), "{error}");
+        }
+        assert_eq!(fs::read_dir(&theirs).unwrap().count(), 0);
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use nix::unistd::geteuid;
 
 pub use account::Account;
-pub use private::{NotPrivate, make as make_private, make_for as make_private_for};
+pub use private::{NotPrivate, make as make_private, make_for as make_private_for, make_readable};
 pub use session::{
     adopt_descendants, close_inherited, detach, end_descendants, front, has_terminal, stay_with, unblock_signals,
 };

@@ -1,8 +1,8 @@
 //! Directories that nobody but their owner, and root, can put anything into or take away.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{getegid, geteuid};
@@ -35,8 +35,20 @@ pub enum NotPrivate {
 /// # Errors
 /// See [`NotPrivate`].
 pub fn make(directory: &Path) -> Result<PathBuf, NotPrivate> {
+    make_with(directory, 0o700)
+}
+
+/// As [`make`], for others to read: nobody else can write to it.
+///
+/// # Errors
+/// See [`NotPrivate`].
+pub fn make_readable(directory: &Path) -> Result<PathBuf, NotPrivate> {
+    make_with(directory, 0o755)
+}
+
+fn make_with(directory: &Path, mode: u32) -> Result<PathBuf, NotPrivate> {
     let own = geteuid().as_raw();
-    let path = walk(directory, own, 0o700)?;
+    let path = walk(directory, own, mode)?;
     let metadata = look(&path)?;
     // Others may be let through, as the control socket needs it, but not in.
     if metadata.uid() != own || metadata.mode() & 0o022 != 0 {
@@ -86,14 +98,20 @@ fn walk(directory: &Path, own: u32, mode: u32) -> Result<PathBuf, NotPrivate> {
             at.push(part);
             let metadata = match fs::symlink_metadata(&at) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let last = parts.as_path().as_os_str().is_empty();
                     // Root's own directories are for all to go through.
-                    let mode = if last || own != 0 { mode & 0o755 } else { 0o755 };
+                    let above = if own == 0 { 0o755 } else { 0o700 };
+                    let mode = if parts.as_path().as_os_str().is_empty() { mode } else { above };
                     match fs::DirBuilder::new().mode(mode).create(&at) {
                         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                             return Err(NotPrivate::Io { path: at, source: error });
                         }
-                        _ => look(&at)?,
+                        Err(_) => look(&at)?,
+                        Ok(()) => {
+                            // Whatever the umask is.
+                            fs::set_permissions(&at, Permissions::from_mode(mode))
+                                .map_err(|source| NotPrivate::Io { path: at.clone(), source })?;
+                            look(&at)?
+                        }
                     }
                 }
                 found => found.map_err(|source| NotPrivate::Io { path: at.clone(), source })?,
@@ -131,8 +149,7 @@ fn look(path: &Path) -> Result<Metadata, NotPrivate> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
-    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::os::unix::fs::{chown, symlink};
 
     use super::*;
 
@@ -146,6 +163,8 @@ mod tests {
         let made = make(&top.path().join("a/b")).unwrap();
         assert_eq!(fs::metadata(&made).unwrap().mode() & 0o777, 0o700);
         assert_eq!(make(&made).unwrap(), made);
+        let readable = make_readable(&top.path().join("r/s")).unwrap();
+        assert_eq!(fs::metadata(&readable).unwrap().mode() & 0o777, 0o755);
         symlink(top.path().join("a"), top.path().join("link")).unwrap();
         assert_eq!(make(&top.path().join("link/b")).unwrap(), made);
         symlink(top.path().join("round"), top.path().join("round")).unwrap();

@@ -38,6 +38,8 @@ impl Guard {
             .args(["guard", &mark])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
+            // The terminal may be root's, whose app's user could trace this process.
+            .stderr(Stdio::null())
             // A terminal's Ctrl-C is for the runtime, which then decides.
             .process_group(0)
             .spawn()?;

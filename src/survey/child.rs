@@ -1,11 +1,12 @@
 //! The process that asks, as the app's user.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use nix::unistd::geteuid;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -16,6 +17,8 @@ use crate::identity::{self, Account};
 
 /// What comes before PHP's answer; see Survey.php.
 const MARK: &str = "kqueue-survey ";
+/// Bytes of what PHP prints that are read.
+const LONGEST: u64 = 8 << 20;
 /// How long a queue may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -88,7 +91,7 @@ async fn php(question: &Question, script: &Path) -> Result<(Found, serde_json::V
     command.args(&question.php_args).arg(script).arg("survey").arg(order.to_string());
     command.current_dir(&question.path).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.kill_on_drop(true);
-    let output = match timeout(question.patience, command.output()).await {
+    let output = match timeout(question.patience, output(command)).await {
         Err(_) => return Err(format!("it is not ready after {} s", question.patience.as_secs_f32())),
         Ok(output) => output.map_err(|error| format!("{}: {error}", question.path.display()))?,
     };
@@ -109,6 +112,28 @@ async fn php(question: &Question, script: &Path) -> Result<(Found, serde_json::V
         failure.text = one_line(&failure.text);
     }
     Ok((found, backend))
+}
+
+/// Runs PHP to its end. Whatever it leaves in the background ends with it, and does not keep its output open.
+async fn output(mut command: Command) -> io::Result<Output> {
+    let mut child = command.spawn()?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let ended = async {
+        let status = child.wait().await;
+        identity::end_descendants();
+        status
+    };
+    let (status, stdout, stderr) = tokio::join!(ended, printed(stdout), printed(stderr));
+    Ok(Output { status: status?, stdout: stdout?, stderr: stderr? })
+}
+
+/// What a process prints, as far as anybody would want to read it.
+async fn printed(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(stream) = stream {
+        stream.take(LONGEST).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
 }
 
 /// Looks whether the queue answers.

@@ -9,7 +9,7 @@ mod fix;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -20,13 +20,16 @@ use crate::identity::Account;
 use crate::wire::{BootFault, Held};
 
 pub use child::answer;
-pub use fix::of_boot as boot_fix;
+pub use fix::{of_boot as boot_fix, of_connection as connection_fix};
 
 /// `PATH` as systemd gives it to units: what the app's processes will have.
 pub const UNIT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Oldest PHP that runs kqueue's side, as `PHP_VERSION_ID`.
 pub const OLDEST_PHP: u32 = 8_01_00;
+
+/// Longest text of an app's in bytes that is told.
+const LONGEST: usize = 400;
 
 /// What is asked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -190,6 +193,12 @@ impl Found {
         Self { failed: Some(Failure { stage, text: one_line(&text.into()), fault: None }), ..Self::default() }
     }
 
+    /// What a survey has answered. Whatever an app says in it is harmless to a terminal.
+    fn read(answer: &[u8]) -> Option<Self> {
+        let answer = harmless::value(serde_json::from_slice(answer).ok()?, LONGEST);
+        serde_json::from_value(answer).ok()
+    }
+
     /// What it failed at, unless it came to its end.
     pub fn stage(&self) -> Option<Stage> {
         self.failed.as_ref().map(|failure| failure.stage)
@@ -230,7 +239,7 @@ pub fn ask(question: &Question, user: Option<&Account>, manner: Manner) -> Resul
         let _ = stdin.write_all(&asked);
     }
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    serde_json::from_slice(&output.stdout).map_err(|_| {
+    Found::read(&output.stdout).ok_or_else(|| {
         let said = one_line(String::from_utf8_lossy(&output.stderr).trim());
         if said.is_empty() { format!("the survey ended with {}", output.status) } else { said }
     })
@@ -240,7 +249,7 @@ pub fn ask(question: &Question, user: Option<&Account>, manner: Manner) -> Resul
 ///
 /// # Errors
 /// Why there is none, in one line.
-pub fn version(php: &std::path::Path, args: &[String]) -> Result<(String, u32), String> {
+pub fn version(php: &Path, args: &[String]) -> Result<(String, u32), String> {
     let mut command = Command::new(php);
     command.args(args).args(["-r", "echo PHP_VERSION_ID, ' ', PHP_VERSION;"]);
     let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
@@ -254,5 +263,25 @@ pub fn version(php: &std::path::Path, args: &[String]) -> Result<(String, u32), 
 
 /// One line of what a process or a server said.
 fn one_line(text: &str) -> String {
-    harmless::words(text, 400)
+    harmless::words(text, LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_harmless() {
+        let answer = serde_json::json!({
+            "php": "8.4\u{1b}]0;x\u{7}",
+            "connection": "redis\u{9b}31m\u{202e}",
+            "unwritable": ["/srv/shop/\u{85}storage"],
+            "horizon": {"supervisors": [{"name": "a\nb", "options": {"q\u{1b}": "\u{1b}[2J"}}]},
+            "failed": {"stage": "boot", "text": "x".repeat(9999)},
+        });
+        let found = Found::read(answer.to_string().as_bytes()).unwrap();
+        let text = serde_json::to_value(&found).unwrap();
+        assert_eq!(text, harmless::value(text.clone(), LONGEST));
+        assert!(Found::read(b"no JSON").is_none());
+    }
 }

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use super::classes;
 use super::finding::Finding;
 use crate::config::{Crash, Settings, Start};
-use crate::survey::{Found, Master, Stage, boot_fix};
+use crate::survey::{Found, Master, Stage, boot_fix, connection_fix};
 
 /// Judges. `user` is who the app runs as, `rival` whether something else works its queue.
 pub(super) fn judge(settings: &Settings, user: &str, found: &Found, rival: bool) -> Vec<Finding> {
@@ -47,14 +47,14 @@ fn failure(settings: &Settings, user: &str, found: &Found, findings: &mut Vec<Fi
         }
         Stage::Connection => {
             // The text may hold the app's own words, or a server's: no part of it is ever the fix.
-            let usual = "mend config/queue.php and what it names in config/database.php, or name another connection in the app's file";
-            let fix = failure.fault.and_then(|fault| boot_fix(Some(fault), text, &settings.path));
-            Finding::error("connection", text.as_str(), fix.unwrap_or_else(|| usual.to_owned()))
+            let (what, fix) = connection_fix(text);
+            let known = failure.fault.and_then(|fault| boot_fix(Some(fault), text, &settings.path));
+            Finding::error("connection", what, known.unwrap_or_else(|| fix.to_owned()))
         }
         Stage::Queue => {
             let connection = found.connection.as_deref().unwrap_or_default();
-            let fix = format!("start it, or mend what .env and config/ of the app say of connection {connection}");
-            Finding::error("queue", format!("the queue does not answer: {text}"), fix)
+            let what = format!("the queue of connection {connection} does not answer: {text}");
+            Finding::error("queue", what, "start it, or mend what .env and config/ of the app say of this connection")
         }
     });
 }
@@ -69,15 +69,18 @@ fn missing(lacks: &str, found: &Found) -> Finding {
     let connection = found.connection.as_deref().unwrap_or_default();
     if lacks.contains('/') {
         let what = format!("connection {connection} needs {lacks}, which the app does not have");
-        return Finding::error("extension", what, format!("composer require {lacks}, or REDIS_CLIENT=phpredis"));
+        return Finding::error("extension", what, "composer require predis/predis, or REDIS_CLIENT=phpredis");
     }
-    let package = match lacks {
-        "redis" => "php-redis".to_owned(),
-        "pdo_sqlite" => "php-sqlite3".to_owned(),
-        other => format!("php-{}", other.trim_start_matches("pdo_")),
-    };
     let what = format!("connection {connection} needs PHP's extension {lacks}, which is not there");
-    Finding::error("extension", what, format!("install it: {package} in Debian; php -m lists what is there"))
+    // By name, since it is the app that says what it lacks.
+    let fix = match lacks {
+        "redis" => "install it: php-redis in Debian; php -m lists what is there",
+        "pdo_sqlite" => "install it: php-sqlite3 in Debian; php -m lists what is there",
+        "pdo_mysql" => "install it: php-mysql in Debian; php -m lists what is there",
+        "pdo_pgsql" => "install it: php-pgsql in Debian; php -m lists what is there",
+        _ => "install it; php -m lists what is there",
+    };
+    Finding::error("extension", what, fix)
 }
 
 /// What Horizon's master would do.
@@ -159,7 +162,7 @@ fn boot(settings: &Settings, found: &Found, findings: &mut Vec<Finding>) {
                 "the app holds {}{opened}, after its boot: its processes must not share it, so each boots the app's providers itself, which takes longer",
                 held.name
             ),
-            format!("open it when it is first used; or fork_safe_peers = [{:?}] if it may be shared", held.name),
+            "open it when it is first used; or name it in fork_safe_peers if it may be shared",
         ));
     }
     if let Some(why) = &found.artisan {

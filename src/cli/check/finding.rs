@@ -2,6 +2,11 @@
 
 use serde::Serialize;
 
+use crate::harmless;
+
+/// Longest line of a finding in bytes.
+const LONGEST: usize = 2000;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -37,7 +42,9 @@ pub(in crate::cli) struct Finding {
 
 impl Finding {
     pub fn error(check: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, check, what: what.into(), fix: fix.into() }
+        // It may quote an app, a server or the command line of a process.
+        let line = |text: String| harmless::words(&text, LONGEST);
+        Self { severity: Severity::Error, check, what: line(what.into()), fix: line(fix.into()) }
     }
 
     pub fn warning(check: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Self {

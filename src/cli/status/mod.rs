@@ -21,8 +21,11 @@ use tokio::task::JoinSet;
 use super::{Failed, complete, print};
 use crate::config::{self, Place, Request, Surroundings};
 use crate::control::{self, AskError, GROUP, Snapshot, State};
+use crate::harmless;
 use systemd::Verdict;
 
+/// Longest text of a runtime's in bytes that is told.
+const LONGEST: usize = 4096;
 /// Between two looks at a unit that does not answer.
 const LOOK: Duration = Duration::from_millis(500);
 /// Apps that are asked at once.
@@ -170,7 +173,8 @@ fn snapshot(value: &Value) -> Snapshot {
 
 fn as_json(app: &str, found: Found) -> Value {
     match found {
-        Found::Told(value) => value,
+        // A runtime is the app's user's, and may say anything.
+        Found::Told(value) => harmless::value(value, LONGEST),
         Found::Stopped { failed, why } => {
             json!({"version": control::VERSION, "app": app, "state": if failed { "failed" } else { "stopped" }, "status": why})
         }

@@ -285,15 +285,24 @@ fn directories() {
         (plain(settings.state_dir), plain(settings.runtime_dir))
     };
     let own = |state: &str, runtime: &str| (state.to_owned(), runtime.to_owned());
-    let home = "$/home/.local/state/kqueue/.run/shop";
     assert_eq!(dirs(0, &[], false), own("$/lib/shop", "/run/kqueue/shop"));
-    assert_eq!(dirs(7, &[], true), own("$/lib/shop", home));
-    assert_eq!(dirs(7, &[], false), own("$/home/.local/state/kqueue/shop", home));
-    // It is not that user's, and may have been inherited from somebody else.
-    let xdg = [("XDG_STATE_HOME", "/x/state"), ("XDG_RUNTIME_DIR", "/run/user/7")];
-    assert_eq!(dirs(7, &xdg, false), own("/x/state/kqueue/shop", home));
+    assert_eq!(dirs(7, &[], true), own("$/lib/shop", "$/home/.local/state/kqueue/.run/shop"));
+    assert_eq!(dirs(7, &[], false), own("$/home/.local/state/kqueue/shop", "$/home/.local/state/kqueue/.run/shop"));
+    // A session's directory counts if it is the user's own: not one that was inherited.
+    let mine = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
+    let session = mine.path().to_str().unwrap();
+    let xdg = [("XDG_STATE_HOME", "/x/state"), ("XDG_RUNTIME_DIR", session)];
+    assert_eq!(dirs(7, &xdg, false).0, "/x/state/kqueue/shop");
+    if nix::unistd::geteuid().is_root() {
+        assert_eq!(dirs(7, &xdg, false).1, "$/home/.local/state/kqueue/.run/shop");
+        std::os::unix::fs::chown(mine.path(), Some(7), None).unwrap();
+        assert_eq!(dirs(7, &xdg, false).1, format!("{session}/kqueue/shop"));
+    }
     let relative = [("XDG_STATE_HOME", "x"), ("XDG_RUNTIME_DIR", "")];
-    assert_eq!(dirs(7, &relative, false), own("$/home/.local/state/kqueue/shop", home));
+    assert_eq!(
+        dirs(7, &relative, false),
+        own("$/home/.local/state/kqueue/shop", "$/home/.local/state/kqueue/.run/shop")
+    );
     let unit = [("STATE_DIRECTORY", "/s/a:/s/b"), ("RUNTIME_DIRECTORY", "/r/a")];
     assert_eq!(dirs(7, &unit, true), own("/s/a", "/r/a"));
 

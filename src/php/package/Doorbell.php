@@ -94,7 +94,9 @@ final class Doorbell
 
         $user = posix_geteuid();
 
-        return ['/run/kqueue', "/run/user/{$user}/kqueue", "/tmp/kqueue-{$user}"];
+        $home = posix_getpwuid($user)['dir'] ?? '/';
+
+        return ['/run/kqueue', "/run/user/{$user}/kqueue", "{$home}/.local/state/kqueue/.run", "/tmp/kqueue-{$user}"];
     }
 
     /** The name that kqueue gives to an app in this directory. */

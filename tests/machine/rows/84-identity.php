@@ -76,15 +76,81 @@ row('identity-squatter', 'a runtime does not use directories that somebody else 
     }
 });
 
-row('identity-kept', '`init --force` writes through no link that bears the name of the old file', function (Machine $m): void {
-    $m->must('install -d -o shop -m 755 /srv/etc && rm -rf /srv/etc/* && install -m 600 /dev/null /root/precious && ln -s /root/precious /srv/etc/shop.toml~');
+row('identity-kept', '`init --force` writes through no link that bears the name of the old file, and not where an app can write', function (Machine $m): void {
+    $m->must('mkdir /srv/etc && install -m 600 /dev/null /root/precious && ln -s /root/precious /srv/etc/shop.toml~');
+    $init = 'kqueue init shop --path /srv/shop --config /srv/etc/shop.toml --force --yes';
     try {
         file_put_contents('/srv/etc/shop.toml', "path = \"/srv/shop\"\ntries = 7\n");
-        $m->must('kqueue init shop --path /srv/shop --config /srv/etc/shop.toml --force --yes');
+        $m->must($init);
         $m->expectSame('', (string) file_get_contents('/root/precious'), 'the target of the link');
         $m->expectContains('tries = 7', (string) file_get_contents('/srv/etc/shop.toml~'), 'the file that was kept');
         $m->expect(! is_link('/srv/etc/shop.toml~'), 'it is a file');
+        file_put_contents('/srv/etc/shop.toml', "path = \"/srv/shop\"\n");
+        $m->must('chown shop: /srv/etc');
+        $outcome = $m->sh($init);
+        $m->expect(! $outcome->ok(), 'root does not write into a directory of the app');
+        $m->expectContains('belongs to another user', $outcome->text(), 'the reason');
     } finally {
         $m->sh('rm -rf /srv/etc /root/precious');
+    }
+});
+
+/** Who a process is, and what it has of whoever started it, as JSON in a file. */
+const FACTS = '@file_put_contents("/srv/shop/storage/facts", json_encode(["uid" => posix_geteuid(), "groups" => posix_getgroups(),'
+    . ' "terminal" => @fopen("/dev/tty", "r+") !== false, "inherited" => file_exists("/proc/self/fd/8")]) . "\n");';
+
+row('identity-root', 'nothing runs an app of root\'s as root unless root says so', function (Machine $m) use ($whileBooting): void {
+    $m->must('systemctl stop kqueue@shop.service kqueue@shop.socket kqueue-control@shop.socket');
+    file_put_contents('/etc/kqueue/shop.toml', "path = \"/srv/shop\"\n");
+    $m->must('chown root: /srv/shop; rm -f /srv/shop/storage/facts');
+    try {
+        $whileBooting(FACTS, function () use ($m): void {
+            foreach (['run shop --once', 'run --path /srv/shop --once', 'check shop', 'check --path /srv/shop', 'init other --path /srv/shop', 'schedule shop', 'worker shop:1'] as $command) {
+                $outcome = $m->sh("timeout 60 kqueue {$command}");
+                $m->expect(! $outcome->ok(), "kqueue {$command}: is refused");
+                $m->expectContains('root', $outcome->text(), "what kqueue {$command} says");
+                $m->expect(! file_exists('/srv/shop/storage/facts'), "kqueue {$command}: PHP did not run");
+            }
+            $m->sh('timeout 60 kqueue run shop --once --as-root --launcher process --runtime-dir /run/kqueue-test-root --state-dir /run/kqueue-test-root');
+            $m->expectSame(0, json_decode((string) file_get_contents('/srv/shop/storage/facts'), true)['uid'] ?? null, 'who runs it with --as-root');
+        });
+    } finally {
+        $m->must('chown -R shop: /srv/shop; rm -rf /run/kqueue-test-root');
+    }
+});
+
+row('identity-left-behind', 'an app that is looked at by root has no terminal of root\'s, and leaves nothing behind', function (Machine $m) use ($whileBooting): void {
+    @unlink('/srv/shop/storage/facts');
+    // A grandchild in a session of its own, as a daemon is.
+    $daemon = 'if (pcntl_fork() === 0) { posix_setsid(); if (pcntl_fork() === 0) { touch("/srv/shop/storage/daemon-" . getmypid()); sleep(600); } exit; }';
+    $whileBooting(FACTS . $daemon, function () use ($m): void {
+        foreach (['check shop', 'init shop --path /srv/shop --dry-run', 'import horizon --path /srv/shop'] as $command) {
+            @unlink('/srv/shop/storage/facts');
+            $m->sh('timeout 60 script -qec ' . escapeshellarg("kqueue {$command} 8</etc/shadow") . ' /dev/null');
+            $facts = json_decode((string) @file_get_contents('/srv/shop/storage/facts'), true) ?? [];
+            $wanted = ['uid' => 2001, 'terminal' => false, 'inherited' => false];
+            $m->expectSame($wanted, array_intersect_key($facts, $wanted), "kqueue {$command}");
+            foreach (glob('/srv/shop/storage/daemon-*') as $file) {
+                $m->expect(! is_dir('/proc/' . substr(strrchr($file, '-'), 1)), "kqueue {$command}: its daemon has ended");
+                unlink($file);
+            }
+        }
+    });
+});
+
+row('identity-file', 'a settings file is judged as it is opened: a FIFO keeps nobody waiting, and numbers that are no user are refused', function (Machine $m): void {
+    $file = '/etc/kqueue/shop.toml';
+    unlink($file);
+    posix_mkfifo($file, 0644);
+    try {
+        $outcome = $m->sh('timeout 20 kqueue config check shop');
+        $m->expectContains('not a regular file', $outcome->text(), 'what config check says of a FIFO');
+        $m->must('timeout 60 systemctl daemon-reload');
+    } finally {
+        unlink($file);
+    }
+    foreach (['4294967295', '65535', '007', '+5'] as $user) {
+        file_put_contents($file, "path = \"/srv/shop\"\nuser = \"{$user}\"\n");
+        $m->expectContains("{$file}:2: user: expected the name of a user", $m->sh('kqueue config check shop')->text(), "what config check says of {$user}");
     }
 });
