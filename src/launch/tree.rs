@@ -143,6 +143,9 @@ mod tests {
         assert!(memory_kb(root, &snapshot()) > 0);
         kill_tree(root);
         child.wait().unwrap();
-        assert!(below.iter().all(|pid| !is_alive(*pid)), "{below:?}");
+        // Killed, and yet to be taken out by the kernel: however long that takes, it comes to an end.
+        while below.iter().any(|pid| is_alive(*pid)) {
+            std::thread::yield_now();
+        }
     }
 }
