@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::finding::Finding;
 use crate::cli::command::{Dialect, Kind, Reading, Work};
-use crate::cli::import::{cron, supervisor};
+use crate::cli::import::source::listed;
+use crate::cli::import::{cron, supervisor, unit};
 use crate::config::Claim;
 
 /// The queue that is worked here.
@@ -118,23 +119,12 @@ fn processes(own: &Own<'_>, proc: &Path) -> Vec<Finding> {
     found.into_iter().map(tell).collect()
 }
 
-/// Files in a directory whose names end like this.
-fn files(directory: PathBuf, end: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(end)))
-        .collect();
-    files.sort();
-    files
-}
-
 fn supervisors(own: &Own<'_>, root: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     let own_files = ["etc/supervisor/supervisord.conf", "etc/supervisord.conf"].map(|file| root.join(file));
-    let all = files(root.join("etc/supervisor/conf.d"), ".conf")
+    let all = listed(&root.join("etc/supervisor/conf.d"), ".conf")
         .into_iter()
-        .chain(files(root.join("etc/supervisord.d"), ".ini"));
+        .chain(listed(&root.join("etc/supervisord.d"), ".ini"));
     for file in all.chain(own_files) {
         let Ok(text) = fs::read_to_string(&file) else { continue };
         let programs = supervisor::programs(&text, &file, &|_| None);
@@ -156,7 +146,7 @@ fn supervisors(own: &Own<'_>, root: &Path) -> Vec<Finding> {
 fn crontabs(own: &Own<'_>, root: &Path) -> Vec<Finding> {
     let mut all = vec![root.join("etc/crontab")];
     for directory in ["etc/cron.d", "var/spool/cron/crontabs", "var/spool/cron"] {
-        all.extend(files(root.join(directory), ""));
+        all.extend(listed(&root.join(directory), ""));
     }
     let mut findings = Vec::new();
     for file in all.iter().filter(|file| file.is_file()) {
@@ -176,43 +166,21 @@ fn crontabs(own: &Own<'_>, root: &Path) -> Vec<Finding> {
 }
 
 fn units(own: &Own<'_>, root: &Path) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for directory in ["etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system"] {
-        for file in files(root.join(directory), ".service") {
-            let Ok(text) = fs::read_to_string(&file) else { continue };
-            let value = |key: &str| text.lines().find_map(|line| line.trim().strip_prefix(key)).map(str::trim);
-            let start = value("ExecStart=").map(|line| line.trim_start_matches(['-', '@', ':', '+', '!']));
-            let Some(work) = start.and_then(unit_work) else { continue };
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if own.meets(&work, value("WorkingDirectory=").map(Path::new)) && is_enabled(&name, root) {
-                findings.push(Finding::warning(
-                    "rival",
-                    format!("{name} is enabled in systemd, and works this app's queue too"),
-                    format!("systemctl disable --now {}", name.replace("@.", "@….")),
-                ));
-            }
-        }
-    }
-    findings
-}
-
-fn unit_work(line: &str) -> Option<Work> {
-    Reading::of(line, Dialect::Words, &|_| None).works.into_iter().next()
-}
-
-/// Whether something wants the unit, or an instance of it.
-fn is_enabled(name: &str, root: &Path) -> bool {
-    let (stem, template) = match name.split_once("@.") {
-        Some((stem, _)) => (format!("{stem}@"), true),
-        None => (name.to_owned(), false),
-    };
-    let wants = files(root.join("etc/systemd/system"), ".wants")
+    let mut names: Vec<String> = unit::works(root)
         .into_iter()
-        .chain(files(root.join("etc/systemd/system"), ".requires"));
-    wants.flat_map(|directory| files(directory, ".service")).any(|link| {
-        let link = link.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if template { link.starts_with(&stem) } else { link == stem }
-    })
+        .filter(|(_, work, directory)| own.meets(work, Some(directory)))
+        .map(|(name, ..)| name)
+        .collect();
+    names.sort();
+    names.dedup();
+    let tell = |name: String| {
+        Finding::warning(
+            "rival",
+            format!("{name} is enabled in systemd, and works this app's queue too"),
+            format!("systemctl disable --now {}", name.replace("@.", "@….")),
+        )
+    };
+    names.into_iter().map(tell).collect()
 }
 
 #[cfg(test)]
@@ -315,13 +283,21 @@ mod tests {
                 "* * * * * www-data cd {shop} && php artisan queue:work --once\n* * * * * www-data php {shop}/artisan schedule:run\n"
             ),
         );
-        for name in ["old.service", "many@1.service"] {
+        // Its command is in a drop-in, with a specifier and a continued line.
+        put(root, "etc/systemd/system/late@.service", "[Service]\nExecStart=/bin/true\n");
+        put(
+            root,
+            "etc/systemd/system/late@.service.d/run.conf",
+            &format!("[Service]\nExecStart=\nExecStart=/usr/bin/php {shop}/artisan queue:work \\\n  --queue=%i\n"),
+        );
+        for name in ["old.service", "many@1.service", "late@high.service", "late@mail.service"] {
             put(root, &format!("etc/systemd/system/multi-user.target.wants/{name}"), "");
         }
         assert_eq!(
             found(root),
             [
                 "supervisord starts w of /etc/supervisor/conf.d/w.conf, which works this app's queue too",
+                "late@.service is enabled in systemd, and works this app's queue too",
                 "many@.service is enabled in systemd, and works this app's queue too",
                 "old.service is enabled in systemd, and works this app's queue too",
                 "cron works this app's queue too: /etc/cron.d/shop, line 1",

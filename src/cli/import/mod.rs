@@ -11,10 +11,10 @@ mod js;
 mod node;
 mod plan;
 mod pm2;
-mod source;
+pub(super) mod source;
 pub(super) mod supervisor;
 mod take;
-mod unit;
+pub(super) mod unit;
 mod yaml;
 
 use std::path::{Path, PathBuf};

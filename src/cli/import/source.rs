@@ -26,6 +26,17 @@ pub(super) struct Input {
     pub latin: Option<usize>,
 }
 
+/// Files in a directory whose names end like this, in order.
+pub(in crate::cli) fn listed(directory: &Path, end: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(end)))
+        .collect();
+    files.sort();
+    files
+}
+
 /// Reads what is named on the command line: files, `-`, and of directories the files with one of these endings.
 pub(super) fn read(names: &[PathBuf], endings: &[&str], cwd: &Path) -> Result<Vec<Input>, Failed> {
     let mut inputs = Vec::new();

@@ -1,13 +1,16 @@
 //! Units of systemd that work a queue: their files, drop-ins and instances.
 
-use std::fs;
+mod specifiers;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use super::plan::{At, Set};
-use super::source::{self, Input};
+use super::source::{self, Input, listed};
 use super::take::{self, ENVIRONMENT, Starter};
 use crate::cli::Failed;
-use crate::cli::command::{Dialect, Reading, Why, mentions};
+use crate::cli::command::{Dialect, Reading, Why, Work, mentions};
 
 /// Where units are, those that count more first.
 const DIRECTORIES: &[&str] = &[
@@ -118,22 +121,22 @@ fn with_drop_ins(name: &str, path: &Path, shown: &Path, root: &Path, notes: &mut
     }
     let instances = match (instance, name == template && name.contains('@')) {
         (Some(instance), _) => vec![instance],
-        (None, true) => enabled(&template, &directories),
+        (None, true) => wanted(&template, &directories),
         (None, false) => vec![String::new()],
     };
     Ok(of_files(name, &inputs, instances, notes))
 }
 
-/// The instances of a template that something wants.
-fn enabled(template: &str, directories: &[PathBuf]) -> Vec<String> {
-    let stem = template.trim_end_matches(".service");
+/// The instances of a unit that something wants; one without a name for a unit that is no template.
+fn wanted(unit: &str, directories: &[PathBuf]) -> Vec<String> {
+    let stem = unit.trim_end_matches(".service");
     let mut found: Vec<String> = Vec::new();
     for directory in directories {
         for wants in listed(directory, ".wants").into_iter().chain(listed(directory, ".requires")) {
             for link in listed(&wants, ".service") {
                 let name = link.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let instance = name.strip_prefix(stem).and_then(|rest| rest.strip_suffix(".service"));
-                if let Some(instance) = instance.filter(|instance| !instance.is_empty())
+                if let Some(instance) = instance.filter(|instance| instance.is_empty() != stem.ends_with('@'))
                     && !found.iter().any(|other| other == instance)
                     && found.len() < MOST_INSTANCES
                 {
@@ -145,14 +148,21 @@ fn enabled(template: &str, directories: &[PathBuf]) -> Vec<String> {
     found
 }
 
-fn listed(directory: &Path, end: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(end)))
-        .collect();
-    files.sort();
-    files
+/// What units that something wants run, and where they run it: with the name of each unit's file.
+pub(in crate::cli) fn works(root: &Path) -> Vec<(String, Work, PathBuf)> {
+    let directories: Vec<PathBuf> = DIRECTORIES.iter().map(|directory| root.join(directory)).collect();
+    let mut units: Vec<Unit> = Vec::new();
+    for file in directories.iter().flat_map(|directory| listed(directory, ".service")) {
+        // A file in a directory that counts more is the unit; what cannot be read is not ours to tell.
+        let Ok(mut unit) = of_file(&file, &file, root, &mut Vec::new()) else { continue };
+        if units.iter().any(|other| other.name == unit.name) {
+            continue;
+        }
+        let ours = unit.all("ExecStart").iter().any(|setting| mentions(&setting.value));
+        unit.instances = if ours { wanted(&unit.name, &directories) } else { Vec::new() };
+        units.push(unit);
+    }
+    units.iter().flat_map(Unit::works).collect()
 }
 
 fn of_files(name: &str, inputs: &[Input], instances: Vec<String>, notes: &mut Vec<String>) -> Unit {
@@ -305,46 +315,16 @@ impl Unit {
         commands: &[&Setting],
         notes: &mut Vec<String>,
     ) -> Result<Vec<Set>, (At, String)> {
-        let expanded = |setting: &Setting| {
-            self.expanded(&setting.value, instance)
-                .map_err(|why| (setting.at.clone(), format!("{}=: {why}", setting.name)))
-        };
-        let user = self.last("User").map(expanded).transpose()?;
-        let group = self.last("Group").map(expanded).transpose()?;
-        let directory = match self.last("WorkingDirectory") {
-            Some(setting) => {
-                let text = expanded(setting)?;
-                let text = text.trim_start_matches('-').to_owned();
-                if text.starts_with('~') {
-                    return Err((
-                        setting.at.clone(),
-                        "WorkingDirectory=~ is a home directory; write it in full".into(),
-                    ));
-                }
-                Some(PathBuf::from(text))
-            }
-            None => Some(PathBuf::from("/")),
-        };
-        let environment = self.environment(instance);
-        let lookup =
-            |name: &str| environment.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.clone());
+        let user = self.last("User").map(|setting| self.value(setting, instance)).transpose()?;
+        let group = self.last("Group").map(|setting| self.value(setting, instance)).transpose()?;
+        let directory = self.directory(instance)?;
         let mut sets = Vec::new();
-        for setting in commands {
-            // What is no concern of ours may have specifiers that are not known.
-            if !mentions(&setting.value) && commands.len() > 1 {
-                continue;
-            }
-            let line = expanded(setting)?;
-            let line = line.trim_start_matches(['-', '@', ':', '+', '!', '|']);
-            if self.doubtful && !line.is_ascii() {
-                return Err((setting.at.clone(), "it is not UTF-8; save the file as UTF-8".into()));
-            }
-            let reading = Reading::of(line, Dialect::Words, &lookup);
+        for (setting, reading) in self.readings(instance, commands)? {
             let starter = Starter {
                 name: &self.name,
                 source: self.name.clone(),
                 at: setting.at.clone(),
-                directory: directory.as_deref().filter(|directory| *directory != Path::new("/")),
+                directory: Some(directory.as_path()).filter(|directory| *directory != Path::new("/")),
                 user: user.clone(),
                 group: group.clone(),
                 processes: 1,
@@ -357,6 +337,51 @@ impl Unit {
             self.complete(set, user.is_some());
         }
         Ok(sets)
+    }
+
+    fn works(&self) -> Vec<(String, Work, PathBuf)> {
+        let commands = self.all("ExecStart");
+        let mut works = Vec::new();
+        for instance in &self.instances {
+            let (Ok(directory), Ok(readings)) = (self.directory(instance), self.readings(instance, &commands)) else {
+                continue;
+            };
+            let own = readings.into_iter().flat_map(|(_, reading)| reading.works);
+            works.extend(own.map(|work| (self.name.clone(), work, directory.clone())));
+        }
+        works
+    }
+
+    fn directory(&self, instance: &str) -> Result<PathBuf, (At, String)> {
+        let Some(setting) = self.last("WorkingDirectory") else { return Ok("/".into()) };
+        let text = self.value(setting, instance)?;
+        let text = text.trim_start_matches('-');
+        if text.starts_with('~') {
+            return Err((setting.at.clone(), "WorkingDirectory=~ is a home directory; write it in full".into()));
+        }
+        Ok(text.into())
+    }
+
+    /// What each command is.
+    fn readings<'a>(
+        &self,
+        instance: &str,
+        commands: &[&'a Setting],
+    ) -> Result<Vec<(&'a Setting, Reading)>, (At, String)> {
+        let environment = self.environment(instance);
+        let lookup =
+            |name: &str| environment.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.clone());
+        // What is no concern of ours may have specifiers that are not known.
+        let ours = commands.iter().filter(|setting| mentions(&setting.value) || commands.len() == 1);
+        ours.map(|setting| {
+            let line = self.value(setting, instance)?;
+            let line = line.trim_start_matches(['-', '@', ':', '+', '!', '|']);
+            if self.doubtful && !line.is_ascii() {
+                return Err((setting.at.clone(), "it is not UTF-8; save the file as UTF-8".into()));
+            }
+            Ok((*setting, Reading::of(line, Dialect::Words, &lookup)))
+        })
+        .collect()
     }
 
     /// What is said beside the command.
@@ -402,12 +427,12 @@ impl Unit {
     fn environment(&self, instance: &str) -> Vec<(String, String)> {
         let mut out = Vec::new();
         for setting in self.all("Environment") {
-            let Ok(text) = self.expanded(&setting.value, instance) else { continue };
+            let Ok(text) = specifiers::expand(&setting.value, &self.name, instance) else { continue };
             let words = shell_words::split(&text).unwrap_or_default();
             out.extend(words.iter().filter_map(|word| word.split_once('=')).map(owned));
         }
         for setting in self.all("EnvironmentFile") {
-            let Ok(text) = self.expanded(&setting.value, instance) else { continue };
+            let Ok(text) = specifiers::expand(&setting.value, &self.name, instance) else { continue };
             let path = PathBuf::from(text.trim_start_matches('-'));
             if let Ok(input) = source::file(&path, &path) {
                 let lines = input.text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
@@ -421,31 +446,9 @@ impl Unit {
         out
     }
 
-    /// Puts in what specifiers stand for.
-    fn expanded(&self, text: &str, instance: &str) -> Result<String, String> {
-        let stem = self.name.trim_end_matches(".service");
-        let prefix = stem.split_once('@').map_or(stem, |(prefix, _)| prefix);
-        let unescaped = instance.replace('-', "/");
-        let whole = if instance.is_empty() { stem.to_owned() } else { format!("{prefix}@{instance}") };
-        let mut out = String::new();
-        let mut chars = text.chars();
-        while let Some(c) = chars.next() {
-            if c != '%' {
-                out.push(c);
-                continue;
-            }
-            match chars.next() {
-                Some('%') => out.push('%'),
-                Some('i') => out += instance,
-                Some('I') => out += &unescaped,
-                Some('n') => out += &format!("{whole}.service"),
-                Some('N') => out += &whole,
-                Some('p' | 'P') => out += prefix,
-                Some(c) => return Err(format!("what %{c} stands for is not known here; write it in full")),
-                None => out.push('%'),
-            }
-        }
-        Ok(out)
+    fn value(&self, setting: &Setting, instance: &str) -> Result<String, (At, String)> {
+        specifiers::expand(&setting.value, &self.name, instance)
+            .map_err(|why| (setting.at.clone(), format!("{}=: {why}", setting.name)))
     }
 }
 
@@ -475,6 +478,3 @@ fn merge(sets: &mut Vec<Set>, more: Vec<Set>) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,30 @@
+//! `%i` and its like in units. Pure.
+
+/// Puts in what specifiers stand for in a unit, `queue@.service`, and an instance of it.
+///
+/// # Errors
+/// One that is not known here.
+pub(super) fn expand(text: &str, unit: &str, instance: &str) -> Result<String, String> {
+    let stem = unit.trim_end_matches(".service");
+    let prefix = stem.split_once('@').map_or(stem, |(prefix, _)| prefix);
+    let whole = if instance.is_empty() { stem.to_owned() } else { format!("{prefix}@{instance}") };
+    let mut out = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('%') => out.push('%'),
+            Some('i') => out += instance,
+            Some('I') => out += &instance.replace('-', "/"),
+            Some('n') => out += &format!("{whole}.service"),
+            Some('N') => out += &whole,
+            Some('p' | 'P') => out += prefix,
+            Some(c) => return Err(format!("what %{c} stands for is not known here; write it in full")),
+            None => out.push('%'),
+        }
+    }
+    Ok(out)
+}
