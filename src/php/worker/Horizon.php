@@ -79,6 +79,7 @@ final class Horizon
     public function run(): int
     {
         // They build on Horizon's own classes, which no other process needs.
+        require_once __DIR__.'/HorizonOrders.php';
         require_once __DIR__.'/HorizonMaster.php';
         require_once __DIR__.'/HorizonQueues.php';
         require_once __DIR__.'/HorizonSupervisor.php';

@@ -10,35 +10,23 @@ use Laravel\Horizon\MasterSupervisor;
 /** A master that has one supervisor, and passes on what it is told: the runtime decides about processes. */
 final class HorizonMaster extends MasterSupervisor
 {
+    use HorizonOrders;
+
     /** Asked when this process has grown too large. */
     public const LEAVE = 'leave';
 
     private int $baseline;
 
     /** @param Closure(string): void $ask */
-    public function __construct(string $name, ?string $environment, HorizonSupervisor $supervisor, private Closure $ask)
+    public function __construct(string $name, ?string $environment, HorizonSupervisor $supervisor, Closure $ask)
     {
         // Not the parent's: it makes a name anew for each process.
         $this->name = $name;
         $this->environment = $environment;
         $this->supervisors = collect([$supervisor]);
         $this->output = static fn ($type, $line) => fwrite(STDERR, rtrim((string) $line)."\n");
+        $this->ask = $ask;
         $this->baseline = memory_get_usage();
-    }
-
-    public function pause()
-    {
-        ($this->ask)('pause');
-    }
-
-    public function continue()
-    {
-        ($this->ask)('continue');
-    }
-
-    public function restart()
-    {
-        ($this->ask)('restart');
     }
 
     public function terminate($status = 0)

@@ -11,14 +11,17 @@ use Laravel\Horizon\SupervisorOptions;
 /** A supervisor whose pools are what the runtime says of its processes. */
 final class HorizonSupervisor extends Supervisor
 {
+    use HorizonOrders;
+
     /** @param Closure(string): void $ask */
-    public function __construct(SupervisorOptions $options, private Closure $ask)
+    public function __construct(SupervisorOptions $options, Closure $ask)
     {
         // Not the parent's: it makes pools that start processes.
         $this->options = $options;
         $this->name = $options->name;
         $this->processPools = collect();
         $this->output = static fn ($type, $line) => fwrite(STDERR, rtrim((string) $line)."\n");
+        $this->ask = $ask;
     }
 
     /** @param array<string, mixed> $standing */
@@ -46,21 +49,6 @@ final class HorizonSupervisor extends Supervisor
                 return array_fill(0, $this->count, null);
             }
         })->values();
-    }
-
-    public function pause()
-    {
-        ($this->ask)('pause');
-    }
-
-    public function continue()
-    {
-        ($this->ask)('continue');
-    }
-
-    public function restart()
-    {
-        ($this->ask)('restart');
     }
 
     public function terminate($status = 0)

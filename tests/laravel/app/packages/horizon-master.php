@@ -140,27 +140,14 @@ namespace Laravel\Horizon {
         }
     }
 
-    class MasterSupervisor implements Pausable, Restartable, Terminable
+    /** What both have. */
+    trait Governs
     {
-        public $environment;
-
         public $name;
-
-        public $supervisors;
 
         public $working = true;
 
         public $output;
-
-        public function __construct(?string $environment = null)
-        {
-            throw new LogicException('a master of Horizon\'s own');
-        }
-
-        public static function basename()
-        {
-            return 'machine';
-        }
 
         public function restart()
         {
@@ -189,52 +176,41 @@ namespace Laravel\Horizon {
         }
     }
 
+    class MasterSupervisor implements Pausable, Restartable, Terminable
+    {
+        use Governs;
+
+        public $environment;
+
+        public $supervisors;
+
+        public function __construct(?string $environment = null)
+        {
+            throw new LogicException('a master of Horizon\'s own');
+        }
+
+        public static function basename()
+        {
+            return 'machine';
+        }
+    }
+
     class Supervisor implements Pausable, Restartable, Terminable
     {
-        public $name;
+        use Governs;
 
         public $options;
 
         public $processPools;
-
-        public $working = true;
-
-        public $output;
 
         public function __construct(SupervisorOptions $options)
         {
             throw new LogicException('a supervisor of Horizon\'s own starts processes');
         }
 
-        public function restart()
-        {
-        }
-
-        public function pause()
-        {
-        }
-
-        public function continue()
-        {
-        }
-
-        public function terminate($status = 0)
-        {
-        }
-
-        public function pid()
-        {
-            return getmypid();
-        }
-
         public function pruneTerminatingProcesses()
         {
             throw new LogicException('there are no processes of Horizon\'s own');
-        }
-
-        public function memoryUsage()
-        {
-            return memory_get_usage() / 1024 / 1024;
         }
     }
 }

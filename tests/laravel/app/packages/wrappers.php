@@ -7,13 +7,11 @@
 
 declare(strict_types=1);
 
-namespace Lorisleiva\Actions\Decorators {
+namespace Packages {
     use Illuminate\Bus\Queueable;
-    use Illuminate\Contracts\Queue\ShouldQueue;
     use Illuminate\Queue\InteractsWithQueue;
 
-    /** Laravel Actions: the action may name its jobs as it likes. */
-    class JobDecorator implements ShouldQueue
+    trait RunsAction
     {
         use InteractsWithQueue;
         use Queueable;
@@ -34,6 +32,16 @@ namespace Lorisleiva\Actions\Decorators {
         {
             app($this->actionClass)->asJob($this->job, ...$this->parameters);
         }
+    }
+}
+
+namespace Lorisleiva\Actions\Decorators {
+    use Illuminate\Contracts\Queue\ShouldQueue;
+
+    /** Laravel Actions: the action may name its jobs as it likes. */
+    class JobDecorator implements ShouldQueue
+    {
+        use \Packages\RunsAction;
 
         public function displayName(): string
         {
@@ -45,32 +53,12 @@ namespace Lorisleiva\Actions\Decorators {
 }
 
 namespace Spatie\QueueableAction {
-    use Illuminate\Bus\Queueable;
     use Illuminate\Contracts\Queue\ShouldQueue;
-    use Illuminate\Queue\InteractsWithQueue;
 
     /** Queueable actions: the job shows the action's class. */
     class ActionJob implements ShouldQueue
     {
-        use InteractsWithQueue;
-        use Queueable;
-
-        /** @var string */
-        protected $actionClass;
-
-        /** @var array<mixed> */
-        protected $parameters;
-
-        public function __construct(string $actionClass, mixed ...$parameters)
-        {
-            $this->actionClass = $actionClass;
-            $this->parameters = $parameters;
-        }
-
-        public function handle(): void
-        {
-            app($this->actionClass)->asJob($this->job, ...$this->parameters);
-        }
+        use \Packages\RunsAction;
 
         public function displayName(): string
         {
