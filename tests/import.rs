@@ -28,7 +28,15 @@ fn each_file_comes_to_what_is_written_beside_it() {
     for (kind, names) in [
         (
             "supervisor",
-            &["wrappers.conf", "variables.conf", "orders.conf", "include.conf", "mark.conf", "latin.conf"][..],
+            &[
+                "wrappers.conf",
+                "variables.conf",
+                "orders.conf",
+                "include.conf",
+                "mark.conf",
+                "latin.conf",
+                "processes.conf",
+            ][..],
         ),
         ("pm2", &["ecosystem.config.js", "pm2.json", "process.yml"]),
         ("compose", &["compose.yaml"]),

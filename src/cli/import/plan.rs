@@ -345,8 +345,9 @@ fn app(name: String, group: &[Set], notes: &mut Vec<String>) -> App {
             first.called()
         ));
     }
+    // Sets of one program say the same.
+    let mut told: Vec<String> = Vec::new();
     for set in group {
-        let mut told: Vec<String> = Vec::new();
         for Dropped { what, at, why } in &set.dropped {
             let why = match why {
                 Reason::Fixed(why) => why.replace("{app}", &name),
@@ -362,8 +363,8 @@ fn app(name: String, group: &[Set], notes: &mut Vec<String>) -> App {
                 told.push(note);
             }
         }
-        notes.append(&mut told);
     }
+    notes.append(&mut told);
     App {
         path: first.path.clone(),
         user: first.user.clone(),
