@@ -1,7 +1,8 @@
 //! The coordinator's client: [`Units`] of the host's service manager.
 //!
 //! The coordinator may be restarted at any time. Its socket stays, so a request that is not sent yet waits for the
-//! next connection, within its own time; one that was sent has failed, as nobody knows how far it came.
+//! next connection, within its own time. Of those that were sent, questions are asked again there; what was to change
+//! something has failed, as nobody knows how far it came.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -57,6 +58,11 @@ struct Call {
 }
 
 impl Call {
+    /// Whether it changes nothing, so that it can be asked twice.
+    fn is_question(&self) -> bool {
+        matches!(self.verb, Verb::List | Verb::Purpose)
+    }
+
     fn is_given_up(&self) -> bool {
         self.answer.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
@@ -72,6 +78,7 @@ impl Coordinator {
             queue,
             notices,
             backlog: VecDeque::new(),
+            again: Vec::new(),
             under_way: BTreeMap::new(),
             next_id: 1,
             is_known: false,
@@ -144,7 +151,9 @@ struct Driver {
     notices: mpsc::Sender<UnitNotice>,
     /// Notices that there was no room for yet: the one who takes them may be waiting for an answer just now.
     backlog: VecDeque<UnitNotice>,
-    under_way: BTreeMap<u64, oneshot::Sender<Result<Answer, UnitError>>>,
+    /// Questions that the last connection left without an answer.
+    again: Vec<Call>,
+    under_way: BTreeMap<u64, Call>,
     next_id: u64,
     /// Whether the coordinator has answered on this connection, so that it is known to hear us.
     is_known: bool,
@@ -176,9 +185,12 @@ impl Driver {
         }
     }
 
-    /// What was sent has failed, and what was watched is not any more.
+    /// What was to change something has failed, and what was watched is not any more.
     fn lose(&mut self) {
-        for answer in std::mem::take(&mut self.under_way).into_values() {
+        let (questions, lost) =
+            std::mem::take(&mut self.under_way).into_values().partition::<Vec<_>, _>(Call::is_question);
+        self.again.extend(questions);
+        for answer in lost.into_iter().filter_map(|call| call.answer) {
             let _ = answer.send(Err(nobody("the connection broke off")));
         }
         self.note(UnitNotice::Lost);
@@ -215,10 +227,15 @@ impl Driver {
         let notices = self.notices.clone();
         let mut frames = Frames::new(MAX_ANSWER);
         let mut chunk = [0u8; 4096];
+        while let Some(call) = self.again.pop() {
+            if let Err(error) = self.send(&mut write, call).await {
+                return error.to_string();
+            }
+        }
         loop {
             // Those who gave up leave their places when there is need of them.
             if self.under_way.len() >= IN_FLIGHT {
-                self.under_way.retain(|_, answer| !answer.is_closed());
+                self.under_way.retain(|_, call| !call.is_given_up());
             }
             tokio::select! {
                 read = read.read(&mut chunk) => {
@@ -252,15 +269,15 @@ impl Driver {
         }
         let id = self.next_id;
         self.next_id += 1;
-        let bytes = frame(&Request { id, verb: call.verb });
+        let bytes = frame(&Request { id, verb: call.verb.clone() });
         if bytes.len() > MAX_REQUEST {
             // The coordinator would end the connection.
             let error = UnitError { refusal: Refusal::Refused, text: "coordinator: request too long".to_owned() };
             call.answer.map(|answer| answer.send(Err(error)));
             return Ok(());
         }
-        if let Some(answer) = call.answer {
-            self.under_way.insert(id, answer);
+        if call.answer.is_some() {
+            self.under_way.insert(id, call);
         }
         timeout(WRITE, write.write_all(&bytes)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -277,7 +294,9 @@ impl Driver {
                     self.note(UnitNotice::Ended { unit, end });
                 }
                 FromCoordinator::Answer(answer) => {
-                    let Some(waiting) = self.under_way.remove(&answer.id) else { continue };
+                    let Some(waiting) = self.under_way.remove(&answer.id).and_then(|call| call.answer) else {
+                        continue;
+                    };
                     let _ = waiting.send(match answer.error {
                         Some((refusal, text)) => Err(UnitError { refusal, text }),
                         None => Ok(answer),
@@ -286,5 +305,58 @@ impl Driver {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// The request that comes next on this connection.
+    async fn request(stream: &mut UnixStream, frames: &mut Frames) -> Request {
+        let mut chunk = [0u8; 4096];
+        loop {
+            if let Some(request) = frames.message().unwrap() {
+                return request;
+            }
+            let read = stream.read(&mut chunk).await.unwrap();
+            assert!(read > 0, "closed in place of a request");
+            frames.feed(&chunk[..read]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_outlives_its_connection_and_an_order_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("coordinator.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (notices, mut noticed) = mpsc::channel(8);
+        let local = tokio::task::LocalSet::new();
+        let serve = async {
+            // A coordinator that is restarted before it has answered.
+            let mut frames = Frames::new(MAX_REQUEST);
+            let (mut first, _) = listener.accept().await.unwrap();
+            assert_eq!(request(&mut first, &mut frames).await.verb, Verb::List);
+            assert!(matches!(request(&mut first, &mut frames).await.verb, Verb::Kill { .. }));
+            drop(first);
+            let (mut second, _) = listener.accept().await.unwrap();
+            let again = request(&mut second, &mut frames).await;
+            assert_eq!(again.verb, Verb::List);
+            let answer = Answer { id: again.id, units: Some(Vec::new()), ..Answer::default() };
+            second.write_all(&frame(&answer)).await.unwrap();
+            second
+        };
+        let test = async {
+            let coordinator = Coordinator::new(path.clone(), notices);
+            let kill = async {
+                coordinator.kill(&Unit::Worker(1)).await.unwrap_err();
+                assert_eq!(noticed.recv().await, Some(UnitNotice::Lost));
+            };
+            let (listed, (), _held) = tokio::join!(coordinator.list(), kill, serve);
+            assert_eq!(listed.unwrap(), []);
+        };
+        local.run_until(test).await;
     }
 }

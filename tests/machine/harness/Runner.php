@@ -137,7 +137,8 @@ final class Runner
     private function tail(string $cursor): string
     {
         $lines = $this->verbose ? 400 : 60;
-        $text = $this->machine->sh('journalctl --no-pager -o short-precise -n ' . $lines . ' --after-cursor=' . escapeshellarg($cursor))->text();
+        // Together with a cursor, journalctl's own -n gives the first lines in place of the last.
+        $text = $this->machine->sh('journalctl --no-pager -o short-precise --after-cursor=' . escapeshellarg($cursor) . " | tail -n {$lines}")->text();
         if ($this->verbose) {
             $text .= "\n" . $this->machine->shop->story();
         }
