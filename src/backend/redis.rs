@@ -277,6 +277,22 @@ fn by_queue(jobs: &[Reservation]) -> (Vec<&str>, Vec<usize>) {
     (queues, indexes)
 }
 
+/// Parts of `jobs` of [`BUDGET`] bytes each, or of one job.
+fn bounded(jobs: &[Reservation]) -> impl Iterator<Item = &[Reservation]> {
+    let mut rest = jobs;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = rest.iter().take_while(|job| {
+            bytes += member(job).len();
+            bytes <= BUDGET
+        });
+        let count = fits.count().max(1).min(rest.len());
+        let (part, left) = rest.split_at(count);
+        rest = left;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
 /// The member of the reserved set; empty, which no member ever is, for a job of another backend.
 fn member(job: &Reservation) -> &[u8] {
     match &job.receipt {
@@ -394,13 +410,18 @@ impl QueueBackend for RedisBackend {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let mut pipe = redis::pipe();
-        for job in jobs {
-            pipe.cmd("ZREM").arg(self.keys(&job.queue).reserved).arg(member(job));
+        let mut removed = Vec::with_capacity(jobs.len());
+        // The client library holds what it sends three times.
+        for jobs in bounded(jobs) {
+            let mut pipe = redis::pipe();
+            for job in jobs {
+                pipe.cmd("ZREM").arg(self.keys(&job.queue).reserved).arg(member(job));
+            }
+            let answers = self.link.answers(pipe.ignore_errors()).await?;
+            self.forget_heavy(jobs.iter().map(|job| member(job).len()).sum()).await;
+            removed.extend(answers.into_iter().map(|answer| answer == Some(1)));
         }
-        let removed = self.link.answers(pipe.ignore_errors()).await?;
-        self.forget_heavy(jobs.iter().map(|job| member(job).len()).sum()).await;
-        Ok(removed.into_iter().map(|answer| answer == Some(1)).collect())
+        Ok(removed)
     }
 
     async fn sizes(&self, queues: &[String]) -> Result<Vec<QueueSize>, BackendError> {

@@ -7,7 +7,7 @@ use crate::config::Crash;
 use crate::log::{self, JobRecord};
 use crate::routing::Tier;
 use crate::schedule::{Action, Cause, Event, Finished, JobId, JobKind, Outcome, StopReason, WorkerId};
-use crate::wire::{Mode, ToWorker};
+use crate::wire::{Mode, Parts, ToWorker};
 use crate::workers::{Tickets, Worker};
 
 impl Runtime {
@@ -126,7 +126,7 @@ impl Runtime {
         cause: Option<Cause>,
         ticket: Option<u64>,
         receipt: bool,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<Parts> {
         let declared = self.schedule.max_memory_mb(job);
         let (record, worker) = (self.records.get(&job)?, self.workers.get(&worker)?);
         let isolated = worker.mode == Mode::Isolated;
@@ -144,7 +144,7 @@ impl Runtime {
             kind,
             queue: &reservation.queue,
             payload: &reservation.payload,
-            reserved: reserved.map(AsRef::as_ref),
+            reserved,
             row,
             ack: self.app.ack && !outlives,
             // A replay needs no less than any other job, and no more.

@@ -145,6 +145,9 @@ impl Runtime {
             }
             FromWorker::Deleted { failed } => {
                 self.acknowledge_of(worker);
+                if !failed {
+                    self.forget_payload_of(worker);
+                }
                 self.tell(Event::Deleted { worker, failed });
             }
             FromWorker::Stopping { status, done } => {
@@ -187,12 +190,22 @@ impl Runtime {
         let Some(done) = done else { return };
         if done.ack {
             self.acknowledge_of(worker);
+            self.forget_payload_of(worker);
         }
         if let Some(known) = self.workers.get_mut(&worker) {
             known.job = None;
             if known.forked {
                 self.templates.worked(worker);
             }
+        }
+    }
+
+    /// Nobody runs a job again that is done with, unless it was deleted to be failed; and the call that removes it
+    /// needs room for as much.
+    fn forget_payload_of(&mut self, worker: WorkerId) {
+        let job = self.workers.get(&worker).and_then(|known| known.job);
+        if let Some(record) = job.and_then(|job| self.records.get_mut(&job)) {
+            record.reservation.payload.clear();
         }
     }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::{Receipt, Reservation};
 use crate::schedule::{JobId, JobKind, WorkerId};
 use crate::wire::coordinator::Unit;
-use crate::wire::{Mode, Row};
+use crate::wire::{Mode, Parts, Row};
 
 /// Bytes below which the file is never written anew.
 const SMALL: u64 = 1 << 20;
@@ -65,45 +65,12 @@ enum Line {
     End { ids: Vec<JobId> },
 }
 
-/// Bytes from which a part is shared with its job until it is written, not copied.
-const SHARED: usize = 64 << 10;
-
-/// What is to be written.
-#[derive(Debug, Default)]
-struct Pending {
-    parts: Vec<Bytes>,
-    tail: Vec<u8>,
-}
-
-impl Pending {
-    fn share(&mut self, part: &Bytes) {
-        if part.len() < SHARED {
-            self.tail.extend_from_slice(part);
-        } else {
-            self.parts.extend([std::mem::take(&mut self.tail).into(), part.clone()]);
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.tail.len() + self.parts.iter().map(Bytes::len).sum::<usize>()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.tail.is_empty() && self.parts.is_empty()
-    }
-
-    fn write(&self, file: &mut File) -> io::Result<()> {
-        self.parts.iter().try_for_each(|part| file.write_all(part))?;
-        file.write_all(&self.tail)
-    }
-}
-
 /// The file.
 #[derive(Debug)]
 pub(super) struct Ledger {
     path: PathBuf,
     file: File,
-    pending: Pending,
+    pending: Parts,
     size: u64,
     /// Bytes that each living job takes.
     living: BTreeMap<JobId, u64>,
@@ -131,7 +98,7 @@ impl Ledger {
         let mut ledger = Self {
             file,
             size: bytes.len() as u64,
-            pending: Pending::default(),
+            pending: Parts::default(),
             living: BTreeMap::new(),
             live: 0,
             failed: false,
@@ -180,7 +147,7 @@ impl Ledger {
             return false;
         }
         let pending = std::mem::take(&mut self.pending);
-        let result = pending.write(&mut self.file);
+        let result = write(&pending, &mut self.file);
         self.size += pending.len() as u64;
         self.tell(result);
         if self.living.is_empty() && self.size > SMALL / 16 && self.file.set_len(0).is_ok() {
@@ -191,7 +158,7 @@ impl Ledger {
 
     /// Writes the file anew, with these jobs alone.
     pub fn rewrite<'a>(&mut self, held: impl Iterator<Item = (JobId, &'a Held)>) {
-        let mut bytes = Pending::default();
+        let mut bytes = Parts::default();
         self.living.clear();
         self.live = 0;
         for (id, held) in held {
@@ -213,7 +180,7 @@ impl Ledger {
             .write(true)
             .mode(0o600)
             .open(&new)
-            .and_then(|mut file| bytes.write(&mut file))
+            .and_then(|mut file| write(&bytes, &mut file))
             .and_then(|()| fs::rename(&new, &self.path))
             .and_then(|()| fs::OpenOptions::new().append(true).open(&self.path))
             .map(|file| self.file = file);
@@ -239,7 +206,11 @@ impl Ledger {
     }
 }
 
-fn note_job(into: &mut Pending, id: JobId, Reservation { queue, payload, receipt }: &Reservation) {
+fn write(parts: &Parts, file: &mut File) -> io::Result<()> {
+    parts.iter().try_for_each(|part| file.write_all(part))
+}
+
+fn note_job(into: &mut Parts, id: JobId, Reservation { queue, payload, receipt }: &Reservation) {
     let (row, reserved) = identity(receipt);
     let line = Line::Job { id, queue: queue.clone(), row, payload: payload.len() };
     match reserved {
@@ -258,13 +229,13 @@ pub(super) fn identity(receipt: &Receipt) -> (Option<Row>, Option<&Bytes>) {
     }
 }
 
-fn note(into: &mut Pending, line: &Line, body: &[&Bytes]) {
+fn note(into: &mut Parts, line: &Line, body: &[&Bytes]) {
     // Plain fields always serialise.
     let header = serde_json::to_vec(line).unwrap_or_default();
     let length = 4 + header.len() + body.iter().map(|part| part.len()).sum::<usize>();
-    into.tail.extend_from_slice(&(length as u32).to_be_bytes());
-    into.tail.extend_from_slice(&(header.len() as u32).to_be_bytes());
-    into.tail.extend_from_slice(&header);
+    into.put(&(length as u32).to_be_bytes());
+    into.put(&(header.len() as u32).to_be_bytes());
+    into.put(&header);
     body.iter().for_each(|part| into.share(part));
 }
 
@@ -336,13 +307,13 @@ mod tests {
 
     #[test]
     fn fuzz_ledgers() {
-        let mut whole = Pending::default();
+        let mut whole = Parts::default();
         note_job(&mut whole, 7, &redis("payload"));
         note(&mut whole, &Line::Run { id: 7, to: given(3) }, &[]);
         note(&mut whole, &Line::Back { id: 7 }, &[]);
         note(&mut whole, &Line::Ack { id: 7 }, &[]);
         note(&mut whole, &Line::End { ids: vec![7, 8] }, &[]);
-        crate::fuzz::fuzz("ledgers", &[&whole.tail], |input| drop(read(input)));
+        crate::fuzz::fuzz("ledgers", &[&whole.to_vec()], |input| drop(read(input)));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::backend::{BackendError, Receipt, Reservation, Reserved};
 use crate::harmless;
 use crate::launch::{LaunchError, UnitError};
 use crate::schedule::{Cause, Event, JobId, JobKind, WorkerId};
+use crate::wire::Parts;
 use crate::wire::coordinator::Purpose;
 
 /// How long one wait for work lasts: a job that becomes due meanwhile, and that no queue announces, is at
@@ -46,7 +47,7 @@ pub(super) enum QueueInput {
     /// A job that is to be replayed is still ours, or not.
     Verified { job: JobId, receipt: Receipt, ours: bool },
     /// An isolated process is in its scope, or could not be put there.
-    Scoped { worker: WorkerId, job: JobId, kind: JobKind, frame: Vec<u8>, result: Result<(), UnitError> },
+    Scoped { worker: WorkerId, job: JobId, kind: JobKind, frame: Parts, result: Result<(), UnitError> },
     /// How many jobs the queues have.
     Counted(BTreeMap<String, Count>),
     /// Why we are to stop.

@@ -30,7 +30,7 @@ use crate::routing::{Limits, Tier};
 use crate::schedule::{Config, Schedule};
 use crate::systemd::activation;
 use crate::wire::coordinator::UnitLimits;
-use crate::wire::{Mode, ToWorker};
+use crate::wire::{Mode, Parts, ToWorker};
 use crate::workers::Listener;
 
 /// The app, as PHP describes it.
@@ -340,7 +340,7 @@ pub(super) fn order(settings: &Settings, app: &App, worker: u64, mode: Mode) -> 
 }
 
 /// The first frame to a process that was started and not forked.
-pub(super) fn welcome(settings: &Settings, app: &App, mode: Mode) -> Vec<u8> {
+pub(super) fn welcome(settings: &Settings, app: &App, mode: Mode) -> Parts {
     ToWorker::Welcome {
         path: &settings.path.to_string_lossy(),
         connection: settings.connection.as_deref(),

@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::launch::Exit;
 use crate::schedule::{Cause, Event, WorkerId};
-use crate::wire::{Mode, ToWorker, Unforkable};
+use crate::wire::{Mode, Parts, ToWorker, Unforkable};
 use crate::workers::Outbox;
 
 /// Delays before a template that keeps dying is started again.
@@ -190,7 +190,7 @@ impl Templates {
     }
 
     /// Sends a frame to the current template, if it is ready.
-    pub fn send(&self, frame: Vec<u8>) -> bool {
+    pub fn send(&self, frame: Parts) -> bool {
         self.current
             .as_ref()
             .filter(|template| template.ready)
@@ -221,7 +221,7 @@ impl Runtime {
         }
     }
 
-    fn fork_order(&self, worker: WorkerId, mode: Mode) -> Vec<u8> {
+    fn fork_order(&self, worker: WorkerId, mode: Mode) -> Parts {
         ToWorker::Fork { worker: &worker.to_string(), mode, arguments: &self.app.arguments }.encode()
     }
 

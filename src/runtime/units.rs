@@ -12,7 +12,7 @@ use crate::launch::{Exit, LaunchError, UnitError, UnitNotice, Units};
 use crate::log::JobRecord;
 use crate::schedule::{Cause, Event, JobId, JobKind, StopReason, WorkerId};
 use crate::wire::coordinator::{Purpose, Refusal, Unit, UnitEnd, UnitLimits};
-use crate::wire::{Mode, ToWorker};
+use crate::wire::{Mode, Parts, ToWorker};
 use crate::workers::Worker;
 
 /// What a scope may run longer than its job's deadline, so that we are the first to end it.
@@ -125,7 +125,7 @@ impl Runtime {
     }
 
     /// Puts an isolated process into its scope; only then it gets its job.
-    pub(super) fn scope(&mut self, id: WorkerId, job: JobId, kind: JobKind, frame: Vec<u8>) {
+    pub(super) fn scope(&mut self, id: WorkerId, job: JobId, kind: JobKind, frame: Parts) {
         let limits = self.limits(job);
         let Some(side) = &self.units else { return };
         let (Some(worker), Some(record)) = (self.workers.get_mut(&id), self.records.get(&job)) else { return };
@@ -145,7 +145,7 @@ impl Runtime {
         id: WorkerId,
         job: JobId,
         kind: JobKind,
-        frame: Vec<u8>,
+        frame: Parts,
         result: Result<(), UnitError>,
     ) {
         let Some(worker) = self.workers.get_mut(&id) else { return };

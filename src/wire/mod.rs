@@ -46,12 +46,16 @@
 //!
 //! This module is pure: bytes in, messages out. It knows no socket.
 
+use bytes::Bytes;
+
 pub mod coordinator;
 mod message;
 mod order;
+mod parts;
 
 pub use message::{BootFailure, BootFault, ClassHints, Done, FromWorker, Held, HorizonAsk, Mode, Unforkable, kind};
 pub use order::{JobKind, LastResort, Row, TemplateOrder, ToWorker};
+pub use parts::Parts;
 
 /// The version of the protocol, which a process names in `HELLO`. After an upgrade, processes of both versions meet:
 /// a worker that runs on and the new runtime, a new worker and a runtime that has not been idle since. So the
@@ -152,16 +156,14 @@ fn be32(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Lays out one frame.
-pub(crate) fn encode(kind: u8, header: &[u8], body: &[&[u8]]) -> Vec<u8> {
+fn encode(kind: u8, header: &[u8], body: &[&Bytes]) -> Parts {
     let length = 5 + header.len() + body.iter().map(|part| part.len()).sum::<usize>();
-    let mut frame = Vec::with_capacity(4 + length);
-    frame.extend_from_slice(&(length as u32).to_be_bytes());
-    frame.push(kind);
-    frame.extend_from_slice(&(header.len() as u32).to_be_bytes());
-    frame.extend_from_slice(header);
-    for part in body {
-        frame.extend_from_slice(part);
-    }
+    let mut frame = Parts::default();
+    frame.put(&(length as u32).to_be_bytes());
+    frame.put(&[kind]);
+    frame.put(&(header.len() as u32).to_be_bytes());
+    frame.put(header);
+    body.iter().for_each(|part| frame.share(part));
     frame
 }
 
@@ -171,6 +173,10 @@ mod php_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn encode(kind: u8, header: &[u8], body: &[&Bytes]) -> Vec<u8> {
+        super::encode(kind, header, body).to_vec()
+    }
 
     fn ready() -> Vec<u8> {
         encode(kind::READY, br#"{"done":{"deleted":true,"released":false,"failed":false,"peak":2048}}"#, &[])
@@ -220,7 +226,7 @@ mod tests {
             umask: Some(0o27),
             template: Some(order),
         };
-        let text = String::from_utf8_lossy(&welcome.encode()).into_owned();
+        let text = String::from_utf8_lossy(&welcome.encode().to_vec()).into_owned();
         for part in [r#""early":true"#, r#""classes":["A"]"#, r#""fork_safe_peers":["a:1"]"#, r#""umask":23"#] {
             assert!(text.contains(part), "{part} in {text}");
         }

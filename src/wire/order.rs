@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::encode;
 use super::message::{Mode, kind};
+use super::{Parts, encode};
 
 /// What PHP is to do with a job.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -93,9 +94,9 @@ pub enum ToWorker<'a> {
         /// The queue it came from.
         queue: &'a str,
         /// `getRawBody()`.
-        payload: &'a [u8],
+        payload: &'a Bytes,
         /// Redis: the reserved member.
-        reserved: Option<&'a [u8]>,
+        reserved: Option<&'a Bytes>,
         /// Database: the row.
         row: Option<Row>,
         /// Whether the runtime removes it when it is done.
@@ -174,7 +175,7 @@ pub enum ToWorker<'a> {
 
 impl ToWorker<'_> {
     /// The whole frame.
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Parts {
         use serde_json::json;
         let (kind, header) = match self {
             ToWorker::Welcome { path, connection, arguments, redial, umask, template } => {
@@ -212,7 +213,7 @@ impl ToWorker<'_> {
     }
 
     /// Apart from the others because it is the one that is sent for every job.
-    fn encode_job(&self) -> Vec<u8> {
+    fn encode_job(&self) -> Parts {
         #[derive(Serialize)]
         struct Header<'a> {
             id: u64,
@@ -293,6 +294,6 @@ impl ToWorker<'_> {
             }),
         })
         .expect("plain fields always serialise");
-        encode(kind::JOB, &header, &[payload, reserved.unwrap_or_default()])
+        encode(kind::JOB, &header, &[payload, reserved.unwrap_or(&Bytes::new())])
     }
 }

@@ -8,7 +8,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use crate::schedule::WorkerId;
-use crate::wire::{Decoder, FromWorker, VERSION};
+use crate::wire::{Decoder, FromWorker, Parts, VERSION};
 
 /// What a peer may take to say who it is.
 const INTRODUCTION: Duration = Duration::from_secs(5);
@@ -26,11 +26,11 @@ pub struct Peer {
 
 /// The way to a process.
 #[derive(Clone, Debug)]
-pub struct Outbox(mpsc::Sender<Vec<u8>>);
+pub struct Outbox(mpsc::Sender<Parts>);
 
 impl Outbox {
     /// Sends a frame; false when the process no longer takes any.
-    pub fn send(&self, frame: Vec<u8>) -> bool {
+    pub fn send(&self, frame: Parts) -> bool {
         self.0.try_send(frame).is_ok()
     }
 }
@@ -120,8 +120,10 @@ pub(super) async fn serve(mut stream: UnixStream, peer: Peer, said: mpsc::Sender
     let writing = async {
         // A process that cannot be written to has closed its end: the reader hears of it.
         while let Some(frame) = frames.recv().await {
-            if writer.write_all(&frame).await.is_err() {
-                return std::future::pending().await;
+            for part in frame.iter() {
+                if writer.write_all(part).await.is_err() {
+                    return std::future::pending().await;
+                }
             }
         }
     };

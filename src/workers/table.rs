@@ -8,8 +8,8 @@ use super::tickets::Tickets;
 use crate::launch::Exit;
 use crate::launch::output::Own;
 use crate::schedule::{Cause, JobId, WorkerId};
-use crate::wire::Mode;
 use crate::wire::coordinator::{Unit, UnitEnd};
+use crate::wire::{Mode, Parts};
 
 /// One PHP process.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl Worker {
     }
 
     /// Sends it a frame; false when it is not there to take it.
-    pub fn send(&self, frame: Vec<u8>) -> bool {
+    pub fn send(&self, frame: Parts) -> bool {
         self.outbox.as_ref().is_some_and(|outbox| outbox.send(frame))
     }
 }

@@ -99,3 +99,21 @@ row('horizon', 'Horizon\'s records name a process of the unit, and what its comm
         file_put_contents('/srv/shop/.env', $env);
     }
 });
+
+row('wrong-password', 'a server that refuses the password at the first start is an outage: the app stays up, says so, and works once it is let in', function (Machine $m): void {
+    $uuid = $m->dispatch(new Quick(1));
+    $since = $m->cursor();
+    $m->must('redis-cli config set requirepass another');
+    try {
+        // It is ready once its queue answers.
+        $m->must('systemctl start --no-block kqueue@shop.service');
+        $m->waitForRecord('check REDIS_PASSWORD in .env', 'kqueue@shop.service', $since);
+        $pid = $m->runtime()->pid();
+        $m->expect(str_contains($m->sh('kqueue status shop')->text(), 'REDIS_PASSWORD'), 'status says what to change');
+    } finally {
+        $m->must('redis-cli -a another --no-auth-warning config set requirepass ""');
+    }
+    $m->waitForEffects('end');
+    $m->expectOnce([$uuid]);
+    $m->expectSame($pid, $m->runtime()->pid(), 'the process that runs it');
+});
