@@ -55,7 +55,7 @@ fn exit_codes() {
 #[test]
 fn examples_are_right() {
     let app = app();
-    let examples = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/examples")).unwrap();
+    let examples = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/examples")).unwrap();
     let files = examples.map(|entry| entry.unwrap().path());
     let files: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "toml")).collect();
     assert!(!files.is_empty());

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 const ENVIRONMENT: &[(&str, &str)] = &[("APP_PATH", "/srv/env"), ("PHP_PATH", "/usr/bin/php8.4")];
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import")
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/import")).canonicalize().unwrap()
 }
 
 fn import(args: &[&str], directory: &Path, input: Stdio) -> String {

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kqueue::payload::{Envelope, Hints};
+use kqueue_core::payload::{Envelope, Hints};
 use proptest::prelude::*;
 
 /// Every sample: its Laravel version, its kind and its bytes.
 fn samples() -> Vec<(String, String, Vec<u8>)> {
-    let mut files: Vec<PathBuf> = fs::read_dir(Path::new("tests/fixtures/payloads"))
+    let mut files: Vec<PathBuf> = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/payloads"))
         .unwrap()
         .flat_map(|version| fs::read_dir(version.unwrap().path()).unwrap())
         .map(|file| file.unwrap().path())
@@ -72,7 +72,7 @@ fn every_sample_is_read() {
 
 #[test]
 fn a_command_with_every_kind_of_value_is_read() {
-    let bytes = fs::read("tests/fixtures/php/properties.json").unwrap();
+    let bytes = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/php/properties.json")).unwrap();
     let expected = Hints {
         isolated: Some(true),
         max_memory_mb: Some(256),

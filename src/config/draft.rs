@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::keys::{DefaultValue, KEYS, Key, Merged, key};
 use super::raw::Origin;
-use crate::harmless;
+use kqueue_system::harmless;
 
 /// A config file in the making.
 #[derive(Clone, Debug, Default)]

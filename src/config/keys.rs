@@ -94,7 +94,7 @@ impl Key {
     }
 
     /// The default or example as TOML.
-    pub(crate) fn example(&self) -> String {
+    pub fn example(&self) -> String {
         (self.literal)(self.default.text()).to_string()
     }
 
@@ -154,6 +154,11 @@ impl Merged {
     /// `user`, where it is set.
     pub fn user(&self) -> Option<&str> {
         self.user.as_ref().map(|given| given.value.0.as_str())
+    }
+
+    /// `group`, where it is set.
+    pub fn group(&self) -> Option<&str> {
+        self.group.as_ref().map(|given| given.value.0.as_str())
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::bucket::Bucket;
-use crate::systemd::share::Share;
-use crate::wire::coordinator::{UnitEnd, Verb};
+use kqueue_core::wire::coordinator::{UnitEnd, Verb};
+use kqueue_system::systemd::share::Share;
 
 /// Connections of one app: the runtime has one, and its predecessor's may not have ended yet.
 pub(super) const CONNECTIONS: usize = 4;
@@ -117,7 +117,7 @@ fn price(verb: &Verb) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::coordinator::{MAX_WATCH, Unit};
+    use kqueue_core::wire::coordinator::{MAX_WATCH, Unit};
 
     #[test]
     fn every_verb_has_its_price() {

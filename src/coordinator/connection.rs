@@ -12,8 +12,8 @@ use tokio::time::{sleep, timeout};
 use super::server::Caller;
 use super::state::{Coordinator, Link};
 use super::verbs;
-use crate::systemd::process;
-use crate::wire::coordinator::{Answer, Frames, MAX_REQUEST, Refusal, Request, frame};
+use kqueue_core::wire::coordinator::{Answer, Frames, MAX_REQUEST, Refusal, Request, frame};
+use kqueue_system::systemd::process;
 
 /// How long the other side may take to read one answer or notice.
 const WRITE: Duration = Duration::from_secs(10);

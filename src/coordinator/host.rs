@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 
 use async_trait::async_trait;
 
-use crate::systemd::{Manager, NewScope, SystemdError};
-use crate::wire::coordinator::{Purpose, UnitEnd};
+use kqueue_core::wire::coordinator::{Purpose, UnitEnd};
+use kqueue_system::systemd::{Manager, NewScope, SystemdError};
 
 /// See [`Manager`], whose methods these are.
 #[async_trait(?Send)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::app::App;
 use super::state::Coordinator;
-use crate::systemd::{SystemdError, names};
-use crate::wire::coordinator::Unit;
+use kqueue_core::wire::coordinator::Unit;
+use kqueue_system::systemd::{SystemdError, names};
 
 /// How often what is left is looked at.
 const LOOK: Duration = Duration::from_millis(100);

@@ -1,6 +1,6 @@
 //! What an app may have: pure, so that it can be tested to the last case.
 
-use crate::wire::coordinator::{Unit, UnitLimits, is_scope_name};
+use kqueue_core::wire::coordinator::{Unit, UnitLimits, is_scope_name};
 
 /// Less memory than this lets no process live, so it is a mistake.
 const LEAST_MEMORY: u64 = 1 << 20;

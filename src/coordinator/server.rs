@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use super::app::App;
 use super::connection;
 use super::state::Coordinator;
-use crate::systemd::{names, process};
+use kqueue_system::systemd::{names, process};
 
 /// Connections there may be.
 const CONNECTIONS: usize = 1024;

@@ -13,10 +13,10 @@ use super::outbox::Outbox;
 use super::policy::Caps;
 use super::story;
 use super::strangers::Strangers;
-use crate::harmless;
-use crate::log::message_id;
-use crate::systemd::SystemdError;
-use crate::wire::coordinator::{Notice, Unit, UnitEnd, frame};
+use kqueue_core::wire::coordinator::{Notice, Unit, UnitEnd, frame};
+use kqueue_system::harmless;
+use kqueue_system::log::message_id;
+use kqueue_system::systemd::SystemdError;
 
 /// Units watched for one app.
 const WATCHED: usize = 1536;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use libsystemd::logging::{Priority, connected_to_journal, journal_send};
 
-use crate::harmless;
-use crate::wire::coordinator::{UnitEnd, UnitLimits};
+use kqueue_core::wire::coordinator::{UnitEnd, UnitLimits};
+use kqueue_system::harmless;
 
 /// Bytes of a told line that are kept.
 const LINE: usize = 1024;

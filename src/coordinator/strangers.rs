@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::bucket::Bucket;
-use crate::harmless;
-use crate::log::message_id;
+use kqueue_system::harmless;
+use kqueue_system::log::message_id;
 
 /// Users that are told apart.
 const USERS: usize = 64;

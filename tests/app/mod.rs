@@ -21,7 +21,7 @@ impl World {
     pub fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let here = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
         let make = "require $argv[1]; use Kqueue\\Tests\\TestApp; TestApp::make($argv[2]); TestApp::writeEnv($argv[2], \
                     ['APP_KEY' => TestApp::key(), 'APP_ENV' => 'production', 'QUEUE_CONNECTION' => 'database']);";
         let world = Self { dir };

@@ -133,7 +133,7 @@ fn values_of_the_file() {
     let world = World::new();
     let line = |key: &str, value: &str| {
         let settings = world.shop(&format!("{PATH}{key} = {value}\n"), &[]).expect(value).settings;
-        crate::config::key(key).unwrap().show(&settings).to_string()
+        crate::key(key).unwrap().show(&settings).to_string()
     };
     let cases: &[(&str, &str, &str)] = &[
         ("inline_max_duration", "2", "2"),

@@ -1,5 +1,0 @@
-//! The `kqueue-coordinator` command.
-
-fn main() -> std::process::ExitCode {
-    kqueue::coordinator::main()
-}

@@ -1,5 +1,0 @@
-//! The generator that systemd runs at boot and at `systemctl daemon-reload`.
-
-fn main() -> std::process::ExitCode {
-    kqueue::generator::main()
-}

@@ -1,0 +1,150 @@
+//! The generator of units: every `/etc/kqueue/APP.toml` becomes drop-ins for the units of that app.
+//!
+//! systemd runs it at boot, before anything else is there, and at each `systemctl daemon-reload`, and waits
+//! for it: no bus, no network, no name service, and of the app's directory at most a look at its owner. What
+//! is wrong with one file costs that app alone: its runtime refuses to start, with the line that says why.
+
+mod drop_ins;
+mod filled;
+mod quote;
+mod tell;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use drop_ins::{App, NAME};
+use kqueue_config::{self as config, Error, RootSettings, Surroundings};
+use kqueue_system::owner;
+
+/// What is wrong with one app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Its name, or what stands for one.
+    pub app: String,
+    /// The place, what is wrong, and the fix.
+    pub line: String,
+}
+
+/// The `kqueue-generator` command: all of it.
+pub fn main() -> ExitCode {
+    let Some(out) = std::env::args_os().nth(1).map(PathBuf::from) else {
+        tell::stderr("kqueue-generator: is run by systemd, which names a directory; see systemd.generator(7)");
+        return ExitCode::from(2);
+    };
+    let done = Surroundings::read().and_then(|here| generate(&here, &out, &owner::of));
+    match done {
+        Ok(faults) => {
+            faults.iter().for_each(tell::fault);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tell::fault(&Fault { app: String::new(), line: format!("{}: {error}", out.display()) });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes the drop-ins of all apps in `here.etc` into `out`, and returns what is wrong. `owner` tells the
+/// user that a directory belongs to.
+///
+/// # Errors
+/// Where `out` cannot be written to.
+pub fn generate(
+    here: &Surroundings,
+    out: &Path,
+    owner: &dyn Fn(&Path) -> Result<u32, String>,
+) -> io::Result<Vec<Fault>> {
+    let mut faults = Vec::new();
+    for name in names(&here.etc)? {
+        let settled =
+            config::root(&name, here).and_then(|settings| Ok(App { user: user(&settings, owner)?, settings }));
+        match settled {
+            Ok(app) => {
+                let filled = filled::check(&app, here).err().map(|error| error.to_string());
+                let runtime = match &filled {
+                    Some(line) => drop_ins::refusal(&here.etc, &name, line),
+                    None => drop_ins::runtime(&app),
+                };
+                write(out, &app, &runtime)?;
+                faults.extend(filled.map(|line| Fault { app: name, line }));
+            }
+            Err(error) => {
+                let line = error.to_string();
+                // Only a name that is one has units.
+                if !matches!(error, Error::AppName { .. }) {
+                    drop_in(out, &format!("kqueue@{name}.service"), &drop_ins::refusal(&here.etc, &name, &line))?;
+                }
+                faults.push(Fault { app: name, line });
+            }
+        }
+    }
+    Ok(faults)
+}
+
+/// What is before `.toml` in the names of the files there, in order.
+fn names(etc: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(etc) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_string_lossy().strip_suffix(".toml").map(str::to_owned))
+        // Those that begin with a dot are an editor's.
+        .filter(|name| !name.starts_with('.') && !name.is_empty())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// The user that an app's units run as: a name or a number.
+///
+/// # Errors
+/// Where no user is set, and the directory's owner is root or cannot be told.
+pub fn user(settings: &RootSettings, owner: &dyn Fn(&Path) -> Result<u32, String>) -> Result<String, Error> {
+    let bad = |what: String| Error::Path {
+        at: settings.path_at.clone(),
+        path: settings.path.clone(),
+        what,
+        fix: "say who runs the app: user = \"www-data\"".into(),
+    };
+    match &settings.user {
+        Some(user) => Ok(user.clone()),
+        None => match owner(&settings.path) {
+            // Who deploys as root does not mean that everything of the app may do everything.
+            Ok(0) => Err(bad("belongs to root, and no user is set".into())),
+            Ok(uid) => Ok(uid.to_string()),
+            Err(why) => Err(bad(format!("{why}, so its owner is not known, and no user is set"))),
+        },
+    }
+}
+
+fn write(out: &Path, app: &App, runtime: &str) -> io::Result<()> {
+    let name = &app.settings.app;
+    drop_in(out, &format!("kqueue@{name}.service"), runtime)?;
+    for socket in [format!("kqueue@{name}.socket"), format!("kqueue-control@{name}.socket")] {
+        drop_in(out, &socket, &drop_ins::socket(app))?;
+    }
+    drop_in(out, &format!("kqueue-schedule@{name}.service"), &drop_ins::schedule(app))?;
+    let worker = |number: usize| format!("kqueue-worker@{name}:{number}.service");
+    if app.settings.pool_max_size > 0 {
+        drop_in(out, &worker(1), &drop_ins::worker(app))?;
+    }
+    for number in 2..=app.settings.pool_max_size {
+        let directory = out.join(format!("{}.d", worker(number)));
+        fs::create_dir_all(&directory)?;
+        symlink(format!("../{}.d/{NAME}", worker(1)), directory.join(NAME))?;
+    }
+    Ok(())
+}
+
+fn drop_in(out: &Path, unit: &str, text: &str) -> io::Result<()> {
+    let directory = out.join(format!("{unit}.d"));
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join(NAME), text)
+}

@@ -1,0 +1,143 @@
+//! The coordinator: the one process that may ask systemd for anything, on behalf of the runtimes of a host's apps.
+//!
+//! It learns from the kernel and from systemd who asks, decides by root's settings what is granted, has systemd do
+//! it, watches what comes of it and tells it. It sees no payload, opens no network connection and runs no PHP; it
+//! imports nothing of the parts that do. What it knows it can read back from systemd: it may be killed at any time,
+//! and adopts what runs when it comes back.
+//!
+//! What it guards against whom, and what may be added to it, is in `threat-model.md`.
+
+mod app;
+mod bucket;
+mod connection;
+pub mod generator;
+mod host;
+mod keep;
+mod outbox;
+mod policy;
+mod server;
+mod state;
+mod story;
+mod strangers;
+mod verbs;
+
+#[cfg(test)]
+mod tests;
+
+use std::os::unix::net::UnixListener;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use anyhow::{Context as _, bail};
+use tokio::signal::unix::{SignalKind, signal};
+
+use kqueue_config::{self as config, IsolatedCaps, Surroundings};
+use kqueue_system::systemd::health::{self, Watchdog};
+use kqueue_system::systemd::{Bus, Manager, activation};
+use policy::Caps;
+use state::Coordinator;
+
+/// What is used where the command line makes no sense.
+const USAGE: &str = "usage: kqueue-coordinator [--version]";
+/// Scopes that any app may have, whatever its settings say.
+const SCOPES: usize = 128;
+
+/// The `kqueue-coordinator` command: all of it.
+pub fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    match arguments.iter().map(|argument| argument.to_str()).collect::<Vec<_>>()[..] {
+        [] => {}
+        [Some("--version")] => return say(concat!("kqueue-coordinator ", env!("CARGO_PKG_VERSION"))),
+        [Some("--help")] => return say(USAGE),
+        _ => return complain(USAGE, 2),
+    }
+    kqueue_system::log::init_host("kqueue-coordinator");
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&format!("kqueue-coordinator: {error:#}"), 1),
+    }
+}
+
+fn say(line: &str) -> ExitCode {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{line}");
+    ExitCode::SUCCESS
+}
+
+fn complain(line: &str, code: u8) -> ExitCode {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
+    ExitCode::from(code)
+}
+
+/// What root's settings allow an app. The one place where they come in; read anew each time, since they may
+/// have changed.
+fn caps(app: &str) -> Result<Caps, String> {
+    let here = Surroundings::read().map_err(|error| error.to_string())?;
+    let settings = config::root(app, &here).map_err(|error| error.to_string())?;
+    let IsolatedCaps { memory_mb, time, tasks_max, cpu_weight, io_weight } = settings.caps;
+    Ok(Caps {
+        memory_max: memory_mb.map(|mb| u64::from(mb) << 20),
+        runtime_max_usec: time.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+        tasks_max: tasks_max.into(),
+        cpu_weight: cpu_weight.into(),
+        io_weight: io_weight.into(),
+        workers: u32::try_from(settings.pool_max_size).unwrap_or(u32::MAX),
+        // Those of the last runtime may still run beside those of this one.
+        scopes: SCOPES.max(2 * settings.max_concurrent_isolated),
+    })
+}
+
+fn run() -> anyhow::Result<()> {
+    let listener = listen()?;
+    // One thread: all the work is waiting.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("event loop")?;
+    // zbus wants the event loop to be there when its streams are dropped, which is when the tasks are.
+    let _entered = runtime.enter();
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, serve(listener))
+}
+
+/// The socket that systemd handed over.
+fn listen() -> anyhow::Result<UnixListener> {
+    let mut handed = activation::listeners("coordinator").context("sockets from systemd")?;
+    match (handed.pop(), handed.is_empty()) {
+        (Some(listener), true) => Ok(listener),
+        (Some(_), false) => bail!("more than one socket called \"coordinator\""),
+        (None, _) => bail!("no socket called \"coordinator\": systemctl start kqueue.socket"),
+    }
+}
+
+async fn serve(listener: UnixListener) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let manager = Manager::connect(Bus::System).await.context("systemd")?;
+    let coordinator = Coordinator::new(Rc::clone(&manager) as Rc<dyn host::Host>, caps);
+    let adopted = coordinator.adopt().await.context("units that run")?;
+    tracing::info!("ready: systemd {}, {adopted} units adopted", manager.version());
+    health::ready(&coordinator.status());
+    tokio::select! {
+        result = server::accept(&coordinator, listener) => result.context("accept")?,
+        () = keep_watch(&manager, &coordinator) => {}
+        // Everything is read back from systemd by the next one.
+        () = manager.lost() => bail!("the system bus has broken off"),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    health::stopping("ending; what runs goes on");
+    tracing::info!("ending; what runs goes on");
+    Ok(())
+}
+
+/// Feeds the watchdog while the loops live, and says what goes on.
+async fn keep_watch(manager: &Manager, coordinator: &Coordinator) {
+    let mut watchdog = Watchdog::new(&["accepting connections", "hearing systemd"]);
+    let mut period = tokio::time::interval(watchdog.period());
+    loop {
+        period.tick().await;
+        if let Some(stuck) = watchdog.look(&[coordinator.rounds(), manager.rounds()]) {
+            tracing::error!("{stuck}: stuck");
+        }
+        health::status(&coordinator.status());
+    }
+}

@@ -1,0 +1,298 @@
+//! The protocol between the runtime and its PHP processes, and its specification.
+//!
+//! Every PHP process dials the runtime's `worker.sock` (a Unix stream socket) and speaks *frames*:
+//!
+//! | field | width | meaning |
+//! |---|---|---|
+//! | length | u32, big endian | bytes that follow this field |
+//! | kind | u8 | see [`kind`] |
+//! | header length | u32, big endian | bytes of the header |
+//! | header | JSON object | the fields of the message, see [`FromWorker`] and [`ToWorker`] |
+//! | body | the rest | raw bytes, never re-encoded: a queued payload, and behind it its reserved copy |
+//!
+//! The life of a process: `HELLO` → `WELCOME` → the app boots (or `BOOT_FAILED`) → a template sends `READY`
+//! with a description of the app, and from then on answers `FORK` and `INSPECT`; a worker sends `READY` when
+//! it wants a job and gets one `JOB`, sends `DELETED` if the runtime is to remove the job from the queue (or says so with its next word),
+//! and its next `READY` says how the job ended. `STOP` may answer `READY` instead of a job; `CHECK` may come
+//! before either. `INTERRUPTIBLE` says that a drain is to tell the job by SIGTERM. `STOPPING` says that
+//! Laravel's loop ends by itself, `DIED` that PHP ends within a job.
+//!
+//! A template's `READY` names in `held` what it has open and what must not be shared by its forks, after it has
+//! closed what Laravel's own managers had; where there is any, it is not forked. The runtime then lets it go and
+//! starts another that is told in `WELCOME` to be `early`: it stops before the app's service providers, and each
+//! fork does the rest of the boot. It sends a `READY` without a description. Where that one holds something as
+//! well, processes are started one by one. `FORKED` with `held` is the same at a later time. The runtime watches
+//! the forks itself and sends `REAP` when one has ended, for a template that caught SIGCHLD would leave its
+//! forks with PHP's handler.
+//!
+//! A worker or isolated process that is a unit of the service manager outlives the runtime. It dials the next
+//! one, names in `HELLO` the last job it was given, is not welcomed again, and says with its next `READY` how
+//! that job ended, whether or not it has said so before. An isolated one waits for any frame in answer to its
+//! `STOPPING` before it leaves.
+//!
+//! A lane that runs quick jobs one after the other is spared the question. While it runs one, whose receipt it
+//! has confirmed with `TAKEN`, the runtime sends it others *ahead*: a `JOB` frame with a `ticket`, and then
+//! that number, eight bytes in big endian, into a pipe (`lane-N.tickets` beside the socket). When the lane has
+//! finished its job it reads the pipe. With a ticket in hand it says `NEXT` and begins that job; without one it
+//! says `READY`. The runtime may read the pipe as well, and so takes back what has not been claimed; a frame
+//! whose ticket the lane does not hold is dropped.
+//!
+//! Where the app's queue is Horizon's, one more process stands in for Horizon's master and runs no job. It is sent
+//! `STANDING` every few seconds, does what is due through Horizon's own classes, and answers `HORIZON`; with an `ask`
+//! in it, at any time, somebody has told Horizon something.
+//!
+//! A frame from PHP is bounded by [`MAX_FROM_WORKER`]; a peer that sends more, an unknown kind or a header
+//! that is not what its kind demands has broken the protocol, and is killed.
+//!
+//! This module is pure: bytes in, messages out. It knows no socket.
+
+use bytes::Bytes;
+
+pub mod coordinator;
+mod message;
+mod order;
+mod parts;
+
+pub use message::{BootFailure, BootFault, ClassHints, Done, FromWorker, Held, HorizonAsk, Mode, Unforkable, kind};
+pub use order::{JobKind, LastResort, Row, TemplateOrder, ToWorker};
+pub use parts::Parts;
+
+/// The version of the protocol, which a process names in `HELLO`. After an upgrade, processes of both versions meet:
+/// a worker that runs on and the new runtime, a new worker and a runtime that has not been idle since. So the
+/// protocol grows by what the other side may ignore, and this number changes only where that cannot be.
+pub const VERSION: u32 = 1;
+
+/// Bytes that one frame from a PHP process may have: headers alone, never payloads.
+pub const MAX_FROM_WORKER: usize = 1 << 20;
+
+/// What a peer did that the protocol does not allow.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum WireError {
+    /// The length field promises more than a peer may send.
+    #[error("a frame of {length} bytes, {max} at the most")]
+    TooLong {
+        /// Bytes promised.
+        length: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The header's length does not fit into the frame.
+    #[error("a frame of {length} bytes with a header of {header}")]
+    Malformed {
+        /// Bytes of the frame.
+        length: usize,
+        /// Bytes promised for the header.
+        header: usize,
+    },
+    /// No message of this version has that kind.
+    #[error("a frame of unknown kind {0}")]
+    UnknownKind(u8),
+    /// The header is not what its kind demands.
+    #[error("a frame of kind {kind} with a bad header: {reason}")]
+    Header {
+        /// The frame's kind.
+        kind: u8,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Cuts a stream of bytes into messages. Holds at most one frame and what was read behind it.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Decoder {
+    /// Takes in bytes as they came from the socket.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if self.start > 0 && self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Whether a frame has begun and not ended: a peer that leaves now has cut it in half.
+    pub fn is_partial(&self) -> bool {
+        self.start < self.buffer.len()
+    }
+
+    /// The next whole message, if there is one.
+    ///
+    /// # Errors
+    /// What the peer did wrong; nothing after it can be trusted.
+    pub fn message(&mut self) -> Result<Option<FromWorker>, WireError> {
+        let pending = &self.buffer[self.start..];
+        let Some(length) = be32(pending, 0) else {
+            return Ok(None);
+        };
+        if !(5..=MAX_FROM_WORKER).contains(&length) {
+            return Err(WireError::TooLong { length, max: MAX_FROM_WORKER });
+        }
+        let Some(frame) = pending.get(4..4 + length) else {
+            return Ok(None);
+        };
+        let kind = frame[0];
+        let header = be32(frame, 1).unwrap_or(usize::MAX);
+        let Some(bytes) = frame.get(5..).and_then(|rest| rest.get(..header)) else {
+            return Err(WireError::Malformed { length, header });
+        };
+        let message = FromWorker::parse(kind, bytes)?;
+        self.start += 4 + length;
+        // Room is given back once the dead part outweighs the living.
+        if self.start > 4096 && self.start * 2 > self.buffer.len() {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        Ok(Some(message))
+    }
+}
+
+fn be32(bytes: &[u8], at: usize) -> Option<usize> {
+    let four = bytes.get(at..at + 4)?.try_into().ok()?;
+    Some(u32::from_be_bytes(four) as usize)
+}
+
+/// Lays out one frame.
+fn encode(kind: u8, header: &[u8], body: &[&Bytes]) -> Parts {
+    let length = 5 + header.len() + body.iter().map(|part| part.len()).sum::<usize>();
+    let mut frame = Parts::default();
+    frame.put(&(length as u32).to_be_bytes());
+    frame.put(&[kind]);
+    frame.put(&(header.len() as u32).to_be_bytes());
+    frame.put(header);
+    body.iter().for_each(|part| frame.share(part));
+    frame
+}
+
+#[cfg(test)]
+mod php_tests;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encode(kind: u8, header: &[u8], body: &[&Bytes]) -> Vec<u8> {
+        super::encode(kind, header, body).to_vec()
+    }
+
+    fn ready() -> Vec<u8> {
+        encode(kind::READY, br#"{"done":{"deleted":true,"released":false,"failed":false,"peak":2048}}"#, &[])
+    }
+
+    #[test]
+    fn frames_come_out_whole_however_they_are_cut() {
+        let mut stream = encode(kind::HELLO, br#"{"version":1,"mode":"lane","worker":"7","pid":42,"php":"8.4"}"#, &[]);
+        stream.extend(ready());
+        stream.extend(encode(kind::DELETED, b"{}", &[]));
+        for cut in 1..stream.len() {
+            let mut decoder = Decoder::default();
+            let mut seen = 0;
+            for part in stream.chunks(cut) {
+                decoder.feed(part);
+                while let Some(message) = decoder.message().unwrap() {
+                    match (seen, message) {
+                        (0, FromWorker::Hello { mode: Mode::Lane, pid: 42, .. }) => {}
+                        (1, FromWorker::Ready { done: Some(done), .. }) => assert!(done.deleted && done.peak == 2048),
+                        (2, FromWorker::Deleted { failed: false }) => {}
+                        (n, other) => panic!("message {n} is {other:?}"),
+                    }
+                    seen += 1;
+                }
+            }
+            assert_eq!(seen, 3);
+            assert!(!decoder.is_partial());
+        }
+    }
+
+    #[test]
+    fn a_template_says_what_it_holds() {
+        let header = br#"{"app":{"fork":true},"held":[{"name":"pipe","opened":null}],"classes":["A"]}"#;
+        let mut decoder = Decoder::default();
+        decoder.feed(&encode(kind::READY, header, &[]));
+        decoder.feed(&encode(kind::READY, b"{}", &[]));
+        let Some(FromWorker::Ready { app: Some(_), unforkable, .. }) = decoder.message().unwrap() else {
+            panic!("no description")
+        };
+        assert_eq!(unforkable.held, [Held { name: "pipe".to_owned(), opened: None }]);
+        let order = TemplateOrder { early: true, classes: unforkable.classes.as_deref(), safe: &["a:1".to_owned()] };
+        let welcome = ToWorker::Welcome {
+            path: "/srv/shop",
+            connection: None,
+            arguments: &[],
+            redial: false,
+            umask: Some(0o27),
+            template: Some(order),
+        };
+        let text = String::from_utf8_lossy(&welcome.encode().to_vec()).into_owned();
+        for part in [r#""early":true"#, r#""classes":["A"]"#, r#""fork_safe_peers":["a:1"]"#, r#""umask":23"#] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        let Some(FromWorker::Ready { unforkable, .. }) = decoder.message().unwrap() else { panic!("no ready") };
+        assert!(unforkable.held.is_empty());
+    }
+
+    #[test]
+    fn half_a_frame_is_seen_as_such() {
+        let mut decoder = Decoder::default();
+        decoder.feed(&ready()[..9]);
+        assert_eq!(decoder.message().unwrap().map(|_| ()), None);
+        assert!(decoder.is_partial());
+    }
+
+    #[test]
+    fn what_breaks_the_protocol_is_refused() {
+        let cases: Vec<(Vec<u8>, &str)> = vec![
+            (vec![0xff; 64], "a frame of 4294967295 bytes"),
+            (vec![0, 0, 0, 1, 9], "a frame of 1 bytes"),
+            (encode(200, b"{}", &[]), "unknown kind 200"),
+            (encode(kind::HELLO, b"{}", &[]), "bad header"),
+            (encode(kind::READY, b"[1", &[]), "bad header"),
+            (vec![0, 0, 0, 6, 2, 0, 0, 0, 200, b'{'], "header of 200"),
+            (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "a frame of 1195725856 bytes"),
+        ];
+        for (bytes, expected) in cases {
+            let mut decoder = Decoder::default();
+            decoder.feed(&bytes);
+            let error = decoder.message().expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn fuzz_frames_of_workers() {
+        let frame = |kind: u8, header: &str| encode(kind, header.as_bytes(), &[]);
+        let seeds = [
+            frame(kind::HELLO, r#"{"version":1,"mode":"lane","worker":"3","pid":42,"php":"8.4.1","job":7}"#),
+            frame(
+                kind::READY,
+                r#"{"done":{"deleted":true,"released":false,"failed":false,"peak":2048,"error":"x"},"app":{"a":[1]}}"#,
+            ),
+            frame(
+                kind::DIED,
+                r#"{"fatal":"out of memory","deleted":false,"released":false,"failed":false,"ack":true}"#,
+            ),
+            frame(kind::STATE, r#"{"down":false,"paused":["a"],"restart":"1","error":null}"#),
+            frame(kind::HINTS, r#"{"classes":{"App\\Jobs\\A":{"isolated":true,"maxMemory":512}}}"#),
+            frame(kind::BOOT_FAILED, r#"{"class":"E","message":"m","file":"f","line":3,"fault":"vendor"}"#),
+        ];
+        kqueue_fuzz::fuzz("worker-frames", &seeds.each_ref().map(Vec::as_slice), |input| {
+            let mut decoder = Decoder::default();
+            for part in input.chunks(7) {
+                decoder.feed(part);
+                while let Ok(Some(_)) = decoder.message() {}
+            }
+        });
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let mut decoder = Decoder::default();
+            decoder.feed(&bytes);
+            while let Ok(Some(_)) = decoder.message() {}
+        }
+    }
+}

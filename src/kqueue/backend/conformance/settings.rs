@@ -1,0 +1,64 @@
+//! What PHP prints about a connection, and what comes of it.
+
+use crate::backend::{BackendError, ConnectionSettings, open};
+use kqueue_config::Pop;
+
+fn parse(json: &str) -> ConnectionSettings {
+    serde_json::from_str(json).unwrap()
+}
+
+#[test]
+fn takes_what_php_prints() {
+    let ConnectionSettings::Redis(redis) = parse(
+        r#"{"driver":"redis","host":"127.0.0.1","port":"6380","username":null,"password":"geheim",
+            "database":"1","prefix":"p_","cluster":false,"retry_after":90,"migration_batch_size":-1,"block_for":null}"#,
+    ) else {
+        panic!("no redis");
+    };
+    assert_eq!((redis.port, redis.database, redis.retry_after), (6380, 1, Some(90)));
+    assert!(!format!("{redis:?}").contains("geheim"));
+
+    let ConnectionSettings::Redis(redis) =
+        parse(r#"{"driver":"redis","host":"unix:///run/redis.sock","port":-1,"retry_after":null}"#)
+    else {
+        panic!("no redis");
+    };
+    assert_eq!((redis.port, redis.migration_batch_size, redis.retry_after), (0, -1, None));
+    assert!(open(ConnectionSettings::Redis(redis), Pop::Safe).is_ok());
+
+    let sqlite = r#"{"driver":"database","engine":"sqlite","path":"/srv/db.sqlite","table":"jobs","retry_after":"90"}"#;
+    assert!(open(parse(sqlite), Pop::Safe).is_ok());
+    assert!(serde_json::from_str::<ConnectionSettings>("{}").is_err());
+}
+
+#[test]
+fn says_what_is_wrong_in_one_line() {
+    let cases = [
+        (r#"{"driver":"sync"}"#, "`sync`"),
+        (r#"{"driver":"null"}"#, "`null`"),
+        (r#"{"driver":"deferred"}"#, "`deferred`"),
+        (r#"{"driver":"background"}"#, "`background`"),
+        (r#"{"driver":"failover"}"#, "`failover`"),
+        (r#"{"driver":"beanstalkd"}"#, "`beanstalkd`"),
+        (r#"{"driver":"sqs"}"#, "`sqs`"),
+        (r#"{"driver":"rabbitmq"}"#, "`rabbitmq`"),
+        (r#"{"driver":"database"}"#, "`engine`"),
+        (r#"{"driver":"database","engine":"mysql"}"#, "`mysql`"),
+        (r#"{"driver":"database","engine":"pgsql"}"#, "`pgsql`"),
+        (r#"{"driver":"database","engine":"sqlsrv"}"#, "`sqlsrv`"),
+        (r#"{"driver":"database","engine":"sqlite","path":":memory:","retry_after":90}"#, "in memory"),
+        (r#"{"driver":"database","engine":"sqlite","path":"","retry_after":90}"#, "in memory"),
+        (r#"{"driver":"database","engine":"sqlite","path":"/x"}"#, "`retry_after`"),
+        (r#"{"driver":"redis","host":"tls://cache.example"}"#, "TLS"),
+        (r#"{"driver":"redis","host":"a","cluster":true}"#, "Cluster"),
+        (r#"{"driver":"redis","host":""}"#, "host"),
+    ];
+    for (json, part) in cases {
+        match open(parse(json), Pop::Safe).err() {
+            Some(BackendError::Settings(why)) => {
+                assert!(why.contains(part) && !why.contains('\n') && !why.contains("  "), "{why}");
+            }
+            other => panic!("{json}: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Queue backends: Laravel's own queues, reserved from and settled in Laravel's own bytes and tables.
+//!
+//! A backend knows one connection of the app, with settings that PHP has resolved. Whatever it writes is
+//! exactly what stock `queue:work` would have written, so both can work one queue side by side.
+//! This module may touch the network and the app's database file; it knows nothing of workers or PHP.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use kqueue_config::Pop;
+
+mod head;
+mod redis;
+mod settings;
+mod sqlite;
+
+#[cfg(test)]
+mod conformance;
+
+pub use redis::RedisBackend;
+pub use settings::{ConnectionSettings, Names, RedisSettings, SqliteSettings};
+pub use sqlite::SqliteBackend;
+
+/// Bytes of payloads after which one call takes no more jobs; the last one may exceed it.
+const BUDGET: usize = 16 << 20;
+/// Bytes of the largest payload that is run. Larger ones are set aside: a few of them would fill any machine.
+const LARGEST: usize = 128 << 20;
+
+/// What a backend needs to find a job's reservation again: the identity that Laravel's own ack uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// Redis: the exact bytes of the member of `queues:NAME:reserved`.
+    Redis {
+        /// The member as the pop script stored it, `attempts` already counted.
+        reserved: Bytes,
+    },
+    /// A row of the jobs table, as it stands after the reservation.
+    Row {
+        /// Primary key. Not stable across attempts: a release inserts a new row.
+        id: i64,
+        /// Epoch seconds at which it was reserved or last renewed.
+        reserved_at: i64,
+        /// Attempts including this one.
+        attempts: i64,
+        /// Epoch seconds from which it was available.
+        available_at: i64,
+        /// Epoch seconds at which the row was made.
+        created_at: i64,
+    },
+}
+
+/// A job that is ours until its lease ends: Laravel's "reserved".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// Name of the queue as it was asked for, such as `default`.
+    pub queue: String,
+    /// The payload as it was popped: `getRawBody()` of the job in PHP. Never re-serialised.
+    pub payload: Bytes,
+    /// How the backend finds it again.
+    pub receipt: Receipt,
+}
+
+/// A queued message that no Laravel could run, and that was moved out of the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// The queue it came from. It is now on the queue `NAME:broken` of the same connection.
+    pub queue: String,
+    /// Why it cannot be run, for the log.
+    pub why: String,
+    /// Its size in bytes.
+    pub bytes: usize,
+}
+
+/// What one call of [`QueueBackend::reserve`] found.
+#[derive(Debug, Default)]
+pub struct Reserved {
+    /// Jobs that are now ours, in the order in which they are to run.
+    pub jobs: Vec<Reservation>,
+    /// Messages that were moved to `NAME:broken`.
+    pub set_aside: Vec<SetAside>,
+}
+
+/// Sizes of one queue, as Laravel counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueSize {
+    /// Jobs that could run now.
+    pub pending: u64,
+    /// Jobs whose time has not come.
+    pub delayed: u64,
+    /// Jobs that some worker holds.
+    pub reserved: u64,
+}
+
+/// Why a backend could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The server or the file cannot be used now; trying again later makes sense.
+    #[error("{target}: {reason}")]
+    Unavailable {
+        /// What could not be reached: `redis at 127.0.0.1:6379`, `/srv/shop/database.sqlite`.
+        target: String,
+        /// The error as the client library put it.
+        reason: String,
+    },
+    /// The connection's settings cannot work; only the operator can mend them.
+    #[error("{0}")]
+    Settings(String),
+    /// The server refuses the credentials or the database: it may be the one that is wrong.
+    #[error("{what}; {fix}")]
+    Refused {
+        /// Which server, and what it says.
+        what: String,
+        /// What to change if the server is right.
+        fix: &'static str,
+    },
+}
+
+/// The backend for one queue connection. Nothing is connected to before the first call.
+///
+/// New engines (MySQL, PostgreSQL, SQS) are a file beside `sqlite.rs`, a variant of
+/// [`ConnectionSettings`] and an arm here, and pass the conformance suite.
+///
+/// # Errors
+/// [`BackendError::Settings`], in one line that says what to change, for what kqueue cannot serve.
+pub fn open(settings: ConnectionSettings, pop: Pop) -> Result<Box<dyn QueueBackend>, BackendError> {
+    match settings {
+        ConnectionSettings::Redis(redis) => Ok(Box::new(RedisBackend::connect(redis, pop)?)),
+        ConnectionSettings::Sqlite(sqlite) => Ok(Box::new(SqliteBackend::connect(sqlite)?)),
+        ConnectionSettings::Own { class, method } => Err(settings::own(&class, &method)),
+        ConnectionSettings::Unsupported { driver, engine } => Err(settings::unsupported(&driver, engine.as_deref())),
+    }
+}
+
+/// Refuses names that Laravel's Redis queue uses for the parts of another queue.
+pub(crate) fn check_queues(queues: &[String]) -> Result<(), BackendError> {
+    for queue in queues {
+        let taken = [":delayed", ":reserved", ":notify"].iter().find(|suffix| queue.ends_with(*suffix));
+        if let Some(suffix) = taken {
+            return Err(BackendError::Settings(format!(
+                "queue `{queue}`: a name that ends in `{suffix}` is a part of another queue; rename it"
+            )));
+        }
+        if queue.is_empty() {
+            return Err(BackendError::Settings("a queue has an empty name".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// The wall clock since the epoch: the clock that Laravel's workers on this host use too.
+fn epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// [`epoch`] in whole seconds, Laravel's granularity.
+fn epoch_seconds() -> i64 {
+    i64::try_from(epoch().as_secs()).unwrap_or(i64::MAX)
+}
+
+/// One queue connection of the app. Every backend passes the same conformance suite.
+#[async_trait(?Send)]
+pub trait QueueBackend {
+    /// Reserves up to `max` jobs from `queues`, strictly in that order, after making due what is due:
+    /// delayed jobs whose time has come and reservations whose lease ran out.
+    ///
+    /// A lost race or a lock held by another worker is "no job now", never an error. Fewer than `max`
+    /// does not mean that there are no more: an answer is bounded in bytes too.
+    ///
+    /// Not cancel-safe: jobs reserved by a call whose future was dropped come back when their lease ends.
+    async fn reserve(&self, queues: &[String], max: usize) -> Result<Reserved, BackendError>;
+
+    /// Returns when there may be work in one of `queues`, or after `limit`, whichever is first.
+    /// Cancel-safe: dropping the future loses no job. On Redis it costs the connection that blocks, so
+    /// better let it run than drop and call it often.
+    async fn wait(&self, queues: &[String], limit: Duration) -> Result<(), BackendError>;
+
+    /// How long a reservation lasts without renewal (`retry_after`); `None` when it never expires by us.
+    fn lease(&self) -> Option<Duration>;
+
+    /// Starts each lease anew. The answer has one entry for each job, in order: `false` where the
+    /// reservation is no longer ours. A renewed [`Receipt`] is updated in place.
+    async fn renew(&self, jobs: &mut [Reservation]) -> Result<Vec<bool>, BackendError>;
+
+    /// Puts jobs that PHP has never seen back at the head of their queues, in the order given, as they
+    /// were, with no attempt counted. `false` where the reservation was no longer ours.
+    async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError>;
+
+    /// Removes finished jobs. `false` where the reservation was no longer ours.
+    async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError>;
+
+    /// The sizes of `queues`, in order.
+    async fn sizes(&self, queues: &[String]) -> Result<Vec<QueueSize>, BackendError>;
+}

@@ -1,0 +1,453 @@
+//! Laravel's Redis queue: the same keys, the same bytes and the same effects as its own scripts.
+//!
+//! One script call takes a batch of jobs. Waiting blocks on the `:notify` lists of all queues at once, on a
+//! connection of its own. May touch the network; knows of no PHP.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{
+    BUDGET, BackendError, LARGEST, Names, QueueBackend, QueueSize, Receipt, RedisSettings, Reservation, Reserved,
+    SetAside, check_queues, epoch, epoch_seconds,
+};
+use kqueue_config::Pop;
+
+mod connection;
+mod link;
+
+use link::{Connection, Link, Lua};
+
+/// Due jobs that one script call moves where the app sets no limit: larger ones would hold up the server.
+const CHUNK: i64 = 1000;
+/// Bytes that one call may carry before its connection is closed: buffers stay as large as they once were.
+const HEAVY: usize = 4 << 20;
+/// Messages that one script call sets aside at the most.
+const MOST_ASIDE: usize = 100;
+/// What BLPOP may take beyond its own timeout before the server counts as gone.
+const BLOCK_GRACE: Duration = Duration::from_secs(5);
+
+/// Queues of one Redis connection of the app. Needs Redis 6 or later.
+pub struct RedisBackend {
+    link: Link,
+    prefix: String,
+    names: Names,
+    retry_after: Option<i64>,
+    migration_batch_size: i64,
+    strict: bool,
+    reserve: Lua,
+    renew: Lua,
+    unreserve: Lua,
+    /// The connection that BLPOP runs on, while it does not.
+    idle: Cell<Option<Connection>>,
+    /// Notify tokens that our BLPOP took, by queue: the next reserve leaves as many in the list.
+    taken: RefCell<HashMap<String, usize>>,
+    /// Queues with a key of the wrong type: left out until the key is gone.
+    unusable: RefCell<HashSet<String>>,
+}
+
+impl std::fmt::Debug for RedisBackend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisBackend")
+            .field("prefix", &self.prefix)
+            .field("retry_after", &self.retry_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keys of one queue.
+struct Keys {
+    list: String,
+    delayed: String,
+    reserved: String,
+    notify: String,
+    broken: String,
+}
+
+/// How a script call left the queue.
+#[derive(PartialEq, Eq)]
+enum Left {
+    /// All was moved that was due, and nothing more is to be had or wanted.
+    Done,
+    /// More is due than was moved.
+    More,
+    /// There may be more, but enough for one answer.
+    Full,
+}
+
+impl RedisBackend {
+    /// A backend for these settings. Connects with the first call.
+    ///
+    /// # Errors
+    /// [`BackendError::Settings`] for TLS, a cluster or a host that is none.
+    pub fn connect(settings: RedisSettings, pop: Pop) -> Result<Self, BackendError> {
+        if settings.cluster {
+            return Err(BackendError::Settings(
+                "Redis Cluster is not built in yet: keep `queue:work` for this connection, or use \
+                 a single Redis server for queues"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self {
+            link: Link::new(&settings)?,
+            prefix: settings.prefix,
+            names: settings.names,
+            retry_after: settings.retry_after,
+            migration_batch_size: settings.migration_batch_size,
+            strict: pop == Pop::Strict,
+            reserve: Lua::new(include_str!("redis/reserve.lua")),
+            renew: Lua::new(include_str!("redis/renew.lua")),
+            unreserve: Lua::new(include_str!("redis/unreserve.lua")),
+            idle: Cell::new(None),
+            taken: RefCell::default(),
+            unusable: RefCell::default(),
+        })
+    }
+
+    fn keys(&self, queue: &str) -> Keys {
+        let list = format!("{}{}", self.prefix, self.names.of(queue, "queues:"));
+        Keys {
+            delayed: format!("{list}:delayed"),
+            reserved: format!("{list}:reserved"),
+            notify: format!("{list}:notify"),
+            broken: format!("{list}:broken"),
+            list,
+        }
+    }
+
+    /// Score of a reservation made now. Without `retry_after` it is now, as Laravel has it.
+    fn lease_end(&self) -> i64 {
+        epoch_seconds().saturating_add(self.retry_after.unwrap_or(0))
+    }
+
+    /// One script call on one queue. What it found is added to `found`.
+    async fn take(&self, queue: &str, wanted: usize, found: &mut Reserved) -> Result<Left, BackendError> {
+        let keys = self.keys(queue);
+        let chunked = self.migration_batch_size < 0;
+        let most_due = if chunked { CHUNK } else { self.migration_batch_size };
+        let taken = self.taken.borrow_mut().remove(queue).unwrap_or(0);
+        let all = [keys.list, keys.delayed, keys.reserved, keys.notify, keys.broken];
+
+        let (left, jobs, aside): (i64, Vec<Vec<u8>>, Vec<Vec<u8>>) = self
+            .link
+            .script(&self.reserve, &all, |cmd| {
+                cmd.arg(epoch_seconds())
+                    .arg(self.lease_end())
+                    .arg(wanted)
+                    .arg(most_due)
+                    .arg(u8::from(chunked))
+                    .arg(u8::from(self.retry_after.is_some()))
+                    .arg(u8::from(self.strict))
+                    .arg(taken)
+                    .arg(BUDGET)
+                    .arg(MOST_ASIDE)
+                    .arg(LARGEST);
+            })
+            .await?;
+
+        self.forget_heavy(jobs.iter().map(Vec::len).sum()).await;
+        let mut jobs = jobs.into_iter().map(Bytes::from);
+        while let (Some(payload), Some(reserved)) = (jobs.next(), jobs.next()) {
+            found.jobs.push(Reservation { queue: queue.to_owned(), payload, receipt: Receipt::Redis { reserved } });
+        }
+        let mut aside = aside.into_iter();
+        while let (Some(bytes), Some(why)) = (aside.next(), aside.next()) {
+            let bytes = String::from_utf8_lossy(&bytes).parse().unwrap_or(0);
+            let why = String::from_utf8_lossy(&why).into_owned();
+            if self.strict && bytes <= LARGEST {
+                tracing::warn!(queue, bytes, "a queued message was lost: {why}");
+                continue;
+            }
+            found.set_aside.push(SetAside { queue: queue.to_owned(), why, bytes });
+        }
+        Ok(match left {
+            0 => Left::Done,
+            1 => Left::More,
+            _ => Left::Full,
+        })
+    }
+
+    /// Closes the shared connection after a call that carried this many bytes, if they were many.
+    async fn forget_heavy(&self, bytes: usize) {
+        if bytes >= HEAVY {
+            self.link.forget().await;
+        }
+    }
+
+    /// Leaves a queue out that has a key of the wrong type. False if `error` says something else.
+    fn leave_out(&self, queue: &str, error: &BackendError) -> bool {
+        let is_wrong_type = error.to_string().contains("WRONGTYPE");
+        if is_wrong_type && self.unusable.borrow_mut().insert(queue.to_owned()) {
+            let Keys { list, .. } = self.keys(queue);
+            tracing::error!(
+                "queue {queue} cannot be worked: the Redis key {list}, or one of {list}:*, is of another type than \
+                 Laravel's; the other queues go on; fix: rename or delete that key"
+            );
+        }
+        is_wrong_type
+    }
+
+    /// A queue answers: it may have been left out before.
+    fn take_in(&self, queue: &str) {
+        if self.unusable.borrow_mut().remove(queue) {
+            tracing::info!("queue {queue} can be worked again");
+        }
+    }
+
+    fn usable(&self, queues: &[String]) -> Vec<String> {
+        let unusable = self.unusable.borrow();
+        queues.iter().filter(|queue| !unusable.contains(*queue)).cloned().collect()
+    }
+
+    /// Whether a reserve would find something, or something to make due.
+    async fn ready(&self, queues: &[String]) -> Result<bool, BackendError> {
+        let now = epoch_seconds();
+        let mut pipe = redis::pipe();
+        for queue in queues {
+            let keys = self.keys(queue);
+            pipe.cmd("LLEN").arg(keys.list);
+            // With a batch size of 0 nothing is ever made due, so nothing due is work.
+            if self.migration_batch_size == 0 {
+                continue;
+            }
+            pipe.cmd("ZCOUNT").arg(keys.delayed).arg("-inf").arg(now);
+            if self.retry_after.is_some() {
+                pipe.cmd("ZCOUNT").arg(keys.reserved).arg("-inf").arg(now);
+            }
+        }
+        // A key of the wrong type is found by the reserve.
+        Ok(self.link.answers(pipe.ignore_errors()).await?.iter().any(|count| count.is_none_or(|count| count > 0)))
+    }
+
+    /// Blocks until a token comes for one of `queues`, at most for `limit`; takes the token.
+    ///
+    /// When the future is dropped, so is the connection: the server then gives its client no token. One
+    /// that is lost on the way costs nothing, since [`Self::wait`] looks at the lists first.
+    async fn block(&self, queues: &[String], limit: Duration) -> Result<bool, BackendError> {
+        let notify: Vec<String> = queues.iter().map(|q| self.keys(q).notify).collect();
+        let mut blpop = redis::cmd("BLPOP");
+        // A timeout of 0 would be for ever.
+        blpop.arg(&notify).arg(format!("{:.3}", limit.as_secs_f64().max(0.001)));
+
+        let mut rested = self.idle.take();
+        let token = loop {
+            let fresh = rested.is_none();
+            let mut connection = match rested.take() {
+                Some(connection) => connection,
+                None => self.link.connect_blocking().await?,
+            };
+            let answer = blpop.query_async::<Option<(Vec<u8>, Vec<u8>)>>(connection.inner());
+            match tokio::time::timeout(limit + BLOCK_GRACE, answer).await {
+                Ok(Ok(token)) => {
+                    self.idle.set(Some(connection));
+                    break token;
+                }
+                // One that rested may have died of a restart that is long over.
+                Ok(Err(e)) if !fresh && e.is_io_error() => {}
+                Ok(Err(e)) => return Err(self.link.error(&e)),
+                Err(_) => return Err(self.link.unavailable("no answer to BLPOP")),
+            }
+        };
+
+        let Some((key, _)) = token else {
+            return Ok(false);
+        };
+        if let Some(at) = notify.iter().position(|n| n.as_bytes() == key) {
+            *self.taken.borrow_mut().entry(queues[at].clone()).or_default() += 1;
+        }
+        Ok(true)
+    }
+}
+
+/// The distinct queues of `jobs`, and for each job the index of its queue.
+fn by_queue(jobs: &[Reservation]) -> (Vec<&str>, Vec<usize>) {
+    let mut queues: Vec<&str> = Vec::new();
+    let indexes = jobs
+        .iter()
+        .map(|job| {
+            queues.iter().position(|q| *q == job.queue).unwrap_or_else(|| {
+                queues.push(&job.queue);
+                queues.len() - 1
+            })
+        })
+        .collect();
+    (queues, indexes)
+}
+
+/// Parts of `jobs` of [`BUDGET`] bytes each, or of one job.
+fn bounded(jobs: &[Reservation]) -> impl Iterator<Item = &[Reservation]> {
+    let mut rest = jobs;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = rest.iter().take_while(|job| {
+            bytes += member(job).len();
+            bytes <= BUDGET
+        });
+        let count = fits.count().max(1).min(rest.len());
+        let (part, left) = rest.split_at(count);
+        rest = left;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+/// The member of the reserved set; empty, which no member ever is, for a job of another backend.
+fn member(job: &Reservation) -> &[u8] {
+    match &job.receipt {
+        Receipt::Redis { reserved } => reserved,
+        Receipt::Row { .. } => &[],
+    }
+}
+
+#[async_trait(?Send)]
+impl QueueBackend for RedisBackend {
+    async fn reserve(&self, queues: &[String], max: usize) -> Result<Reserved, BackendError> {
+        check_queues(queues)?;
+        let mut found = Reserved::default();
+        for queue in queues {
+            loop {
+                let wanted = max.saturating_sub(found.jobs.len());
+                if wanted == 0 {
+                    return Ok(found);
+                }
+                let taken = self.take(queue, wanted, &mut found).await;
+                if taken.is_ok() {
+                    self.take_in(queue);
+                }
+                match taken {
+                    Ok(Left::Done) => break,
+                    Ok(Left::More) => {}
+                    Ok(Left::Full) => return Ok(found),
+                    Err(e) if self.leave_out(queue, &e) => break,
+                    // What is ours already must not be lost with the error; the next call meets it again.
+                    Err(e) if found.jobs.is_empty() && found.set_aside.is_empty() => return Err(e),
+                    Err(e) => {
+                        tracing::debug!(queue, "reserved less than asked for: {e}");
+                        return Ok(found);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn wait(&self, queues: &[String], limit: Duration) -> Result<(), BackendError> {
+        check_queues(queues)?;
+        let start = Instant::now();
+        let queues = &self.usable(queues);
+        if queues.is_empty() {
+            tokio::time::sleep(limit).await;
+            return Ok(());
+        }
+        loop {
+            // Tokens are hints: another worker may have taken the one of a job that is still there, and
+            // delayed jobs have none. So the lists decide, and blocking only makes it fast.
+            if self.ready(queues).await? {
+                return Ok(());
+            }
+            let left = limit.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            // Jobs become due on whole seconds, so looking right after each of them misses none, those
+            // included that are delayed by others meanwhile.
+            if self.block(queues, left.min(to_next_second())).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        self.retry_after.map(|s| Duration::from_secs(u64::try_from(s).unwrap_or(0)))
+    }
+
+    async fn renew(&self, jobs: &mut [Reservation]) -> Result<Vec<bool>, BackendError> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (queues, indexes) = by_queue(jobs);
+        let keys: Vec<String> = queues.iter().map(|q| self.keys(q).reserved).collect();
+        let held: Vec<i64> = self
+            .link
+            .script(&self.renew, &keys, |cmd| {
+                // Without `retry_after` there is no lease to extend.
+                match self.retry_after {
+                    Some(_) => cmd.arg(self.lease_end()),
+                    None => cmd.arg(""),
+                };
+                for (job, index) in jobs.iter().zip(&indexes) {
+                    cmd.arg(index + 1).arg(member(job));
+                }
+            })
+            .await?;
+        self.forget_heavy(jobs.iter().map(|job| member(job).len()).sum()).await;
+        Ok(held.into_iter().map(|n| n == 1).collect())
+    }
+
+    async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (queues, indexes) = by_queue(jobs);
+        let keys: Vec<String> =
+            queues.iter().map(|q| self.keys(q)).flat_map(|k| [k.list, k.reserved, k.notify]).collect();
+        let held: Vec<i64> = self
+            .link
+            .script(&self.unreserve, &keys, |cmd| {
+                // Last one first: each goes to the head.
+                for (job, index) in jobs.iter().zip(&indexes).rev() {
+                    cmd.arg(3 * index + 1).arg(member(job)).arg(job.payload.as_ref());
+                }
+            })
+            .await?;
+        self.forget_heavy(jobs.iter().map(|job| member(job).len() + job.payload.len()).sum()).await;
+        Ok(held.into_iter().rev().map(|n| n == 1).collect())
+    }
+
+    async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut removed = Vec::with_capacity(jobs.len());
+        // The client library holds what it sends three times.
+        for jobs in bounded(jobs) {
+            let mut pipe = redis::pipe();
+            for job in jobs {
+                pipe.cmd("ZREM").arg(self.keys(&job.queue).reserved).arg(member(job));
+            }
+            let answers = self.link.answers(pipe.ignore_errors()).await?;
+            self.forget_heavy(jobs.iter().map(|job| member(job).len()).sum()).await;
+            removed.extend(answers.into_iter().map(|answer| answer == Some(1)));
+        }
+        Ok(removed)
+    }
+
+    async fn sizes(&self, queues: &[String]) -> Result<Vec<QueueSize>, BackendError> {
+        check_queues(queues)?;
+        if queues.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipe = redis::pipe();
+        for queue in queues {
+            let keys = self.keys(queue);
+            pipe.cmd("LLEN").arg(keys.list);
+            pipe.cmd("ZCARD").arg(keys.delayed);
+            pipe.cmd("ZCARD").arg(keys.reserved);
+        }
+        let counts = self.link.answers(pipe.ignore_errors()).await?;
+        // Of several queues the others can still be asked each by itself.
+        let broken = counts.iter().position(Option::is_none).map(|at| at / 3);
+        if let Some(queue) = broken.and_then(|at| queues.get(at)) {
+            return Err(self.link.unavailable(&format!("WRONGTYPE: a key of queue {queue} holds something else")));
+        }
+        let counts: Vec<u64> = counts.into_iter().map(|n| u64::try_from(n.unwrap_or(0)).unwrap_or(0)).collect();
+        Ok(counts.chunks_exact(3).map(|c| QueueSize { pending: c[0], delayed: c[1], reserved: c[2] }).collect())
+    }
+}
+
+/// Time until the wall clock's next whole second, and a little more.
+fn to_next_second() -> Duration {
+    Duration::from_millis(1001 - u64::from(epoch().subsec_millis()))
+}

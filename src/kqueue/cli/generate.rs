@@ -1,0 +1,188 @@
+//! What packages ship beside the programs, made out of the same tables as these: man pages, completions, and the
+//! config file with every key.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Command, CommandFactory};
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+
+use super::{Cli, Failed, complete, flags};
+use kqueue_config::{DefaultValue, KEYS, Key, Settings, VALUES};
+
+/// What the table of options does not say, for the end of pages.
+const ENDS: &[(&str, &str)] = &[
+    ("kqueue.1", include_str!("../../../packaging/man/kqueue.1.end")),
+    ("kqueue-run.1", include_str!("../../../packaging/man/kqueue-run.1.end")),
+    ("kqueue-init.1", include_str!("../../../packaging/man/kqueue-init.1.end")),
+    ("kqueue-check.1", include_str!("../../../packaging/man/kqueue-check.1.end")),
+    ("kqueue-status.1", include_str!("../../../packaging/man/kqueue-status.1.end")),
+    ("kqueue-config-check.1", include_str!("../../../packaging/man/kqueue-config-check.1.end")),
+];
+
+/// Writes all of it below `dir`: `man/`, `completions/` and `example.toml`.
+pub(super) fn run(dir: &Path) -> Result<ExitCode, Failed> {
+    write(dir).map_err(|error| Failed::at(&dir.display().to_string(), error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(dir: &Path) -> std::io::Result<()> {
+    let (man, completions) = (dir.join("man"), dir.join("completions"));
+    std::fs::create_dir_all(&man)?;
+    std::fs::create_dir_all(&completions)?;
+    clap_mangen::generate_to(command(), &man)?;
+    std::fs::write(man.join("kqueue.toml.5"), keys())?;
+    for entry in std::fs::read_dir(&man)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let more = ENDS.iter().find(|(page, _)| *page == name).map_or("", |(_, end)| end);
+        std::fs::write(&path, titled(&std::fs::read_to_string(&path)?, &name) + more)?;
+    }
+    complete::write_scripts(&completions)?;
+    std::fs::write(dir.join("example.toml"), Settings::example())
+}
+
+/// The command line, with one option for all where there is one for each key.
+fn command() -> Command {
+    let short = |command: Command, usage: &'static str| command.override_usage(usage);
+    Cli::command()
+        .mut_subcommand("run", |run| short(run, "kqueue run [OPTIONS] [APP]"))
+        .mut_subcommand("config", |config| {
+            config.mut_subcommand("check", |check| short(check, "kqueue config check [OPTIONS] [APP]"))
+        })
+}
+
+/// A page under the name of its file. It carries no date, so that two builds are the same; what makes pages drops
+/// words that are empty, and would put the next one in its place.
+fn titled(page: &str, file: &str) -> String {
+    let (name, section) = file.rsplit_once('.').unwrap_or((file, "1"));
+    let title = format!(".TH {name} {section} \"\" \"kqueue {}\" kqueue", env!("CARGO_PKG_VERSION"));
+    page.lines()
+        .map(|line| if line.starts_with(".TH ") { &title } else { line })
+        .fold(String::new(), |text, line| text + line + "\n")
+}
+
+/// kqueue.toml(5).
+fn keys() -> String {
+    let mut page = Roff::new();
+    page.control("TH", ["kqueue.toml", "5"])
+        .control("SH", ["NAME"])
+        .text([roman("kqueue.toml - settings of one app")])
+        .control("SH", ["SYNOPSIS"])
+        .text([roman("/etc/kqueue/"), italic("APP"), roman(".toml")])
+        .control("SH", ["DESCRIPTION"])
+        .text([
+            roman("Each file in TOML is one app, and its name is the app's: 1 to 32 of a-z, 0-9 and _. Only "),
+            bold("path"),
+            roman(" is required. Units are made of it by "),
+            bold("systemctl daemon-reload"),
+            roman("; a runtime that works reads it again on "),
+            bold("systemctl reload"),
+            roman(" kqueue@"),
+            italic("APP"),
+            roman(". What a job declares goes before the command line of "),
+            bold("kqueue run"),
+            roman(", that before the file, and that before the default."),
+        ]);
+    for line in VALUES {
+        page.control("PP", []).text([roman(*line)]);
+    }
+    page.control("SH", ["KEYS"]);
+    KEYS.iter().for_each(|key| one(&mut page, key));
+    page.control("SH", ["FILES"])
+        .control("TP", [])
+        .text([roman("/usr/share/doc/kqueue/example.toml")])
+        .text([roman("Every key with its default; so does "), bold("kqueue config example"), roman(".")])
+        .control("TP", [])
+        .text([roman("/usr/share/doc/kqueue/examples/")])
+        .text([roman("Whole files for apps of different kinds.")])
+        .control("SH", ["SEE ALSO"])
+        .text([roman("kqueue(1), kqueue@.service(8), kqueue-generator(8)")]);
+    page.render()
+}
+
+fn one(page: &mut Roff, key: &Key) {
+    page.control("TP", []).text([bold(key.name)]);
+    // As in the source: what stands between backticks is somebody's own word.
+    let doc: Vec<&str> = key.doc.iter().map(|line| line.trim()).collect();
+    let doc: Vec<Inline> = doc
+        .join(" ")
+        .split('`')
+        .enumerate()
+        .map(|(at, part)| if at % 2 == 1 { bold(part) } else { roman(part) })
+        .collect();
+    page.text(doc).control("IP", []);
+    let value = key.example();
+    let mut about = vec![roman(format!("Takes {}. ", key.takes()))];
+    about.extend(match key.default {
+        DefaultValue::Is(_) => vec![roman("Default: "), bold(value)],
+        DefaultValue::WorkedOut(_) => vec![roman("Worked out; with ample memory "), bold(value)],
+        DefaultValue::None(_) => vec![roman("No default; for example "), bold(value)],
+    });
+    if flags::FILE_ONLY.contains(&key.name) {
+        about.push(roman(". In this file alone."));
+    } else {
+        about.extend([roman(". On the command line "), bold(format!("--{}", key.name.replace('_', "-"))), roman(".")]);
+    }
+    page.text(about);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of all fields below a value.
+    fn fields(value: &serde_json::Value, names: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(object) => object.iter().for_each(|(name, value)| {
+                names.push(name.clone());
+                fields(value, names);
+            }),
+            serde_json::Value::Array(list) => list.iter().for_each(|value| fields(value, names)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_page_names_every_field_of_a_snapshot() {
+        use crate::control::{Failure, Process, Queue, RunningJob, Sizes, Snapshot, TierLoad, WaitingJob};
+        let tier = TierLoad {
+            running_jobs: vec![RunningJob::default()],
+            waiting_jobs: vec![WaitingJob::default()],
+            ..TierLoad::default()
+        };
+        let whole = Snapshot {
+            queues: vec![Queue { sizes: Some(Sizes::default()), ..Queue::default() }],
+            tiers: vec![tier],
+            workers: vec![Process::default()],
+            failures: vec![Failure::default()],
+            ..Snapshot::default()
+        };
+        let mut names = Vec::new();
+        fields(&serde_json::to_value(&whole).unwrap(), &mut names);
+        let page = ENDS.iter().find(|(page, _)| *page == "kqueue-status.1").unwrap().1;
+        for name in names {
+            assert!(page.contains(&format!("\\fB{name}\\fR")), "{name}");
+        }
+    }
+
+    #[test]
+    fn everything_is_written_and_every_key_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path()).unwrap();
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        for name in ["kqueue", "kqueue-run", "kqueue-status", "kqueue-config-check"] {
+            let page = read(&format!("man/{name}.1"));
+            assert!(page.contains(".SH SYNOPSIS") && page.contains(&format!("\n.TH {name} 1 \"\" ")), "{name}");
+        }
+        assert!(!dir.path().join("man/kqueue-worker.1").exists());
+        assert!(read("man/kqueue.1").contains("kqueue@.service(8)"));
+        for name in ["kqueue.bash", "_kqueue", "kqueue.fish"] {
+            assert!(read(&format!("completions/{name}")).contains("KQUEUE_COMPLETE"), "{name}");
+        }
+        let page = read("man/kqueue.toml.5");
+        for key in KEYS {
+            assert!(page.contains(&format!("\\fB{}\\fR\n", key.name)), "{}", key.name);
+        }
+    }
+}

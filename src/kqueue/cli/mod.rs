@@ -1,0 +1,416 @@
+//! The command line: reads it, makes settings, runs the command, turns what comes of it into an exit code.
+//!
+//! The only part that touches stdout, stderr and the exit code. 0 is success, 1 a failure while running,
+//! 2 a command line that cannot be right, 78 (`EX_CONFIG`) a configuration that cannot work.
+
+mod check;
+mod command;
+mod complete;
+mod effective;
+mod flags;
+mod generate;
+mod import;
+mod init;
+mod leave_root;
+mod pid1;
+mod status;
+mod stdio;
+mod unit;
+mod write;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::backend::BackendError;
+use crate::runtime::StartFailure;
+use flags::KeyFlags;
+use kqueue_config::{self as config, Loaded, Request, Settings, Surroundings};
+use leave_root::{AsRoot, Detached};
+
+/// Something broke while running.
+const FAILURE: u8 = 1;
+/// The command line cannot be right.
+const USAGE: u8 = 2;
+/// The configuration cannot work: a restart would not help, as units can say with
+/// `RestartPreventExitStatus=78`.
+const CONFIG: u8 = 78;
+
+/// A unit that fails starts again as soon as somebody connects to its socket, and a socket that starts it too often
+/// (20 times in 2 s) fails for good: whoever may connect could bring that about.
+const BRAKE: Duration = Duration::from_secs(1);
+
+/// Runs the queued jobs of Laravel applications.
+#[derive(Debug, Parser)]
+#[command(name = "kqueue", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the queues of one app until told to stop
+    Run(Run),
+    /// Find out what there is to know of an app, and write its config file
+    Init(init::Init),
+    /// Find what is wrong with an app and its machine, each with its fix
+    ///
+    /// It changes nothing. Exit code: 0 nothing is wrong (there may be notes), 1 there are errors, 3 only warnings.
+    Check(check::Check),
+    /// Make config files of what works the queues today: supervisord or Horizon
+    Import {
+        #[command(subcommand)]
+        import: import::Import,
+    },
+    /// Show what runs and waits, of one app or of all
+    Status(status::Status),
+    /// Show the configuration, or check a config file alone
+    Config {
+        #[command(subcommand)]
+        command: Config,
+    },
+}
+
+/// Commands that units, packages and kqueue itself run. Apart from those for people, so that no list, no completion
+/// and no suggestion offers one.
+#[derive(Debug, Parser)]
+#[command(name = "kqueue", disable_help_subcommand = true)]
+enum Internal {
+    /// Ask an app about itself, for other commands
+    Survey,
+    /// End what the process that holds our standard input has started, once that process is gone
+    Guard {
+        /// What marks it
+        mark: String,
+    },
+    /// Become the pooled worker of a unit: kqueue-worker@APP:N.service
+    Worker {
+        /// The unit's instance
+        #[arg(value_name = "APP:N")]
+        instance: String,
+        #[command(flatten)]
+        as_root: AsRoot,
+    },
+    /// Become `php artisan schedule:run` of an app: kqueue-schedule@APP.service
+    Schedule {
+        /// The app's name
+        app: String,
+        #[command(flatten)]
+        as_root: AsRoot,
+    },
+    /// Become an app's user, in place of root at a terminal, and carry out the command line behind `--`
+    Detached(Detached),
+    /// Write man pages, completions and the example config, for packages
+    Generate {
+        /// Where to
+        dir: PathBuf,
+    },
+}
+
+impl Internal {
+    fn is_called(args: &[OsString]) -> bool {
+        let name = args.get(1).and_then(|name| name.to_str());
+        name.is_some_and(|name| Internal::command().find_subcommand(name).is_some())
+    }
+
+    fn run(self) -> Result<ExitCode, Failed> {
+        match self {
+            Internal::Survey => {
+                let script = crate::runtime::find_script().map_err(|error| Failed::config(format!("{error:#}")))?;
+                print(&crate::survey::answer(&script).map_err(|line| Failed { code: FAILURE, line })?)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Internal::Guard { mark } => Ok(crate::launch::guard(&mark)),
+            Internal::Worker { instance, as_root } => unit::become_worker(&instance, as_root),
+            Internal::Schedule { app, as_root } => unit::become_schedule(app, as_root),
+            Internal::Detached(detached) => dispatch(detached.settle()?),
+            Internal::Generate { dir } => generate::run(&dir),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Source {
+    /// Name of the app: its settings are in /etc/kqueue/APP.toml. Without it, the name is that of the
+    /// directory or of the file of --config
+    #[arg(add = complete::apps())]
+    app: Option<String>,
+    /// A config file to read in place of /etc/kqueue/APP.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KeyFlags,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// End when the queues are empty and no job runs
+    #[arg(long)]
+    stop_when_empty: bool,
+    /// End after this many jobs
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    max_jobs: Option<String>,
+    /// End after this long
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
+    max_time: Option<String>,
+    /// Run one job and end; end at once where there is none
+    #[arg(long, conflicts_with = "max_jobs")]
+    once: bool,
+    #[command(flatten)]
+    as_root: AsRoot,
+    #[command(flatten)]
+    source: Source,
+}
+
+#[derive(Debug, Subcommand)]
+enum Config {
+    /// Print a config file with every key, its meaning and its default
+    Example,
+    /// Check the settings of an app and print what is in effect
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        source: Source,
+    },
+}
+
+impl Cli {
+    /// The command, unless it has an option of `queue:work` that kqueue refuses.
+    fn accepted(self) -> Result<Command, clap::Error> {
+        let (source, path): (_, &[&str]) = match &self.command {
+            Command::Run(run) => (&run.source, &["run"]),
+            Command::Config { command: Config::Check { source, .. } } => (source, &["config", "check"]),
+            _ => return Ok(self.command),
+        };
+        let Some(why) = source.keys.refused() else { return Ok(self.command) };
+        let mut root = Cli::command();
+        root.build();
+        let found = path.iter().try_fold(&mut root, |command, name| command.find_subcommand_mut(name));
+        Err(match found {
+            Some(command) => command.error(ErrorKind::UnknownArgument, why),
+            None => root.error(ErrorKind::UnknownArgument, why),
+        })
+    }
+}
+
+impl Source {
+    fn request(self) -> Request {
+        Request { app: self.app, config: self.config, flags: self.keys.given, ..Request::default() }
+    }
+}
+
+impl Run {
+    fn request(self) -> Request {
+        let max_jobs = if self.once { Some("1".into()) } else { self.max_jobs };
+        Request {
+            stop_when_empty: self.stop_when_empty || self.once,
+            max_jobs,
+            max_time: self.max_time,
+            ..self.source.request()
+        }
+    }
+}
+
+/// The `kqueue` command: all of it.
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let activated = std::env::var_os("LISTEN_FDS").is_some();
+    if complete::answer(&args) {
+        return ExitCode::SUCCESS;
+    }
+    match dispatch(args) {
+        Ok(code) => code,
+        Err(Failed { code, line }) => {
+            stdio::err(&format!("kqueue: {line}"));
+            if activated {
+                std::thread::sleep(BRAKE);
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// An exit code and the one line that says why.
+#[derive(Debug)]
+struct Failed {
+    code: u8,
+    line: String,
+}
+
+impl From<config::Error> for Failed {
+    fn from(error: config::Error) -> Self {
+        let code = if error.is_usage() { USAGE } else { CONFIG };
+        Self { code, line: error.to_string() }
+    }
+}
+
+impl Failed {
+    /// A configuration that cannot work.
+    fn config(line: String) -> Self {
+        Self { code: CONFIG, line }
+    }
+
+    /// A failure of the system, at `what`.
+    fn at(what: &str, error: std::io::Error) -> Self {
+        Self { code: FAILURE, line: format!("{what}: {error}") }
+    }
+}
+
+fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
+    if Internal::is_called(&args) {
+        return Internal::try_parse_from(args).map_or_else(|error| Ok(explain(&error)), Internal::run);
+    }
+    let command = match Cli::try_parse_from(&args).and_then(Cli::accepted) {
+        Ok(command) => command,
+        Err(error) => return Ok(explain(&error)),
+    };
+    match command {
+        Command::Run(run) => {
+            let as_root = run.as_root;
+            let request = run.request();
+            if let Some(ended) = pid1::run() {
+                return ended;
+            }
+            // One that was started again by way of /proc is called otherwise, and `kqueue status` looks for the name.
+            let _ = nix::sys::prctl::set_name(c"kqueue");
+            if let Some(code) = leave_root::leave_root(&request, as_root, &args)? {
+                return Ok(code);
+            }
+            let loaded = load(&request)?;
+            unit::check_user(&loaded)?;
+            kqueue_system::log::init(&loaded.settings.app);
+            if nix::unistd::geteuid().is_root() {
+                tracing::warn!("--as-root: jobs run as root");
+            }
+            start(loaded, request)
+        }
+        Command::Init(asked) => init::run(asked),
+        Command::Check(asked) => check::run(asked),
+        Command::Import { import } => import::run(import),
+        Command::Status(asked) => status::run(asked),
+        Command::Config { command: Config::Example } => {
+            print(&Settings::example())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Config { command: Config::Check { json, source } } => {
+            let loaded = load(&source.request())?;
+            print(&if json { effective::json(&loaded) } else { effective::text(&loaded) })?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Says what clap has to say. `--help` and `--version` come this way too, and are no errors; a closed stdout is none
+/// either.
+fn explain(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+}
+
+fn print(text: &str) -> Result<(), Failed> {
+    stdio::out(text).map_err(|error| Failed::at("stdout", error))
+}
+
+fn load(request: &Request) -> Result<Loaded, Failed> {
+    let here = Surroundings::read().map_err(|error| Failed {
+        code: FAILURE,
+        line: format!("working directory: {error}; change to one that exists"),
+    })?;
+    Ok(config::load(request, &here)?)
+}
+
+fn start(loaded: Loaded, request: Request) -> Result<ExitCode, Failed> {
+    // One thread: all the work is waiting, and the state machine needs no locks.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failed::at("event loop", error))?;
+    let reread = move || Ok(config::load(&request, &Surroundings::read()?)?);
+    runtime.block_on(crate::runtime::run(loaded, Box::new(reread))).map_err(|error| {
+        let settings = matches!(error.downcast_ref(), Some(BackendError::Settings(_) | BackendError::Refused { .. }))
+            || matches!(error.downcast_ref(), Some(StartFailure { settings: true, .. }));
+        Failed { code: if settings { CONFIG } else { FAILURE }, line: format!("{error:#}") }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use kqueue_config::KEYS;
+
+    fn run(args: &[&str]) -> Result<Request, String> {
+        let args = ["kqueue", "run"].iter().chain(args);
+        match Cli::try_parse_from(args).and_then(Cli::accepted).map_err(|error| error.to_string())? {
+            Command::Run(run) => Ok(run.request()),
+            _ => Err("not run".into()),
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_fault() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_key_is_an_option() {
+        for key in KEYS.iter().filter(|key| !flags::FILE_ONLY.contains(&key.name)) {
+            let option = format!("--{}={}", key.name.replace('_', "-"), key.default.text());
+            let request = run(&[&option]).unwrap();
+            assert_eq!(request.flags, [(key.name, key.default.text().to_owned())]);
+        }
+        assert!(run(&["--user=root"]).is_err());
+    }
+
+    #[test]
+    fn options_of_queue_work() {
+        let cases: &[(&str, &str, &str)] = &[
+            ("--queue=a,b", "queues", "a,b"),
+            ("--memory=256", "worker_memory", "256"),
+            ("--tries=3", "tries", "3"),
+            ("--timeout=0", "timeout", "0"),
+            ("--timeout=-1", "timeout", "-1"),
+            ("--backoff=1,5", "backoff", "1,5"),
+            ("--force", "force", "true"),
+            ("--renew=false", "renew", "false"),
+            ("--php-args=-d a=1", "php_args", "-d a=1"),
+        ];
+        for (option, key, value) in cases {
+            assert_eq!(run(&[option]).unwrap().flags, [(*key, (*value).to_owned())], "{option}");
+        }
+        let php = run(&["shop", "--php-args", "-n"]).unwrap();
+        assert_eq!((php.app.as_deref(), php.flags), (Some("shop"), vec![("php_args", "-n".to_owned())]));
+        let forced = run(&["--force", "shop"]).unwrap();
+        assert_eq!((forced.app.as_deref(), forced.flags), (Some("shop"), vec![("force", "true".to_owned())]));
+    }
+
+    #[test]
+    fn limits_of_a_run() {
+        let once = run(&["--once"]).unwrap();
+        assert_eq!((once.max_jobs.as_deref(), once.stop_when_empty), (Some("1"), true));
+        let limited = run(&["--max-jobs", "7", "--max-time", "5min", "--stop-when-empty"]).unwrap();
+        assert_eq!(limited.max_jobs.as_deref(), Some("7"));
+        assert_eq!(limited.max_time.as_deref(), Some("5min"));
+        assert!(limited.stop_when_empty);
+        assert!(run(&["--once", "--max-jobs=3"]).is_err());
+    }
+
+    #[test]
+    fn refused_with_the_reason() {
+        for option in ["--sleep=3", "--sleep", "--rest=1", "--daemon", "--name=x"] {
+            let error = run(&[option]).unwrap_err();
+            let name = option.split('=').next().unwrap();
+            assert!(error.contains(&format!("{name}: not an option here")), "{error}");
+            assert!(error.contains("Usage: kqueue run "), "{error}");
+        }
+        assert!(run(&["--sleep=3"]).unwrap_err().contains("does not poll"));
+    }
+}

@@ -1,0 +1,152 @@
+//! How a runtime is, in one line: `STATUS=` for the service manager, and the first line of `kqueue status`. Pure.
+
+use std::fmt::Write;
+
+use super::{Snapshot, State};
+use kqueue_system::harmless;
+
+/// Bytes of the names of paused queues that are shown.
+const NAMES: usize = 200;
+
+impl Snapshot {
+    /// Counts what waits by what the queues say, and puts the state into words. To be called once all else is known.
+    pub fn conclude(&mut self) {
+        let sizes = || self.queues.iter().filter_map(|queue| queue.sizes.as_ref());
+        let here = self.held.saturating_sub(self.running) as u64;
+        let (pending, delayed) = sizes().fold((0, 0), |(pending, delayed), sizes| {
+            (sizes.pending.saturating_add(pending), sizes.delayed.saturating_add(delayed))
+        });
+        self.waiting = pending.saturating_add(here);
+        self.delayed = delayed;
+        let may_degrade = matches!(self.state, State::Running | State::Maintenance | State::Paused);
+        if may_degrade && self.reason.is_some() {
+            self.state = State::Degraded;
+        }
+        self.remedy = self.remedy.take().or_else(|| match self.state {
+            State::Maintenance => Some("php artisan up".to_owned()),
+            State::Paused => {
+                let queue = self.queues.iter().find(|queue| queue.paused)?;
+                Some(format!("php artisan queue:resume {}:{} (or --all)", self.connection, queue.name))
+            }
+            _ => None,
+        });
+        self.status = self.headline();
+    }
+
+    fn headline(&self) -> String {
+        let Self { app, state, running, waiting, .. } = self;
+        let mut line = format!("{app}: ");
+        // Writing to a String cannot fail.
+        let _ = match state {
+            State::Starting | State::Unknown => write!(line, "{}", state.as_str()),
+            State::Draining | State::Stopping => write!(line, "{}: {running} running", state.as_str()),
+            State::Maintenance => write!(line, "maintenance mode, {running} running{}", self.held_up()),
+            State::Paused => write!(line, "paused, {running} running{}", self.held_up()),
+            State::Degraded => {
+                let reason = self.reason.as_deref().unwrap_or("no reason known");
+                write!(line, "degraded: {reason}; {running} running, {waiting} waiting{}", self.flow())
+            }
+            State::Running => write!(line, "{running} running, {waiting} waiting{}", self.flow()),
+        };
+        if matches!(state, State::Running | State::Degraded | State::Maintenance) {
+            let paused: Vec<&str> =
+                self.queues.iter().filter(|queue| queue.paused).map(|queue| queue.name.as_str()).collect();
+            if !paused.is_empty() {
+                let _ = write!(line, ", paused: {}", harmless::line(&paused.join(","), NAMES));
+            }
+        }
+        if matches!(state, State::Running | State::Maintenance | State::Paused) {
+            let _ = write!(line, ", {} ok", self.connection);
+        }
+        line
+    }
+
+    /// What waits for a command of the app's, and for which.
+    fn held_up(&self) -> String {
+        let remedy = self.remedy.as_deref().unwrap_or_default();
+        match self.waiting {
+            0 => String::new(),
+            1 => format!(", 1 job waits: {remedy}"),
+            jobs => format!(", {jobs} jobs wait: {remedy}"),
+        }
+    }
+
+    fn flow(&self) -> String {
+        let delayed = if self.delayed > 0 { format!(", {} delayed", self.delayed) } else { String::new() };
+        format!("{delayed}, {}/s", rate(self.rate))
+    }
+}
+
+/// A rate as somebody would say it: `41`, `1.5`, `0`.
+fn rate(rate: f64) -> String {
+    let tenths = (rate * 10.0).round();
+    if rate >= 10.0 || tenths == 0.0 { format!("{rate:.0}") } else { format!("{:.1}", tenths / 10.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{Queue, Sizes};
+
+    fn queue(name: &str, pending: u64, delayed: u64, paused: bool) -> Queue {
+        let sizes = Some(Sizes { pending, delayed, reserved: 3 });
+        Queue { name: name.to_owned(), paused, sizes, error: None }
+    }
+
+    fn shop(state: State) -> Snapshot {
+        let connection = "redis".to_owned();
+        Snapshot { app: "shop".to_owned(), state, connection, running: 3, held: 5, rate: 41.3, ..Snapshot::default() }
+    }
+
+    fn status(mut snapshot: Snapshot) -> String {
+        snapshot.conclude();
+        snapshot.status
+    }
+
+    #[test]
+    fn the_whole_backlog_counts() {
+        let queues = vec![queue("high", 1_700, 0, false), queue("default", 1, 4, false)];
+        let mut shop = Snapshot { queues, ..shop(State::Running) };
+        shop.conclude();
+        assert_eq!(shop.status, "shop: 3 running, 1703 waiting, 4 delayed, 41/s, redis ok");
+        assert_eq!((shop.state, shop.waiting, shop.delayed), (State::Running, 1_703, 4));
+    }
+
+    #[test]
+    fn a_reason_degrades_what_would_work() {
+        let reason = Some("redis does not answer since 12 s".to_owned());
+        let degraded = Snapshot { reason: reason.clone(), rate: 0.04, ..shop(State::Running) };
+        assert_eq!(status(degraded), "shop: degraded: redis does not answer since 12 s; 3 running, 2 waiting, 0/s");
+        let mut down = Snapshot { reason: reason.clone(), ..shop(State::Maintenance) };
+        down.conclude();
+        assert_eq!(down.state, State::Degraded);
+        let draining = Snapshot { reason, running: 2, ..shop(State::Draining) };
+        assert_eq!(status(draining), "shop: draining: 2 running");
+    }
+
+    #[test]
+    fn what_waits_for_a_command_names_it() {
+        let down = |pending| Snapshot {
+            running: 0,
+            held: 0,
+            queues: vec![queue("default", pending, 9, false)],
+            ..shop(State::Maintenance)
+        };
+        assert_eq!(status(down(0)), "shop: maintenance mode, 0 running, redis ok");
+        assert_eq!(status(down(1)), "shop: maintenance mode, 0 running, 1 job waits: php artisan up, redis ok");
+        let queues = vec![queue("default", 2, 0, true)];
+        let paused = Snapshot { running: 0, held: 0, queues: queues.clone(), ..shop(State::Paused) };
+        let resume = "php artisan queue:resume redis:default (or --all)";
+        assert_eq!(status(paused), format!("shop: paused, 0 running, 2 jobs wait: {resume}, redis ok"));
+        let remedy = Some("php artisan horizon:continue".to_owned());
+        let held = Snapshot { running: 1, held: 1, queues, remedy, ..shop(State::Paused) };
+        assert_eq!(status(held), "shop: paused, 1 running, 2 jobs wait: php artisan horizon:continue, redis ok");
+    }
+
+    #[test]
+    fn some_queues_may_be_paused() {
+        let queues = vec![queue("a", 0, 0, true), queue("b", 0, 0, false)];
+        let shop = Snapshot { queues, rate: 1.26, ..shop(State::Running) };
+        assert_eq!(status(shop), "shop: 3 running, 2 waiting, 1.3/s, paused: a, redis ok");
+    }
+}

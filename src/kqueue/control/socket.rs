@@ -1,0 +1,190 @@
+//! The runtime's end.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nix::unistd::{Gid, Group, chown, geteuid};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+
+use super::GROUP;
+use super::peer::{Peer, Rule};
+use super::snapshot::Snapshot;
+use kqueue_config::CONTROL_SOCKET;
+
+/// Connections that are served at once; others wait in the kernel's backlog, which is bounded too.
+const CONNECTIONS: usize = 16;
+/// What a peer may take to read a snapshot.
+const READ: Duration = Duration::from_secs(2);
+/// What the runtime may take to make one, before the peer is told only that it is there.
+const MAKE: Duration = Duration::from_secs(3);
+/// For how long a snapshot is good enough for the next one who asks: asking in a loop costs next to nothing.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// A request for a snapshot.
+pub type Ask = oneshot::Sender<Snapshot>;
+
+/// Why the socket cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+pub struct ControlError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// The listening socket.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    rule: Rule,
+    /// [`READ`] and [`MAKE`].
+    read: Duration,
+    make: Duration,
+}
+
+impl ControlSocket {
+    /// Binds `control.sock` in a directory that is ours alone; who calls has made sure of that, and that no
+    /// other runtime works from it. Where there is a group `kqueue` that we may give files to, its members may
+    /// ask; else only our own user and root.
+    ///
+    /// # Errors
+    /// Where the file cannot be made.
+    pub fn bind(directory: &Path) -> Result<Self, ControlError> {
+        let group = Group::from_name(GROUP).ok().flatten().map(|group| group.gid);
+        Self::bind_for(directory, group)
+    }
+
+    fn bind_for(directory: &Path, group: Option<Gid>) -> Result<Self, ControlError> {
+        let path = directory.join(CONTROL_SOCKET);
+        let bound = match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => UnixListener::bind(&path),
+        };
+        let listener = bound.map_err(|source| ControlError { path: path.clone(), source })?;
+        let given = group.filter(|group| chown(&path, None, Some(*group)).is_ok());
+        if let Some(group) = given {
+            open_to(directory, group);
+        }
+        let mode = if given.is_some() { 0o660 } else { 0o600 };
+        fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(|source| ControlError { path, source })?;
+        Ok(Self::new(listener, given.map(Gid::as_raw)))
+    }
+
+    /// Takes one that already listens, made by systemd: the group of its file is the group that may ask.
+    ///
+    /// # Errors
+    /// Where it is no socket to listen on.
+    pub fn given(listener: StdListener) -> Result<Self, ControlError> {
+        let address = listener.local_addr().ok();
+        let path =
+            address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(Path::new(CONTROL_SOCKET)).to_owned();
+        let group = fs::metadata(&path).ok().filter(|file| file.mode() & 0o020 != 0).map(|file| file.gid());
+        let set = listener.set_nonblocking(true).and_then(|()| UnixListener::from_std(listener));
+        Ok(Self::new(set.map_err(|source| ControlError { path, source })?, group))
+    }
+
+    fn new(listener: UnixListener, gid: Option<u32>) -> Self {
+        Self { listener, rule: Rule { uid: geteuid().as_raw(), gid }, read: READ, make: MAKE }
+    }
+
+    /// Takes connections for ever, and asks for a snapshot for each; one at a time, whoever asks. While nobody
+    /// takes requests yet, `meanwhile` is told; once nobody does any more, that it stops.
+    pub async fn serve(self, asks: mpsc::Sender<Ask>, meanwhile: Snapshot) {
+        let places = std::sync::Arc::new(Semaphore::new(CONNECTIONS));
+        let desk = Rc::new(Mutex::new(Desk { asks, make: self.make, last: None, meanwhile }));
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!("the control socket cannot take a connection: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let Some(peer) = peer_of(&stream).filter(|peer| self.rule.allows(*peer)) else {
+                tracing::debug!("refused a process on the control socket that is not of the group {GROUP}");
+                refuse(&stream);
+                continue;
+            };
+            tracing::trace!("process {} of user {} asks how things are", peer.pid, peer.uid);
+            let desk = desk.clone();
+            tokio::task::spawn_local(async move {
+                answer(stream, &desk, self.read).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+/// Lets a group through a directory that is closed to it: through, not in.
+fn open_to(directory: &Path, group: Gid) {
+    let Ok(metadata) = fs::metadata(directory) else { return };
+    if metadata.mode() & 0o001 == 0 && chown(directory, None, Some(group)).is_ok() {
+        let _ = fs::set_permissions(directory, Permissions::from_mode(metadata.mode() & 0o700 | 0o010));
+    }
+}
+
+fn peer_of(stream: &UnixStream) -> Option<Peer> {
+    let credentials = stream.peer_cred().ok()?;
+    Some(Peer { pid: credentials.pid()?, uid: credentials.uid(), gid: credentials.gid() })
+}
+
+/// Says why there is nothing to read, without waiting for anybody.
+fn refuse(stream: &UnixStream) {
+    let _ = stream.try_write(br#"{"version":1,"refused":true}"#);
+}
+
+/// Where snapshots are made.
+#[derive(Debug)]
+struct Desk {
+    asks: mpsc::Sender<Ask>,
+    make: Duration,
+    last: Option<(Instant, Rc<[u8]>)>,
+    meanwhile: Snapshot,
+}
+
+impl Desk {
+    async fn snapshot(&mut self) -> Rc<[u8]> {
+        if let Some((_, bytes)) = self.last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return bytes.clone();
+        }
+        let (ask, answer) = oneshot::channel();
+        let made = tokio::time::timeout(self.make, async {
+            self.asks.send(ask).await.ok()?;
+            answer.await.ok()
+        });
+        let made = made.await.ok().flatten();
+        let bytes = match &made {
+            Some(snapshot) => serde_json::to_vec(snapshot),
+            None if self.asks.is_closed() => serde_json::to_vec(&self.meanwhile.clone().stopping()),
+            None => serde_json::to_vec(&self.meanwhile),
+        };
+        let bytes = bytes.unwrap_or_default();
+        let bytes: Rc<[u8]> = bytes.into();
+        if made.is_some() {
+            self.last = Some((Instant::now(), bytes.clone()));
+        }
+        bytes
+    }
+}
+
+async fn answer(mut stream: UnixStream, desk: &Mutex<Desk>, read: Duration) {
+    let bytes = desk.lock().await.snapshot().await;
+    // Who does not read in time is cut off.
+    let _ = tokio::time::timeout(read, async {
+        stream.write_all(&bytes).await?;
+        stream.shutdown().await
+    })
+    .await;
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

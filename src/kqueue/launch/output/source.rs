@@ -1,0 +1,242 @@
+//! One stream of what PHP prints: a pipe of one worker, or a socket, of which the kernel says who wrote.
+
+use std::fs::OpenOptions;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, setsockopt, socketpair, sockopt,
+};
+use nix::sys::stat::Mode;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+
+use super::lines::{Lines, Printed};
+use kqueue_core::schedule::WorkerId;
+
+/// Bytes asked for at a time.
+const CHUNK: usize = 16 * 1024;
+
+/// The reading end of a stream.
+#[derive(Debug)]
+pub struct Output {
+    reader: Rc<Reader>,
+    lines: Lines,
+    chunk: Vec<u8>,
+    control: Vec<u8>,
+}
+
+/// What is read, known to the event loop.
+#[derive(Debug)]
+pub(super) enum Reader {
+    Socket(UnixStream),
+    Pipe(pipe::Receiver),
+}
+
+impl Reader {
+    /// Waits until there is something to read. What was there before the last time does not count.
+    pub async fn news(&self) -> io::Result<()> {
+        let seen = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let told = match self {
+            Self::Socket(socket) => {
+                socket.readable().await?;
+                socket.try_io(Interest::READABLE, seen)
+            }
+            Self::Pipe(pipe) => {
+                pipe.readable().await?;
+                pipe.try_io(seen)
+            }
+        };
+        debug_assert!(told.is_err());
+        Ok(())
+    }
+}
+
+impl AsFd for Reader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Socket(socket) => socket.as_fd(),
+            Self::Pipe(pipe) => pipe.as_fd(),
+        }
+    }
+}
+
+/// What there is after a reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing, for now.
+    Nothing,
+    /// More than was to be read.
+    More,
+    /// Nothing, ever: all writers are gone.
+    End,
+}
+
+impl Output {
+    /// A new stream for a process that is to be started: our end, and its own for stdout and stderr. It ends with
+    /// those who print into it; they do not end with us.
+    ///
+    /// # Errors
+    /// When the system has none to give.
+    pub fn pipe() -> io::Result<(Self, OwnedFd)> {
+        let (ours, theirs) = io::pipe()?;
+        // Open for reading too, on their side: there is always a reader then, and whoever prints while no runtime
+        // is there waits at the worst, and does not end of it.
+        let path = format!("/proc/self/fd/{}", theirs.as_raw_fd());
+        let theirs = OpenOptions::new().read(true).write(true).open(path)?;
+        Ok((Self::from_fd(ours.into())?, theirs.into()))
+    }
+
+    /// The same, of which can be told which process wrote what. PHP treats a socket as one: a `fwrite(STDERR)` that
+    /// finds it full gives up after `default_socket_timeout`, and `/dev/stderr` cannot be opened.
+    ///
+    /// # Errors
+    /// When the system has none to give.
+    pub fn socket() -> io::Result<(Self, OwnedFd)> {
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+        // It is for them to write and for us to read. Their reads from it end at once.
+        nix::sys::socket::shutdown(ours.as_raw_fd(), nix::sys::socket::Shutdown::Write)?;
+        Ok((Self::from_fd(ours)?, theirs))
+    }
+
+    /// The FIFO into which the pooled worker of this number prints, made where there is none. See [`redirect_to_fifo`].
+    ///
+    /// # Errors
+    /// When it cannot be made or opened, or is something else.
+    pub fn open_fifo(directory: &Path, number: u64) -> io::Result<Self> {
+        Self::from_fd(fifo(&unit_fifo(directory, number))?)
+    }
+
+    /// A stream that is there already: our end of a socket, a pipe or a FIFO, as its `as_fd` gave it.
+    ///
+    /// # Errors
+    /// When it is none of them.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        let reader = match setsockopt(&fd, sockopt::PassCred, &true) {
+            Ok(()) => {
+                let socket = std::os::unix::net::UnixStream::from(fd);
+                socket.set_nonblocking(true)?;
+                Reader::Socket(UnixStream::from_std(socket)?)
+            }
+            Err(Errno::ENOTSOCK) => Reader::Pipe(pipe::Receiver::from_owned_fd(fd)?),
+            Err(error) => return Err(error.into()),
+        };
+        let control = nix::cmsg_space!(nix::sys::socket::UnixCredentials);
+        Ok(Self { reader: Rc::new(reader), lines: Lines::default(), chunk: vec![0; CHUNK], control })
+    }
+
+    /// Reads what there is, about `most` bytes at the most, without waiting. `who` says which worker a process is.
+    ///
+    /// # Errors
+    /// When the stream is broken.
+    pub fn read(
+        &mut self,
+        most: usize,
+        who: &mut dyn FnMut(i32) -> WorkerId,
+        out: &mut Vec<Printed>,
+    ) -> io::Result<Left> {
+        let mut total = 0;
+        while total < most {
+            match self.read_once() {
+                Ok((0, _)) => {
+                    self.lines.flush_all(out);
+                    return Ok(Left::End);
+                }
+                Ok((read, pid)) => {
+                    total += read;
+                    let worker = who(pid);
+                    self.lines.feed(pid, worker, &self.chunk[..read], out);
+                }
+                Err(Errno::EAGAIN) => return Ok(Left::Nothing),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Left::More)
+    }
+
+    /// What one process wrote, and which: the kernel puts nothing of different processes together.
+    fn read_once(&mut self) -> nix::Result<(usize, i32)> {
+        if !self.is_socket() {
+            return Ok((nix::unistd::read(&*self.reader, &mut self.chunk)?, 0));
+        }
+        let mut into = [IoSliceMut::new(&mut self.chunk)];
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = recvmsg::<()>(self.reader.as_fd().as_raw_fd(), &mut into, Some(&mut self.control), flags)?;
+        // Where somebody sent descriptors too there was no room for them, and they are gone.
+        let writer = message.cmsgs().ok().and_then(|mut messages| {
+            messages.find_map(|message| match message {
+                ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.pid()),
+                _ => None,
+            })
+        });
+        Ok((message.bytes, writer.unwrap_or(0)))
+    }
+
+    /// Whether it is a socket, and so tells who wrote what.
+    pub fn is_socket(&self) -> bool {
+        matches!(*self.reader, Reader::Socket(_))
+    }
+
+    /// The same descriptor, to wait for what comes.
+    pub(super) fn reader(&self) -> Rc<Reader> {
+        self.reader.clone()
+    }
+
+    /// Lines of a worker that will have no end.
+    pub fn flush(&mut self, worker: WorkerId, out: &mut Vec<Printed>) {
+        self.lines.flush(worker, out);
+    }
+
+    /// All that has no end of line yet.
+    pub fn flush_all(&mut self, out: &mut Vec<Printed>) {
+        self.lines.flush_all(out);
+    }
+}
+
+impl AsFd for Output {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+/// Makes the FIFO of the pooled worker of this number our stdout and stderr, for the program that we then become.
+///
+/// It is open for reading too, here and in all that inherits it, as in [`Output::pipe`].
+///
+/// # Errors
+/// When it cannot be made or opened, or is something else.
+pub fn redirect_to_fifo(directory: &Path, number: u64) -> io::Result<()> {
+    let fd = fifo(&unit_fifo(directory, number))?;
+    // PHP knows nothing of descriptors that are not ready. The runtime's own one is another opening of the file.
+    let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+    fcntl(&fd, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    nix::unistd::dup2_stdout(&fd)?;
+    nix::unistd::dup2_stderr(&fd)?;
+    Ok(())
+}
+
+fn unit_fifo(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("worker-{number}.out"))
+}
+
+/// Opens a FIFO, for us alone, made where there is none. It is opened for writing as well: without a writer it
+/// would be at its end, again and again.
+pub(super) fn fifo(path: &Path) -> io::Result<OwnedFd> {
+    match nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+    let file = OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(path)?;
+    if !file.metadata()?.file_type().is_fifo() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{}: is no FIFO", path.display())));
+    }
+    Ok(file.into())
+}

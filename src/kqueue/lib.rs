@@ -1,0 +1,15 @@
+//! kqueue runs the queued jobs of Laravel applications on Linux, under systemd.
+//!
+//! It replaces the engine (`php artisan queue:work` under a process manager), never the queue: jobs stay
+//! where Laravel put them, in Laravel's own format, and Laravel itself runs them.
+//!
+//! This crate is the program of everybody but root: the command line, and the runtime of one app. What it decides is in
+//! `kqueue_core`, which has no clock and no I/O. What root runs is in `kqueue_coordinator`, which is not linked here.
+
+pub mod backend;
+pub mod cli;
+pub mod control;
+pub mod launch;
+pub mod runtime;
+pub mod survey;
+pub mod workers;

@@ -1,0 +1,252 @@
+//! What the schedule says is done here.
+
+use std::time::{Duration, Instant};
+
+use super::{Record, Runtime, ledger};
+use crate::workers::{Tickets, Worker};
+use kqueue_config::Crash;
+use kqueue_core::routing::Tier;
+use kqueue_core::schedule::{Action, Cause, Event, Finished, JobId, JobKind, Outcome, StopReason, WorkerId};
+use kqueue_core::wire::{Mode, Parts, ToWorker};
+use kqueue_system::log::{self, JobRecord};
+
+impl Runtime {
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::Launch { worker, tier, .. } => self.launch(worker, tier),
+            Action::Deliver { worker, job, kind, cause, receipt } => self.deliver(worker, job, kind, cause, receipt),
+            Action::Ahead { worker, job } => self.send_ahead(worker, job),
+            Action::Recall(worker) => self.recall(worker),
+            Action::Stop { worker, reason } => self.let_go(worker, reason),
+            Action::Kill { worker, cause } => self.kill(worker, &cause),
+            Action::Unreserve(jobs) => self.give_back(jobs),
+            Action::Verify(job) => self.verify(job),
+            Action::Inspect(classes) => self.inspect(&classes),
+            Action::Check(worker) => {
+                let frame = ToWorker::Check { queues: &self.app.queues }.encode();
+                if let Some(worker) = self.workers.get(&worker) {
+                    worker.send(frame);
+                }
+            }
+            Action::Finished(finished) => self.finished(finished),
+            Action::Quarantined(class) => {
+                tracing::warn!("{class} has killed two processes: from now on each of its jobs runs isolated");
+            }
+            Action::Exit => {}
+        }
+    }
+
+    fn launch(&mut self, worker: WorkerId, tier: Tier) {
+        let mode = match tier {
+            Tier::Inline => Mode::Lane,
+            Tier::Pooled => Mode::Pooled,
+            Tier::Isolated => Mode::Isolated,
+        };
+        let forked = self.app.forking.is_on() && mode != Mode::Pooled;
+        let mut process = Worker::new(mode, forked);
+        if mode == Mode::Lane {
+            process.tickets = Tickets::create(&self.settings.runtime_dir, worker)
+                .inspect_err(|error| tracing::warn!("lane {worker} has no pipe for tickets: {error}"))
+                .ok();
+        }
+        if forked {
+            process.own = self
+                .printing
+                .outputs
+                .of_fork(&self.settings.runtime_dir, worker)
+                .inspect_err(|error| tracing::warn!("{mode} worker {worker} prints with its template: {error}"))
+                .ok();
+        }
+        self.workers.insert(worker, process);
+        if forked {
+            self.fork(worker, mode);
+        } else if mode == Mode::Pooled && self.units.is_some() {
+            self.start_unit(worker);
+        } else {
+            self.start_process(worker, mode);
+        }
+    }
+
+    fn deliver(&mut self, worker_id: WorkerId, job: JobId, kind: JobKind, cause: Option<Cause>, receipt: bool) {
+        let Some(frame) = self.job_frame(worker_id, job, kind, cause, None, receipt) else { return };
+        // What it has printed until now is none of this job's.
+        self.pass_on_output_of(worker_id);
+        let (Some(record), Some(worker)) = (self.records.get_mut(&job), self.workers.get_mut(&worker_id)) else {
+            return;
+        };
+        if kind == JobKind::Run {
+            record.delivered = Some(Instant::now());
+            record.took = None;
+        }
+        worker.job = Some(job);
+        worker.last = Some(job);
+        worker.baseline_kb = None;
+        if worker.mode == Mode::Isolated && self.units.is_some() {
+            self.scope(worker_id, job, kind, frame);
+            return;
+        }
+        self.weigh(worker_id, job);
+        let Some(worker) = self.workers.get_mut(&worker_id) else { return };
+        if !worker.send(frame) {
+            // Its connection has just closed: to be told so, the schedule needs to hear that nothing was read.
+            worker.closed.get_or_insert((Instant::now(), true)).1 = true;
+        }
+        self.note_given(worker_id, job, kind);
+        self.timers.memory.get_or_insert_with(|| Instant::now() + super::memory::PERIOD);
+    }
+
+    /// The frame goes first: a lane that holds the ticket finds it, or waits for it.
+    fn send_ahead(&mut self, worker_id: WorkerId, job: JobId) {
+        let frame = self.job_frame(worker_id, job, JobKind::Run, None, Some(job), false);
+        let offered = match (self.workers.get_mut(&worker_id), frame) {
+            (Some(worker), Some(frame)) => {
+                let sent = worker.tickets.is_some() && worker.send(frame);
+                sent && worker.tickets.as_mut().is_some_and(|tickets| tickets.offer(job))
+            }
+            _ => false,
+        };
+        if !offered {
+            self.tell(Event::Recalled { worker: worker_id, jobs: vec![job] });
+        }
+    }
+
+    fn recall(&mut self, worker_id: WorkerId) {
+        let tickets = self.workers.get_mut(&worker_id).and_then(|worker| worker.tickets.as_mut());
+        let jobs = tickets.map(Tickets::take_back).unwrap_or_default();
+        if !jobs.is_empty() {
+            self.tell(Event::Recalled { worker: worker_id, jobs });
+        }
+    }
+
+    fn job_frame(
+        &self,
+        worker: WorkerId,
+        job: JobId,
+        kind: JobKind,
+        cause: Option<Cause>,
+        ticket: Option<u64>,
+        receipt: bool,
+    ) -> Option<Parts> {
+        let declared = self.schedule.max_memory_mb(job);
+        let (record, worker) = (self.records.get(&job)?, self.workers.get(&worker)?);
+        let isolated = worker.mode == Mode::Isolated;
+        let memory = if isolated { Some(self.php_memory_limit(job)) } else { declared };
+        // A process that outlives us leaves to nobody what it must know of: whether its job is still there.
+        let outlives = self.units.is_some() && worker.mode != Mode::Lane;
+        let limit = self.schedule.time_limit(job).filter(|_| outlives && !isolated);
+        let watchdog = limit.map(|limit| (limit + 2 * self.settings.timeout_grace).as_secs() + 1);
+        let cause = cause.map(|cause| format!("{} died with its process: {cause}", record.class));
+        let reservation = &record.reservation;
+        let (row, reserved) = ledger::identity(&reservation.receipt);
+        let (last_resort, failing) = self.schedule.last_resort(job);
+        let message = ToWorker::Job {
+            id: job,
+            kind,
+            queue: &reservation.queue,
+            payload: &reservation.payload,
+            reserved,
+            row,
+            ack: self.app.ack && !outlives,
+            // A replay needs no less than any other job, and no more.
+            memory: memory.filter(|_| kind == JobKind::Run),
+            cause: cause.as_deref(),
+            tries: self.settings.work.tries,
+            backoff: &self.settings.work.backoff,
+            release: self.settings.crash == Crash::Replay,
+            last_resort,
+            failing,
+            ticket,
+            receipt,
+            own: self.app.ack && outlives,
+            watchdog: watchdog.filter(|_| kind == JobKind::Run),
+        };
+        Some(message.encode())
+    }
+
+    fn let_go(&mut self, worker: WorkerId, reason: StopReason) {
+        if let Some(worker) = self.workers.get(&worker) {
+            worker.send(ToWorker::Stop { reason: reason.as_str() }.encode());
+        }
+    }
+
+    fn kill(&mut self, id: WorkerId, cause: &Cause) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        if !matches!(cause, Cause::Shutdown) {
+            let job = worker.job.and_then(|job| self.records.get(&job));
+            let running = job.map(|record| format!(" running {} ({})", record.class, record.uuid)).unwrap_or_default();
+            tracing::warn!("killing {} worker {id}{running}: it {cause}", worker.mode);
+        }
+        match worker.pid {
+            None if worker.unit.is_some() => self.end_process(worker.unit.as_ref(), None),
+            Some(pid) => self.end_process(worker.unit.as_ref(), Some(pid)),
+            None => {
+                // Not even started: it is gone when it has been asked for in vain.
+                let forked = self.workers.remove(&id).is_some_and(|worker| worker.forked);
+                if forked && matches!(cause, Cause::Boot(_)) {
+                    self.fork_unanswered(id);
+                }
+                self.tell(Event::Gone { worker: id, cause: cause.clone(), unread: false });
+            }
+        }
+    }
+
+    fn inspect(&mut self, classes: &[String]) {
+        let frame = ToWorker::Inspect { classes, properties: self.settings.property_hints }.encode();
+        if self.templates.send(frame.clone()) {
+            return;
+        }
+        // Without a template, a worker that has nothing else to do can answer. Failing that, time will.
+        if let Some(worker) = self.schedule.an_idle_worker().and_then(|id| self.workers.get(&id)) {
+            worker.send(frame);
+        }
+    }
+
+    fn finished(&mut self, finished: Finished) {
+        let Some(mut record) = self.records.remove(&finished.job) else { return };
+        record.took = record.took.or(record.delivered.map(|at| at.elapsed()));
+        *self.tally.entry(finished.outcome.as_str()).or_default() += 1;
+        if !record.acked {
+            self.note_ended(vec![finished.job]);
+        }
+        if finished.outcome == Outcome::Released {
+            // It may be due at once, which the queue tells nobody.
+            self.fetch.look_again();
+        }
+        let scoped = self.workers.iter().find(|(_, worker)| {
+            worker.mode == Mode::Isolated && worker.unit.is_some() && worker.last == Some(finished.job)
+        });
+        match scoped.map(|(id, _)| *id) {
+            Some(worker) => drop(self.stories.insert(worker, (record, finished))),
+            None => self.tell_story(&record, finished),
+        }
+    }
+
+    /// Tells what became of a job.
+    pub(super) fn tell_story(&mut self, record: &Record, finished: Finished) {
+        let Finished { tier, outcome, kind, ms, cause, .. } = finished;
+        let fault = match kind {
+            JobKind::Run => None,
+            JobKind::Crash => Some(log::Fault::Crash),
+            JobKind::Timeout | JobKind::Release => Some(log::Fault::Timeout),
+        };
+        let lost = "its reservation had run out, so another worker may have run it too";
+        let cause = match outcome {
+            Outcome::Lost => Some(cause.map_or_else(|| lost.to_owned(), |cause| format!("{cause}; {lost}"))),
+            _ => cause,
+        };
+        self.note_end(record, tier, outcome, cause.as_deref());
+        self.publish(&JobRecord {
+            job: &record.uuid,
+            class: &record.class,
+            queue: &record.reservation.queue,
+            tier: tier.name(),
+            attempt: record.attempt,
+            took: record.took.unwrap_or(Duration::from_millis(ms)),
+            outcome,
+            fault,
+            cause: cause.as_deref(),
+            memory_peak: record.usage.as_ref().and_then(|usage| usage.memory_peak),
+            cpu_usec: record.usage.as_ref().and_then(|usage| usage.cpu_usec),
+        });
+    }
+}

@@ -1,0 +1,163 @@
+//! How many jobs the queues have. Asked beside the runtime's own work, seldom enough to cost next to nothing.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::Runtime;
+use super::queue::QueueInput;
+use crate::backend::{BackendError, QueueBackend, QueueSize};
+use crate::control::{Queue, Sizes};
+use kqueue_system::harmless;
+
+/// Between two counts.
+const PAUSE: Duration = Duration::from_secs(5);
+/// A count that took longer is followed by a longer pause: this many times as long.
+const SHARE: u32 = 50;
+/// What the queues may take to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes of what they answer instead.
+const ERROR: usize = 300;
+
+/// What one queue has answered.
+#[derive(Clone, Debug)]
+pub(super) enum Count {
+    /// So many.
+    Sizes(QueueSize),
+    /// It cannot be read.
+    Fault(String),
+    /// Nothing in time.
+    Late,
+}
+
+/// What the queues have answered last.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    counts: BTreeMap<String, Count>,
+    next: Option<Instant>,
+    since: Option<Instant>,
+}
+
+impl Backlog {
+    /// When to count next.
+    pub fn wake(&self) -> Option<Instant> {
+        self.next
+    }
+
+    pub fn counts(&self) -> &BTreeMap<String, Count> {
+        &self.counts
+    }
+
+    /// A queue as it was when it was last counted.
+    pub fn queue(&self, name: &str, paused: bool) -> Queue {
+        let mut queue = Queue { name: name.to_owned(), paused, ..Queue::default() };
+        if let Some(count) = self.counts.get(name) {
+            count.put(&mut queue);
+        }
+        queue
+    }
+
+    pub fn counted(&mut self, counts: BTreeMap<String, Count>) {
+        self.counts = counts;
+        let took = self.since.take().map(|since| since.elapsed()).unwrap_or_default();
+        self.next = Some(Instant::now() + PAUSE.max(took * SHARE));
+    }
+}
+
+impl Count {
+    pub fn put(&self, queue: &mut Queue) {
+        (queue.sizes, queue.error) = match self {
+            Count::Sizes(QueueSize { pending, delayed, reserved }) => {
+                (Some(Sizes { pending: *pending, delayed: *delayed, reserved: *reserved }), None)
+            }
+            Count::Fault(error) => (None, Some(error.clone())),
+            Count::Late => (None, Some(format!("no answer within {} s", PATIENCE.as_secs()))),
+        };
+    }
+}
+
+/// A queue that cannot be read.
+pub(super) fn fault(counts: &BTreeMap<String, Count>) -> Option<String> {
+    counts.iter().find_map(|(name, count)| match count {
+        Count::Fault(error) => Some(format!("queue {name} cannot be read: {error}")),
+        Count::Sizes(_) | Count::Late => None,
+    })
+}
+
+/// A queue that cannot be read while another one can: the server is there.
+pub(super) fn partial_fault(counts: &BTreeMap<String, Count>) -> Option<String> {
+    fault(counts).filter(|_| counts.values().any(|count| matches!(count, Count::Sizes(_))))
+}
+
+impl Runtime {
+    /// Counts what waits, if that is due.
+    pub(super) fn count_backlog(&mut self, now: Instant) {
+        if self.backlog.since.is_some() || self.backlog.next.is_some_and(|at| now < at) {
+            return;
+        }
+        (self.backlog.since, self.backlog.next) = (Some(now), None);
+        let (backend, queues, inputs) = (self.backend.clone(), self.app.queues.clone(), self.inputs.clone());
+        tokio::task::spawn_local(async move {
+            let counts = count(&*backend, &queues).await;
+            let _ = inputs.send(QueueInput::Counted(counts)).await;
+        });
+    }
+}
+
+/// Asks the queues for their sizes, and does not wait for long. Where they cannot be had together, each is asked by
+/// itself: one that cannot be read hides no other.
+pub(super) async fn count(backend: &dyn QueueBackend, names: &[String]) -> BTreeMap<String, Count> {
+    let mut counts: BTreeMap<String, Count> = names.iter().map(|name| (name.clone(), Count::Late)).collect();
+    let asked = async {
+        match backend.sizes(names).await {
+            Ok(sizes) => counts.extend(names.iter().cloned().zip(sizes.into_iter().map(Count::Sizes))),
+            Err(_) => {
+                for name in names {
+                    let answer = backend.sizes(std::slice::from_ref(name)).await;
+                    counts.insert(name.clone(), read(answer));
+                }
+            }
+        }
+    };
+    // What has been answered by then counts.
+    let _ = tokio::time::timeout(PATIENCE, asked).await;
+    counts
+}
+
+fn read(answer: Result<Vec<QueueSize>, BackendError>) -> Count {
+    match answer {
+        Ok(sizes) => sizes.first().map_or(Count::Late, |size| Count::Sizes(*size)),
+        Err(error) => Count::Fault(harmless::line(&error.to_string(), ERROR)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(all: &[(&str, Count)]) -> BTreeMap<String, Count> {
+        all.iter().map(|(name, count)| ((*name).to_owned(), count.clone())).collect()
+    }
+
+    #[test]
+    fn one_queue_at_fault_is_told_from_a_server_that_is_gone() {
+        let (fine, broken) = (Count::Sizes(QueueSize::default()), Count::Fault("WRONGTYPE".to_owned()));
+        let one = counts(&[("a", fine.clone()), ("b", broken.clone())]);
+        let expected = Some("queue b cannot be read: WRONGTYPE".to_owned());
+        assert_eq!((partial_fault(&one), fault(&one)), (expected.clone(), expected));
+        let all = counts(&[("a", broken.clone()), ("b", broken)]);
+        assert_eq!(partial_fault(&all), None);
+        assert!(fault(&all).is_some());
+        // One that is slow is no fault.
+        assert_eq!(fault(&counts(&[("a", Count::Late), ("b", fine)])), None);
+    }
+
+    #[test]
+    fn a_slow_count_is_followed_by_a_long_pause() {
+        let mut backlog = Backlog { since: Instant::now().checked_sub(Duration::from_secs(1)), ..Backlog::default() };
+        backlog.counted(counts(&[("a", Count::Sizes(QueueSize { pending: 3, ..QueueSize::default() }))]));
+        let pause = backlog.wake().map(|at| at.saturating_duration_since(Instant::now()));
+        assert!(pause.is_some_and(|pause| pause > Duration::from_secs(45)), "{pause:?}");
+        assert_eq!(backlog.queue("a", true).sizes.map(|sizes| sizes.pending), Some(3));
+        assert_eq!(backlog.queue("b", false).sizes, None);
+    }
+}

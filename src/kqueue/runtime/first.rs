@@ -1,0 +1,116 @@
+//! The first template: started before anything else, for it says what the app is.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::sync::mpsc;
+
+use super::start::{App, Description, order, welcome};
+use super::template::Templates;
+use super::{INPUTS, StartFailure};
+use crate::launch::output::Outputs;
+use crate::launch::{Exit, LaunchEvent, Launcher};
+use crate::workers::Said;
+use kqueue_config::Settings;
+use kqueue_core::wire::{FromWorker, Mode};
+use kqueue_system::log::PHP_TARGET;
+
+/// What is needed until the first template is up.
+pub(super) struct Boot {
+    /// What others than the template have said meanwhile: processes of an earlier runtime.
+    pub early: Vec<Said>,
+    pub settings: Rc<Settings>,
+    pub said: mpsc::Receiver<Said>,
+    pub launched: mpsc::Receiver<LaunchEvent>,
+    pub outputs: Rc<Outputs>,
+    pub launcher: Rc<dyn Launcher>,
+}
+
+impl Boot {
+    /// Starts the first template, and learns from it what the app is; and another, where that must not be forked.
+    pub async fn template(&mut self, app: &mut App) -> anyhow::Result<(Description, Templates)> {
+        let mut templates = Templates::new();
+        let order = order(&self.settings, app, 0, Mode::Template);
+        let mut pid = self.launcher.start(&order).await?;
+        // It is the first.
+        let _ = templates.started(pid);
+        let mut described = None;
+        let in_time = || tokio::time::Instant::now() + self.settings.boot_timeout;
+        let mut deadline = in_time();
+        let path = self.settings.path.display();
+        let mut printed: Vec<String> = Vec::new();
+        let mut ended = None;
+        loop {
+            tokio::select! {
+                biased;
+                Some(said) = self.said.recv() => match said {
+                    Said::Hello { worker: 0, peer, outbox, .. } if peer.pid == pid || kqueue_system::processes::descends_from(peer.pid, pid) => {
+                        outbox.send(welcome(&self.settings, app, Mode::Template));
+                        templates.connected(peer.pid, outbox);
+                    }
+                    Said::Message { worker: 0, message: FromWorker::Ready { app: said, unforkable, .. }, pid: speaker } => {
+                        if let Some(said) = said {
+                            let description: Description =
+                                serde_json::from_str(said.get()).context("what the app says of itself")?;
+                            if !description.fork {
+                                app.forking.rule_out();
+                            }
+                            described = Some(description);
+                        }
+                        if app.forking.is_on() && !unforkable.held.is_empty() {
+                            app.forking.step_down(unforkable);
+                            // It has nothing to finish.
+                            if let Some(pid) = templates.retire() {
+                                self.launcher.kill(pid);
+                            }
+                            if app.forking.is_on() {
+                                pid = self.launcher.start(&order).await?;
+                                let _ = templates.started(pid);
+                                deadline = in_time();
+                                continue;
+                            }
+                        }
+                        templates.ready(speaker);
+                        let description = described.context("the template does not say what the app is")?;
+                        return Ok((description, templates));
+                    }
+                    Said::Closed { worker: 0, pid: speaker, .. } if !templates.is(speaker) => {
+                        templates.gone(speaker);
+                    }
+                    // It has printed why, which may still be on its way, and ends now.
+                    Said::Message { worker: 0, message: FromWorker::BootFailed(failure), .. } if failure.class == "exit" => {}
+                    Said::Message { worker: 0, message: FromWorker::BootFailed(failure), .. } => {
+                        return Err(StartFailure::said(&self.settings.path, &failure).into());
+                    }
+                    said if self.early.len() < INPUTS => self.early.push(said),
+                    _ => {}
+                },
+                Some(event) = self.launched.recv() => match event {
+                    // What it said before it ended may still be on its way.
+                    LaunchEvent::Ended { exit, pid: ending, .. } if ending == pid => ended = Some(exit),
+                    LaunchEvent::Ended { .. } => {}
+                },
+                () = self.outputs.ready() => {
+                    for line in self.outputs.read(&mut |_| 0) {
+                        tracing::warn!(target: PHP_TARGET, "{}", line.text);
+                        printed.push(line.text);
+                        printed.truncate(20);
+                    }
+                }
+                () = tokio::time::sleep(Duration::from_millis(300)), if ended.is_some() => {
+                    let how = match ended {
+                        Some(Exit::Signal(signal)) => format!("was ended by signal {signal}"),
+                        Some(Exit::Code(code)) => format!("left with exit code {code}"),
+                        None => String::new(),
+                    };
+                    let how = format!("{} {how}", self.settings.php.display());
+                    return Err(StartFailure::ended(&self.settings.path, &how, &printed).into());
+                }
+                () = tokio::time::sleep_until(deadline) => {
+                    bail!("the app at {path} did not boot within {} s (boot_timeout)", self.settings.boot_timeout.as_secs());
+                }
+            }
+        }
+    }
+}

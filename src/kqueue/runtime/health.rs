@@ -1,0 +1,191 @@
+//! What the service manager is told: how things are, and that everything vital is alive.
+
+use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
+use tokio::task::JoinHandle;
+
+use super::Runtime;
+use kqueue_core::schedule::Standing;
+use kqueue_system::harmless;
+
+/// Between two words on how things are.
+const BREATH: Duration = Duration::from_secs(1);
+/// A call to the queue that takes longer will not come back. Each has its own deadline, well below this.
+const STUCK: Duration = Duration::from_secs(120);
+/// While jobs run on a drain, more time is asked for each `.0`, and for `.1`.
+const EXTENSION: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
+/// Bytes of a reason.
+const REASON: usize = 500;
+/// What is asked for once all that is left is to end.
+const FAREWELL: Duration = Duration::from_secs(20);
+
+/// A service manager to tell, and what it has been told.
+#[derive(Debug)]
+pub(super) struct Health {
+    /// There is somebody who listens.
+    told_to: bool,
+    status: String,
+    /// When the status is next looked at, if anything has happened.
+    look: Option<Instant>,
+    looked: Option<Instant>,
+    /// Half of the time after which the watchdog takes us for dead.
+    period: Option<Duration>,
+    ping: Option<Instant>,
+    extend: Option<Instant>,
+    /// Tasks that have to be there, with their names.
+    vital: Vec<(&'static str, JoinHandle<()>)>,
+    /// What is dead.
+    dead: Option<String>,
+}
+
+impl Health {
+    /// By what the service manager has put into the environment.
+    pub fn new() -> Self {
+        let told_to = std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty());
+        let period = sd_notify::watchdog_enabled().filter(|_| told_to).map(|limit| limit / 2);
+        Self {
+            told_to,
+            status: String::new(),
+            look: None,
+            looked: None,
+            period: period.filter(|period| !period.is_zero()),
+            ping: None,
+            extend: None,
+            vital: Vec::new(),
+            dead: None,
+        }
+    }
+
+    /// Without this task nothing goes on.
+    pub fn needs(&mut self, name: &'static str, task: JoinHandle<()>) {
+        self.vital.push((name, task));
+    }
+
+    /// Whether a service manager has started us, and listens.
+    pub fn is_watched(&self) -> bool {
+        self.told_to
+    }
+
+    /// What is dead, of that without which nothing goes on.
+    pub fn dead(&self) -> Option<&str> {
+        self.dead.as_deref()
+    }
+
+    /// When to look after it again.
+    pub fn wake(&self) -> Option<Instant> {
+        [self.look, self.ping, self.extend].into_iter().flatten().min()
+    }
+}
+
+/// Tells the service manager that settings are being read anew. `READY` says that it is done.
+pub(super) fn reloading() {
+    // Without a clock there is nothing to say; a manager that waits for it will say so.
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
+    }
+}
+
+/// Tells the service manager why we end: it shows that for as long as we are not there to be asked.
+pub(super) fn failed(app: &str, error: &anyhow::Error) {
+    let line = harmless::line(&format!("{app}: {error:#}"), REASON);
+    let _ = sd_notify::notify(&[NotifyState::Status(&line)]);
+}
+
+fn microseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+}
+
+impl Runtime {
+    /// Says what is to be said now.
+    pub(super) fn look_after_health(&mut self) {
+        if !self.health.told_to {
+            return;
+        }
+        let now = Instant::now();
+        self.tell_status(now);
+        self.extend_stop(now);
+        let due = self.health.ping.is_none_or(|at| at <= now);
+        if let Some(period) = self.health.period.filter(|_| due && self.health.dead.is_none()) {
+            self.health.dead = self.find_dead();
+            match &self.health.dead {
+                None => {
+                    self.notify(&[NotifyState::Watchdog]);
+                    self.health.ping = Some(now + period);
+                }
+                Some(dead) => {
+                    tracing::error!("{dead}: the watchdog is told nothing any more, so that it ends this process");
+                    self.health.ping = None;
+                }
+            }
+        }
+    }
+
+    fn tell_status(&mut self, now: Instant) {
+        if let Some(next) = self.health.looked.map(|at| at + BREATH).filter(|at| now < *at) {
+            self.health.look = Some(next);
+            return;
+        }
+        self.health.looked = Some(now);
+        self.count_backlog(now);
+        let mut outline = self.outline();
+        outline.conclude();
+        let status = outline.status;
+        // These change by themselves.
+        let moves = outline.reason.is_some() || self.observer.pace.rate(self.now().ms) > 0.0;
+        self.health.look = moves.then(|| now + BREATH);
+        if status != self.health.status {
+            self.notify(&[NotifyState::Status(&status)]);
+            self.health.status = status;
+        }
+    }
+
+    /// While jobs run on after a stop, the service manager is to wait: up to our own limit, `stop_timeout`.
+    fn extend_stop(&mut self, now: Instant) {
+        let waits = matches!(self.schedule.standing(), Standing::Draining(_) | Standing::Killing(_));
+        if !waits {
+            self.health.extend = None;
+        } else if self.health.extend.is_none_or(|at| at <= now) {
+            self.notify(&[NotifyState::ExtendTimeoutUsec(microseconds(EXTENSION.1))]);
+            self.health.extend = Some(now + EXTENSION.0);
+        }
+    }
+
+    /// The last thing that is said: what is left takes at most so long.
+    pub(super) fn say_last(&self) {
+        self.notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(microseconds(FAREWELL))]);
+    }
+
+    /// Something that has to be alive and is not. That this runs at all says that the main loop is.
+    fn find_dead(&self) -> Option<String> {
+        let tasks = self.health.vital.iter().map(|(name, task)| (*name, task.is_finished()));
+        dead(tasks, self.calls_under_way().map(|(name, since)| (name, since.elapsed())))
+    }
+}
+
+/// The first of these tasks that has ended, or of these calls that will not come back.
+fn dead(
+    mut tasks: impl Iterator<Item = (&'static str, bool)>,
+    mut calls: impl Iterator<Item = (&'static str, Duration)>,
+) -> Option<String> {
+    let ended = tasks.find(|(_, ended)| *ended).map(|(name, _)| format!("{name} has ended"));
+    ended.or_else(|| {
+        let (name, _) = calls.find(|(_, age)| *age > STUCK)?;
+        Some(format!("the call to {name} has not come back within {} s", STUCK.as_secs()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dead_is_named() {
+        let tasks = |ended| [("the worker socket", false), ("the control socket", ended)].into_iter();
+        let calls = |age| [("reserve jobs", Duration::ZERO), ("renew leases", Duration::from_secs(age))].into_iter();
+        assert_eq!(dead(tasks(false), calls(119)), None);
+        assert_eq!(dead(tasks(true), calls(0)).as_deref(), Some("the control socket has ended"));
+        let stuck = dead(tasks(false), calls(121));
+        assert_eq!(stuck.as_deref(), Some("the call to renew leases has not come back within 120 s"));
+    }
+}

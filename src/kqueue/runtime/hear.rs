@@ -1,0 +1,357 @@
+//! What PHP processes say, and how they end.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::Runtime;
+use super::horizon::DUTIES;
+use crate::launch::{Exit, LaunchEvent};
+use crate::workers::{Outbox, Peer, Said, Worker};
+use kqueue_core::payload::Hints;
+use kqueue_core::schedule::{Cause, Event, Inspection, JobKind, WorkerId};
+use kqueue_core::wire::coordinator::Unit;
+use kqueue_core::wire::{ClassHints, Done, FromWorker, Mode};
+
+/// What may pass between the end of a connection and word of how its process ended.
+const WORD: Duration = Duration::from_millis(1_000);
+/// The same where its unit has more to say.
+const UNIT_WORD: Duration = Duration::from_secs(5);
+/// What may pass between the end of a process and the end of its connection: something that it
+/// started may have inherited it.
+const ECHO: Duration = Duration::from_millis(200);
+
+impl Runtime {
+    pub(super) fn hear(&mut self, said: Said) {
+        self.pass_on_output_before(&said);
+        match said {
+            Said::Hello { worker, hello, peer, outbox } => self.hello(worker, &hello, peer, outbox),
+            Said::Message { worker: 0, pid, message } => self.template_said(pid, message),
+            Said::Message { worker, pid, message } => {
+                if let Some(worker) = self.speaker(worker, pid) {
+                    self.worker_said(worker, message);
+                }
+            }
+            Said::Closed { worker: 0, pid, fault, .. } => self.template_gone(pid, None, fault),
+            Said::Closed { worker, pid, unread, fault } => {
+                if let Some(worker) = self.speaker(worker, pid) {
+                    self.closed(worker, pid, unread, fault);
+                }
+            }
+            Said::Foreign => self.on_foreign(),
+        }
+    }
+
+    /// The worker that calls itself by this number: ours, or that of its unit.
+    pub(super) fn speaker(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
+        let is_it = |worker: &Worker| worker.pid == Some(pid);
+        if self.workers.get(&number).is_some_and(is_it) {
+            return Some(number);
+        }
+        let unit = Some(Unit::Worker(u32::try_from(number).ok()?));
+        self.workers.iter().find(|(_, worker)| worker.unit == unit && is_it(worker)).map(|(id, _)| *id)
+    }
+
+    /// Somebody says it is one of ours. The kernel says who it is: a process that we, or the template, started.
+    fn hello(&mut self, id: WorkerId, hello: &FromWorker, peer: Peer, outbox: Outbox) {
+        let FromWorker::Hello { mode, job, .. } = hello else { return };
+        if *mode == Mode::Template && id == 0 && self.templates.expects(peer.pid) {
+            self.greet(&outbox, Mode::Template);
+            self.templates.connected(peer.pid, outbox);
+            return;
+        }
+        let own = std::process::id() as i32;
+        // A pooled worker that is a unit knows the number of the unit alone.
+        let is_unit = self.units.is_some() && *mode == Mode::Pooled;
+        let id = if is_unit { self.by_unit(id, peer.pid).unwrap_or(0) } else { id };
+        let known = self.workers.get_mut(&id).filter(|worker| {
+            worker.mode == *mode
+                && worker.outbox.is_none()
+                && worker.closed.is_none()
+                && (worker.pid == Some(peer.pid)
+                    || is_unit
+                    || kqueue_system::processes::descends_from(peer.pid, worker.pid.unwrap_or(own)))
+        });
+        let Some(worker) = known else {
+            tracing::warn!(
+                "refused process {} on the worker socket: it says it is {mode} worker {id}, which we did not start",
+                peer.pid
+            );
+            return;
+        };
+        // Where `php` is a wrapper, the process that speaks is a child of the one we started.
+        worker.pid = Some(peer.pid);
+        worker.outbox = Some(outbox.clone());
+        match job {
+            Some(last) => self.met_again(id, *last),
+            None if !worker.forked => self.greet(&outbox, *mode),
+            None => {}
+        }
+    }
+
+    fn template_said(&mut self, pid: i32, message: FromWorker) {
+        match message {
+            FromWorker::Ready { app, unforkable, .. } => {
+                self.app_says(app.as_deref());
+                if unforkable.held.is_empty() {
+                    self.template_ready(pid);
+                } else {
+                    self.cannot_fork(pid, unforkable);
+                }
+            }
+            FromWorker::Forked { worker, pid: child, error, unforkable } => {
+                if let Ok(worker) = worker.parse() {
+                    self.forked(pid, worker, child, error, unforkable);
+                }
+            }
+            FromWorker::Exited { worker, code, signal } => {
+                let exit = signal.map_or_else(|| Exit::Code(code.unwrap_or(-1)), Exit::Signal);
+                if let Ok(worker) = worker.parse() {
+                    self.ended(worker, exit);
+                }
+            }
+            FromWorker::Hints { classes, missing, unloadable, ignored } => {
+                self.hints(&classes, missing, unloadable, ignored);
+            }
+            FromWorker::BootFailed(failure) => {
+                self.template_gone(pid, None, Some(format!("the app did not boot: {failure}")));
+                self.launcher.kill(pid);
+            }
+            other => tracing::warn!("the template said what a template does not say: {other:?}"),
+        }
+    }
+
+    fn worker_said(&mut self, worker: WorkerId, message: FromWorker) {
+        match message {
+            FromWorker::Ready { done, .. } => {
+                self.reported(worker, done.as_ref());
+                self.tell(Event::Ready { worker, done });
+            }
+            FromWorker::Taken => self.tell(Event::Taken(worker)),
+            FromWorker::Interruptible => {
+                if let Some(known) = self.workers.get_mut(&worker) {
+                    known.interruptible = known.job;
+                }
+            }
+            FromWorker::Next { done, job } => {
+                self.reported(worker, Some(&done));
+                if let (Some(known), Some(record)) = (self.workers.get_mut(&worker), self.records.get_mut(&job)) {
+                    known.job = Some(job);
+                    known.last = Some(job);
+                    known.baseline_kb = None;
+                    record.delivered = Some(Instant::now());
+                    self.note_given(worker, job, JobKind::Run);
+                }
+                self.tell(Event::Next { worker, done, job });
+            }
+            FromWorker::Deleted { failed } => {
+                self.acknowledge_of(worker);
+                if !failed {
+                    self.forget_payload_of(worker);
+                }
+                self.tell(Event::Deleted { worker, failed });
+            }
+            FromWorker::Stopping { status, done } => {
+                self.reported(worker, done.as_ref());
+                self.tell(Event::Stopping { worker, status, done });
+                self.release_isolated(worker);
+            }
+            FromWorker::Died { fatal, done } => {
+                if done.ack {
+                    self.acknowledge_of(worker);
+                }
+                self.tell(Event::Died { worker, fatal, done });
+            }
+            FromWorker::State { down, paused, restart, error } => self.signals(down, paused, restart, error),
+            FromWorker::Hints { classes, missing, unloadable, ignored } => {
+                self.hints(&classes, missing, unloadable, ignored);
+            }
+            FromWorker::Horizon { ask, error } if worker == DUTIES => self.horizon_said(ask, error),
+            FromWorker::BootFailed(failure) => {
+                if let Some(known) = self.workers.get_mut(&worker) {
+                    known.boot_failure = Some(failure.to_string());
+                }
+            }
+            FromWorker::Hello { .. }
+            | FromWorker::Forked { .. }
+            | FromWorker::Exited { .. }
+            | FromWorker::Horizon { .. } => {
+                if let Some(known) = self.workers.get_mut(&worker) {
+                    known.fault = Some("a message that no worker sends".to_owned());
+                    if let Some(pid) = known.pid {
+                        self.launcher.kill(pid);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A worker has said how its job ended.
+    fn reported(&mut self, worker: WorkerId, done: Option<&Done>) {
+        let Some(done) = done else { return };
+        if done.ack {
+            self.acknowledge_of(worker);
+            self.forget_payload_of(worker);
+        }
+        if let Some(known) = self.workers.get_mut(&worker) {
+            known.job = None;
+            if known.forked {
+                self.templates.worked(worker);
+            }
+        }
+    }
+
+    /// Nobody runs a job again that is done with, unless it was deleted to be failed; and the call that removes it
+    /// needs room for as much.
+    fn forget_payload_of(&mut self, worker: WorkerId) {
+        let job = self.workers.get(&worker).and_then(|known| known.job);
+        if let Some(record) = job.and_then(|job| self.records.get_mut(&job)) {
+            record.reservation.payload.clear();
+        }
+    }
+
+    fn acknowledge_of(&mut self, worker: WorkerId) {
+        if let Some(job) = self.workers.get(&worker).and_then(|known| known.job) {
+            self.acknowledge(job);
+        }
+    }
+
+    /// What classes declare, and what is wrong with them: said once, as each is asked once.
+    fn hints(
+        &mut self,
+        classes: &BTreeMap<String, ClassHints>,
+        missing: Vec<String>,
+        unloadable: BTreeMap<String, String>,
+        ignored: BTreeMap<String, BTreeMap<String, String>>,
+    ) {
+        for (class, why) in &unloadable {
+            tracing::warn!("{class} cannot be loaded, so its jobs will fail: {why}");
+        }
+        for (class, values) in &ignored {
+            let values: Vec<_> = values.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            tracing::info!(
+                "{class} declares {}, which says nothing to kqueue (property_hints = false leaves properties alone)",
+                values.join(", ")
+            );
+        }
+        let read = |hints: &ClassHints| serde_json::to_string(hints).map(|json| Hints::from_json(&json));
+        let foreign = |class: &str| ignored.get(class).into_iter().flat_map(BTreeMap::keys).map(String::as_str);
+        let hints = classes
+            .iter()
+            .map(|(class, hints)| (class.clone(), read(hints).unwrap_or_default().without(foreign(class))))
+            .collect();
+        for record in self.records.values_mut().filter(|record| missing.contains(&record.class)) {
+            record.class_is_missing();
+        }
+        self.tell(Event::Inspected(Inspection { hints, missing, unloadable: unloadable.into_keys().collect() }));
+    }
+
+    fn signals(&mut self, down: bool, paused: Vec<String>, restart: Option<String>, error: Option<String>) {
+        if error != self.signal_fault {
+            if let Some(error) = &error {
+                tracing::warn!("cannot read the app's restart and pause signals from its cache: {error}");
+            }
+            self.signal_fault = error.clone();
+        }
+        if error.is_none() {
+            match &self.restart {
+                Some(known) if *known != restart => {
+                    self.restart = Some(restart);
+                    self.restart_all("queue:restart");
+                }
+                Some(_) => {}
+                None => self.restart = Some(restart),
+            }
+        }
+        let down = down && !self.settings.work.force;
+        let paused = self.duties.signals(down, paused, &self.app.queues);
+        self.tell(Event::State { down, paused });
+    }
+
+    fn closed(&mut self, worker: WorkerId, pid: i32, unread: bool, fault: Option<String>) {
+        let Some(known) = self.workers.get_mut(&worker) else { return };
+        known.outbox = None;
+        let before = known.closed.is_some_and(|(_, unread)| unread);
+        known.closed = Some((Instant::now(), unread || before));
+        if let Some(fault) = fault {
+            tracing::warn!("{} worker {worker} broke the protocol with {fault}", known.mode);
+            known.fault = Some(fault);
+            // Word of its end may have come first.
+            if known.exit.is_none() {
+                self.launcher.kill(pid);
+            }
+        }
+        self.settle_ends();
+    }
+
+    pub(super) fn on_launched(&mut self, event: LaunchEvent) {
+        match event {
+            LaunchEvent::Ended { worker: 0, pid, exit } => self.template_gone(pid, Some(exit), None),
+            LaunchEvent::Ended { worker, exit, .. } => self.ended(worker, exit),
+        }
+    }
+
+    fn ended(&mut self, worker: WorkerId, exit: Exit) {
+        if let Some(known) = self.workers.get_mut(&worker) {
+            known.exit = Some(exit);
+            // One that never connected has no connection to be closed.
+            if known.outbox.is_none() {
+                known.closed.get_or_insert((Instant::now(), false));
+            }
+            self.settle_ends();
+        }
+    }
+
+    /// A process is gone once we know how it ended and have heard all it had to say. Neither is waited
+    /// for without end.
+    pub(super) fn settle_ends(&mut self) {
+        let now = Instant::now();
+        let mut gone = Vec::new();
+        let mut next: Option<Instant> = None;
+        for (id, worker) in &mut self.workers {
+            let (ended, patience) = (worker.has_ended(), if worker.unit.is_some() { UNIT_WORD } else { WORD });
+            match (ended, worker.closed) {
+                (true, Some(_)) => gone.push(*id),
+                (true, None) => {
+                    // The first look starts the clock; the second finds that time is over.
+                    let at = *worker.ended_at.get_or_insert(now) + ECHO;
+                    if now >= at {
+                        gone.push(*id);
+                    } else {
+                        next = Some(next.map_or(at, |next| next.min(at)));
+                    }
+                }
+                (false, Some((since, _))) => {
+                    let at = since + patience;
+                    if now < at {
+                        next = Some(next.map_or(at, |next| next.min(at)));
+                    } else if worker.pid.is_none_or(|pid| !kqueue_system::processes::is_alive(pid)) {
+                        gone.push(*id);
+                    } else {
+                        if let Some(pid) = worker.pid {
+                            self.launcher.kill(pid);
+                        }
+                        next = Some(now + Duration::from_millis(50));
+                    }
+                }
+                (false, None) => {}
+            }
+        }
+        self.timers.ends = next;
+        for id in gone {
+            self.printing.outputs.begin();
+            self.pass_on_output_of(id);
+            if let Some(worker) = self.workers.remove(&id) {
+                self.account(id, &worker);
+                let cause = worker.cause();
+                if let Cause::BootFailed(_) = cause {
+                    tracing::error!("{} worker {id}: {cause}", worker.mode);
+                }
+                if let Some(job) = worker.job.filter(|_| worker.unread()) {
+                    self.note_back(job);
+                }
+                self.tell(Event::Gone { worker: id, cause, unread: worker.unread() });
+            }
+        }
+        self.start_waiting_units();
+    }
+}

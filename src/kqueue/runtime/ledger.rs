@@ -1,0 +1,387 @@
+//! The ledger: which jobs are ours and where they run, in a file that outlives the runtime.
+//!
+//! A log of frames: u32 length, u32 length of the header (both big endian), a JSON header, and for a job its
+//! payload and reserved copy. What one turn of the runtime's loop notes is written with one call, before any
+//! frame of that turn can reach a process: so whatever a process does, the ledger knew of it first. It is not
+//! synced: it is to survive the runtime, and after a crash of the machine no process is left to be met again.
+//! It is written anew once it is mostly about jobs that are gone.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::backend::{Receipt, Reservation};
+use kqueue_core::schedule::{JobId, JobKind, WorkerId};
+use kqueue_core::wire::coordinator::Unit;
+use kqueue_core::wire::{Mode, Parts, Row};
+
+/// Bytes below which the file is never written anew.
+const SMALL: u64 = 1 << 20;
+/// How many times what it says of living jobs it may hold.
+const SLACK: u64 = 4;
+/// Bytes that one entry may have: a payload twice, and more than Redis allows.
+const ENTRY: usize = 1 << 30;
+
+/// Where a job was given to.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+pub(super) struct Given {
+    pub worker: WorkerId,
+    pub mode: Mode,
+    /// The unit it is in, if it has one of its own.
+    pub unit: Option<Unit>,
+    pub pid: i32,
+    /// Milliseconds since 1970.
+    pub at: u64,
+    pub kind: JobKind,
+}
+
+/// A job of an earlier runtime.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Held {
+    pub reservation: Reservation,
+    /// Where it runs; nowhere if it was waiting.
+    pub given: Option<Given>,
+    /// It is finished, and to be removed from the queue by us.
+    pub acked: bool,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Line {
+    /// A job is ours.
+    Job { id: JobId, queue: String, row: Option<Row>, payload: usize },
+    /// It is given to a process.
+    Run { id: JobId, to: Given },
+    /// It was taken back, or never reached that process.
+    Back { id: JobId },
+    /// It is finished, and to be removed by us.
+    Ack { id: JobId },
+    /// It is ours no more.
+    End { ids: Vec<JobId> },
+}
+
+/// The file.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    path: PathBuf,
+    file: File,
+    pending: Parts,
+    size: u64,
+    /// Bytes that each living job takes.
+    living: BTreeMap<JobId, u64>,
+    live: u64,
+    failed: bool,
+}
+
+impl Ledger {
+    /// Reads what an earlier runtime left, and goes on with the same file.
+    ///
+    /// # Errors
+    /// When the directory or the file cannot be used; with its path.
+    pub fn open(directory: &Path) -> io::Result<(Self, BTreeMap<JobId, Held>)> {
+        let path = directory.join("ledger");
+        let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        fs::DirBuilder::new().recursive(true).mode(0o750).create(directory).map_err(at)?;
+        let mut bytes = Vec::new();
+        match File::open(&path) {
+            Ok(mut file) => drop(file.read_to_end(&mut bytes).map_err(at)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(at(error)),
+        }
+        let held = read(&bytes);
+        let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(at)?;
+        let mut ledger = Self {
+            file,
+            size: bytes.len() as u64,
+            pending: Parts::default(),
+            living: BTreeMap::new(),
+            live: 0,
+            failed: false,
+            path,
+        };
+        ledger.rewrite(held.iter().map(|(id, held)| (*id, held)));
+        Ok((ledger, held))
+    }
+
+    pub fn job(&mut self, id: JobId, reservation: &Reservation) {
+        let before = self.pending.len();
+        note_job(&mut self.pending, id, reservation);
+        let bytes = (self.pending.len() - before) as u64;
+        self.live += bytes;
+        self.living.insert(id, bytes);
+    }
+
+    pub fn run(&mut self, id: JobId, to: Given) {
+        note(&mut self.pending, &Line::Run { id, to }, &[]);
+    }
+
+    pub fn back(&mut self, id: JobId) {
+        note(&mut self.pending, &Line::Back { id }, &[]);
+    }
+
+    pub fn ack(&mut self, id: JobId) {
+        note(&mut self.pending, &Line::Ack { id }, &[]);
+    }
+
+    pub fn end(&mut self, ids: Vec<JobId>) {
+        let mut known = false;
+        for id in &ids {
+            if let Some(bytes) = self.living.remove(id) {
+                self.live -= bytes;
+                known = true;
+            }
+        }
+        if known {
+            note(&mut self.pending, &Line::End { ids }, &[]);
+        }
+    }
+
+    /// Writes what was noted. True when the file should be written anew.
+    pub fn flush(&mut self) -> bool {
+        if self.pending.is_empty() {
+            return false;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let result = write(&pending, &mut self.file);
+        self.size += pending.len() as u64;
+        self.tell(result);
+        if self.living.is_empty() && self.size > SMALL / 16 && self.file.set_len(0).is_ok() {
+            self.size = 0;
+        }
+        self.size > SMALL && self.size > SLACK * self.live
+    }
+
+    /// Writes the file anew, with these jobs alone.
+    pub fn rewrite<'a>(&mut self, held: impl Iterator<Item = (JobId, &'a Held)>) {
+        let mut bytes = Parts::default();
+        self.living.clear();
+        self.live = 0;
+        for (id, held) in held {
+            let before = bytes.len();
+            note_job(&mut bytes, id, &held.reservation);
+            self.living.insert(id, (bytes.len() - before) as u64);
+            self.live += (bytes.len() - before) as u64;
+            if let Some(to) = held.given.clone() {
+                note(&mut bytes, &Line::Run { id, to }, &[]);
+            }
+            if held.acked {
+                note(&mut bytes, &Line::Ack { id }, &[]);
+            }
+        }
+        let new = self.path.with_extension("new");
+        let result = fs::OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&new)
+            .and_then(|mut file| write(&bytes, &mut file))
+            .and_then(|()| fs::rename(&new, &self.path))
+            .and_then(|()| fs::OpenOptions::new().append(true).open(&self.path))
+            .map(|file| self.file = file);
+        if result.is_ok() {
+            self.size = bytes.len() as u64;
+        }
+        self.tell(result);
+    }
+
+    /// A ledger that cannot be written makes nothing worse than it is without one: told once.
+    fn tell(&mut self, result: io::Result<()>) {
+        match result {
+            Err(error) if !self.failed => {
+                self.failed = true;
+                tracing::error!(
+                    "{}: {error}; a restart of kqueue may now leave jobs to retry_after",
+                    self.path.display()
+                );
+            }
+            Ok(()) => self.failed = false,
+            Err(_) => {}
+        }
+    }
+}
+
+fn write(parts: &Parts, file: &mut File) -> io::Result<()> {
+    parts.iter().try_for_each(|part| file.write_all(part))
+}
+
+fn note_job(into: &mut Parts, id: JobId, Reservation { queue, payload, receipt }: &Reservation) {
+    let (row, reserved) = identity(receipt);
+    let line = Line::Job { id, queue: queue.clone(), row, payload: payload.len() };
+    match reserved {
+        Some(reserved) => note(into, &line, &[payload, reserved]),
+        None => note(into, &line, &[payload]),
+    }
+}
+
+/// What a reservation is known by, as PHP and the ledger have it: a row, or the reserved member.
+pub(super) fn identity(receipt: &Receipt) -> (Option<Row>, Option<&Bytes>) {
+    match *receipt {
+        Receipt::Redis { ref reserved } => (None, Some(reserved)),
+        Receipt::Row { id, reserved_at, attempts, available_at, created_at } => {
+            (Some(Row { id, attempts, reserved_at, available_at, created_at }), None)
+        }
+    }
+}
+
+fn note(into: &mut Parts, line: &Line, body: &[&Bytes]) {
+    // Plain fields always serialise.
+    let header = serde_json::to_vec(line).unwrap_or_default();
+    let length = 4 + header.len() + body.iter().map(|part| part.len()).sum::<usize>();
+    into.put(&(length as u32).to_be_bytes());
+    into.put(&(header.len() as u32).to_be_bytes());
+    into.put(&header);
+    body.iter().for_each(|part| into.share(part));
+}
+
+/// What the file says of jobs that are still there. It ends where it makes no sense: there the runtime was
+/// killed while it wrote, so that nothing behind it has ever happened.
+fn read(mut bytes: &[u8]) -> BTreeMap<JobId, Held> {
+    let mut held = BTreeMap::new();
+    while let Some((line, body)) = next(&mut bytes) {
+        match line {
+            Line::Job { id, queue, row, payload } => {
+                let Some((payload, reserved)) = body.split_at_checked(payload) else { break };
+                let receipt = match row {
+                    Some(Row { id, attempts, reserved_at, available_at, created_at }) => {
+                        Receipt::Row { id, reserved_at, attempts, available_at, created_at }
+                    }
+                    None => Receipt::Redis { reserved: Bytes::copy_from_slice(reserved) },
+                };
+                let reservation = Reservation { queue, payload: Bytes::copy_from_slice(payload), receipt };
+                held.insert(id, Held { reservation, given: None, acked: false });
+            }
+            Line::Run { id, to } => {
+                if let Some(held) = held.get_mut(&id) {
+                    held.given = Some(to);
+                }
+            }
+            Line::Back { id } => {
+                if let Some(held) = held.get_mut(&id) {
+                    held.given = None;
+                }
+            }
+            Line::Ack { id } => {
+                if let Some(held) = held.get_mut(&id) {
+                    held.acked = true;
+                }
+            }
+            Line::End { ids } => ids.iter().for_each(|id| drop(held.remove(id))),
+        }
+    }
+    held
+}
+
+fn next<'a>(bytes: &mut &'a [u8]) -> Option<(Line, &'a [u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let length = u32::from_be_bytes(*length) as usize;
+    let (frame, rest) = rest.split_at_checked(length).filter(|_| length <= ENTRY)?;
+    let (header, body) = frame.split_first_chunk::<4>()?;
+    let (header, body) = body.split_at_checked(u32::from_be_bytes(*header) as usize)?;
+    *bytes = rest;
+    Some((serde_json::from_slice(header).ok()?, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redis(payload: &str) -> Reservation {
+        let reserved = Bytes::from(format!("{payload}+1"));
+        Reservation {
+            queue: "default".to_owned(),
+            payload: Bytes::copy_from_slice(payload.as_bytes()),
+            receipt: Receipt::Redis { reserved },
+        }
+    }
+
+    fn given(worker: WorkerId) -> Given {
+        let unit = Some(Unit::Worker(3));
+        Given { worker, mode: Mode::Pooled, unit, pid: 42, at: 1_700_000_000_000, kind: JobKind::Run }
+    }
+
+    #[test]
+    fn fuzz_ledgers() {
+        let mut whole = Parts::default();
+        note_job(&mut whole, 7, &redis("payload"));
+        note(&mut whole, &Line::Run { id: 7, to: given(3) }, &[]);
+        note(&mut whole, &Line::Back { id: 7 }, &[]);
+        note(&mut whole, &Line::Ack { id: 7 }, &[]);
+        note(&mut whole, &Line::End { ids: vec![7, 8] }, &[]);
+        kqueue_fuzz::fuzz("ledgers", &[&whole.to_vec()], |input| drop(read(input)));
+    }
+
+    #[test]
+    fn what_one_runtime_notes_the_next_one_reads() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut ledger, held) = Ledger::open(directory.path()).unwrap();
+        assert!(held.is_empty());
+        let row = Receipt::Row { id: 5, reserved_at: 1, attempts: 2, available_at: 3, created_at: 4 };
+        for id in 1..=5 {
+            ledger.job(id, &redis(&format!("job {id} \0\u{ff}")));
+        }
+        ledger.job(6, &Reservation { receipt: row.clone(), ..redis("row") });
+        ledger.run(2, given(9));
+        ledger.run(3, given(10));
+        ledger.back(3);
+        ledger.ack(4);
+        ledger.end(vec![1, 5, 77]);
+        ledger.flush();
+        drop(ledger);
+
+        for _ in 0..2 {
+            let (_, held) = Ledger::open(directory.path()).unwrap();
+            assert_eq!(held.keys().copied().collect::<Vec<_>>(), [2, 3, 4, 6]);
+            assert_eq!(held[&2].given, Some(given(9)));
+            assert_eq!(held[&2].reservation, redis("job 2 \0\u{ff}"));
+            assert_eq!(held[&3].given, None);
+            assert!(held[&4].acked && !held[&3].acked);
+            assert_eq!(held[&6].reservation.receipt, row);
+        }
+    }
+
+    #[test]
+    fn one_that_was_cut_is_read_up_to_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut ledger, _) = Ledger::open(directory.path()).unwrap();
+        ledger.job(1, &redis("one"));
+        ledger.job(2, &redis("two"));
+        ledger.flush();
+        let path = directory.path().join("ledger");
+        let bytes = fs::read(&path).unwrap();
+        for cut in 0..bytes.len() {
+            fs::write(&path, &bytes[..cut]).unwrap();
+            let held = Ledger::open(directory.path()).unwrap().1;
+            assert!(held.len() <= 1, "{cut}");
+        }
+        fs::write(&path, [0xff; 64]).unwrap();
+        assert!(Ledger::open(directory.path()).unwrap().1.is_empty());
+    }
+
+    #[test]
+    fn it_does_not_grow_with_what_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut ledger, _) = Ledger::open(directory.path()).unwrap();
+        let keep = Held { reservation: redis("kept"), given: Some(given(1)), acked: false };
+        ledger.job(1, &keep.reservation);
+        ledger.run(1, given(1));
+        let mut rewritten = 0;
+        for id in 2..20_000 {
+            ledger.job(id, &redis(&"x".repeat(300)));
+            ledger.end(vec![id]);
+            if ledger.flush() {
+                ledger.rewrite([(1, &keep)].into_iter());
+                rewritten += 1;
+            }
+        }
+        assert!(rewritten > 0);
+        assert!(fs::metadata(directory.path().join("ledger")).unwrap().len() <= SMALL + 1024);
+        drop(ledger);
+        assert_eq!(Ledger::open(directory.path()).unwrap().1, BTreeMap::from([(1, keep)]));
+    }
+}

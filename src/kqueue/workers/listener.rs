@@ -1,0 +1,130 @@
+//! The worker socket.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+
+use kqueue_config::WORKER_SOCKET;
+
+use super::connection::{Peer, Said, refuse, serve};
+use kqueue_system::identity::{NotPrivate, make_private};
+
+/// Connections that have not said yet who they are, or that are served.
+const CONNECTIONS: usize = 512;
+
+/// Why the socket cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// A file cannot be made or opened.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another runtime works from that directory.
+    #[error("{0}: another kqueue runs with this directory; stop it, or set another runtime_dir")]
+    Taken(PathBuf),
+    /// Somebody else could put something there.
+    #[error("{0}; set another runtime_dir")]
+    NotPrivate(#[from] NotPrivate),
+}
+
+/// The bound socket. The lock beside it is held for as long as this lives.
+#[derive(Debug)]
+pub struct Listener {
+    listener: UnixListener,
+    path: PathBuf,
+    _lock: Option<Flock<fs::File>>,
+}
+
+impl Listener {
+    /// Makes the directory, ours alone, and binds `worker.sock` in it.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    pub fn bind(directory: &Path) -> Result<Self, ListenError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| ListenError::Io { path, source }
+        };
+        let directory = &make_private(directory)?;
+        let lock = directory.join("lock");
+        let file = fs::File::create(&lock).map_err(io(&lock))?;
+        let held =
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| ListenError::Taken(directory.to_owned()))?;
+        let path = directory.join(WORKER_SOCKET);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(ListenError::Io { path, source }),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path).map_err(io(&path))?;
+        Ok(Self { listener, path, _lock: Some(held) })
+    }
+
+    /// The socket that the service manager has bound and keeps. There is one runtime for it, as the manager sees to.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    pub fn adopt(socket: std::os::unix::net::UnixListener) -> Result<Self, ListenError> {
+        let address = socket.local_addr().ok();
+        let path = address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(Path::new(WORKER_SOCKET));
+        let path = path.to_owned();
+        let io = |source| ListenError::Io { path: path.clone(), source };
+        socket.set_nonblocking(true).map_err(io)?;
+        let listener = UnixListener::from_std(socket).map_err(io)?;
+        Ok(Self { listener, path, _lock: None })
+    }
+
+    /// The socket in the directory of our own, where versions before this one had it: processes of theirs that run on
+    /// dial it. `None` where no such version has run here.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    pub fn left(directory: &Path) -> Result<Option<Self>, ListenError> {
+        match fs::symlink_metadata(directory.join(WORKER_SOCKET)) {
+            Ok(_) => Self::bind(directory).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes connections for ever, and passes on what they say. Only our own user's are listened to.
+    pub async fn serve(self, said: mpsc::Sender<Said>) {
+        let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
+        let own = nix::unistd::geteuid().as_raw();
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, in all likelihood: those that end will make room.
+                    tracing::warn!("the worker socket cannot take a connection: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let Ok(credentials) = stream.peer_cred() else { continue };
+            let peer = Peer { pid: credentials.pid().unwrap_or(0), uid: credentials.uid() };
+            if peer.uid != own || peer.pid == 0 {
+                refuse(peer, "is not the app's user");
+                continue;
+            }
+            let said = said.clone();
+            tokio::task::spawn_local(async move {
+                serve(stream, peer, said).await;
+                drop(place);
+            });
+        }
+    }
+}

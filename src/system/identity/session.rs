@@ -1,0 +1,146 @@
+//! What a process keeps of the terminal and the descriptors of whoever started it.
+//!
+//! A process that shares root's terminal can type into root's shell (`TIOCSTI`), and one that can trace a process with
+//! that terminal open can read what root types. So whatever becomes another user leaves the terminal's session while it
+//! is still root's, and cannot be traced afterwards.
+
+use std::io;
+use std::process::{Command, ExitCode};
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getppid, setsid};
+
+use crate::processes::snapshot;
+
+/// Signals that are for the process behind the front.
+const PASSED_ON: [Signal; 6] =
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+
+/// How many generations of processes that were left behind are killed.
+const ROUNDS: usize = 256;
+
+/// Whether this process has a controlling terminal.
+pub fn has_terminal() -> bool {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name in parentheses may hold anything; of the fields after it, the fifth is the terminal.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    fields.split(' ').nth(4).is_some_and(|terminal| terminal != "0")
+}
+
+/// Leaves the session, and with it the terminal.
+///
+/// # Errors
+/// Where this process leads a group of processes.
+pub fn detach() -> io::Result<()> {
+    setsid().map(drop).map_err(io::Error::from)
+}
+
+/// Runs a command that leaves our session, and stands for it at the terminal: passes signals on, and ends as it ends.
+///
+/// # Errors
+/// Where the program cannot be started again.
+pub fn front(mut command: Command) -> io::Result<ExitCode> {
+    // Before there is a child, so that none of its signals is missed.
+    let signals = signals();
+    signals.thread_block()?;
+    let child = command.spawn()?;
+    let child = Pid::from_raw(child.id().cast_signed());
+    loop {
+        match signals.wait() {
+            Ok(Signal::SIGCHLD) => {
+                if let Some(code) = ended(child) {
+                    return Ok(code);
+                }
+            }
+            Ok(signal) => {
+                // It may have ended meanwhile, which SIGCHLD tells.
+                let _ = kill(child, signal);
+            }
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Lets in the signals that [`front`] has blocked for the process behind it.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn unblock_signals() -> io::Result<()> {
+    Ok(signals().thread_unblock()?)
+}
+
+fn signals() -> SigSet {
+    PASSED_ON.into_iter().chain([Signal::SIGCHLD]).collect()
+}
+
+/// Takes note of all children that have ended (the first process of a container inherits strangers), and returns how
+/// this one has.
+fn ended(child: Pid) -> Option<ExitCode> {
+    let mut code = None;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, status)) if pid == child => code = Some(status as u8),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => code = Some(128 + signal as u8),
+            Ok(WaitStatus::StillAlive) | Err(_) => return code.map(ExitCode::from),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// After having become another user: cannot be traced by that user's other processes, and ends with the front.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn stay_with(front: Option<i32>) -> io::Result<()> {
+    prctl::set_dumpable(false)?;
+    if let Some(front) = front {
+        prctl::set_pdeathsig(Signal::SIGTERM)?;
+        if getppid().as_raw() != front {
+            return Err(io::Error::other("the process at the terminal is gone"));
+        }
+    }
+    Ok(())
+}
+
+/// From now on whatever our children leave behind becomes our child, for [`end_descendants`].
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn adopt_descendants() -> io::Result<()> {
+    Ok(prctl::set_child_subreaper(true)?)
+}
+
+/// Kills everything that is below this process, as far as it does not fork faster than it is killed.
+pub fn end_descendants() {
+    let own = std::process::id().cast_signed();
+    // What a process that is killed leaves behind is ours by the next round.
+    for _ in 0..ROUNDS {
+        let children: Vec<i32> =
+            snapshot().into_iter().filter(|(_, parent)| *parent == own).map(|(pid, _)| pid).collect();
+        if children.is_empty() {
+            return;
+        }
+        for pid in children.into_iter().map(Pid::from_raw) {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = waitpid(pid, None);
+        }
+    }
+}
+
+/// Closes what whoever started us has left open, but for what systemd has passed. To be called before anything is
+/// opened here.
+pub fn close_inherited() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|number| number.parse::<i32>().ok());
+    let for_us = number("LISTEN_PID") == Some(std::process::id().cast_signed());
+    let passed = number("LISTEN_FDS").filter(|_| for_us).unwrap_or(0);
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor >= 3 + passed) {
+        // The one that listed them is closed already.
+        let _ = nix::unistd::close(descriptor);
+    }
+}

@@ -1,0 +1,151 @@
+//! Process trees, as `/proc` shows them.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// How far up a chain of parents is followed.
+const GENERATIONS: usize = 32;
+/// How often a tree is looked at again for what it forked while it was being killed.
+const ROUNDS: usize = 8;
+
+/// The parent of each process that exists now. Zombies are left out.
+pub fn snapshot() -> BTreeMap<i32, i32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return BTreeMap::new();
+    };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter_map(|pid| Some((pid, living_parent(pid)?))).collect()
+}
+
+/// The parent of a process that lives.
+fn living_parent(pid: i32) -> Option<i32> {
+    parent(pid).filter(|(_, lives)| *lives).map(|(parent, _)| parent)
+}
+
+/// The parent of a process, and whether it lives or only waits for its parent to take note of its end.
+fn parent(pid: i32) -> Option<(i32, bool)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the fields after the last parenthesis do not.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    Some((parent, state != "Z" && state != "X"))
+}
+
+/// The nearest of `pid` and its ancestors that is one of some, as `which` knows them.
+pub fn ancestor_among<T>(pid: i32, which: impl Fn(i32) -> Option<T>) -> Option<T> {
+    let mut at = pid;
+    for _ in 0..GENERATIONS {
+        if at <= 1 {
+            return None;
+        }
+        if let Some(found) = which(at) {
+            return Some(found);
+        }
+        (at, _) = parent(at)?;
+    }
+    None
+}
+
+/// Whether a process exists and is no zombie.
+pub fn is_alive(pid: i32) -> bool {
+    living_parent(pid).is_some()
+}
+
+/// Whether a process exists, if only as a zombie.
+pub fn is_there(pid: i32) -> bool {
+    parent(pid).is_some()
+}
+
+/// Whether `pid` is `ancestor` or was started by it, directly or not.
+pub fn descends_from(pid: i32, ancestor: i32) -> bool {
+    let mut at = pid;
+    for _ in 0..GENERATIONS {
+        if at == ancestor {
+            return true;
+        }
+        match living_parent(at) {
+            Some(parent) if parent > 0 => at = parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// `root` and everything below it.
+pub fn tree(root: i32, parents: &BTreeMap<i32, i32>) -> Vec<i32> {
+    let mut found = vec![root];
+    let mut at = 0;
+    while at < found.len() {
+        let parent = found[at];
+        found.extend(parents.iter().filter(|(_, of)| **of == parent).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    found
+}
+
+/// Kills a process and everything below it. The root is stopped first, so that it starts nothing new.
+pub fn kill_tree(root: i32) {
+    let _ = kill(Pid::from_raw(root), Signal::SIGSTOP);
+    for _ in 0..ROUNDS {
+        let below = tree(root, &snapshot()).split_off(1);
+        if below.is_empty() {
+            break;
+        }
+        for pid in below {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+    let _ = kill(Pid::from_raw(root), Signal::SIGKILL);
+}
+
+/// Memory of a process tree in KiB that is its own: anonymous and shared memory, no mapped files.
+/// Pages that a fork shares with its parent count, as nobody can tell them apart cheaply.
+pub fn memory_kb(root: i32, parents: &BTreeMap<i32, i32>) -> u64 {
+    tree(root, parents).into_iter().filter_map(own_memory_kb).sum()
+}
+
+fn own_memory_kb(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    Some(field("RssAnon:")? + field("RssShmem:").unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_tree_is_found_and_killed_whole() {
+        // A shell that starts a shell that starts a sleeper, which no longer has the first one for a parent.
+        let mut child = Command::new("sh").args(["-c", "sh -c 'sleep 1000 & wait' & wait"]).spawn().unwrap();
+        let root = child.id() as i32;
+        let below = loop {
+            let below = tree(root, &snapshot());
+            if below.len() == 3 {
+                break below;
+            }
+        };
+        assert!(below.iter().all(|pid| descends_from(*pid, root)));
+        assert!(descends_from(root, std::process::id() as i32));
+        assert!(!descends_from(std::process::id() as i32, root));
+        let known = |pid| (pid == root).then_some("root");
+        assert_eq!(ancestor_among(below[2], known), Some("root"));
+        assert_eq!(ancestor_among(std::process::id() as i32, known), None);
+        assert!(memory_kb(root, &snapshot()) > 0);
+        kill_tree(root);
+        child.wait().unwrap();
+        // Killed, and yet to be taken out by the kernel: however long that takes, it comes to an end.
+        while below.iter().any(|pid| is_alive(*pid)) {
+            std::thread::yield_now();
+        }
+    }
+}
