@@ -75,6 +75,7 @@ impl Schedule {
                 worker.tier == Tier::Inline
                     && worker.taken
                     && !worker.recalled
+                    && !worker.refused
                     && !worker.ending
                     && worker.is_busy()
                     && worker.counts()
@@ -119,11 +120,12 @@ impl Schedule {
         }
     }
 
-    /// What was sent ahead is ours again.
+    /// What was sent ahead is ours again, whether it was recalled or could not be sent.
     pub(super) fn recalled(&mut self, now: Now, id: WorkerId, jobs: &[JobId], out: &mut Vec<Action>) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let back: Vec<JobId> = worker.ahead.iter().copied().filter(|ahead| jobs.contains(ahead)).collect();
         worker.ahead.retain(|ahead| !jobs.contains(ahead));
+        worker.refused = true;
         for job in back {
             self.wait_again(now, job, out);
         }

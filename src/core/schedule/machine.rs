@@ -68,6 +68,8 @@ pub struct Schedule {
     pub(super) paused: BTreeSet<String>,
     /// When the app's signals were last known (milliseconds), and since when whose answer is awaited.
     pub(super) checked: Option<u64>,
+    /// When the last event came.
+    pub(super) seen: u64,
     pub(super) checking: Option<(u64, WorkerId)>,
     pub(super) admitted: u64,
     pub(super) settled: u64,
@@ -104,6 +106,7 @@ impl Schedule {
             down: false,
             paused: BTreeSet::new(),
             checked: None,
+            seen: 0,
             checking: None,
             admitted: 0,
             settled: 0,
@@ -114,6 +117,7 @@ impl Schedule {
 
     /// Takes in one event and appends what is to be done.
     pub fn on(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
+        self.seen = now.ms;
         if self.phase == Phase::Over {
             // What a call for jobs brings that was on its way goes back; else it matters only who is still there.
             match event {

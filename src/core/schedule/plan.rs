@@ -231,6 +231,7 @@ impl Schedule {
         worker.since = now.ms;
         worker.taken = false;
         worker.recalled = false;
+        worker.refused = false;
         if job.kind == JobKind::Run {
             // Not always the one it was meant for.
             job.tier = worker.tier;
@@ -306,7 +307,7 @@ impl Schedule {
     }
 
     /// When to be called again with [`super::Event::Tick`], in milliseconds, if nothing else happens.
-    pub fn next_wake(&self, now: Now) -> Option<u64> {
+    pub fn next_wake(&self) -> Option<u64> {
         if self.phase == Phase::Over {
             return None;
         }
@@ -332,12 +333,12 @@ impl Schedule {
             Phase::Draining { until } | Phase::Killing { until } => Some(until),
             _ => None,
         };
-        let starts = self.backoff.iter().filter_map(|backoff| backoff.wait(now.ms));
+        let starts = self.backoff.iter().filter_map(|backoff| backoff.wait(self.seen));
         let signals = match (self.phase, self.checking, self.checked) {
             (Phase::Running, Some((since, _)), _) => Some(since + ANSWER_MS),
             (Phase::Running, None, Some(at)) if self.an_idle_worker().is_some() => Some(at + self.look_ms()),
             _ => None,
         };
-        workers.chain(signals).chain(inspections).chain(phase).chain(starts).chain(self.pressure_at(now.ms)).min()
+        workers.chain(signals).chain(inspections).chain(phase).chain(starts).chain(self.pressure_at(self.seen)).min()
     }
 }

@@ -104,7 +104,7 @@ impl Shop {
     fn until(&mut self, end: u64) {
         while self.exited.is_none() {
             let due = self.agenda.first_key_value().map(|((at, _), _)| *at);
-            let wake = self.schedule.next_wake(self.now());
+            let wake = self.schedule.next_wake();
             let Some(next) = [due, wake].into_iter().flatten().min().filter(|at| *at <= end) else { break };
             assert!(due == Some(next) || next > self.now, "woken without end at {next}");
             self.now = self.now.max(next);

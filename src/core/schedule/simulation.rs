@@ -42,12 +42,20 @@ impl Drop for Witness {
 }
 
 fn run(seed: u64, jobs: u64, config: Config, faults: Faults) -> u64 {
+    run_with(seed, jobs, 0, config, faults)
+}
+
+fn run_with(seed: u64, jobs: u64, bursts: u64, config: Config, faults: Faults) -> u64 {
     let stop_ms = config.stop_ms;
     let mut witness = Witness { seed, world: World::new(seed, config, faults) };
     let world = &mut witness.world;
     for _ in 0..jobs {
         let at = world.rng.between(1_000, ARRIVE);
         world.dispatch(at);
+    }
+    for _ in 0..bursts {
+        let (at, count) = (world.rng.between(1_000, ARRIVE), world.rng.between(20, 60));
+        world.burst(at, count);
     }
     world.after(0, 5_000, Next::Chaos);
     world.at(HEAL, Next::Heal);
@@ -135,6 +143,7 @@ fn any_configuration_with_few_faults() {
         boot: 20,
         idle_death: 20,
         unread: 20,
+        offer: 50,
         job: 100,
         silent: 5,
         slow: 20,
@@ -146,12 +155,23 @@ fn any_configuration_with_few_faults() {
 }
 
 #[test]
+fn bursts_of_quick_jobs_are_sent_ahead() {
+    let faults =
+        Faults { boot: 20, idle_death: 20, unread: 5, offer: 100, job: 20, chaos: 100, signals: 100, ..NO_FAULTS };
+    seeds(6_000_000, 200, |seed, rng| {
+        let config = any_config(rng);
+        run_with(seed, rng.below(8), rng.between(2, 6), config, faults)
+    });
+}
+
+#[test]
 fn every_fault_often() {
     let faults = Faults {
         launch: 100,
         boot: 100,
         idle_death: 100,
         unread: 100,
+        offer: 50,
         job: 500,
         silent: 100,
         slow: 100,
@@ -170,6 +190,7 @@ fn told_to_stop_in_the_middle() {
         boot: 30,
         idle_death: 30,
         unread: 50,
+        offer: 50,
         job: 300,
         silent: 50,
         slow: 100,
@@ -188,6 +209,7 @@ fn one_runtime_after_the_other() {
         boot: 30,
         idle_death: 30,
         unread: 30,
+        offer: 50,
         job: 200,
         slow: 100,
         chaos: 700,

@@ -51,6 +51,8 @@ pub(super) struct Worker {
     pub ahead: VecDeque<JobId>,
     /// What was ahead of it has been taken back during this job.
     pub recalled: bool,
+    /// An offer to it has failed during this job: it gets no other until the next.
+    pub refused: bool,
     /// It said that it leaves: what was sent to it meanwhile it does not read.
     pub ending: bool,
 }
@@ -72,6 +74,7 @@ impl Worker {
             taken: false,
             ahead: VecDeque::new(),
             recalled: false,
+            refused: false,
             ending: false,
         }
     }

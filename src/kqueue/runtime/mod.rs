@@ -28,7 +28,7 @@ mod template;
 mod trouble;
 mod units;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -98,6 +98,9 @@ struct Runtime {
     /// Where processes outlive us, so does what is known of their jobs.
     ledger: Option<Ledger>,
     schedule: Schedule,
+    /// What the schedule is still to be told.
+    events: VecDeque<Event>,
+    is_telling: bool,
     records: HashMap<JobId, Record>,
     workers: Workers,
     /// Isolated jobs that have ended, whose units have not yet: their story is told with what these used.
@@ -149,20 +152,26 @@ impl Runtime {
         }
     }
 
-    /// Tells the schedule, and does what it says.
+    /// Tells the schedule, and does what it says. What doing so brings about is told afterwards, in order.
     fn tell(&mut self, event: Event) {
         if let Event::Gone { worker: DUTIES, cause, .. } = &event {
             // The schedule knows of no process that runs no jobs.
             self.duties_gone(cause);
             return;
         }
-        let mut actions = Vec::new();
-        self.schedule.on(self.now(), event, &mut actions);
-        // Who waits for a job comes before what is merely told.
-        actions.sort_by_key(|action| matches!(action, Action::Finished(_)));
-        for action in actions {
-            self.act(action);
+        self.events.push_back(event);
+        if self.is_telling {
+            return;
         }
+        self.is_telling = true;
+        let mut actions = Vec::new();
+        while let Some(event) = self.events.pop_front() {
+            self.schedule.on(self.now(), event, &mut actions);
+            // Who waits for a job comes before what is merely told.
+            actions.sort_by_key(|action| matches!(action, Action::Finished(_)));
+            actions.drain(..).for_each(|action| self.act(action));
+        }
+        self.is_telling = false;
     }
 
     /// Works until the schedule says that it is over.
@@ -302,10 +311,8 @@ impl Runtime {
 
     /// When to look around, if nothing happens before.
     fn next_wake(&self) -> Instant {
-        let schedule = self
-            .schedule
-            .next_wake(self.now())
-            .map(|ms| self.started + Duration::from_millis(ms.saturating_sub(BEFORE_MS)));
+        let schedule =
+            self.schedule.next_wake().map(|ms| self.started + Duration::from_millis(ms.saturating_sub(BEFORE_MS)));
         let Timers { renew, memory, save, ends, max_time } = self.timers;
         let retry = self.fetch.retry_at();
         let template = self.templates.wake();

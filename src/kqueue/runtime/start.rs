@@ -1,6 +1,6 @@
 //! From settings to a running runtime: socket, template, what the app says of itself, queue.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -194,6 +194,8 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         ledger,
         stories: HashMap::new(),
         schedule: Schedule::new(schedule_config(&settings, signals), history),
+        events: VecDeque::new(),
+        is_telling: false,
         app,
         backend,
         launcher,

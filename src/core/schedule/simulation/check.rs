@@ -24,7 +24,7 @@ pub fn all(world: &World) {
         return;
     }
     let now = world.clock();
-    if let Some(wake) = schedule.next_wake(now) {
+    if let Some(wake) = schedule.next_wake() {
         assert!(wake > now.ms, "wants to be woken at {wake}, and it is {}", now.ms);
     }
     works(world);
@@ -114,10 +114,12 @@ fn bounds(world: &World, schedule: &Schedule) {
     }
     let waiting: usize = schedule.waiting.iter().map(|waiting| waiting.len()).sum::<usize>()
         + schedule.inspecting.values().map(|(_, jobs)| jobs.len()).sum::<usize>();
-    // What comes back because its process never read it was taken out before, and is no more than workers.
-    let returned = schedule.config.max_concurrent.iter().sum::<usize>();
-    assert!(waiting <= config.max_waiting + returned.min(25), "{waiting} jobs wait");
-    assert!(schedule.waiting_bytes <= config.max_waiting_bytes + (BATCH + 25) * 3_000);
+    // What comes back because its process never read it was taken out before, and is no more than workers and what
+    // was sent ahead to them.
+    let lanes = schedule.config.max_concurrent[Tier::Inline as usize].min(25);
+    let returned = schedule.config.max_concurrent.iter().sum::<usize>().min(25) + 8 * lanes;
+    assert!(waiting <= config.max_waiting + returned, "{waiting} jobs wait");
+    assert!(schedule.waiting_bytes <= config.max_waiting_bytes + (BATCH + returned) * 3_000);
 }
 
 /// What could run, does.
@@ -153,7 +155,7 @@ fn works(world: &World) {
     }
     if schedule.phase == Phase::Running && schedule.job_count() > 0 {
         assert!(
-            schedule.next_wake(world.clock()).is_some() || !world.agenda.is_empty(),
+            schedule.next_wake().is_some() || !world.agenda.is_empty(),
             "there are jobs, and nothing will ever happen"
         );
     }
@@ -189,7 +191,9 @@ pub fn action(world: &World, action: &Action, exits: bool) {
         Action::Ahead { worker, job } => {
             let process = world.processes.get(worker).expect("to a worker that is there");
             assert!(!process.seen_idle && !process.off && process.tier == Tier::Inline, "nothing is ahead of {worker}");
-            assert!(world.schedule.workers[worker].ahead.len() <= 8);
+            let known = &world.schedule.workers[worker];
+            assert!(known.ahead.len() <= 8);
+            assert!(process.refused.is_none() || process.refused != known.job(), "{worker} has refused one already");
             let held = &world.reservations[job];
             assert!(held.end.is_none() && held.at.is_none() && held.runs == 0, "job {job} is not to be sent ahead");
             assert!(!world.schedule.prints(&world.schedule.jobs[job].class), "nobody could tell what job {job} prints");

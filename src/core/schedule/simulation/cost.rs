@@ -42,7 +42,7 @@ fn cost_of_an_event() {
         std::hint::black_box(schedule.wanted(now));
         wanted += start.elapsed();
         let start = std::time::Instant::now();
-        std::hint::black_box(schedule.next_wake(now));
+        std::hint::black_box(schedule.next_wake());
         woken += start.elapsed();
         // Three hundred that wait: most for the pool, whose jobs are long, some for the lanes.
         if schedule.job_count() < 320 {

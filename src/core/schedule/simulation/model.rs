@@ -98,6 +98,8 @@ pub struct Process {
     pub inbox: VecDeque<Frame>,
     /// Jobs sent ahead that nobody has claimed.
     pub tickets: VecDeque<JobId>,
+    /// The job, as the schedule knows it, during which an offer to it has failed.
+    pub refused: Option<JobId>,
     /// When the last of what was sent to it, and by it, arrives.
     pub in_at: u64,
     pub out_at: u64,
@@ -162,6 +164,8 @@ pub struct Faults {
     pub boot: u64,
     pub idle_death: u64,
     pub unread: u64,
+    /// A job cannot be sent ahead.
+    pub offer: u64,
     pub job: u64,
     pub silent: u64,
     pub slow: u64,
@@ -179,6 +183,7 @@ pub const NO_FAULTS: Faults = Faults {
     boot: 0,
     idle_death: 0,
     unread: 0,
+    offer: 0,
     job: 0,
     silent: 0,
     slow: 0,
@@ -195,6 +200,9 @@ pub struct Class {
     pub ms: (u64, u64),
     pub hints: Hints,
 }
+
+/// Jobs so quick that they are sent ahead.
+const TINY: &str = "App\\Jobs\\Tiny";
 
 pub fn classes() -> Vec<Class> {
     let hints = Hints::default();
@@ -217,6 +225,7 @@ pub fn classes() -> Vec<Class> {
             hints: Hints { estimated_duration: Some(Duration::from_secs(4)), ..hints },
             ..class("App\\Jobs\\Estimated", 5, 5_000)
         },
+        class(TINY, 0, 2),
     ]
 }
 

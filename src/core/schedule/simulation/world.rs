@@ -7,6 +7,7 @@ use super::check;
 use super::model::*;
 use super::rng::Rng;
 use crate::routing::History;
+use crate::schedule::worker::Worker;
 use crate::schedule::{Action, Config, Event, Inspection, JobId, JobSpec, Now, Schedule, WorkerId};
 
 pub const QUEUES: [&str; 2] = ["high", "default"];
@@ -104,8 +105,18 @@ impl World {
         if self.rng.chance(self.faults.slow) { self.rng.between(100, 3_000) } else { self.rng.below(3) }
     }
 
+    /// Many jobs of the quickest class at once.
+    pub fn burst(&mut self, at: u64, count: u64) {
+        let quickest = self.classes.len() - 1;
+        (0..count).for_each(|_| self.dispatch_of(quickest, at));
+    }
+
     pub fn dispatch(&mut self, at: u64) {
         let class = self.rng.below(self.classes.len() as u64) as usize;
+        self.dispatch_of(class, at);
+    }
+
+    fn dispatch_of(&mut self, class: usize, at: u64) {
         let timeout = *self.rng.pick(&[None, None, None, Some(2), Some(45), Some(120)]);
         let message = Message {
             class,
@@ -135,7 +146,7 @@ impl World {
             self.jumped += jump;
         }
         let due = self.agenda.first_key_value().map(|((at, _), _)| *at);
-        let wake = if self.exited.is_some() { None } else { self.schedule.next_wake(self.clock()) };
+        let wake = if self.exited.is_some() { None } else { self.schedule.next_wake() };
         if let Some(wake) = wake.filter(|wake| due.is_none_or(|due| *wake < due)) {
             self.now = self.now.max(wake);
             self.ticks += 1;
@@ -282,6 +293,11 @@ impl World {
                     process.seen_idle = process.seen_job.is_none();
                 }
             }
+            Event::Recalled { worker, .. } => {
+                if let Some(process) = self.processes.get_mut(worker) {
+                    process.refused = self.schedule.workers.get(worker).and_then(Worker::job);
+                }
+            }
             Event::Next { worker, job, .. } => {
                 if let Some(process) = self.processes.get_mut(worker) {
                     let last = process.seen_job.replace(*job).expect("it had one");
@@ -353,6 +369,7 @@ impl World {
                     doing: Doing::Booting,
                     read: None,
                     tickets: Default::default(),
+                    refused: None,
                     inbox: Default::default(),
                     in_at: 0,
                     out_at: 0,
@@ -372,7 +389,12 @@ impl World {
                 self.send(worker, Frame::Job(job, kind, receipt));
             }
             Action::Ahead { worker, job } => {
-                self.processes.get_mut(&worker).expect("checked").tickets.push_back(job);
+                let process = self.processes.get_mut(&worker).expect("checked");
+                if self.rng.chance(self.faults.offer) {
+                    self.at(self.now, Next::Tell(Event::Recalled { worker, jobs: vec![job] }));
+                } else {
+                    process.tickets.push_back(job);
+                }
             }
             Action::Recall(worker) => {
                 // Out of the same pipe, at once: what a process has claimed is not in it.
