@@ -6,10 +6,12 @@
 //! This crate is the program of everybody but root: the command line, and the runtime of one app. What it decides is in
 //! `kqueue_core`, which has no clock and no I/O. What root runs is in `kqueue_coordinator`, which is not linked here.
 
-pub mod backend;
-pub mod cli;
-pub mod control;
-pub mod launch;
-pub mod runtime;
-pub mod survey;
-pub mod workers;
+mod backend;
+mod cli;
+mod control;
+mod launch;
+mod runtime;
+mod survey;
+mod workers;
+
+pub use cli::main;

@@ -1,5 +1,5 @@
 //! The `kqueue` command.
 
 fn main() -> std::process::ExitCode {
-    kqueue::cli::main()
+    kqueue::main()
 }

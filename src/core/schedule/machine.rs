@@ -160,7 +160,6 @@ impl Schedule {
             Event::HandOver => self.hand_over(now, out),
             Event::Reload => self.reload(now, out),
             Event::Drain => self.drain(now, out),
-            Event::Kill => self.kill(now, out),
             Event::Tick => {}
         }
         self.watch(now, out);

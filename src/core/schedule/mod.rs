@@ -318,12 +318,10 @@ pub enum Event {
     Adopted(Vec<Adopted>),
     /// An adopted process says that it never got its job.
     Unsent(WorkerId),
-    /// Stop: running jobs may finish, waiting ones go back.
+    /// Stop: running jobs may finish, waiting ones go back. A second time, running jobs are killed.
     Drain,
     /// As [`Event::Drain`], but pooled and isolated jobs run on for the next runtime.
     HandOver,
-    /// Stop at once.
-    Kill,
     /// Time has passed.
     Tick,
 }

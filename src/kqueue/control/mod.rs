@@ -14,7 +14,7 @@ mod socket;
 
 pub use client::{AskError, ask};
 pub use snapshot::{Failure, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob};
-pub use socket::{Ask, ControlError, ControlSocket};
+pub use socket::{Ask, ControlSocket};
 
 /// The group whose members may ask.
 pub const GROUP: &str = "kqueue";

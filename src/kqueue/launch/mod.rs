@@ -20,7 +20,7 @@ use kqueue_core::schedule::WorkerId;
 use kqueue_core::wire::Mode;
 
 pub use coordinator::Coordinator;
-pub use guard::{Guard, guard};
+pub use guard::guard;
 pub use process::ProcessLauncher;
 pub use units::{UnitError, UnitNotice, Units};
 pub use user::UserManager;

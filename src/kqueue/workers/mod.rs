@@ -8,6 +8,6 @@ mod table;
 mod tickets;
 
 pub use connection::{Outbox, Peer, Said};
-pub use listener::{ListenError, Listener};
+pub use listener::Listener;
 pub use table::{Worker, Workers};
 pub use tickets::Tickets;

@@ -328,9 +328,10 @@ impl World {
                 self.die(worker, Cause::Signal(9));
             }
             10 if self.rng.chance(self.faults.stop) => {
-                let kill = self.rng.chance(300);
-                self.tell(if kill { Event::Kill } else { Event::Drain });
-                if self.rng.chance(500) {
+                self.tell(Event::Drain);
+                if self.rng.chance(300) {
+                    self.tell(Event::Drain);
+                } else if self.rng.chance(500) {
                     self.after(0, 5_000, Next::Tell(Event::Drain));
                 }
             }

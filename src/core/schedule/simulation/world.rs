@@ -330,7 +330,7 @@ impl World {
                 self.reservations.get_mut(job).expect("known").verified |= ours;
             }
             Event::State { down, paused } => self.told = (*down, paused.iter().cloned().collect()),
-            Event::Drain | Event::Kill | Event::HandOver if self.stopping.is_none() => {
+            Event::Drain | Event::HandOver if self.stopping.is_none() => {
                 self.handing_over = matches!(event, Event::HandOver);
                 self.stopping = Some(self.now);
                 self.jumped = 0;

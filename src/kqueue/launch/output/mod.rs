@@ -17,7 +17,7 @@ mod tests;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 use kqueue_core::schedule::WorkerId;
 
-pub use lines::{LINE, Printed};
+pub use lines::Printed;
 use source::Reader;
 
 pub use source::{Left, Output, redirect_to_fifo};
@@ -49,7 +49,6 @@ pub struct Outputs {
 #[derive(Debug)]
 struct Stream {
     owner: WorkerId,
-    named: bool,
     output: Output,
     ready: Rc<Cell<bool>>,
     again: Rc<Notify>,
@@ -99,7 +98,7 @@ impl Outputs {
     /// When the system has none to give.
     pub fn pipe(&self, owner: WorkerId) -> io::Result<OwnedFd> {
         let (ours, theirs) = Output::pipe()?;
-        self.add(owner, ours, false)?;
+        self.add(owner, ours)?;
         Ok(theirs)
     }
 
@@ -109,7 +108,7 @@ impl Outputs {
     /// When the system has none to give.
     pub fn socket(&self, owner: WorkerId) -> io::Result<OwnedFd> {
         let (ours, theirs) = Output::socket()?;
-        self.add(owner, ours, false)?;
+        self.add(owner, ours)?;
         Ok(theirs)
     }
 
@@ -129,7 +128,7 @@ impl Outputs {
     /// When it cannot be opened.
     pub fn of_surviving_fork(self: &Rc<Self>, directory: &Path, worker: WorkerId) -> io::Result<Own> {
         let file = fork_file(directory, worker);
-        let id = self.add(worker, Output::from_fd(source::fifo(&file)?)?, true)?;
+        let id = self.add(worker, Output::from_fd(source::fifo(&file)?)?)?;
         Ok(Own { outputs: self.clone(), id, file: Some(file) })
     }
 
@@ -139,29 +138,11 @@ impl Outputs {
     /// # Errors
     /// When it cannot be made or opened.
     pub fn of_unit(self: &Rc<Self>, directory: &Path, number: u64, worker: WorkerId) -> io::Result<Own> {
-        let id = self.add(worker, Output::open_fifo(directory, number)?, true)?;
+        let id = self.add(worker, Output::open_fifo(directory, number)?)?;
         Ok(Own { outputs: self.clone(), id, file: None })
     }
 
-    /// Goes on with a stream that outlived an earlier runtime.
-    ///
-    /// # Errors
-    /// When it is no stream of ours.
-    pub fn adopt(&self, owner: WorkerId, fd: OwnedFd) -> io::Result<()> {
-        self.add(owner, Output::from_fd(fd)?, false).map(drop)
-    }
-
-    /// Another descriptor of each stream that cannot be found by a name, for safe keeping, and whose it is.
-    ///
-    /// # Errors
-    /// When there are too many descriptors.
-    pub fn nameless(&self) -> io::Result<Vec<(WorkerId, OwnedFd)>> {
-        let streams = self.streams.borrow();
-        let nameless = streams.values().filter(|stream| !stream.named);
-        nameless.map(|stream| Ok((stream.owner, stream.output.as_fd().try_clone_to_owned()?))).collect()
-    }
-
-    fn add(&self, owner: WorkerId, output: Output, named: bool) -> io::Result<u64> {
+    fn add(&self, owner: WorkerId, output: Output) -> io::Result<u64> {
         let id = self.next.replace(self.next.get() + 1);
         // What is readable now counts as news too: the first look is our own.
         let ready = Rc::new(Cell::new(true));
@@ -169,7 +150,7 @@ impl Outputs {
         let again = Rc::new(Notify::new());
         let watch = watch(output.reader(), ready.clone(), self.some.clone(), again.clone());
         let watch = tokio::task::spawn_local(watch).abort_handle();
-        self.streams.borrow_mut().insert(id, Stream { owner, named, output, ready, again, emptied: 0, watch });
+        self.streams.borrow_mut().insert(id, Stream { owner, output, ready, again, emptied: 0, watch });
         Ok(id)
     }
 

@@ -143,27 +143,6 @@ fn all_that_was_printed_before_is_there_without_waiting() {
 }
 
 #[test]
-fn a_stream_outlives_its_first_reader() {
-    alone(async {
-        for ends in [Outputs::pipe, Outputs::socket] {
-            let outputs = Outputs::new();
-            let theirs = ends(&outputs, 0).unwrap();
-            let mut kept = outputs.nameless().unwrap();
-            drop(outputs);
-            // Nobody reads now, and it is printed all the same.
-            let mut child = printing(&theirs, "echo", &["meanwhile"]);
-            assert!(child.wait().unwrap().success());
-            let outputs = Outputs::new();
-            let (owner, fd) = kept.pop().unwrap();
-            outputs.adopt(owner, fd).unwrap();
-            drop(theirs);
-            let lines = outputs.to_the_end(&mut |_| 6).await;
-            assert_eq!((lines.len(), lines[0].worker, lines[0].text.as_str()), (1, 6, "meanwhile"));
-        }
-    });
-}
-
-#[test]
 fn nobody_ends_because_nobody_reads() {
     alone(async {
         let outputs = Outputs::new();
