@@ -1,5 +1,7 @@
 //! The `kqueue` command as a user meets it: exit codes, and what is on stdout and stderr.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 

@@ -1,5 +1,7 @@
 //! `kqueue run` as process 1 of a PID namespace, as in a container without an init. Needs user namespaces, or root.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 mod app;
 
 use std::fs;

@@ -1,6 +1,8 @@
 //! `kqueue import`: what each kind of file comes to, to the letter. A case is a file in tests/fixtures/import/KIND and
 //! FILE.out beside it: what is printed, what is noted, and the exit code. `KQUEUE_ACCEPT=1` writes what is there now.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

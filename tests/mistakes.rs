@@ -1,5 +1,7 @@
 //! What people get wrong, and what kqueue says then: one line that names what is wrong and the fix, and the exit code.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 mod app;
 
 use std::fs;

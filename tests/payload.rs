@@ -1,5 +1,7 @@
 //! Payloads as Laravel 8 to 13 dispatched them, and what may become of them on the way.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

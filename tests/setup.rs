@@ -1,6 +1,8 @@
 //! `kqueue init`, `kqueue check` and `kqueue import` as an operator meets them, with a real app. As root the app is
 //! another user's, as it would be on a server.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 mod app;
 
 use std::fs::{self, Permissions};

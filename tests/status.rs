@@ -1,5 +1,7 @@
 //! `kqueue status` as an operator meets it, with something that listens where a runtime would.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;

@@ -51,7 +51,7 @@ async fn hear(
     loop {
         match read.read(&mut chunk).await {
             Ok(0) | Err(_) => return None,
-            Ok(read) => frames.feed(&chunk[..read]),
+            Ok(read) => frames.feed(chunk.get(..read).unwrap_or_default()),
         }
         loop {
             let request = match frames.message::<Request>() {

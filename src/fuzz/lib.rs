@@ -3,6 +3,8 @@
 //! Each reader has a test that calls [`fuzz`]; `tests/fuzz` runs them with many inputs. An input that fails is printed, and
 //! belongs into `tests/fixtures/fuzz/NAME` from then on: whatever is there is tried first, as it is.
 
+#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "it is part of tests")]
+
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;

@@ -79,8 +79,7 @@ pub fn descends_from(pid: i32, ancestor: i32) -> bool {
 pub fn tree(root: i32, parents: &BTreeMap<i32, i32>) -> Vec<i32> {
     let mut found = vec![root];
     let mut at = 0;
-    while at < found.len() {
-        let parent = found[at];
+    while let Some(parent) = found.get(at).copied() {
         found.extend(parents.iter().filter(|(_, of)| **of == parent).map(|(pid, _)| *pid));
         at += 1;
     }

@@ -68,10 +68,10 @@ pub fn properties<const N: usize>(bytes: &[u8], names: [&str; N]) -> Option<[Opt
             let plain = unmangled(key, class)?;
             names.iter().position(|name| name.as_bytes() == plain)
         });
-        match wanted {
-            Some(index) if !seen[index] => {
-                seen[index] = true;
-                found[index] = reader.value()?;
+        match wanted.and_then(|index| Some((seen.get_mut(index)?, found.get_mut(index)?))) {
+            Some((known, place)) if !*known => {
+                *known = true;
+                *place = reader.value()?;
                 if seen.iter().all(|seen| *seen) {
                     return Some(found);
                 }
@@ -107,9 +107,9 @@ fn unmangled<'a>(key: &'a [u8], class: &[u8]) -> Option<&'a [u8]> {
     let Some(marked) = key.strip_prefix(b"\0") else {
         return Some(key);
     };
-    let end = marked.iter().position(|byte| *byte == 0)?;
-    let (owner, name) = marked.split_at(end);
-    (owner == b"*" || owner == class).then(|| &name[1..])
+    let mut parts = marked.splitn(2, |byte| *byte == 0);
+    let (owner, name) = (parts.next()?, parts.next()?);
+    (owner == b"*" || owner == class).then_some(name)
 }
 
 /// What is left to read.
@@ -137,8 +137,7 @@ impl<'a> Reader<'a> {
 
     /// Text up to `end`, which is consumed. Numbers are short: a longer text is damage.
     fn until(&mut self, end: u8) -> Option<&'a str> {
-        let window = &self.rest[..self.rest.len().min(64)];
-        let length = window.iter().position(|byte| *byte == end)?;
+        let length = self.rest.iter().take(64).position(|byte| *byte == end)?;
         let text = self.take(length)?;
         self.byte()?;
         std::str::from_utf8(text).ok()

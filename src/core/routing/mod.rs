@@ -7,6 +7,7 @@
 mod class_history;
 mod history;
 mod names;
+mod per_tier;
 mod rules;
 mod why;
 
@@ -21,6 +22,7 @@ pub use class_history::{
 };
 pub use history::{History, MAX_CLASSES, Unreadable};
 pub use names::{NameHint, name_hint};
+pub use per_tier::PerTier;
 pub use rules::{Route, route};
 pub use why::Why;
 

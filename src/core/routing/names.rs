@@ -68,7 +68,8 @@ fn words(name: &str) -> impl Iterator<Item = &str> {
         let starts_word = |at: usize| {
             let upper = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_uppercase);
             // A capital after none, or the last of several that a small letter follows.
-            bytes[at] == b'_' || upper(at) && (!upper(at - 1) || bytes.get(at + 1).is_some_and(u8::is_ascii_lowercase))
+            bytes.get(at) == Some(&b'_')
+                || upper(at) && (!upper(at - 1) || bytes.get(at + 1).is_some_and(u8::is_ascii_lowercase))
         };
         let end = (1..bytes.len()).find(|at| starts_word(*at)).unwrap_or(bytes.len());
         let (word, left) = rest.split_at(end);

@@ -158,7 +158,7 @@ impl Schedule {
         if job.unknown && tier == Tier::Pooled {
             self.unknown.entry(job.class.clone()).or_default().insert(id);
         }
-        self.waiting[tier as usize].push(id, turn, now.ms);
+        self.waiting[tier].push(id, turn, now.ms);
     }
 
     /// A job that was taken for a worker goes back to where it waited: ahead of those that came later.
@@ -189,7 +189,7 @@ impl Schedule {
         let (class, tier, bytes, turn) = (job.class.clone(), job.tier, job.bytes, job.turn);
         match job.stage {
             Stage::Waiting => {
-                self.waiting[tier as usize].remove(id, turn);
+                self.waiting[tier].remove(id, turn);
                 self.no_longer_unknown(&class, id);
                 self.waiting_bytes -= bytes;
             }
@@ -278,7 +278,7 @@ impl Schedule {
             let Some(Route { tier, known, .. }) = self.route(id) else { continue };
             let Some(job) = self.jobs.get(&id) else { continue };
             if (tier, !known) != (job.tier, job.unknown) {
-                self.waiting[job.tier as usize].remove(id, job.turn);
+                self.waiting[job.tier].remove(id, job.turn);
                 self.no_longer_unknown(class, id);
                 self.enqueue(now, id);
             }
@@ -294,7 +294,7 @@ impl Schedule {
         }
         for id in self.unknown.remove(class).unwrap_or_default() {
             let turn = self.jobs.get(&id).map(|job| job.turn).unwrap_or_default();
-            self.waiting[Tier::Pooled as usize].remove(id, turn);
+            self.waiting[Tier::Pooled].remove(id, turn);
             self.enqueue(now, id);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::machine::{Phase, Schedule};
 use super::{Cause, JobId, Now, Waiting, WorkerId, WorkerView};
-use crate::routing::Tier;
+use crate::routing::{PerTier, Tier};
 
 /// How far a schedule is with stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Schedule {
     }
 
     /// Jobs that wait for each tier.
-    pub fn waiting(&self) -> &[Waiting; 3] {
+    pub fn waiting(&self) -> &PerTier<Waiting> {
         &self.waiting
     }
 
@@ -75,8 +75,8 @@ impl Schedule {
 
     /// A process has ended before it was ready.
     pub(super) fn never_ready(&mut self, tier: Tier, cause: Cause) {
-        let before = self.unready[tier as usize].take().map_or(0, |(deaths, _)| deaths);
-        self.unready[tier as usize] = Some((before.saturating_add(1), cause));
+        let before = self.unready[tier].take().map_or(0, |(deaths, _)| deaths);
+        self.unready[tier] = Some((before.saturating_add(1), cause));
     }
 
     /// A tier whose processes do not get ready, and why the last one did not. One such death counts only while no
@@ -85,7 +85,7 @@ impl Schedule {
         let up = |tier: Tier| {
             self.workers.values().any(|worker| worker.tier == tier && (worker.is_idle() || worker.is_busy()))
         };
-        Tier::ALL.into_iter().find_map(|tier| match &self.unready[tier as usize] {
+        Tier::ALL.into_iter().find_map(|tier| match &self.unready[tier] {
             Some((deaths, cause)) if *deaths > 1 || !up(tier) => Some((tier, cause)),
             _ => None,
         })
@@ -101,7 +101,7 @@ impl Schedule {
     pub fn first_waiting(&self, now: Now, tier: Tier, most: usize) -> (usize, Vec<(JobId, u64)>) {
         let of_tier = || self.workers.values().filter(|worker| worker.tier == tier);
         let promised = || of_tier().flat_map(|worker| worker.bound.iter().chain(&worker.ahead).copied());
-        let waiting = &self.waiting[tier as usize];
+        let waiting = &self.waiting[tier];
         let age = |id: JobId| self.jobs.get(&id).map_or(0, |job| now.ms.saturating_sub(job.since));
         let first = promised().chain(waiting.iter()).take(most).map(|id| (id, age(id))).collect();
         (promised().count() + waiting.len(), first)

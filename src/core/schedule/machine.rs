@@ -7,7 +7,7 @@ use super::job::{Job, Stage, Waiting};
 use super::worker::{State, Worker};
 use super::{Action, Cause, Config, Done, Event, Finished, JobId, JobKind, Now, Outcome, StopReason, WorkerId};
 use crate::payload::Hints;
-use crate::routing::{History, Tier};
+use crate::routing::{History, PerTier, Tier};
 
 /// Milliseconds that an inspection may take before its classes are taken to declare nothing.
 pub(super) const INSPECT_MS: u64 = 2_000;
@@ -45,7 +45,7 @@ pub struct Schedule {
     pub(super) unloadable: BTreeSet<String>,
     pub(super) jobs: BTreeMap<JobId, Job>,
     pub(super) workers: BTreeMap<WorkerId, Worker>,
-    pub(super) waiting: [Waiting; 3],
+    pub(super) waiting: PerTier<Waiting>,
     pub(super) waiting_bytes: usize,
     /// Jobs waiting for the pool of whose class nothing is known.
     pub(super) unknown: BTreeMap<String, BTreeSet<JobId>>,
@@ -53,9 +53,9 @@ pub struct Schedule {
     pub(super) probes: BTreeMap<String, JobId>,
     pub(super) inspecting: BTreeMap<String, (u64, Vec<JobId>)>,
     pub(super) replays: VecDeque<JobId>,
-    pub(super) backoff: [Backoff; 3],
+    pub(super) backoff: PerTier<Backoff>,
     /// Per tier, processes in a row that ended before they were ready, and why the last one did.
-    pub(super) unready: [Option<(u32, Cause)>; 3],
+    pub(super) unready: PerTier<Option<(u32, Cause)>>,
     pub(super) next_worker: WorkerId,
     pub(super) generation: u64,
     /// Pooled workers from before a reload are being replaced, one by one.
@@ -194,7 +194,7 @@ impl Schedule {
         // An isolated process whose job was given back meanwhile has nothing to live for.
         let reason = reason.or((worker.tier == Tier::Isolated && worker.bound.is_none()).then_some(StopReason::Idle));
         if worker.state == State::Starting {
-            self.unready[worker.tier as usize] = None;
+            self.unready[worker.tier] = None;
         }
         worker.since = now.ms;
         worker.state = State::Idle;
@@ -223,7 +223,7 @@ impl Schedule {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         // One that leaves without having done anything will do so again.
         if worker.state != State::Leaving && worker.jobs == 0 {
-            self.backoff[worker.tier as usize].died(now.ms);
+            self.backoff[worker.tier].died(now.ms);
         }
         worker.state = State::Leaving;
         worker.since = now.ms;
@@ -244,7 +244,7 @@ impl Schedule {
         worker.since = now.ms;
         worker.taken = false;
         let worked = worker.tier;
-        self.backoff[worked as usize].worked();
+        self.backoff[worked].worked();
         let Some(job) = self.jobs.get_mut(&job_id) else { return };
         let ended = outcome(job.kind, &done);
         if timed_out && ended.is_none() && job.kind == JobKind::Run && self.config.replay {
@@ -297,7 +297,7 @@ impl Schedule {
         }
         let State::Busy { job: job_id, .. } = worker.state else {
             if worker.state != State::Leaving && worker.killed != Some(Cause::Shutdown) {
-                self.backoff[tier as usize].died(now.ms);
+                self.backoff[tier].died(now.ms);
                 if worker.state == State::Starting {
                     self.never_ready(tier, worker.killed.unwrap_or(cause));
                 }
@@ -307,7 +307,7 @@ impl Schedule {
         if unread && !worker.taken {
             // PHP never saw the job: to Laravel, and to the job, nothing has happened.
             if !worker.ending {
-                self.backoff[tier as usize].died(now.ms);
+                self.backoff[tier].died(now.ms);
             }
             self.wait_again(now, job_id, out);
             return;

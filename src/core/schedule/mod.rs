@@ -35,7 +35,7 @@ mod worker;
 use std::fmt;
 
 use crate::payload::Hints;
-use crate::routing::{Limits, Tier};
+use crate::routing::{Limits, PerTier, Tier};
 
 pub use crate::wire::{Done, JobKind, LastResort};
 pub use adopt::{Adopted, AdoptedJob};
@@ -72,7 +72,7 @@ pub struct Config {
     /// Pooled workers under pressure.
     pub pool_max_size: usize,
     /// Jobs at once: inline, pooled, isolated.
-    pub max_concurrent: [usize; 3],
+    pub max_concurrent: PerTier<usize>,
     /// Reserved jobs that wait for their tier.
     pub max_waiting: usize,
     /// Bytes of their payloads.

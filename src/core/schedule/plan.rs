@@ -7,7 +7,7 @@ use super::sizing::IDLE;
 use super::worker::{State, Worker};
 use super::{Action, Cause, Inspection, JobId, JobKind, Now, StopReason, WorkerId};
 use crate::payload::Hints;
-use crate::routing::Tier;
+use crate::routing::{PerTier, Tier};
 
 /// Milliseconds for which the app's signals count as known when a job is to start.
 const FRESH_MS: u64 = 20;
@@ -128,7 +128,7 @@ impl Schedule {
 
     /// An idle worker of a tier that may run one job more.
     fn free(&self, tier: Tier) -> Option<WorkerId> {
-        self.idle(tier).filter(|_| self.running(tier) < self.config.max_concurrent[tier as usize])
+        self.idle(tier).filter(|_| self.running(tier) < self.config.max_concurrent[tier])
     }
 
     pub(super) fn running(&self, tier: Tier) -> usize {
@@ -144,12 +144,12 @@ impl Schedule {
     }
 
     fn hand_out(&mut self, now: Now, tier: Tier, out: &mut Vec<Action>) {
-        while !self.waiting[tier as usize].is_empty() {
+        while !self.waiting[tier].is_empty() {
             // Where lanes cannot be had at all, the pool stands in for them.
-            let stand_in = tier == Tier::Inline && self.backoff[Tier::Inline as usize].is_failing();
+            let stand_in = tier == Tier::Inline && self.backoff[Tier::Inline].is_failing();
             let worker = self.free(tier).or_else(|| stand_in.then(|| self.free(Tier::Pooled)).flatten());
             let Some(worker) = worker else { return };
-            let Some(job) = self.waiting[tier as usize].pop() else { return };
+            let Some(job) = self.waiting[tier].pop() else { return };
             self.deliver_waiting(now, worker, job, out);
         }
     }
@@ -163,7 +163,7 @@ impl Schedule {
         while let Some(job) = self.next_probe() {
             let Some(worker) = self.free(Tier::Inline) else { return };
             if let Some(Job { class, turn, .. }) = self.jobs.get(&job) {
-                self.waiting[Tier::Pooled as usize].remove(job, *turn);
+                self.waiting[Tier::Pooled].remove(job, *turn);
                 self.probes.insert(class.clone(), job);
             }
             self.deliver_waiting(now, worker, job, out);
@@ -183,8 +183,8 @@ impl Schedule {
         let tier = Tier::Isolated;
         let mut live =
             self.workers.values().filter(|worker| worker.tier == tier && worker.state != State::Leaving).count();
-        while live < self.config.max_concurrent[tier as usize] && self.backoff[tier as usize].wait(now.ms).is_none() {
-            let Some(job) = self.waiting[tier as usize].pop() else { return };
+        while live < self.config.max_concurrent[tier] && self.backoff[tier].wait(now.ms).is_none() {
+            let Some(job) = self.waiting[tier].pop() else { return };
             self.set_stage(now, job, Stage::Bound);
             if let Some(job) = self.jobs.get(&job) {
                 self.waiting_bytes -= job.bytes;
@@ -312,7 +312,7 @@ impl Schedule {
             return None;
         }
         let bound = self.config.limits.inline_max.as_millis() as u64;
-        let spare = Tier::ALL.map(|tier| self.has_spare(tier));
+        let spare = PerTier::of(|tier| self.has_spare(tier));
         let workers =
             self.workers.values().filter(|worker| worker.killed.is_none()).filter_map(|worker| match &worker.state {
                 State::Starting => Some(worker.since + self.config.boot_ms),
@@ -324,7 +324,7 @@ impl Schedule {
                 State::Idle if worker.tier == Tier::Isolated => None,
                 State::Idle => {
                     let aged = (self.config.worker_max_ms > 0).then_some(worker.born + self.config.worker_max_ms);
-                    let retires = spare[worker.tier as usize].then(|| worker.since + IDLE[worker.tier as usize]);
+                    let retires = spare[worker.tier].then(|| worker.since + IDLE[worker.tier]);
                     [aged, retires].into_iter().flatten().min()
                 }
             });

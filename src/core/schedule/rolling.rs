@@ -35,7 +35,7 @@ impl Schedule {
             return;
         }
         let on_its_way = pool().any(|(_, worker)| worker.state == State::Starting);
-        if on_its_way || self.backoff[Tier::Pooled as usize].wait(now.ms).is_some() {
+        if on_its_way || self.backoff[Tier::Pooled].wait(now.ms).is_some() {
             return;
         }
         let longest = stale().filter(|(_, worker)| worker.is_idle()).min_by_key(|(_, worker)| worker.since);

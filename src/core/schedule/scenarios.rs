@@ -295,7 +295,7 @@ fn a_full_tier_does_not_stop_the_others_until_too_many_wait() {
     assert!(shop.schedule.wanted(shop.now()) > 0);
     shop.push(100, alone);
     shop.until(3_000);
-    assert_eq!(shop.schedule.waiting()[Tier::Isolated as usize].len(), 40);
+    assert_eq!(shop.schedule.waiting()[Tier::Isolated].len(), 40);
     assert_eq!(shop.schedule.wanted(shop.now()), 0);
 }
 

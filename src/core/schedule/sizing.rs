@@ -3,7 +3,7 @@
 use super::machine::{Phase, Schedule};
 use super::worker::{State, Worker};
 use super::{Action, Now, StopReason, WorkerId};
-use crate::routing::Tier;
+use crate::routing::{PerTier, Tier};
 
 /// Lanes at rest.
 const LANES: usize = 1;
@@ -12,7 +12,7 @@ const LANE_PATIENCE: u64 = 25;
 /// Milliseconds that a job waits for the pool before there is pressure.
 const PRESSURE: u64 = 1_000;
 /// Milliseconds after which a lane, or a pooled worker, that is not needed is let go.
-pub(super) const IDLE: [u64; 3] = [10_000, 30_000, u64::MAX];
+pub(super) const IDLE: PerTier<u64> = PerTier::new(10_000, 30_000, u64::MAX);
 /// Milliseconds of one window in which finished jobs are counted.
 const WINDOW: u64 = 50;
 
@@ -43,36 +43,36 @@ impl Schedule {
     /// lanes have finished lately, the more.
     pub(super) fn inline_room(&self, now: u64) -> usize {
         let lanes = self.counting(Tier::Inline);
-        let growing = self.live(Tier::Inline) < self.config.max_concurrent[Tier::Inline as usize];
+        let growing = self.live(Tier::Inline) < self.config.max_concurrent[Tier::Inline];
         if lanes == 0 && !growing {
             return 0;
         }
         let pace = if now / WINDOW <= self.pace.0 + 1 { self.pace.1.max(self.pace.2) } else { 0 };
         let ahead = 2 * lanes.max(1) + (pace / 2).min(48);
-        let room = ahead.saturating_sub(self.waiting[Tier::Inline as usize].len());
+        let room = ahead.saturating_sub(self.waiting[Tier::Inline].len());
         // In batches while it flows: a call for each single job would cost more than the job.
         if room < ahead / 2 { 0 } else { room }
     }
 
     pub(super) fn pooled_room(&self) -> usize {
         let busy = self.running(Tier::Pooled);
-        let most = self.config.pool_max_size.min(self.config.max_concurrent[Tier::Pooled as usize]);
-        most.saturating_sub(busy + self.waiting[Tier::Pooled as usize].len())
+        let most = self.config.pool_max_size.min(self.config.max_concurrent[Tier::Pooled]);
+        most.saturating_sub(busy + self.waiting[Tier::Pooled].len())
     }
 
     pub(super) fn isolated_room(&self) -> usize {
         let live = self.live(Tier::Isolated);
-        let most = self.config.max_concurrent[Tier::Isolated as usize];
-        most.saturating_sub(live + self.waiting[Tier::Isolated as usize].len())
+        let most = self.config.max_concurrent[Tier::Isolated];
+        most.saturating_sub(live + self.waiting[Tier::Isolated].len())
     }
 
     /// Whether jobs that wait for the pool will soon find a worker there.
     pub(super) fn pool_has_room(&self) -> bool {
-        if self.running(Tier::Pooled) >= self.config.max_concurrent[Tier::Pooled as usize] {
+        if self.running(Tier::Pooled) >= self.config.max_concurrent[Tier::Pooled] {
             return false;
         }
         let starting = self.count(Tier::Pooled, &State::Starting);
-        self.count(Tier::Pooled, &State::Idle) > 0 || self.waiting[Tier::Pooled as usize].len() <= starting
+        self.count(Tier::Pooled, &State::Idle) > 0 || self.waiting[Tier::Pooled].len() <= starting
     }
 
     pub(super) fn count_pace(&mut self, now: u64) {
@@ -87,9 +87,7 @@ impl Schedule {
     pub(super) fn size_lanes(&mut self, now: Now, out: &mut Vec<Action>) {
         let tier = Tier::Inline;
         let serving = self.phase == Phase::Running && !self.down;
-        if self.backoff[tier as usize].wait(now.ms).is_none()
-            && self.live(tier) < self.config.max_concurrent[tier as usize].max(1)
-        {
+        if self.backoff[tier].wait(now.ms).is_none() && self.live(tier) < self.config.max_concurrent[tier].max(1) {
             let starting = self.count(tier, &State::Starting);
             let rest = self.phase == Phase::Running && self.counting(tier) < LANES;
             let replays = !self.replays.is_empty() && starting == 0 && self.count(Tier::Pooled, &State::Starting) == 0;
@@ -105,7 +103,7 @@ impl Schedule {
     /// When the first waiting inline job will have waited too long for the lanes there are. With more
     /// lanes than cores it is ever more likely that another one would only take time from the others.
     fn lane_pressure_at(&self) -> Option<u64> {
-        let (_, since) = self.waiting[Tier::Inline as usize].first()?;
+        let (_, since) = self.waiting[Tier::Inline].first()?;
         let crowd = self.counting(Tier::Inline) / self.config.cores.max(1);
         Some(since + LANE_PATIENCE * (1 + crowd as u64))
     }
@@ -113,9 +111,9 @@ impl Schedule {
     pub(super) fn size_pool(&mut self, now: Now, out: &mut Vec<Action>) {
         let tier = Tier::Pooled;
         if self.phase == Phase::Running {
-            let waiting = if self.down { 0 } else { self.waiting[tier as usize].len() };
+            let waiting = if self.down { 0 } else { self.waiting[tier].len() };
             let busy = self.running(tier);
-            let pressed = self.waiting[tier as usize].oldest().is_some_and(|since| now.ms >= since + PRESSURE);
+            let pressed = self.waiting[tier].oldest().is_some_and(|since| now.ms >= since + PRESSURE);
             let mut want = (busy + waiting + self.config.pool_min_idle).min(self.config.pool_size);
             if pressed {
                 want = want.max((busy + waiting).min(self.config.pool_max_size));
@@ -123,10 +121,7 @@ impl Schedule {
             let mut live = self.live(tier);
             let mut starting = self.count(tier, &State::Starting);
             // Booting an app is work for a core: more at once would only make each of them later.
-            while live < want
-                && starting < 2 * self.config.cores.max(1)
-                && self.backoff[tier as usize].wait(now.ms).is_none()
-            {
+            while live < want && starting < 2 * self.config.cores.max(1) && self.backoff[tier].wait(now.ms).is_none() {
                 self.launch(now, tier, None, out);
                 live += 1;
                 starting += 1;
@@ -145,7 +140,7 @@ impl Schedule {
         idle.sort_unstable();
         let spare = idle.len() - keep;
         for (since, id) in idle.into_iter().take(spare) {
-            if now.ms >= since.saturating_add(IDLE[tier as usize]) {
+            if now.ms >= since.saturating_add(IDLE[tier]) {
                 self.stop_worker(now, id, StopReason::Idle, out);
             }
         }
@@ -166,10 +161,9 @@ impl Schedule {
         if self.phase != Phase::Running || self.down {
             return None;
         }
-        let lanes = self
-            .lane_pressure_at()
-            .filter(|_| self.live(Tier::Inline) < self.config.max_concurrent[Tier::Inline as usize]);
-        let pool = self.waiting[Tier::Pooled as usize].oldest().map(|since| since + PRESSURE);
+        let lanes =
+            self.lane_pressure_at().filter(|_| self.live(Tier::Inline) < self.config.max_concurrent[Tier::Inline]);
+        let pool = self.waiting[Tier::Pooled].oldest().map(|since| since + PRESSURE);
         // Once that time is past, it takes another event to make a difference.
         [lanes, pool].into_iter().flatten().filter(|at| *at > now).min()
     }

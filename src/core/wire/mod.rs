@@ -54,7 +54,7 @@ mod order;
 mod parts;
 
 pub use message::{BootFailure, BootFault, ClassHints, Done, FromWorker, Held, HorizonAsk, Mode, Unforkable, kind};
-pub use order::{JobKind, LastResort, Row, TemplateOrder, ToWorker};
+pub use order::{Job, JobKind, LastResort, Row, TemplateOrder, ToWorker};
 pub use parts::Parts;
 
 /// The version of the protocol, which a process names in `HELLO`. After an upgrade, processes of both versions meet:
@@ -124,7 +124,7 @@ impl Decoder {
     /// # Errors
     /// What the peer did wrong; nothing after it can be trusted.
     pub fn message(&mut self) -> Result<Option<FromWorker>, WireError> {
-        let pending = &self.buffer[self.start..];
+        let pending = self.buffer.get(self.start..).unwrap_or_default();
         let Some(length) = be32(pending, 0) else {
             return Ok(None);
         };
@@ -134,12 +134,12 @@ impl Decoder {
         let Some(frame) = pending.get(4..4 + length) else {
             return Ok(None);
         };
-        let kind = frame[0];
         let header = be32(frame, 1).unwrap_or(usize::MAX);
-        let Some(bytes) = frame.get(5..).and_then(|rest| rest.get(..header)) else {
+        let bytes = frame.get(5..).and_then(|rest| rest.get(..header));
+        let Some((kind, bytes)) = frame.first().zip(bytes) else {
             return Err(WireError::Malformed { length, header });
         };
-        let message = FromWorker::parse(kind, bytes)?;
+        let message = FromWorker::parse(*kind, bytes)?;
         self.start += 4 + length;
         // Room is given back once the dead part outweighs the living.
         if self.start > 4096 && self.start * 2 > self.buffer.len() {

@@ -67,6 +67,47 @@ pub struct TemplateOrder<'a> {
     pub safe: &'a [String],
 }
 
+/// A job for a process.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// Its number, by which a process that outlives us speaks of it.
+    pub id: u64,
+    /// What to do with it.
+    pub kind: JobKind,
+    /// The queue it came from.
+    pub queue: &'a str,
+    /// `getRawBody()`.
+    pub payload: &'a Bytes,
+    /// Redis: the reserved member.
+    pub reserved: Option<&'a Bytes>,
+    /// Database: the row.
+    pub row: Option<Row>,
+    /// Whether the runtime removes it when it is done.
+    pub ack: bool,
+    /// PHP's memory limit for this job, MB.
+    pub memory: Option<u32>,
+    /// What its process died of.
+    pub cause: Option<&'a str>,
+    /// The default number of tries, for [`JobKind::Timeout`].
+    pub tries: u32,
+    /// The default backoff, for a release.
+    pub backoff: &'a str,
+    /// Release it after a timeout at which it may run again, instead of leaving it to `retry_after`.
+    pub release: bool,
+    /// For a replay: what is left out in it.
+    pub last_resort: LastResort,
+    /// For a replay: a process has died while Laravel failed the job, so failed it is.
+    pub failing: bool,
+    /// It is sent ahead, and is to be begun only by whoever reads this number from the pipe of tickets.
+    pub ticket: Option<u64>,
+    /// Answer with `TAKEN` before it is begun.
+    pub receipt: bool,
+    /// Laravel removes it when it is done, but patiently: for a process that outlives us.
+    pub own: bool,
+    /// Seconds within which a process that is a unit must be done with it, for its service manager.
+    pub watchdog: Option<u64>,
+}
+
 /// A message to a PHP process.
 #[derive(Debug)]
 pub enum ToWorker<'a> {
@@ -86,44 +127,7 @@ pub enum ToWorker<'a> {
         template: Option<TemplateOrder<'a>>,
     },
     /// A job.
-    Job {
-        /// Its number, by which a process that outlives us speaks of it.
-        id: u64,
-        /// What to do with it.
-        kind: JobKind,
-        /// The queue it came from.
-        queue: &'a str,
-        /// `getRawBody()`.
-        payload: &'a Bytes,
-        /// Redis: the reserved member.
-        reserved: Option<&'a Bytes>,
-        /// Database: the row.
-        row: Option<Row>,
-        /// Whether the runtime removes it when it is done.
-        ack: bool,
-        /// PHP's memory limit for this job, MB.
-        memory: Option<u32>,
-        /// What its process died of.
-        cause: Option<&'a str>,
-        /// The default number of tries, for [`JobKind::Timeout`].
-        tries: u32,
-        /// The default backoff, for a release.
-        backoff: &'a str,
-        /// Release it after a timeout at which it may run again, instead of leaving it to `retry_after`.
-        release: bool,
-        /// For a replay: what is left out in it.
-        last_resort: LastResort,
-        /// For a replay: a process has died while Laravel failed the job, so failed it is.
-        failing: bool,
-        /// It is sent ahead, and is to be begun only by whoever reads this number from the pipe of tickets.
-        ticket: Option<u64>,
-        /// Answer with `TAKEN` before it is begun.
-        receipt: bool,
-        /// Laravel removes it when it is done, but patiently: for a process that outlives us.
-        own: bool,
-        /// Seconds within which a process that is a unit must be done with it, for its service manager.
-        watchdog: Option<u64>,
-    },
+    Job(Job<'a>),
     /// Say what the restart signal, the pauses and the maintenance mode are.
     Check {
         /// The queues worked.
@@ -179,17 +183,21 @@ impl ToWorker<'_> {
         use serde_json::json;
         let (kind, header) = match self {
             ToWorker::Welcome { path, connection, arguments, redial, umask, template } => {
-                let mut header =
-                    json!({"path": path, "connection": connection, "arguments": arguments, "redial": redial});
+                let mut header = serde_json::Map::new();
+                let mut set = |name: &str, value| header.insert(name.to_owned(), value);
+                set("path", json!(path));
+                set("connection", json!(connection));
+                set("arguments", json!(arguments));
+                set("redial", json!(redial));
                 if let Some(umask) = umask {
-                    header["umask"] = json!(umask);
+                    set("umask", json!(umask));
                 }
                 if let Some(TemplateOrder { early, classes, safe }) = template {
-                    header["early"] = json!(early);
-                    header["fork_safe_peers"] = json!(safe);
-                    header["classes"] = json!(classes.filter(|_| *early));
+                    set("early", json!(early));
+                    set("fork_safe_peers", json!(safe));
+                    set("classes", json!(classes.filter(|_| *early)));
                 }
-                (kind::WELCOME, header)
+                (kind::WELCOME, header.into())
             }
             ToWorker::Check { queues } => (kind::CHECK, json!({ "queues": queues })),
             ToWorker::Stop { reason } => (kind::STOP, json!({ "reason": reason })),
@@ -207,13 +215,15 @@ impl ToWorker<'_> {
             ToWorker::Inspect { classes, properties } => {
                 (kind::INSPECT, json!({ "classes": classes, "properties": properties }))
             }
-            ToWorker::Job { .. } => return self.encode_job(),
+            ToWorker::Job(job) => return job.encode(),
         };
         encode(kind, header.to_string().as_bytes(), &[])
     }
+}
 
+impl Job<'_> {
     /// Apart from the others because it is the one that is sent for every job.
-    fn encode_job(&self) -> Parts {
+    fn encode(&self) -> Parts {
         #[derive(Serialize)]
         struct Header<'a> {
             id: u64,
@@ -248,52 +258,29 @@ impl ToWorker<'_> {
             last_resort: LastResort,
             failing: bool,
         }
-        let ToWorker::Job {
-            id,
-            kind,
-            queue,
-            payload,
-            reserved,
-            row,
-            ack,
-            memory,
-            cause,
-            tries,
-            backoff,
-            release,
-            last_resort,
-            failing,
-            ticket,
-            receipt,
-            own,
-            watchdog,
-        } = self
-        else {
-            unreachable!("only jobs are encoded here");
-        };
         let header = serde_json::to_vec(&Header {
-            id: *id,
-            kind: *kind,
-            driver: if row.is_some() { "database" } else { "redis" },
-            queue,
-            payload: payload.len(),
-            ack: *ack,
-            row,
-            memory: *memory,
-            cause: *cause,
-            ticket: *ticket,
-            receipt: *receipt,
-            own: *own,
-            watchdog: *watchdog,
-            replay: (*kind != JobKind::Run).then_some(Replay {
-                tries: *tries,
-                backoff,
-                release: *release,
-                last_resort: *last_resort,
-                failing: *failing,
+            id: self.id,
+            kind: self.kind,
+            driver: if self.row.is_some() { "database" } else { "redis" },
+            queue: self.queue,
+            payload: self.payload.len(),
+            ack: self.ack,
+            row: &self.row,
+            memory: self.memory,
+            cause: self.cause,
+            ticket: self.ticket,
+            receipt: self.receipt,
+            own: self.own,
+            watchdog: self.watchdog,
+            replay: (self.kind != JobKind::Run).then_some(Replay {
+                tries: self.tries,
+                backoff: self.backoff,
+                release: self.release,
+                last_resort: self.last_resort,
+                failing: self.failing,
             }),
-        })
-        .expect("plain fields always serialise");
-        encode(kind::JOB, &header, &[payload, reserved.unwrap_or(&Bytes::new())])
+        });
+        // Plain fields always serialise.
+        encode(kind::JOB, &header.unwrap_or_default(), &[self.payload, self.reserved.unwrap_or(&Bytes::new())])
     }
 }

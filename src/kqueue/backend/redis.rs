@@ -255,8 +255,8 @@ impl RedisBackend {
         let Some((key, _)) = token else {
             return Ok(false);
         };
-        if let Some(at) = notify.iter().position(|n| n.as_bytes() == key) {
-            *self.taken.borrow_mut().entry(queues[at].clone()).or_default() += 1;
+        if let Some((queue, _)) = queues.iter().zip(&notify).find(|(_, notify)| notify.as_bytes() == key) {
+            *self.taken.borrow_mut().entry(queue.clone()).or_default() += 1;
         }
         Ok(true)
     }
@@ -443,7 +443,12 @@ impl QueueBackend for RedisBackend {
             return Err(self.link.unavailable(&format!("WRONGTYPE: a key of queue {queue} holds something else")));
         }
         let counts: Vec<u64> = counts.into_iter().map(|n| u64::try_from(n.unwrap_or(0)).unwrap_or(0)).collect();
-        Ok(counts.chunks_exact(3).map(|c| QueueSize { pending: c[0], delayed: c[1], reserved: c[2] }).collect())
+        Ok(counts
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&[pending, delayed, reserved]| QueueSize { pending, delayed, reserved })
+            .collect())
     }
 }
 

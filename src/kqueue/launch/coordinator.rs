@@ -241,7 +241,7 @@ impl Driver {
                 read = read.read(&mut chunk) => {
                     let heard = match read {
                         Ok(0) => Err("closed".to_owned()),
-                        Ok(read) => self.hear(&mut frames, &chunk[..read]),
+                        Ok(read) => self.hear(&mut frames, chunk.get(..read).unwrap_or_default()),
                         Err(error) => Err(error.to_string()),
                     };
                     if let Err(why) = heard {
@@ -323,7 +323,7 @@ mod tests {
             }
             let read = stream.read(&mut chunk).await.unwrap();
             assert!(read > 0, "closed in place of a request");
-            frames.feed(&chunk[..read]);
+            frames.feed(chunk.get(..read).unwrap_or_default());
         }
     }
 

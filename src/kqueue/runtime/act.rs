@@ -7,7 +7,7 @@ use crate::workers::{Tickets, Worker};
 use kqueue_config::Crash;
 use kqueue_core::routing::Tier;
 use kqueue_core::schedule::{Action, Cause, Event, Finished, JobId, JobKind, Outcome, StopReason, WorkerId};
-use kqueue_core::wire::{Mode, Parts, ToWorker};
+use kqueue_core::wire::{self, Mode, Parts, ToWorker};
 use kqueue_system::log::{self, JobRecord};
 
 impl Runtime {
@@ -139,7 +139,7 @@ impl Runtime {
         let reservation = &record.reservation;
         let (row, reserved) = ledger::identity(&reservation.receipt);
         let (last_resort, failing) = self.schedule.last_resort(job);
-        let message = ToWorker::Job {
+        let message = ToWorker::Job(wire::Job {
             id: job,
             kind,
             queue: &reservation.queue,
@@ -159,7 +159,7 @@ impl Runtime {
             receipt,
             own: self.app.ack && outlives,
             watchdog: watchdog.filter(|_| kind == JobKind::Run),
-        };
+        });
         Some(message.encode())
     }
 

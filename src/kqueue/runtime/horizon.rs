@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::Runtime;
+use super::template::delay_after;
 use crate::workers::Worker;
 use kqueue_core::schedule::{Cause, Event, JobId, WorkerId};
 use kqueue_core::wire::{HorizonAsk, Mode, ToWorker};
@@ -166,7 +167,7 @@ impl Runtime {
             Cause::Exit(code) => self.duties_failed(&format!("its process left with exit code {code}")),
             cause => self.duties_failed(&cause.to_string()),
         }
-        let delay = DELAYS[self.duties.failures.min(DELAYS.len() - 1)];
+        let delay = delay_after(&DELAYS, self.duties.failures);
         (self.duties.since, self.duties.next) = (None, Some(Instant::now() + delay));
         self.duties.failures += 1;
     }

@@ -27,7 +27,7 @@ use crate::launch::output::Outputs;
 use crate::launch::{Coordinator, LaunchEvent, Launcher, Order, ProcessLauncher, Units, UserManager};
 use crate::workers::Listener;
 use kqueue_config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings, Start};
-use kqueue_core::routing::{Limits, Tier};
+use kqueue_core::routing::{Limits, PerTier, Tier};
 use kqueue_core::schedule::{Config, Schedule};
 use kqueue_core::wire::coordinator::UnitLimits;
 use kqueue_core::wire::{Mode, Parts, ToWorker};
@@ -414,7 +414,11 @@ pub(super) fn schedule_config(settings: &Settings, signals: bool) -> Config {
         pool_min_idle: tiers.pool_min_idle,
         pool_size: tiers.pool_size,
         pool_max_size: tiers.pool_max_size,
-        max_concurrent: [tiers.max_concurrent_inline, tiers.max_concurrent_pooled, tiers.max_concurrent_isolated],
+        max_concurrent: PerTier::new(
+            tiers.max_concurrent_inline,
+            tiers.max_concurrent_pooled,
+            tiers.max_concurrent_isolated,
+        ),
         max_waiting: tiers.max_waiting,
         max_waiting_bytes: tiers.max_waiting_bytes,
         timeout_ms: settings.work.timeout.map_or(0, millis),

@@ -27,6 +27,11 @@ const DELAYS: [Duration; 6] = [
     Duration::from_secs(30),
 ];
 
+/// The delay after so many failures in a row: the last one for all that come after.
+pub(super) fn delay_after(delays: &[Duration], failures: usize) -> Duration {
+    delays.get(failures).or(delays.last()).copied().unwrap_or_default()
+}
+
 /// One template process.
 #[derive(Debug)]
 struct Template {
@@ -164,7 +169,7 @@ impl Templates {
 
     /// Another one is started after a delay that grows.
     fn try_again(&mut self) {
-        self.retry = Some(Instant::now() + DELAYS[self.deaths.min(DELAYS.len() - 1)]);
+        self.retry = Some(Instant::now() + delay_after(&DELAYS, self.deaths));
         self.deaths += 1;
     }
 

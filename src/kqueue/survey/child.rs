@@ -102,7 +102,7 @@ async fn php(question: &Question, script: &Path) -> Result<(Found, serde_json::V
         return Err(last.map_or_else(|| format!("PHP ended with {}", output.status), one_line));
     };
     let mut value: serde_json::Value = serde_json::from_str(answer).map_err(|error| error.to_string())?;
-    let backend = value["backend"].take();
+    let backend = value.get_mut("backend").map(serde_json::Value::take).unwrap_or_default();
     let mut found: Found = serde_json::from_value(value).map_err(|error| error.to_string())?;
     if let Some(failure) = &mut found.failed {
         // An app that ends PHP while it boots has printed why.

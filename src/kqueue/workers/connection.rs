@@ -111,7 +111,7 @@ pub(super) async fn serve(mut stream: UnixStream, peer: Peer, said: mpsc::Sender
             }
             match reader.read(&mut chunk).await {
                 Ok(0) => return (false, decoder.is_partial().then(|| "half a frame".to_owned())),
-                Ok(read) => decoder.feed(&chunk[..read]),
+                Ok(read) => decoder.feed(chunk.get(..read).unwrap_or_default()),
                 // What a process had not read when it ended comes back as a reset.
                 Err(error) => return (error.kind() == io::ErrorKind::ConnectionReset, None),
             }
@@ -151,7 +151,7 @@ async fn introduction(
         }
         match stream.read(chunk).await {
             Ok(0) => return Err("left without a word".to_owned()),
-            Ok(read) => decoder.feed(&chunk[..read]),
+            Ok(read) => decoder.feed(chunk.get(..read).unwrap_or_default()),
             Err(error) => return Err(error.to_string()),
         }
     }

@@ -1,6 +1,7 @@
 //! What a reload promises.
 
 use super::*;
+use crate::routing::PerTier;
 use crate::schedule::Standing;
 
 impl Shop {
@@ -101,7 +102,7 @@ fn lanes_are_replaced_at_once() {
 #[test]
 fn other_settings_count_from_the_next_event_on() {
     let mut shop = five_idle();
-    shop.schedule.configure(Config { pool_min_idle: 1, max_concurrent: [100, 20, 2], ..config() });
+    shop.schedule.configure(Config { pool_min_idle: 1, max_concurrent: PerTier::new(100, 20, 2), ..config() });
     shop.feed(Event::Tick);
     shop.until(60_000);
     assert_eq!(shop.live(Tier::Pooled), 1);
@@ -119,7 +120,7 @@ fn other_settings_count_from_the_next_event_on() {
 
 #[test]
 fn who_looks_sees_what_waits_and_how_far_a_stop_is() {
-    let mut shop = Shop::open(Config { max_concurrent: [100, 20, 1], ..config() });
+    let mut shop = Shop::open(Config { max_concurrent: PerTier::new(100, 20, 1), ..config() });
     shop.push(4, Task { hints: Hints { isolated: Some(true), ..Hints::default() }, ..task("Report", 3_000) });
     shop.until(1_500);
     assert_eq!(shop.schedule.running_count(), 1);

@@ -36,11 +36,11 @@ fn places(world: &World) {
     let mut found: BTreeMap<JobId, Vec<Stage>> = BTreeMap::new();
     let mut bytes = 0;
     for tier in Tier::ALL {
-        for id in schedule.waiting[tier as usize].iter() {
+        for id in schedule.waiting[tier].iter() {
             found.entry(id).or_default().push(Stage::Waiting);
             assert_eq!(schedule.jobs[&id].tier, tier, "job {id} waits for another tier than it is for");
         }
-        assert_eq!(schedule.waiting[tier as usize].oldest().is_some(), !schedule.waiting[tier as usize].is_empty());
+        assert_eq!(schedule.waiting[tier].oldest().is_some(), !schedule.waiting[tier].is_empty());
     }
     for (class, (_, jobs)) in &schedule.inspecting {
         for id in jobs {
@@ -102,13 +102,13 @@ fn bounds(world: &World, schedule: &Schedule) {
         };
         // Everything that has a job counts, what is killed and not yet gone included; so do probes, as lanes.
         let busy = of(&Worker::is_busy);
-        assert!(busy <= config.max_concurrent[tier as usize], "{busy} jobs at once in {tier}");
+        assert!(busy <= config.max_concurrent[tier], "{busy} jobs at once in {tier}");
         // What was told to leave, or said so, holds no job and does not count.
         let live = of(&|worker| worker.state != State::Leaving);
         let most = match tier {
-            Tier::Inline => config.max_concurrent[0],
+            Tier::Inline => config.max_concurrent[Tier::Inline],
             Tier::Pooled => config.pool_max_size,
-            Tier::Isolated => config.max_concurrent[2],
+            Tier::Isolated => config.max_concurrent[Tier::Isolated],
         };
         assert!(live <= most + world.extra, "{live} workers in {tier}");
     }
@@ -116,7 +116,7 @@ fn bounds(world: &World, schedule: &Schedule) {
         + schedule.inspecting.values().map(|(_, jobs)| jobs.len()).sum::<usize>();
     // What comes back because its process never read it was taken out before, and is no more than workers and what
     // was sent ahead to them.
-    let lanes = schedule.config.max_concurrent[Tier::Inline as usize].min(25);
+    let lanes = schedule.config.max_concurrent[Tier::Inline].min(25);
     let returned = schedule.config.max_concurrent.iter().sum::<usize>().min(25) + 8 * lanes;
     assert!(waiting <= config.max_waiting + returned, "{waiting} jobs wait");
     assert!(schedule.waiting_bytes <= config.max_waiting_bytes + (BATCH + returned) * 3_000);
@@ -126,7 +126,7 @@ fn bounds(world: &World, schedule: &Schedule) {
 fn works(world: &World) {
     let schedule = &world.schedule;
     let idle = |tier: Tier| {
-        let busy = schedule.running(tier) < schedule.config.max_concurrent[tier as usize];
+        let busy = schedule.running(tier) < schedule.config.max_concurrent[tier];
         busy && schedule.workers.values().any(|worker| worker.tier == tier && worker.is_idle())
     };
     if !schedule.replays.is_empty() {
@@ -148,7 +148,7 @@ fn works(world: &World) {
     let known = schedule.checking.is_none() && schedule.checked.is_some_and(|at| world.now < at + 20);
     if schedule.phase == Phase::Running && !schedule.down && known {
         for tier in [Tier::Inline, Tier::Pooled] {
-            let waits = !schedule.waiting[tier as usize].is_empty();
+            let waits = !schedule.waiting[tier].is_empty();
             assert!(!waits || !idle(tier), "jobs wait beside idle workers in {tier}");
         }
         assert!(!schedule.workers.values().any(|worker| worker.is_idle() && worker.bound.is_some()));

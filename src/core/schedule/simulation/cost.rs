@@ -5,14 +5,19 @@ use std::time::Duration;
 
 use super::config;
 use crate::payload::Hints;
-use crate::routing::History;
+use crate::routing::{History, PerTier};
 use crate::schedule::{Action, Config, Done, Event, Inspection, JobId, JobSpec, Now, Schedule, WorkerId};
 
 #[test]
 #[ignore = "a measure"]
 fn cost_of_an_event() {
-    let large =
-        Config { pool_min_idle: 24, pool_size: 24, pool_max_size: 24, max_concurrent: [100, 24, 5], ..config() };
+    let large = Config {
+        pool_min_idle: 24,
+        pool_size: 24,
+        pool_max_size: 24,
+        max_concurrent: PerTier::new(100, 24, 5),
+        ..config()
+    };
     let mut schedule = Schedule::new(large, History::new());
     let mut out = Vec::new();
     let (mut now, mut next, mut events) = (Now::default(), 1, 0_u32);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::rng::Rng;
 use crate::payload::Hints;
-use crate::routing::{Limits, Tier};
+use crate::routing::{Limits, PerTier, Tier};
 use crate::schedule::{Cause, Config, Done, Event, JobId, JobKind, Outcome, WorkerId};
 
 /// A message's number, which it keeps through all its reservations.
@@ -241,7 +241,7 @@ pub fn config() -> Config {
         pool_min_idle: 2,
         pool_size: 10,
         pool_max_size: 20,
-        max_concurrent: [100, 20, 5],
+        max_concurrent: PerTier::new(100, 20, 5),
         max_waiting: 1000,
         max_waiting_bytes: 64 << 20,
         timeout_ms: 60_000,
@@ -266,7 +266,7 @@ pub fn any_config(rng: &mut Rng) -> Config {
         pool_min_idle: (rng.below(3) as usize).min(pool_size),
         pool_size,
         pool_max_size,
-        max_concurrent: [*rng.pick(&[1, 2, 5, 100]), *rng.pick(&[1, 3, 20]), *rng.pick(&[1, 2, 5])],
+        max_concurrent: PerTier::new(*rng.pick(&[1, 2, 5, 100]), *rng.pick(&[1, 3, 20]), *rng.pick(&[1, 2, 5])),
         max_waiting: *rng.pick(&[1, 5, 50, 1000]),
         max_waiting_bytes: *rng.pick(&[1, 5_000, 64 << 20]),
         timeout_ms: *rng.pick(&[0, 10_000, 60_000]),

@@ -1,6 +1,11 @@
 //! A command line that works a Laravel queue, as supervisord, systemd, cron, a Compose file or the process table have
 //! it. One reader for all of them; pure, nothing is run.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "words are cut where they were found; a panic would end a command, and a test has the cases"
+)]
+
 mod artisan;
 mod nested;
 mod reader;

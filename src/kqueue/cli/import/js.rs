@@ -204,7 +204,7 @@ impl Reader<'_> {
     }
 
     fn unknown_from(&self, from: usize) -> Value {
-        let text: String = self.chars[from..self.at.min(self.chars.len())].iter().take(80).collect();
+        let text: String = self.chars.iter().take(self.at).skip(from).take(80).collect();
         Value::Unknown(text.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 

@@ -150,7 +150,7 @@ fn merged<'a>(lists: impl Iterator<Item = &'a [String]> + Clone) -> Option<Vec<S
         let free = |queue: &String| {
             lists.clone().all(|list| {
                 let at = list.iter().position(|other| other == queue);
-                at.is_none_or(|at| list[..at].iter().all(|other| out.contains(other) || other == queue))
+                list.iter().take(at.unwrap_or(0)).all(|other| out.contains(other) || other == queue)
             })
         };
         let at = left.iter().position(|queue| free(queue))?;
@@ -182,7 +182,7 @@ pub(super) fn apps(sets: Vec<Set>, name: Option<&str>, notes: &mut Vec<String>) 
         let order = set.order();
         let mut contradicts = false;
         let fits = groups.iter_mut().find(|group| {
-            let alike = group[0].goes_with(&set);
+            let alike = group.first().is_some_and(|first| first.goes_with(&set));
             let lists: Vec<Vec<String>> = group.iter().map(Set::order).chain([order.clone()]).collect();
             let fits = alike && merged(lists.iter().map(Vec::as_slice)).is_some();
             contradicts |= alike && !fits;
@@ -200,13 +200,13 @@ pub(super) fn apps(sets: Vec<Set>, name: Option<&str>, notes: &mut Vec<String>) 
     }
     // What runs the schedule alone needs an app's settings all the same: its path and its user.
     for set in &schedules {
-        if !groups.iter().any(|group| group[0].path == set.path) {
+        if !groups.iter().flatten().any(|other| other.path == set.path) {
             groups.push(vec![Set { processes: 0, ..set.clone() }]);
         }
     }
     let mut apps: Vec<App> = Vec::new();
     for group in groups {
-        let first = &group[0];
+        let Some(first) = group.first() else { continue };
         let base = match name {
             Some(name) => config::check_name(name)?,
             None => base(&first.path)?,
@@ -233,7 +233,7 @@ pub(super) fn apps(sets: Vec<Set>, name: Option<&str>, notes: &mut Vec<String>) 
                 own
             }
         };
-        apps.push(app(name, &group, notes));
+        apps.push(app(name, first, &group, notes));
     }
     for set in &schedules {
         let Some(app) = apps.iter().find(|app| app.path == set.path) else { continue };
@@ -270,8 +270,7 @@ fn base(path: &Path) -> Result<String, config::Error> {
     config::name_of(named.unwrap_or(path))
 }
 
-fn app(name: String, group: &[Set], notes: &mut Vec<String>) -> App {
-    let first = &group[0];
+fn app(name: String, first: &Set, group: &[Set], notes: &mut Vec<String>) -> App {
     let mut sources: Vec<String> = group.iter().map(Set::called).collect();
     sources.dedup();
     let sources = sources.join(", ");

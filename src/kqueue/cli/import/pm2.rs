@@ -84,14 +84,14 @@ fn one(
     notes: &mut Vec<String>,
 ) -> Result<Vec<Set>, String> {
     let text = |keys: &[&str]| -> Result<Option<String>, String> {
-        let Some(node) = keys.iter().find_map(|key| app.get(key)) else { return Ok(None) };
+        let Some((key, node)) = keys.iter().find_map(|key| Some((key, app.get(key)?))) else { return Ok(None) };
         match (&node.value, node.text()) {
             (_, Some(text)) => Ok(Some(text.to_owned())),
             (Value::Unknown(written), _) => Err(format!(
-                "{} = {written} in line {} is not known without running the file; write its value there",
-                keys[0], node.line
+                "{key} = {written} in line {} is not known without running the file; write its value there",
+                node.line
             )),
-            _ => Err(format!("{} in line {} is no text", keys[0], node.line)),
+            _ => Err(format!("{key} in line {} is no text", node.line)),
         }
     };
     let (words, dialect) = command(app, &text)?;

@@ -29,14 +29,14 @@ impl Table {
         let names: Vec<&str> = self.heads.iter().map(|head| head.trim_start_matches('>')).collect();
         let width = |at: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
-            cells.chain([names[at].chars().count()]).max().unwrap_or(0)
+            cells.chain(names.get(at).map(|name| name.chars().count())).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..names.len()).map(width).collect();
         let line = |cells: &mut dyn Iterator<Item = &str>| {
             let mut line = String::from(" ");
-            for (at, cell) in cells.enumerate().take(widths.len()) {
-                let pad = " ".repeat(widths[at] - cell.chars().count());
-                let right = self.heads[at].starts_with('>');
+            for ((cell, width), head) in cells.zip(&widths).zip(self.heads) {
+                let pad = " ".repeat(width.saturating_sub(cell.chars().count()));
+                let right = head.starts_with('>');
                 line.push_str(&if right { format!(" {pad}{cell} ") } else { format!(" {cell}{pad} ") });
             }
             line.trim_end().to_owned()

@@ -84,16 +84,16 @@ impl Lines {
 
 /// The first line, or as much of it as a line may have, and what comes after.
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let within = &bytes[..bytes.len().min(LINE + 1)];
-    if let Some(end) = within.iter().position(|byte| *byte == b'\n') {
-        return Some((&bytes[..end], &bytes[end + 1..]));
+    if let Some(end) = bytes.iter().take(LINE + 1).position(|byte| *byte == b'\n') {
+        let (line, rest) = bytes.split_at(end);
+        return Some((line, rest.get(1..).unwrap_or_default()));
     }
     (bytes.len() > LINE).then(|| bytes.split_at(boundary(bytes, LINE)))
 }
 
 /// Where to cut at the latest, so that no character of UTF-8 is cut in two.
 fn boundary(bytes: &[u8], most: usize) -> usize {
-    let continues = |at: usize| bytes[at] & 0b1100_0000 == 0b1000_0000;
+    let continues = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000);
     (most - 3..=most).rev().find(|at| !continues(*at)).unwrap_or(most)
 }
 

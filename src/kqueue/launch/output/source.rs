@@ -151,7 +151,7 @@ impl Output {
                 Ok((read, pid)) => {
                     total += read;
                     let worker = who(pid);
-                    self.lines.feed(pid, worker, &self.chunk[..read], out);
+                    self.lines.feed(pid, worker, self.chunk.get(..read).unwrap_or_default(), out);
                 }
                 Err(Errno::EAGAIN) => return Ok(Left::Nothing),
                 Err(Errno::EINTR) => {}
