@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Record, Runtime, ledger};
+use crate::runtime::Runtime;
+use crate::runtime::held::ledger;
+use crate::runtime::held::record::Record;
 use crate::workers::{Tickets, Worker};
 use kqueue_config::Crash;
 use kqueue_core::routing::Tier;
@@ -92,7 +94,7 @@ impl Runtime {
             worker.closed.get_or_insert((Instant::now(), true)).1 = true;
         }
         self.note_given(worker_id, job, kind);
-        self.timers.memory.get_or_insert_with(|| Instant::now() + super::memory::PERIOD);
+        self.timers.memory.get_or_insert_with(|| Instant::now() + crate::runtime::processes::memory::PERIOD);
     }
 
     /// The frame goes first: a lane that holds the ticket finds it, or waits for it.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::Runtime;
-use super::horizon::DUTIES;
 use crate::launch::{Exit, LaunchEvent};
+use crate::runtime::Runtime;
+use crate::runtime::service::horizon::DUTIES;
 use crate::workers::{Outbox, Peer, Said, Worker};
 use kqueue_core::payload::Hints;
 use kqueue_core::schedule::{Cause, Event, Inspection, JobKind, WorkerId};

@@ -5,28 +5,13 @@
 //! process to start) runs beside it and comes back as an input.
 
 mod act;
-mod adopt;
-mod backlog;
-mod bell;
 mod failure;
-mod first;
-mod forking;
-mod health;
 mod hear;
-mod horizon;
-mod keep;
-mod ledger;
-mod memory;
-mod observe;
-mod printed;
+mod held;
+mod processes;
 mod queue;
-mod record;
-mod reload;
-mod renew;
+mod service;
 mod start;
-mod template;
-mod trouble;
-mod units;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::process::ExitCode;
@@ -47,23 +32,23 @@ use kqueue_core::schedule::{Action, Event, Finished, JobId, Now, Schedule, Worke
 
 pub(crate) use start::find_script;
 
-use backlog::Backlog;
-use bell::Bell;
-use health::Health;
-use horizon::{DUTIES, Duties};
-use ledger::Ledger;
-use observe::Observer;
-use printed::Printing;
+use held::ledger::Ledger;
+use held::record::Record;
+use processes::printed::Printing;
+use processes::template::Templates;
+use processes::units::UnitSide;
+use queue::backlog::Backlog;
+use queue::bell::Bell;
 use queue::{Acks, Fetch, QueueInput};
-use record::Record;
-use reload::Reload;
-use renew::Renewal;
+use service::health::{self, Health};
+use service::horizon::{DUTIES, Duties};
+use service::observe::Observer;
+use service::reload::Reload;
+use service::upgrade::Renewal;
 use start::App;
-use template::Templates;
-use units::UnitSide;
 
 pub use failure::StartFailure;
-pub use reload::Reread;
+pub use service::reload::Reread;
 
 /// Inputs that may wait to be handled before those who bring them have to wait.
 const INPUTS: usize = 1024;

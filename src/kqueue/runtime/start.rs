@@ -10,21 +10,28 @@ use anyhow::{Context, anyhow};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::backlog::Backlog;
-use super::bell::Bell;
-use super::first::Boot;
-use super::forking::Forking;
-use super::horizon::{Duties, Horizon};
-use super::keep::load_history;
-use super::ledger::Ledger;
-use super::printed::Printing;
-use super::queue::{Acks, Fetch};
-use super::units::UnitSide;
-use super::{Health, INPUTS, Observer, Reload, Renewal, Reread, Runtime, Timers};
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::control::{ControlSocket, Snapshot};
 use crate::launch::output::Outputs;
 use crate::launch::{Coordinator, LaunchEvent, Launcher, Order, ProcessLauncher, Units, UserManager};
+use crate::runtime::INPUTS;
+use crate::runtime::Runtime;
+use crate::runtime::Timers;
+use crate::runtime::held::ledger::Ledger;
+use crate::runtime::processes::boot::Boot;
+use crate::runtime::processes::forking::Forking;
+use crate::runtime::processes::printed::Printing;
+use crate::runtime::processes::units::UnitSide;
+use crate::runtime::queue::backlog::Backlog;
+use crate::runtime::queue::bell::Bell;
+use crate::runtime::queue::{Acks, Fetch};
+use crate::runtime::service::health::Health;
+use crate::runtime::service::history::load_history;
+use crate::runtime::service::horizon::{Duties, Horizon};
+use crate::runtime::service::observe::Observer;
+use crate::runtime::service::reload::Reload;
+use crate::runtime::service::reload::Reread;
+use crate::runtime::service::upgrade::Renewal;
 use crate::workers::Listener;
 use kqueue_config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings, Start};
 use kqueue_core::routing::{Limits, PerTier, Tier};
@@ -102,7 +109,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         Some(socket) => ControlSocket::given(socket)?,
         None => ControlSocket::bind(&settings.runtime_dir)?,
     };
-    let about = super::observe::starting(&settings.app);
+    let about = crate::runtime::service::observe::starting(&settings.app);
     health.needs("the control socket", tokio::task::spawn_local(control.serve(asks_in, about.clone())));
     let outputs = Outputs::new();
     // Sets our jobs and scopes apart from those of earlier runtimes.
@@ -130,7 +137,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             return Err(error);
         }
     };
-    let whole = super::reload::with_app(&loaded, &description.settings)?;
+    let whole = crate::runtime::service::reload::with_app(&loaded, &description.settings)?;
     let settings = Rc::new(whole.settings);
     app.arguments = arguments(&settings);
     let connection: ConnectionSettings =
@@ -322,7 +329,7 @@ async fn open_queue(
     queues: &[String],
 ) -> Result<Rc<dyn backend::QueueBackend>, BackendError> {
     match backend.sizes(queues).await {
-        Err(error) if super::queue::is_final(&error) => Err(error),
+        Err(error) if crate::runtime::queue::is_final(&error) => Err(error),
         _ => Ok(Rc::from(backend)),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::Runtime;
+use crate::runtime::Runtime;
 use kqueue_core::wire::{Held, TemplateOrder, Unforkable};
 
 /// What is forked.
@@ -18,7 +18,7 @@ enum Stage {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Forking {
+pub struct Forking {
     stage: Stage,
     /// Whether PHP can fork and the settings allow it.
     possible: bool,
@@ -97,7 +97,7 @@ fn describe(held: &Held) -> String {
 
 impl Runtime {
     /// The template `pid` says that it must not be forked: another kind of template is, or none.
-    pub(super) fn cannot_fork(&mut self, pid: i32, why: Unforkable) {
+    pub fn cannot_fork(&mut self, pid: i32, why: Unforkable) {
         if !self.templates.is(pid) {
             return;
         }

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::Runtime;
-use super::template::delay_after;
+use crate::runtime::Runtime;
+use crate::runtime::processes::template::delay_after;
 use crate::workers::Worker;
 use kqueue_core::schedule::{Cause, Event, JobId, WorkerId};
 use kqueue_core::wire::{HorizonAsk, Mode, ToWorker};
 
 /// Its number among the processes: one that the schedule never gives.
-pub(super) const DUTIES: WorkerId = 1 << 40;
+pub const DUTIES: WorkerId = 1 << 40;
 /// Between two rounds. Horizon takes a master for dead after 14 s.
 const ROUND: Duration = Duration::from_secs(3);
 /// What a round may take: it may send notifications.
@@ -29,14 +29,14 @@ const CONTINUE: &str = "php artisan horizon:continue";
 
 /// What the app says of its Horizon.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Horizon {
+pub struct Horizon {
     /// What this version of Horizon lacks for it.
     lacks: Option<String>,
 }
 
 /// The process, and what Horizon has been told.
 #[derive(Debug)]
-pub(super) struct Duties {
+pub struct Duties {
     /// Whether there is anything to do.
     due: bool,
     /// When it is started, or told how things stand.
@@ -106,7 +106,7 @@ impl Duties {
 
 impl Runtime {
     /// Starts the process, tells it how things stand, or ends it.
-    pub(super) fn look_after_duties(&mut self, now: Instant) {
+    pub fn look_after_duties(&mut self, now: Instant) {
         let bootable = self.templates.fault().is_none();
         let wanted = self.duties.due && self.settings.horizon && bootable && !self.schedule.is_stopping();
         let Some(process) = self.workers.get(&DUTIES) else {
@@ -153,14 +153,14 @@ impl Runtime {
     }
 
     /// Lets the process go: another one follows, where it is wanted.
-    pub(super) fn replace_duties(&mut self) {
+    pub fn replace_duties(&mut self) {
         if let Some(process) = self.workers.get(&DUTIES) {
             self.duties.leaves = process.send(ToWorker::Stop { reason: "restart" }.encode());
         }
     }
 
     /// The process has ended, or could not be had.
-    pub(super) fn duties_gone(&mut self, cause: &Cause) {
+    pub fn duties_gone(&mut self, cause: &Cause) {
         match cause {
             _ if std::mem::take(&mut self.duties.leaves) => {}
             Cause::Exit(0) => {}
@@ -224,7 +224,7 @@ impl Runtime {
     }
 
     /// The process has done a round, or brings what somebody asks of Horizon.
-    pub(super) fn horizon_said(&mut self, ask: Option<HorizonAsk>, error: Option<String>) {
+    pub fn horizon_said(&mut self, ask: Option<HorizonAsk>, error: Option<String>) {
         if let Some(error) = error {
             self.duties_failed(&error);
             return;

@@ -8,8 +8,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::Runtime;
 use crate::launch::output::{Outputs, Printed};
+use crate::runtime::Runtime;
 use crate::workers::{Said, Worker, Workers};
 use kqueue_core::routing::Tier;
 use kqueue_core::schedule::{Event, WorkerId};
@@ -22,7 +22,7 @@ const STARTED: usize = 256;
 
 /// The streams, and what is known of those who write to them.
 #[derive(Debug)]
-pub(super) struct Printing {
+pub struct Printing {
     pub outputs: Rc<Outputs>,
     /// Processes that workers have started: some are gone before what they wrote is read.
     started: RefCell<BTreeMap<i32, WorkerId>>,
@@ -69,13 +69,13 @@ impl Printing {
 
 impl Runtime {
     /// Passes on what there is to read.
-    pub(super) fn pass_on_output(&mut self) {
+    pub fn pass_on_output(&mut self) {
         let lines = self.printing.outputs.read(&mut |pid| self.printing.writer(pid, &self.workers));
         self.pass_on(lines);
     }
 
     /// Before a word is heard that ends a job: passes on what was printed until then.
-    pub(super) fn pass_on_output_before(&mut self, said: &Said) {
+    pub fn pass_on_output_before(&mut self, said: &Said) {
         match said {
             Said::Message {
                 worker,
@@ -97,7 +97,7 @@ impl Runtime {
     }
 
     /// Passes on all that a worker has printed, as its job is over.
-    pub(super) fn pass_on_output_of(&mut self, worker: WorkerId) {
+    pub fn pass_on_output_of(&mut self, worker: WorkerId) {
         let forked = self.workers.get(&worker).is_some_and(|worker| worker.forked);
         let who = &mut |pid| self.printing.writer(pid, &self.workers);
         let lines = self.printing.outputs.read_all_of(worker, forked, who);

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::queue::QueueInput;
-use super::{Record, Runtime};
 use crate::launch::{Exit, LaunchError, UnitError, UnitNotice, Units};
+use crate::runtime::Runtime;
+use crate::runtime::held::record::Record;
+use crate::runtime::queue::QueueInput;
 use crate::workers::Worker;
 use kqueue_core::schedule::{Cause, Event, JobId, JobKind, StopReason, WorkerId};
 use kqueue_core::wire::coordinator::{Purpose, Refusal, Unit, UnitEnd, UnitLimits};
@@ -28,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const HEADROOM: u32 = 4;
 
 /// The manager of units, and what waits for it.
-pub(super) struct UnitSide {
+pub struct UnitSide {
     pub manager: Rc<dyn Units>,
     pub notices: mpsc::Receiver<UnitNotice>,
     /// Pooled workers for which no number is free yet.
@@ -52,7 +53,7 @@ impl UnitSide {
 
 /// What is told of a job only once its unit is gone, and with it all that the unit has to say.
 #[derive(Clone, Debug)]
-pub(super) struct Usage {
+pub struct Usage {
     pub memory_peak: Option<u64>,
     pub cpu_usec: Option<u64>,
 }
@@ -65,7 +66,7 @@ impl From<&UnitEnd> for Usage {
 
 impl Runtime {
     /// Starts a pooled worker as a unit, under the lowest number that is free.
-    pub(super) fn start_unit(&mut self, worker: WorkerId) {
+    pub fn start_unit(&mut self, worker: WorkerId) {
         let taken: Vec<u32> = self
             .workers
             .values()
@@ -84,7 +85,7 @@ impl Runtime {
         if let Some(known) = self.workers.get_mut(&worker) {
             known.unit = Some(Unit::Worker(number));
         }
-        let order = super::start::order(&self.settings, &self.app, number.into(), Mode::Pooled);
+        let order = crate::runtime::start::order(&self.settings, &self.app, number.into(), Mode::Pooled);
         let (manager, inputs) = (side.manager.clone(), self.inputs.clone());
         self.read_output_of_unit(worker);
         tokio::task::spawn_local(async move {
@@ -103,7 +104,7 @@ impl Runtime {
     }
 
     /// Reads what a unit prints into its own stream, from wherever the last reader stopped.
-    pub(super) fn read_output_of_unit(&mut self, id: WorkerId) {
+    pub fn read_output_of_unit(&mut self, id: WorkerId) {
         let (outputs, directory) = (&self.printing.outputs, &self.settings.runtime_dir);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let own = match &worker.unit {
@@ -115,7 +116,7 @@ impl Runtime {
     }
 
     /// A number may be free again.
-    pub(super) fn start_waiting_units(&mut self) {
+    pub fn start_waiting_units(&mut self) {
         while let Some(worker) = self.units.as_mut().and_then(|side| side.waiting.pop_front()) {
             if self.workers.contains_key(&worker) {
                 self.start_unit(worker);
@@ -125,7 +126,7 @@ impl Runtime {
     }
 
     /// Puts an isolated process into its scope; only then it gets its job.
-    pub(super) fn scope(&mut self, id: WorkerId, job: JobId, kind: JobKind, frame: Parts) {
+    pub fn scope(&mut self, id: WorkerId, job: JobId, kind: JobKind, frame: Parts) {
         let limits = self.limits(job);
         let Some(side) = &self.units else { return };
         let (Some(worker), Some(record)) = (self.workers.get_mut(&id), self.records.get(&job)) else { return };
@@ -140,14 +141,7 @@ impl Runtime {
         });
     }
 
-    pub(super) fn scoped(
-        &mut self,
-        id: WorkerId,
-        job: JobId,
-        kind: JobKind,
-        frame: Parts,
-        result: Result<(), UnitError>,
-    ) {
+    pub fn scoped(&mut self, id: WorkerId, job: JobId, kind: JobKind, frame: Parts, result: Result<(), UnitError>) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let class = self.records.get(&job).map(|record| record.class.clone()).unwrap_or_default();
         match result {
@@ -197,12 +191,12 @@ impl Runtime {
     }
 
     /// MB that PHP is told an isolated job may have.
-    pub(super) fn php_memory_limit(&self, job: JobId) -> u32 {
+    pub fn php_memory_limit(&self, job: JobId) -> u32 {
         let limit = self.memory_limit(job);
         if self.units.is_some() { limit - HEADROOM.min(limit / 2) } else { limit }
     }
 
-    pub(super) fn on_unit(&mut self, notice: UnitNotice) {
+    pub fn on_unit(&mut self, notice: UnitNotice) {
         match notice {
             UnitNotice::Ended { unit, end } => {
                 let worker =
@@ -228,7 +222,7 @@ impl Runtime {
     }
 
     /// Has the end of all our units told.
-    pub(super) fn watch_units(&self) {
+    pub fn watch_units(&self) {
         let Some(side) = &self.units else { return };
         // One that is being started is watched by whoever starts it.
         let known = self.workers.values().filter(|worker| worker.pid.is_some());
@@ -271,7 +265,7 @@ impl Runtime {
     }
 
     /// What a unit used goes to the story of the job that ran in it.
-    pub(super) fn account(&mut self, id: WorkerId, worker: &Worker) {
+    pub fn account(&mut self, id: WorkerId, worker: &Worker) {
         let usage = worker.unit_end.as_ref().filter(|_| worker.mode == Mode::Isolated).map(Usage::from);
         if let Some((record, finished)) = self.stories.remove(&id) {
             self.tell_story(&Record { usage, ..record }, finished);
@@ -281,7 +275,7 @@ impl Runtime {
     }
 
     /// Kills a process and, where it has a unit, all that is in it.
-    pub(super) fn end_process(&self, unit: Option<&Unit>, pid: Option<i32>) {
+    pub fn end_process(&self, unit: Option<&Unit>, pid: Option<i32>) {
         if let (Some(side), Some(unit)) = (&self.units, unit.cloned()) {
             let manager = side.manager.clone();
             tokio::task::spawn_local(async move {
@@ -297,7 +291,7 @@ impl Runtime {
     }
 
     /// Asks why we are to stop: a restart leaves running what can do without us.
-    pub(super) fn ask_purpose(&self) -> bool {
+    pub fn ask_purpose(&self) -> bool {
         let Some(side) = &self.units else { return false };
         let (manager, inputs) = (side.manager.clone(), self.inputs.clone());
         tokio::task::spawn_local(async move {
@@ -311,7 +305,7 @@ impl Runtime {
         true
     }
 
-    pub(super) fn on_purpose(&mut self, purpose: Purpose) {
+    pub fn on_purpose(&mut self, purpose: Purpose) {
         if self.schedule.is_stopping() {
             return;
         }
@@ -324,7 +318,7 @@ impl Runtime {
     }
 
     /// Ends the units that are left when we stop for good.
-    pub(super) async fn end_units(&self) {
+    pub async fn end_units(&self) {
         let Some(side) = &self.units else { return };
         let left = self.workers.iter().filter(|(id, _)| !self.schedule.is_left(**id));
         let kills = left.filter_map(|(_, worker)| worker.unit.as_ref()).map(|unit| side.manager.kill(unit));
@@ -333,7 +327,7 @@ impl Runtime {
     }
 
     /// Tells of a job: here, and what is notable in the coordinator's journal too.
-    pub(super) fn publish(&self, record: &JobRecord<'_>) {
+    pub fn publish(&self, record: &JobRecord<'_>) {
         record.emit();
         if let Some(side) = &self.units
             && let Some(priority) = record.notable()
@@ -343,7 +337,7 @@ impl Runtime {
     }
 
     /// An isolated process may go: what became of its job is written down.
-    pub(super) fn release_isolated(&self, id: WorkerId) {
+    pub fn release_isolated(&self, id: WorkerId) {
         if let Some(worker) = self.workers.get(&id).filter(|worker| worker.mode == Mode::Isolated)
             && self.units.is_some()
         {

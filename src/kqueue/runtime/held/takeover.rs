@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::ledger::{Given, Held};
-use super::queue::without_payload;
-use super::{Record, Runtime};
+use crate::runtime::Runtime;
+use crate::runtime::held::ledger::{Given, Held};
+use crate::runtime::held::record::Record;
+use crate::runtime::queue::without_payload;
 use crate::workers::Worker;
 use kqueue_core::routing::Tier;
 use kqueue_core::schedule::{Adopted, AdoptedJob, Cause, Event, JobId, JobKind, WorkerId};
@@ -14,7 +15,7 @@ use kqueue_core::wire::coordinator::{Listed, Unit};
 
 impl Runtime {
     /// Notes where a job is about to run.
-    pub(super) fn note_given(&mut self, id: WorkerId, job: JobId, kind: JobKind) {
+    pub fn note_given(&mut self, id: WorkerId, job: JobId, kind: JobKind) {
         let (Some(ledger), Some(worker), Some(record)) =
             (&mut self.ledger, self.workers.get(&id), self.records.get_mut(&job))
         else {
@@ -27,14 +28,14 @@ impl Runtime {
     }
 
     /// Notes that jobs are ours no more.
-    pub(super) fn note_ended(&mut self, jobs: Vec<JobId>) {
+    pub fn note_ended(&mut self, jobs: Vec<JobId>) {
         if let Some(ledger) = &mut self.ledger {
             ledger.end(jobs);
         }
     }
 
     /// Notes that a job that had been given to a process waits again.
-    pub(super) fn note_back(&mut self, job: JobId) {
+    pub fn note_back(&mut self, job: JobId) {
         if let (Some(ledger), Some(record)) = (&mut self.ledger, self.records.get_mut(&job))
             && record.given.take().is_some()
         {
@@ -43,7 +44,7 @@ impl Runtime {
     }
 
     /// Writes what was noted. Before that, nothing that was noted may become visible to a process.
-    pub(super) fn write_ledger(&mut self) {
+    pub fn write_ledger(&mut self) {
         let Some(ledger) = &mut self.ledger else { return };
         let settling = self.acks.sending.is_some() || !self.acks.pending.is_empty();
         if ledger.flush() && !settling {
@@ -61,7 +62,7 @@ impl Runtime {
 
     /// Meets again what an earlier runtime has left: finished jobs are removed, waiting ones go back, and those
     /// that run are ours again. `units` is what is there of the app's units.
-    pub(super) fn take_over(&mut self, held: BTreeMap<JobId, Held>, units: &[Listed]) {
+    pub fn take_over(&mut self, held: BTreeMap<JobId, Held>, units: &[Listed]) {
         let there: BTreeMap<&Unit, &Listed> = units.iter().map(|listed| (&listed.unit, listed)).collect();
         self.next_job = held.keys().last().map_or(self.next_job, |last| self.next_job.max(last + 1));
         let (mut met, mut dead, mut adopted) = (BTreeSet::new(), Vec::new(), Vec::new());
@@ -138,7 +139,7 @@ impl Runtime {
     }
 
     /// The worker in the unit of this number, where the process that says so is in that unit.
-    pub(super) fn by_unit(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
+    pub fn by_unit(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
         let unit = Unit::Worker(u32::try_from(number).ok()?);
         if !kqueue_system::systemd::process::is_in(pid, &unit.name(&self.settings.app)) {
             return None;
@@ -147,7 +148,7 @@ impl Runtime {
     }
 
     /// A process that has served an earlier runtime is back, and names the last job that it was given.
-    pub(super) fn met_again(&mut self, id: WorkerId, last: JobId) {
+    pub fn met_again(&mut self, id: WorkerId, last: JobId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let Some(job) = worker.job.filter(|job| *job != last) else { return };
         // What we have it down for never reached it.

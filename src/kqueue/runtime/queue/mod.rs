@@ -3,6 +3,8 @@
 //! Each kind of call is under way at most once; what comes up meanwhile goes with the next one. That keeps
 //! the order of effects, and makes batches of what would otherwise be many small calls.
 
+pub mod backlog;
+pub mod bell;
 mod calls;
 
 use std::collections::BTreeMap;
@@ -11,11 +13,12 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
 use self::calls::Logged;
-pub(super) use self::calls::{is_final, without_payload};
-use super::backlog::Count;
-use super::{Record, Runtime};
+pub use self::calls::{is_final, without_payload};
 use crate::backend::{BackendError, Receipt, Reservation, Reserved};
 use crate::launch::{LaunchError, UnitError};
+use crate::runtime::Runtime;
+use crate::runtime::held::record::Record;
+use crate::runtime::queue::backlog::Count;
 use kqueue_core::schedule::{Cause, Event, JobId, JobKind, WorkerId};
 use kqueue_core::wire::Parts;
 use kqueue_core::wire::coordinator::Purpose;
@@ -33,7 +36,7 @@ const RENEWALS_PER_LEASE: u32 = 3;
 
 /// What comes back from calls that were under way beside the runtime.
 #[derive(Debug)]
-pub(super) enum QueueInput {
+pub enum QueueInput {
     /// A call for jobs.
     Reserved { settled: u64, result: Result<Reserved, BackendError> },
     /// A wait for work is over.
@@ -58,7 +61,7 @@ pub(super) enum QueueInput {
 
 /// How far we are with getting jobs.
 #[derive(Debug, Default)]
-pub(super) struct Fetch {
+pub struct Fetch {
     state: FetchState,
     /// The last call found fewer jobs than it asked for: wait before asking again.
     dry: bool,
@@ -106,7 +109,7 @@ impl Fetch {
 
 /// Finished jobs on their way out of the queue.
 #[derive(Debug, Default)]
-pub(super) struct Acks {
+pub struct Acks {
     pub pending: Vec<(JobId, Reservation)>,
     pub sending: Option<Instant>,
     retry: Option<Instant>,
@@ -114,7 +117,7 @@ pub(super) struct Acks {
 
 impl Runtime {
     /// Makes the calls that are due.
-    pub(super) fn look_after_queue(&mut self) {
+    pub fn look_after_queue(&mut self) {
         self.send_acks();
         self.return_jobs();
         if self.fetch.state == FetchState::Waiting && self.settings.stop_when_empty && self.schedule.job_count() == 0 {
@@ -150,7 +153,7 @@ impl Runtime {
         }
     }
 
-    pub(super) fn on_queue(&mut self, input: QueueInput) -> anyhow::Result<()> {
+    pub fn on_queue(&mut self, input: QueueInput) -> anyhow::Result<()> {
         match input {
             QueueInput::Reserved { settled, result } => {
                 self.fetch.state = FetchState::Idle;
@@ -258,7 +261,7 @@ impl Runtime {
     }
 
     /// Laravel has finished with a job: it goes with the next batch.
-    pub(super) fn acknowledge(&mut self, job: JobId) {
+    pub fn acknowledge(&mut self, job: JobId) {
         if let Some(record) = self.records.get_mut(&job).filter(|record| !record.acked) {
             record.acked = true;
             self.acks.pending.push((job, without_payload(&record.reservation)));
@@ -309,7 +312,7 @@ impl Runtime {
 
     /// Removes what is finished before we end, and gives back what a call still under way brings, or gives up after
     /// a while.
-    pub(super) async fn flush_acks(&mut self) {
+    pub async fn flush_acks(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while (self.acks.sending.is_some()
             || !self.acks.pending.is_empty()
@@ -334,7 +337,7 @@ impl Runtime {
         }
     }
 
-    pub(super) fn arm_renewal(&mut self) {
+    pub fn arm_renewal(&mut self) {
         self.timers.renew = match self.backend.lease() {
             Some(lease) if self.settings.renew => {
                 Some(Instant::now() + (lease / RENEWALS_PER_LEASE).max(Duration::from_millis(300)))
@@ -344,7 +347,7 @@ impl Runtime {
     }
 
     /// Starts the leases of all our jobs anew.
-    pub(super) fn renew(&mut self) {
+    pub fn renew(&mut self) {
         if self.fetch.renewing.is_none() {
             let held = self.records.iter().filter(|(_, record)| !record.acked && !record.lost && !record.returning);
             let mut jobs: Vec<_> = held.map(|(id, record)| (*id, without_payload(&record.reservation))).collect();
@@ -383,7 +386,7 @@ impl Runtime {
     }
 
     /// Gives jobs back that PHP has not seen.
-    pub(super) fn give_back(&mut self, jobs: Vec<JobId>) {
+    pub fn give_back(&mut self, jobs: Vec<JobId>) {
         for id in &jobs {
             if let Some(record) = self.records.get_mut(id) {
                 record.returning = true;
@@ -435,7 +438,7 @@ impl Runtime {
     }
 
     /// Finds out whether a job whose process died is still ours. Asked until the queue answers.
-    pub(super) fn verify(&mut self, job: JobId) {
+    pub fn verify(&mut self, job: JobId) {
         let Some(record) = self.records.get_mut(&job) else { return };
         record.took = record.took.or(record.delivered.map(|at| at.elapsed()));
         let mut reservation = [without_payload(&record.reservation)];

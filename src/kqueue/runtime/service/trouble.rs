@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Runtime;
-use super::backlog::{self, Count};
 use crate::control::{Snapshot, State};
+use crate::runtime::Runtime;
+use crate::runtime::queue::backlog::{self, Count};
 use kqueue_core::schedule::Standing;
 use kqueue_system::harmless;
 
@@ -14,7 +14,7 @@ const REASON: usize = 400;
 
 impl Runtime {
     /// Whether it takes on jobs, and why not.
-    pub(super) fn state(&self) -> State {
+    pub fn state(&self) -> State {
         match self.schedule.standing() {
             Standing::Draining(_) => State::Draining,
             Standing::Killing(_) | Standing::Over => State::Stopping,
@@ -26,7 +26,7 @@ impl Runtime {
     }
 
     /// The first reason for which jobs do not run as they should, in one line.
-    pub(super) fn trouble(&self, counts: &BTreeMap<String, Count>) -> Option<String> {
+    pub fn trouble(&self, counts: &BTreeMap<String, Count>) -> Option<String> {
         let trouble = self
             .health
             .dead()
@@ -53,7 +53,7 @@ impl Runtime {
     }
 
     /// How things are, without what it takes to list them.
-    pub(super) fn outline(&self) -> Snapshot {
+    pub fn outline(&self) -> Snapshot {
         let paused: Vec<&str> = self.schedule.paused().collect();
         let queues = self.app.queues.iter().map(|name| self.backlog.queue(name, paused.contains(&name.as_str())));
         Snapshot {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 
-use super::Runtime;
+use crate::runtime::Runtime;
 use kqueue_core::schedule::Standing;
 use kqueue_system::harmless;
 
@@ -22,7 +22,7 @@ const FAREWELL: Duration = Duration::from_secs(20);
 
 /// A service manager to tell, and what it has been told.
 #[derive(Debug)]
-pub(super) struct Health {
+pub struct Health {
     /// There is somebody who listens.
     told_to: bool,
     status: String,
@@ -79,7 +79,7 @@ impl Health {
 }
 
 /// Tells the service manager that settings are being read anew. `READY` says that it is done.
-pub(super) fn reloading() {
+pub fn reloading() {
     // Without a clock there is nothing to say; a manager that waits for it will say so.
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
@@ -87,7 +87,7 @@ pub(super) fn reloading() {
 }
 
 /// Tells the service manager why we end: it shows that for as long as we are not there to be asked.
-pub(super) fn failed(app: &str, error: &anyhow::Error) {
+pub fn failed(app: &str, error: &anyhow::Error) {
     let line = harmless::line(&format!("{app}: {error:#}"), REASON);
     let _ = sd_notify::notify(&[NotifyState::Status(&line)]);
 }
@@ -98,7 +98,7 @@ fn microseconds(duration: Duration) -> u32 {
 
 impl Runtime {
     /// Says what is to be said now.
-    pub(super) fn look_after_health(&mut self) {
+    pub fn look_after_health(&mut self) {
         if !self.health.told_to {
             return;
         }
@@ -152,7 +152,7 @@ impl Runtime {
     }
 
     /// The last thing that is said: what is left takes at most so long.
-    pub(super) fn say_last(&self) {
+    pub fn say_last(&self) {
         self.notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(microseconds(FAREWELL))]);
     }
 

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::mpsc;
 
-use super::{Record, Runtime, backlog};
 use crate::control::{Ask, Failure, Process, RunningJob, Snapshot, State, TierLoad, VERSION, WaitingJob};
+use crate::runtime::Runtime;
+use crate::runtime::held::record::Record;
+use crate::runtime::queue::backlog;
 use crate::workers::Worker;
 use kqueue_core::routing::Tier;
 use kqueue_core::schedule::Outcome;
@@ -23,7 +25,7 @@ const CAUSE: usize = 500;
 
 /// What is remembered for those who ask.
 #[derive(Debug)]
-pub(super) struct Observer {
+pub struct Observer {
     /// Those who ask.
     pub asks: mpsc::Receiver<Ask>,
     about: Snapshot,
@@ -44,7 +46,7 @@ impl Observer {
 }
 
 /// What is known of an app before it has booted.
-pub(super) fn starting(app: &str) -> Snapshot {
+pub fn starting(app: &str) -> Snapshot {
     let now = epoch();
     Snapshot {
         version: VERSION,
@@ -64,7 +66,7 @@ fn epoch() -> u64 {
 
 /// How many jobs ended in each of the last seconds.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub struct Pace {
     /// Second and jobs, the latest last.
     ended: VecDeque<(u64, u32)>,
 }
@@ -95,7 +97,7 @@ impl Pace {
 
 impl Runtime {
     /// A job has left.
-    pub(super) fn note_end(&mut self, record: &Record, tier: Tier, outcome: Outcome, cause: Option<&str>) {
+    pub fn note_end(&mut self, record: &Record, tier: Tier, outcome: Outcome, cause: Option<&str>) {
         self.observer.pace.count(self.now().ms);
         let well = matches!(outcome, Outcome::Done | Outcome::Released) && cause.is_none();
         if well {
@@ -115,7 +117,7 @@ impl Runtime {
     }
 
     /// Somebody asks. What takes time is asked beside the runtime's own work.
-    pub(super) fn tell_about(&self, ask: Ask) {
+    pub fn tell_about(&self, ask: Ask) {
         let mut snapshot = self.snapshot();
         // What the queues say is asked anew.
         snapshot.reason = self.trouble(&BTreeMap::new());

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Runtime;
-use super::start::{order, welcome};
+use crate::runtime::Runtime;
+use crate::runtime::start::{order, welcome};
 use rustix::process::{PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -28,7 +28,7 @@ const DELAYS: [Duration; 6] = [
 ];
 
 /// The delay after so many failures in a row: the last one for all that come after.
-pub(super) fn delay_after(delays: &[Duration], failures: usize) -> Duration {
+pub fn delay_after(delays: &[Duration], failures: usize) -> Duration {
     delays.get(failures).or(delays.last()).copied().unwrap_or_default()
 }
 
@@ -46,7 +46,7 @@ struct Template {
 
 /// Every template there is.
 #[derive(Debug)]
-pub(super) struct Templates {
+pub struct Templates {
     current: Option<Template>,
     /// Replaced ones, which live until their last child has ended: they alone can tell how it ended.
     retired: Vec<Template>,
@@ -211,7 +211,7 @@ fn after(delay: Duration) -> String {
 
 impl Runtime {
     /// Starts a new template beside those that are being retired.
-    pub(super) fn start_template(&mut self) {
+    pub fn start_template(&mut self) {
         if self.templates.dismissed || self.schedule.is_over() {
             self.templates.retry = None;
             return;
@@ -220,7 +220,7 @@ impl Runtime {
     }
 
     /// Gets a process for a lane or an isolated job.
-    pub(super) fn fork(&mut self, worker: WorkerId, mode: Mode) {
+    pub fn fork(&mut self, worker: WorkerId, mode: Mode) {
         if !self.templates.send(self.fork_order(worker, mode)) && !self.templates.awaits(worker) {
             self.templates.pending.push_back((worker, mode));
         }
@@ -231,7 +231,7 @@ impl Runtime {
     }
 
     /// A template has booted.
-    pub(super) fn template_ready(&mut self, pid: i32) {
+    pub fn template_ready(&mut self, pid: i32) {
         self.templates.ready(pid);
         while let Some((worker, mode)) = self.templates.pending.pop_front() {
             // It may have been given up meanwhile.
@@ -242,14 +242,7 @@ impl Runtime {
     }
 
     /// The template has forked a worker, or could not.
-    pub(super) fn forked(
-        &mut self,
-        template: i32,
-        worker: WorkerId,
-        pid: i32,
-        error: Option<String>,
-        unforkable: Unforkable,
-    ) {
+    pub fn forked(&mut self, template: i32, worker: WorkerId, pid: i32, error: Option<String>, unforkable: Unforkable) {
         if !unforkable.held.is_empty() {
             if let Some(known) = self.workers.get(&worker) {
                 self.templates.pending.push_back((worker, known.mode));
@@ -288,7 +281,7 @@ impl Runtime {
     }
 
     /// Boots the app anew, for the processes that come from now on.
-    pub(super) fn replace_template(&mut self) {
+    pub fn replace_template(&mut self) {
         self.retire_template();
         if self.app.forking.start_over() {
             self.templates.recall();
@@ -297,14 +290,14 @@ impl Runtime {
         self.replace_duties();
     }
 
-    pub(super) fn retire_template(&mut self) {
+    pub fn retire_template(&mut self) {
         if let Some(pid) = self.templates.retire() {
             self.launcher.kill(pid);
         }
     }
 
     /// Ends a template that hangs in its boot: what waits for it would wait for ever.
-    pub(super) fn watch_template(&mut self, now: Instant) {
+    pub fn watch_template(&mut self, now: Instant) {
         let limit = self.settings.boot_timeout;
         let Some(pid) = self.templates.deadline(limit).filter(|at| *at <= now).and(self.templates.pid()) else {
             return;
@@ -315,7 +308,7 @@ impl Runtime {
     }
 
     /// A template that was ready has not forked what it was asked for in time: it hangs, and so would all that is to come.
-    pub(super) fn fork_unanswered(&mut self, worker: WorkerId) {
+    pub fn fork_unanswered(&mut self, worker: WorkerId) {
         let hangs = self.templates.current.as_ref().filter(|template| template.ready && !self.templates.awaits(worker));
         let Some(pid) = hangs.map(|template| template.pid) else { return };
         // It alone: those it has forked run jobs.
@@ -324,7 +317,7 @@ impl Runtime {
     }
 
     /// A template has ended.
-    pub(super) fn template_gone(&mut self, pid: i32, exit: Option<Exit>, why: Option<String>) {
+    pub fn template_gone(&mut self, pid: i32, exit: Option<Exit>, why: Option<String>) {
         if !self.templates.gone(pid) {
             return;
         }
@@ -338,7 +331,7 @@ impl Runtime {
     }
 
     /// A template could not be started.
-    pub(super) fn template_not_started(&mut self, why: String) {
+    pub fn template_not_started(&mut self, why: String) {
         self.templates.try_again();
         self.template_failed(why);
     }
@@ -363,12 +356,12 @@ impl Runtime {
     }
 
     /// A process that was started, and not forked, says who it is.
-    pub(super) fn greet(&self, outbox: &Outbox, mode: Mode) {
+    pub fn greet(&self, outbox: &Outbox, mode: Mode) {
         outbox.send(welcome(&self.settings, &self.app, mode));
     }
 
     /// Starts a process, beside everything else that goes on.
-    pub(super) fn start_process(&mut self, worker: WorkerId, mode: Mode) {
+    pub fn start_process(&mut self, worker: WorkerId, mode: Mode) {
         let order = order(&self.settings, &self.app, worker, mode);
         let launcher = self.launcher.clone();
         let inputs = self.inputs.clone();
@@ -377,7 +370,7 @@ impl Runtime {
         }
         tokio::task::spawn_local(async move {
             let result = launcher.start(&order).await;
-            let _ = inputs.send(super::queue::QueueInput::Started { worker, result }).await;
+            let _ = inputs.send(crate::runtime::queue::QueueInput::Started { worker, result }).await;
         });
     }
 }
