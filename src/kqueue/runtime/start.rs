@@ -1,6 +1,6 @@
 //! From settings to a running runtime: socket, template, what the app says of itself, queue.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -17,14 +17,16 @@ use crate::launch::{Coordinator, LaunchEvent, Launcher, Order, ProcessLauncher, 
 use crate::runtime::INPUTS;
 use crate::runtime::Runtime;
 use crate::runtime::Timers;
+use crate::runtime::held::HeldJobs;
 use crate::runtime::held::ledger::Ledger;
+use crate::runtime::processes::Processes;
 use crate::runtime::processes::boot::Boot;
 use crate::runtime::processes::forking::Forking;
 use crate::runtime::processes::printed::Printing;
 use crate::runtime::processes::units::UnitSide;
-use crate::runtime::queue::backlog::Backlog;
 use crate::runtime::queue::bell::Bell;
-use crate::runtime::queue::{Acks, Fetch};
+use crate::runtime::queue::{self, QueueSide};
+use crate::runtime::service::Service;
 use crate::runtime::service::health::Health;
 use crate::runtime::service::history::load_history;
 use crate::runtime::service::horizon::{Duties, Horizon};
@@ -188,8 +190,8 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let history = load_history(&settings.state_dir);
     let started = Instant::now();
     let signals = description.signals;
-    let (ledger, held) = match units.is_some().then(|| Ledger::open(&settings.state_dir)).transpose() {
-        Ok(Some((ledger, held))) => (Some(ledger), held),
+    let (ledger, left) = match units.is_some().then(|| Ledger::open(&settings.state_dir)).transpose() {
+        Ok(Some((ledger, left))) => (Some(ledger), left),
         Ok(None) => Default::default(),
         Err(error) => {
             launcher.sweep().await;
@@ -197,27 +199,30 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         }
     };
     let mut runtime = Runtime {
-        units,
-        ledger,
-        stories: HashMap::new(),
         schedule: Schedule::new(schedule_config(&settings, signals), history),
         events: VecDeque::new(),
         is_telling: false,
         app,
-        backend,
-        launcher,
-        records: HashMap::new(),
-        workers: BTreeMap::new(),
-        templates,
-        fetch: Fetch::default(),
-        acks: Acks::default(),
+        // Jobs are never called alike, even where the ledger of an earlier runtime was lost.
+        held: HeldJobs::new(ledger, era << 20),
+        queue: QueueSide::new(backend, Bell::hang(&settings.runtime_dir, description.backend.get("driver"))),
+        processes: Processes {
+            workers: BTreeMap::new(),
+            templates,
+            launcher,
+            units,
+            printing: Printing::new(boot.outputs),
+        },
+        service: Service {
+            health,
+            renewal,
+            observer: Observer::new(asks, about),
+            duties: Duties::new(description.horizon),
+        },
         inputs,
         said: boot.said,
         launched: boot.launched,
-        printing: Printing::new(boot.outputs),
         heard,
-        // Jobs are never called alike, even where the ledger of an earlier runtime was lost.
-        next_job: era << 20,
         started,
         restart: None,
         signal_fault: None,
@@ -226,15 +231,8 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             max_time: (!settings.max_time.is_zero()).then(|| started + settings.max_time),
             ..Timers::default()
         },
-        tally: BTreeMap::new(),
         killed: false,
         failure: None,
-        observer: Observer::new(asks, about),
-        backlog: Backlog::default(),
-        duties: Duties::new(description.horizon),
-        health,
-        renewal,
-        bell: Bell::hang(&settings.runtime_dir, description.backend.get("driver")),
         reload: Reload {
             reread,
             written: loaded.merged.clone(),
@@ -246,11 +244,11 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         settings,
     };
     if !runtime.app.forking.is_on() {
-        runtime.templates.dismiss();
+        runtime.processes.templates.dismiss();
     }
-    if let Some(manager) = runtime.units.as_ref().map(|side| side.manager.clone()) {
+    if let Some(manager) = runtime.processes.units.as_ref().map(|side| side.manager.clone()) {
         let there = manager.list().await.context("the coordinator does not say what units there are")?;
-        runtime.take_over(held, &there);
+        runtime.take_over(left, &there);
         // Those that were quick to find us had to wait until we knew who they are.
         boot.early.into_iter().for_each(|said| runtime.hear(said));
     }
@@ -329,7 +327,7 @@ async fn open_queue(
     queues: &[String],
 ) -> Result<Rc<dyn backend::QueueBackend>, BackendError> {
     match backend.sizes(queues).await {
-        Err(error) if crate::runtime::queue::is_final(&error) => Err(error),
+        Err(error) if queue::is_final(&error) => Err(error),
         _ => Ok(Rc::from(backend)),
     }
 }

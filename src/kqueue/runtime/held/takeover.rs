@@ -17,7 +17,7 @@ impl Runtime {
     /// Notes where a job is about to run.
     pub fn note_given(&mut self, id: WorkerId, job: JobId, kind: JobKind) {
         let (Some(ledger), Some(worker), Some(record)) =
-            (&mut self.ledger, self.workers.get(&id), self.records.get_mut(&job))
+            (&mut self.held.ledger, self.processes.workers.get(&id), self.held.records.get_mut(&job))
         else {
             return;
         };
@@ -29,14 +29,14 @@ impl Runtime {
 
     /// Notes that jobs are ours no more.
     pub fn note_ended(&mut self, jobs: Vec<JobId>) {
-        if let Some(ledger) = &mut self.ledger {
+        if let Some(ledger) = &mut self.held.ledger {
             ledger.end(jobs);
         }
     }
 
     /// Notes that a job that had been given to a process waits again.
     pub fn note_back(&mut self, job: JobId) {
-        if let (Some(ledger), Some(record)) = (&mut self.ledger, self.records.get_mut(&job))
+        if let (Some(ledger), Some(record)) = (&mut self.held.ledger, self.held.records.get_mut(&job))
             && record.given.take().is_some()
         {
             ledger.back(job);
@@ -45,10 +45,11 @@ impl Runtime {
 
     /// Writes what was noted. Before that, nothing that was noted may become visible to a process.
     pub fn write_ledger(&mut self) {
-        let Some(ledger) = &mut self.ledger else { return };
-        let settling = self.acks.sending.is_some() || !self.acks.pending.is_empty();
+        let Some(ledger) = &mut self.held.ledger else { return };
+        let settling = self.queue.acks.sending.is_some() || !self.queue.acks.pending.is_empty();
         if ledger.flush() && !settling {
             let held: BTreeMap<_, _> = self
+                .held
                 .records
                 .iter()
                 .map(|(id, record)| {
@@ -64,7 +65,7 @@ impl Runtime {
     /// that run are ours again. `units` is what is there of the app's units.
     pub fn take_over(&mut self, held: BTreeMap<JobId, Held>, units: &[Listed]) {
         let there: BTreeMap<&Unit, &Listed> = units.iter().map(|listed| (&listed.unit, listed)).collect();
-        self.next_job = held.keys().last().map_or(self.next_job, |last| self.next_job.max(last + 1));
+        self.held.next_job = held.keys().last().map_or(self.held.next_job, |last| self.held.next_job.max(last + 1));
         let (mut met, mut dead, mut adopted) = (BTreeSet::new(), Vec::new(), Vec::new());
         let mut numbers =
             held.values().filter_map(|held| held.given.as_ref()).map(|given| given.worker).max().unwrap_or(0);
@@ -72,13 +73,13 @@ impl Runtime {
         for (id, Held { reservation, given, acked }) in held {
             if acked {
                 removed += 1;
-                self.acks.pending.push((id, without_payload(&reservation)));
+                self.queue.acks.pending.push((id, without_payload(&reservation)));
                 continue;
             }
             let (mut record, parts) = Record::new(reservation, self.settings.property_hints);
             let Some(given) = given else {
                 back += 1;
-                self.records.insert(id, record);
+                self.held.records.insert(id, record);
                 self.give_back(vec![id]);
                 continue;
             };
@@ -87,7 +88,7 @@ impl Runtime {
             record.delivered = Instant::now().checked_sub(Duration::from_millis(ran_ms));
             record.given = Some(given.clone());
             let spec = record.spec(id, parts);
-            self.records.insert(id, record);
+            self.held.records.insert(id, record);
             let mut worker = Worker::new(given.mode, false);
             worker.job = Some(id);
             worker.last = Some(id);
@@ -108,7 +109,7 @@ impl Runtime {
                     dead.push(given.worker);
                 }
             }
-            self.workers.insert(given.worker, worker);
+            self.processes.workers.insert(given.worker, worker);
             let job = AdoptedJob { spec, kind: given.kind, ran_ms };
             adopted.push(Adopted { worker: given.worker, tier: tier(given.mode), job: Some(job) });
         }
@@ -119,20 +120,20 @@ impl Runtime {
                 let mut worker = Worker::new(Mode::Pooled, false);
                 worker.pid = Some(listed.pid).filter(|pid| *pid > 0);
                 worker.unit = Some(listed.unit.clone());
-                self.workers.insert(numbers, worker);
+                self.processes.workers.insert(numbers, worker);
                 adopted.push(Adopted { worker: numbers, tier: Tier::Pooled, job: None });
             }
         }
-        if back + running + removed > 0 || !self.workers.is_empty() {
+        if back + running + removed > 0 || !self.processes.workers.is_empty() {
             tracing::info!(
                 "taking over: {running} running jobs, {removed} finished, {back} that waited go back; {} processes are there",
-                self.workers.len() - dead.len()
+                self.processes.workers.len() - dead.len()
             );
         }
         adopted.iter().for_each(|one| self.read_output_of_unit(one.worker));
         self.tell(Event::Adopted(adopted));
         for worker in dead {
-            self.workers.remove(&worker);
+            self.processes.workers.remove(&worker);
             self.tell(Event::Gone { worker, cause: Cause::Orphaned, unread: false });
         }
         self.watch_units();
@@ -144,12 +145,12 @@ impl Runtime {
         if !kqueue_system::systemd::process::is_in(pid, &unit.name(&self.settings.app)) {
             return None;
         }
-        self.workers.iter().find(|(_, worker)| worker.unit.as_ref() == Some(&unit)).map(|(id, _)| *id)
+        self.processes.workers.iter().find(|(_, worker)| worker.unit.as_ref() == Some(&unit)).map(|(id, _)| *id)
     }
 
     /// A process that has served an earlier runtime is back, and names the last job that it was given.
     pub fn met_again(&mut self, id: WorkerId, last: JobId) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.processes.workers.get_mut(&id) else { return };
         let Some(job) = worker.job.filter(|job| *job != last) else { return };
         // What we have it down for never reached it.
         worker.job = None;

@@ -70,7 +70,11 @@ impl Printing {
 impl Runtime {
     /// Passes on what there is to read.
     pub fn pass_on_output(&mut self) {
-        let lines = self.printing.outputs.read(&mut |pid| self.printing.writer(pid, &self.workers));
+        let lines = self
+            .processes
+            .printing
+            .outputs
+            .read(&mut |pid| self.processes.printing.writer(pid, &self.processes.workers));
         self.pass_on(lines);
     }
 
@@ -98,10 +102,10 @@ impl Runtime {
 
     /// Passes on all that a worker has printed, as its job is over.
     pub fn pass_on_output_of(&mut self, worker: WorkerId) {
-        let forked = self.workers.get(&worker).is_some_and(|worker| worker.forked);
-        let who = &mut |pid| self.printing.writer(pid, &self.workers);
-        let lines = self.printing.outputs.read_all_of(worker, forked, who);
-        self.printing.forget(worker);
+        let forked = self.processes.workers.get(&worker).is_some_and(|worker| worker.forked);
+        let who = &mut |pid| self.processes.printing.writer(pid, &self.processes.workers);
+        let lines = self.processes.printing.outputs.read_all_of(worker, forked, who);
+        self.processes.printing.forget(worker);
         self.pass_on(lines);
     }
 
@@ -113,11 +117,11 @@ impl Runtime {
 
     fn pass_on_line(&mut self, line: &Printed) {
         let text = &line.text;
-        let worker = self.workers.get(&line.worker);
+        let worker = self.processes.workers.get(&line.worker);
         let number = worker.map(|_| line.worker);
         let tier = worker.map(|worker| tier(worker).name());
         let Some((id, record)) =
-            worker.and_then(|worker| worker.job).and_then(|job| Some((job, self.records.get(&job)?)))
+            worker.and_then(|worker| worker.job).and_then(|job| Some((job, self.held.records.get(&job)?)))
         else {
             tracing::info!(target: PHP_TARGET, kqueue_tier = tier, kqueue_worker = number, "{text}");
             return;

@@ -91,11 +91,11 @@ pub fn partial_fault(counts: &BTreeMap<String, Count>) -> Option<String> {
 impl Runtime {
     /// Counts what waits, if that is due.
     pub fn count_backlog(&mut self, now: Instant) {
-        if self.backlog.since.is_some() || self.backlog.next.is_some_and(|at| now < at) {
+        if self.queue.backlog.since.is_some() || self.queue.backlog.next.is_some_and(|at| now < at) {
             return;
         }
-        (self.backlog.since, self.backlog.next) = (Some(now), None);
-        let (backend, queues, inputs) = (self.backend.clone(), self.app.queues.clone(), self.inputs.clone());
+        (self.queue.backlog.since, self.queue.backlog.next) = (Some(now), None);
+        let (backend, queues, inputs) = (self.queue.backend.clone(), self.app.queues.clone(), self.inputs.clone());
         tokio::task::spawn_local(async move {
             let counts = count(&*backend, &queues).await;
             let _ = inputs.send(QueueInput::Counted(counts)).await;

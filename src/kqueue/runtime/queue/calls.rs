@@ -54,12 +54,12 @@ impl Fetch {
 impl Runtime {
     /// Calls that have not come back, and when they were made.
     pub fn calls_under_way(&self) -> impl Iterator<Item = (&'static str, Instant)> {
-        let fetch = self.fetch.since.filter(|_| self.fetch.state != FetchState::Idle);
+        let fetch = self.queue.fetch.since.filter(|_| self.queue.fetch.state != FetchState::Idle);
         let calls = [
             ("reserve jobs", fetch),
-            ("renew leases", self.fetch.renewing),
-            ("give jobs back", self.fetch.returning),
-            ("remove finished jobs", self.acks.sending),
+            ("renew leases", self.queue.fetch.renewing),
+            ("give jobs back", self.queue.fetch.returning),
+            ("remove finished jobs", self.queue.acks.sending),
         ];
         calls.into_iter().filter_map(|(name, since)| Some((name, since?)))
     }

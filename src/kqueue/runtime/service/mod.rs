@@ -7,3 +7,16 @@ pub mod observe;
 pub mod reload;
 pub mod trouble;
 pub mod upgrade;
+
+use health::Health;
+use horizon::Duties;
+use observe::Observer;
+use upgrade::Renewal;
+
+/// See the module.
+pub struct Service {
+    pub health: Health,
+    pub renewal: Renewal,
+    pub observer: Observer,
+    pub duties: Duties,
+}

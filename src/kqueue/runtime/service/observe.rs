@@ -98,13 +98,13 @@ impl Pace {
 impl Runtime {
     /// A job has left.
     pub fn note_end(&mut self, record: &Record, tier: Tier, outcome: Outcome, cause: Option<&str>) {
-        self.observer.pace.count(self.now().ms);
+        self.service.observer.pace.count(self.now().ms);
         let well = matches!(outcome, Outcome::Done | Outcome::Released) && cause.is_none();
         if well {
             return;
         }
-        self.observer.failures.truncate(FAILURES - 1);
-        self.observer.failures.push_front(Failure {
+        self.service.observer.failures.truncate(FAILURES - 1);
+        self.service.observer.failures.push_front(Failure {
             at: self.now().epoch,
             uuid: harmless::line(&record.uuid, NAME),
             class: harmless::line(&record.class, NAME),
@@ -121,7 +121,7 @@ impl Runtime {
         let mut snapshot = self.snapshot();
         // What the queues say is asked anew.
         snapshot.reason = self.trouble(&BTreeMap::new());
-        let (backend, queues) = (self.backend.clone(), self.app.queues.clone());
+        let (backend, queues) = (self.queue.backend.clone(), self.app.queues.clone());
         tokio::task::spawn_local(async move {
             let pids: Vec<i32> = snapshot.workers.iter().filter_map(|worker| worker.pid).collect();
             // Thousands of small files, where many processes are.
@@ -151,7 +151,7 @@ impl Runtime {
         let now = self.now();
         let seconds = |ms: u64| ms as f64 / 1000.0;
         let workers = self.schedule.workers().take(RUNNING).map(|view| {
-            let known = self.workers.get(&view.id);
+            let known = self.processes.workers.get(&view.id);
             Process {
                 id: view.id,
                 tier: view.tier.name().to_owned(),
@@ -166,8 +166,8 @@ impl Runtime {
         Snapshot {
             tiers: Tier::ALL.iter().map(|tier| self.load(*tier)).collect(),
             workers: workers.collect(),
-            failures: self.observer.failures.iter().cloned().collect(),
-            totals: self.tally.iter().map(|(outcome, jobs)| ((*outcome).to_owned(), *jobs)).collect(),
+            failures: self.service.observer.failures.iter().cloned().collect(),
+            totals: self.held.tally.iter().map(|(outcome, jobs)| ((*outcome).to_owned(), *jobs)).collect(),
             ..self.outline()
         }
     }
@@ -181,7 +181,7 @@ impl Runtime {
         let now = self.now();
         let busy = || self.schedule.workers().filter(|view| view.tier == tier && view.job.is_some());
         let running = busy().take(RUNNING).filter_map(|view| {
-            let record = self.records.get(&view.job?)?;
+            let record = self.held.records.get(&view.job?)?;
             Some(RunningJob {
                 uuid: harmless::line(&record.uuid, NAME),
                 class: harmless::line(&record.class, NAME),
@@ -193,7 +193,7 @@ impl Runtime {
         });
         let (waiting, first) = self.schedule.first_waiting(now, tier, WAITING);
         let first = first.into_iter().filter_map(|(id, ms)| {
-            let record = self.records.get(&id)?;
+            let record = self.held.records.get(&id)?;
             Some(WaitingJob {
                 uuid: harmless::line(&record.uuid, NAME),
                 class: harmless::line(&record.class, NAME),

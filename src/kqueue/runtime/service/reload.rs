@@ -63,7 +63,7 @@ impl Runtime {
             return;
         }
         // Before it has said that it is ready, a service manager expects no reload.
-        let ready = self.fetch.has_answered();
+        let ready = self.queue.fetch.has_answered();
         if ready {
             health::reloading();
         }
@@ -99,7 +99,7 @@ impl Runtime {
     /// A template has booted the app, as it is by now: its own settings may be other ones.
     pub fn app_says(&mut self, app: Option<&RawValue>) {
         let Some(Ok(said)) = app.map(|app| serde_json::from_str::<Description>(app.get())) else { return };
-        self.duties.found(said.horizon);
+        self.service.duties.found(said.horizon);
         if said.settings == self.reload.app {
             return;
         }
@@ -140,7 +140,7 @@ impl Runtime {
         self.schedule.configure(crate::runtime::start::schedule_config(&self.settings, self.reload.signals));
         self.arm_renewal();
         // A wait under way is one for the queues of before.
-        self.fetch.look_again();
+        self.queue.fetch.look_again();
         Ok(changed)
     }
 

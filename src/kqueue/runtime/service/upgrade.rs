@@ -33,7 +33,7 @@ impl Runtime {
             tracing::warn!("SIGUSR1: no service manager would start this process again; it goes on");
         } else if is_replaced() {
             tracing::info!("SIGUSR1: another version is installed; making place for it as soon as no job is here");
-            self.renewal.wanted = true;
+            self.service.renewal.wanted = true;
         }
     }
 
@@ -50,7 +50,7 @@ impl Runtime {
     pub fn is_over(&mut self) -> bool {
         let idle = self.schedule.standing() == Standing::Running && self.schedule.job_count() == 0;
         // Before the queue has answered, the manager would take it for a failed start.
-        if self.renewal.wanted && idle && self.fetch.has_answered() {
+        if self.service.renewal.wanted && idle && self.queue.fetch.has_answered() {
             tracing::info!("no job is here: leaving, to be started again");
             self.tell(Event::HandOver);
         }
@@ -58,7 +58,7 @@ impl Runtime {
     }
 
     fn is_restarted(&self) -> bool {
-        self.units.is_some() && self.health.is_watched()
+        self.processes.units.is_some() && self.service.health.is_watched()
     }
 }
 
