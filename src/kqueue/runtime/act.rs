@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::runtime::Runtime;
-use crate::runtime::held::ledger;
+use crate::runtime::held::epoch_ms;
+use crate::runtime::held::ledger::{self, Given};
 use crate::runtime::held::record::Record;
 use crate::workers::{Tickets, Worker};
 use kqueue_config::Crash;
@@ -39,11 +40,7 @@ impl Runtime {
     }
 
     fn launch(&mut self, worker: WorkerId, tier: Tier) {
-        let mode = match tier {
-            Tier::Inline => Mode::Lane,
-            Tier::Pooled => Mode::Pooled,
-            Tier::Isolated => Mode::Isolated,
-        };
+        let mode = Mode::of(tier);
         let forked = self.app.forking.is_on() && mode != Mode::Pooled;
         let mut process = Worker::new(mode, forked);
         if mode == Mode::Lane {
@@ -74,9 +71,7 @@ impl Runtime {
         let Some(frame) = self.job_frame(worker_id, job, kind, cause, None, receipt) else { return };
         // What it has printed until now is none of this job's.
         self.pass_on_output_of(worker_id);
-        let (Some(record), Some(worker)) =
-            (self.held.records.get_mut(&job), self.processes.workers.get_mut(&worker_id))
-        else {
+        let (Some(record), Some(worker)) = (self.held.get_mut(job), self.processes.workers.get_mut(&worker_id)) else {
             return;
         };
         if kind == JobKind::Run {
@@ -98,6 +93,14 @@ impl Runtime {
         }
         self.note_given(worker_id, job, kind);
         self.timers.memory.get_or_insert_with(|| Instant::now() + crate::runtime::processes::memory::PERIOD);
+    }
+
+    /// Notes where a job is about to run.
+    pub(super) fn note_given(&mut self, id: WorkerId, job: JobId, kind: JobKind) {
+        if let Some(worker) = self.processes.workers.get(&id) {
+            let (mode, unit, pid) = (worker.mode, worker.unit.clone(), worker.pid.unwrap_or(0));
+            self.held.given(job, Given { worker: id, mode, unit, pid, at: epoch_ms(), kind });
+        }
     }
 
     /// The frame goes first: a lane that holds the ticket finds it, or waits for it.
@@ -133,7 +136,7 @@ impl Runtime {
         receipt: bool,
     ) -> Option<Parts> {
         let declared = self.schedule.max_memory_mb(job);
-        let (record, worker) = (self.held.records.get(&job)?, self.processes.workers.get(&worker)?);
+        let (record, worker) = (self.held.get(job)?, self.processes.workers.get(&worker)?);
         let isolated = worker.mode == Mode::Isolated;
         let memory = if isolated { Some(self.php_memory_limit(job)) } else { declared };
         // A process that outlives us leaves to nobody what it must know of: whether its job is still there.
@@ -177,7 +180,7 @@ impl Runtime {
     fn kill(&mut self, id: WorkerId, cause: &Cause) {
         let Some(worker) = self.processes.workers.get(&id) else { return };
         if !matches!(cause, Cause::Shutdown) {
-            let job = worker.job.and_then(|job| self.held.records.get(&job));
+            let job = worker.job.and_then(|job| self.held.get(job));
             let running = job.map(|record| format!(" running {} ({})", record.class, record.uuid)).unwrap_or_default();
             tracing::warn!("killing {} worker {id}{running}: it {cause}", worker.mode);
         }
@@ -207,12 +210,7 @@ impl Runtime {
     }
 
     fn finished(&mut self, finished: Finished) {
-        let Some(mut record) = self.held.records.remove(&finished.job) else { return };
-        record.took = record.took.or(record.delivered.map(|at| at.elapsed()));
-        *self.held.tally.entry(finished.outcome.as_str()).or_default() += 1;
-        if !record.acked {
-            self.note_ended(vec![finished.job]);
-        }
+        let Some(record) = self.held.finish(&finished) else { return };
         if finished.outcome == Outcome::Released {
             // It may be due at once, which the queue tells nobody.
             self.queue.fetch.look_again();
@@ -221,7 +219,7 @@ impl Runtime {
             worker.mode == Mode::Isolated && worker.unit.is_some() && worker.last == Some(finished.job)
         });
         match scoped.map(|(id, _)| *id) {
-            Some(worker) => drop(self.held.stories.insert(worker, (record, finished))),
+            Some(worker) => self.held.log_later(worker, record, finished),
             None => self.tell_story(&record, finished),
         }
     }

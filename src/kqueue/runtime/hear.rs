@@ -134,9 +134,7 @@ impl Runtime {
             }
             FromWorker::Next { done, job } => {
                 self.reported(worker, Some(&done));
-                if let (Some(known), Some(record)) =
-                    (self.processes.workers.get_mut(&worker), self.held.records.get_mut(&job))
-                {
+                if let (Some(known), Some(record)) = (self.processes.workers.get_mut(&worker), self.held.get_mut(job)) {
                     known.job = Some(job);
                     known.last = Some(job);
                     known.baseline_kb = None;
@@ -202,12 +200,9 @@ impl Runtime {
         }
     }
 
-    /// Nobody runs a job again that is done with, unless it was deleted to be failed; and the call that removes it
-    /// needs room for as much.
     fn forget_payload_of(&mut self, worker: WorkerId) {
-        let job = self.processes.workers.get(&worker).and_then(|known| known.job);
-        if let Some(record) = job.and_then(|job| self.held.records.get_mut(&job)) {
-            record.reservation.payload.clear();
+        if let Some(job) = self.processes.workers.get(&worker).and_then(|known| known.job) {
+            self.held.forget_payload(job);
         }
     }
 
@@ -241,9 +236,7 @@ impl Runtime {
             .iter()
             .map(|(class, hints)| (class.clone(), read(hints).unwrap_or_default().without(foreign(class))))
             .collect();
-        for record in self.held.records.values_mut().filter(|record| missing.contains(&record.class)) {
-            record.class_is_missing();
-        }
+        self.held.are_missing(&missing);
         self.tell(Event::Inspected(Inspection { hints, missing, unloadable: unloadable.into_keys().collect() }));
     }
 
@@ -349,7 +342,7 @@ impl Runtime {
                     tracing::error!("{} worker {id}: {cause}", worker.mode);
                 }
                 if let Some(job) = worker.job.filter(|_| worker.unread()) {
-                    self.note_back(job);
+                    self.held.waits_again(job);
                 }
                 self.tell(Event::Gone { worker: id, cause, unread: worker.unread() });
             }

@@ -12,6 +12,7 @@ mod processes;
 mod queue;
 mod service;
 mod start;
+mod takeover;
 
 use std::collections::VecDeque;
 use std::process::ExitCode;
@@ -353,11 +354,11 @@ impl Runtime {
         }
         self.end_units().await;
         self.processes.launcher.sweep().await;
-        for (_, (record, finished)) in std::mem::take(&mut self.held.stories) {
+        for (record, finished) in self.held.all_unlogged() {
             self.tell_story(&record, finished);
         }
         self.write_ledger();
-        let told: Vec<String> = self.held.tally.iter().map(|(outcome, jobs)| format!("{jobs} {outcome}")).collect();
+        let told: Vec<String> = self.held.tally().iter().map(|(outcome, jobs)| format!("{jobs} {outcome}")).collect();
         let told = if told.is_empty() { "no job ran".to_owned() } else { told.join(", ") };
         tracing::info!("stopped: {told}");
     }

@@ -10,10 +10,10 @@ use std::rc::Rc;
 
 use crate::launch::output::{Outputs, Printed};
 use crate::runtime::Runtime;
-use crate::workers::{Said, Worker, Workers};
+use crate::workers::{Said, Workers};
 use kqueue_core::routing::Tier;
 use kqueue_core::schedule::{Event, WorkerId};
-use kqueue_core::wire::{FromWorker, Mode};
+use kqueue_core::wire::FromWorker;
 use kqueue_system::log::PHP_TARGET;
 use kqueue_system::processes::{ancestor_among, is_there};
 
@@ -119,9 +119,8 @@ impl Runtime {
         let text = &line.text;
         let worker = self.processes.workers.get(&line.worker);
         let number = worker.map(|_| line.worker);
-        let tier = worker.map(|worker| tier(worker).name());
-        let Some((id, record)) =
-            worker.and_then(|worker| worker.job).and_then(|job| Some((job, self.held.records.get(&job)?)))
+        let tier = worker.and_then(|worker| worker.mode.tier()).map(Tier::name);
+        let Some((id, record)) = worker.and_then(|worker| worker.job).and_then(|job| Some((job, self.held.get(job)?)))
         else {
             tracing::info!(target: PHP_TARGET, kqueue_tier = tier, kqueue_worker = number, "{text}");
             return;
@@ -139,13 +138,5 @@ impl Runtime {
         if !self.schedule.prints(&record.class) {
             self.tell(Event::Printed(id));
         }
-    }
-}
-
-fn tier(worker: &Worker) -> Tier {
-    match worker.mode {
-        Mode::Lane => Tier::Inline,
-        Mode::Isolated => Tier::Isolated,
-        Mode::Pooled | Mode::Template | Mode::Horizon => Tier::Pooled,
     }
 }

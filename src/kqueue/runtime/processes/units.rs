@@ -130,7 +130,7 @@ impl Runtime {
     pub fn scope(&mut self, id: WorkerId, job: JobId, kind: JobKind, frame: Parts) {
         let limits = self.limits(job);
         let Some(side) = &self.processes.units else { return };
-        let (Some(worker), Some(record)) = (self.processes.workers.get_mut(&id), self.held.records.get(&job)) else {
+        let (Some(worker), Some(record)) = (self.processes.workers.get_mut(&id), self.held.get(job)) else {
             return;
         };
         let part: String = record.uuid.chars().filter(char::is_ascii_hexdigit).take(8).collect();
@@ -146,7 +146,7 @@ impl Runtime {
 
     pub fn scoped(&mut self, id: WorkerId, job: JobId, kind: JobKind, frame: Parts, result: Result<(), UnitError>) {
         let Some(worker) = self.processes.workers.get_mut(&id) else { return };
-        let class = self.held.records.get(&job).map(|record| record.class.clone()).unwrap_or_default();
+        let class = self.held.get(job).map(|record| record.class.clone()).unwrap_or_default();
         match result {
             Ok(()) => {
                 self.note_given(id, job, kind);
@@ -247,7 +247,7 @@ impl Runtime {
 
     fn unit_ended(&mut self, id: WorkerId, end: UnitEnd) {
         let Some(worker) = self.processes.workers.get_mut(&id) else { return };
-        let took = worker.job.and_then(|job| self.held.records.get(&job)).and_then(|record| record.delivered);
+        let took = worker.job.and_then(|job| self.held.get(job)).and_then(|record| record.delivered);
         let ran = took.map_or(0, |at| at.elapsed().as_millis() as u64);
         let mega = |bytes: u64| u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
         worker.unit_cause = match end.result.as_str() {
@@ -274,9 +274,9 @@ impl Runtime {
     /// What a unit used goes to the story of the job that ran in it.
     pub fn account(&mut self, id: WorkerId, worker: &Worker) {
         let usage = worker.unit_end.as_ref().filter(|_| worker.mode == Mode::Isolated).map(Usage::from);
-        if let Some((record, finished)) = self.held.stories.remove(&id) {
+        if let Some((record, finished)) = self.held.unlogged(id) {
             self.tell_story(&Record { usage, ..record }, finished);
-        } else if let Some(record) = worker.last.and_then(|job| self.held.records.get_mut(&job)) {
+        } else if let Some(record) = worker.last.and_then(|job| self.held.get_mut(job)) {
             record.usage = usage;
         }
     }

@@ -21,7 +21,6 @@ pub use self::calls::{is_final, without_payload};
 use crate::backend::{BackendError, QueueBackend, Receipt, Reservation, Reserved};
 use crate::launch::{LaunchError, UnitError};
 use crate::runtime::Runtime;
-use crate::runtime::held::record::Record;
 use crate::runtime::queue::backlog::Count;
 use kqueue_core::schedule::{Cause, Event, JobId, JobKind, WorkerId};
 use kqueue_core::wire::Parts;
@@ -266,31 +265,16 @@ impl Runtime {
             self.tell(Event::Empty { settled });
             return;
         }
-        let mut specs = Vec::with_capacity(found.jobs.len());
-        for reservation in found.jobs {
-            let id = self.held.next_job;
-            self.held.next_job += 1;
-            let (mut record, parts) = Record::new(reservation, self.settings.property_hints);
-            if self.schedule.is_missing(&record.class) {
-                record.class_is_missing();
-            }
-            specs.push(record.spec(id, parts));
-            if let Some(ledger) = &mut self.held.ledger {
-                ledger.job(id, &record.reservation);
-            }
-            self.held.records.insert(id, record);
-        }
+        let (held, schedule, properties) = (&mut self.held, &self.schedule, self.settings.property_hints);
+        let admit = |reservation| held.admit(reservation, properties, |class| schedule.is_missing(class));
+        let specs = found.jobs.into_iter().map(admit).collect();
         self.tell(Event::Reserved(specs));
     }
 
     /// Laravel has finished with a job: it goes with the next batch.
     pub fn acknowledge(&mut self, job: JobId) {
-        if let Some(record) = self.held.records.get_mut(&job).filter(|record| !record.acked) {
-            record.acked = true;
-            self.queue.acks.pending.push((job, without_payload(&record.reservation)));
-            if let Some(ledger) = &mut self.held.ledger {
-                ledger.ack(job);
-            }
+        if let Some(reservation) = self.held.acknowledge(job) {
+            self.queue.acks.pending.push((job, reservation));
         }
     }
 
@@ -316,7 +300,7 @@ impl Runtime {
         match result {
             Ok(ours) => {
                 self.queue.acks.retry = None;
-                self.note_ended(jobs.into_iter().map(|(id, _)| id).collect());
+                self.held.removed(jobs.into_iter().map(|(id, _)| id).collect());
                 let lost = ours.iter().filter(|ours| !**ours).count();
                 if lost > 0 {
                     tracing::warn!(
@@ -360,6 +344,12 @@ impl Runtime {
         }
     }
 
+    /// Writes what the ledger was told.
+    pub fn write_ledger(&mut self) {
+        let settling = self.queue.acks.sending.is_some() || !self.queue.acks.pending.is_empty();
+        self.held.write(settling);
+    }
+
     pub fn arm_renewal(&mut self) {
         self.timers.renew = match self.queue.backend.lease() {
             Some(lease) if self.settings.renew => {
@@ -372,9 +362,7 @@ impl Runtime {
     /// Starts the leases of all our jobs anew.
     pub fn renew(&mut self) {
         if self.queue.fetch.renewing.is_none() {
-            let held =
-                self.held.records.iter().filter(|(_, record)| !record.acked && !record.lost && !record.returning);
-            let mut jobs: Vec<_> = held.map(|(id, record)| (*id, without_payload(&record.reservation))).collect();
+            let mut jobs = self.held.leased();
             if !jobs.is_empty() {
                 self.queue.fetch.renewing = Some(Instant::now());
                 let (backend, inputs) = (self.queue.backend.clone(), self.inputs.clone());
@@ -395,15 +383,7 @@ impl Runtime {
         self.queue.fetch.renewing = None;
         let Ok(ours) = result else { return };
         for ((id, renewed), ours) in jobs.into_iter().zip(ours) {
-            let Some(record) = self.held.records.get_mut(&id) else { continue };
-            if ours {
-                record.reservation.receipt = renewed.receipt;
-                continue;
-            }
-            // A running job may just have released itself, and is about to say so.
-            record.lost = !record.acked;
-            if record.lost {
-                tracing::debug!("the reservation of {} ({}) is gone", record.class, record.uuid);
+            if self.held.renewed(id, renewed.receipt, ours) {
                 self.tell(Event::LeaseLost(id));
             }
         }
@@ -411,11 +391,7 @@ impl Runtime {
 
     /// Gives jobs back that PHP has not seen.
     pub fn give_back(&mut self, jobs: Vec<JobId>) {
-        for id in &jobs {
-            if let Some(record) = self.held.records.get_mut(id) {
-                record.returning = true;
-            }
-        }
+        self.held.returning(&jobs);
         self.queue.fetch.back.extend(jobs);
     }
 
@@ -435,8 +411,7 @@ impl Runtime {
         let mut jobs = std::mem::take(&mut self.queue.fetch.back);
         // As they were reserved, so they go back.
         jobs.sort_unstable();
-        let reservations: Vec<_> =
-            jobs.iter().filter_map(|id| self.held.records.get(id)).map(|record| record.reservation.clone()).collect();
+        let reservations = self.held.reservations(&jobs);
         let (backend, inputs) = (self.queue.backend.clone(), self.inputs.clone());
         tokio::task::spawn_local(async move {
             let result = backend.unreserve(&reservations).await;
@@ -449,10 +424,7 @@ impl Runtime {
         match result {
             Ok(_) => {
                 tracing::debug!("{} jobs are back at the head of their queues", jobs.len());
-                for id in &jobs {
-                    self.held.records.remove(id);
-                }
-                self.note_ended(jobs);
+                self.held.returned(jobs);
             }
             Err(_) => {
                 self.queue.fetch.back.extend(jobs);
@@ -463,7 +435,7 @@ impl Runtime {
 
     /// Finds out whether a job whose process died is still ours. Asked until the queue answers.
     pub fn verify(&mut self, job: JobId) {
-        let Some(record) = self.held.records.get_mut(&job) else { return };
+        let Some(record) = self.held.get_mut(job) else { return };
         record.took = record.took.or(record.delivered.map(|at| at.elapsed()));
         let mut reservation = [without_payload(&record.reservation)];
         let (backend, inputs) = (self.queue.backend.clone(), self.inputs.clone());
@@ -488,9 +460,8 @@ impl Runtime {
     }
 
     fn verified(&mut self, job: JobId, receipt: Receipt, ours: bool) {
-        if let Some(record) = self.held.records.get_mut(&job).filter(|_| ours) {
-            record.reservation.receipt = receipt;
-            record.lost = false;
+        if ours {
+            self.held.verified(job, receipt);
         }
         self.tell(Event::Verified { job, ours });
     }

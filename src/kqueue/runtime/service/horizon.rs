@@ -205,8 +205,7 @@ impl Runtime {
         let mut processes: BTreeMap<&str, usize> = queues.iter().map(|name| (name.as_str(), 0)).collect();
         let mut turn = queues.iter().cycle();
         for view in self.schedule.workers().filter(|view| view.state != "leaving") {
-            let at =
-                view.job.and_then(|job| self.held.records.get(&job)).map(|record| record.reservation.queue.as_str());
+            let at = view.job.and_then(|job| self.held.get(job)).map(|record| record.reservation.queue.as_str());
             if let Some(at) = at.or_else(|| turn.next().map(String::as_str)) {
                 *processes.entry(at).or_default() += 1;
             }
@@ -218,7 +217,7 @@ impl Runtime {
     fn waiting_by_queue(&self) -> BTreeMap<&str, usize> {
         let running: BTreeSet<JobId> = self.processes.workers.values().filter_map(|worker| worker.job).collect();
         let mut waiting = BTreeMap::new();
-        for (_, record) in self.held.records.iter().filter(|(id, record)| !record.acked && !running.contains(id)) {
+        for (_, record) in self.held.iter().filter(|(id, record)| !record.acked && !running.contains(id)) {
             *waiting.entry(record.reservation.queue.as_str()).or_default() += 1;
         }
         waiting

@@ -167,7 +167,7 @@ impl Runtime {
             tiers: Tier::ALL.iter().map(|tier| self.load(*tier)).collect(),
             workers: workers.collect(),
             failures: self.service.observer.failures.iter().cloned().collect(),
-            totals: self.held.tally.iter().map(|(outcome, jobs)| ((*outcome).to_owned(), *jobs)).collect(),
+            totals: self.held.tally().iter().map(|(outcome, jobs)| ((*outcome).to_owned(), *jobs)).collect(),
             ..self.outline()
         }
     }
@@ -181,7 +181,7 @@ impl Runtime {
         let now = self.now();
         let busy = || self.schedule.workers().filter(|view| view.tier == tier && view.job.is_some());
         let running = busy().take(RUNNING).filter_map(|view| {
-            let record = self.held.records.get(&view.job?)?;
+            let record = self.held.get(view.job?)?;
             Some(RunningJob {
                 uuid: harmless::line(&record.uuid, NAME),
                 class: harmless::line(&record.class, NAME),
@@ -193,7 +193,7 @@ impl Runtime {
         });
         let (waiting, first) = self.schedule.first_waiting(now, tier, WAITING);
         let first = first.into_iter().filter_map(|(id, ms)| {
-            let record = self.held.records.get(&id)?;
+            let record = self.held.get(id)?;
             Some(WaitingJob {
                 uuid: harmless::line(&record.uuid, NAME),
                 class: harmless::line(&record.class, NAME),
