@@ -1,0 +1,137 @@
+//! How a process ends: its connection closes, its exit status comes, its unit is gone. In any order.
+
+use std::time::{Duration, Instant};
+
+use kqueue_core::schedule::{Cause, WorkerId};
+use kqueue_core::wire::coordinator::Unit;
+
+use super::{ProcessEvent, Processes};
+use crate::launch::{Exit, LaunchError};
+use crate::workers::Worker;
+
+/// What may pass between the end of a connection and word of how its process ended.
+const GRACE: Duration = Duration::from_millis(1_000);
+/// The same where its unit has more to say.
+const UNIT_GRACE: Duration = Duration::from_secs(5);
+/// What may pass between the end of a process and the end of its connection: something that it
+/// started may have inherited it.
+const CONNECTION_GRACE: Duration = Duration::from_millis(200);
+
+impl Processes {
+    /// The worker that calls itself by this number: ours, or that of its unit.
+    pub fn speaker(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
+        let is_it = |worker: &Worker| worker.pid == Some(pid);
+        if self.workers.get(&number).is_some_and(is_it) {
+            return Some(number);
+        }
+        let unit = Some(Unit::Worker(u32::try_from(number).ok()?));
+        self.workers.iter().find(|(_, worker)| worker.unit == unit && is_it(worker)).map(|(id, _)| *id)
+    }
+
+    /// The worker in the unit of this number, where the process that says so is in that unit.
+    pub fn by_unit(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
+        let unit = Unit::Worker(u32::try_from(number).ok()?);
+        if !kqueue_system::systemd::process::is_in(pid, &unit.name(&self.recipe.settings().app)) {
+            return None;
+        }
+        self.workers.iter().find(|(_, worker)| worker.unit.as_ref() == Some(&unit)).map(|(id, _)| *id)
+    }
+
+    /// A process was started, or could not be.
+    pub fn process_started(&mut self, worker: WorkerId, result: Result<i32, LaunchError>) {
+        match (worker, result) {
+            (0, Ok(pid)) => {
+                if let Some(other) = self.templates.started(pid) {
+                    self.launcher.kill(other);
+                }
+            }
+            (0, Err(error)) => self.template_not_started(error.to_string()),
+            (_, Ok(pid)) => match self.workers.get_mut(&worker) {
+                Some(known) => {
+                    known.pid.get_or_insert(pid);
+                }
+                // Given up, and ended as a unit.
+                None if self.units.is_some() => {}
+                // Given up before it was there.
+                None => self.launcher.kill(pid),
+            },
+            (_, Err(error)) => {
+                // Why a unit did not get ready it has said itself, if it could.
+                let Some(known) = self.workers.remove(&worker) else { return };
+                let why = known.boot_failure.unwrap_or_else(|| error.to_string());
+                tracing::error!("{why}");
+                self.gone(worker, Cause::BootFailed(why));
+                self.start_waiting_units();
+            }
+        }
+    }
+
+    /// A connection has ended.
+    pub fn closed(&mut self, worker: WorkerId, pid: i32, unread: bool, fault: Option<String>) {
+        let Some(known) = self.workers.get_mut(&worker) else { return };
+        known.outbox = None;
+        let before = known.closed.is_some_and(|(_, unread)| unread);
+        known.closed = Some((Instant::now(), unread || before));
+        if let Some(fault) = fault {
+            tracing::warn!("{} worker {worker} broke the protocol with {fault}", known.mode);
+            known.fault = Some(fault);
+            // Word of its end may have come first.
+            if known.exit.is_none() {
+                self.launcher.kill(pid);
+            }
+        }
+        self.settle_ends();
+    }
+
+    /// The exit status of a process is known.
+    pub fn ended(&mut self, worker: WorkerId, exit: Exit) {
+        if let Some(known) = self.workers.get_mut(&worker) {
+            known.exit = Some(exit);
+            // One that never connected has no connection to be closed.
+            if known.outbox.is_none() {
+                known.closed.get_or_insert((Instant::now(), false));
+            }
+            self.settle_ends();
+        }
+    }
+
+    /// A process is gone once we know how it ended and have heard all it had to say. Neither is waited
+    /// for without end.
+    pub fn settle_ends(&mut self) {
+        let now = Instant::now();
+        let mut gone = Vec::new();
+        let mut next: Option<Instant> = None;
+        for (id, worker) in &mut self.workers {
+            let (ended, patience) = (worker.has_ended(), if worker.unit.is_some() { UNIT_GRACE } else { GRACE });
+            match (ended, worker.closed) {
+                (true, Some(_)) => gone.push(*id),
+                (true, None) => {
+                    // The first look starts the clock; the second finds that time is over.
+                    let at = *worker.ended_at.get_or_insert(now) + CONNECTION_GRACE;
+                    if now >= at {
+                        gone.push(*id);
+                    } else {
+                        next = Some(next.map_or(at, |next| next.min(at)));
+                    }
+                }
+                (false, Some((since, _))) => {
+                    let at = since + patience;
+                    if now < at {
+                        next = Some(next.map_or(at, |next| next.min(at)));
+                    } else if worker.pid.is_none_or(|pid| !kqueue_system::processes::is_alive(pid)) {
+                        gone.push(*id);
+                    } else {
+                        if let Some(pid) = worker.pid {
+                            self.launcher.kill(pid);
+                        }
+                        next = Some(now + Duration::from_millis(50));
+                    }
+                }
+                (false, None) => {}
+            }
+        }
+        self.ends = next;
+        self.events.extend(gone.into_iter().map(ProcessEvent::Ended));
+        self.start_waiting_units();
+    }
+}
