@@ -16,6 +16,8 @@ mod queue;
 mod service;
 mod start;
 mod takeover;
+#[cfg(test)]
+mod testing;
 
 use std::collections::VecDeque;
 use std::process::ExitCode;

@@ -174,7 +174,7 @@ impl Processes {
         });
     }
 
-    fn unit_ended(&mut self, id: WorkerId, end: UnitEnd) {
+    pub(super) fn unit_ended(&mut self, id: WorkerId, end: UnitEnd) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let ran = worker.given.map_or(0, |at| at.elapsed().as_millis() as u64);
         let mega = |bytes: u64| u32::try_from(bytes >> 20).unwrap_or(u32::MAX);

@@ -196,16 +196,7 @@ fn differences(old: &Settings, new: &Settings) -> impl Iterator<Item = &'static 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kqueue_config::{Request, Surroundings, load};
-
-    fn settings(path: &std::path::Path, flags: &[(&'static str, &str)]) -> Settings {
-        let here = Surroundings::read().unwrap();
-        let mut request = Request { app: Some("shop".to_owned()), ..Request::default() };
-        // Any program does for PHP: nothing is run.
-        request.flags = vec![("path", path.to_str().unwrap().to_owned()), ("php", "/bin/sh".to_owned())];
-        request.flags.extend(flags.iter().map(|(key, value)| (*key, (*value).to_owned())));
-        load(&request, &here).unwrap().settings
-    }
+    use crate::runtime::testing::settings;
 
     #[test]
     fn what_was_made_at_the_start_stays() {
