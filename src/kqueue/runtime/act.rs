@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Record, Runtime, ledger};
+use super::{Record, Runtime};
+use crate::backend::Encoded;
 use crate::workers::{Tickets, Worker};
 use kqueue_config::Crash;
 use kqueue_core::routing::Tier;
@@ -137,15 +138,16 @@ impl Runtime {
         let watchdog = limit.map(|limit| (limit + 2 * self.settings.timeout_grace).as_secs() + 1);
         let cause = cause.map(|cause| format!("{} died with its process: {cause}", record.class));
         let reservation = &record.reservation;
-        let (row, reserved) = ledger::identity(&reservation.receipt);
+        let Encoded { driver, header, body } = reservation.receipt.encode();
         let (last_resort, failing) = self.schedule.last_resort(job);
         let message = ToWorker::Job(wire::Job {
             id: job,
             kind,
             queue: &reservation.queue,
             payload: &reservation.payload,
-            reserved,
-            row,
+            driver,
+            header,
+            body,
             ack: self.app.ack && !outlives,
             // A replay needs no less than any other job, and no more.
             memory: memory.filter(|_| kind == JobKind::Run),

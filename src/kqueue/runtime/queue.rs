@@ -6,15 +6,14 @@
 mod calls;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
-
-use tokio::task::AbortHandle;
 
 use self::calls::Logged;
 pub(super) use self::calls::{is_final, without_payload};
 use super::backlog::Count;
 use super::{Record, Runtime};
-use crate::backend::{BackendError, Receipt, Reservation, Reserved};
+use crate::backend::{BackendError, Receipt, Reservation, Reserved, Wait};
 use crate::launch::{LaunchError, UnitError};
 use kqueue_core::schedule::{Cause, Event, JobId, JobKind, WorkerId};
 use kqueue_core::wire::Parts;
@@ -36,8 +35,6 @@ const RENEWALS_PER_LEASE: u32 = 3;
 pub(super) enum QueueInput {
     /// A call for jobs.
     Reserved { settled: u64, result: Result<Reserved, BackendError> },
-    /// A wait for work is over.
-    Waited(Result<(), BackendError>),
     /// Finished jobs have been removed.
     Removed { jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError> },
     /// Leases have been renewed.
@@ -60,10 +57,13 @@ pub(super) enum QueueInput {
 #[derive(Debug, Default)]
 pub(super) struct Fetch {
     state: FetchState,
-    /// The last call found fewer jobs than it asked for: wait before asking again.
+    /// The last call found no job: the next one waits for some.
     dry: bool,
-    waiting: Option<AbortHandle>,
-    /// When the call for jobs, or for word of some, was made.
+    /// Ends the wait of the call that is under way. None once it has been ended.
+    wait: Option<Wait>,
+    /// The queues that it is for.
+    queues: Rc<[String]>,
+    /// When it was made.
     since: Option<Instant>,
     failures: u32,
     /// Since when it has not answered.
@@ -85,23 +85,10 @@ pub(super) struct Fetch {
 enum FetchState {
     #[default]
     Idle,
+    /// What is there is being reserved.
     Reserving,
+    /// So is what comes.
     Waiting,
-}
-
-impl Fetch {
-    pub fn retry_at(&self) -> Option<Instant> {
-        self.retry.filter(|_| self.state == FetchState::Idle)
-    }
-
-    /// There may be work that no queue announces.
-    pub fn look_again(&mut self) {
-        self.dry = false;
-        if let Some(waiting) = self.waiting.take() {
-            waiting.abort();
-            self.state = FetchState::Idle;
-        }
-    }
 }
 
 /// Finished jobs on their way out of the queue.
@@ -115,58 +102,41 @@ pub(super) struct Acks {
 impl Runtime {
     /// Makes the calls that are due.
     pub(super) fn look_after_queue(&mut self) {
-        self.send_acks();
-        self.return_jobs();
-        if self.fetch.state == FetchState::Waiting && self.settings.stop_when_empty && self.schedule.job_count() == 0 {
-            // Whether the queue is empty is asked once more, now that nobody can put anything back.
+        // Whether the queue is empty is asked once more, now that nobody can put anything back.
+        let last_look = self.settings.stop_when_empty && self.schedule.job_count() == 0;
+        let is_waiting = self.fetch.state == FetchState::Waiting;
+        if is_waiting && (last_look || self.fetch.queues.iter().any(|queue| !self.schedule.may_run(queue))) {
             self.fetch.look_again();
         }
+        self.send_acks();
+        self.return_jobs();
         let now = Instant::now();
         if self.fetch.state != FetchState::Idle || self.fetch.retry.is_some_and(|at| now < at) {
             return;
         }
         self.fetch.retry = None;
         let asked = self.schedule.wanted(self.now());
-        let queues: Vec<String> = self.schedule.open_queues(&self.app.queues).into_iter().cloned().collect();
+        let queues: Rc<[String]> = self.schedule.open_queues(&self.app.queues).into_iter().cloned().collect();
         if asked == 0 || queues.is_empty() {
             return;
         }
         let (backend, inputs) = (self.backend.clone(), self.inputs.clone());
+        let max = asked.min(backend.capabilities().max_batch);
         self.fetch.since = Some(now);
-        if self.fetch.dry {
-            self.fetch.state = FetchState::Waiting;
-            let task = tokio::task::spawn_local(async move {
-                let result = backend.wait(&queues, WAIT).await;
-                let _ = inputs.send(QueueInput::Waited(result)).await;
-            });
-            self.fetch.waiting = Some(task.abort_handle());
-        } else {
-            self.fetch.state = FetchState::Reserving;
-            let settled = self.schedule.settled();
-            tokio::task::spawn_local(async move {
-                let result = backend.reserve(&queues, asked).await;
-                let _ = inputs.send(QueueInput::Reserved { settled, result }).await;
-            });
-        }
+        self.fetch.queues = queues.clone();
+        let wait = if self.fetch.dry { Wait::up_to(WAIT) } else { Wait::none() };
+        self.fetch.state = if self.fetch.dry { FetchState::Waiting } else { FetchState::Reserving };
+        self.fetch.wait = self.fetch.dry.then(|| wait.clone());
+        let settled = self.schedule.settled();
+        tokio::task::spawn_local(async move {
+            let result = backend.next_batch(&queues, max, &wait).await;
+            let _ = inputs.send(QueueInput::Reserved { settled, result }).await;
+        });
     }
 
     pub(super) fn on_queue(&mut self, input: QueueInput) -> anyhow::Result<()> {
         match input {
-            QueueInput::Reserved { settled, result } => {
-                self.fetch.state = FetchState::Idle;
-                if let Some(found) = self.answer(result)? {
-                    self.fetch.dry = found.jobs.is_empty();
-                    self.reserved(found, settled);
-                }
-            }
-            QueueInput::Waited(result) => {
-                if self.fetch.waiting.take().is_some() {
-                    self.fetch.state = FetchState::Idle;
-                    if self.answer(result)?.is_some() {
-                        self.fetch.dry = false;
-                    }
-                }
-            }
+            QueueInput::Reserved { settled, result } => self.fetched(settled, result)?,
             QueueInput::Removed { jobs, result } => self.removed(jobs, result),
             QueueInput::Renewed { jobs, result } => self.renewed(jobs, result),
             QueueInput::Returned { jobs, result } => self.returned(jobs, result),
@@ -175,6 +145,22 @@ impl Runtime {
             QueueInput::Scoped { worker, job, kind, frame, result } => self.scoped(worker, job, kind, frame, result),
             QueueInput::Counted(counts) => self.backlog.counted(counts),
             QueueInput::Purpose(purpose) => self.on_purpose(purpose),
+        }
+        Ok(())
+    }
+
+    /// A call for jobs is over.
+    fn fetched(&mut self, settled: u64, result: Result<Reserved, BackendError>) -> anyhow::Result<()> {
+        let was_waiting = self.fetch.state == FetchState::Waiting;
+        let was_ended = was_waiting && self.fetch.wait.take().is_none();
+        self.fetch.state = FetchState::Idle;
+        if was_ended && result.as_ref().is_ok_and(Reserved::is_empty) {
+            // It has not looked: the next call does.
+            return Ok(());
+        }
+        if let Some(found) = self.answer(result)? {
+            self.fetch.dry = found.jobs.is_empty();
+            self.reserved(found, settled);
         }
         Ok(())
     }
@@ -229,11 +215,11 @@ impl Runtime {
     fn reserved(&mut self, found: Reserved, settled: u64) {
         for aside in found.set_aside {
             tracing::error!(
-                "a message of {} bytes on queue {} is no job ({}); it is now on queue {}:broken",
+                "a message of {} bytes on queue {} is no job ({}); it is now on {}",
                 aside.bytes,
                 aside.queue,
                 aside.why,
-                aside.queue
+                aside.now
             );
         }
         if found.jobs.is_empty() {
@@ -311,9 +297,10 @@ impl Runtime {
     /// a while.
     pub(super) async fn flush_acks(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(10);
+        self.fetch.look_again();
         while (self.acks.sending.is_some()
             || !self.acks.pending.is_empty()
-            || self.fetch.state == FetchState::Reserving
+            || self.fetch.state != FetchState::Idle
             || self.fetch.returning.is_some()
             || !self.fetch.back.is_empty())
             && Instant::now() < deadline
@@ -397,7 +384,7 @@ impl Runtime {
         // belong behind these: they go back together, in their order.
         let busy = self.fetch.returning.is_some()
             || self.fetch.renewing.is_some()
-            || self.fetch.state == FetchState::Reserving;
+            || (self.fetch.brings_jobs() && self.backend.capabilities().ordered);
         if self.fetch.back.is_empty() || busy {
             return;
         }
@@ -421,7 +408,11 @@ impl Runtime {
         self.fetch.returning = None;
         match result {
             Ok(_) => {
-                tracing::debug!("{} jobs are back at the head of their queues", jobs.len());
+                if self.backend.capabilities().unreserve {
+                    tracing::debug!("{} jobs are back at the head of their queues", jobs.len());
+                } else {
+                    tracing::info!("{} jobs are back in their queues, each with an attempt counted", jobs.len());
+                }
                 for id in &jobs {
                     self.records.remove(id);
                 }

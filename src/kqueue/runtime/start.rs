@@ -181,7 +181,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let history = load_history(&settings.state_dir);
     let started = Instant::now();
     let signals = description.signals;
-    let (ledger, held) = match units.is_some().then(|| Ledger::open(&settings.state_dir)).transpose() {
+    let (ledger, held) = match units.is_some().then(|| Ledger::open(&settings.state_dir, &*backend)).transpose() {
         Ok(Some((ledger, held))) => (Some(ledger), held),
         Ok(None) => Default::default(),
         Err(error) => {
@@ -189,6 +189,17 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             return Err(anyhow::Error::new(error).context("cannot keep the ledger"));
         }
     };
+    let capabilities = backend.capabilities();
+    if let Some(longest) = capabilities.max_lease
+        && settings.work.timeout.is_none_or(|timeout| timeout > longest)
+    {
+        tracing::warn!(
+            "connection {}: the queue holds no reservation for longer than {} s, so a job that runs longer is run twice; \
+             set `timeout` below that",
+            app.connection,
+            longest.as_secs()
+        );
+    }
     let mut runtime = Runtime {
         units,
         ledger,
@@ -227,7 +238,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         duties: Duties::new(description.horizon),
         health,
         renewal,
-        bell: Bell::hang(&settings.runtime_dir, description.backend.get("driver")),
+        bell: Bell::hang(&settings.runtime_dir, capabilities),
         reload: Reload {
             reread,
             written: loaded.merged.clone(),
