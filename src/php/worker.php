@@ -18,9 +18,9 @@ error_reporting(error_reporting() & ~E_DEPRECATED);
 // Otherwise PHP would end in the middle of a job, without a word, when it prints and nobody reads any more.
 ignore_user_abort(true);
 
-// At once, for an upgrade may put others in their place while the app boots. Three more build on Laravel's own
+// At once, for an upgrade may put others in their place while the app boots. Some more build on Laravel's own
 // classes and come when these are there, still before the first job.
-foreach (['Backend', 'Boot', 'Connections', 'Entry', 'Held', 'Horizon', 'Inspect', 'Inspector', 'Loop', 'Misconfigured', 'Nested', 'Notify', 'Output', 'Process', 'Randomness', 'Silence', 'Sqlite', 'Template', 'Unloadable', 'Wire'] as $class) {
+foreach (['Backend', 'Boot', 'Connections', 'Driver', 'DatabaseDriver', 'RedisDriver', 'Entry', 'Held', 'Horizon', 'Inspect', 'Inspector', 'Loop', 'Misconfigured', 'Nested', 'Notify', 'Output', 'Process', 'Randomness', 'Silence', 'Sqlite', 'Template', 'Unloadable', 'Wire'] as $class) {
     require __DIR__."/worker/{$class}.php";
 }
 

@@ -265,7 +265,7 @@ impl Schedule {
     }
 
     /// Whether jobs of a queue may start.
-    fn may_run(&self, queue: &str) -> bool {
+    pub fn may_run(&self, queue: &str) -> bool {
         self.phase == Phase::Running && !self.down && !self.paused.contains(queue)
     }
 

@@ -8,7 +8,7 @@
 //! | kind | u8 | see [`kind`] |
 //! | header length | u32, big endian | bytes of the header |
 //! | header | JSON object | the fields of the message, see [`FromWorker`] and [`ToWorker`] |
-//! | body | the rest | raw bytes, never re-encoded: a queued payload, and behind it its reserved copy |
+//! | body | the rest | raw bytes, never re-encoded: a queued payload, and behind it what else its driver needs: on Redis the reserved copy |
 //!
 //! The life of a process: `HELLO` → `WELCOME` → the app boots (or `BOOT_FAILED`) → a template sends `READY`
 //! with a description of the app, and from then on answers `FORK` and `INSPECT`; a worker sends `READY` when
@@ -54,7 +54,7 @@ mod order;
 mod parts;
 
 pub use message::{BootFailure, BootFault, ClassHints, Done, FromWorker, Held, HorizonAsk, Mode, Unforkable, kind};
-pub use order::{Job, JobKind, LastResort, Row, TemplateOrder, ToWorker};
+pub use order::{Job, JobKind, LastResort, TemplateOrder, ToWorker};
 pub use parts::Parts;
 
 /// The version of the protocol, which a process names in `HELLO`. After an upgrade, processes of both versions meet:

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::message::{Mode, kind};
 use super::{Parts, encode};
@@ -41,28 +42,13 @@ impl From<LastResort> for u8 {
     }
 }
 
-/// The columns of a jobs row, but for queue and payload.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub struct Row {
-    /// Primary key.
-    pub id: i64,
-    /// Attempts including this one.
-    pub attempts: i64,
-    /// Epoch seconds.
-    pub reserved_at: i64,
-    /// Epoch seconds.
-    pub available_at: i64,
-    /// Epoch seconds.
-    pub created_at: i64,
-}
-
 /// What a template is told of what it is.
 #[derive(Clone, Copy, Debug)]
 pub struct TemplateOrder<'a> {
     /// Stop before the app's providers; each fork does the rest.
     pub early: bool,
     /// Classes to load, as the template said that had booted all of the app.
-    pub classes: Option<&'a serde_json::value::RawValue>,
+    pub classes: Option<&'a RawValue>,
     /// Names of what it may hold while it is forked.
     pub safe: &'a [String],
 }
@@ -78,10 +64,12 @@ pub struct Job<'a> {
     pub queue: &'a str,
     /// `getRawBody()`.
     pub payload: &'a Bytes,
-    /// Redis: the reserved member.
-    pub reserved: Option<&'a Bytes>,
-    /// Database: the row.
-    pub row: Option<Row>,
+    /// Laravel's name of the driver, by which PHP picks the class of the job.
+    pub driver: &'a str,
+    /// What that class is made of besides the payload: JSON, and bytes, which are sent behind the payload.
+    pub header: Option<&'a RawValue>,
+    /// See `header`.
+    pub body: Option<&'a Bytes>,
     /// Whether the runtime removes it when it is done.
     pub ack: bool,
     /// PHP's memory limit for this job, MB.
@@ -228,12 +216,13 @@ impl Job<'_> {
         struct Header<'a> {
             id: u64,
             kind: JobKind,
-            driver: &'static str,
+            driver: &'a str,
             queue: &'a str,
             payload: usize,
             ack: bool,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            row: &'a Option<Row>,
+            // Workers of former versions know it by this name, and run on during an upgrade.
+            #[serde(rename = "row", skip_serializing_if = "Option::is_none")]
+            header: Option<&'a RawValue>,
             #[serde(skip_serializing_if = "Option::is_none")]
             memory: Option<u32>,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -261,11 +250,11 @@ impl Job<'_> {
         let header = serde_json::to_vec(&Header {
             id: self.id,
             kind: self.kind,
-            driver: if self.row.is_some() { "database" } else { "redis" },
+            driver: self.driver,
             queue: self.queue,
             payload: self.payload.len(),
             ack: self.ack,
-            row: &self.row,
+            header: self.header,
             memory: self.memory,
             cause: self.cause,
             ticket: self.ticket,
@@ -281,6 +270,65 @@ impl Job<'_> {
             }),
         });
         // Plain fields always serialise.
-        encode(kind::JOB, &header.unwrap_or_default(), &[self.payload, self.reserved.unwrap_or(&Bytes::new())])
+        let header = header.unwrap_or_default();
+        match self.body {
+            Some(body) => encode(kind::JOB, &header, &[self.payload, body]),
+            None => encode(kind::JOB, &header, &[self.payload]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(driver: &str, header: Option<&RawValue>, body: Option<&Bytes>) -> Vec<u8> {
+        let payload = Bytes::from_static(br#"{"job":"a"}"#);
+        let job = Job {
+            id: 7,
+            kind: JobKind::Run,
+            queue: "default",
+            payload: &payload,
+            driver,
+            header,
+            body,
+            ack: true,
+            memory: None,
+            cause: None,
+            tries: 1,
+            backoff: "0",
+            release: true,
+            last_resort: LastResort::None,
+            failing: false,
+            ticket: None,
+            receipt: false,
+            own: false,
+            watchdog: None,
+        };
+        ToWorker::Job(job).encode().to_vec()
+    }
+
+    /// Byte for byte: workers of the version before run on during an upgrade.
+    #[test]
+    fn a_job_is_what_workers_of_the_former_version_read() {
+        let lay_out = |header: &str, body: &str| {
+            let length = (5 + header.len() + body.len()) as u32;
+            let head = [&length.to_be_bytes()[..], &[kind::JOB], &(header.len() as u32).to_be_bytes()].concat();
+            [&head[..], header.as_bytes(), body.as_bytes()].concat()
+        };
+        let member = Bytes::from_static(br#"{"job":"a","attempts":1}"#);
+        let expected = lay_out(
+            r#"{"id":7,"kind":"run","driver":"redis","queue":"default","payload":11,"ack":true}"#,
+            r#"{"job":"a"}{"job":"a","attempts":1}"#,
+        );
+        assert_eq!(frame("redis", None, Some(&member)), expected);
+        let row = r#"{"id":5,"attempts":2,"reserved_at":1,"available_at":3,"created_at":4}"#;
+        let expected = lay_out(
+            &format!(
+                r#"{{"id":7,"kind":"run","driver":"database","queue":"default","payload":11,"ack":true,"row":{row}}}"#
+            ),
+            r#"{"job":"a"}"#,
+        );
+        assert_eq!(frame("database", Some(serde_json::from_str(row).unwrap()), None), expected);
     }
 }

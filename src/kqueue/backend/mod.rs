@@ -3,53 +3,38 @@
 //! A backend knows one connection of the app, with settings that PHP has resolved. Whatever it writes is
 //! exactly what stock `queue:work` would have written, so both can work one queue side by side.
 //! This module may touch the network and the app's database file; it knows nothing of workers or PHP.
+//!
+#![doc = include_str!("README.md")]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use kqueue_config::Pop;
 
 mod head;
+mod receipt;
 mod redis;
+mod row;
 mod settings;
 mod sqlite;
+mod wait;
 
 #[cfg(test)]
 mod conformance;
 
+pub use receipt::{Encoded, Receipt};
 pub use redis::RedisBackend;
 pub use settings::{ConnectionSettings, Names, RedisSettings, SqliteSettings};
 pub use sqlite::SqliteBackend;
+pub use wait::Wait;
 
 /// Bytes of payloads after which one call takes no more jobs; the last one may exceed it.
 const BUDGET: usize = 16 << 20;
 /// Bytes of the largest payload that is run. Larger ones are set aside: a few of them would fill any machine.
 const LARGEST: usize = 128 << 20;
-
-/// What a backend needs to find a job's reservation again: the identity that Laravel's own ack uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Receipt {
-    /// Redis: the exact bytes of the member of `queues:NAME:reserved`.
-    Redis {
-        /// The member as the pop script stored it, `attempts` already counted.
-        reserved: Bytes,
-    },
-    /// A row of the jobs table, as it stands after the reservation.
-    Row {
-        /// Primary key. Not stable across attempts: a release inserts a new row.
-        id: i64,
-        /// Epoch seconds at which it was reserved or last renewed.
-        reserved_at: i64,
-        /// Attempts including this one.
-        attempts: i64,
-        /// Epoch seconds from which it was available.
-        available_at: i64,
-        /// Epoch seconds at which the row was made.
-        created_at: i64,
-    },
-}
 
 /// A job that is ours until its lease ends: Laravel's "reserved".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,21 +50,37 @@ pub struct Reservation {
 /// A queued message that no Laravel could run, and that was moved out of the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetAside {
-    /// The queue it came from. It is now on the queue `NAME:broken` of the same connection.
+    /// The queue it came from.
     pub queue: String,
+    /// Where it is now, for the log: `queue NAME:broken`.
+    pub now: String,
     /// Why it cannot be run, for the log.
     pub why: String,
     /// Its size in bytes.
     pub bytes: usize,
 }
 
-/// What one call of [`QueueBackend::reserve`] found.
+impl SetAside {
+    /// On the queue `NAME:broken` of the same connection.
+    fn beside(queue: &str, why: String, bytes: usize) -> Self {
+        Self { queue: queue.to_owned(), now: format!("queue {queue}:broken"), why, bytes }
+    }
+}
+
+/// What one call of [`QueueBackend::next_batch`] found.
 #[derive(Debug, Default)]
 pub struct Reserved {
     /// Jobs that are now ours, in the order in which they are to run.
     pub jobs: Vec<Reservation>,
-    /// Messages that were moved to `NAME:broken`.
+    /// Messages that were moved out of the way.
     pub set_aside: Vec<SetAside>,
+}
+
+impl Reserved {
+    /// Whether nothing was found at all.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.set_aside.is_empty()
+    }
 }
 
 /// Sizes of one queue, as Laravel counts them.
@@ -92,6 +93,26 @@ pub struct QueueSize {
     /// Jobs that some worker holds.
     pub reserved: u64,
 }
+
+/// What a backend can do, where backends differ. Whoever uses one asks, and assumes nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Jobs come in the order in which they were pushed, and what is given back comes first again.
+    pub ordered: bool,
+    /// [`QueueBackend::sizes`] counts. Otherwise it estimates.
+    pub exact_sizes: bool,
+    /// A job that is given back is as it was. Otherwise an attempt stays counted.
+    pub unreserve: bool,
+    /// Jobs that one call can bring at the most.
+    pub max_batch: usize,
+    /// How long one reservation can last, all renewals included; `None` is for ever.
+    pub max_lease: Option<Duration>,
+    /// A push is announced by nobody, so that it is worth while to be told of it at [`DOORBELL`].
+    pub doorbell: bool,
+}
+
+/// The socket in the app's runtime directory at which the app's package rings after a push.
+pub const DOORBELL: &str = "bell.sock";
 
 /// Why a backend could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -119,9 +140,6 @@ pub enum BackendError {
 
 /// The backend for one queue connection. Nothing is connected to before the first call.
 ///
-/// New engines (MySQL, PostgreSQL, SQS) are a file beside `sqlite.rs`, a variant of
-/// [`ConnectionSettings`] and an arm here, and pass the conformance suite.
-///
 /// # Errors
 /// [`BackendError::Settings`], in one line that says what to change, for what kqueue cannot serve.
 pub fn open(settings: ConnectionSettings, pop: Pop) -> Result<Box<dyn QueueBackend>, BackendError> {
@@ -134,7 +152,7 @@ pub fn open(settings: ConnectionSettings, pop: Pop) -> Result<Box<dyn QueueBacke
 }
 
 /// Refuses names that Laravel's Redis queue uses for the parts of another queue.
-pub(crate) fn check_queues(queues: &[String]) -> Result<(), BackendError> {
+fn check_queues(queues: &[String]) -> Result<(), BackendError> {
     for queue in queues {
         let taken = [":delayed", ":reserved", ":notify"].iter().find(|suffix| queue.ends_with(*suffix));
         if let Some(suffix) = taken {
@@ -162,19 +180,33 @@ fn epoch_seconds() -> i64 {
 /// One queue connection of the app. Every backend passes the same conformance suite.
 #[async_trait(?Send)]
 pub trait QueueBackend {
-    /// Reserves up to `max` jobs from `queues`, strictly in that order, after making due what is due:
-    /// delayed jobs whose time has come and reservations whose lease ran out.
-    ///
-    /// A lost race or a lock held by another worker is "no job now", never an error. Fewer than `max`
-    /// does not mean that there are no more: an answer is bounded in bytes too.
-    ///
-    /// Not cancel-safe: jobs reserved by a call whose future was dropped come back when their lease ends.
-    async fn reserve(&self, queues: &[String], max: usize) -> Result<Reserved, BackendError>;
+    /// Laravel's name of the driver: by it PHP picks its job class, and the ledger knows whose a receipt is.
+    fn driver(&self) -> &'static str;
 
-    /// Returns when there may be work in one of `queues`, or after `limit`, whichever is first.
-    /// Cancel-safe: dropping the future loses no job. On Redis it costs the connection that blocks, so
-    /// better let it run than drop and call it often.
-    async fn wait(&self, queues: &[String], limit: Duration) -> Result<(), BackendError>;
+    /// What it can do. Asked at any time, and always answered alike.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Refuses queues whose names it cannot work.
+    ///
+    /// # Errors
+    /// [`BackendError::Settings`], in one line.
+    fn check_queues(&self, queues: &[String]) -> Result<(), BackendError> {
+        check_queues(queues)
+    }
+
+    /// Waits until there may be work in one of `queues`, at most as long as `wait` says, and reserves up to `max` jobs
+    /// from them, strictly in that order, after making due what is due: delayed jobs whose time has come and
+    /// reservations whose lease ran out.
+    ///
+    /// A lost race or a lock held by another worker is "no job now", never an error. Fewer than `max` does not mean
+    /// that there are no more: an answer is bounded in bytes too. None may come before the wait is over.
+    ///
+    /// To end it early, use [`Wait::end`]: that loses no job. The future itself is not cancel-safe: jobs reserved by a
+    /// call whose future was dropped come back when their lease ends.
+    async fn next_batch(&self, queues: &[String], max: usize, wait: &Wait) -> Result<Reserved, BackendError>;
+
+    /// Reads a receipt that it has made itself, in this process or an earlier one; `None` if it is none.
+    fn decode(&self, header: Option<&RawValue>, body: &Bytes) -> Option<Receipt>;
 
     /// How long a reservation lasts without renewal (`retry_after`); `None` when it never expires by us.
     fn lease(&self) -> Option<Duration>;
@@ -184,7 +216,8 @@ pub trait QueueBackend {
     async fn renew(&self, jobs: &mut [Reservation]) -> Result<Vec<bool>, BackendError>;
 
     /// Puts jobs that PHP has never seen back at the head of their queues, in the order given, as they
-    /// were, with no attempt counted. `false` where the reservation was no longer ours.
+    /// were, with no attempt counted; as far as its [`Capabilities`] go. `false` where the reservation was no
+    /// longer ours.
     async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError>;
 
     /// Removes finished jobs. `false` where the reservation was no longer ours.

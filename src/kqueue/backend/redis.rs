@@ -9,17 +9,20 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use super::{
-    BUDGET, BackendError, LARGEST, Names, QueueBackend, QueueSize, Receipt, RedisSettings, Reservation, Reserved,
-    SetAside, check_queues, epoch, epoch_seconds,
+    BUDGET, BackendError, Capabilities, LARGEST, Names, QueueBackend, QueueSize, Receipt, RedisSettings, Reservation,
+    Reserved, SetAside, Wait, check_queues, epoch, epoch_seconds,
 };
 use kqueue_config::Pop;
 
 mod connection;
 mod link;
+mod member;
 
 use link::{Connection, Link, Lua};
+use member::{DRIVER, Member, bounded, by_queue, member};
 
 /// Due jobs that one script call moves where the app sets no limit: larger ones would hold up the server.
 const CHUNK: i64 = 1000;
@@ -151,7 +154,8 @@ impl RedisBackend {
         self.forget_heavy(jobs.iter().map(Vec::len).sum()).await;
         let mut jobs = jobs.into_iter().map(Bytes::from);
         while let (Some(payload), Some(reserved)) = (jobs.next(), jobs.next()) {
-            found.jobs.push(Reservation { queue: queue.to_owned(), payload, receipt: Receipt::Redis { reserved } });
+            let receipt = Member::receipt(reserved);
+            found.jobs.push(Reservation { queue: queue.to_owned(), payload, receipt });
         }
         let mut aside = aside.into_iter();
         while let (Some(bytes), Some(why)) = (aside.next(), aside.next()) {
@@ -161,7 +165,7 @@ impl RedisBackend {
                 tracing::warn!(queue, bytes, "a queued message was lost: {why}");
                 continue;
             }
-            found.set_aside.push(SetAside { queue: queue.to_owned(), why, bytes });
+            found.set_aside.push(SetAside::beside(queue, why, bytes));
         }
         Ok(match left {
             0 => Left::Done,
@@ -200,6 +204,65 @@ impl RedisBackend {
     fn usable(&self, queues: &[String]) -> Vec<String> {
         let unusable = self.unusable.borrow();
         queues.iter().filter(|queue| !unusable.contains(*queue)).cloned().collect()
+    }
+
+    /// Reserves what is there now. Not cancel-safe.
+    pub(super) async fn reserve(&self, queues: &[String], max: usize) -> Result<Reserved, BackendError> {
+        check_queues(queues)?;
+        let mut found = Reserved::default();
+        for queue in queues {
+            loop {
+                let wanted = max.saturating_sub(found.jobs.len());
+                if wanted == 0 {
+                    return Ok(found);
+                }
+                let taken = self.take(queue, wanted, &mut found).await;
+                if taken.is_ok() {
+                    self.take_in(queue);
+                }
+                match taken {
+                    Ok(Left::Done) => break,
+                    Ok(Left::More) => {}
+                    Ok(Left::Full) => return Ok(found),
+                    Err(e) if self.leave_out(queue, &e) => break,
+                    // What is ours already must not be lost with the error; the next call meets it again.
+                    Err(e) if found.jobs.is_empty() && found.set_aside.is_empty() => return Err(e),
+                    Err(e) => {
+                        tracing::debug!(queue, "reserved less than asked for: {e}");
+                        return Ok(found);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns when there may be work in one of `queues`, or after `limit`, whichever is first. Cancel-safe, at the
+    /// cost of the connection that blocks.
+    pub(super) async fn wait(&self, queues: &[String], limit: Duration) -> Result<(), BackendError> {
+        check_queues(queues)?;
+        let start = Instant::now();
+        let queues = &self.usable(queues);
+        if queues.is_empty() {
+            tokio::time::sleep(limit).await;
+            return Ok(());
+        }
+        loop {
+            // Tokens are hints: another worker may have taken the one of a job that is still there, and
+            // delayed jobs have none. So the lists decide, and blocking only makes it fast.
+            if self.ready(queues).await? {
+                return Ok(());
+            }
+            let left = limit.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            // Jobs become due on whole seconds, so looking right after each of them misses none, those
+            // included that are delayed by others meanwhile.
+            if self.block(queues, left.min(to_next_second())).await? {
+                return Ok(());
+            }
+        }
     }
 
     /// Whether a reserve would find something, or something to make due.
@@ -262,101 +325,33 @@ impl RedisBackend {
     }
 }
 
-/// The distinct queues of `jobs`, and for each job the index of its queue.
-fn by_queue(jobs: &[Reservation]) -> (Vec<&str>, Vec<usize>) {
-    let mut queues: Vec<&str> = Vec::new();
-    let indexes = jobs
-        .iter()
-        .map(|job| {
-            queues.iter().position(|q| *q == job.queue).unwrap_or_else(|| {
-                queues.push(&job.queue);
-                queues.len() - 1
-            })
-        })
-        .collect();
-    (queues, indexes)
-}
-
-/// Parts of `jobs` of [`BUDGET`] bytes each, or of one job.
-fn bounded(jobs: &[Reservation]) -> impl Iterator<Item = &[Reservation]> {
-    let mut rest = jobs;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = rest.iter().take_while(|job| {
-            bytes += member(job).len();
-            bytes <= BUDGET
-        });
-        let count = fits.count().max(1).min(rest.len());
-        let (part, left) = rest.split_at(count);
-        rest = left;
-        (!part.is_empty()).then_some(part)
-    })
-}
-
-/// The member of the reserved set; empty, which no member ever is, for a job of another backend.
-fn member(job: &Reservation) -> &[u8] {
-    match &job.receipt {
-        Receipt::Redis { reserved } => reserved,
-        Receipt::Row { .. } => &[],
-    }
-}
-
 #[async_trait(?Send)]
 impl QueueBackend for RedisBackend {
-    async fn reserve(&self, queues: &[String], max: usize) -> Result<Reserved, BackendError> {
-        check_queues(queues)?;
-        let mut found = Reserved::default();
-        for queue in queues {
-            loop {
-                let wanted = max.saturating_sub(found.jobs.len());
-                if wanted == 0 {
-                    return Ok(found);
-                }
-                let taken = self.take(queue, wanted, &mut found).await;
-                if taken.is_ok() {
-                    self.take_in(queue);
-                }
-                match taken {
-                    Ok(Left::Done) => break,
-                    Ok(Left::More) => {}
-                    Ok(Left::Full) => return Ok(found),
-                    Err(e) if self.leave_out(queue, &e) => break,
-                    // What is ours already must not be lost with the error; the next call meets it again.
-                    Err(e) if found.jobs.is_empty() && found.set_aside.is_empty() => return Err(e),
-                    Err(e) => {
-                        tracing::debug!(queue, "reserved less than asked for: {e}");
-                        return Ok(found);
-                    }
-                }
-            }
-        }
-        Ok(found)
+    fn driver(&self) -> &'static str {
+        DRIVER
     }
 
-    async fn wait(&self, queues: &[String], limit: Duration) -> Result<(), BackendError> {
-        check_queues(queues)?;
-        let start = Instant::now();
-        let queues = &self.usable(queues);
-        if queues.is_empty() {
-            tokio::time::sleep(limit).await;
-            return Ok(());
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            ordered: true,
+            exact_sizes: true,
+            unreserve: true,
+            max_batch: usize::MAX,
+            max_lease: None,
+            doorbell: false,
         }
-        loop {
-            // Tokens are hints: another worker may have taken the one of a job that is still there, and
-            // delayed jobs have none. So the lists decide, and blocking only makes it fast.
-            if self.ready(queues).await? {
-                return Ok(());
-            }
-            let left = limit.saturating_sub(start.elapsed());
-            if left.is_zero() {
-                return Ok(());
-            }
-            // Jobs become due on whole seconds, so looking right after each of them misses none, those
-            // included that are delayed by others meanwhile.
-            if self.block(queues, left.min(to_next_second())).await? {
-                return Ok(());
-            }
+    }
+
+    async fn next_batch(&self, queues: &[String], max: usize, wait: &Wait) -> Result<Reserved, BackendError> {
+        if wait.first(async |limit| self.wait(queues, limit).await).await? {
+            self.reserve(queues, max).await
+        } else {
+            Ok(Reserved::default())
         }
+    }
+
+    fn decode(&self, header: Option<&RawValue>, body: &Bytes) -> Option<Receipt> {
+        (header.is_none() && !body.is_empty()).then(|| Member::receipt(body.clone()))
     }
 
     fn lease(&self) -> Option<Duration> {

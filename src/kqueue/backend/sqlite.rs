@@ -7,13 +7,16 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::value::RawValue;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection, Transaction};
+use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection, Transaction};
 
 use super::head::why_broken;
+use super::row::{self, Row};
 use super::{
-    BUDGET, BackendError, LARGEST, Names, QueueBackend, QueueSize, Receipt, Reservation, Reserved, SetAside,
-    SqliteSettings, check_queues, epoch, epoch_seconds,
+    BUDGET, BackendError, Capabilities, LARGEST, Names, QueueBackend, QueueSize, Receipt, Reservation, Reserved,
+    SetAside, SqliteSettings, Wait, check_queues, epoch, epoch_seconds,
 };
 
 mod file;
@@ -120,7 +123,7 @@ impl SqliteBackend {
                     .bind(row_key(&job).0)
                     .execute(&mut **work)
                     .await?;
-                found.set_aside.push(SetAside { queue: queue.to_owned(), why, bytes });
+                found.set_aside.push(SetAside::beside(queue, why, bytes));
             }
             if found.set_aside.len() >= MOST_ASIDE || carried >= BUDGET {
                 return Ok(true);
@@ -130,6 +133,60 @@ impl SqliteBackend {
             }
         }
         Ok(false)
+    }
+
+    /// Reserves what is there now. Not cancel-safe.
+    pub(super) async fn reserve(&self, queues: &[String], max: usize) -> Result<Reserved, BackendError> {
+        check_queues(queues)?;
+        if max == 0 {
+            return Ok(Reserved::default());
+        }
+        let found = self.file.with(async |connection| self.reserve_in(connection, queues, max).await).await;
+        match found {
+            Err(Trouble::Busy(_)) => Ok(Reserved::default()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Returns when there may be work in one of `queues`, or after `limit`, whichever is first. Cancel-safe.
+    pub(super) async fn wait(&self, queues: &[String], limit: Duration) -> Result<(), BackendError> {
+        check_queues(queues)?;
+        let start = Instant::now();
+        let mut look = FIRST_LOOK;
+        let mut seen: Option<(i64, u64)> = None;
+        let mut due: Option<i64> = None;
+        loop {
+            let cost = Instant::now();
+            // The version first: what is committed after it was read shows as a new one.
+            let looked = self
+                .file
+                .with(async |connection| {
+                    let version: i64 = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *connection).await?;
+                    let version = (version, self.settled.get());
+                    if seen == Some(version) {
+                        return Ok((version, due));
+                    }
+                    Ok((version, self.next_due(connection, queues).await?))
+                })
+                .await;
+            match looked {
+                Ok((version, next)) => (seen, due) = (Some(version), next),
+                Err(Trouble::Busy(_)) => {}
+                Err(e) => return Err(e.into()),
+            }
+            if due.is_some_and(|due| due <= epoch_seconds()) {
+                return Ok(());
+            }
+            let left = limit.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            // A table that takes long to look through is looked at less often.
+            let pause = look.max(cost.elapsed() * 10).min(left);
+            let pause = due.map_or(pause, |due| pause.min(until(due)));
+            tokio::time::sleep(pause).await;
+            look = (look + look / 4).min(SLOWEST_LOOK);
+        }
     }
 
     async fn reserve_in(
@@ -219,10 +276,7 @@ async fn begin(connection: &mut SqliteConnection) -> sqlx::Result<Transaction<'_
 
 /// The guard of a row: id, reserved_at, attempts. Of a job of another backend: no row.
 fn row_key(job: &Reservation) -> (i64, i64, i64) {
-    match job.receipt {
-        Receipt::Row { id, reserved_at, attempts, .. } => (id, reserved_at, attempts),
-        Receipt::Redis { .. } => (i64::MIN, 0, 0),
-    }
+    Row::of(&job.receipt).map_or((i64::MIN, 0, 0), |row| (row.id, row.reserved_at, row.attempts))
 }
 
 /// A reserved row, and how many bytes its payload has: one that is too large is not read.
@@ -231,69 +285,45 @@ fn reservation(queue: &str, row: &SqliteRow) -> sqlx::Result<(Reservation, usize
     let reservation = Reservation {
         queue: queue.to_owned(),
         payload: row.try_get::<Option<Vec<u8>>, _>(1)?.unwrap_or_default().into(),
-        receipt: Receipt::Row {
+        receipt: Row {
             id: row.try_get(0)?,
-            reserved_at: row.try_get(2)?,
             attempts: row.try_get(3)?,
+            reserved_at: row.try_get(2)?,
             available_at: row.try_get(4)?,
             created_at: row.try_get(5)?,
-        },
+        }
+        .receipt(),
     };
     Ok((reservation, usize::try_from(bytes.unwrap_or(0)).unwrap_or(0)))
 }
 
 #[async_trait(?Send)]
 impl QueueBackend for SqliteBackend {
-    async fn reserve(&self, queues: &[String], max: usize) -> Result<Reserved, BackendError> {
-        check_queues(queues)?;
-        if max == 0 {
-            return Ok(Reserved::default());
-        }
-        let found = self.file.with(async |connection| self.reserve_in(connection, queues, max).await).await;
-        match found {
-            Err(Trouble::Busy(_)) => Ok(Reserved::default()),
-            other => Ok(other?),
+    fn driver(&self) -> &'static str {
+        row::DRIVER
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            ordered: true,
+            exact_sizes: true,
+            unreserve: true,
+            max_batch: usize::MAX,
+            max_lease: None,
+            doorbell: true,
         }
     }
 
-    async fn wait(&self, queues: &[String], limit: Duration) -> Result<(), BackendError> {
-        check_queues(queues)?;
-        let start = Instant::now();
-        let mut look = FIRST_LOOK;
-        let mut seen: Option<(i64, u64)> = None;
-        let mut due: Option<i64> = None;
-        loop {
-            let cost = Instant::now();
-            // The version first: what is committed after it was read shows as a new one.
-            let looked = self
-                .file
-                .with(async |connection| {
-                    let version: i64 = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *connection).await?;
-                    let version = (version, self.settled.get());
-                    if seen == Some(version) {
-                        return Ok((version, due));
-                    }
-                    Ok((version, self.next_due(connection, queues).await?))
-                })
-                .await;
-            match looked {
-                Ok((version, next)) => (seen, due) = (Some(version), next),
-                Err(Trouble::Busy(_)) => {}
-                Err(e) => return Err(e.into()),
-            }
-            if due.is_some_and(|due| due <= epoch_seconds()) {
-                return Ok(());
-            }
-            let left = limit.saturating_sub(start.elapsed());
-            if left.is_zero() {
-                return Ok(());
-            }
-            // A table that takes long to look through is looked at less often.
-            let pause = look.max(cost.elapsed() * 10).min(left);
-            let pause = due.map_or(pause, |due| pause.min(until(due)));
-            tokio::time::sleep(pause).await;
-            look = (look + look / 4).min(SLOWEST_LOOK);
+    async fn next_batch(&self, queues: &[String], max: usize, wait: &Wait) -> Result<Reserved, BackendError> {
+        if wait.first(async |limit| self.wait(queues, limit).await).await? {
+            self.reserve(queues, max).await
+        } else {
+            Ok(Reserved::default())
         }
+    }
+
+    fn decode(&self, header: Option<&RawValue>, _: &Bytes) -> Option<Receipt> {
+        Row::decode(header)
     }
 
     fn lease(&self) -> Option<Duration> {
@@ -304,8 +334,8 @@ impl QueueBackend for SqliteBackend {
         let now = epoch_seconds();
         let held = self.settle(jobs, &self.sql.renew, Some(now)).await?;
         for (job, held) in jobs.iter_mut().zip(&held) {
-            if let (Receipt::Row { reserved_at, .. }, true) = (&mut job.receipt, held) {
-                *reserved_at = now;
+            if let Some(row) = Row::of(&job.receipt).filter(|_| *held) {
+                job.receipt = Row { reserved_at: now, ..row }.receipt();
             }
         }
         Ok(held)

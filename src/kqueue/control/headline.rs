@@ -89,7 +89,7 @@ mod tests {
     use crate::control::{Queue, Sizes};
 
     fn queue(name: &str, pending: u64, delayed: u64, paused: bool) -> Queue {
-        let sizes = Some(Sizes { pending, delayed, reserved: 3 });
+        let sizes = Some(Sizes { pending, delayed, reserved: 3, estimated: false });
         Queue { name: name.to_owned(), paused, sizes, error: None }
     }
 

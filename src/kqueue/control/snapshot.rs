@@ -132,6 +132,9 @@ pub struct Sizes {
     pub delayed: u64,
     /// Jobs that some worker holds, here or elsewhere.
     pub reserved: u64,
+    /// The queue only estimates these numbers. Left out where it counts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
 }
 
 /// What goes on in one tier.

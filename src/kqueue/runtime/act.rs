@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use crate::backend::Encoded;
 use crate::launch::UnitError;
 use crate::runtime::Runtime;
 use crate::runtime::held::epoch_ms;
-use crate::runtime::held::ledger::{self, Given};
+use crate::runtime::held::ledger::Given;
 use crate::runtime::input::Errand;
 use crate::runtime::service::horizon::DUTIES;
 use crate::workers::{Tickets, Worker};
@@ -181,15 +182,16 @@ impl Runtime {
         let watchdog = limit.map(|limit| (limit + 2 * self.settings.timeout_grace).as_secs() + 1);
         let cause = cause.map(|cause| format!("{} died with its process: {cause}", record.class));
         let reservation = &record.reservation;
-        let (row, reserved) = ledger::identity(&reservation.receipt);
+        let Encoded { driver, header, body } = reservation.receipt.encode();
         let (last_resort, failing) = self.schedule.last_resort(job);
         let message = ToWorker::Job(wire::Job {
             id: job,
             kind,
             queue: &reservation.queue,
             payload: &reservation.payload,
-            reserved,
-            row,
+            driver,
+            header,
+            body,
             ack: self.app.ack && !outlives,
             // A replay needs no less than any other job, and no more.
             memory: memory.filter(|_| kind == JobKind::Run),

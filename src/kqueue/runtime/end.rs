@@ -38,6 +38,7 @@ impl Runtime {
                     self.say_last();
                     self.service.observer.asks.close();
                     self.save_history();
+                    self.queue.fetch.look_again();
                     Stage::Settling(now + SETTLING)
                 }
                 Stage::Settling(until) if self.queue.is_settled() || now >= until => {

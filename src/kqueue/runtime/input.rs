@@ -23,8 +23,6 @@ pub struct Errand {
 pub enum Input {
     /// A call for jobs.
     Reserved { settled: u64, result: Result<Reserved, BackendError> },
-    /// A wait for work is over.
-    Waited(Result<(), BackendError>),
     /// Finished jobs have been removed.
     Removed { jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError> },
     /// Leases have been renewed.

@@ -171,7 +171,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let history = load_history(&settings.state_dir);
     let started = Instant::now();
     let signals = description.signals;
-    let (ledger, left) = match units.is_some().then(|| Ledger::open(&settings.state_dir)).transpose() {
+    let (ledger, left) = match units.is_some().then(|| Ledger::open(&settings.state_dir, &*backend)).transpose() {
         Ok(Some((ledger, left))) => (Some(ledger), left),
         Ok(None) => Default::default(),
         Err(error) => {
@@ -179,6 +179,17 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             return Err(anyhow::Error::new(error).context("cannot keep the ledger"));
         }
     };
+    let capabilities = backend.capabilities();
+    if let Some(longest) = capabilities.max_lease
+        && settings.work.timeout.is_none_or(|timeout| timeout > longest)
+    {
+        tracing::warn!(
+            "connection {}: the queue holds no reservation for longer than {} s, so a job that runs longer is run twice; \
+             set `timeout` below that",
+            app.connection,
+            longest.as_secs()
+        );
+    }
     let mut runtime = Runtime {
         schedule: Schedule::new(schedule_config(&settings, signals), history),
         events: VecDeque::new(),
@@ -186,7 +197,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         app,
         // Jobs are never called alike, even where the ledger of an earlier runtime was lost.
         held: HeldJobs::new(ledger, era << 20),
-        queue: QueueSide::new(backend, Bell::hang(&settings.runtime_dir, description.backend.get("driver"))),
+        queue: QueueSide::new(backend, Bell::hang(&settings.runtime_dir, capabilities)),
         processes: Processes::new(templates, launcher, units, Printing::new(boot.outputs), recipe, inputs.clone()),
         service: Service {
             health,

@@ -173,7 +173,7 @@ final class Boot
             'artisan' => $this->unfollowed,
             'connection' => $name,
             'queue' => $queue,
-            'horizon' => ($config['driver'] ?? '') === 'redis' ? Horizon::describe($this->app['queue']->connection($name)) : null,
+            'horizon' => Driver::named((string) ($config['driver'] ?? ''))?->horizon($this->app, $name),
             // Not of the package, which need not be there.
             'settings' => (object) $this->app['config']->get('kqueue.settings', []),
             'backend' => $backend,

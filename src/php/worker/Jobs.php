@@ -6,12 +6,8 @@ namespace Kqueue\Worker;
 
 use Illuminate\Contracts\Foundation\Application;
 use Illuminate\Contracts\Queue\Factory as QueueManager;
-use Illuminate\Database\QueryException;
 use Illuminate\Queue\CallQueuedHandler;
-use Illuminate\Queue\Jobs\DatabaseJob;
-use Illuminate\Queue\Jobs\DatabaseJobRecord;
 use Illuminate\Queue\Jobs\Job;
-use Illuminate\Queue\Jobs\RedisJob;
 use RuntimeException;
 
 /**
@@ -110,75 +106,11 @@ trait HandledByRuntime
     }
 }
 
-final class RuntimeRedisJob extends RedisJob
+/** A job that uses {@see HandledByRuntime}. */
+interface RuntimeJob extends \Illuminate\Contracts\Queue\Job
 {
-    use HandledByRuntime;
-
-    /** Decoded once: Laravel asks for it a dozen times in the life of a job, and the message does not change. */
-    public function payload()
-    {
-        return $this->decoded ?? parent::payload();
-    }
-
-    public function remove(): void
-    {
-        $this->redis->deleteReserved($this->queue, $this);
-    }
-
-    private function isInTransaction(): bool
-    {
-        return false;
-    }
-}
-
-/**
- * SQLite has one writer at a time, and Laravel reads before it writes: with several workers, its own way to delete
- * and to release ends in "database is locked" before long. Here both are tried again.
- */
-final class RuntimeDatabaseJob extends DatabaseJob
-{
-    use HandledByRuntime;
-
-    /** Seconds for which a locked database is tried again. */
-    private const PATIENCE = 10;
-
-    public function remove(): void
-    {
-        $this->patiently(fn () => $this->database->deleteReserved($this->queue, $this->job->id));
-    }
-
-    public function release($delay = 0)
-    {
-        if ($this->isInTransaction()) {
-            parent::release($delay);
-
-            return;
-        }
-
-        Job::release($delay);
-        $this->patiently(fn () => $this->database->deleteAndRelease($this->queue, $this, $delay));
-    }
-
-    private function isInTransaction(): bool
-    {
-        return $this->database->getDatabase()->transactionLevel() > 0;
-    }
-
-    /** Each try is a transaction of its own, so one that failed has left nothing behind. */
-    private function patiently(\Closure $write): void
-    {
-        for ($until = microtime(true) + self::PATIENCE; ; usleep(random_int(1_000, 20_000))) {
-            try {
-                $write();
-
-                return;
-            } catch (QueryException $e) {
-                if (! str_contains($e->getMessage(), 'database is locked') || microtime(true) > $until) {
-                    throw $e;
-                }
-            }
-        }
-    }
+    /** Removes it from the queue in Laravel's own way. */
+    public function remove(): void;
 }
 
 /**
@@ -186,6 +118,9 @@ final class RuntimeDatabaseJob extends DatabaseJob
  */
 final class Jobs
 {
+    /** @var array<string, Driver> */
+    private array $drivers = [];
+
     /** @param \Closure(Job, bool): bool $acknowledge see {@see HandledByRuntime::$acknowledge} */
     public function __construct(
         private Application $app,
@@ -209,15 +144,8 @@ final class Jobs
         // Where the runtime has no part in it, it is the driver's own class to the letter.
         $ours = $order['kind'] !== 'run' || $order['ack'] || isset($order['own']);
 
-        if ($order['driver'] === 'redis') {
-            $class = $ours ? RuntimeRedisJob::class : RedisJob::class;
-            $job = new $class($this->app, $queue, $payload, substr($body, $order['payload']), $this->connection, $order['queue']);
-        } else {
-            $class = $ours ? RuntimeDatabaseJob::class : DatabaseJob::class;
-            $record = new DatabaseJobRecord((object) ($order['row'] + ['queue' => $queue->getQueue($order['queue']), 'payload' => $payload]));
-            // As Laravel does it: what it is called in the table, where a class of the app's own calls it otherwise.
-            $job = new $class($this->app, $queue, $record, $this->connection, $record->queue);
-        }
+        $driver = $this->drivers[$order['driver']] ??= Driver::named($order['driver']);
+        $job = $driver->job($this->app, $queue, $this->connection, $order, $payload, substr($body, $order['payload']), $ours);
 
         if ($ours) {
             $job->crash = $crash;
@@ -226,11 +154,13 @@ final class Jobs
             $job->acknowledge = $order['ack'] ? $this->acknowledge : null;
         }
 
-        // Horizon counts a job as running, and its run time from, the moment of this event.
-        if ($order['driver'] === 'redis' && ! $crash && $queue instanceof \Laravel\Horizon\RedisQueue) {
-            $this->app['events']->dispatch((new \Laravel\Horizon\Events\JobReserved($job->getReservedJob()))->connection($this->connection)->queue($order['queue']));
-        }
+        $crash || $driver->reserved($this->app, $queue, $this->connection, $job, $order['queue']);
 
         return $job;
     }
+}
+
+foreach (['Driver', 'RedisDriver', 'DatabaseDriver', 'RuntimeRedisJob', 'RuntimeDatabaseJob'] as $class) {
+    // Some are there already, unless the program that needs us is of the version before.
+    require_once __DIR__."/{$class}.php";
 }

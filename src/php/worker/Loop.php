@@ -44,7 +44,7 @@ final class Loop
     private bool $asked = false;
 
     /** A job that Laravel has finished and that the runtime does not know yet it is to remove. */
-    private RuntimeRedisJob|RuntimeDatabaseJob|null $finished = null;
+    private ?RuntimeJob $finished = null;
 
     /** Whether there are jobs that can be interrupted, once known. */
     private ?bool $interrupts = null;
@@ -283,7 +283,7 @@ final class Loop
      * Laravel is done with a job that the runtime is to remove: says so at once, unless it is the last thing to
      * happen in this job and nothing of the app's can come between it and our next word.
      */
-    private function deleted(RuntimeRedisJob|RuntimeDatabaseJob $job, bool $last): bool
+    private function deleted(RuntimeJob $job, bool $last): bool
     {
         if (! $this->wire->isOurs()) {
             return true;

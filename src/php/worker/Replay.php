@@ -23,7 +23,7 @@ final class Replay
      *
      * @param array<string, mixed> $order
      */
-    public function isForLaravel(RuntimeRedisJob|RuntimeDatabaseJob $job, array $order): bool
+    public function isForLaravel(RuntimeJob $job, array $order): bool
     {
         if ($job->isFailing && Unloadable::isWrittenDown($this->boot->app, $job)) {
             $job->markAsFailed();
@@ -49,7 +49,7 @@ final class Replay
      * @param string $kind `release` when the alarm itself has rung, and has counted what is to be counted
      * @param array{tries: int, backoff: string, release: bool} $defaults
      */
-    private function settle(RuntimeRedisJob|RuntimeDatabaseJob $job, string $kind, array $defaults): void
+    private function settle(RuntimeJob $job, string $kind, array $defaults): void
     {
         $connection = $this->boot->connection();
         $options = new WorkerOptions('kqueue', $defaults['backoff'], maxTries: $defaults['tries']);

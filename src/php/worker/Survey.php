@@ -78,9 +78,8 @@ final class Survey
 
             $backend = $this->found['backend'] = $described['backend'];
 
-            if (($backend['engine'] ?? '') === 'sqlite') {
-                // The directory too: SQLite keeps its journal there.
-                array_push($this->found['unwritable'], ...self::unwritable([$backend['path'], dirname($backend['path'])]));
+            if (isset($backend['plain'])) {
+                array_push($this->found['unwritable'], ...self::unwritable(Driver::named($backend['driver'])?->files($backend) ?? []));
             }
         } catch (Throwable $error) {
             return $this->fail('connection', $error);
@@ -111,26 +110,8 @@ final class Survey
     private function lacks(\ArrayAccess $config, string $connection): ?string
     {
         $settings = $config["queue.connections.{$connection}"];
-        $driver = $settings['driver'] ?? '';
 
-        if ($driver === 'redis') {
-            $predis = ($config['database.redis.client'] ?? 'phpredis') === 'predis';
-
-            return match (true) {
-                $predis => class_exists('Predis\Client') ? null : 'predis/predis',
-                default => extension_loaded('redis') ? null : 'redis',
-            };
-        }
-
-        if ($driver === 'database') {
-            $name = $settings['connection'] ?? $config['database.default'];
-            $engine = $config["database.connections.{$name}.driver"] ?? '';
-            $extension = 'pdo_'.($engine === 'mariadb' ? 'mysql' : $engine);
-
-            return in_array($engine, ['sqlite', 'mysql', 'mariadb', 'pgsql'], true) && ! extension_loaded($extension) ? $extension : null;
-        }
-
-        return null;
+        return Driver::named((string) ($settings['driver'] ?? ''))?->lacks($config, (array) $settings);
     }
 
     /**

@@ -13,7 +13,8 @@ use redis::Commands;
 use super::redis::{PREFIX, RedisFixture};
 use super::sqlite::SqliteFixture;
 use super::{Fixture, job, take};
-use crate::backend::{QueueBackend, Receipt, Reservation, epoch_seconds};
+use crate::backend::row::Row;
+use crate::backend::{QueueBackend, epoch_seconds};
 
 /// Payloads that a careless re-encoding would change.
 fn samples() -> Vec<Vec<u8>> {
@@ -84,12 +85,7 @@ async fn redis_holds_the_bytes_that_laravel_would_hold() {
 
     let ours: Vec<String> = mine
         .iter()
-        .map(|j| {
-            let Receipt::Redis { reserved } = &j.receipt else {
-                panic!("{:?}", j.receipt);
-            };
-            format!("{} {} {}", hex(&j.payload), hex(reserved), RedisFixture::attempts(j))
-        })
+        .map(|j| format!("{} {} {}", hex(&j.payload), hex(RedisFixture::member(j)), RedisFixture::attempts(j)))
         .collect();
     assert_eq!(ours, answer.lines().collect::<Vec<_>>());
 
@@ -142,8 +138,11 @@ async fn sqlite_holds_the_row_that_laravel_would_hold() {
     let script = include_str!("laravel_database.php");
     let answer = php(script, &[&copy, "default", &count.to_string(), "pushed"]);
     let mine = take(&f.backend(), &["default"], count + 5).await;
-    let ours: Vec<String> =
-        mine.iter().map(|j| format!("{} {} {}", row(j).0, hex(&j.payload), SqliteFixture::attempts(j))).collect();
+    let ours: Vec<String> = mine
+        .iter()
+        .map(|j| (Row::of(&j.receipt).unwrap(), j))
+        .map(|(row, j)| format!("{} {} {}", row.id, hex(&j.payload), row.attempts))
+        .collect();
     assert_eq!(ours, answer.lines().collect::<Vec<_>>());
 
     // All columns of all rows, but for the second in which each was reserved.
@@ -164,13 +163,6 @@ async fn sqlite_holds_the_row_that_laravel_would_hold() {
     let again = php(script, &[&path, "default", &count.to_string(), "pushed"]);
     assert_eq!(again, answer);
     assert_eq!(take(&f.backend(), &["pushed"], 5).await.len(), 1);
-}
-
-fn row(job: &Reservation) -> (i64,) {
-    match job.receipt {
-        Receipt::Row { id, .. } => (id,),
-        Receipt::Redis { .. } => panic!("{:?}", job.receipt),
-    }
 }
 
 /// Runs all jobs of `default` beside a stock worker that started to do the same, each job once.

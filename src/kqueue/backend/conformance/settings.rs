@@ -62,3 +62,16 @@ fn says_what_is_wrong_in_one_line() {
         }
     }
 }
+
+#[test]
+fn php_has_a_class_for_each_driver() {
+    let php = include_str!("../../../php/worker/Driver.php");
+    let list = php.split_once("ALL = [").unwrap().1.split_once("];").unwrap().0;
+    let named: Vec<_> = list.split('\'').skip(1).step_by(2).collect();
+    let ours = [
+        r#"{"driver":"redis","host":"localhost"}"#,
+        r#"{"driver":"database","engine":"sqlite","path":"/srv/db.sqlite","retry_after":90}"#,
+    ];
+    let ours = ours.map(|settings| open(parse(settings), Pop::Safe).unwrap().driver());
+    assert_eq!(named, ours);
+}

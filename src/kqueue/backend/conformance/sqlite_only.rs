@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::sqlite::{SqliteFixture, TABLE};
 use super::{Fixture, job, jobs, payloads, queues, take};
-use crate::backend::{BackendError, QueueBackend, Receipt, SqliteBackend};
+use crate::backend::row::Row;
+use crate::backend::{BackendError, QueueBackend, SqliteBackend};
 
 #[tokio::test]
 async fn a_lock_means_no_job_now() {
@@ -38,12 +39,8 @@ async fn a_row_reserved_again_within_the_second_is_another_reservation() {
     let mut mine = take(&b, &["default"], 1).await;
     f.expire(&mut mine[0]).await;
     let stolen = take(&thief, &["default"], 1).await;
-    let Receipt::Row { reserved_at: theirs, .. } = stolen[0].receipt else {
-        panic!("{:?}", stolen[0].receipt);
-    };
-    if let Receipt::Row { reserved_at, .. } = &mut mine[0].receipt {
-        *reserved_at = theirs;
-    }
+    let reserved_at = Row::of(&stolen[0].receipt).unwrap().reserved_at;
+    mine[0].receipt = Row { reserved_at, ..Row::of(&mine[0].receipt).unwrap() }.receipt();
     assert_eq!(b.renew(&mut mine).await.unwrap(), [false]);
     assert_eq!(b.unreserve(&mine).await.unwrap(), [false]);
     assert_eq!(b.delete(&mine).await.unwrap(), [false]);

@@ -97,7 +97,8 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
     let mut queues = Table::new(&["QUEUE", ">PENDING", ">DELAYED", ">RESERVED", ""]);
     for queue in &told.queues {
         let size = |of: fn(&crate::control::Sizes) -> u64| {
-            queue.sizes.as_ref().map_or("?".to_owned(), |sizes| of(sizes).to_string())
+            let about = |sizes: &crate::control::Sizes| if sizes.estimated { "~" } else { "" };
+            queue.sizes.as_ref().map_or("?".to_owned(), |sizes| format!("{}{}", about(sizes), of(sizes)))
         };
         let paused = queue.paused.then(|| "paused".to_owned());
         let remarks: Vec<String> = paused.into_iter().chain(queue.error.clone()).collect();

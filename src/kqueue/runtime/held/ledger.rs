@@ -1,11 +1,12 @@
 //! The ledger: which jobs are ours and where they run, in a file that outlives the runtime.
 //!
 //! A log of frames: u32 length, u32 length of the header (both big endian), a JSON header, and for a job its
-//! payload and reserved copy. What one turn of the runtime's loop notes is written with one call, before any
+//! payload and the bytes of its receipt. What one turn of the runtime's loop notes is written with one call, before any
 //! frame of that turn can reach a process: so whatever a process does, the ledger knew of it first. It is not
 //! synced: it is to survive the runtime, and after a crash of the machine no process is left to be met again.
 //! It is written anew once it is mostly about jobs that are gone.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -14,11 +15,12 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use crate::backend::{Receipt, Reservation};
+use crate::backend::{Encoded, QueueBackend, Receipt, Reservation};
 use kqueue_core::schedule::{JobId, JobKind, WorkerId};
 use kqueue_core::wire::coordinator::Unit;
-use kqueue_core::wire::{Mode, Parts, Row};
+use kqueue_core::wire::{Mode, Parts};
 
 /// Bytes below which the file is never written anew.
 const SMALL: u64 = 1 << 20;
@@ -52,9 +54,20 @@ pub struct Held {
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Line {
+enum Line<'a> {
     /// A job is ours.
-    Job { id: JobId, queue: String, row: Option<Row>, payload: usize },
+    Job {
+        id: JobId,
+        #[serde(borrow)]
+        queue: Cow<'a, str>,
+        /// Whose receipt it is. Former versions did not say.
+        #[serde(borrow, default)]
+        driver: Cow<'a, str>,
+        /// The receipt's header, by the name that former versions know.
+        row: Option<&'a RawValue>,
+        /// Bytes of the payload. What is behind it is the receipt's body.
+        payload: usize,
+    },
     /// It is given to a process.
     Run { id: JobId, to: Given },
     /// It was taken back, or never reached that process.
@@ -79,11 +92,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Reads what an earlier runtime left, and goes on with the same file.
+    /// Reads what an earlier runtime left, whose receipts are the backend's, and goes on with the same file.
     ///
     /// # Errors
     /// When the directory or the file cannot be used; with its path.
-    pub fn open(directory: &Path) -> io::Result<(Self, BTreeMap<JobId, Held>)> {
+    pub fn open(directory: &Path, backend: &dyn QueueBackend) -> io::Result<(Self, BTreeMap<JobId, Held>)> {
         let path = directory.join("ledger");
         let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         fs::DirBuilder::new().recursive(true).mode(0o750).create(directory).map_err(at)?;
@@ -93,7 +106,7 @@ impl Ledger {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(at(error)),
         }
-        let held = read(&bytes);
+        let held = read(&bytes, backend);
         let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(at)?;
         let mut ledger = Self {
             file,
@@ -211,25 +224,15 @@ fn write(parts: &Parts, file: &mut File) -> io::Result<()> {
 }
 
 fn note_job(into: &mut Parts, id: JobId, Reservation { queue, payload, receipt }: &Reservation) {
-    let (row, reserved) = identity(receipt);
-    let line = Line::Job { id, queue: queue.clone(), row, payload: payload.len() };
-    match reserved {
-        Some(reserved) => note(into, &line, &[payload, reserved]),
+    let Encoded { driver, header, body } = receipt.encode();
+    let line = Line::Job { id, queue: queue.into(), driver: driver.into(), row: header, payload: payload.len() };
+    match body {
+        Some(body) => note(into, &line, &[payload, body]),
         None => note(into, &line, &[payload]),
     }
 }
 
-/// What a reservation is known by, as PHP and the ledger have it: a row, or the reserved member.
-pub fn identity(receipt: &Receipt) -> (Option<Row>, Option<&Bytes>) {
-    match *receipt {
-        Receipt::Redis { ref reserved } => (None, Some(reserved)),
-        Receipt::Row { id, reserved_at, attempts, available_at, created_at } => {
-            (Some(Row { id, attempts, reserved_at, available_at, created_at }), None)
-        }
-    }
-}
-
-fn note(into: &mut Parts, line: &Line, body: &[&Bytes]) {
+fn note(into: &mut Parts, line: &Line<'_>, body: &[&Bytes]) {
     // Plain fields always serialise.
     let header = serde_json::to_vec(line).unwrap_or_default();
     let length = 4 + header.len() + body.iter().map(|part| part.len()).sum::<usize>();
@@ -241,19 +244,15 @@ fn note(into: &mut Parts, line: &Line, body: &[&Bytes]) {
 
 /// What the file says of jobs that are still there. It ends where it makes no sense: there the runtime was
 /// killed while it wrote, so that nothing behind it has ever happened.
-fn read(mut bytes: &[u8]) -> BTreeMap<JobId, Held> {
+fn read(mut bytes: &[u8], backend: &dyn QueueBackend) -> BTreeMap<JobId, Held> {
     let mut held = BTreeMap::new();
     while let Some((line, body)) = next(&mut bytes) {
         match line {
-            Line::Job { id, queue, row, payload } => {
-                let Some((payload, reserved)) = body.split_at_checked(payload) else { break };
-                let receipt = match row {
-                    Some(Row { id, attempts, reserved_at, available_at, created_at }) => {
-                        Receipt::Row { id, reserved_at, attempts, available_at, created_at }
-                    }
-                    None => Receipt::Redis { reserved: Bytes::copy_from_slice(reserved) },
-                };
-                let reservation = Reservation { queue, payload: Bytes::copy_from_slice(payload), receipt };
+            Line::Job { id, queue, driver, row, payload } => {
+                let Some((payload, body)) = body.split_at_checked(payload) else { break };
+                let receipt = Receipt::decode(backend, &driver, row, Bytes::copy_from_slice(body));
+                let payload = Bytes::copy_from_slice(payload);
+                let reservation = Reservation { queue: queue.into_owned(), payload, receipt };
                 held.insert(id, Held { reservation, given: None, acked: false });
             }
             Line::Run { id, to } => {
@@ -277,7 +276,7 @@ fn read(mut bytes: &[u8]) -> BTreeMap<JobId, Held> {
     held
 }
 
-fn next<'a>(bytes: &mut &'a [u8]) -> Option<(Line, &'a [u8])> {
+fn next<'a>(bytes: &mut &'a [u8]) -> Option<(Line<'a>, &'a [u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let length = u32::from_be_bytes(*length) as usize;
     let (frame, rest) = rest.split_at_checked(length).filter(|_| length <= ENTRY)?;
@@ -290,14 +289,39 @@ fn next<'a>(bytes: &mut &'a [u8]) -> Option<(Line, &'a [u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend;
+
+    fn backend(settings: &str) -> Box<dyn QueueBackend> {
+        backend::open(serde_json::from_str(settings).unwrap(), Default::default()).unwrap()
+    }
+
+    /// Connects to nothing.
+    fn on_redis() -> Box<dyn QueueBackend> {
+        backend(r#"{"driver": "redis", "host": "localhost", "retry_after": 90}"#)
+    }
+
+    fn on_sqlite() -> Box<dyn QueueBackend> {
+        backend(r#"{"driver": "database", "engine": "sqlite", "path": "/nowhere", "retry_after": 90}"#)
+    }
+
+    const ROW: &str = r#"{"id":5,"attempts":2,"reserved_at":1,"available_at":3,"created_at":4}"#;
+
+    fn reservation(payload: &str, receipt: Receipt) -> Reservation {
+        Reservation { queue: "default".to_owned(), payload: Bytes::copy_from_slice(payload.as_bytes()), receipt }
+    }
 
     fn redis(payload: &str) -> Reservation {
-        let reserved = Bytes::from(format!("{payload}+1"));
-        Reservation {
-            queue: "default".to_owned(),
-            payload: Bytes::copy_from_slice(payload.as_bytes()),
-            receipt: Receipt::Redis { reserved },
-        }
+        let member = Bytes::from(format!("{payload}+1"));
+        reservation(payload, Receipt::decode(&*on_redis(), "redis", None, member))
+    }
+
+    fn row(payload: &str) -> Reservation {
+        let header = serde_json::from_str(ROW).unwrap();
+        reservation(payload, Receipt::decode(&*on_sqlite(), "database", Some(header), Bytes::new()))
+    }
+
+    fn open(directory: &Path) -> (Ledger, BTreeMap<JobId, Held>) {
+        Ledger::open(directory, &*on_redis()).unwrap()
     }
 
     fn given(worker: WorkerId) -> Given {
@@ -313,19 +337,19 @@ mod tests {
         note(&mut whole, &Line::Back { id: 7 }, &[]);
         note(&mut whole, &Line::Ack { id: 7 }, &[]);
         note(&mut whole, &Line::End { ids: vec![7, 8] }, &[]);
-        kqueue_fuzz::fuzz("ledgers", &[&whole.to_vec()], |input| drop(read(input)));
+        let backend = on_sqlite();
+        kqueue_fuzz::fuzz("ledgers", &[&whole.to_vec()], |input| drop(read(input, &*backend)));
     }
 
     #[test]
     fn what_one_runtime_notes_the_next_one_reads() {
         let directory = tempfile::tempdir().unwrap();
-        let (mut ledger, held) = Ledger::open(directory.path()).unwrap();
+        let (mut ledger, held) = open(directory.path());
         assert!(held.is_empty());
-        let row = Receipt::Row { id: 5, reserved_at: 1, attempts: 2, available_at: 3, created_at: 4 };
         for id in 1..=5 {
             ledger.job(id, &redis(&format!("job {id} \0\u{ff}")));
         }
-        ledger.job(6, &Reservation { receipt: row.clone(), ..redis("row") });
+        ledger.job(6, &row("row"));
         ledger.run(2, given(9));
         ledger.run(3, given(10));
         ledger.back(3);
@@ -335,20 +359,47 @@ mod tests {
         drop(ledger);
 
         for _ in 0..2 {
-            let (_, held) = Ledger::open(directory.path()).unwrap();
+            let (_, held) = open(directory.path());
             assert_eq!(held.keys().copied().collect::<Vec<_>>(), [2, 3, 4, 6]);
             assert_eq!(held[&2].given, Some(given(9)));
             assert_eq!(held[&2].reservation, redis("job 2 \0\u{ff}"));
             assert_eq!(held[&3].given, None);
             assert!(held[&4].acked && !held[&3].acked);
-            assert_eq!(held[&6].reservation.receipt, row);
+            // Of another connection than the one in use: kept as it is.
+            assert_eq!(held[&6].reservation, row("row"));
         }
+    }
+
+    /// Byte for byte as version 0.1.0 wrote it: an upgraded runtime meets that.
+    #[test]
+    fn the_ledger_of_a_former_version_is_read() {
+        let entry = |header: &str, body: &str| {
+            let length = (4 + header.len() + body.len()) as u32;
+            let head = [length.to_be_bytes(), (header.len() as u32).to_be_bytes()].concat();
+            [&head, header.as_bytes(), body.as_bytes()].concat()
+        };
+        let on_row = entry(&format!(r#"{{"job":{{"id":1,"queue":"default","row":{ROW},"payload":3}}}}"#), "row");
+        let on_member = entry(r#"{"job":{"id":2,"queue":"default","row":null,"payload":3}}"#, "onetwo");
+        let given = r#"{"worker":9,"mode":"pooled","unit":{"worker":3},"pid":42,"at":1700000000000,"kind":"run"}"#;
+        let run = entry(&format!(r#"{{"run":{{"id":2,"to":{given}}}}}"#), "");
+        let former = [on_row, on_member, run].concat();
+
+        let held = read(&former, &*on_sqlite());
+        assert_eq!(held[&1].reservation, row("row"));
+        assert_eq!(held[&1].reservation.receipt.attempts(), Some(2));
+        let held = read(&former, &*on_redis());
+        let member = Receipt::decode(&*on_redis(), "redis", None, Bytes::from_static(b"two"));
+        assert_eq!(held[&2].reservation, reservation("one", member));
+        assert_eq!(held[&2].given, Some(super::tests::given(9)));
+        // What is not the connection's own is held too, though it is not known whose it is.
+        assert_eq!(held[&1].reservation.receipt.encode().header.map(RawValue::get), Some(ROW));
+        assert_eq!(held[&1].reservation.receipt.attempts(), None);
     }
 
     #[test]
     fn one_that_was_cut_is_read_up_to_there() {
         let directory = tempfile::tempdir().unwrap();
-        let (mut ledger, _) = Ledger::open(directory.path()).unwrap();
+        let (mut ledger, _) = open(directory.path());
         ledger.job(1, &redis("one"));
         ledger.job(2, &redis("two"));
         ledger.flush();
@@ -356,17 +407,17 @@ mod tests {
         let bytes = fs::read(&path).unwrap();
         for cut in 0..bytes.len() {
             fs::write(&path, &bytes[..cut]).unwrap();
-            let held = Ledger::open(directory.path()).unwrap().1;
+            let held = open(directory.path()).1;
             assert!(held.len() <= 1, "{cut}");
         }
         fs::write(&path, [0xff; 64]).unwrap();
-        assert!(Ledger::open(directory.path()).unwrap().1.is_empty());
+        assert!(open(directory.path()).1.is_empty());
     }
 
     #[test]
     fn it_does_not_grow_with_what_is_gone() {
         let directory = tempfile::tempdir().unwrap();
-        let (mut ledger, _) = Ledger::open(directory.path()).unwrap();
+        let (mut ledger, _) = open(directory.path());
         let keep = Held { reservation: redis("kept"), given: Some(given(1)), acked: false };
         ledger.job(1, &keep.reservation);
         ledger.run(1, given(1));
@@ -382,6 +433,6 @@ mod tests {
         assert!(rewritten > 0);
         assert!(fs::metadata(directory.path().join("ledger")).unwrap().len() <= SMALL + 1024);
         drop(ledger);
-        assert_eq!(Ledger::open(directory.path()).unwrap().1, BTreeMap::from([(1, keep)]));
+        assert_eq!(open(directory.path()).1, BTreeMap::from([(1, keep)]));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::{Receipt, Reservation};
+use crate::backend::Reservation;
 use crate::runtime::held::ledger::Given;
 use kqueue_core::payload::{Envelope, Hints};
 use kqueue_core::schedule::{JobId, JobSpec};
@@ -40,10 +40,8 @@ impl Record {
         let envelope = Envelope::parse(&reservation.payload).ok();
         let (class, wrapper) = envelope.as_ref().map_or(("(no job)", None), Envelope::classes);
         let (class, wrapper) = (class.to_owned(), wrapper.map(str::to_owned));
-        let attempt = match &reservation.receipt {
-            Receipt::Row { attempts, .. } => u32::try_from(*attempts).unwrap_or(u32::MAX),
-            Receipt::Redis { .. } => envelope.as_ref().and_then(|envelope| envelope.attempts).unwrap_or(0) + 1,
-        };
+        let counted = || envelope.as_ref().and_then(|envelope| envelope.attempts).unwrap_or(0) + 1;
+        let attempt = reservation.receipt.attempts().unwrap_or_else(counted);
         let parts = JobSpecParts {
             timeout: envelope.as_ref().and_then(|envelope| envelope.timeout),
             hints: envelope.as_ref().map(|envelope| envelope.hints(properties)).unwrap_or_default(),
@@ -67,11 +65,7 @@ impl Record {
 
     pub fn spec(&self, id: JobId, JobSpecParts { timeout, hints }: JobSpecParts) -> JobSpec {
         let Self { class, wrapper, reservation: Reservation { queue, payload, receipt }, .. } = self;
-        let reserved = match receipt {
-            Receipt::Redis { reserved } => reserved.len(),
-            Receipt::Row { .. } => 0,
-        };
-        let bytes = payload.len() + reserved;
+        let bytes = payload.len() + receipt.bytes();
         let (class, wrapper) = (class.clone(), wrapper.clone());
         JobSpec { id, class, wrapper, queue: queue.clone(), bytes, timeout, hints }
     }

@@ -6,13 +6,23 @@ use kqueue_core::schedule::{JobKind, Outcome};
 use kqueue_core::wire::Mode;
 
 use super::*;
+use crate::backend::{self, QueueBackend};
+
+/// Connects to nothing.
+fn backend() -> Box<dyn QueueBackend> {
+    let settings = r#"{"driver": "redis", "host": "localhost", "retry_after": 90}"#;
+    backend::open(serde_json::from_str(settings).unwrap(), Default::default()).unwrap()
+}
+
+fn receipt(member: &str) -> Receipt {
+    Receipt::decode(&*backend(), "redis", None, Bytes::copy_from_slice(member.as_bytes()))
+}
 
 fn reservation(class: &str) -> Reservation {
     let payload = format!(
         r#"{{"uuid":"u-{class}","displayName":"{class}","job":"Illuminate\\Queue\\CallQueuedHandler@call","data":{{"commandName":"{class}"}}}}"#
     );
-    let reserved = Bytes::from(payload.clone() + "1");
-    Reservation { queue: "default".to_owned(), payload: payload.into(), receipt: Receipt::Redis { reserved } }
+    Reservation { queue: "default".to_owned(), receipt: receipt(&payload), payload: payload.into() }
 }
 
 fn given(worker: WorkerId) -> Given {
@@ -24,7 +34,7 @@ fn finished(job: JobId, outcome: Outcome) -> Finished {
 }
 
 fn open(directory: &Path) -> (HeldJobs, BTreeMap<JobId, Held>) {
-    let (ledger, left) = Ledger::open(directory).unwrap();
+    let (ledger, left) = Ledger::open(directory, &*backend()).unwrap();
     (HeldJobs::new(Some(ledger), 100), left)
 }
 
@@ -67,10 +77,10 @@ fn a_job_is_acknowledged_once_and_not_renewed_after_that() {
     assert!(held.acknowledge(id).is_some() && held.acknowledge(id).is_none());
     assert_eq!(held.leased().iter().map(|(id, _)| *id).collect::<Vec<_>>(), [other]);
     // That its reservation is gone is what we wanted.
-    assert!(!held.renewed(id, Receipt::Redis { reserved: Bytes::new() }, false));
-    assert!(held.renewed(other, Receipt::Redis { reserved: Bytes::new() }, false));
+    assert!(!held.renewed(id, receipt(""), false));
+    assert!(held.renewed(other, receipt(""), false));
     assert_eq!(held.leased(), []);
-    held.verified(other, Receipt::Redis { reserved: Bytes::from_static(b"new") });
+    held.verified(other, receipt("new"));
     assert_eq!(held.leased().len(), 1);
     held.returning(&[other]);
     assert_eq!(held.leased(), []);

@@ -33,6 +33,8 @@ pub enum Count {
 #[derive(Debug, Default)]
 pub struct Backlog {
     counts: BTreeMap<String, Count>,
+    /// The queue does not count.
+    estimated: bool,
     next: Option<Instant>,
     since: Option<Instant>,
 }
@@ -52,6 +54,9 @@ impl Backlog {
         let mut queue = Queue { name: name.to_owned(), paused, ..Queue::default() };
         if let Some(count) = self.counts.get(name) {
             count.put(&mut queue);
+            if let Some(sizes) = &mut queue.sizes {
+                sizes.estimated = self.estimated;
+            }
         }
         queue
     }
@@ -67,7 +72,8 @@ impl Count {
     pub fn put(&self, queue: &mut Queue) {
         (queue.sizes, queue.error) = match self {
             Count::Sizes(QueueSize { pending, delayed, reserved }) => {
-                (Some(Sizes { pending: *pending, delayed: *delayed, reserved: *reserved }), None)
+                let (pending, delayed, reserved) = (*pending, *delayed, *reserved);
+                (Some(Sizes { pending, delayed, reserved, estimated: false }), None)
             }
             Count::Fault(error) => (None, Some(error.clone())),
             Count::Late => (None, Some(format!("no answer within {} s", PATIENCE.as_secs()))),
@@ -95,6 +101,7 @@ impl Runtime {
             return;
         }
         (self.queue.backlog.since, self.queue.backlog.next) = (Some(now), None);
+        self.queue.backlog.estimated = !self.queue.backend.capabilities().exact_sizes;
         let (backend, queues, inputs) = (self.queue.backend.clone(), self.app.queues.clone(), self.inputs.clone());
         tokio::task::spawn_local(async move {
             let counts = count(&*backend, &queues).await;
@@ -159,5 +166,7 @@ mod tests {
         assert!(pause.is_some_and(|pause| pause > Duration::from_secs(45)), "{pause:?}");
         assert_eq!(backlog.queue("a", true).sizes.map(|sizes| sizes.pending), Some(3));
         assert_eq!(backlog.queue("b", false).sizes, None);
+        backlog.estimated = true;
+        assert!(backlog.queue("a", true).sizes.is_some_and(|sizes| sizes.estimated));
     }
 }

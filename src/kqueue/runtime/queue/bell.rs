@@ -10,12 +10,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::net::UnixDatagram;
 use tokio::sync::mpsc;
 
-/// What hangs there.
-const NAME: &str = "bell.sock";
+use crate::backend::{Capabilities, DOORBELL};
+
 /// The least time from one look to the next, however often it rings.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -27,12 +26,12 @@ pub struct Bell {
 }
 
 impl Bell {
-    /// Hangs one in a directory that is ours alone, if jobs of this driver come unannounced. To do without costs
+    /// Hangs one in a directory that is ours alone, if the backend has a use for it. To do without costs
     /// milliseconds, and no job.
-    pub fn hang(directory: &Path, driver: Option<&Value>) -> Self {
+    pub fn hang(directory: &Path, backend: Capabilities) -> Self {
         let (ring, rings) = mpsc::channel(1);
-        let path = directory.join(NAME);
-        if driver.and_then(Value::as_str) != Some("database") {
+        let path = directory.join(DOORBELL);
+        if !backend.doorbell {
             // A runtime of before may have left its own.
             let _ = fs::remove_file(&path);
             return Self { rings };
@@ -75,14 +74,18 @@ async fn hear(socket: UnixDatagram, ring: mpsc::Sender<()>) {
 mod tests {
     use super::*;
 
+    fn backend(doorbell: bool) -> Capabilities {
+        let (ordered, exact_sizes, unreserve) = (true, true, true);
+        Capabilities { ordered, exact_sizes, unreserve, max_batch: usize::MAX, max_lease: None, doorbell }
+    }
+
     #[test]
     fn a_storm_is_a_few_rings() {
         let dir = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let database = Value::from("database");
         tokio::task::LocalSet::new().block_on(&runtime, async {
-            let mut bell = Bell::hang(dir.path(), Some(&database));
-            let path = dir.path().join(NAME);
+            let mut bell = Bell::hang(dir.path(), backend(true));
+            let path = dir.path().join(DOORBELL);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
             let visitor = std::os::unix::net::UnixDatagram::unbound().unwrap();
             visitor.set_nonblocking(true).unwrap();
@@ -102,10 +105,9 @@ mod tests {
     #[test]
     fn a_queue_that_announces_its_jobs_needs_none() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(NAME), "").unwrap();
-        let redis = Value::from("redis");
-        let mut bell = Bell::hang(dir.path(), Some(&redis));
-        assert!(!dir.path().join(NAME).exists());
+        fs::write(dir.path().join(DOORBELL), "").unwrap();
+        let mut bell = Bell::hang(dir.path(), backend(false));
+        assert!(!dir.path().join(DOORBELL).exists());
         assert!(bell.rings.try_recv().is_err_and(|error| error == mpsc::error::TryRecvError::Disconnected));
     }
 }

@@ -34,6 +34,27 @@ pub fn without_payload(reservation: &Reservation) -> Reservation {
 }
 
 impl Fetch {
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.retry.filter(|_| self.state == FetchState::Idle)
+    }
+
+    /// There may be work that no queue announces.
+    pub fn look_again(&mut self) {
+        self.dry = false;
+        if let Some(wait) = self.wait.take() {
+            wait.end();
+        }
+    }
+
+    /// Whether a call for jobs is under way that does not merely wait.
+    pub(super) fn brings_jobs(&self) -> bool {
+        match self.state {
+            FetchState::Idle => false,
+            FetchState::Reserving => true,
+            FetchState::Waiting => self.wait.is_none(),
+        }
+    }
+
     /// Whether the queue has ever answered.
     pub fn has_answered(&self) -> bool {
         self.answered

@@ -10,14 +10,12 @@ mod calls;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::task::AbortHandle;
-
 use backlog::Backlog;
 use bell::Bell;
 
 use self::calls::Logged;
 pub use self::calls::{is_final, without_payload};
-use crate::backend::{BackendError, QueueBackend, Receipt, Reservation, Reserved};
+use crate::backend::{BackendError, QueueBackend, Receipt, Reservation, Reserved, Wait};
 use crate::runtime::Runtime;
 use crate::runtime::input::Input;
 use kqueue_core::schedule::{Event, JobId};
@@ -54,7 +52,7 @@ impl QueueSide {
     pub fn is_settled(&self) -> bool {
         self.acks.sending.is_none()
             && self.fetch.returning.is_none()
-            && self.fetch.state != FetchState::Reserving
+            && self.fetch.state == FetchState::Idle
             && self.unsettled() == 0
     }
 
@@ -76,10 +74,13 @@ impl QueueSide {
 #[derive(Debug, Default)]
 pub struct Fetch {
     state: FetchState,
-    /// The last call found fewer jobs than it asked for: wait before asking again.
+    /// The last call found no job: the next one waits for some.
     dry: bool,
-    waiting: Option<AbortHandle>,
-    /// When the call for jobs, or for word of some, was made.
+    /// Ends the wait of the call that is under way. None once it has been ended.
+    wait: Option<Wait>,
+    /// The queues that it is for.
+    queues: Rc<[String]>,
+    /// When it was made.
     since: Option<Instant>,
     failures: u32,
     /// Since when it has not answered.
@@ -101,23 +102,10 @@ pub struct Fetch {
 enum FetchState {
     #[default]
     Idle,
+    /// What is there is being reserved.
     Reserving,
+    /// So is what comes.
     Waiting,
-}
-
-impl Fetch {
-    pub fn retry_at(&self) -> Option<Instant> {
-        self.retry.filter(|_| self.state == FetchState::Idle)
-    }
-
-    /// There may be work that no queue announces.
-    pub fn look_again(&mut self) {
-        self.dry = false;
-        if let Some(waiting) = self.waiting.take() {
-            waiting.abort();
-            self.state = FetchState::Idle;
-        }
-    }
 }
 
 /// Finished jobs on their way out of the queue.
@@ -131,61 +119,42 @@ pub struct Acks {
 impl Runtime {
     /// Makes the calls that are due.
     pub fn look_after_queue(&mut self) {
-        self.send_acks();
-        self.return_jobs();
-        if self.queue.fetch.state == FetchState::Waiting
-            && self.settings.stop_when_empty
-            && self.schedule.job_count() == 0
-        {
-            // Whether the queue is empty is asked once more, now that nobody can put anything back.
+        // Whether the queue is empty is asked once more, now that nobody can put anything back.
+        let last_look = self.settings.stop_when_empty && self.schedule.job_count() == 0;
+        let is_waiting = self.queue.fetch.state == FetchState::Waiting;
+        if is_waiting && (last_look || self.queue.fetch.queues.iter().any(|queue| !self.schedule.may_run(queue))) {
             self.queue.fetch.look_again();
         }
+        self.send_acks();
+        self.return_jobs();
         let now = Instant::now();
         if self.queue.fetch.state != FetchState::Idle || self.queue.fetch.retry.is_some_and(|at| now < at) {
             return;
         }
         self.queue.fetch.retry = None;
         let asked = self.schedule.wanted(self.now());
-        let queues: Vec<String> = self.schedule.open_queues(&self.app.queues).into_iter().cloned().collect();
+        let queues: Rc<[String]> = self.schedule.open_queues(&self.app.queues).into_iter().cloned().collect();
         if asked == 0 || queues.is_empty() {
             return;
         }
         let (backend, inputs) = (self.queue.backend.clone(), self.inputs.clone());
-        self.queue.fetch.since = Some(now);
-        if self.queue.fetch.dry {
-            self.queue.fetch.state = FetchState::Waiting;
-            let task = tokio::task::spawn_local(async move {
-                let result = backend.wait(&queues, WAIT).await;
-                let _ = inputs.send(Input::Waited(result)).await;
-            });
-            self.queue.fetch.waiting = Some(task.abort_handle());
-        } else {
-            self.queue.fetch.state = FetchState::Reserving;
-            let settled = self.schedule.settled();
-            tokio::task::spawn_local(async move {
-                let result = backend.reserve(&queues, asked).await;
-                let _ = inputs.send(Input::Reserved { settled, result }).await;
-            });
-        }
+        let max = asked.min(backend.capabilities().max_batch);
+        let fetch = &mut self.queue.fetch;
+        fetch.since = Some(now);
+        fetch.queues = queues.clone();
+        let wait = if fetch.dry { Wait::up_to(WAIT) } else { Wait::none() };
+        fetch.state = if fetch.dry { FetchState::Waiting } else { FetchState::Reserving };
+        fetch.wait = fetch.dry.then(|| wait.clone());
+        let settled = self.schedule.settled();
+        tokio::task::spawn_local(async move {
+            let result = backend.next_batch(&queues, max, &wait).await;
+            let _ = inputs.send(Input::Reserved { settled, result }).await;
+        });
     }
 
     pub fn on_input(&mut self, input: Input) -> anyhow::Result<()> {
         match input {
-            Input::Reserved { settled, result } => {
-                self.queue.fetch.state = FetchState::Idle;
-                if let Some(found) = self.answer(result)? {
-                    self.queue.fetch.dry = found.jobs.is_empty();
-                    self.reserved(found, settled);
-                }
-            }
-            Input::Waited(result) => {
-                if self.queue.fetch.waiting.take().is_some() {
-                    self.queue.fetch.state = FetchState::Idle;
-                    if self.answer(result)?.is_some() {
-                        self.queue.fetch.dry = false;
-                    }
-                }
-            }
+            Input::Reserved { settled, result } => self.fetched(settled, result)?,
             Input::Removed { jobs, result } => self.removed(jobs, result),
             Input::Renewed { jobs, result } => self.renewed(jobs, result),
             Input::Returned { jobs, result } => self.returned(jobs, result),
@@ -194,6 +163,22 @@ impl Runtime {
             Input::Scoped { worker, errand, result } => self.scoped(worker, errand, result),
             Input::Counted(counts) => self.queue.backlog.counted(counts),
             Input::Purpose(purpose) => self.on_purpose(purpose),
+        }
+        Ok(())
+    }
+
+    /// A call for jobs is over.
+    fn fetched(&mut self, settled: u64, result: Result<Reserved, BackendError>) -> anyhow::Result<()> {
+        let was_waiting = self.queue.fetch.state == FetchState::Waiting;
+        let was_ended = was_waiting && self.queue.fetch.wait.take().is_none();
+        self.queue.fetch.state = FetchState::Idle;
+        if was_ended && result.as_ref().is_ok_and(Reserved::is_empty) {
+            // It has not looked: the next call does.
+            return Ok(());
+        }
+        if let Some(found) = self.answer(result)? {
+            self.queue.fetch.dry = found.jobs.is_empty();
+            self.reserved(found, settled);
         }
         Ok(())
     }
@@ -248,11 +233,11 @@ impl Runtime {
     fn reserved(&mut self, found: Reserved, settled: u64) {
         for aside in found.set_aside {
             tracing::error!(
-                "a message of {} bytes on queue {} is no job ({}); it is now on queue {}:broken",
+                "a message of {} bytes on queue {} is no job ({}); it is now on {}",
                 aside.bytes,
                 aside.queue,
                 aside.why,
-                aside.queue
+                aside.now
             );
         }
         if found.jobs.is_empty() {
@@ -373,7 +358,7 @@ impl Runtime {
         // belong behind these: they go back together, in their order.
         let busy = self.queue.fetch.returning.is_some()
             || self.queue.fetch.renewing.is_some()
-            || self.queue.fetch.state == FetchState::Reserving;
+            || (self.queue.fetch.brings_jobs() && self.queue.backend.capabilities().ordered);
         if self.queue.fetch.back.is_empty() || busy {
             return;
         }
@@ -396,7 +381,11 @@ impl Runtime {
         self.queue.fetch.returning = None;
         match result {
             Ok(_) => {
-                tracing::debug!("{} jobs are back at the head of their queues", jobs.len());
+                if self.queue.backend.capabilities().unreserve {
+                    tracing::debug!("{} jobs are back at the head of their queues", jobs.len());
+                } else {
+                    tracing::info!("{} jobs are back in their queues, each with an attempt counted", jobs.len());
+                }
                 self.held.returned(jobs);
             }
             Err(_) => {

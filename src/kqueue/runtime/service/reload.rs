@@ -130,7 +130,7 @@ impl Runtime {
     fn work_by(&mut self, settings: Settings) -> anyhow::Result<Vec<String>> {
         let queues =
             if settings.queues.is_empty() { vec![self.reload.own_queue.clone()] } else { settings.queues.clone() };
-        crate::backend::check_queues(&queues)?;
+        self.queue.backend.check_queues(&queues)?;
         let changed = differences(&self.settings, &settings).map(|name| {
             let key = kqueue_config::key(name).map(|key| key.show(&settings).to_string()).unwrap_or_default();
             format!("{name} = {key}")

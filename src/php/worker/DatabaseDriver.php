@@ -1,0 +1,85 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Worker;
+
+use Illuminate\Contracts\Foundation\Application;
+use Illuminate\Contracts\Queue\Queue;
+use Illuminate\Queue\DatabaseQueue;
+use Illuminate\Queue\Jobs\DatabaseJob;
+use Illuminate\Queue\Jobs\DatabaseJobRecord;
+use Illuminate\Queue\Jobs\Job;
+
+/**
+ * Queues in a table. A JOB frame's header has its `row`, without queue and payload.
+ */
+final class DatabaseDriver extends Driver
+{
+    public const QUEUE = DatabaseQueue::class;
+
+    public const JOBS = [DatabaseJob::class, DatabaseJobRecord::class];
+
+    public function describe(Application $app, array $fields): array
+    {
+        $database = $fields['database'];
+
+        return [
+            'driver' => 'database',
+            'engine' => (string) $database->getDriverName(),
+            'path' => realpath((string) $database->getDatabaseName()) ?: (string) $database->getDatabaseName(),
+            'prefix' => (string) $database->getTablePrefix(),
+            'table' => (string) ($fields['table'] ?? 'jobs'),
+            'retry_after' => (int) ($fields['retryAfter'] ?? 60),
+        ];
+    }
+
+    public function job(Application $app, Queue $queue, string $connection, array $order, string $payload, string $receipt, bool $ours): Job
+    {
+        $class = $ours ? RuntimeDatabaseJob::class : DatabaseJob::class;
+        $record = new DatabaseJobRecord((object) ($order['row'] + ['queue' => $queue->getQueue($order['queue']), 'payload' => $payload]));
+
+        // As Laravel does it: what it is called in the table, where a class of the app's own calls it otherwise.
+        return new $class($app, $queue, $record, $connection, $record->queue);
+    }
+
+    public function expect(Application $app, array $config): void
+    {
+        $name = (string) ($config['connection'] ?? $app['config']['database.default']);
+        $connections = (array) $app['config']['database.connections'];
+
+        if (! is_array($connections[$name] ?? null)) {
+            $names = implode(', ', array_keys($connections));
+
+            throw new Misconfigured(Misconfigured::CONNECTION, "the app has no database connection named '{$name}', which its queue connection names; config/database.php has {$names}");
+        }
+
+        $connection = (new \Illuminate\Support\ConfigurationUrlParser)->parseConfiguration($connections[$name]);
+        $file = (string) ($connection['database'] ?? '');
+
+        // Laravel's own error names a query that nobody has asked for.
+        if (($connection['driver'] ?? '') === 'sqlite' && ! preg_match('/^$|:memory:|mode=memory/', $file) && ! file_exists($file)) {
+            throw new Misconfigured(Misconfigured::DATABASE_FILE, "the SQLite database {$file} of connection '{$name}' does not exist");
+        }
+    }
+
+    public function isPlain(array $backend): bool
+    {
+        return $backend['engine'] === 'sqlite';
+    }
+
+    public function lacks(\ArrayAccess $config, array $settings): ?string
+    {
+        $name = $settings['connection'] ?? $config['database.default'];
+        $engine = $config["database.connections.{$name}.driver"] ?? '';
+        $extension = 'pdo_'.($engine === 'mariadb' ? 'mysql' : $engine);
+
+        return in_array($engine, ['sqlite', 'mysql', 'mariadb', 'pgsql'], true) && ! extension_loaded($extension) ? $extension : null;
+    }
+
+    public function files(array $backend): array
+    {
+        // The directory too: SQLite keeps its journal there.
+        return $backend['engine'] === 'sqlite' ? [$backend['path'], dirname($backend['path'])] : [];
+    }
+}

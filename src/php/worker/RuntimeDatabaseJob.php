@@ -1,0 +1,59 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Worker;
+
+use Illuminate\Database\QueryException;
+use Illuminate\Queue\Jobs\DatabaseJob;
+use Illuminate\Queue\Jobs\Job;
+
+/**
+ * SQLite has one writer at a time, and Laravel reads before it writes: with several workers, its own way to delete
+ * and to release ends in "database is locked" before long. Here both are tried again.
+ */
+final class RuntimeDatabaseJob extends DatabaseJob implements RuntimeJob
+{
+    use HandledByRuntime;
+
+    /** Seconds for which a locked database is tried again. */
+    private const PATIENCE = 10;
+
+    public function remove(): void
+    {
+        $this->patiently(fn () => $this->database->deleteReserved($this->queue, $this->job->id));
+    }
+
+    public function release($delay = 0)
+    {
+        if ($this->isInTransaction()) {
+            parent::release($delay);
+
+            return;
+        }
+
+        Job::release($delay);
+        $this->patiently(fn () => $this->database->deleteAndRelease($this->queue, $this, $delay));
+    }
+
+    private function isInTransaction(): bool
+    {
+        return $this->database->getDatabase()->transactionLevel() > 0;
+    }
+
+    /** Each try is a transaction of its own, so one that failed has left nothing behind. */
+    private function patiently(\Closure $write): void
+    {
+        for ($until = microtime(true) + self::PATIENCE; ; usleep(random_int(1_000, 20_000))) {
+            try {
+                $write();
+
+                return;
+            } catch (QueryException $e) {
+                if (! str_contains($e->getMessage(), 'database is locked') || microtime(true) > $until) {
+                    throw $e;
+                }
+            }
+        }
+    }
+}
