@@ -69,7 +69,7 @@ fn children(pid: u32) -> (Vec<u32>, Vec<u32>) {
 }
 
 #[test]
-fn as_process_1_it_reaps_drains_and_tells_its_exit_code() {
+fn as_process_1_it_reaps_drains_and_returns_an_exit_code() {
     let world = World::new();
     let app = world.app();
     let job = "<?php\nnamespace App\\Jobs;\nclass LeavesBehind implements \\Illuminate\\Contracts\\Queue\\ShouldQueue {\n    \

@@ -106,7 +106,7 @@ fn a_pass_through_redis_changes_nothing() {
 }
 
 #[test]
-fn a_large_payload_is_read_without_recursion_or_fuss() {
+fn a_large_payload_is_read_without_recursion() {
     let command =
         format!("O:1:\"T\":2:{{s:1:\"x\";s:{}:\"{}\";s:8:\"isolated\";b:1;}}", 20 << 20, "\"".repeat(20 << 20));
     let text = serde_json::json!({"job": "Illuminate\\Queue\\CallQueuedHandler@call", "data": {"commandName": "T", "command": command}}).to_string();

@@ -34,7 +34,7 @@ const SHOP: &str = r#"{"version":1,"app":"shop","state":"running","status":"shop
   "connection":"redis","workers":[{"id":7,"tier":"pooled","state":"idle","pid":99,"unit":"kqueue-worker@shop:7.service"}]}"#;
 
 #[test]
-fn what_a_runtime_tells() {
+fn a_snapshot_is_shown_as_text_and_as_json() {
     let dir = tempfile::tempdir().unwrap();
     let args = ["shop", "--runtime-dir", dir.path().to_str().unwrap()];
     let said = listen(dir.path(), SHOP);
@@ -54,7 +54,7 @@ fn what_a_runtime_tells() {
 }
 
 #[test]
-fn exit_codes_tell_the_states_apart() {
+fn each_state_has_its_exit_code() {
     let dir = tempfile::tempdir().unwrap();
     let args = ["shop", "--runtime-dir", dir.path().to_str().unwrap()];
     let cases = [
@@ -105,7 +105,7 @@ fn all_apps_are_asked_at_once() {
 }
 
 #[test]
-fn what_cannot_be_told() {
+fn requests_without_an_answer() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().to_str().unwrap();
     let args = ["shop", "--runtime-dir", at];
@@ -135,7 +135,7 @@ fn what_cannot_be_told() {
 }
 
 #[test]
-fn apps_that_are_none() {
+fn names_without_an_app() {
     let output = status(&["no_such_app_here"]);
     assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
     assert!(text(&output.stderr).starts_with("kqueue: no_such_app_here: no such app"));

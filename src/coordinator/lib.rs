@@ -5,7 +5,7 @@
 //! imports nothing of the parts that do. What it knows it can read back from systemd: it may be killed at any time,
 //! and adopts what runs when it comes back.
 //!
-//! What it guards against whom, and what may be added to it, is in `threat-model.md`.
+#![doc = include_str!("threat-model.md")]
 
 mod app;
 mod bucket;

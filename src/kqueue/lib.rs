@@ -5,6 +5,7 @@
 //!
 //! This crate is the program of everybody but root: the command line, and the runtime of one app. What it decides is in
 //! `kqueue_core`, which has no clock and no I/O. What root runs is in `kqueue_coordinator`, which is not linked here.
+#![doc = include_str!("../architecture.md")]
 
 mod backend;
 mod cli;

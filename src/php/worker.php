@@ -9,7 +9,7 @@ declare(strict_types=1);
  * for Horizon's master). `probe` ends
  * with 0 if forks can have an output of their own; `survey` says what the commands that set kqueue up ask of an app.
  * It needs nothing of the app but its bootstrap files: no Composer package, no configuration.
- * It talks to the runtime over the socket alone; the protocol is described in the runtime's `wire` module.
+ * It talks to the runtime over the socket alone; the protocol is specified in src/core/wire/protocol.md.
  */
 
 namespace Kqueue\Worker;

@@ -24,7 +24,7 @@ pub fn line(text: &str, most: usize) -> String {
     shortened(text, most, |c| if is_harmful(c) { ' ' } else { c })
 }
 
-/// As [`line`], and a run of white space is one space; none at either end.
+/// As [`line()`], and a run of white space is one space; none at either end.
 pub fn words(text: &str, most: usize) -> String {
     // Bounded before it is looked at: most of a text can be white space.
     let text = line(&text[..text.floor_char_boundary(most.saturating_mul(8))], usize::MAX);
@@ -32,7 +32,7 @@ pub fn words(text: &str, most: usize) -> String {
     line(&words.join(" "), most)
 }
 
-/// As [`line`], of any length: for what is cut elsewhere, or must not be cut.
+/// As [`line()`], of any length: for what is cut elsewhere, or must not be cut.
 pub fn whole_line(text: &str) -> String {
     line(text, usize::MAX)
 }
@@ -42,7 +42,7 @@ pub fn block(text: &str) -> String {
     shortened(text, usize::MAX, |c| if is_harmful(c) && !matches!(c, '\n' | '\t') { ' ' } else { c })
 }
 
-/// Makes every text in a value such a [`line`], keys too.
+/// Makes every text in a value such a [`line()`], keys too.
 pub fn value(value: Value, most: usize) -> Value {
     match value {
         Value::String(text) => Value::String(line(&text, most)),

@@ -26,7 +26,7 @@ pub enum Unreadable {
 }
 
 /// The earlier runs of every class. All `now` are epoch seconds. A class name is cut to
-/// [`MAX_NAME`] bytes, as [`Envelope::class`](crate::payload::Envelope::class) is.
+/// [`MAX_NAME`] bytes, as [`Envelope::classes`](crate::payload::Envelope::classes) are.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     classes: HashMap<Arc<str>, Entry>,

@@ -1,17 +1,5 @@
-//! The state machine of one app: which job runs when, in which process, and what becomes of it.
-//!
-//! Pure: it has no clock, does no I/O and knows no socket. The runtime feeds it [`Event`]s with the time at
-//! which they happened and carries out the [`Action`]s it answers. That is why it can be simulated, with
-//! seeds, through everything that can go wrong.
-//!
-//! A job's way: *reserved* → (its class is *inspected* once) → *waiting* for its tier, ordered by queue, priority
-//! and arrival → *running* in a worker → finished. A job whose process dies is *verified* to be still
-//! ours and *replayed*: another process throws, inside Laravel, what it died of.
-//!
-//! Quick jobs may be sent *ahead* to a busy lane, which claims them without asking; see `ahead`.
-//!
-//! A worker's way: *starting* → *idle* ⇄ *busy* → *leaving* → gone. A lane that overruns the bound of its
-//! tier stays busy, but is no longer counted on: another lane takes over.
+//! The state machine of one app: which job runs when, in which process, and what becomes of it. Pure: no clock, no I/O.
+#![doc = include_str!("states.md")]
 
 mod admit;
 mod adopt;

@@ -1,13 +1,5 @@
-//! The protocol between a runtime and the coordinator, and its specification.
-//!
-//! A frame is a length (u32, big endian: the bytes that follow) and one JSON object. A runtime dials the
-//! coordinator's socket and sends [`Request`]s, each with a number of its own choice; the coordinator answers
-//! each once with an [`Answer`] of that number, in any order, and sends [`Notice`]s between them. Nothing in a
-//! request says who asks: the kernel and the service manager do. A frame above [`MAX_REQUEST`], or one that is
-//! no request, ends the connection. Who asks for more than its share is served more slowly: its requests are not read
-//! until it is its turn again. Who does not read its answers loses the connection.
-//!
-//! This module is pure: bytes in, messages out.
+//! The messages between a runtime and the coordinator. Pure: bytes in, messages out.
+#![doc = include_str!("coordinator.md")]
 
 use std::fmt;
 

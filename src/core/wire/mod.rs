@@ -1,50 +1,5 @@
-//! The protocol between the runtime and its PHP processes, and its specification.
-//!
-//! Every PHP process dials the runtime's `worker.sock` (a Unix stream socket) and speaks *frames*:
-//!
-//! | field | width | meaning |
-//! |---|---|---|
-//! | length | u32, big endian | bytes that follow this field |
-//! | kind | u8 | see [`kind`] |
-//! | header length | u32, big endian | bytes of the header |
-//! | header | JSON object | the fields of the message, see [`FromWorker`] and [`ToWorker`] |
-//! | body | the rest | raw bytes, never re-encoded: a queued payload, and behind it what else its driver needs: on Redis the reserved copy |
-//!
-//! The life of a process: `HELLO` → `WELCOME` → the app boots (or `BOOT_FAILED`) → a template sends `READY`
-//! with a description of the app, and from then on answers `FORK` and `INSPECT`; a worker sends `READY` when
-//! it wants a job and gets one `JOB`, sends `DELETED` if the runtime is to remove the job from the queue (or says so with its next word),
-//! and its next `READY` says how the job ended. `STOP` may answer `READY` instead of a job; `CHECK` may come
-//! before either. `INTERRUPTIBLE` says that a drain is to tell the job by SIGTERM. `STOPPING` says that
-//! Laravel's loop ends by itself, `DIED` that PHP ends within a job.
-//!
-//! A template's `READY` names in `held` what it has open and what must not be shared by its forks, after it has
-//! closed what Laravel's own managers had; where there is any, it is not forked. The runtime then lets it go and
-//! starts another that is told in `WELCOME` to be `early`: it stops before the app's service providers, and each
-//! fork does the rest of the boot. It sends a `READY` without a description. Where that one holds something as
-//! well, processes are started one by one. `FORKED` with `held` is the same at a later time. The runtime watches
-//! the forks itself and sends `REAP` when one has ended, for a template that caught SIGCHLD would leave its
-//! forks with PHP's handler.
-//!
-//! A worker or isolated process that is a unit of the service manager outlives the runtime. It dials the next
-//! one, names in `HELLO` the last job it was given, is not welcomed again, and says with its next `READY` how
-//! that job ended, whether or not it has said so before. An isolated one waits for any frame in answer to its
-//! `STOPPING` before it leaves.
-//!
-//! A lane that runs quick jobs one after the other is spared the question. While it runs one, whose receipt it
-//! has confirmed with `TAKEN`, the runtime sends it others *ahead*: a `JOB` frame with a `ticket`, and then
-//! that number, eight bytes in big endian, into a pipe (`lane-N.tickets` beside the socket). When the lane has
-//! finished its job it reads the pipe. With a ticket in hand it says `NEXT` and begins that job; without one it
-//! says `READY`. The runtime may read the pipe as well, and so takes back what has not been claimed; a frame
-//! whose ticket the lane does not hold is dropped.
-//!
-//! Where the app's queue is Horizon's, one more process stands in for Horizon's master and runs no job. It is sent
-//! `STANDING` every few seconds, does what is due through Horizon's own classes, and answers `HORIZON`; with an `ask`
-//! in it, at any time, somebody has told Horizon something.
-//!
-//! A frame from PHP is bounded by [`MAX_FROM_WORKER`]; a peer that sends more, an unknown kind or a header
-//! that is not what its kind demands has broken the protocol, and is killed.
-//!
-//! This module is pure: bytes in, messages out. It knows no socket.
+//! The messages between the runtime and its PHP processes. Pure: bytes in, messages out.
+#![doc = include_str!("protocol.md")]
 
 use bytes::Bytes;
 

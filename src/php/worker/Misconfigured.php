@@ -6,7 +6,7 @@ namespace Kqueue\Worker;
 
 /**
  * Settings of the app that cannot work, by a name for which the runtime knows the fix. Each is listed in `BootFault` of the
- * runtime's `wire` module.
+ * protocol, src/core/wire/protocol.md.
  */
 final class Misconfigured extends \RuntimeException
 {

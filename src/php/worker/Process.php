@@ -16,7 +16,7 @@ final class Process
 
     private ?Wire $wire = null;
 
-    /** @var array<string, mixed> What the runtime wants of this process; see WELCOME in the `wire` module. */
+    /** @var array<string, mixed> What the runtime wants of this process; see WELCOME in src/core/wire/protocol.md. */
     private array $order = [];
 
     private Notify $notify;

@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace Kqueue\Worker;
 
 /**
- * The socket to the runtime: frames out, frames in. The byte layout is specified in the runtime's `wire` module.
+ * The socket to the runtime: frames out, frames in. Specified in src/core/wire/protocol.md.
  */
 final class Wire
 {

@@ -12,7 +12,7 @@ final class Options
 
           --engine stock|kqueue|both   what works the queue (both; stock alone while KQUEUE_BIN names no binary)
           --driver redis|database|both
-          --row LIST                   numbers, ranges and words: 3,4,10-20,overlap
+          --row LIST                   numbers, ranges and names: 3,4,10-20,overlap
           --laravel DIR                a directory whose vendor/ is a Laravel installed by Composer
           --root DIR                   run all of it inside this root file system (see tests/machine/rootfs)
           -j N                         cases at a time (2)

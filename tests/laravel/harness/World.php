@@ -194,15 +194,15 @@ final class World
      */
     public function waitForStatus(string $state, int $code = 0, ?\Closure $fits = null): array
     {
-        $told = [];
+        $shown = [];
         try {
-            return Wait::until(function () use ($state, $code, $fits, &$told): ?array {
-                [$told, $ended] = $this->status();
+            return Wait::until(function () use ($state, $code, $fits, &$shown): ?array {
+                [$shown, $ended] = $this->status();
 
-                return $told['state'] === $state && $ended === $code && ($fits === null || $fits($told)) ? $told : null;
+                return $shown['state'] === $state && $ended === $code && ($fits === null || $fits($shown)) ? $shown : null;
             }, "status {$state} (exit code {$code})", 20.0, 50_000);
         } catch (Failure $failure) {
-            throw new Failure($failure->getMessage() . '; it says ' . ($told['status'] ?? $told['state'] ?? 'nothing'));
+            throw new Failure($failure->getMessage() . '; status: ' . ($shown['status'] ?? $shown['state'] ?? 'nothing'));
         }
     }
 
@@ -225,7 +225,7 @@ final class World
     }
 
     /**
-     * The tiers in which jobs of a class were run, once kqueue's log tells so many; in no order of note.
+     * The tiers in which jobs of a class ran, once kqueue's log has so many; in any order.
      *
      * @return list<string>
      */

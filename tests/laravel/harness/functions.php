@@ -5,7 +5,7 @@ declare(strict_types=1);
 use Kqueue\Tests\Row;
 
 /**
- * Says what must be so. Rows with a number are the ones of the queue contract's table; kqueue's own have a word.
+ * Adds a row. Rows with a number are those of the queue contract's table; kqueue's own have a name.
  *
  * @param list<string> $drivers
  * @param list<string> $engines

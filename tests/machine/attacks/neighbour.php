@@ -1,7 +1,7 @@
 <?php
 
 /**
- * The runtime of another app: connects now and then, lists, and tells how long each took in milliseconds, and how often
+ * The runtime of another app: connects now and then, lists, and prints how long each took in milliseconds, and how often
  * it got no answer.
  *
  * usage: neighbour.php COUNT

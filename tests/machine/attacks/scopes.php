@@ -1,7 +1,7 @@
 <?php
 
 /**
- * The runtime of an app that somebody has taken over: makes as many scopes as it gets, and tells how many these were
+ * The runtime of an app that somebody has taken over: makes as many scopes as it gets, and prints how many these were
  * and what came after the last. Stays until it is ended, so that what it has made stays, too.
  *
  * usage: scopes.php FILE

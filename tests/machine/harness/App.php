@@ -110,7 +110,7 @@ final class App
         }, 'a failed job', $seconds, Machine::DEAR);
     }
 
-    /** Takes back what jobs have done. The queue is emptied by whoever empties the server. */
+    /** Takes back what jobs have done. The queue is emptied with the server. */
     public function reset(): void
     {
         copy($this->dir . '/database/pristine.sqlite', $this->dir . '/database/database.sqlite');
@@ -127,7 +127,7 @@ final class App
     }
 
     /** What a row that failed may want to show. */
-    public function story(): string
+    public function trail(): string
     {
         return "jobs:\n" . substr((string) file_get_contents($this->dir . '/journal.jsonl'), -6000)
             . "\nlog of the app:\n" . substr((string) @file_get_contents($this->dir . '/storage/logs/laravel.log'), -4000);

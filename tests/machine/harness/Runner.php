@@ -140,7 +140,7 @@ final class Runner
         // Together with a cursor, journalctl's own -n gives the first lines in place of the last.
         $text = $this->machine->sh('journalctl --no-pager -o short-precise --after-cursor=' . escapeshellarg($cursor) . " | tail -n {$lines}")->text();
         if ($this->verbose) {
-            $text .= "\n" . $this->machine->shop->story();
+            $text .= "\n" . $this->machine->shop->trail();
         }
 
         return rtrim($text);

@@ -6,7 +6,7 @@ use Kqueue\Tests\Machine\Machine;
 use Kqueue\Tests\Machine\Row;
 
 /**
- * Says what a machine must show.
+ * Adds a row that runs inside a machine.
  *
  * @param string $title what is shown, as a sentence without its end
  * @param Closure(Machine): void $body

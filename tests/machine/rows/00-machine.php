@@ -17,7 +17,7 @@ row('boots', 'the machine is up with every unit of it, and Redis answers the app
     $m->expectSame($uuid, json_decode($m->shop->backend->state()->ready[0]['payload'], true)['uuid'], 'the job on the queue');
 }, layers: ['container', 'vm']);
 
-row('limits', 'a scope over its memory limit ends with oom-kill, whatever is kqueue\'s part in it', function (Machine $m): void {
+row('limits', 'a scope over its memory limit ends with oom-kill, without kqueue having a part in it', function (Machine $m): void {
     $since = $m->cursor();
     $eat = escapeshellarg('ini_set("memory_limit", "-1"); $s = str_repeat("x", 300 << 20);');
     $outcome = $m->sh("systemd-run --quiet --scope --unit=kqueue-shop-try -p MemoryMax=64M -p MemorySwapMax=0 php -r {$eat}");

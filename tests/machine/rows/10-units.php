@@ -15,7 +15,7 @@ $reach = static fn (Machine $m, string $socket, string $as): bool => $m->sh(
     as: $as,
 )->ok();
 
-row('verify', 'systemd-analyze finds nothing to say against the units', function (Machine $m): void {
+row('verify', 'systemd-analyze verify has no complaint about the units', function (Machine $m): void {
     // Templates, then instances with what the generator has made for them; but no worker's, whose colon is
     // syntax to this command.
     $units = '/usr/lib/systemd/system/kqueue*.service /usr/lib/systemd/system/kqueue*.socket /usr/lib/systemd/system/kqueue*.slice /usr/lib/systemd/system/kqueue*.timer'
@@ -25,7 +25,7 @@ row('verify', 'systemd-analyze finds nothing to say against the units', function
     $m->expectSame(0, $outcome->status, 'its status');
 });
 
-row('security', 'systemd-analyze security: the coordinator at most 0.9, what runs PHP at most 3.6', function (Machine $m): void {
+row('security', 'systemd-analyze security: the coordinator at most 0.9, units that run PHP at most 3.6', function (Machine $m): void {
     foreach (['kqueue.service' => 9, 'kqueue@shop.service' => 36, 'kqueue-worker@shop:1.service' => 36, 'kqueue-schedule@shop.service' => 36] as $unit => $most) {
         $outcome = $m->sh("systemd-analyze security --no-pager --threshold={$most} {$unit}");
         $lines = array_filter(explode("\n", trim($outcome->text())));
@@ -33,7 +33,7 @@ row('security', 'systemd-analyze security: the coordinator at most 0.9, what run
     }
 });
 
-row('sockets', 'sockets are there before anything runs, each for those whom it is for', function (Machine $m) use ($reach): void {
+row('sockets', 'sockets exist before any service runs, each with its owner, group and mode', function (Machine $m) use ($reach): void {
     $m->expectSame('inactive', $m->runtime()->state(), 'the runtime');
     $facts = static fn (string $socket): string => trim($m->must("stat -c '%a %U %G' /run/kqueue/{$socket}"));
     $m->expectSame('600 shop shop', $facts('shop.worker.sock'), 'worker.sock');
@@ -47,7 +47,7 @@ row('sockets', 'sockets are there before anything runs, each for those whom it i
     $m->expect($reach($m, 'shop.control.sock', 'shop'), 'the app\'s user can connect to control.sock');
 });
 
-row('activation', 'from nothing running: a look at the control socket starts the runtime, its first wish the coordinator', function (Machine $m) use ($reach): void {
+row('activation', 'with nothing running, a connection to the control socket starts the runtime, and its first request the coordinator', function (Machine $m) use ($reach): void {
     $m->expectSame('inactive', $m->runtime()->state(), 'the runtime');
     // Who knocked at its socket before may have it started once more.
     $m->waitFor(static function () use ($m): bool {
@@ -63,7 +63,7 @@ row('activation', 'from nothing running: a look at the control socket starts the
     $m->expect($m->coordinator()->isActive(), 'the coordinator runs');
 });
 
-row('ready', 'the runtime is ready only when the queue answers, and says in words what it does', function (Machine $m): void {
+row('ready', 'the runtime is ready only when the queue answers, and its STATUS= describes what it does', function (Machine $m): void {
     $m->must('systemctl stop redis-server.service');
     $since = $m->cursor();
     $m->must('systemctl start --no-block kqueue@shop.service');
@@ -100,7 +100,7 @@ row('tree', 'every PHP process is in its own unit, and systemctl status and syst
     $m->waitForEffects('end', 3);
 });
 
-row('status', 'kqueue status tells those who may ask what runs where, and nobody else', function (Machine $m): void {
+row('status', 'kqueue status shows the app to its user, root and group kqueue, and to nobody else', function (Machine $m): void {
     $m->configure(['max_concurrent_isolated' => 1]);
     $m->start();
     $uuids = $m->dispatchAll([new Heavy(3000), new Heavy(1), new Pooled(3000)]);
@@ -124,7 +124,7 @@ row('status', 'kqueue status tells those who may ask what runs where, and nobody
     $m->expectOnce($uuids);
 });
 
-row('broken-config', 'a broken settings file costs only its own app, and the journal says what is wrong', function (Machine $m): void {
+row('broken-config', 'a broken settings file affects only its own app, and the journal names the fault', function (Machine $m): void {
     file_put_contents('/etc/kqueue/bad.toml', "path = \"/srv/shop\"\npool_size = \"many\"\n");
     $since = $m->cursor();
     $m->must('systemctl daemon-reload');

@@ -11,7 +11,7 @@ use App\Jobs\Pooled;
 use App\Jobs\Quick;
 use Kqueue\Tests\Machine\Machine;
 
-row('tiers', 'jobs of all three tiers run, each where it belongs', function (Machine $m): void {
+row('tiers', 'jobs of all three tiers run, each in its own kind of unit', function (Machine $m): void {
     $since = $m->cursor();
     $m->start();
     $uuids = $m->dispatchAll([new Quick(1), new Pooled(1), new Heavy(1), new Plain()]);
@@ -103,7 +103,7 @@ row('pool', 'the pool grows to pool_size with demand, to pool_max_size under pre
     $m->waitFor(fn (): bool => $running() === 1, 'the pool to shrink', 75, 4 * Machine::DEAR);
 }, seconds: 150);
 
-row('crash-loop', 'pooled workers that do not come up are tried ever more slowly, and come back when they can', function (Machine $m): void {
+row('crash-loop', 'pooled workers that do not start are retried with a growing delay, and start once they can', function (Machine $m): void {
     $m->configure(['pool_min_idle' => 1, 'pool_size' => 1, 'pool_max_size' => 1]);
     $m->start();
     $m->waitFor(fn (): bool => count($m->workers()) === 1, 'a warm worker', 30, Machine::DEAR);
@@ -123,7 +123,7 @@ row('crash-loop', 'pooled workers that do not come up are tried ever more slowly
     $m->expectOnce([$uuid]);
 }, seconds: 180);
 
-row('deadline', 'a pooled worker that does not get ready in time is ended, and another one is tried', function (Machine $m): void {
+row('deadline', 'a pooled worker that is not ready in time is killed, and another one is started', function (Machine $m): void {
     $since = $m->cursor();
     touch('/srv/shop/endless-boot');
     // The template boots: it is the workers that never get there.
@@ -139,7 +139,7 @@ row('deadline', 'a pooled worker that does not get ready in time is ended, and a
     $m->expectOnce([$uuid]);
 }, seconds: 120);
 
-row('reload', 'systemctl reload takes new settings and replaces the workers one by one, and no job notices', function (Machine $m): void {
+row('reload', 'systemctl reload takes new settings and replaces the workers one by one, without effect on jobs', function (Machine $m): void {
     $m->configure(['pool_min_idle' => 2, 'pool_size' => 2, 'pool_max_size' => 4]);
     $m->start();
     $pids = function () use ($m): array {

@@ -12,7 +12,7 @@ use App\Jobs\Roomy;
 use Kqueue\Tests\Machine\Machine;
 use Kqueue\Tests\Processes;
 
-row('oom', 'a child process of a job takes more than maxMemory: oom-kill, and failed job and journal say so with limit and peak', function (Machine $m): void {
+row('oom', 'a child process of a job takes more than maxMemory: oom-kill, with limit and peak in the failed job and the journal', function (Machine $m): void {
     $since = $m->cursor();
     $m->start();
     $uuid = $m->dispatch((new Hungry(300, how: 'child'))->with(['tries' => 1]));
@@ -22,8 +22,8 @@ row('oom', 'a child process of a job takes more than maxMemory: oom-kill, and fa
     $m->expect((bool) preg_match('/peak \d+ MB/', $exception), 'the exception names the peak');
     // The unit's end, and what it means for the job.
     foreach ([[], ['KQUEUE_JOB' => $uuid]] as $fields) {
-        $story = $m->waitForRecord('oom-kill at 64 MB', 'kqueue.service', $since, $fields);
-        $m->expectSame('shop', $story['KQUEUE_APP'] ?? null, 'the app that journalctl -u kqueue names');
+        $record = $m->waitForRecord('oom-kill at 64 MB', 'kqueue.service', $since, $fields);
+        $m->expectSame('shop', $record['KQUEUE_APP'] ?? null, 'the app that journalctl -u kqueue names');
     }
     $record = $m->waitForRecord('oom-kill', 'kqueue@shop.service', $since, ['KQUEUE_JOB' => $uuid]);
     $m->expectContains('$maxMemory', $m->must('journalctl -x -q --no-pager --after-cursor=' . escapeshellarg($since) . ' KQUEUE_JOB=' . $uuid), 'journalctl -x');
@@ -36,7 +36,7 @@ row('oom', 'a child process of a job takes more than maxMemory: oom-kill, and fa
     $m->waitFor(fn (): bool => $m->unitsLike('kqueue-shop-*.scope') === [], 'the scope to go', 15, Machine::DEAR);
 }, layers: ['vm']);
 
-row('app-limit', 'systemctl set-property kqueue-shop.slice MemoryMax= holds the whole app', function (Machine $m): void {
+row('app-limit', 'systemctl set-property kqueue-shop.slice MemoryMax= limits the whole app', function (Machine $m): void {
     $m->start();
     $runtime = $m->runtime()->pid();
     $limit = 384 << 20;

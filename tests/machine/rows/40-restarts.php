@@ -24,7 +24,7 @@ $survive = static function (Machine $m, Closure $happens): void {
     $m->expectOnce($next);
 };
 
-row('restart', 'systemctl restart of the runtime and of the coordinator: what runs in pool and scope runs on', fn (Machine $m) => $survive($m, function (Machine $m): void {
+row('restart', 'systemctl restart of the runtime and of the coordinator: pooled and isolated jobs run on', fn (Machine $m) => $survive($m, function (Machine $m): void {
     [$runtime, $coordinator] = [$m->runtime()->pid(), $m->coordinator()->pid()];
     $m->must('systemctl restart kqueue@shop.service');
     $m->must('systemctl restart kqueue.service');
@@ -32,19 +32,19 @@ row('restart', 'systemctl restart of the runtime and of the coordinator: what ru
     $m->expect($m->runtime()->pid() !== $runtime && $m->coordinator()->pid() !== $coordinator, 'both are new');
 }));
 
-row('kill-runtime', 'SIGKILL of the runtime: what runs in pool and scope runs on, and ends once', fn (Machine $m) => $survive($m, function (Machine $m): void {
+row('kill-runtime', 'SIGKILL of the runtime: pooled and isolated jobs run on, and end once', fn (Machine $m) => $survive($m, function (Machine $m): void {
     $old = $m->runtime()->pid();
     $m->runtime()->kill('KILL');
     $m->runtime()->waitForNewPid($old);
 }));
 
-row('kill-coordinator', 'SIGKILL of the coordinator: likewise', fn (Machine $m) => $survive($m, function (Machine $m): void {
+row('kill-coordinator', 'SIGKILL of the coordinator: pooled and isolated jobs run on, and end once', fn (Machine $m) => $survive($m, function (Machine $m): void {
     $old = $m->coordinator()->pid();
     $m->coordinator()->kill('KILL');
     $m->coordinator()->waitForNewPid($old);
 }));
 
-row('kill-both', 'SIGKILL of both: likewise', fn (Machine $m) => $survive($m, function (Machine $m): void {
+row('kill-both', 'SIGKILL of both: pooled and isolated jobs run on, and end once', fn (Machine $m) => $survive($m, function (Machine $m): void {
     [$runtime, $coordinator] = [$m->runtime()->pid(), $m->coordinator()->pid()];
     $m->must('systemctl kill -s KILL --kill-who=main kqueue@shop.service kqueue.service');
     $m->runtime()->waitForNewPid($runtime);
@@ -64,7 +64,7 @@ row('outcomes', 'jobs that end while the runtime is down are settled when it is 
     $m->expectOnce($uuids);
 });
 
-row('watchdog', 'a runtime that stands still is restarted by its watchdog, and its running jobs survive', function (Machine $m) use ($survive): void {
+row('watchdog', 'a runtime that hangs is restarted by its watchdog, and its running jobs survive', function (Machine $m) use ($survive): void {
     $m->dropIn('kqueue@shop.service', "[Service]\nWatchdogSec=3s\n");
     $survive($m, function (Machine $m): void {
         $since = $m->cursor();
@@ -93,7 +93,7 @@ row('storm', '500 jobs in all tiers while runtime and coordinator are restarted 
     $m->expectSame('', trim($m->must('systemctl --failed --no-legend --plain')), 'failed units');
 }, seconds: 240);
 
-row('drain', 'stopping the runtime drains it: what runs finishes, what waits goes back untouched, and nothing of it stays', function (Machine $m): void {
+row('drain', 'stopping the runtime drains it: running jobs finish, waiting ones go back untouched, and no process stays', function (Machine $m): void {
     $m->configure(['max_concurrent_isolated' => 1]);
     $m->start();
     $jobs = $m->dispatchAll([new Heavy(3000), new Pooled(3000), new Quick(3000)]);
@@ -113,7 +113,7 @@ row('drain', 'stopping the runtime drains it: what runs finishes, what waits goe
     $m->expectSame([], $m->unitsLike('kqueue-worker@shop:*.service', 'kqueue-shop-*.scope'), 'units that are left');
 });
 
-row('drain-limit', 'the time that a drain may take is bounded: what does not finish is killed, and its job not lost', function (Machine $m): void {
+row('drain-limit', 'a drain is bounded by stop_timeout: what does not finish is killed, and its job not lost', function (Machine $m): void {
     $m->configure(['stop_timeout' => '2s']);
     $m->start();
     $uuid = $m->dispatch((new Heavy(60000))->with(['tries' => 3, 'timeout' => 120]));

@@ -19,7 +19,7 @@ $junk = [
     'half a frame' => pack('N', 100) . '{"id":1',
 ];
 
-row('strangers', 'nobody but a runtime can make the coordinator do anything, and what was tried is in the journal', function (Machine $m) use ($junk): void {
+row('strangers', 'the coordinator serves runtimes alone, and the journal has what others tried', function (Machine $m) use ($junk): void {
     $gate = '/srv/shop/storage/gate';
     @unlink($gate);
     $m->start();
@@ -61,7 +61,7 @@ row('strangers', 'nobody but a runtime can make the coordinator do anything, and
     $m->expectSame([], array_filter($m->journal('kqueue.service'), static fn (array $r): bool => ($r['MESSAGE'] ?? '') === 'forged'), 'lines that were forged');
 });
 
-row('policy', 'a runtime gets nothing beyond its own app and root\'s limits, and is told so', function (Machine $m) use ($junk): void {
+row('policy', 'a runtime gets nothing beyond its own app and root\'s limits, and an error that names the reason', function (Machine $m) use ($junk): void {
     $m->configure(['pool_max_size' => 4, 'pool_size' => 2, 'isolated_memory_cap' => 64]);
     $outside = (int) $m->unit('redis-server.service')->pid();
     $since = $m->cursor();

@@ -13,7 +13,7 @@ use App\Jobs\Quick;
 use App\Jobs\Throws;
 use Kqueue\Tests\Machine\Machine;
 
-row('journal', 'each job is told once in journalctl -u kqueue@shop, with its fields', function (Machine $m): void {
+row('journal', 'each job has one record in journalctl -u kqueue@shop, with its fields', function (Machine $m): void {
     $since = $m->cursor();
     $m->start();
     $jobs = ['inline' => new Quick(1), 'pooled' => new Pooled(1), 'isolated' => new Heavy(1)];
@@ -40,7 +40,7 @@ row('journal', 'each job is told once in journalctl -u kqueue@shop, with its fie
     }
     $scope = array_key_first($m->scopes($since));
     $m->expect($scope !== null, 'there was a scope');
-    // What was launched, in the coordinator's own story.
+    // What was launched, in the coordinator's own journal.
     $m->waitForRecord((string) $scope, 'kqueue.service', $since);
 }, layers: ['container', 'vm']);
 
@@ -70,7 +70,7 @@ row('catalog', 'journalctl -x explains a failed job and a process that died unde
         $m->expectContains('Defined-By: kqueue', $text, 'journalctl -x');
         $m->expectContains($advice, $text, 'journalctl -x');
     }
-    // The host's story names it too.
+    // The coordinator's journal names it too.
     $m->waitForRecord('', 'kqueue.service', $since, ['KQUEUE_JOB' => $died]);
 });
 

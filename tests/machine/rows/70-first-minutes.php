@@ -88,7 +88,7 @@ row('check', 'check names each fault of an app that is broken in many ways', fun
     }
 });
 
-row('check-user', 'check and init of an app that root deployed say who could run it', function (Machine $m) use ($check): void {
+row('check-user', 'check and init of an app that root deployed name the user that could run it', function (Machine $m) use ($check): void {
     $m->must('chown root: /srv/shop');
     try {
         file_put_contents('/etc/kqueue/shop.toml', "path = \"/srv/shop\"\n");
@@ -108,7 +108,7 @@ row('check-user', 'check and init of an app that root deployed say who could run
     }
 });
 
-row('init-php', 'init takes the PHP with which the app boots, where that of PATH is another', function (Machine $m): void {
+row('init-php', 'init takes the PHP with which the app boots, even if PATH has another', function (Machine $m): void {
     unlink('/etc/kqueue/shop.toml');
     // A PHP without its extensions.
     $real = realpath('/usr/bin/php');
@@ -128,7 +128,7 @@ row('init-php', 'init takes the PHP with which the app boots, where that of PATH
     }
 });
 
-row('import', 'what supervisord and Horizon were told becomes the app\'s file, and jobs run', function (Machine $m): void {
+row('import', 'settings of supervisord and Horizon become the app\'s file, and jobs run', function (Machine $m): void {
     $works = function (array $keys) use ($m): void {
         $text = (string) file_get_contents('/etc/kqueue/shop.toml');
         foreach ($keys as $key) {

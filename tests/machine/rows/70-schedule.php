@@ -42,7 +42,7 @@ row('schedule', 'kqueue-schedule@shop.timer runs schedule:run as the app\'s user
     }
 }, seconds: 200);
 
-row('doorbell', 'under systemd anybody may ring the bell of a database queue, and ringing starts nothing', function (Machine $m): void {
+row('doorbell', 'under systemd any user may ring the doorbell of a database queue, and that starts no unit', function (Machine $m): void {
     $ring = static fn (): int => $m->sh(
         'php -r ' . escapeshellarg("exit((\$bell = @stream_socket_client('udg:///run/kqueue/shop/bell.sock')) && fwrite(\$bell, '!') === 1 ? 0 : 1);"),
         as: 'stranger',

@@ -17,7 +17,7 @@ $waitForState = static function (Machine $m, string $state, int $code, string $a
     }, "{$app} to be {$state}", 30, Machine::DEAR);
 };
 
-row('status-degraded', 'after a deploy that does not boot, and without the coordinator, status and STATUS= say so', function (Machine $m) use ($waitForState): void {
+row('status-degraded', 'after a deploy that does not boot, and without the coordinator, status and STATUS= report it', function (Machine $m) use ($waitForState): void {
     $m->start();
     $waitForState($m, 'running', 0);
     touch('/srv/shop/broken-boot');
@@ -36,7 +36,7 @@ row('status-degraded', 'after a deploy that does not boot, and without the coord
     $waitForState($m, 'running', 0);
 });
 
-row('status-loop', 'an app that does not start is not taken for one that runs, and status says why', function (Machine $m): void {
+row('status-loop', 'an app that does not start is not shown as running, and status gives the reason', function (Machine $m): void {
     touch('/srv/shop/broken-boot');
     try {
         $m->sh('systemctl start --no-block kqueue@shop');
@@ -73,7 +73,7 @@ row('status-by-hand', 'root sees a runtime that the app\'s user runs by hand; wh
     }
 });
 
-row('horizon', 'Horizon\'s records name a process of the unit, and what its commands send to that one reaches kqueue', function (Machine $m) use ($waitForState): void {
+row('horizon', 'Horizon\'s records name a process of the unit, and the signals of its commands reach kqueue', function (Machine $m) use ($waitForState): void {
     $env = (string) file_get_contents('/srv/shop/.env');
     file_put_contents('/srv/shop/.env', "{$env}HORIZON=true\nHORIZON_MASTER=true\n");
     try {
@@ -100,7 +100,7 @@ row('horizon', 'Horizon\'s records name a process of the unit, and what its comm
     }
 });
 
-row('wrong-password', 'a server that refuses the password at the first start is an outage: the app stays up, says so, and works once it is let in', function (Machine $m): void {
+row('wrong-password', 'a server that refuses the password at the first start is an outage: the app stays up, reports it, and works once it is accepted', function (Machine $m): void {
     $uuid = $m->dispatch(new Quick(1));
     $since = $m->cursor();
     $m->must('redis-cli config set requirepass another');

@@ -20,7 +20,7 @@ $as_app = static function (Machine $m, string $code): array {
     return $m->background(PHP_BINARY . " {$file}", 'shop');
 };
 
-row('race', 'a link that takes the place of a socket gets nothing of what systemd gives the socket', function (Machine $m) use ($as_app): void {
+row('race', 'a symlink in the place of a socket does not get the owner and mode that systemd gives the socket', function (Machine $m) use ($as_app): void {
     $m->must('systemctl stop kqueue@shop.service kqueue@shop.socket kqueue-control@shop.socket');
     file_put_contents('/root/target', 'of root');
     chmod('/root/target', 0600);
@@ -51,7 +51,7 @@ row('race', 'a link that takes the place of a socket gets nothing of what system
     $m->expectSame('755 root root', trim($m->must("stat -c '%a %U %G' /run/kqueue")), 'the directory of the sockets');
 });
 
-row('former-user', 'what an app has put into its directories is given to no other user: not when its user changes, nor when nobody knows its user', function (Machine $m): void {
+row('former-user', 'the contents of an app\'s directories are given to no other user, neither when its user changes nor when its user is unknown', function (Machine $m): void {
     $m->start();
     $m->expectSame("STATE_DIRECTORY=/var/lib/kqueue/shop\nRUNTIME_DIRECTORY=/run/kqueue/shop", trim($m->must("tr '\\0' '\\n' </proc/{$m->runtime()->pid()}/environ | grep _DIRECTORY | sort -r")), 'what the runtime is told');
     $m->must('systemctl stop kqueue@shop.service');
@@ -81,7 +81,7 @@ row('former-user', 'what an app has put into its directories is given to no othe
     }
 });
 
-row('trigger-limit', 'an app that fails at its start, with a client that connects all the while, comes back by itself', function (Machine $m) use ($as_app): void {
+row('trigger-limit', 'an app that fails at its start while a client keeps connecting recovers by itself', function (Machine $m) use ($as_app): void {
     $m->start();
     $pid = $m->runtime()->pid();
     rename('/srv/shop/artisan', '/srv/shop/artisan.off');
@@ -138,7 +138,7 @@ row('old-layout', 'sockets of a version that had them in the app\'s directory mo
     $m->expectSame('shop', $m->status('clerk')['app'], 'the app that answers one of the group kqueue');
 });
 
-row('old-layout-control', 'an app of which only the control socket is active is moved too, and who cannot be moved is named', function (Machine $m): void {
+row('old-layout-control', 'an app of which only the control socket is active is moved too, and one that cannot be moved is named', function (Machine $m): void {
     $m->must('systemctl stop kqueue@shop.service kqueue@shop.socket kqueue-control@shop.socket');
     $m->dropIn('kqueue-control@shop.socket', "[Socket]\nListenStream=\nListenStream=/run/kqueue/old.sock\n");
     $m->must('systemctl start kqueue-control@shop.socket');
@@ -160,7 +160,7 @@ row('old-layout-control', 'an app of which only the control socket is active is 
     $m->expectSame('inactive', $m->unit('kqueue@shop.socket')->state(), 'the socket that was stopped');
 });
 
-row('in-the-way', 'what is in the place of an older version\'s worker socket, or holds its lock, keeps no app down', function (Machine $m): void {
+row('in-the-way', 'a file in the place of an older version\'s worker socket, or a holder of its lock, does not keep the app from starting', function (Machine $m): void {
     $m->start();
     $m->must('systemctl stop kqueue@shop.service');
     $old = '/run/kqueue/shop/worker.sock';

@@ -60,7 +60,7 @@ $memory = static function (Machine $m, string $which): int {
     return (int) $found[1] << 10;
 };
 
-row('attack-verbs', 'a job in a lane gets nothing from the coordinator by any verb, and neither it nor the runtime is the worse for it', function (Machine $m) use ($attack): void {
+row('attack-verbs', 'a job in a lane gets nothing from the coordinator by any verb, and the attempt affects neither coordinator nor runtime', function (Machine $m) use ($attack): void {
     $m->start();
     $m->must('systemctl start kqueue.service');
     [$runtime, $coordinator] = [$m->runtime()->pid(), $m->coordinator()->pid()];
@@ -88,7 +88,7 @@ row('attack-verbs', 'a job in a lane gets nothing from the coordinator by any ve
     $m->expectOnce([$next]);
 });
 
-row('attack-floods', 'whatever an app floods the coordinator with, another one is answered nearly as soon, and memory is bounded', function (Machine $m) use ($attack, $blog, $instead, $neighbour, $memory, $fresh, $quiet): void {
+row('attack-floods', 'whatever an app floods the coordinator with, another app is answered nearly as fast, and memory is bounded', function (Machine $m) use ($attack, $blog, $instead, $neighbour, $memory, $fresh, $quiet): void {
     $blog($m);
     // Workers that end at once: they are about the coordinator.
     $m->dropIn('kqueue-worker@.service', "[Service]\nType=exec\nExecStart=\nExecStart=/bin/false\n");
@@ -112,7 +112,7 @@ row('attack-floods', 'whatever an app floods the coordinator with, another one i
     }
 }, seconds: 120);
 
-row('attack-knocks', 'strangers and jobs that knock at the coordinator without end cost another app no connection', function (Machine $m) use ($attack, $blog, $neighbour, $memory, $fresh, $quiet): void {
+row('attack-knocks', 'other users and jobs that connect to the coordinator without end cost another app no connection', function (Machine $m) use ($attack, $blog, $neighbour, $memory, $fresh, $quiet): void {
     $blog($m);
     $quiet = $quiet($m, 3);
     $m->sh('systemctl --user -M laptop@ kill -s KILL kqueue@shop.service; systemctl --user -M laptop@ stop kqueue@shop.service');
@@ -143,7 +143,7 @@ row('attack-knocks', 'strangers and jobs that knock at the coordinator without e
     }
 }, seconds: 120);
 
-row('attack-scopes', 'an app has a number of scopes, and no other is the worse for it', function (Machine $m) use ($attack, $blog, $instead, $neighbour, $memory, $fresh, $quiet): void {
+row('attack-scopes', 'the number of an app\'s scopes is bounded, and making them does not slow another app down', function (Machine $m) use ($attack, $blog, $instead, $neighbour, $memory, $fresh, $quiet): void {
     $blog($m);
     $quiet = $quiet($m, 1);
     $fresh($m);

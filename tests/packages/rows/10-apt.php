@@ -27,7 +27,7 @@ $renewed = static function (Packaged $m, array $uuids) use ($works): void {
     $works($m);
 };
 
-row('first-day', 'apt install, kqueue init, systemctl enable --now, a job: done, and journalctl -u kqueue tells of it', function (Packaged $m) use ($works): void {
+row('first-day', 'apt install, kqueue init, systemctl enable --now, a job: done, and in journalctl -u kqueue', function (Packaged $m) use ($works): void {
     $m->apt('update');
     $said = $m->apt('install kqueue=' . Packaged::OLD);
     $m->expect(! preg_match('/warning|error|failed|cannot/i', $said), "nothing to complain of: {$said}");
@@ -53,7 +53,7 @@ row('first-day', 'apt install, kqueue init, systemctl enable --now, a job: done,
 }, seconds: 150);
 
 foreach (['upgrade' => [Packaged::OLD, Packaged::NEW], 'downgrade' => [Packaged::NEW, Packaged::OLD]] as $way => [$from, $to]) {
-    row($way, "{$way} while a job runs in each tier: none notices, and the app takes the version when it is idle", function (Packaged $m) use ($from, $to, $renewed): void {
+    row($way, "{$way} while a job runs in each tier: no job is affected, and the app restarts into the version when it is idle", function (Packaged $m) use ($from, $to, $renewed): void {
         $m->install($from);
         $m->init();
         $m->must('systemctl enable --now kqueue@shop');
@@ -107,7 +107,7 @@ row('upgrade-storm', 'up and down and up again while 300 jobs come in all tiers:
     $m->expectSame('', trim($m->must('systemctl --failed --no-legend --plain')), 'failed units');
 }, seconds: 240);
 
-row('protocol', 'a runtime whose PHP files have come to speak another protocol makes place at once, and its jobs run on', function (Packaged $m) use ($works): void {
+row('protocol', 'a runtime whose PHP files use another protocol ends at once to be restarted, and its jobs run on', function (Packaged $m) use ($works): void {
     $m->install();
     $m->init();
     $m->must('systemctl enable --now kqueue@shop');
