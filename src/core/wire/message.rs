@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::WireError;
+use crate::routing::Tier;
 
 /// The kinds of frames. From PHP below 32, to PHP from 32 on.
 pub mod kind {
@@ -49,6 +50,27 @@ pub enum Mode {
     Isolated,
     /// Does what Horizon's master would; runs no job.
     Horizon,
+}
+
+impl Mode {
+    /// What the processes of a tier are.
+    pub fn of(tier: Tier) -> Self {
+        match tier {
+            Tier::Inline => Self::Lane,
+            Tier::Pooled => Self::Pooled,
+            Tier::Isolated => Self::Isolated,
+        }
+    }
+
+    /// The tier whose jobs such a process runs; none for one that runs no job.
+    pub fn tier(self) -> Option<Tier> {
+        match self {
+            Self::Lane => Some(Tier::Inline),
+            Self::Pooled => Some(Tier::Pooled),
+            Self::Isolated => Some(Tier::Isolated),
+            Self::Template | Self::Horizon => None,
+        }
+    }
 }
 
 impl fmt::Display for Mode {

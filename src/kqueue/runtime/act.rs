@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Record, Runtime, ledger};
+use crate::runtime::Runtime;
+use crate::runtime::held::epoch_ms;
+use crate::runtime::held::ledger::{self, Given};
+use crate::runtime::held::record::Record;
 use crate::workers::{Tickets, Worker};
 use kqueue_config::Crash;
 use kqueue_core::routing::Tier;
@@ -24,7 +27,7 @@ impl Runtime {
             Action::Inspect(classes) => self.inspect(&classes),
             Action::Check(worker) => {
                 let frame = ToWorker::Check { queues: &self.app.queues }.encode();
-                if let Some(worker) = self.workers.get(&worker) {
+                if let Some(worker) = self.processes.workers.get(&worker) {
                     worker.send(frame);
                 }
             }
@@ -37,11 +40,7 @@ impl Runtime {
     }
 
     fn launch(&mut self, worker: WorkerId, tier: Tier) {
-        let mode = match tier {
-            Tier::Inline => Mode::Lane,
-            Tier::Pooled => Mode::Pooled,
-            Tier::Isolated => Mode::Isolated,
-        };
+        let mode = Mode::of(tier);
         let forked = self.app.forking.is_on() && mode != Mode::Pooled;
         let mut process = Worker::new(mode, forked);
         if mode == Mode::Lane {
@@ -51,16 +50,17 @@ impl Runtime {
         }
         if forked {
             process.own = self
+                .processes
                 .printing
                 .outputs
                 .of_fork(&self.settings.runtime_dir, worker)
                 .inspect_err(|error| tracing::warn!("{mode} worker {worker} prints with its template: {error}"))
                 .ok();
         }
-        self.workers.insert(worker, process);
+        self.processes.workers.insert(worker, process);
         if forked {
             self.fork(worker, mode);
-        } else if mode == Mode::Pooled && self.units.is_some() {
+        } else if mode == Mode::Pooled && self.processes.units.is_some() {
             self.start_unit(worker);
         } else {
             self.start_process(worker, mode);
@@ -71,7 +71,7 @@ impl Runtime {
         let Some(frame) = self.job_frame(worker_id, job, kind, cause, None, receipt) else { return };
         // What it has printed until now is none of this job's.
         self.pass_on_output_of(worker_id);
-        let (Some(record), Some(worker)) = (self.records.get_mut(&job), self.workers.get_mut(&worker_id)) else {
+        let (Some(record), Some(worker)) = (self.held.get_mut(job), self.processes.workers.get_mut(&worker_id)) else {
             return;
         };
         if kind == JobKind::Run {
@@ -81,24 +81,32 @@ impl Runtime {
         worker.job = Some(job);
         worker.last = Some(job);
         worker.baseline_kb = None;
-        if worker.mode == Mode::Isolated && self.units.is_some() {
+        if worker.mode == Mode::Isolated && self.processes.units.is_some() {
             self.scope(worker_id, job, kind, frame);
             return;
         }
         self.weigh(worker_id, job);
-        let Some(worker) = self.workers.get_mut(&worker_id) else { return };
+        let Some(worker) = self.processes.workers.get_mut(&worker_id) else { return };
         if !worker.send(frame) {
             // Its connection has just closed: to be told so, the schedule needs to hear that nothing was read.
             worker.closed.get_or_insert((Instant::now(), true)).1 = true;
         }
         self.note_given(worker_id, job, kind);
-        self.timers.memory.get_or_insert_with(|| Instant::now() + super::memory::PERIOD);
+        self.timers.memory.get_or_insert_with(|| Instant::now() + crate::runtime::processes::memory::PERIOD);
+    }
+
+    /// Notes where a job is about to run.
+    pub(super) fn note_given(&mut self, id: WorkerId, job: JobId, kind: JobKind) {
+        if let Some(worker) = self.processes.workers.get(&id) {
+            let (mode, unit, pid) = (worker.mode, worker.unit.clone(), worker.pid.unwrap_or(0));
+            self.held.given(job, Given { worker: id, mode, unit, pid, at: epoch_ms(), kind });
+        }
     }
 
     /// The frame goes first: a lane that holds the ticket finds it, or waits for it.
     fn send_ahead(&mut self, worker_id: WorkerId, job: JobId) {
         let frame = self.job_frame(worker_id, job, JobKind::Run, None, Some(job), false);
-        let offered = match (self.workers.get_mut(&worker_id), frame) {
+        let offered = match (self.processes.workers.get_mut(&worker_id), frame) {
             (Some(worker), Some(frame)) => {
                 let sent = worker.tickets.is_some() && worker.send(frame);
                 sent && worker.tickets.as_mut().is_some_and(|tickets| tickets.offer(job))
@@ -111,7 +119,7 @@ impl Runtime {
     }
 
     fn recall(&mut self, worker_id: WorkerId) {
-        let tickets = self.workers.get_mut(&worker_id).and_then(|worker| worker.tickets.as_mut());
+        let tickets = self.processes.workers.get_mut(&worker_id).and_then(|worker| worker.tickets.as_mut());
         let jobs = tickets.map(Tickets::take_back).unwrap_or_default();
         if !jobs.is_empty() {
             self.tell(Event::Recalled { worker: worker_id, jobs });
@@ -128,11 +136,11 @@ impl Runtime {
         receipt: bool,
     ) -> Option<Parts> {
         let declared = self.schedule.max_memory_mb(job);
-        let (record, worker) = (self.records.get(&job)?, self.workers.get(&worker)?);
+        let (record, worker) = (self.held.get(job)?, self.processes.workers.get(&worker)?);
         let isolated = worker.mode == Mode::Isolated;
         let memory = if isolated { Some(self.php_memory_limit(job)) } else { declared };
         // A process that outlives us leaves to nobody what it must know of: whether its job is still there.
-        let outlives = self.units.is_some() && worker.mode != Mode::Lane;
+        let outlives = self.processes.units.is_some() && worker.mode != Mode::Lane;
         let limit = self.schedule.time_limit(job).filter(|_| outlives && !isolated);
         let watchdog = limit.map(|limit| (limit + 2 * self.settings.timeout_grace).as_secs() + 1);
         let cause = cause.map(|cause| format!("{} died with its process: {cause}", record.class));
@@ -164,15 +172,15 @@ impl Runtime {
     }
 
     fn let_go(&mut self, worker: WorkerId, reason: StopReason) {
-        if let Some(worker) = self.workers.get(&worker) {
+        if let Some(worker) = self.processes.workers.get(&worker) {
             worker.send(ToWorker::Stop { reason: reason.as_str() }.encode());
         }
     }
 
     fn kill(&mut self, id: WorkerId, cause: &Cause) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.processes.workers.get(&id) else { return };
         if !matches!(cause, Cause::Shutdown) {
-            let job = worker.job.and_then(|job| self.records.get(&job));
+            let job = worker.job.and_then(|job| self.held.get(job));
             let running = job.map(|record| format!(" running {} ({})", record.class, record.uuid)).unwrap_or_default();
             tracing::warn!("killing {} worker {id}{running}: it {cause}", worker.mode);
         }
@@ -181,7 +189,7 @@ impl Runtime {
             Some(pid) => self.end_process(worker.unit.as_ref(), Some(pid)),
             None => {
                 // Not even started: it is gone when it has been asked for in vain.
-                let forked = self.workers.remove(&id).is_some_and(|worker| worker.forked);
+                let forked = self.processes.workers.remove(&id).is_some_and(|worker| worker.forked);
                 if forked && matches!(cause, Cause::Boot(_)) {
                     self.fork_unanswered(id);
                 }
@@ -192,31 +200,26 @@ impl Runtime {
 
     fn inspect(&mut self, classes: &[String]) {
         let frame = ToWorker::Inspect { classes, properties: self.settings.property_hints }.encode();
-        if self.templates.send(frame.clone()) {
+        if self.processes.templates.send(frame.clone()) {
             return;
         }
         // Without a template, a worker that has nothing else to do can answer. Failing that, time will.
-        if let Some(worker) = self.schedule.an_idle_worker().and_then(|id| self.workers.get(&id)) {
+        if let Some(worker) = self.schedule.an_idle_worker().and_then(|id| self.processes.workers.get(&id)) {
             worker.send(frame);
         }
     }
 
     fn finished(&mut self, finished: Finished) {
-        let Some(mut record) = self.records.remove(&finished.job) else { return };
-        record.took = record.took.or(record.delivered.map(|at| at.elapsed()));
-        *self.tally.entry(finished.outcome.as_str()).or_default() += 1;
-        if !record.acked {
-            self.note_ended(vec![finished.job]);
-        }
+        let Some(record) = self.held.finish(&finished) else { return };
         if finished.outcome == Outcome::Released {
             // It may be due at once, which the queue tells nobody.
-            self.fetch.look_again();
+            self.queue.fetch.look_again();
         }
-        let scoped = self.workers.iter().find(|(_, worker)| {
+        let scoped = self.processes.workers.iter().find(|(_, worker)| {
             worker.mode == Mode::Isolated && worker.unit.is_some() && worker.last == Some(finished.job)
         });
         match scoped.map(|(id, _)| *id) {
-            Some(worker) => drop(self.stories.insert(worker, (record, finished))),
+            Some(worker) => self.held.log_later(worker, record, finished),
             None => self.tell_story(&record, finished),
         }
     }

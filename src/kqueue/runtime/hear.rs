@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::Runtime;
-use super::horizon::DUTIES;
 use crate::launch::{Exit, LaunchEvent};
+use crate::runtime::Runtime;
+use crate::runtime::service::horizon::DUTIES;
 use crate::workers::{Outbox, Peer, Said, Worker};
 use kqueue_core::payload::Hints;
 use kqueue_core::schedule::{Cause, Event, Inspection, JobKind, WorkerId};
@@ -44,26 +44,26 @@ impl Runtime {
     /// The worker that calls itself by this number: ours, or that of its unit.
     pub(super) fn speaker(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
         let is_it = |worker: &Worker| worker.pid == Some(pid);
-        if self.workers.get(&number).is_some_and(is_it) {
+        if self.processes.workers.get(&number).is_some_and(is_it) {
             return Some(number);
         }
         let unit = Some(Unit::Worker(u32::try_from(number).ok()?));
-        self.workers.iter().find(|(_, worker)| worker.unit == unit && is_it(worker)).map(|(id, _)| *id)
+        self.processes.workers.iter().find(|(_, worker)| worker.unit == unit && is_it(worker)).map(|(id, _)| *id)
     }
 
     /// Somebody says it is one of ours. The kernel says who it is: a process that we, or the template, started.
     fn hello(&mut self, id: WorkerId, hello: &FromWorker, peer: Peer, outbox: Outbox) {
         let FromWorker::Hello { mode, job, .. } = hello else { return };
-        if *mode == Mode::Template && id == 0 && self.templates.expects(peer.pid) {
+        if *mode == Mode::Template && id == 0 && self.processes.templates.expects(peer.pid) {
             self.greet(&outbox, Mode::Template);
-            self.templates.connected(peer.pid, outbox);
+            self.processes.templates.connected(peer.pid, outbox);
             return;
         }
         let own = std::process::id() as i32;
         // A pooled worker that is a unit knows the number of the unit alone.
-        let is_unit = self.units.is_some() && *mode == Mode::Pooled;
+        let is_unit = self.processes.units.is_some() && *mode == Mode::Pooled;
         let id = if is_unit { self.by_unit(id, peer.pid).unwrap_or(0) } else { id };
-        let known = self.workers.get_mut(&id).filter(|worker| {
+        let known = self.processes.workers.get_mut(&id).filter(|worker| {
             worker.mode == *mode
                 && worker.outbox.is_none()
                 && worker.closed.is_none()
@@ -114,7 +114,7 @@ impl Runtime {
             }
             FromWorker::BootFailed(failure) => {
                 self.template_gone(pid, None, Some(format!("the app did not boot: {failure}")));
-                self.launcher.kill(pid);
+                self.processes.launcher.kill(pid);
             }
             other => tracing::warn!("the template said what a template does not say: {other:?}"),
         }
@@ -128,13 +128,13 @@ impl Runtime {
             }
             FromWorker::Taken => self.tell(Event::Taken(worker)),
             FromWorker::Interruptible => {
-                if let Some(known) = self.workers.get_mut(&worker) {
+                if let Some(known) = self.processes.workers.get_mut(&worker) {
                     known.interruptible = known.job;
                 }
             }
             FromWorker::Next { done, job } => {
                 self.reported(worker, Some(&done));
-                if let (Some(known), Some(record)) = (self.workers.get_mut(&worker), self.records.get_mut(&job)) {
+                if let (Some(known), Some(record)) = (self.processes.workers.get_mut(&worker), self.held.get_mut(job)) {
                     known.job = Some(job);
                     known.last = Some(job);
                     known.baseline_kb = None;
@@ -167,7 +167,7 @@ impl Runtime {
             }
             FromWorker::Horizon { ask, error } if worker == DUTIES => self.horizon_said(ask, error),
             FromWorker::BootFailed(failure) => {
-                if let Some(known) = self.workers.get_mut(&worker) {
+                if let Some(known) = self.processes.workers.get_mut(&worker) {
                     known.boot_failure = Some(failure.to_string());
                 }
             }
@@ -175,10 +175,10 @@ impl Runtime {
             | FromWorker::Forked { .. }
             | FromWorker::Exited { .. }
             | FromWorker::Horizon { .. } => {
-                if let Some(known) = self.workers.get_mut(&worker) {
+                if let Some(known) = self.processes.workers.get_mut(&worker) {
                     known.fault = Some("a message that no worker sends".to_owned());
                     if let Some(pid) = known.pid {
-                        self.launcher.kill(pid);
+                        self.processes.launcher.kill(pid);
                     }
                 }
             }
@@ -192,25 +192,22 @@ impl Runtime {
             self.acknowledge_of(worker);
             self.forget_payload_of(worker);
         }
-        if let Some(known) = self.workers.get_mut(&worker) {
+        if let Some(known) = self.processes.workers.get_mut(&worker) {
             known.job = None;
             if known.forked {
-                self.templates.worked(worker);
+                self.processes.templates.worked(worker);
             }
         }
     }
 
-    /// Nobody runs a job again that is done with, unless it was deleted to be failed; and the call that removes it
-    /// needs room for as much.
     fn forget_payload_of(&mut self, worker: WorkerId) {
-        let job = self.workers.get(&worker).and_then(|known| known.job);
-        if let Some(record) = job.and_then(|job| self.records.get_mut(&job)) {
-            record.reservation.payload.clear();
+        if let Some(job) = self.processes.workers.get(&worker).and_then(|known| known.job) {
+            self.held.forget_payload(job);
         }
     }
 
     fn acknowledge_of(&mut self, worker: WorkerId) {
-        if let Some(job) = self.workers.get(&worker).and_then(|known| known.job) {
+        if let Some(job) = self.processes.workers.get(&worker).and_then(|known| known.job) {
             self.acknowledge(job);
         }
     }
@@ -239,9 +236,7 @@ impl Runtime {
             .iter()
             .map(|(class, hints)| (class.clone(), read(hints).unwrap_or_default().without(foreign(class))))
             .collect();
-        for record in self.records.values_mut().filter(|record| missing.contains(&record.class)) {
-            record.class_is_missing();
-        }
+        self.held.are_missing(&missing);
         self.tell(Event::Inspected(Inspection { hints, missing, unloadable: unloadable.into_keys().collect() }));
     }
 
@@ -263,12 +258,12 @@ impl Runtime {
             }
         }
         let down = down && !self.settings.work.force;
-        let paused = self.duties.signals(down, paused, &self.app.queues);
+        let paused = self.service.duties.signals(down, paused, &self.app.queues);
         self.tell(Event::State { down, paused });
     }
 
     fn closed(&mut self, worker: WorkerId, pid: i32, unread: bool, fault: Option<String>) {
-        let Some(known) = self.workers.get_mut(&worker) else { return };
+        let Some(known) = self.processes.workers.get_mut(&worker) else { return };
         known.outbox = None;
         let before = known.closed.is_some_and(|(_, unread)| unread);
         known.closed = Some((Instant::now(), unread || before));
@@ -277,7 +272,7 @@ impl Runtime {
             known.fault = Some(fault);
             // Word of its end may have come first.
             if known.exit.is_none() {
-                self.launcher.kill(pid);
+                self.processes.launcher.kill(pid);
             }
         }
         self.settle_ends();
@@ -291,7 +286,7 @@ impl Runtime {
     }
 
     fn ended(&mut self, worker: WorkerId, exit: Exit) {
-        if let Some(known) = self.workers.get_mut(&worker) {
+        if let Some(known) = self.processes.workers.get_mut(&worker) {
             known.exit = Some(exit);
             // One that never connected has no connection to be closed.
             if known.outbox.is_none() {
@@ -307,7 +302,7 @@ impl Runtime {
         let now = Instant::now();
         let mut gone = Vec::new();
         let mut next: Option<Instant> = None;
-        for (id, worker) in &mut self.workers {
+        for (id, worker) in &mut self.processes.workers {
             let (ended, patience) = (worker.has_ended(), if worker.unit.is_some() { UNIT_WORD } else { WORD });
             match (ended, worker.closed) {
                 (true, Some(_)) => gone.push(*id),
@@ -328,7 +323,7 @@ impl Runtime {
                         gone.push(*id);
                     } else {
                         if let Some(pid) = worker.pid {
-                            self.launcher.kill(pid);
+                            self.processes.launcher.kill(pid);
                         }
                         next = Some(now + Duration::from_millis(50));
                     }
@@ -338,16 +333,16 @@ impl Runtime {
         }
         self.timers.ends = next;
         for id in gone {
-            self.printing.outputs.begin();
+            self.processes.printing.outputs.begin();
             self.pass_on_output_of(id);
-            if let Some(worker) = self.workers.remove(&id) {
+            if let Some(worker) = self.processes.workers.remove(&id) {
                 self.account(id, &worker);
                 let cause = worker.cause();
                 if let Cause::BootFailed(_) = cause {
                     tracing::error!("{} worker {id}: {cause}", worker.mode);
                 }
                 if let Some(job) = worker.job.filter(|_| worker.unread()) {
-                    self.note_back(job);
+                    self.held.waits_again(job);
                 }
                 self.tell(Event::Gone { worker: id, cause, unread: worker.unread() });
             }

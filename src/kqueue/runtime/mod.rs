@@ -5,30 +5,16 @@
 //! process to start) runs beside it and comes back as an input.
 
 mod act;
-mod adopt;
-mod backlog;
-mod bell;
 mod failure;
-mod first;
-mod forking;
-mod health;
 mod hear;
-mod horizon;
-mod keep;
-mod ledger;
-mod memory;
-mod observe;
-mod printed;
+mod held;
+mod processes;
 mod queue;
-mod record;
-mod reload;
-mod renew;
+mod service;
 mod start;
-mod template;
-mod trouble;
-mod units;
+mod takeover;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -39,31 +25,24 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use crate::backend::QueueBackend;
-use crate::launch::{LaunchEvent, Launcher, UnitNotice};
-use crate::workers::{Said, Worker, Workers};
+use crate::launch::{LaunchEvent, UnitNotice};
+use crate::workers::{Said, Worker};
 use kqueue_config::{Loaded, Settings};
-use kqueue_core::schedule::{Action, Event, Finished, JobId, Now, Schedule, WorkerId};
+use kqueue_core::schedule::{Action, Event, Now, Schedule, WorkerId};
 
 pub(crate) use start::find_script;
 
-use backlog::Backlog;
-use bell::Bell;
-use health::Health;
-use horizon::{DUTIES, Duties};
-use ledger::Ledger;
-use observe::Observer;
-use printed::Printing;
-use queue::{Acks, Fetch, QueueInput};
-use record::Record;
-use reload::Reload;
-use renew::Renewal;
+use held::HeldJobs;
+use processes::Processes;
+use processes::units::UnitSide;
+use queue::{QueueInput, QueueSide};
+use service::horizon::DUTIES;
+use service::reload::Reload;
+use service::{Service, health};
 use start::App;
-use template::Templates;
-use units::UnitSide;
 
 pub use failure::StartFailure;
-pub use reload::Reread;
+pub use service::reload::Reread;
 
 /// Inputs that may wait to be handled before those who bring them have to wait.
 const INPUTS: usize = 1024;
@@ -91,47 +70,28 @@ pub async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
 struct Runtime {
     settings: Rc<Settings>,
     app: App,
-    backend: Rc<dyn QueueBackend>,
-    launcher: Rc<dyn Launcher>,
-    /// The manager of units, where processes are units.
-    units: Option<UnitSide>,
-    /// Where processes outlive us, so does what is known of their jobs.
-    ledger: Option<Ledger>,
     schedule: Schedule,
     /// What the schedule is still to be told.
     events: VecDeque<Event>,
     is_telling: bool,
-    records: HashMap<JobId, Record>,
-    workers: Workers,
-    /// Isolated jobs that have ended, whose units have not yet: their story is told with what these used.
-    stories: HashMap<WorkerId, (Record, Finished)>,
-    templates: Templates,
-    fetch: Fetch,
-    acks: Acks,
+    held: HeldJobs,
+    queue: QueueSide,
+    processes: Processes,
+    service: Service,
     inputs: mpsc::Sender<QueueInput>,
     said: mpsc::Receiver<Said>,
     launched: mpsc::Receiver<LaunchEvent>,
-    printing: Printing,
     heard: mpsc::Receiver<QueueInput>,
-    next_job: JobId,
     started: Instant,
     /// Value of the app's restart signal, once known.
     restart: Option<Option<String>>,
     /// The last fault in reading the app's signals, so that it is told once.
     signal_fault: Option<String>,
     timers: Timers,
-    /// Jobs that left, by how they left.
-    tally: BTreeMap<&'static str, u64>,
     killed: bool,
     /// What we end for, if it is an error.
     failure: Option<anyhow::Error>,
-    observer: Observer,
-    backlog: Backlog,
-    duties: Duties,
-    bell: Bell,
-    health: Health,
     reload: Reload,
-    renewal: Renewal,
 }
 
 /// When something is due that no input brings.
@@ -195,18 +155,18 @@ impl Runtime {
                     self.reload();
                     None
                 }
-                () = self.renewal.asked() => {
+                () = self.service.renewal.asked() => {
                     self.renew_when_idle();
                     None
                 }
                 Some(said) = self.said.recv() => {
-                    self.printing.outputs.begin();
+                    self.processes.printing.outputs.begin();
                     self.hear(said);
                     self.hear_more();
                     None
                 }
                 Some(input) = self.heard.recv() => {
-                    self.printing.outputs.begin();
+                    self.processes.printing.outputs.begin();
                     if let Err(error) = self.on_queue(input) {
                         self.fail(error);
                     }
@@ -216,20 +176,20 @@ impl Runtime {
                     self.on_launched(event);
                     None
                 }
-                Some(notice) = next_notice(&mut self.units) => {
+                Some(notice) = next_notice(&mut self.processes.units) => {
                     self.on_unit(notice);
                     None
                 }
-                () = self.printing.outputs.ready() => {
+                () = self.processes.printing.outputs.ready() => {
                     self.pass_on_output();
                     None
                 }
-                Some(ask) = self.observer.asks.recv() => {
+                Some(ask) = self.service.observer.asks.recv() => {
                     self.tell_about(ask);
                     None
                 }
-                Some(()) = self.bell.rings.recv() => {
-                    self.fetch.look_again();
+                Some(()) = self.queue.bell.rings.recv() => {
+                    self.queue.fetch.look_again();
                     None
                 }
                 () = tokio::time::sleep_until(wake.into()) => {
@@ -263,7 +223,7 @@ impl Runtime {
         if self.failure.is_some() {
             return;
         }
-        let running = self.workers.values().filter(|worker| worker.job.is_some()).count();
+        let running = self.processes.workers.values().filter(|worker| worker.job.is_some()).count();
         if running > 0 {
             tracing::error!("{error:#}; waiting for {running} running jobs, then ending");
         }
@@ -272,7 +232,7 @@ impl Runtime {
     }
 
     fn stop(&mut self, signal: &str) {
-        let running = self.workers.values().filter(|worker| worker.job.is_some()).count();
+        let running = self.processes.workers.values().filter(|worker| worker.job.is_some()).count();
         if self.schedule.is_stopping() {
             tracing::warn!("{signal} again: killing {running} running jobs");
             self.killed |= running > 0;
@@ -314,12 +274,12 @@ impl Runtime {
         let schedule =
             self.schedule.next_wake().map(|ms| self.started + Duration::from_millis(ms.saturating_sub(BEFORE_MS)));
         let Timers { renew, memory, save, ends, max_time } = self.timers;
-        let retry = self.fetch.retry_at();
-        let template = self.templates.wake();
-        let boot = self.templates.deadline(self.settings.boot_timeout);
-        let health = self.health.wake();
-        let backlog = self.backlog.wake();
-        let duties = self.duties.wake();
+        let retry = self.queue.fetch.retry_at();
+        let template = self.processes.templates.wake();
+        let boot = self.processes.templates.deadline(self.settings.boot_timeout);
+        let health = self.service.health.wake();
+        let backlog = self.queue.backlog.wake();
+        let duties = self.service.duties.wake();
         [schedule, renew, memory, save, ends, max_time, retry, template, boot, health, backlog, duties]
             .into_iter()
             .flatten()
@@ -350,7 +310,7 @@ impl Runtime {
         }
         self.watch_template(now);
         self.look_after_duties(now);
-        if self.templates.is_due(now) {
+        if self.processes.templates.is_due(now) {
             self.start_template();
         }
         self.tell(Event::Tick);
@@ -358,13 +318,13 @@ impl Runtime {
 
     /// The processes that leave with us.
     fn leaving(&self) -> impl Iterator<Item = (&WorkerId, &Worker)> {
-        self.workers.iter().filter(|(id, _)| !self.schedule.is_left(**id))
+        self.processes.workers.iter().filter(|(id, _)| !self.schedule.is_left(**id))
     }
 
     /// Lets every process leave, and ends those that do not.
     async fn say_goodbye(&mut self) {
         self.say_last();
-        self.observer.asks.close();
+        self.service.observer.asks.close();
         self.save_history();
         self.flush_acks().await;
         for (_, worker) in self.leaving() {
@@ -375,30 +335,30 @@ impl Runtime {
             self.write_ledger();
             tokio::select! {
                 Some(said) = self.said.recv() => {
-                    self.printing.outputs.begin();
+                    self.processes.printing.outputs.begin();
                     self.hear(said);
                 }
-                () = self.printing.outputs.ready() => self.pass_on_output(),
+                () = self.processes.printing.outputs.ready() => self.pass_on_output(),
                 Some(event) = self.launched.recv() => self.on_launched(event),
-                Some(notice) = next_notice(&mut self.units) => self.on_unit(notice),
+                Some(notice) = next_notice(&mut self.processes.units) => self.on_unit(notice),
                 () = tokio::time::sleep_until(self.timers.ends.map_or(deadline, |at| at.min(deadline)).into()) => {}
             }
             self.settle_ends();
         }
         self.retire_template();
-        for (id, worker) in &mut self.workers {
+        for (id, worker) in &mut self.processes.workers {
             // What it prints is for the next runtime.
             if let Some(own) = worker.own.take_if(|_| self.schedule.is_left(*id)) {
                 own.leave();
             }
         }
         self.end_units().await;
-        self.launcher.sweep().await;
-        for (_, (record, finished)) in std::mem::take(&mut self.stories) {
+        self.processes.launcher.sweep().await;
+        for (record, finished) in self.held.all_unlogged() {
             self.tell_story(&record, finished);
         }
         self.write_ledger();
-        let told: Vec<String> = self.tally.iter().map(|(outcome, jobs)| format!("{jobs} {outcome}")).collect();
+        let told: Vec<String> = self.held.tally().iter().map(|(outcome, jobs)| format!("{jobs} {outcome}")).collect();
         let told = if told.is_empty() { "no job ran".to_owned() } else { told.join(", ") };
         tracing::info!("stopped: {told}");
     }

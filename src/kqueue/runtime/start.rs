@@ -1,6 +1,6 @@
 //! From settings to a running runtime: socket, template, what the app says of itself, queue.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -10,21 +10,30 @@ use anyhow::{Context, anyhow};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::backlog::Backlog;
-use super::bell::Bell;
-use super::first::Boot;
-use super::forking::Forking;
-use super::horizon::{Duties, Horizon};
-use super::keep::load_history;
-use super::ledger::Ledger;
-use super::printed::Printing;
-use super::queue::{Acks, Fetch};
-use super::units::UnitSide;
-use super::{Health, INPUTS, Observer, Reload, Renewal, Reread, Runtime, Timers};
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::control::{ControlSocket, Snapshot};
 use crate::launch::output::Outputs;
 use crate::launch::{Coordinator, LaunchEvent, Launcher, Order, ProcessLauncher, Units, UserManager};
+use crate::runtime::INPUTS;
+use crate::runtime::Runtime;
+use crate::runtime::Timers;
+use crate::runtime::held::HeldJobs;
+use crate::runtime::held::ledger::Ledger;
+use crate::runtime::processes::Processes;
+use crate::runtime::processes::boot::Boot;
+use crate::runtime::processes::forking::Forking;
+use crate::runtime::processes::printed::Printing;
+use crate::runtime::processes::units::UnitSide;
+use crate::runtime::queue::bell::Bell;
+use crate::runtime::queue::{self, QueueSide};
+use crate::runtime::service::Service;
+use crate::runtime::service::health::Health;
+use crate::runtime::service::history::load_history;
+use crate::runtime::service::horizon::{Duties, Horizon};
+use crate::runtime::service::observe::Observer;
+use crate::runtime::service::reload::Reload;
+use crate::runtime::service::reload::Reread;
+use crate::runtime::service::upgrade::Renewal;
 use crate::workers::Listener;
 use kqueue_config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings, Start};
 use kqueue_core::routing::{Limits, PerTier, Tier};
@@ -102,7 +111,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         Some(socket) => ControlSocket::given(socket)?,
         None => ControlSocket::bind(&settings.runtime_dir)?,
     };
-    let about = super::observe::starting(&settings.app);
+    let about = crate::runtime::service::observe::starting(&settings.app);
     health.needs("the control socket", tokio::task::spawn_local(control.serve(asks_in, about.clone())));
     let outputs = Outputs::new();
     // Sets our jobs and scopes apart from those of earlier runtimes.
@@ -130,7 +139,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             return Err(error);
         }
     };
-    let whole = super::reload::with_app(&loaded, &description.settings)?;
+    let whole = crate::runtime::service::reload::with_app(&loaded, &description.settings)?;
     let settings = Rc::new(whole.settings);
     app.arguments = arguments(&settings);
     let connection: ConnectionSettings =
@@ -181,8 +190,8 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let history = load_history(&settings.state_dir);
     let started = Instant::now();
     let signals = description.signals;
-    let (ledger, held) = match units.is_some().then(|| Ledger::open(&settings.state_dir)).transpose() {
-        Ok(Some((ledger, held))) => (Some(ledger), held),
+    let (ledger, left) = match units.is_some().then(|| Ledger::open(&settings.state_dir)).transpose() {
+        Ok(Some((ledger, left))) => (Some(ledger), left),
         Ok(None) => Default::default(),
         Err(error) => {
             launcher.sweep().await;
@@ -190,27 +199,30 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         }
     };
     let mut runtime = Runtime {
-        units,
-        ledger,
-        stories: HashMap::new(),
         schedule: Schedule::new(schedule_config(&settings, signals), history),
         events: VecDeque::new(),
         is_telling: false,
         app,
-        backend,
-        launcher,
-        records: HashMap::new(),
-        workers: BTreeMap::new(),
-        templates,
-        fetch: Fetch::default(),
-        acks: Acks::default(),
+        // Jobs are never called alike, even where the ledger of an earlier runtime was lost.
+        held: HeldJobs::new(ledger, era << 20),
+        queue: QueueSide::new(backend, Bell::hang(&settings.runtime_dir, description.backend.get("driver"))),
+        processes: Processes {
+            workers: BTreeMap::new(),
+            templates,
+            launcher,
+            units,
+            printing: Printing::new(boot.outputs),
+        },
+        service: Service {
+            health,
+            renewal,
+            observer: Observer::new(asks, about),
+            duties: Duties::new(description.horizon),
+        },
         inputs,
         said: boot.said,
         launched: boot.launched,
-        printing: Printing::new(boot.outputs),
         heard,
-        // Jobs are never called alike, even where the ledger of an earlier runtime was lost.
-        next_job: era << 20,
         started,
         restart: None,
         signal_fault: None,
@@ -219,15 +231,8 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             max_time: (!settings.max_time.is_zero()).then(|| started + settings.max_time),
             ..Timers::default()
         },
-        tally: BTreeMap::new(),
         killed: false,
         failure: None,
-        observer: Observer::new(asks, about),
-        backlog: Backlog::default(),
-        duties: Duties::new(description.horizon),
-        health,
-        renewal,
-        bell: Bell::hang(&settings.runtime_dir, description.backend.get("driver")),
         reload: Reload {
             reread,
             written: loaded.merged.clone(),
@@ -239,11 +244,11 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         settings,
     };
     if !runtime.app.forking.is_on() {
-        runtime.templates.dismiss();
+        runtime.processes.templates.dismiss();
     }
-    if let Some(manager) = runtime.units.as_ref().map(|side| side.manager.clone()) {
+    if let Some(manager) = runtime.processes.units.as_ref().map(|side| side.manager.clone()) {
         let there = manager.list().await.context("the coordinator does not say what units there are")?;
-        runtime.take_over(held, &there);
+        runtime.take_over(left, &there);
         // Those that were quick to find us had to wait until we knew who they are.
         boot.early.into_iter().for_each(|said| runtime.hear(said));
     }
@@ -322,7 +327,7 @@ async fn open_queue(
     queues: &[String],
 ) -> Result<Rc<dyn backend::QueueBackend>, BackendError> {
     match backend.sizes(queues).await {
-        Err(error) if super::queue::is_final(&error) => Err(error),
+        Err(error) if queue::is_final(&error) => Err(error),
         _ => Ok(Rc::from(backend)),
     }
 }

@@ -4,22 +4,23 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Fetch, FetchState, Runtime};
+use super::{Fetch, FetchState};
 use crate::backend::{BackendError, Reservation};
+use crate::runtime::Runtime;
 
 /// A call for jobs that takes longer is not being answered.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// What this outage has logged: its failures may alternate between the kinds.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Logged {
+pub struct Logged {
     pub refused: bool,
     pub silent: bool,
 }
 
 /// Whether another try before the first answer would end the same way. A service manager starts us again when
 /// nobody looks, and the server that refuses us may be the one that is wrong: there a refusal is an outage.
-pub(in crate::runtime) fn is_final(error: &BackendError) -> bool {
+pub fn is_final(error: &BackendError) -> bool {
     match error {
         BackendError::Settings(_) => true,
         BackendError::Refused { .. } => std::env::var_os("NOTIFY_SOCKET").is_none_or(|socket| socket.is_empty()),
@@ -28,7 +29,7 @@ pub(in crate::runtime) fn is_final(error: &BackendError) -> bool {
 }
 
 /// A reservation as far as it is needed to find it again: payloads may be large.
-pub(in crate::runtime) fn without_payload(reservation: &Reservation) -> Reservation {
+pub fn without_payload(reservation: &Reservation) -> Reservation {
     Reservation { queue: reservation.queue.clone(), payload: Bytes::new(), receipt: reservation.receipt.clone() }
 }
 
@@ -52,13 +53,13 @@ impl Fetch {
 
 impl Runtime {
     /// Calls that have not come back, and when they were made.
-    pub(in crate::runtime) fn calls_under_way(&self) -> impl Iterator<Item = (&'static str, Instant)> {
-        let fetch = self.fetch.since.filter(|_| self.fetch.state != FetchState::Idle);
+    pub fn calls_under_way(&self) -> impl Iterator<Item = (&'static str, Instant)> {
+        let fetch = self.queue.fetch.since.filter(|_| self.queue.fetch.state != FetchState::Idle);
         let calls = [
             ("reserve jobs", fetch),
-            ("renew leases", self.fetch.renewing),
-            ("give jobs back", self.fetch.returning),
-            ("remove finished jobs", self.acks.sending),
+            ("renew leases", self.queue.fetch.renewing),
+            ("give jobs back", self.queue.fetch.returning),
+            ("remove finished jobs", self.queue.acks.sending),
         ];
         calls.into_iter().filter_map(|(name, since)| Some((name, since?)))
     }

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::Runtime;
+use crate::runtime::Runtime;
 use kqueue_core::wire::{Held, TemplateOrder, Unforkable};
 
 /// What is forked.
@@ -18,7 +18,7 @@ enum Stage {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Forking {
+pub struct Forking {
     stage: Stage,
     /// Whether PHP can fork and the settings allow it.
     possible: bool,
@@ -97,8 +97,8 @@ fn describe(held: &Held) -> String {
 
 impl Runtime {
     /// The template `pid` says that it must not be forked: another kind of template is, or none.
-    pub(super) fn cannot_fork(&mut self, pid: i32, why: Unforkable) {
-        if !self.templates.is(pid) {
+    pub fn cannot_fork(&mut self, pid: i32, why: Unforkable) {
+        if !self.processes.templates.is(pid) {
             return;
         }
         self.app.forking.step_down(why);
@@ -107,8 +107,8 @@ impl Runtime {
             self.start_template();
             return;
         }
-        for (worker, mode) in self.templates.dismiss() {
-            if let Some(known) = self.workers.get_mut(&worker) {
+        for (worker, mode) in self.processes.templates.dismiss() {
+            if let Some(known) = self.processes.workers.get_mut(&worker) {
                 known.forked = false;
                 known.own = None;
                 self.start_process(worker, mode);

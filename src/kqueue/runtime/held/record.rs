@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::ledger::Given;
-use super::units::Usage;
 use crate::backend::{Receipt, Reservation};
+use crate::runtime::held::ledger::Given;
+use crate::runtime::processes::units::Usage;
 use kqueue_core::payload::{Envelope, Hints};
 use kqueue_core::schedule::{JobId, JobSpec};
 
 /// A reserved job, with all that the schedule need not know.
 #[derive(Debug)]
-pub(super) struct Record {
+pub struct Record {
     pub reservation: Reservation,
     pub uuid: String,
     pub class: String,
@@ -85,7 +85,7 @@ impl Record {
 }
 
 /// What only the schedule needs of a payload.
-pub(super) struct JobSpecParts {
+pub struct JobSpecParts {
     timeout: Option<u32>,
     hints: Hints,
 }

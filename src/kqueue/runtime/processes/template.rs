@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Runtime;
-use super::start::{order, welcome};
+use crate::runtime::Runtime;
+use crate::runtime::start::{order, welcome};
 use rustix::process::{PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -28,7 +28,7 @@ const DELAYS: [Duration; 6] = [
 ];
 
 /// The delay after so many failures in a row: the last one for all that come after.
-pub(super) fn delay_after(delays: &[Duration], failures: usize) -> Duration {
+pub fn delay_after(delays: &[Duration], failures: usize) -> Duration {
     delays.get(failures).or(delays.last()).copied().unwrap_or_default()
 }
 
@@ -46,7 +46,7 @@ struct Template {
 
 /// Every template there is.
 #[derive(Debug)]
-pub(super) struct Templates {
+pub struct Templates {
     current: Option<Template>,
     /// Replaced ones, which live until their last child has ended: they alone can tell how it ended.
     retired: Vec<Template>,
@@ -211,18 +211,18 @@ fn after(delay: Duration) -> String {
 
 impl Runtime {
     /// Starts a new template beside those that are being retired.
-    pub(super) fn start_template(&mut self) {
-        if self.templates.dismissed || self.schedule.is_over() {
-            self.templates.retry = None;
+    pub fn start_template(&mut self) {
+        if self.processes.templates.dismissed || self.schedule.is_over() {
+            self.processes.templates.retry = None;
             return;
         }
         self.start_process(0, Mode::Template);
     }
 
     /// Gets a process for a lane or an isolated job.
-    pub(super) fn fork(&mut self, worker: WorkerId, mode: Mode) {
-        if !self.templates.send(self.fork_order(worker, mode)) && !self.templates.awaits(worker) {
-            self.templates.pending.push_back((worker, mode));
+    pub fn fork(&mut self, worker: WorkerId, mode: Mode) {
+        if !self.processes.templates.send(self.fork_order(worker, mode)) && !self.processes.templates.awaits(worker) {
+            self.processes.templates.pending.push_back((worker, mode));
         }
     }
 
@@ -231,28 +231,21 @@ impl Runtime {
     }
 
     /// A template has booted.
-    pub(super) fn template_ready(&mut self, pid: i32) {
-        self.templates.ready(pid);
-        while let Some((worker, mode)) = self.templates.pending.pop_front() {
+    pub fn template_ready(&mut self, pid: i32) {
+        self.processes.templates.ready(pid);
+        while let Some((worker, mode)) = self.processes.templates.pending.pop_front() {
             // It may have been given up meanwhile.
-            if self.workers.contains_key(&worker) {
-                self.templates.send(self.fork_order(worker, mode));
+            if self.processes.workers.contains_key(&worker) {
+                self.processes.templates.send(self.fork_order(worker, mode));
             }
         }
     }
 
     /// The template has forked a worker, or could not.
-    pub(super) fn forked(
-        &mut self,
-        template: i32,
-        worker: WorkerId,
-        pid: i32,
-        error: Option<String>,
-        unforkable: Unforkable,
-    ) {
+    pub fn forked(&mut self, template: i32, worker: WorkerId, pid: i32, error: Option<String>, unforkable: Unforkable) {
         if !unforkable.held.is_empty() {
-            if let Some(known) = self.workers.get(&worker) {
-                self.templates.pending.push_back((worker, known.mode));
+            if let Some(known) = self.processes.workers.get(&worker) {
+                self.processes.templates.pending.push_back((worker, known.mode));
             }
             return self.cannot_fork(template, unforkable);
         }
@@ -260,14 +253,14 @@ impl Runtime {
         if pid < 0 {
             let why = error.unwrap_or_default();
             tracing::error!("cannot fork: {why}");
-            self.workers.remove(&worker);
+            self.processes.workers.remove(&worker);
             self.tell(Event::Gone { worker, cause: Cause::BootFailed(format!("cannot fork: {why}")), unread: false });
-        } else if let Some(known) = self.workers.get_mut(&worker) {
+        } else if let Some(known) = self.processes.workers.get_mut(&worker) {
             known.pid = Some(pid);
-            self.templates.forked(worker);
+            self.processes.templates.forked(worker);
         } else {
             // Given up before it was there.
-            self.launcher.kill(pid);
+            self.processes.launcher.kill(pid);
         }
     }
 
@@ -276,7 +269,7 @@ impl Runtime {
     fn watch_fork(&self, template: i32, pid: i32) {
         let child = rustix::process::Pid::from_raw(pid).filter(|_| pid > 0);
         let held = child.and_then(|child| pidfd_open(child, PidfdFlags::NONBLOCK).ok());
-        let (Some(held), Some(outbox)) = (held, self.templates.outbox(template)) else { return };
+        let (Some(held), Some(outbox)) = (held, self.processes.templates.outbox(template)) else { return };
         tokio::task::spawn_local(async move {
             // Sound here: the descriptor is owned, and not given away while it is registered.
             #[allow(deprecated)]
@@ -288,35 +281,42 @@ impl Runtime {
     }
 
     /// Boots the app anew, for the processes that come from now on.
-    pub(super) fn replace_template(&mut self) {
+    pub fn replace_template(&mut self) {
         self.retire_template();
         if self.app.forking.start_over() {
-            self.templates.recall();
+            self.processes.templates.recall();
         }
         self.start_template();
         self.replace_duties();
     }
 
-    pub(super) fn retire_template(&mut self) {
-        if let Some(pid) = self.templates.retire() {
-            self.launcher.kill(pid);
+    pub fn retire_template(&mut self) {
+        if let Some(pid) = self.processes.templates.retire() {
+            self.processes.launcher.kill(pid);
         }
     }
 
     /// Ends a template that hangs in its boot: what waits for it would wait for ever.
-    pub(super) fn watch_template(&mut self, now: Instant) {
+    pub fn watch_template(&mut self, now: Instant) {
         let limit = self.settings.boot_timeout;
-        let Some(pid) = self.templates.deadline(limit).filter(|at| *at <= now).and(self.templates.pid()) else {
+        let Some(pid) =
+            self.processes.templates.deadline(limit).filter(|at| *at <= now).and(self.processes.templates.pid())
+        else {
             return;
         };
-        self.launcher.kill(pid);
+        self.processes.launcher.kill(pid);
         let cause = Cause::Boot(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         self.template_gone(pid, None, Some(format!("it {cause} (boot_timeout), and was killed")));
     }
 
     /// A template that was ready has not forked what it was asked for in time: it hangs, and so would all that is to come.
-    pub(super) fn fork_unanswered(&mut self, worker: WorkerId) {
-        let hangs = self.templates.current.as_ref().filter(|template| template.ready && !self.templates.awaits(worker));
+    pub fn fork_unanswered(&mut self, worker: WorkerId) {
+        let hangs = self
+            .processes
+            .templates
+            .current
+            .as_ref()
+            .filter(|template| template.ready && !self.processes.templates.awaits(worker));
         let Some(pid) = hangs.map(|template| template.pid) else { return };
         // It alone: those it has forked run jobs.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -324,8 +324,8 @@ impl Runtime {
     }
 
     /// A template has ended.
-    pub(super) fn template_gone(&mut self, pid: i32, exit: Option<Exit>, why: Option<String>) {
-        if !self.templates.gone(pid) {
+    pub fn template_gone(&mut self, pid: i32, exit: Option<Exit>, why: Option<String>) {
+        if !self.processes.templates.gone(pid) {
             return;
         }
         let how = match (why, exit) {
@@ -338,46 +338,50 @@ impl Runtime {
     }
 
     /// A template could not be started.
-    pub(super) fn template_not_started(&mut self, why: String) {
-        self.templates.try_again();
+    pub fn template_not_started(&mut self, why: String) {
+        self.processes.templates.try_again();
         self.template_failed(why);
     }
 
     fn template_failed(&mut self, how: String) {
-        let delay = self.templates.retry.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        let delay =
+            self.processes.templates.retry.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
         tracing::warn!("the template is gone ({how}); starting another{}", after(delay));
-        self.templates.fault = Some(how);
+        self.processes.templates.fault = Some(how);
         // What it was asked to fork and did not, it never will.
         let orphans: Vec<_> = self
+            .processes
             .workers
             .iter()
             .filter(|(id, worker)| {
-                worker.forked && worker.pid.is_none() && !self.templates.pending.iter().any(|(other, _)| other == *id)
+                worker.forked
+                    && worker.pid.is_none()
+                    && !self.processes.templates.pending.iter().any(|(other, _)| other == *id)
             })
             .map(|(id, _)| *id)
             .collect();
         for worker in orphans {
-            self.workers.remove(&worker);
+            self.processes.workers.remove(&worker);
             self.tell(Event::Gone { worker, cause: Cause::Vanished, unread: false });
         }
     }
 
     /// A process that was started, and not forked, says who it is.
-    pub(super) fn greet(&self, outbox: &Outbox, mode: Mode) {
+    pub fn greet(&self, outbox: &Outbox, mode: Mode) {
         outbox.send(welcome(&self.settings, &self.app, mode));
     }
 
     /// Starts a process, beside everything else that goes on.
-    pub(super) fn start_process(&mut self, worker: WorkerId, mode: Mode) {
+    pub fn start_process(&mut self, worker: WorkerId, mode: Mode) {
         let order = order(&self.settings, &self.app, worker, mode);
-        let launcher = self.launcher.clone();
+        let launcher = self.processes.launcher.clone();
         let inputs = self.inputs.clone();
         if mode == Mode::Template {
-            self.templates.retry = None;
+            self.processes.templates.retry = None;
         }
         tokio::task::spawn_local(async move {
             let result = launcher.start(&order).await;
-            let _ = inputs.send(super::queue::QueueInput::Started { worker, result }).await;
+            let _ = inputs.send(crate::runtime::queue::QueueInput::Started { worker, result }).await;
         });
     }
 }

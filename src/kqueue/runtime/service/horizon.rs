@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::Runtime;
-use super::template::delay_after;
+use crate::runtime::Runtime;
+use crate::runtime::processes::template::delay_after;
 use crate::workers::Worker;
 use kqueue_core::schedule::{Cause, Event, JobId, WorkerId};
 use kqueue_core::wire::{HorizonAsk, Mode, ToWorker};
 
 /// Its number among the processes: one that the schedule never gives.
-pub(super) const DUTIES: WorkerId = 1 << 40;
+pub const DUTIES: WorkerId = 1 << 40;
 /// Between two rounds. Horizon takes a master for dead after 14 s.
 const ROUND: Duration = Duration::from_secs(3);
 /// What a round may take: it may send notifications.
@@ -29,14 +29,14 @@ const CONTINUE: &str = "php artisan horizon:continue";
 
 /// What the app says of its Horizon.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Horizon {
+pub struct Horizon {
     /// What this version of Horizon lacks for it.
     lacks: Option<String>,
 }
 
 /// The process, and what Horizon has been told.
 #[derive(Debug)]
-pub(super) struct Duties {
+pub struct Duties {
     /// Whether there is anything to do.
     due: bool,
     /// When it is started, or told how things stand.
@@ -106,25 +106,25 @@ impl Duties {
 
 impl Runtime {
     /// Starts the process, tells it how things stand, or ends it.
-    pub(super) fn look_after_duties(&mut self, now: Instant) {
-        let bootable = self.templates.fault().is_none();
-        let wanted = self.duties.due && self.settings.horizon && bootable && !self.schedule.is_stopping();
-        let Some(process) = self.workers.get(&DUTIES) else {
+    pub fn look_after_duties(&mut self, now: Instant) {
+        let bootable = self.processes.templates.fault().is_none();
+        let wanted = self.service.duties.due && self.settings.horizon && bootable && !self.schedule.is_stopping();
+        let Some(process) = self.processes.workers.get(&DUTIES) else {
             if !wanted {
-                self.duties.next = self.duties.next.map(|_| now + ROUND);
-            } else if self.duties.next.is_none_or(|at| at <= now) {
+                self.service.duties.next = self.service.duties.next.map(|_| now + ROUND);
+            } else if self.service.duties.next.is_none_or(|at| at <= now) {
                 self.start_duties(now);
             }
             return;
         };
         let limit = if process.outbox.is_some() { PATIENCE } else { self.settings.boot_timeout };
-        if self.duties.since.is_some_and(|since| now >= since + limit) {
-            self.duties.since = None;
+        if self.service.duties.since.is_some_and(|since| now >= since + limit) {
+            self.service.duties.since = None;
             self.end_duties(limit);
         } else if !wanted {
-            self.duties.next = None;
+            self.service.duties.next = None;
             self.replace_duties();
-        } else if process.outbox.is_some() && self.duties.next.is_some_and(|at| at <= now) {
+        } else if process.outbox.is_some() && self.service.duties.next.is_some_and(|at| at <= now) {
             self.tell_standing(now);
         }
     }
@@ -133,50 +133,50 @@ impl Runtime {
         let forked = self.app.forking.is_on();
         let mut process = Worker::new(Mode::Horizon, forked);
         if forked {
-            process.own = self.printing.outputs.of_fork(&self.settings.runtime_dir, DUTIES).ok();
+            process.own = self.processes.printing.outputs.of_fork(&self.settings.runtime_dir, DUTIES).ok();
         }
-        self.workers.insert(DUTIES, process);
+        self.processes.workers.insert(DUTIES, process);
         // It is told how things stand once it says that it is there.
-        (self.duties.since, self.duties.next, self.duties.greeted) = (Some(now), None, false);
+        (self.service.duties.since, self.service.duties.next, self.service.duties.greeted) = (Some(now), None, false);
         if forked { self.fork(DUTIES, Mode::Horizon) } else { self.start_process(DUTIES, Mode::Horizon) }
     }
 
     fn end_duties(&mut self, limit: Duration) {
         tracing::warn!("Horizon: its process has not answered for {} s, and is killed", limit.as_secs());
-        match self.workers.get(&DUTIES).and_then(|process| process.pid) {
-            Some(pid) => self.launcher.kill(pid),
+        match self.processes.workers.get(&DUTIES).and_then(|process| process.pid) {
+            Some(pid) => self.processes.launcher.kill(pid),
             None => {
-                self.workers.remove(&DUTIES);
+                self.processes.workers.remove(&DUTIES);
                 self.duties_gone(&Cause::Vanished);
             }
         }
     }
 
     /// Lets the process go: another one follows, where it is wanted.
-    pub(super) fn replace_duties(&mut self) {
-        if let Some(process) = self.workers.get(&DUTIES) {
-            self.duties.leaves = process.send(ToWorker::Stop { reason: "restart" }.encode());
+    pub fn replace_duties(&mut self) {
+        if let Some(process) = self.processes.workers.get(&DUTIES) {
+            self.service.duties.leaves = process.send(ToWorker::Stop { reason: "restart" }.encode());
         }
     }
 
     /// The process has ended, or could not be had.
-    pub(super) fn duties_gone(&mut self, cause: &Cause) {
+    pub fn duties_gone(&mut self, cause: &Cause) {
         match cause {
-            _ if std::mem::take(&mut self.duties.leaves) => {}
+            _ if std::mem::take(&mut self.service.duties.leaves) => {}
             Cause::Exit(0) => {}
             Cause::Exit(code) => self.duties_failed(&format!("its process left with exit code {code}")),
             cause => self.duties_failed(&cause.to_string()),
         }
-        let delay = delay_after(&DELAYS, self.duties.failures);
-        (self.duties.since, self.duties.next) = (None, Some(Instant::now() + delay));
-        self.duties.failures += 1;
+        let delay = delay_after(&DELAYS, self.service.duties.failures);
+        (self.service.duties.since, self.service.duties.next) = (None, Some(Instant::now() + delay));
+        self.service.duties.failures += 1;
     }
 
     fn duties_failed(&mut self, why: &str) {
         // What it has said itself says more than how it ended.
-        if self.duties.fault.is_none() {
+        if self.service.duties.fault.is_none() {
             tracing::warn!("Horizon: its indexes and records are not looked after: {why}; trying again");
-            self.duties.fault = Some(why.to_owned());
+            self.service.duties.fault = Some(why.to_owned());
         }
     }
 
@@ -187,14 +187,14 @@ impl Runtime {
             queues: &self.app.queues,
             processes: &self.processes_by_queue(),
             waiting: &self.waiting_by_queue(),
-            paused: self.duties.held,
+            paused: self.service.duties.held,
             timeout: self.settings.work.timeout.map_or(0, |timeout| timeout.as_secs()),
             tries: self.settings.work.tries,
             memory: self.settings.recycle.memory_mb,
         }
         .encode();
-        (self.duties.since, self.duties.next) = (Some(now), None);
-        if let Some(process) = self.workers.get(&DUTIES) {
+        (self.service.duties.since, self.service.duties.next) = (Some(now), None);
+        if let Some(process) = self.processes.workers.get(&DUTIES) {
             process.send(frame);
         }
     }
@@ -205,7 +205,7 @@ impl Runtime {
         let mut processes: BTreeMap<&str, usize> = queues.iter().map(|name| (name.as_str(), 0)).collect();
         let mut turn = queues.iter().cycle();
         for view in self.schedule.workers().filter(|view| view.state != "leaving") {
-            let at = view.job.and_then(|job| self.records.get(&job)).map(|record| record.reservation.queue.as_str());
+            let at = view.job.and_then(|job| self.held.get(job)).map(|record| record.reservation.queue.as_str());
             if let Some(at) = at.or_else(|| turn.next().map(String::as_str)) {
                 *processes.entry(at).or_default() += 1;
             }
@@ -215,26 +215,26 @@ impl Runtime {
 
     /// Jobs that are ours and do not run.
     fn waiting_by_queue(&self) -> BTreeMap<&str, usize> {
-        let running: BTreeSet<JobId> = self.workers.values().filter_map(|worker| worker.job).collect();
+        let running: BTreeSet<JobId> = self.processes.workers.values().filter_map(|worker| worker.job).collect();
         let mut waiting = BTreeMap::new();
-        for (_, record) in self.records.iter().filter(|(id, record)| !record.acked && !running.contains(id)) {
+        for (_, record) in self.held.iter().filter(|(id, record)| !record.acked && !running.contains(id)) {
             *waiting.entry(record.reservation.queue.as_str()).or_default() += 1;
         }
         waiting
     }
 
     /// The process has done a round, or brings what somebody asks of Horizon.
-    pub(super) fn horizon_said(&mut self, ask: Option<HorizonAsk>, error: Option<String>) {
+    pub fn horizon_said(&mut self, ask: Option<HorizonAsk>, error: Option<String>) {
         if let Some(error) = error {
             self.duties_failed(&error);
             return;
         }
         let Some(ask) = ask else {
-            self.duties.since = None;
-            if std::mem::replace(&mut self.duties.greeted, true) {
+            self.service.duties.since = None;
+            if std::mem::replace(&mut self.service.duties.greeted, true) {
                 self.round_done();
             } else {
-                self.duties.next = Some(Instant::now());
+                self.service.duties.next = Some(Instant::now());
             }
             return;
         };
@@ -253,28 +253,28 @@ impl Runtime {
             }
         }
         // Its records say so at once.
-        self.duties.next = Some(Instant::now());
+        self.service.duties.next = Some(Instant::now());
     }
 
     fn round_done(&mut self) {
-        (self.duties.failures, self.duties.next) = (0, Some(Instant::now() + ROUND));
-        if self.duties.fault.take().is_some() {
+        (self.service.duties.failures, self.service.duties.next) = (0, Some(Instant::now() + ROUND));
+        if self.service.duties.fault.take().is_some() {
             tracing::info!("Horizon: its indexes and records are looked after again");
         }
     }
 
     /// Starts no further job, or goes on.
     fn hold(&mut self, held: bool) {
-        if self.duties.held == held {
+        if self.service.duties.held == held {
             return;
         }
-        self.duties.held = held;
+        self.service.duties.held = held;
         match held {
             true => tracing::info!("horizon:pause: no further job is started until horizon:continue"),
             false => tracing::info!("Horizon goes on"),
         }
-        let (down, paused) = self.duties.signals.clone();
-        let paused = self.duties.signals(down, paused, &self.app.queues);
+        let (down, paused) = self.service.duties.signals.clone();
+        let paused = self.service.duties.signals(down, paused, &self.app.queues);
         self.tell(Event::State { down, paused });
     }
 }

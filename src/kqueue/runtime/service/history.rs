@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::Runtime;
+use crate::runtime::Runtime;
 use kqueue_core::routing::History;
 
 const FILE: &str = "history.json";
@@ -14,7 +14,7 @@ const FILE: &str = "history.json";
 const PERIOD: Duration = Duration::from_secs(30);
 
 /// Reads what an earlier runtime had learnt. A file that cannot be used is set aside, never in the way.
-pub(super) fn load_history(directory: &Path) -> History {
+pub fn load_history(directory: &Path) -> History {
     let path = directory.join(FILE);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -34,7 +34,7 @@ pub(super) fn load_history(directory: &Path) -> History {
 
 impl Runtime {
     /// Writes the history whole or not at all.
-    pub(super) fn save_history(&mut self) {
+    pub fn save_history(&mut self) {
         self.timers.save = Some(Instant::now() + PERIOD);
         if self.schedule.history.is_empty() {
             return;

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::mpsc;
 
-use super::{Record, Runtime, backlog};
 use crate::control::{Ask, Failure, Process, RunningJob, Snapshot, State, TierLoad, VERSION, WaitingJob};
+use crate::runtime::Runtime;
+use crate::runtime::held::record::Record;
+use crate::runtime::queue::backlog;
 use crate::workers::Worker;
 use kqueue_core::routing::Tier;
 use kqueue_core::schedule::Outcome;
@@ -23,7 +25,7 @@ const CAUSE: usize = 500;
 
 /// What is remembered for those who ask.
 #[derive(Debug)]
-pub(super) struct Observer {
+pub struct Observer {
     /// Those who ask.
     pub asks: mpsc::Receiver<Ask>,
     about: Snapshot,
@@ -44,7 +46,7 @@ impl Observer {
 }
 
 /// What is known of an app before it has booted.
-pub(super) fn starting(app: &str) -> Snapshot {
+pub fn starting(app: &str) -> Snapshot {
     let now = epoch();
     Snapshot {
         version: VERSION,
@@ -64,7 +66,7 @@ fn epoch() -> u64 {
 
 /// How many jobs ended in each of the last seconds.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub struct Pace {
     /// Second and jobs, the latest last.
     ended: VecDeque<(u64, u32)>,
 }
@@ -95,14 +97,14 @@ impl Pace {
 
 impl Runtime {
     /// A job has left.
-    pub(super) fn note_end(&mut self, record: &Record, tier: Tier, outcome: Outcome, cause: Option<&str>) {
-        self.observer.pace.count(self.now().ms);
+    pub fn note_end(&mut self, record: &Record, tier: Tier, outcome: Outcome, cause: Option<&str>) {
+        self.service.observer.pace.count(self.now().ms);
         let well = matches!(outcome, Outcome::Done | Outcome::Released) && cause.is_none();
         if well {
             return;
         }
-        self.observer.failures.truncate(FAILURES - 1);
-        self.observer.failures.push_front(Failure {
+        self.service.observer.failures.truncate(FAILURES - 1);
+        self.service.observer.failures.push_front(Failure {
             at: self.now().epoch,
             uuid: harmless::line(&record.uuid, NAME),
             class: harmless::line(&record.class, NAME),
@@ -115,11 +117,11 @@ impl Runtime {
     }
 
     /// Somebody asks. What takes time is asked beside the runtime's own work.
-    pub(super) fn tell_about(&self, ask: Ask) {
+    pub fn tell_about(&self, ask: Ask) {
         let mut snapshot = self.snapshot();
         // What the queues say is asked anew.
         snapshot.reason = self.trouble(&BTreeMap::new());
-        let (backend, queues) = (self.backend.clone(), self.app.queues.clone());
+        let (backend, queues) = (self.queue.backend.clone(), self.app.queues.clone());
         tokio::task::spawn_local(async move {
             let pids: Vec<i32> = snapshot.workers.iter().filter_map(|worker| worker.pid).collect();
             // Many small files, where many processes are.
@@ -149,7 +151,7 @@ impl Runtime {
         let now = self.now();
         let seconds = |ms: u64| ms as f64 / 1000.0;
         let workers = self.schedule.workers().take(RUNNING).map(|view| {
-            let known = self.workers.get(&view.id);
+            let known = self.processes.workers.get(&view.id);
             Process {
                 id: view.id,
                 tier: view.tier.name().to_owned(),
@@ -164,8 +166,8 @@ impl Runtime {
         Snapshot {
             tiers: Tier::ALL.iter().map(|tier| self.load(*tier)).collect(),
             workers: workers.collect(),
-            failures: self.observer.failures.iter().cloned().collect(),
-            totals: self.tally.iter().map(|(outcome, jobs)| ((*outcome).to_owned(), *jobs)).collect(),
+            failures: self.service.observer.failures.iter().cloned().collect(),
+            totals: self.held.tally().iter().map(|(outcome, jobs)| ((*outcome).to_owned(), *jobs)).collect(),
             ..self.outline()
         }
     }
@@ -179,7 +181,7 @@ impl Runtime {
         let now = self.now();
         let busy = || self.schedule.workers().filter(|view| view.tier == tier && view.job.is_some());
         let running = busy().take(RUNNING).filter_map(|view| {
-            let record = self.records.get(&view.job?)?;
+            let record = self.held.get(view.job?)?;
             Some(RunningJob {
                 uuid: harmless::line(&record.uuid, NAME),
                 class: harmless::line(&record.class, NAME),
@@ -191,7 +193,7 @@ impl Runtime {
         });
         let (waiting, first) = self.schedule.first_waiting(now, tier, WAITING);
         let first = first.into_iter().filter_map(|(id, ms)| {
-            let record = self.records.get(&id)?;
+            let record = self.held.get(id)?;
             Some(WaitingJob {
                 uuid: harmless::line(&record.uuid, NAME),
                 class: harmless::line(&record.class, NAME),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 
-use super::Runtime;
+use crate::runtime::Runtime;
 use kqueue_core::schedule::Standing;
 use kqueue_system::harmless;
 
@@ -22,7 +22,7 @@ const FAREWELL: Duration = Duration::from_secs(20);
 
 /// A service manager to tell, and what it has been told.
 #[derive(Debug)]
-pub(super) struct Health {
+pub struct Health {
     /// There is somebody who listens.
     told_to: bool,
     status: String,
@@ -79,7 +79,7 @@ impl Health {
 }
 
 /// Tells the service manager that settings are being read anew. `READY` says that it is done.
-pub(super) fn reloading() {
+pub fn reloading() {
     // Without a clock there is nothing to say; a manager that waits for it will say so.
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
@@ -87,7 +87,7 @@ pub(super) fn reloading() {
 }
 
 /// Tells the service manager why we end: it shows that for as long as we are not there to be asked.
-pub(super) fn failed(app: &str, error: &anyhow::Error) {
+pub fn failed(app: &str, error: &anyhow::Error) {
     let line = harmless::line(&format!("{app}: {error:#}"), REASON);
     let _ = sd_notify::notify(&[NotifyState::Status(&line)]);
 }
@@ -98,45 +98,45 @@ fn microseconds(duration: Duration) -> u32 {
 
 impl Runtime {
     /// Says what is to be said now.
-    pub(super) fn look_after_health(&mut self) {
-        if !self.health.told_to {
+    pub fn look_after_health(&mut self) {
+        if !self.service.health.told_to {
             return;
         }
         let now = Instant::now();
         self.tell_status(now);
         self.extend_stop(now);
-        let due = self.health.ping.is_none_or(|at| at <= now);
-        if let Some(period) = self.health.period.filter(|_| due && self.health.dead.is_none()) {
-            self.health.dead = self.find_dead();
-            match &self.health.dead {
+        let due = self.service.health.ping.is_none_or(|at| at <= now);
+        if let Some(period) = self.service.health.period.filter(|_| due && self.service.health.dead.is_none()) {
+            self.service.health.dead = self.find_dead();
+            match &self.service.health.dead {
                 None => {
                     self.notify(&[NotifyState::Watchdog]);
-                    self.health.ping = Some(now + period);
+                    self.service.health.ping = Some(now + period);
                 }
                 Some(dead) => {
                     tracing::error!("{dead}: the watchdog is told nothing any more, so that it ends this process");
-                    self.health.ping = None;
+                    self.service.health.ping = None;
                 }
             }
         }
     }
 
     fn tell_status(&mut self, now: Instant) {
-        if let Some(next) = self.health.looked.map(|at| at + BREATH).filter(|at| now < *at) {
-            self.health.look = Some(next);
+        if let Some(next) = self.service.health.looked.map(|at| at + BREATH).filter(|at| now < *at) {
+            self.service.health.look = Some(next);
             return;
         }
-        self.health.looked = Some(now);
+        self.service.health.looked = Some(now);
         self.count_backlog(now);
         let mut outline = self.outline();
         outline.conclude();
         let status = outline.status;
         // These change by themselves.
-        let moves = outline.reason.is_some() || self.observer.pace.rate(self.now().ms) > 0.0;
-        self.health.look = moves.then(|| now + BREATH);
-        if status != self.health.status {
+        let moves = outline.reason.is_some() || self.service.observer.pace.rate(self.now().ms) > 0.0;
+        self.service.health.look = moves.then(|| now + BREATH);
+        if status != self.service.health.status {
             self.notify(&[NotifyState::Status(&status)]);
-            self.health.status = status;
+            self.service.health.status = status;
         }
     }
 
@@ -144,21 +144,21 @@ impl Runtime {
     fn extend_stop(&mut self, now: Instant) {
         let waits = matches!(self.schedule.standing(), Standing::Draining(_) | Standing::Killing(_));
         if !waits {
-            self.health.extend = None;
-        } else if self.health.extend.is_none_or(|at| at <= now) {
+            self.service.health.extend = None;
+        } else if self.service.health.extend.is_none_or(|at| at <= now) {
             self.notify(&[NotifyState::ExtendTimeoutUsec(microseconds(EXTENSION.1))]);
-            self.health.extend = Some(now + EXTENSION.0);
+            self.service.health.extend = Some(now + EXTENSION.0);
         }
     }
 
     /// The last thing that is said: what is left takes at most so long.
-    pub(super) fn say_last(&self) {
+    pub fn say_last(&self) {
         self.notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(microseconds(FAREWELL))]);
     }
 
     /// Something that has to be alive and is not. That this runs at all says that the main loop is.
     fn find_dead(&self) -> Option<String> {
-        let tasks = self.health.vital.iter().map(|(name, task)| (*name, task.is_finished()));
+        let tasks = self.service.health.vital.iter().map(|(name, task)| (*name, task.is_finished()));
         dead(tasks, self.calls_under_way().map(|(name, since)| (name, since.elapsed())))
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::Runtime;
-use super::queue::QueueInput;
 use crate::backend::{BackendError, QueueBackend, QueueSize};
 use crate::control::{Queue, Sizes};
+use crate::runtime::Runtime;
+use crate::runtime::queue::QueueInput;
 use kqueue_system::harmless;
 
 /// Between two counts.
@@ -20,7 +20,7 @@ const ERROR: usize = 300;
 
 /// What one queue has answered.
 #[derive(Clone, Debug)]
-pub(super) enum Count {
+pub enum Count {
     /// So many.
     Sizes(QueueSize),
     /// It cannot be read.
@@ -31,7 +31,7 @@ pub(super) enum Count {
 
 /// What the queues have answered last.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+pub struct Backlog {
     counts: BTreeMap<String, Count>,
     next: Option<Instant>,
     since: Option<Instant>,
@@ -76,7 +76,7 @@ impl Count {
 }
 
 /// A queue that cannot be read.
-pub(super) fn fault(counts: &BTreeMap<String, Count>) -> Option<String> {
+pub fn fault(counts: &BTreeMap<String, Count>) -> Option<String> {
     counts.iter().find_map(|(name, count)| match count {
         Count::Fault(error) => Some(format!("queue {name} cannot be read: {error}")),
         Count::Sizes(_) | Count::Late => None,
@@ -84,18 +84,18 @@ pub(super) fn fault(counts: &BTreeMap<String, Count>) -> Option<String> {
 }
 
 /// A queue that cannot be read while another one can: the server is there.
-pub(super) fn partial_fault(counts: &BTreeMap<String, Count>) -> Option<String> {
+pub fn partial_fault(counts: &BTreeMap<String, Count>) -> Option<String> {
     fault(counts).filter(|_| counts.values().any(|count| matches!(count, Count::Sizes(_))))
 }
 
 impl Runtime {
     /// Counts what waits, if that is due.
-    pub(super) fn count_backlog(&mut self, now: Instant) {
-        if self.backlog.since.is_some() || self.backlog.next.is_some_and(|at| now < at) {
+    pub fn count_backlog(&mut self, now: Instant) {
+        if self.queue.backlog.since.is_some() || self.queue.backlog.next.is_some_and(|at| now < at) {
             return;
         }
-        (self.backlog.since, self.backlog.next) = (Some(now), None);
-        let (backend, queues, inputs) = (self.backend.clone(), self.app.queues.clone(), self.inputs.clone());
+        (self.queue.backlog.since, self.queue.backlog.next) = (Some(now), None);
+        let (backend, queues, inputs) = (self.queue.backend.clone(), self.app.queues.clone(), self.inputs.clone());
         tokio::task::spawn_local(async move {
             let counts = count(&*backend, &queues).await;
             let _ = inputs.send(QueueInput::Counted(counts)).await;
@@ -105,7 +105,7 @@ impl Runtime {
 
 /// Asks the queues for their sizes, and does not wait for long. Where they cannot be had together, each is asked by
 /// itself: one that cannot be read hides no other.
-pub(super) async fn count(backend: &dyn QueueBackend, names: &[String]) -> BTreeMap<String, Count> {
+pub async fn count(backend: &dyn QueueBackend, names: &[String]) -> BTreeMap<String, Count> {
     let mut counts: BTreeMap<String, Count> = names.iter().map(|name| (name.clone(), Count::Late)).collect();
     let asked = async {
         match backend.sizes(names).await {

@@ -8,12 +8,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::Runtime;
 use crate::launch::output::{Outputs, Printed};
-use crate::workers::{Said, Worker, Workers};
+use crate::runtime::Runtime;
+use crate::workers::{Said, Workers};
 use kqueue_core::routing::Tier;
 use kqueue_core::schedule::{Event, WorkerId};
-use kqueue_core::wire::{FromWorker, Mode};
+use kqueue_core::wire::FromWorker;
 use kqueue_system::log::PHP_TARGET;
 use kqueue_system::processes::{ancestor_among, is_there};
 
@@ -22,7 +22,7 @@ const STARTED: usize = 256;
 
 /// The streams, and what is known of those who write to them.
 #[derive(Debug)]
-pub(super) struct Printing {
+pub struct Printing {
     pub outputs: Rc<Outputs>,
     /// Processes that workers have started: some are gone before what they wrote is read.
     started: RefCell<BTreeMap<i32, WorkerId>>,
@@ -69,13 +69,17 @@ impl Printing {
 
 impl Runtime {
     /// Passes on what there is to read.
-    pub(super) fn pass_on_output(&mut self) {
-        let lines = self.printing.outputs.read(&mut |pid| self.printing.writer(pid, &self.workers));
+    pub fn pass_on_output(&mut self) {
+        let lines = self
+            .processes
+            .printing
+            .outputs
+            .read(&mut |pid| self.processes.printing.writer(pid, &self.processes.workers));
         self.pass_on(lines);
     }
 
     /// Before a word is heard that ends a job: passes on what was printed until then.
-    pub(super) fn pass_on_output_before(&mut self, said: &Said) {
+    pub fn pass_on_output_before(&mut self, said: &Said) {
         match said {
             Said::Message {
                 worker,
@@ -97,11 +101,11 @@ impl Runtime {
     }
 
     /// Passes on all that a worker has printed, as its job is over.
-    pub(super) fn pass_on_output_of(&mut self, worker: WorkerId) {
-        let forked = self.workers.get(&worker).is_some_and(|worker| worker.forked);
-        let who = &mut |pid| self.printing.writer(pid, &self.workers);
-        let lines = self.printing.outputs.read_all_of(worker, forked, who);
-        self.printing.forget(worker);
+    pub fn pass_on_output_of(&mut self, worker: WorkerId) {
+        let forked = self.processes.workers.get(&worker).is_some_and(|worker| worker.forked);
+        let who = &mut |pid| self.processes.printing.writer(pid, &self.processes.workers);
+        let lines = self.processes.printing.outputs.read_all_of(worker, forked, who);
+        self.processes.printing.forget(worker);
         self.pass_on(lines);
     }
 
@@ -113,11 +117,10 @@ impl Runtime {
 
     fn pass_on_line(&mut self, line: &Printed) {
         let text = &line.text;
-        let worker = self.workers.get(&line.worker);
+        let worker = self.processes.workers.get(&line.worker);
         let number = worker.map(|_| line.worker);
-        let tier = worker.map(|worker| tier(worker).name());
-        let Some((id, record)) =
-            worker.and_then(|worker| worker.job).and_then(|job| Some((job, self.records.get(&job)?)))
+        let tier = worker.and_then(|worker| worker.mode.tier()).map(Tier::name);
+        let Some((id, record)) = worker.and_then(|worker| worker.job).and_then(|job| Some((job, self.held.get(job)?)))
         else {
             tracing::info!(target: PHP_TARGET, kqueue_tier = tier, kqueue_worker = number, "{text}");
             return;
@@ -135,13 +138,5 @@ impl Runtime {
         if !self.schedule.prints(&record.class) {
             self.tell(Event::Printed(id));
         }
-    }
-}
-
-fn tier(worker: &Worker) -> Tier {
-    match worker.mode {
-        Mode::Lane => Tier::Inline,
-        Mode::Isolated => Tier::Isolated,
-        Mode::Pooled | Mode::Template | Mode::Horizon => Tier::Pooled,
     }
 }

@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// The bell, as the runtime hears it.
 #[derive(Debug)]
-pub(super) struct Bell {
+pub struct Bell {
     /// One for all that rang meanwhile. Ends at once where there is no bell.
     pub rings: mpsc::Receiver<()>,
 }

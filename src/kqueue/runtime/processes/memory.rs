@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::Runtime;
+use crate::runtime::Runtime;
 use kqueue_core::schedule::{Event, JobId, WorkerId};
 use kqueue_core::wire::Mode;
 use kqueue_system::processes::{memory_kb, snapshot};
 
 /// How often, while jobs run.
-pub(super) const PERIOD: Duration = Duration::from_millis(250);
+pub const PERIOD: Duration = Duration::from_millis(250);
 /// MB above PHP's own limit, which is to strike first: its error has a stack trace.
 const HEADROOM: u32 = 16;
 
 impl Runtime {
     /// What a process has before it begins a job that is held to a limit: a look later on would count what the
     /// job has already taken as its own.
-    pub(super) fn weigh(&mut self, id: WorkerId, job: JobId) {
-        let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.unit.is_none()) else { return };
+    pub fn weigh(&mut self, id: WorkerId, job: JobId) {
+        let Some(worker) = self.processes.workers.get_mut(&id).filter(|worker| worker.unit.is_none()) else { return };
         let Some(pid) = worker.pid else { return };
         if worker.mode == Mode::Isolated {
             // New, and alone.
@@ -29,11 +29,11 @@ impl Runtime {
 
     /// Compares each job's memory with its limit: what its process tree has grown by since it began,
     /// and for lanes and pooled workers what it has in all.
-    pub(super) fn watch_memory(&mut self) {
+    pub fn watch_memory(&mut self) {
         let recycle = &self.settings.recycle;
         let parents = snapshot();
         let mut over = Vec::new();
-        for (id, worker) in &mut self.workers {
+        for (id, worker) in &mut self.processes.workers {
             let (Some(pid), Some(job)) = (worker.pid, worker.job) else { continue };
             // The kernel watches what is in a unit.
             if worker.unit.is_some() {
@@ -50,7 +50,7 @@ impl Runtime {
                 over.push((*id, mb(used), recycle.memory_max_mb));
             }
         }
-        let busy = self.workers.values().any(|worker| worker.job.is_some());
+        let busy = self.processes.workers.values().any(|worker| worker.job.is_some());
         self.timers.memory = busy.then(|| Instant::now() + PERIOD);
         for (worker, used, limit) in over {
             self.tell(Event::MemoryOver { worker, used, limit });

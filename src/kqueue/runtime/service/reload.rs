@@ -6,8 +6,9 @@ use std::rc::Rc;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::start::Description;
-use super::{Runtime, health};
+use crate::runtime::Runtime;
+use crate::runtime::service::health;
+use crate::runtime::start::Description;
 use kqueue_config::{self as config, KEYS, Loaded, Merged, Settings, Surroundings};
 use kqueue_core::schedule::Event;
 
@@ -32,7 +33,7 @@ const AT_START: &[&str] = &[
 pub type Reread = Box<dyn Fn() -> anyhow::Result<Loaded>>;
 
 /// What a reload needs to know of the start.
-pub(super) struct Reload {
+pub struct Reload {
     /// Reads the settings again.
     pub reread: Reread,
     /// As they were written at the start.
@@ -56,13 +57,13 @@ impl fmt::Debug for Reload {
 impl Runtime {
     /// Takes new settings, and replaces every PHP process: pooled workers one by one. Settings that cannot work
     /// change nothing at all.
-    pub(super) fn reload(&mut self) {
+    pub fn reload(&mut self) {
         if self.schedule.is_stopping() {
             tracing::info!("SIGHUP: not while stopping");
             return;
         }
         // Before it has said that it is ready, a service manager expects no reload.
-        let ready = self.fetch.has_answered();
+        let ready = self.queue.fetch.has_answered();
         if ready {
             health::reloading();
         }
@@ -96,9 +97,9 @@ impl Runtime {
     }
 
     /// A template has booted the app, as it is by now: its own settings may be other ones.
-    pub(super) fn app_says(&mut self, app: Option<&RawValue>) {
+    pub fn app_says(&mut self, app: Option<&RawValue>) {
         let Some(Ok(said)) = app.map(|app| serde_json::from_str::<Description>(app.get())) else { return };
-        self.duties.found(said.horizon);
+        self.service.duties.found(said.horizon);
         if said.settings == self.reload.app {
             return;
         }
@@ -135,11 +136,11 @@ impl Runtime {
         let changed = changed.collect();
         self.settings = Rc::new(settings);
         self.app.queues = queues;
-        self.app.arguments = super::start::arguments(&self.settings);
-        self.schedule.configure(super::start::schedule_config(&self.settings, self.reload.signals));
+        self.app.arguments = crate::runtime::start::arguments(&self.settings);
+        self.schedule.configure(crate::runtime::start::schedule_config(&self.settings, self.reload.signals));
         self.arm_renewal();
         // A wait under way is one for the queues of before.
-        self.fetch.look_again();
+        self.queue.fetch.look_again();
         Ok(changed)
     }
 
@@ -153,7 +154,7 @@ impl Runtime {
 }
 
 /// The settings with what the app says; what does not count of that is told.
-pub(super) fn with_app(loaded: &Loaded, said: &Map<String, Value>) -> anyhow::Result<Loaded> {
+pub fn with_app(loaded: &Loaded, said: &Map<String, Value>) -> anyhow::Result<Loaded> {
     let (whole, refused) = config::with_app(loaded, said, &Surroundings::read()?);
     for line in refused {
         tracing::warn!("{line}");

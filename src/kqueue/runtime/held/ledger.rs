@@ -29,7 +29,7 @@ const ENTRY: usize = 1 << 30;
 
 /// Where a job was given to.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
-pub(super) struct Given {
+pub struct Given {
     pub worker: WorkerId,
     pub mode: Mode,
     /// The unit it is in, if it has one of its own.
@@ -42,7 +42,7 @@ pub(super) struct Given {
 
 /// A job of an earlier runtime.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Held {
+pub struct Held {
     pub reservation: Reservation,
     /// Where it runs; nowhere if it was waiting.
     pub given: Option<Given>,
@@ -67,7 +67,7 @@ enum Line {
 
 /// The file.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub struct Ledger {
     path: PathBuf,
     file: File,
     pending: Parts,
@@ -220,7 +220,7 @@ fn note_job(into: &mut Parts, id: JobId, Reservation { queue, payload, receipt }
 }
 
 /// What a reservation is known by, as PHP and the ledger have it: a row, or the reserved member.
-pub(super) fn identity(receipt: &Receipt) -> (Option<Row>, Option<&Bytes>) {
+pub fn identity(receipt: &Receipt) -> (Option<Row>, Option<&Bytes>) {
     match *receipt {
         Receipt::Redis { ref reserved } => (None, Some(reserved)),
         Receipt::Row { id, reserved_at, attempts, available_at, created_at } => {

@@ -6,18 +6,19 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 
-use super::start::{App, Description, order, welcome};
-use super::template::Templates;
-use super::{INPUTS, StartFailure};
 use crate::launch::output::Outputs;
 use crate::launch::{Exit, LaunchEvent, Launcher};
+use crate::runtime::INPUTS;
+use crate::runtime::failure::StartFailure;
+use crate::runtime::processes::template::Templates;
+use crate::runtime::start::{App, Description, order, welcome};
 use crate::workers::Said;
 use kqueue_config::Settings;
 use kqueue_core::wire::{FromWorker, Mode};
 use kqueue_system::log::PHP_TARGET;
 
 /// What is needed until the first template is up.
-pub(super) struct Boot {
+pub struct Boot {
     /// What others than the template have said meanwhile: processes of an earlier runtime.
     pub early: Vec<Said>,
     pub settings: Rc<Settings>,

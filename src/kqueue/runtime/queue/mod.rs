@@ -3,19 +3,25 @@
 //! Each kind of call is under way at most once; what comes up meanwhile goes with the next one. That keeps
 //! the order of effects, and makes batches of what would otherwise be many small calls.
 
+pub mod backlog;
+pub mod bell;
 mod calls;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 
+use backlog::Backlog;
+use bell::Bell;
+
 use self::calls::Logged;
-pub(super) use self::calls::{is_final, without_payload};
-use super::backlog::Count;
-use super::{Record, Runtime};
-use crate::backend::{BackendError, Receipt, Reservation, Reserved};
+pub use self::calls::{is_final, without_payload};
+use crate::backend::{BackendError, QueueBackend, Receipt, Reservation, Reserved};
 use crate::launch::{LaunchError, UnitError};
+use crate::runtime::Runtime;
+use crate::runtime::queue::backlog::Count;
 use kqueue_core::schedule::{Cause, Event, JobId, JobKind, WorkerId};
 use kqueue_core::wire::Parts;
 use kqueue_core::wire::coordinator::Purpose;
@@ -33,7 +39,7 @@ const RENEWALS_PER_LEASE: u32 = 3;
 
 /// What comes back from calls that were under way beside the runtime.
 #[derive(Debug)]
-pub(super) enum QueueInput {
+pub enum QueueInput {
     /// A call for jobs.
     Reserved { settled: u64, result: Result<Reserved, BackendError> },
     /// A wait for work is over.
@@ -56,9 +62,25 @@ pub(super) enum QueueInput {
     Started { worker: WorkerId, result: Result<i32, LaunchError> },
 }
 
+/// The queue's side of the runtime.
+pub struct QueueSide {
+    pub backend: Rc<dyn QueueBackend>,
+    pub fetch: Fetch,
+    pub acks: Acks,
+    pub backlog: Backlog,
+    pub bell: Bell,
+}
+
+impl QueueSide {
+    /// Nothing is under way yet.
+    pub fn new(backend: Rc<dyn QueueBackend>, bell: Bell) -> Self {
+        Self { backend, fetch: Fetch::default(), acks: Acks::default(), backlog: Backlog::default(), bell }
+    }
+}
+
 /// How far we are with getting jobs.
 #[derive(Debug, Default)]
-pub(super) struct Fetch {
+pub struct Fetch {
     state: FetchState,
     /// The last call found fewer jobs than it asked for: wait before asking again.
     dry: bool,
@@ -106,7 +128,7 @@ impl Fetch {
 
 /// Finished jobs on their way out of the queue.
 #[derive(Debug, Default)]
-pub(super) struct Acks {
+pub struct Acks {
     pub pending: Vec<(JobId, Reservation)>,
     pub sending: Option<Instant>,
     retry: Option<Instant>,
@@ -114,34 +136,37 @@ pub(super) struct Acks {
 
 impl Runtime {
     /// Makes the calls that are due.
-    pub(super) fn look_after_queue(&mut self) {
+    pub fn look_after_queue(&mut self) {
         self.send_acks();
         self.return_jobs();
-        if self.fetch.state == FetchState::Waiting && self.settings.stop_when_empty && self.schedule.job_count() == 0 {
+        if self.queue.fetch.state == FetchState::Waiting
+            && self.settings.stop_when_empty
+            && self.schedule.job_count() == 0
+        {
             // Whether the queue is empty is asked once more, now that nobody can put anything back.
-            self.fetch.look_again();
+            self.queue.fetch.look_again();
         }
         let now = Instant::now();
-        if self.fetch.state != FetchState::Idle || self.fetch.retry.is_some_and(|at| now < at) {
+        if self.queue.fetch.state != FetchState::Idle || self.queue.fetch.retry.is_some_and(|at| now < at) {
             return;
         }
-        self.fetch.retry = None;
+        self.queue.fetch.retry = None;
         let asked = self.schedule.wanted(self.now());
         let queues: Vec<String> = self.schedule.open_queues(&self.app.queues).into_iter().cloned().collect();
         if asked == 0 || queues.is_empty() {
             return;
         }
-        let (backend, inputs) = (self.backend.clone(), self.inputs.clone());
-        self.fetch.since = Some(now);
-        if self.fetch.dry {
-            self.fetch.state = FetchState::Waiting;
+        let (backend, inputs) = (self.queue.backend.clone(), self.inputs.clone());
+        self.queue.fetch.since = Some(now);
+        if self.queue.fetch.dry {
+            self.queue.fetch.state = FetchState::Waiting;
             let task = tokio::task::spawn_local(async move {
                 let result = backend.wait(&queues, WAIT).await;
                 let _ = inputs.send(QueueInput::Waited(result)).await;
             });
-            self.fetch.waiting = Some(task.abort_handle());
+            self.queue.fetch.waiting = Some(task.abort_handle());
         } else {
-            self.fetch.state = FetchState::Reserving;
+            self.queue.fetch.state = FetchState::Reserving;
             let settled = self.schedule.settled();
             tokio::task::spawn_local(async move {
                 let result = backend.reserve(&queues, asked).await;
@@ -150,20 +175,20 @@ impl Runtime {
         }
     }
 
-    pub(super) fn on_queue(&mut self, input: QueueInput) -> anyhow::Result<()> {
+    pub fn on_queue(&mut self, input: QueueInput) -> anyhow::Result<()> {
         match input {
             QueueInput::Reserved { settled, result } => {
-                self.fetch.state = FetchState::Idle;
+                self.queue.fetch.state = FetchState::Idle;
                 if let Some(found) = self.answer(result)? {
-                    self.fetch.dry = found.jobs.is_empty();
+                    self.queue.fetch.dry = found.jobs.is_empty();
                     self.reserved(found, settled);
                 }
             }
             QueueInput::Waited(result) => {
-                if self.fetch.waiting.take().is_some() {
-                    self.fetch.state = FetchState::Idle;
+                if self.queue.fetch.waiting.take().is_some() {
+                    self.queue.fetch.state = FetchState::Idle;
                     if self.answer(result)?.is_some() {
-                        self.fetch.dry = false;
+                        self.queue.fetch.dry = false;
                     }
                 }
             }
@@ -173,7 +198,7 @@ impl Runtime {
             QueueInput::Verified { job, receipt, ours } => self.verified(job, receipt, ours),
             QueueInput::Started { worker, result } => self.process_started(worker, result),
             QueueInput::Scoped { worker, job, kind, frame, result } => self.scoped(worker, job, kind, frame, result),
-            QueueInput::Counted(counts) => self.backlog.counted(counts),
+            QueueInput::Counted(counts) => self.queue.backlog.counted(counts),
             QueueInput::Purpose(purpose) => self.on_purpose(purpose),
         }
         Ok(())
@@ -183,21 +208,21 @@ impl Runtime {
     fn answer<T>(&mut self, result: Result<T, BackendError>) -> anyhow::Result<Option<T>> {
         match result {
             Ok(answer) => {
-                if self.fetch.failures > 0 {
+                if self.queue.fetch.failures > 0 {
                     tracing::info!("the queue answers again");
                 }
-                self.fetch.failures = 0;
-                self.fetch.logged = Logged::default();
-                (self.fetch.silent, self.fetch.error) = (None, None);
-                if !self.fetch.answered {
-                    self.fetch.answered = true;
+                self.queue.fetch.failures = 0;
+                self.queue.fetch.logged = Logged::default();
+                (self.queue.fetch.silent, self.queue.fetch.error) = (None, None);
+                if !self.queue.fetch.answered {
+                    self.queue.fetch.answered = true;
                     self.notify(&[sd_notify::NotifyState::Ready]);
                     self.arm_renewal();
                 }
                 Ok(Some(answer))
             }
             // Once the queue has answered, the settings can work: what refuses them now is an outage as any other.
-            Err(error) if !self.fetch.answered && is_final(&error) => {
+            Err(error) if !self.queue.fetch.answered && is_final(&error) => {
                 Err(anyhow::Error::new(error).context(format!("queue connection '{}'", self.app.connection)))
             }
             // Nobody waits for a queue to come back who wants to work off what is there.
@@ -206,21 +231,21 @@ impl Runtime {
             }
             Err(error) => {
                 let (first, last) = RETRY;
-                let delay = first.saturating_mul(1 << self.fetch.failures.min(10)).min(last);
+                let delay = first.saturating_mul(1 << self.queue.fetch.failures.min(10)).min(last);
                 let (what, logged) = match error {
                     BackendError::Settings(_) | BackendError::Refused { .. } => {
-                        ("the queue refuses us", &mut self.fetch.logged.refused)
+                        ("the queue refuses us", &mut self.queue.fetch.logged.refused)
                     }
-                    _ => ("the queue does not answer", &mut self.fetch.logged.silent),
+                    _ => ("the queue does not answer", &mut self.queue.fetch.logged.silent),
                 };
                 if !std::mem::replace(logged, true) {
                     let error = harmless::line(&error.to_string(), MAX_ERROR);
                     tracing::error!("{what}: {error}; trying again, running jobs go on");
                 }
-                self.fetch.failures = self.fetch.failures.saturating_add(1);
-                self.fetch.silent = self.fetch.silent.or(self.fetch.since);
-                self.fetch.error = Some(error.to_string());
-                self.fetch.retry = Some(Instant::now() + delay);
+                self.queue.fetch.failures = self.queue.fetch.failures.saturating_add(1);
+                self.queue.fetch.silent = self.queue.fetch.silent.or(self.queue.fetch.since);
+                self.queue.fetch.error = Some(error.to_string());
+                self.queue.fetch.retry = Some(Instant::now() + delay);
                 Ok(None)
             }
         }
@@ -240,44 +265,29 @@ impl Runtime {
             self.tell(Event::Empty { settled });
             return;
         }
-        let mut specs = Vec::with_capacity(found.jobs.len());
-        for reservation in found.jobs {
-            let id = self.next_job;
-            self.next_job += 1;
-            let (mut record, parts) = Record::new(reservation, self.settings.property_hints);
-            if self.schedule.is_missing(&record.class) {
-                record.class_is_missing();
-            }
-            specs.push(record.spec(id, parts));
-            if let Some(ledger) = &mut self.ledger {
-                ledger.job(id, &record.reservation);
-            }
-            self.records.insert(id, record);
-        }
+        let (held, schedule, properties) = (&mut self.held, &self.schedule, self.settings.property_hints);
+        let admit = |reservation| held.admit(reservation, properties, |class| schedule.is_missing(class));
+        let specs = found.jobs.into_iter().map(admit).collect();
         self.tell(Event::Reserved(specs));
     }
 
     /// Laravel has finished with a job: it goes with the next batch.
-    pub(super) fn acknowledge(&mut self, job: JobId) {
-        if let Some(record) = self.records.get_mut(&job).filter(|record| !record.acked) {
-            record.acked = true;
-            self.acks.pending.push((job, without_payload(&record.reservation)));
-            if let Some(ledger) = &mut self.ledger {
-                ledger.ack(job);
-            }
+    pub fn acknowledge(&mut self, job: JobId) {
+        if let Some(reservation) = self.held.acknowledge(job) {
+            self.queue.acks.pending.push((job, reservation));
         }
     }
 
     fn send_acks(&mut self) {
-        if self.acks.sending.is_some()
-            || self.acks.pending.is_empty()
-            || self.acks.retry.is_some_and(|at| Instant::now() < at)
+        if self.queue.acks.sending.is_some()
+            || self.queue.acks.pending.is_empty()
+            || self.queue.acks.retry.is_some_and(|at| Instant::now() < at)
         {
             return;
         }
-        self.acks.sending = Some(Instant::now());
-        let jobs = std::mem::take(&mut self.acks.pending);
-        let (backend, inputs) = (self.backend.clone(), self.inputs.clone());
+        self.queue.acks.sending = Some(Instant::now());
+        let jobs = std::mem::take(&mut self.queue.acks.pending);
+        let (backend, inputs) = (self.queue.backend.clone(), self.inputs.clone());
         tokio::task::spawn_local(async move {
             let reservations: Vec<_> = jobs.iter().map(|(_, job)| job.clone()).collect();
             let result = backend.delete(&reservations).await;
@@ -286,11 +296,11 @@ impl Runtime {
     }
 
     fn removed(&mut self, jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError>) {
-        self.acks.sending = None;
+        self.queue.acks.sending = None;
         match result {
             Ok(ours) => {
-                self.acks.retry = None;
-                self.note_ended(jobs.into_iter().map(|(id, _)| id).collect());
+                self.queue.acks.retry = None;
+                self.held.removed(jobs.into_iter().map(|(id, _)| id).collect());
                 let lost = ours.iter().filter(|ours| !**ours).count();
                 if lost > 0 {
                     tracing::warn!(
@@ -300,22 +310,22 @@ impl Runtime {
             }
             Err(_) => {
                 // They are finished, and must not run again: they stay at the head of the next batch.
-                let newer = std::mem::replace(&mut self.acks.pending, jobs);
-                self.acks.pending.extend(newer);
-                self.acks.retry = Some(Instant::now() + RETRY.0);
+                let newer = std::mem::replace(&mut self.queue.acks.pending, jobs);
+                self.queue.acks.pending.extend(newer);
+                self.queue.acks.retry = Some(Instant::now() + RETRY.0);
             }
         }
     }
 
     /// Removes what is finished before we end, and gives back what a call still under way brings, or gives up after
     /// a while.
-    pub(super) async fn flush_acks(&mut self) {
+    pub async fn flush_acks(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while (self.acks.sending.is_some()
-            || !self.acks.pending.is_empty()
-            || self.fetch.state == FetchState::Reserving
-            || self.fetch.returning.is_some()
-            || !self.fetch.back.is_empty())
+        while (self.queue.acks.sending.is_some()
+            || !self.queue.acks.pending.is_empty()
+            || self.queue.fetch.state == FetchState::Reserving
+            || self.queue.fetch.returning.is_some()
+            || !self.queue.fetch.back.is_empty())
             && Instant::now() < deadline
         {
             self.send_acks();
@@ -326,7 +336,7 @@ impl Runtime {
                 () = tokio::time::sleep(Duration::from_millis(50)) => {}
             }
         }
-        let left = self.acks.pending.len() + self.fetch.back.len();
+        let left = self.queue.acks.pending.len() + self.queue.fetch.back.len();
         if left > 0 {
             tracing::error!(
                 "the queue does not answer: {left} jobs could not be settled and will run again after retry_after"
@@ -334,8 +344,14 @@ impl Runtime {
         }
     }
 
-    pub(super) fn arm_renewal(&mut self) {
-        self.timers.renew = match self.backend.lease() {
+    /// Writes what the ledger was told.
+    pub fn write_ledger(&mut self) {
+        let settling = self.queue.acks.sending.is_some() || !self.queue.acks.pending.is_empty();
+        self.held.write(settling);
+    }
+
+    pub fn arm_renewal(&mut self) {
+        self.timers.renew = match self.queue.backend.lease() {
             Some(lease) if self.settings.renew => {
                 Some(Instant::now() + (lease / RENEWALS_PER_LEASE).max(Duration::from_millis(300)))
             }
@@ -344,13 +360,12 @@ impl Runtime {
     }
 
     /// Starts the leases of all our jobs anew.
-    pub(super) fn renew(&mut self) {
-        if self.fetch.renewing.is_none() {
-            let held = self.records.iter().filter(|(_, record)| !record.acked && !record.lost && !record.returning);
-            let mut jobs: Vec<_> = held.map(|(id, record)| (*id, without_payload(&record.reservation))).collect();
+    pub fn renew(&mut self) {
+        if self.queue.fetch.renewing.is_none() {
+            let mut jobs = self.held.leased();
             if !jobs.is_empty() {
-                self.fetch.renewing = Some(Instant::now());
-                let (backend, inputs) = (self.backend.clone(), self.inputs.clone());
+                self.queue.fetch.renewing = Some(Instant::now());
+                let (backend, inputs) = (self.queue.backend.clone(), self.inputs.clone());
                 tokio::task::spawn_local(async move {
                     let mut reservations: Vec<_> = jobs.iter().map(|(_, job)| job.clone()).collect();
                     let result = backend.renew(&mut reservations).await;
@@ -365,52 +380,39 @@ impl Runtime {
     }
 
     fn renewed(&mut self, jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError>) {
-        self.fetch.renewing = None;
+        self.queue.fetch.renewing = None;
         let Ok(ours) = result else { return };
         for ((id, renewed), ours) in jobs.into_iter().zip(ours) {
-            let Some(record) = self.records.get_mut(&id) else { continue };
-            if ours {
-                record.reservation.receipt = renewed.receipt;
-                continue;
-            }
-            // A running job may just have released itself, and is about to say so.
-            record.lost = !record.acked;
-            if record.lost {
-                tracing::debug!("the reservation of {} ({}) is gone", record.class, record.uuid);
+            if self.held.renewed(id, renewed.receipt, ours) {
                 self.tell(Event::LeaseLost(id));
             }
         }
     }
 
     /// Gives jobs back that PHP has not seen.
-    pub(super) fn give_back(&mut self, jobs: Vec<JobId>) {
-        for id in &jobs {
-            if let Some(record) = self.records.get_mut(id) {
-                record.returning = true;
-            }
-        }
-        self.fetch.back.extend(jobs);
+    pub fn give_back(&mut self, jobs: Vec<JobId>) {
+        self.held.returning(&jobs);
+        self.queue.fetch.back.extend(jobs);
     }
 
     fn return_jobs(&mut self) {
         // A renewal under way changes what a reservation is known by, and what a call under way brings may
         // belong behind these: they go back together, in their order.
-        let busy = self.fetch.returning.is_some()
-            || self.fetch.renewing.is_some()
-            || self.fetch.state == FetchState::Reserving;
-        if self.fetch.back.is_empty() || busy {
+        let busy = self.queue.fetch.returning.is_some()
+            || self.queue.fetch.renewing.is_some()
+            || self.queue.fetch.state == FetchState::Reserving;
+        if self.queue.fetch.back.is_empty() || busy {
             return;
         }
-        if self.fetch.retry.is_some_and(|at| Instant::now() < at) {
+        if self.queue.fetch.retry.is_some_and(|at| Instant::now() < at) {
             return;
         }
-        self.fetch.returning = Some(Instant::now());
-        let mut jobs = std::mem::take(&mut self.fetch.back);
+        self.queue.fetch.returning = Some(Instant::now());
+        let mut jobs = std::mem::take(&mut self.queue.fetch.back);
         // As they were reserved, so they go back.
         jobs.sort_unstable();
-        let reservations: Vec<_> =
-            jobs.iter().filter_map(|id| self.records.get(id)).map(|record| record.reservation.clone()).collect();
-        let (backend, inputs) = (self.backend.clone(), self.inputs.clone());
+        let reservations = self.held.reservations(&jobs);
+        let (backend, inputs) = (self.queue.backend.clone(), self.inputs.clone());
         tokio::task::spawn_local(async move {
             let result = backend.unreserve(&reservations).await;
             let _ = inputs.send(QueueInput::Returned { jobs, result }).await;
@@ -418,28 +420,25 @@ impl Runtime {
     }
 
     fn returned(&mut self, jobs: Vec<JobId>, result: Result<Vec<bool>, BackendError>) {
-        self.fetch.returning = None;
+        self.queue.fetch.returning = None;
         match result {
             Ok(_) => {
                 tracing::debug!("{} jobs are back at the head of their queues", jobs.len());
-                for id in &jobs {
-                    self.records.remove(id);
-                }
-                self.note_ended(jobs);
+                self.held.returned(jobs);
             }
             Err(_) => {
-                self.fetch.back.extend(jobs);
-                self.fetch.retry = Some(Instant::now() + RETRY.0);
+                self.queue.fetch.back.extend(jobs);
+                self.queue.fetch.retry = Some(Instant::now() + RETRY.0);
             }
         }
     }
 
     /// Finds out whether a job whose process died is still ours. Asked until the queue answers.
-    pub(super) fn verify(&mut self, job: JobId) {
-        let Some(record) = self.records.get_mut(&job) else { return };
+    pub fn verify(&mut self, job: JobId) {
+        let Some(record) = self.held.get_mut(job) else { return };
         record.took = record.took.or(record.delivered.map(|at| at.elapsed()));
         let mut reservation = [without_payload(&record.reservation)];
-        let (backend, inputs) = (self.backend.clone(), self.inputs.clone());
+        let (backend, inputs) = (self.queue.backend.clone(), self.inputs.clone());
         tokio::task::spawn_local(async move {
             let mut delay = RETRY.0;
             loop {
@@ -461,9 +460,8 @@ impl Runtime {
     }
 
     fn verified(&mut self, job: JobId, receipt: Receipt, ours: bool) {
-        if let Some(record) = self.records.get_mut(&job).filter(|_| ours) {
-            record.reservation.receipt = receipt;
-            record.lost = false;
+        if ours {
+            self.held.verified(job, receipt);
         }
         self.tell(Event::Verified { job, ours });
     }
@@ -471,23 +469,23 @@ impl Runtime {
     fn process_started(&mut self, worker: WorkerId, result: Result<i32, LaunchError>) {
         match (worker, result) {
             (0, Ok(pid)) => {
-                if let Some(other) = self.templates.started(pid) {
-                    self.launcher.kill(other);
+                if let Some(other) = self.processes.templates.started(pid) {
+                    self.processes.launcher.kill(other);
                 }
             }
             (0, Err(error)) => self.template_not_started(error.to_string()),
-            (_, Ok(pid)) => match self.workers.get_mut(&worker) {
+            (_, Ok(pid)) => match self.processes.workers.get_mut(&worker) {
                 Some(known) => {
                     known.pid.get_or_insert(pid);
                 }
                 // Given up, and ended as a unit.
-                None if self.units.is_some() => {}
+                None if self.processes.units.is_some() => {}
                 // Given up before it was there.
-                None => self.launcher.kill(pid),
+                None => self.processes.launcher.kill(pid),
             },
             (_, Err(error)) => {
                 // Why a unit did not get ready it has said itself, if it could.
-                let Some(known) = self.workers.remove(&worker) else { return };
+                let Some(known) = self.processes.workers.remove(&worker) else { return };
                 let why = known.boot_failure.unwrap_or_else(|| error.to_string());
                 tracing::error!("{why}");
                 self.tell(Event::Gone { worker, cause: Cause::BootFailed(why), unread: false });

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Runtime;
+use crate::runtime::Runtime;
 use kqueue_core::schedule::{Event, Standing};
 
 /// Whether we are to be started again, as the package asks after an upgrade: `SIGUSR1`.
 #[derive(Debug)]
-pub(super) struct Renewal {
+pub struct Renewal {
     asks: Signal,
     wanted: bool,
 }
@@ -28,18 +28,18 @@ impl Renewal {
 
 impl Runtime {
     /// As soon as no job is ours, the service manager is to start us again, if that brings another version.
-    pub(super) fn renew_when_idle(&mut self) {
+    pub fn renew_when_idle(&mut self) {
         if !self.is_restarted() {
             tracing::warn!("SIGUSR1: no service manager would start this process again; it goes on");
         } else if is_replaced() {
             tracing::info!("SIGUSR1: another version is installed; making place for it as soon as no job is here");
-            self.renewal.wanted = true;
+            self.service.renewal.wanted = true;
         }
     }
 
     /// A PHP process speaks another protocol. Where our program has been replaced, so have our PHP files: what is
     /// started from now on can only work with the other version.
-    pub(super) fn on_foreign(&mut self) {
+    pub fn on_foreign(&mut self) {
         if self.is_restarted() && self.schedule.standing() == Standing::Running && is_replaced() {
             tracing::warn!("another version of kqueue is installed, with another protocol: making place for it");
             self.tell(Event::HandOver);
@@ -47,10 +47,10 @@ impl Runtime {
     }
 
     /// Whether the schedule is done. Where a renewal is wanted, it is when it has nothing to do.
-    pub(super) fn is_over(&mut self) -> bool {
+    pub fn is_over(&mut self) -> bool {
         let idle = self.schedule.standing() == Standing::Running && self.schedule.job_count() == 0;
         // Before the queue has answered, the manager would take it for a failed start.
-        if self.renewal.wanted && idle && self.fetch.has_answered() {
+        if self.service.renewal.wanted && idle && self.queue.fetch.has_answered() {
             tracing::info!("no job is here: leaving, to be started again");
             self.tell(Event::HandOver);
         }
@@ -58,7 +58,7 @@ impl Runtime {
     }
 
     fn is_restarted(&self) -> bool {
-        self.units.is_some() && self.health.is_watched()
+        self.processes.units.is_some() && self.service.health.is_watched()
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::queue::QueueInput;
-use super::{Record, Runtime};
 use crate::launch::{Exit, LaunchError, UnitError, UnitNotice, Units};
+use crate::runtime::Runtime;
+use crate::runtime::held::record::Record;
+use crate::runtime::queue::QueueInput;
 use crate::workers::Worker;
 use kqueue_core::schedule::{Cause, Event, JobId, JobKind, StopReason, WorkerId};
 use kqueue_core::wire::coordinator::{Purpose, Refusal, Unit, UnitEnd, UnitLimits};
@@ -28,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const HEADROOM: u32 = 4;
 
 /// The manager of units, and what waits for it.
-pub(super) struct UnitSide {
+pub struct UnitSide {
     pub manager: Rc<dyn Units>,
     pub notices: mpsc::Receiver<UnitNotice>,
     /// Pooled workers for which no number is free yet.
@@ -52,7 +53,7 @@ impl UnitSide {
 
 /// What is told of a job only once its unit is gone, and with it all that the unit has to say.
 #[derive(Clone, Debug)]
-pub(super) struct Usage {
+pub struct Usage {
     pub memory_peak: Option<u64>,
     pub cpu_usec: Option<u64>,
 }
@@ -65,8 +66,9 @@ impl From<&UnitEnd> for Usage {
 
 impl Runtime {
     /// Starts a pooled worker as a unit, under the lowest number that is free.
-    pub(super) fn start_unit(&mut self, worker: WorkerId) {
+    pub fn start_unit(&mut self, worker: WorkerId) {
         let taken: Vec<u32> = self
+            .processes
             .workers
             .values()
             .filter_map(|known| match known.unit {
@@ -76,15 +78,15 @@ impl Runtime {
             .collect();
         let most = u32::try_from(self.settings.tiers.pool_max_size).unwrap_or(u32::MAX);
         let free = (1..=most).find(|number| !taken.contains(number));
-        let Some(side) = &mut self.units else { return };
+        let Some(side) = &mut self.processes.units else { return };
         let Some(number) = free else {
             side.waiting.push_back(worker);
             return;
         };
-        if let Some(known) = self.workers.get_mut(&worker) {
+        if let Some(known) = self.processes.workers.get_mut(&worker) {
             known.unit = Some(Unit::Worker(number));
         }
-        let order = super::start::order(&self.settings, &self.app, number.into(), Mode::Pooled);
+        let order = crate::runtime::start::order(&self.settings, &self.app, number.into(), Mode::Pooled);
         let (manager, inputs) = (side.manager.clone(), self.inputs.clone());
         self.read_output_of_unit(worker);
         tokio::task::spawn_local(async move {
@@ -103,9 +105,9 @@ impl Runtime {
     }
 
     /// Reads what a unit prints into its own stream, from wherever the last reader stopped.
-    pub(super) fn read_output_of_unit(&mut self, id: WorkerId) {
-        let (outputs, directory) = (&self.printing.outputs, &self.settings.runtime_dir);
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+    pub fn read_output_of_unit(&mut self, id: WorkerId) {
+        let (outputs, directory) = (&self.processes.printing.outputs, &self.settings.runtime_dir);
+        let Some(worker) = self.processes.workers.get_mut(&id) else { return };
         let own = match &worker.unit {
             Some(Unit::Worker(number)) => outputs.of_unit(directory, u64::from(*number), id),
             Some(Unit::Scope(_)) => outputs.of_surviving_fork(directory, id),
@@ -115,9 +117,9 @@ impl Runtime {
     }
 
     /// A number may be free again.
-    pub(super) fn start_waiting_units(&mut self) {
-        while let Some(worker) = self.units.as_mut().and_then(|side| side.waiting.pop_front()) {
-            if self.workers.contains_key(&worker) {
+    pub fn start_waiting_units(&mut self) {
+        while let Some(worker) = self.processes.units.as_mut().and_then(|side| side.waiting.pop_front()) {
+            if self.processes.workers.contains_key(&worker) {
                 self.start_unit(worker);
                 return;
             }
@@ -125,10 +127,12 @@ impl Runtime {
     }
 
     /// Puts an isolated process into its scope; only then it gets its job.
-    pub(super) fn scope(&mut self, id: WorkerId, job: JobId, kind: JobKind, frame: Parts) {
+    pub fn scope(&mut self, id: WorkerId, job: JobId, kind: JobKind, frame: Parts) {
         let limits = self.limits(job);
-        let Some(side) = &self.units else { return };
-        let (Some(worker), Some(record)) = (self.workers.get_mut(&id), self.records.get(&job)) else { return };
+        let Some(side) = &self.processes.units else { return };
+        let (Some(worker), Some(record)) = (self.processes.workers.get_mut(&id), self.held.get(job)) else {
+            return;
+        };
         let part: String = record.uuid.chars().filter(char::is_ascii_hexdigit).take(8).collect();
         let name = format!("{}-{:x}-{id}", part.to_ascii_lowercase(), side.era).trim_start_matches('-').to_owned();
         let Some(pid) = worker.pid else { return };
@@ -140,21 +144,14 @@ impl Runtime {
         });
     }
 
-    pub(super) fn scoped(
-        &mut self,
-        id: WorkerId,
-        job: JobId,
-        kind: JobKind,
-        frame: Parts,
-        result: Result<(), UnitError>,
-    ) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let class = self.records.get(&job).map(|record| record.class.clone()).unwrap_or_default();
+    pub fn scoped(&mut self, id: WorkerId, job: JobId, kind: JobKind, frame: Parts, result: Result<(), UnitError>) {
+        let Some(worker) = self.processes.workers.get_mut(&id) else { return };
+        let class = self.held.get(job).map(|record| record.class.clone()).unwrap_or_default();
         match result {
             Ok(()) => {
                 self.note_given(id, job, kind);
-                let sent = self.workers.get(&id).is_some_and(|worker| worker.send(frame));
-                if !sent && let Some(worker) = self.workers.get_mut(&id) {
+                let sent = self.processes.workers.get(&id).is_some_and(|worker| worker.send(frame));
+                if !sent && let Some(worker) = self.processes.workers.get_mut(&id) {
                     worker.closed.get_or_insert((Instant::now(), true)).1 = true;
                 }
             }
@@ -165,7 +162,7 @@ impl Runtime {
                 worker.closed = Some((Instant::now(), true));
                 worker.outbox = None;
                 if let Some(pid) = worker.pid {
-                    self.launcher.kill(pid);
+                    self.processes.launcher.kill(pid);
                 }
                 self.settle_ends();
             }
@@ -197,28 +194,32 @@ impl Runtime {
     }
 
     /// MB that PHP is told an isolated job may have.
-    pub(super) fn php_memory_limit(&self, job: JobId) -> u32 {
+    pub fn php_memory_limit(&self, job: JobId) -> u32 {
         let limit = self.memory_limit(job);
-        if self.units.is_some() { limit - HEADROOM.min(limit / 2) } else { limit }
+        if self.processes.units.is_some() { limit - HEADROOM.min(limit / 2) } else { limit }
     }
 
-    pub(super) fn on_unit(&mut self, notice: UnitNotice) {
+    pub fn on_unit(&mut self, notice: UnitNotice) {
         match notice {
             UnitNotice::Ended { unit, end } => {
-                let worker =
-                    self.workers.iter().find(|(_, known)| known.unit.as_ref() == Some(&unit)).map(|(id, _)| *id);
+                let worker = self
+                    .processes
+                    .workers
+                    .iter()
+                    .find(|(_, known)| known.unit.as_ref() == Some(&unit))
+                    .map(|(id, _)| *id);
                 if let Some(worker) = worker {
                     self.unit_ended(worker, end);
                 }
             }
             UnitNotice::Lost => {
-                if let Some(side) = &mut self.units {
+                if let Some(side) = &mut self.processes.units {
                     side.lost.get_or_insert_with(Instant::now);
                 }
                 tracing::warn!("the coordinator is gone; what runs goes on, nothing new is started");
             }
             UnitNotice::Back => {
-                if let Some(side) = &mut self.units {
+                if let Some(side) = &mut self.processes.units {
                     side.lost = None;
                 }
                 tracing::info!("the coordinator answers again");
@@ -228,10 +229,10 @@ impl Runtime {
     }
 
     /// Has the end of all our units told.
-    pub(super) fn watch_units(&self) {
-        let Some(side) = &self.units else { return };
+    pub fn watch_units(&self) {
+        let Some(side) = &self.processes.units else { return };
         // One that is being started is watched by whoever starts it.
-        let known = self.workers.values().filter(|worker| worker.pid.is_some());
+        let known = self.processes.workers.values().filter(|worker| worker.pid.is_some());
         let units: Vec<Unit> = known.filter_map(|worker| worker.unit.clone()).collect();
         if units.is_empty() {
             return;
@@ -245,8 +246,8 @@ impl Runtime {
     }
 
     fn unit_ended(&mut self, id: WorkerId, end: UnitEnd) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let took = worker.job.and_then(|job| self.records.get(&job)).and_then(|record| record.delivered);
+        let Some(worker) = self.processes.workers.get_mut(&id) else { return };
+        let took = worker.job.and_then(|job| self.held.get(job)).and_then(|record| record.delivered);
         let ran = took.map_or(0, |at| at.elapsed().as_millis() as u64);
         let mega = |bytes: u64| u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
         worker.unit_cause = match end.result.as_str() {
@@ -271,18 +272,18 @@ impl Runtime {
     }
 
     /// What a unit used goes to the story of the job that ran in it.
-    pub(super) fn account(&mut self, id: WorkerId, worker: &Worker) {
+    pub fn account(&mut self, id: WorkerId, worker: &Worker) {
         let usage = worker.unit_end.as_ref().filter(|_| worker.mode == Mode::Isolated).map(Usage::from);
-        if let Some((record, finished)) = self.stories.remove(&id) {
+        if let Some((record, finished)) = self.held.unlogged(id) {
             self.tell_story(&Record { usage, ..record }, finished);
-        } else if let Some(record) = worker.last.and_then(|job| self.records.get_mut(&job)) {
+        } else if let Some(record) = worker.last.and_then(|job| self.held.get_mut(job)) {
             record.usage = usage;
         }
     }
 
     /// Kills a process and, where it has a unit, all that is in it.
-    pub(super) fn end_process(&self, unit: Option<&Unit>, pid: Option<i32>) {
-        if let (Some(side), Some(unit)) = (&self.units, unit.cloned()) {
+    pub fn end_process(&self, unit: Option<&Unit>, pid: Option<i32>) {
+        if let (Some(side), Some(unit)) = (&self.processes.units, unit.cloned()) {
             let manager = side.manager.clone();
             tokio::task::spawn_local(async move {
                 match manager.kill(&unit).await {
@@ -292,13 +293,13 @@ impl Runtime {
             });
         }
         if let Some(pid) = pid {
-            self.launcher.kill(pid);
+            self.processes.launcher.kill(pid);
         }
     }
 
     /// Asks why we are to stop: a restart leaves running what can do without us.
-    pub(super) fn ask_purpose(&self) -> bool {
-        let Some(side) = &self.units else { return false };
+    pub fn ask_purpose(&self) -> bool {
+        let Some(side) = &self.processes.units else { return false };
         let (manager, inputs) = (side.manager.clone(), self.inputs.clone());
         tokio::task::spawn_local(async move {
             let purpose = match tokio::time::timeout(PURPOSE, manager.purpose()).await {
@@ -311,7 +312,7 @@ impl Runtime {
         true
     }
 
-    pub(super) fn on_purpose(&mut self, purpose: Purpose) {
+    pub fn on_purpose(&mut self, purpose: Purpose) {
         if self.schedule.is_stopping() {
             return;
         }
@@ -324,18 +325,18 @@ impl Runtime {
     }
 
     /// Ends the units that are left when we stop for good.
-    pub(super) async fn end_units(&self) {
-        let Some(side) = &self.units else { return };
-        let left = self.workers.iter().filter(|(id, _)| !self.schedule.is_left(**id));
+    pub async fn end_units(&self) {
+        let Some(side) = &self.processes.units else { return };
+        let left = self.processes.workers.iter().filter(|(id, _)| !self.schedule.is_left(**id));
         let kills = left.filter_map(|(_, worker)| worker.unit.as_ref()).map(|unit| side.manager.kill(unit));
         // All at once: where nobody answers, the time is up once and not once for each.
         let _ = tokio::time::timeout(PURPOSE, futures_util::future::join_all(kills)).await;
     }
 
     /// Tells of a job: here, and what is notable in the coordinator's journal too.
-    pub(super) fn publish(&self, record: &JobRecord<'_>) {
+    pub fn publish(&self, record: &JobRecord<'_>) {
         record.emit();
-        if let Some(side) = &self.units
+        if let Some(side) = &self.processes.units
             && let Some(priority) = record.notable()
         {
             side.manager.tell(priority, &record.line(), record.fields());
@@ -343,9 +344,9 @@ impl Runtime {
     }
 
     /// An isolated process may go: what became of its job is written down.
-    pub(super) fn release_isolated(&self, id: WorkerId) {
-        if let Some(worker) = self.workers.get(&id).filter(|worker| worker.mode == Mode::Isolated)
-            && self.units.is_some()
+    pub fn release_isolated(&self, id: WorkerId) {
+        if let Some(worker) = self.processes.workers.get(&id).filter(|worker| worker.mode == Mode::Isolated)
+            && self.processes.units.is_some()
         {
             worker.send(ToWorker::Stop { reason: StopReason::Idle.as_str() }.encode());
         }

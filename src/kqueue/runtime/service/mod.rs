@@ -1,0 +1,22 @@
+//! The runtime as a service: what the service manager and the operator are told, and what they may ask for.
+
+pub mod health;
+pub mod history;
+pub mod horizon;
+pub mod observe;
+pub mod reload;
+pub mod trouble;
+pub mod upgrade;
+
+use health::Health;
+use horizon::Duties;
+use observe::Observer;
+use upgrade::Renewal;
+
+/// See the module.
+pub struct Service {
+    pub health: Health,
+    pub renewal: Renewal,
+    pub observer: Observer,
+    pub duties: Duties,
+}

@@ -1,0 +1,137 @@
+//! What a new runtime makes of what an earlier one has left: finished jobs are removed, waiting ones go back, and those
+//! that run are ours again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kqueue_core::routing::Tier;
+use kqueue_core::schedule::{Adopted, AdoptedJob, Cause, Event, JobId, WorkerId};
+use kqueue_core::wire::Mode;
+use kqueue_core::wire::coordinator::{Listed, Unit};
+
+use super::Runtime;
+use super::held::Inherited;
+use super::held::ledger::{Given, Held};
+use crate::workers::Worker;
+
+impl Runtime {
+    /// `left` is what the ledger says, `units` what is there of the app's units.
+    pub(super) fn take_over(&mut self, left: BTreeMap<JobId, Held>, units: &[Listed]) {
+        let there: BTreeMap<&Unit, &Listed> = units.iter().map(|listed| (&listed.unit, listed)).collect();
+        let Inherited { finished, waiting, running } = self.held.inherit(left, self.settings.property_hints);
+        let counts = (running.len(), finished.len(), waiting.len());
+        self.queue.acks.pending.extend(finished);
+        self.give_back(waiting);
+        let mut last = running.iter().map(|(_, given, _)| given.worker).max().unwrap_or(0);
+        let (mut met, mut dead, mut adopted) = (BTreeSet::new(), Vec::new(), Vec::new());
+        for (spec, given, ran_ms) in running {
+            let (worker, alive) = process_of(spec.id, &given, &there);
+            match alive {
+                Some(listed) => drop(met.insert(listed.unit.clone())),
+                None if worker.unit.is_none() => dead.push(given.worker),
+                None => {}
+            }
+            self.processes.workers.insert(given.worker, worker);
+            let tier = given.mode.tier().unwrap_or(Tier::Inline);
+            let job = Some(AdoptedJob { spec, kind: given.kind, ran_ms });
+            adopted.push(Adopted { worker: given.worker, tier, job });
+        }
+        // Workers without a job dial us by themselves; a scope without one is about to end.
+        for listed in units.iter().filter(|listed| !met.contains(&listed.unit)) {
+            if let (Unit::Worker(_), "active" | "activating") = (&listed.unit, listed.state.as_str()) {
+                last += 1;
+                let mut worker = Worker::new(Mode::Pooled, false);
+                worker.pid = Some(listed.pid).filter(|pid| *pid > 0);
+                worker.unit = Some(listed.unit.clone());
+                self.processes.workers.insert(last, worker);
+                adopted.push(Adopted { worker: last, tier: Tier::Pooled, job: None });
+            }
+        }
+        if counts != (0, 0, 0) || !self.processes.workers.is_empty() {
+            let (running, removed, back) = counts;
+            let there = self.processes.workers.len() - dead.len();
+            tracing::info!(
+                "taking over: {running} running jobs, {removed} finished, {back} that waited go back; {there} processes are there"
+            );
+        }
+        adopted.iter().for_each(|one| self.read_output_of_unit(one.worker));
+        self.tell(Event::Adopted(adopted));
+        for worker in dead {
+            self.processes.workers.remove(&worker);
+            self.tell(Event::Gone { worker, cause: Cause::Orphaned, unread: false });
+        }
+        self.watch_units();
+    }
+
+    /// The worker in the unit of this number, where the process that says so is in that unit.
+    pub(super) fn by_unit(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
+        let unit = Unit::Worker(u32::try_from(number).ok()?);
+        if !kqueue_system::systemd::process::is_in(pid, &unit.name(&self.settings.app)) {
+            return None;
+        }
+        self.processes.workers.iter().find(|(_, worker)| worker.unit.as_ref() == Some(&unit)).map(|(id, _)| *id)
+    }
+
+    /// A process that has served an earlier runtime is back, and names the last job that it was given.
+    pub(super) fn met_again(&mut self, id: WorkerId, last: JobId) {
+        let Some(worker) = self.processes.workers.get_mut(&id) else { return };
+        let Some(job) = worker.job.filter(|job| *job != last) else { return };
+        // What we have it down for never reached it.
+        worker.job = None;
+        self.held.waits_again(job);
+        self.tell(Event::Unsent(id));
+    }
+}
+
+/// The process that has this job by the ledger, and its unit where that is there. It has no unit where it is known to be
+/// gone; one whose unit has ended keeps it, since how that ended may still be known.
+fn process_of<'a>(job: JobId, given: &Given, there: &BTreeMap<&Unit, &'a Listed>) -> (Worker, Option<&'a Listed>) {
+    let mut worker = Worker::new(given.mode, false);
+    worker.job = Some(job);
+    worker.last = Some(job);
+    worker.pid = Some(given.pid).filter(|pid| *pid > 0);
+    worker.unit = given.unit.clone();
+    let listed = given.unit.as_ref().and_then(|unit| there.get(unit)).copied();
+    // The number of a unit may have come to another process since.
+    let alive = listed.filter(|listed| listed.pid == 0 || given.pid == 0 || listed.pid == given.pid);
+    match (alive, listed) {
+        (Some(listed), _) => worker.pid = Some(listed.pid).filter(|pid| *pid > 0).or(worker.pid),
+        (None, None) if given.unit.is_some() => {}
+        (None, _) => worker.unit = None,
+    }
+    (worker, alive)
+}
+
+#[cfg(test)]
+mod tests {
+    use kqueue_core::schedule::JobKind;
+
+    use super::*;
+
+    fn given(unit: Option<Unit>, pid: i32) -> Given {
+        Given { worker: 7, mode: Mode::Pooled, unit, pid, at: 0, kind: JobKind::Run }
+    }
+
+    fn listed(number: u32, pid: i32) -> Listed {
+        Listed { unit: Unit::Worker(number), state: "active".to_owned(), pid, memory: None }
+    }
+
+    #[test]
+    fn a_process_is_met_again_in_its_unit() {
+        let units = [listed(1, 40), listed(2, 0)];
+        let there: BTreeMap<&Unit, &Listed> = units.iter().map(|listed| (&listed.unit, listed)).collect();
+        let of = |unit: Option<u32>, pid| {
+            let (worker, alive) = process_of(3, &given(unit.map(Unit::Worker), pid), &there);
+            assert_eq!((worker.job, worker.last), (Some(3), Some(3)));
+            (worker.pid, worker.unit.is_some(), alive.is_some())
+        };
+        assert_eq!(of(Some(1), 40), (Some(40), true, true));
+        // One that had not said its number yet is the one that is there now.
+        assert_eq!(of(Some(1), 0), (Some(40), true, true));
+        assert_eq!(of(Some(2), 41), (Some(41), true, true));
+        // Another process has the number by now, or it had no unit: this one is gone.
+        assert_eq!(of(Some(1), 41), (Some(41), false, false));
+        assert_eq!(of(None, 41), (Some(41), false, false));
+        // How a unit ended that is not there any more may still be told.
+        assert_eq!(of(Some(9), 41), (Some(41), true, false));
+    }
+}
