@@ -162,8 +162,9 @@ impl ClassHistory {
         .tier(duration)
     }
 
-    pub(super) fn placed(&mut self, tier: Tier) {
-        self.tier = Some(tier);
+    /// True if it was elsewhere before.
+    pub(super) fn placed(&mut self, tier: Tier) -> bool {
+        self.tier.replace(tier) != Some(tier)
     }
 
     pub(super) fn used(&mut self, now: u64) {

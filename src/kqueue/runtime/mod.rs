@@ -325,7 +325,7 @@ impl Runtime {
     async fn say_goodbye(&mut self) {
         self.say_last();
         self.service.observer.asks.close();
-        self.save_history();
+        self.save_last_history().await;
         self.flush_acks().await;
         for (_, worker) in self.leaving() {
             worker.send(kqueue_core::wire::ToWorker::Stop { reason: "drain" }.encode());

@@ -23,4 +23,6 @@ pub struct Processes {
     /// The manager of units, where processes are units.
     pub units: Option<UnitSide>,
     pub printing: Printing,
+    /// A look at the memory of running jobs is under way.
+    pub weighing: bool,
 }

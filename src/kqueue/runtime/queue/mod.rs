@@ -21,6 +21,7 @@ pub use self::calls::{is_final, without_payload};
 use crate::backend::{BackendError, QueueBackend, Receipt, Reservation, Reserved};
 use crate::launch::{LaunchError, UnitError};
 use crate::runtime::Runtime;
+use crate::runtime::processes::memory::Usage;
 use crate::runtime::queue::backlog::Count;
 use kqueue_core::schedule::{Cause, Event, JobId, JobKind, WorkerId};
 use kqueue_core::wire::Parts;
@@ -56,6 +57,8 @@ pub enum QueueInput {
     Scoped { worker: WorkerId, job: JobId, kind: JobKind, frame: Parts, result: Result<(), UnitError> },
     /// How many jobs the queues have.
     Counted(BTreeMap<String, Count>),
+    /// What running jobs use.
+    Weighed(Vec<Usage>),
     /// Why we are to stop.
     Purpose(Purpose),
     /// A process was started, or could not be.
@@ -200,6 +203,7 @@ impl Runtime {
             QueueInput::Scoped { worker, job, kind, frame, result } => self.scoped(worker, job, kind, frame, result),
             QueueInput::Counted(counts) => self.queue.backlog.counted(counts),
             QueueInput::Purpose(purpose) => self.on_purpose(purpose),
+            QueueInput::Weighed(usages) => self.weighed(usages),
         }
         Ok(())
     }
@@ -289,8 +293,9 @@ impl Runtime {
         let jobs = std::mem::take(&mut self.queue.acks.pending);
         let (backend, inputs) = (self.queue.backend.clone(), self.inputs.clone());
         tokio::task::spawn_local(async move {
-            let reservations: Vec<_> = jobs.iter().map(|(_, job)| job.clone()).collect();
+            let (ids, reservations): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
             let result = backend.delete(&reservations).await;
+            let jobs = ids.into_iter().zip(reservations).collect();
             let _ = inputs.send(QueueInput::Removed { jobs, result }).await;
         });
     }
@@ -362,16 +367,14 @@ impl Runtime {
     /// Starts the leases of all our jobs anew.
     pub fn renew(&mut self) {
         if self.queue.fetch.renewing.is_none() {
-            let mut jobs = self.held.leased();
+            let jobs = self.held.leased();
             if !jobs.is_empty() {
                 self.queue.fetch.renewing = Some(Instant::now());
                 let (backend, inputs) = (self.queue.backend.clone(), self.inputs.clone());
                 tokio::task::spawn_local(async move {
-                    let mut reservations: Vec<_> = jobs.iter().map(|(_, job)| job.clone()).collect();
+                    let (ids, mut reservations): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
                     let result = backend.renew(&mut reservations).await;
-                    for ((_, job), renewed) in jobs.iter_mut().zip(reservations) {
-                        *job = renewed;
-                    }
+                    let jobs = ids.into_iter().zip(reservations).collect();
                     let _ = inputs.send(QueueInput::Renewed { jobs, result }).await;
                 });
             }
@@ -443,13 +446,12 @@ impl Runtime {
             let mut delay = RETRY.0;
             loop {
                 let result = backend.renew(&mut reservation).await;
-                let [Reservation { receipt, .. }] = &reservation;
-                let receipt = receipt.clone();
                 match result {
                     // A refusal says nothing about the job either.
                     Err(_) => tokio::time::sleep(delay).await,
                     Ok(ours) => {
                         let ours = ours.first().copied().unwrap_or(false);
+                        let [Reservation { receipt, .. }] = reservation;
                         let _ = inputs.send(QueueInput::Verified { job, receipt, ours }).await;
                         return;
                     }

@@ -9,6 +9,7 @@ pub mod trouble;
 pub mod upgrade;
 
 use health::Health;
+use history::HistoryFile;
 use horizon::Duties;
 use observe::Observer;
 use upgrade::Renewal;
@@ -19,4 +20,5 @@ pub struct Service {
     pub renewal: Renewal,
     pub observer: Observer,
     pub duties: Duties,
+    pub history: HistoryFile,
 }
