@@ -1,17 +1,18 @@
 //! What the schedule says is done here.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::launch::UnitError;
 use crate::runtime::Runtime;
 use crate::runtime::held::epoch_ms;
 use crate::runtime::held::ledger::{self, Given};
-use crate::runtime::held::record::Record;
+use crate::runtime::input::Errand;
+use crate::runtime::service::horizon::DUTIES;
 use crate::workers::{Tickets, Worker};
 use kqueue_config::Crash;
 use kqueue_core::routing::Tier;
-use kqueue_core::schedule::{Action, Cause, Event, Finished, JobId, JobKind, Outcome, StopReason, WorkerId};
+use kqueue_core::schedule::{Action, Cause, Event, JobId, JobKind, StopReason, WorkerId};
 use kqueue_core::wire::{self, Mode, Parts, ToWorker};
-use kqueue_system::log::{self, JobRecord};
 
 impl Runtime {
     pub(super) fn act(&mut self, action: Action) {
@@ -41,7 +42,7 @@ impl Runtime {
 
     fn launch(&mut self, worker: WorkerId, tier: Tier) {
         let mode = Mode::of(tier);
-        let forked = self.app.forking.is_on() && mode != Mode::Pooled;
+        let forked = self.processes.recipe.forking.is_on() && mode != Mode::Pooled;
         let mut process = Worker::new(mode, forked);
         if mode == Mode::Lane {
             process.tickets = Tickets::create(&self.settings.runtime_dir, worker)
@@ -59,11 +60,11 @@ impl Runtime {
         }
         self.processes.workers.insert(worker, process);
         if forked {
-            self.fork(worker, mode);
-        } else if mode == Mode::Pooled && self.processes.units.is_some() {
-            self.start_unit(worker);
+            self.processes.fork(worker, mode);
+        } else if mode == Mode::Pooled && self.processes.outlive() {
+            self.processes.start_unit(worker);
         } else {
-            self.start_process(worker, mode);
+            self.processes.start_process(worker, mode);
         }
     }
 
@@ -78,11 +79,11 @@ impl Runtime {
             record.delivered = Some(Instant::now());
             record.took = None;
         }
-        worker.job = Some(job);
-        worker.last = Some(job);
-        worker.baseline_kb = None;
-        if worker.mode == Mode::Isolated && self.processes.units.is_some() {
-            self.scope(worker_id, job, kind, frame);
+        worker.take(job);
+        if worker.mode == Mode::Isolated && self.processes.outlive() {
+            let uuid = record.uuid.clone();
+            let limits = self.limits(job);
+            self.processes.scope(worker_id, &uuid, limits, Errand { job, kind, frame });
             return;
         }
         self.weigh(worker_id, job);
@@ -93,6 +94,41 @@ impl Runtime {
         }
         self.note_given(worker_id, job, kind);
         self.timers.memory.get_or_insert_with(|| Instant::now() + crate::runtime::processes::memory::PERIOD);
+    }
+
+    /// An isolated process is in its scope and gets its job, or is not.
+    pub(super) fn scoped(&mut self, id: WorkerId, Errand { job, kind, frame }: Errand, result: Result<(), UnitError>) {
+        let Some(worker) = self.processes.workers.get_mut(&id) else { return };
+        if let Err(error) = result {
+            let class = self.held.get(job).map_or("a job", |record| &record.class);
+            tracing::warn!("{class} waits: no scope for it: {error}");
+            self.processes.not_scoped(id);
+            return;
+        }
+        if !worker.send(frame) {
+            worker.closed.get_or_insert((Instant::now(), true)).1 = true;
+        }
+        self.note_given(id, job, kind);
+    }
+
+    /// All is known of the end of a process.
+    pub(super) fn ended(&mut self, id: WorkerId) {
+        self.processes.printing.outputs.begin();
+        self.pass_on_output_of(id);
+        let Some(worker) = self.processes.workers.remove(&id) else { return };
+        self.account(id, &worker);
+        let cause = worker.cause();
+        if let Cause::BootFailed(_) = cause {
+            tracing::error!("{} worker {id}: {cause}", worker.mode);
+        }
+        if id == DUTIES {
+            // The schedule knows of no process that runs no jobs.
+            return self.duties_gone(&cause);
+        }
+        if let Some(job) = worker.job.filter(|_| worker.unread()) {
+            self.held.waits_again(job);
+        }
+        self.events.push_back(Event::Gone { worker: id, cause, unread: worker.unread() });
     }
 
     /// Notes where a job is about to run.
@@ -140,7 +176,7 @@ impl Runtime {
         let isolated = worker.mode == Mode::Isolated;
         let memory = if isolated { Some(self.php_memory_limit(job)) } else { declared };
         // A process that outlives us leaves to nobody what it must know of: whether its job is still there.
-        let outlives = self.processes.units.is_some() && worker.mode != Mode::Lane;
+        let outlives = self.processes.outlive() && worker.mode != Mode::Lane;
         let limit = self.schedule.time_limit(job).filter(|_| outlives && !isolated);
         let watchdog = limit.map(|limit| (limit + 2 * self.settings.timeout_grace).as_secs() + 1);
         let cause = cause.map(|cause| format!("{} died with its process: {cause}", record.class));
@@ -185,13 +221,13 @@ impl Runtime {
             tracing::warn!("killing {} worker {id}{running}: it {cause}", worker.mode);
         }
         match worker.pid {
-            None if worker.unit.is_some() => self.end_process(worker.unit.as_ref(), None),
-            Some(pid) => self.end_process(worker.unit.as_ref(), Some(pid)),
+            None if worker.unit.is_some() => self.processes.end_process(worker.unit.as_ref(), None),
+            Some(pid) => self.processes.end_process(worker.unit.as_ref(), Some(pid)),
             None => {
                 // Not even started: it is gone when it has been asked for in vain.
                 let forked = self.processes.workers.remove(&id).is_some_and(|worker| worker.forked);
                 if forked && matches!(cause, Cause::Boot(_)) {
-                    self.fork_unanswered(id);
+                    self.processes.fork_unanswered(id);
                 }
                 self.tell(Event::Gone { worker: id, cause: cause.clone(), unread: false });
             }
@@ -207,49 +243,5 @@ impl Runtime {
         if let Some(worker) = self.schedule.an_idle_worker().and_then(|id| self.processes.workers.get(&id)) {
             worker.send(frame);
         }
-    }
-
-    fn finished(&mut self, finished: Finished) {
-        let Some(record) = self.held.finish(&finished) else { return };
-        if finished.outcome == Outcome::Released {
-            // It may be due at once, which the queue tells nobody.
-            self.queue.fetch.look_again();
-        }
-        let scoped = self.processes.workers.iter().find(|(_, worker)| {
-            worker.mode == Mode::Isolated && worker.unit.is_some() && worker.last == Some(finished.job)
-        });
-        match scoped.map(|(id, _)| *id) {
-            Some(worker) => self.held.log_later(worker, record, finished),
-            None => self.tell_story(&record, finished),
-        }
-    }
-
-    /// Tells what became of a job.
-    pub(super) fn tell_story(&mut self, record: &Record, finished: Finished) {
-        let Finished { tier, outcome, kind, ms, cause, .. } = finished;
-        let fault = match kind {
-            JobKind::Run => None,
-            JobKind::Crash => Some(log::Fault::Crash),
-            JobKind::Timeout | JobKind::Release => Some(log::Fault::Timeout),
-        };
-        let lost = "its reservation had run out, so another worker may have run it too";
-        let cause = match outcome {
-            Outcome::Lost => Some(cause.map_or_else(|| lost.to_owned(), |cause| format!("{cause}; {lost}"))),
-            _ => cause,
-        };
-        self.note_end(record, tier, outcome, cause.as_deref());
-        self.publish(&JobRecord {
-            job: &record.uuid,
-            class: &record.class,
-            queue: &record.reservation.queue,
-            tier: tier.name(),
-            attempt: record.attempt,
-            took: record.took.unwrap_or(Duration::from_millis(ms)),
-            outcome,
-            fault,
-            cause: cause.as_deref(),
-            memory_peak: record.usage.as_ref().and_then(|usage| usage.memory_peak),
-            cpu_usec: record.usage.as_ref().and_then(|usage| usage.cpu_usec),
-        });
     }
 }

@@ -1,24 +1,15 @@
 //! What PHP processes say, and how they end.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::launch::{Exit, LaunchEvent};
 use crate::runtime::Runtime;
 use crate::runtime::service::horizon::DUTIES;
-use crate::workers::{Outbox, Peer, Said, Worker};
+use crate::workers::{Outbox, Peer, Said};
 use kqueue_core::payload::Hints;
-use kqueue_core::schedule::{Cause, Event, Inspection, JobKind, WorkerId};
-use kqueue_core::wire::coordinator::Unit;
+use kqueue_core::schedule::{Event, Inspection, JobKind, WorkerId};
 use kqueue_core::wire::{ClassHints, Done, FromWorker, Mode};
-
-/// What may pass between the end of a connection and word of how its process ended.
-const WORD: Duration = Duration::from_millis(1_000);
-/// The same where its unit has more to say.
-const UNIT_WORD: Duration = Duration::from_secs(5);
-/// What may pass between the end of a process and the end of its connection: something that it
-/// started may have inherited it.
-const ECHO: Duration = Duration::from_millis(200);
 
 impl Runtime {
     pub(super) fn hear(&mut self, said: Said) {
@@ -27,42 +18,32 @@ impl Runtime {
             Said::Hello { worker, hello, peer, outbox } => self.hello(worker, &hello, peer, outbox),
             Said::Message { worker: 0, pid, message } => self.template_said(pid, message),
             Said::Message { worker, pid, message } => {
-                if let Some(worker) = self.speaker(worker, pid) {
+                if let Some(worker) = self.processes.speaker(worker, pid) {
                     self.worker_said(worker, message);
                 }
             }
-            Said::Closed { worker: 0, pid, fault, .. } => self.template_gone(pid, None, fault),
+            Said::Closed { worker: 0, pid, fault, .. } => self.processes.template_gone(pid, None, fault),
             Said::Closed { worker, pid, unread, fault } => {
-                if let Some(worker) = self.speaker(worker, pid) {
-                    self.closed(worker, pid, unread, fault);
+                if let Some(worker) = self.processes.speaker(worker, pid) {
+                    self.processes.closed(worker, pid, unread, fault);
                 }
             }
             Said::Foreign => self.on_foreign(),
         }
     }
 
-    /// The worker that calls itself by this number: ours, or that of its unit.
-    pub(super) fn speaker(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
-        let is_it = |worker: &Worker| worker.pid == Some(pid);
-        if self.processes.workers.get(&number).is_some_and(is_it) {
-            return Some(number);
-        }
-        let unit = Some(Unit::Worker(u32::try_from(number).ok()?));
-        self.processes.workers.iter().find(|(_, worker)| worker.unit == unit && is_it(worker)).map(|(id, _)| *id)
-    }
-
     /// Somebody says it is one of ours. The kernel says who it is: a process that we, or the template, started.
     fn hello(&mut self, id: WorkerId, hello: &FromWorker, peer: Peer, outbox: Outbox) {
         let FromWorker::Hello { mode, job, .. } = hello else { return };
         if *mode == Mode::Template && id == 0 && self.processes.templates.expects(peer.pid) {
-            self.greet(&outbox, Mode::Template);
+            self.processes.greet(&outbox, Mode::Template);
             self.processes.templates.connected(peer.pid, outbox);
             return;
         }
         let own = std::process::id() as i32;
         // A pooled worker that is a unit knows the number of the unit alone.
-        let is_unit = self.processes.units.is_some() && *mode == Mode::Pooled;
-        let id = if is_unit { self.by_unit(id, peer.pid).unwrap_or(0) } else { id };
+        let is_unit = self.processes.outlive() && *mode == Mode::Pooled;
+        let id = if is_unit { self.processes.by_unit(id, peer.pid).unwrap_or(0) } else { id };
         let known = self.processes.workers.get_mut(&id).filter(|worker| {
             worker.mode == *mode
                 && worker.outbox.is_none()
@@ -83,7 +64,7 @@ impl Runtime {
         worker.outbox = Some(outbox.clone());
         match job {
             Some(last) => self.met_again(id, *last),
-            None if !worker.forked => self.greet(&outbox, *mode),
+            None if !worker.forked => self.processes.greet(&outbox, *mode),
             None => {}
         }
     }
@@ -93,27 +74,27 @@ impl Runtime {
             FromWorker::Ready { app, unforkable, .. } => {
                 self.app_says(app.as_deref());
                 if unforkable.held.is_empty() {
-                    self.template_ready(pid);
+                    self.processes.template_ready(pid);
                 } else {
-                    self.cannot_fork(pid, unforkable);
+                    self.processes.cannot_fork(pid, unforkable);
                 }
             }
             FromWorker::Forked { worker, pid: child, error, unforkable } => {
                 if let Ok(worker) = worker.parse() {
-                    self.forked(pid, worker, child, error, unforkable);
+                    self.processes.forked(pid, worker, child, error, unforkable);
                 }
             }
             FromWorker::Exited { worker, code, signal } => {
                 let exit = signal.map_or_else(|| Exit::Code(code.unwrap_or(-1)), Exit::Signal);
                 if let Ok(worker) = worker.parse() {
-                    self.ended(worker, exit);
+                    self.processes.ended(worker, exit);
                 }
             }
             FromWorker::Hints { classes, missing, unloadable, ignored } => {
                 self.hints(&classes, missing, unloadable, ignored);
             }
             FromWorker::BootFailed(failure) => {
-                self.template_gone(pid, None, Some(format!("the app did not boot: {failure}")));
+                self.processes.template_gone(pid, None, Some(format!("the app did not boot: {failure}")));
                 self.processes.launcher.kill(pid);
             }
             other => tracing::warn!("the template said what a template does not say: {other:?}"),
@@ -135,9 +116,7 @@ impl Runtime {
             FromWorker::Next { done, job } => {
                 self.reported(worker, Some(&done));
                 if let (Some(known), Some(record)) = (self.processes.workers.get_mut(&worker), self.held.get_mut(job)) {
-                    known.job = Some(job);
-                    known.last = Some(job);
-                    known.baseline_kb = None;
+                    known.take(job);
                     record.delivered = Some(Instant::now());
                     self.note_given(worker, job, JobKind::Run);
                 }
@@ -153,7 +132,7 @@ impl Runtime {
             FromWorker::Stopping { status, done } => {
                 self.reported(worker, done.as_ref());
                 self.tell(Event::Stopping { worker, status, done });
-                self.release_isolated(worker);
+                self.processes.release_isolated(worker);
             }
             FromWorker::Died { fatal, done } => {
                 if done.ack {
@@ -262,91 +241,10 @@ impl Runtime {
         self.tell(Event::State { down, paused });
     }
 
-    fn closed(&mut self, worker: WorkerId, pid: i32, unread: bool, fault: Option<String>) {
-        let Some(known) = self.processes.workers.get_mut(&worker) else { return };
-        known.outbox = None;
-        let before = known.closed.is_some_and(|(_, unread)| unread);
-        known.closed = Some((Instant::now(), unread || before));
-        if let Some(fault) = fault {
-            tracing::warn!("{} worker {worker} broke the protocol with {fault}", known.mode);
-            known.fault = Some(fault);
-            // Word of its end may have come first.
-            if known.exit.is_none() {
-                self.processes.launcher.kill(pid);
-            }
-        }
-        self.settle_ends();
-    }
-
     pub(super) fn on_launched(&mut self, event: LaunchEvent) {
         match event {
-            LaunchEvent::Ended { worker: 0, pid, exit } => self.template_gone(pid, Some(exit), None),
-            LaunchEvent::Ended { worker, exit, .. } => self.ended(worker, exit),
+            LaunchEvent::Ended { worker: 0, pid, exit } => self.processes.template_gone(pid, Some(exit), None),
+            LaunchEvent::Ended { worker, exit, .. } => self.processes.ended(worker, exit),
         }
-    }
-
-    fn ended(&mut self, worker: WorkerId, exit: Exit) {
-        if let Some(known) = self.processes.workers.get_mut(&worker) {
-            known.exit = Some(exit);
-            // One that never connected has no connection to be closed.
-            if known.outbox.is_none() {
-                known.closed.get_or_insert((Instant::now(), false));
-            }
-            self.settle_ends();
-        }
-    }
-
-    /// A process is gone once we know how it ended and have heard all it had to say. Neither is waited
-    /// for without end.
-    pub(super) fn settle_ends(&mut self) {
-        let now = Instant::now();
-        let mut gone = Vec::new();
-        let mut next: Option<Instant> = None;
-        for (id, worker) in &mut self.processes.workers {
-            let (ended, patience) = (worker.has_ended(), if worker.unit.is_some() { UNIT_WORD } else { WORD });
-            match (ended, worker.closed) {
-                (true, Some(_)) => gone.push(*id),
-                (true, None) => {
-                    // The first look starts the clock; the second finds that time is over.
-                    let at = *worker.ended_at.get_or_insert(now) + ECHO;
-                    if now >= at {
-                        gone.push(*id);
-                    } else {
-                        next = Some(next.map_or(at, |next| next.min(at)));
-                    }
-                }
-                (false, Some((since, _))) => {
-                    let at = since + patience;
-                    if now < at {
-                        next = Some(next.map_or(at, |next| next.min(at)));
-                    } else if worker.pid.is_none_or(|pid| !kqueue_system::processes::is_alive(pid)) {
-                        gone.push(*id);
-                    } else {
-                        if let Some(pid) = worker.pid {
-                            self.processes.launcher.kill(pid);
-                        }
-                        next = Some(now + Duration::from_millis(50));
-                    }
-                }
-                (false, None) => {}
-            }
-        }
-        self.timers.ends = next;
-        for id in gone {
-            self.processes.printing.outputs.begin();
-            self.pass_on_output_of(id);
-            if let Some(worker) = self.processes.workers.remove(&id) {
-                self.account(id, &worker);
-                let cause = worker.cause();
-                if let Cause::BootFailed(_) = cause {
-                    tracing::error!("{} worker {id}: {cause}", worker.mode);
-                }
-                if let Some(job) = worker.job.filter(|_| worker.unread()) {
-                    self.held.waits_again(job);
-                }
-                self.tell(Event::Gone { worker: id, cause, unread: worker.unread() });
-            }
-        }
-        self.start_waiting_units();
     }
 }

@@ -8,11 +8,16 @@ mod act;
 mod failure;
 mod hear;
 mod held;
+mod input;
+mod limits;
+mod outcome;
 mod processes;
 mod queue;
 mod service;
 mod start;
 mod takeover;
+#[cfg(test)]
+mod testing;
 
 use std::collections::VecDeque;
 use std::process::ExitCode;
@@ -33,9 +38,10 @@ use kqueue_core::schedule::{Action, Event, Now, Schedule, WorkerId};
 pub(crate) use start::find_script;
 
 use held::HeldJobs;
-use processes::Processes;
+use input::Input;
 use processes::units::UnitSide;
-use queue::{QueueInput, QueueSide};
+use processes::{ProcessEvent, Processes};
+use queue::QueueSide;
 use service::horizon::DUTIES;
 use service::reload::Reload;
 use service::{Service, health};
@@ -78,10 +84,10 @@ struct Runtime {
     queue: QueueSide,
     processes: Processes,
     service: Service,
-    inputs: mpsc::Sender<QueueInput>,
+    inputs: mpsc::Sender<Input>,
     said: mpsc::Receiver<Said>,
     launched: mpsc::Receiver<LaunchEvent>,
-    heard: mpsc::Receiver<QueueInput>,
+    heard: mpsc::Receiver<Input>,
     started: Instant,
     /// Value of the app's restart signal, once known.
     restart: Option<Option<String>>,
@@ -100,7 +106,6 @@ struct Timers {
     renew: Option<Instant>,
     memory: Option<Instant>,
     save: Option<Instant>,
-    ends: Option<Instant>,
     max_time: Option<Instant>,
 }
 
@@ -114,24 +119,42 @@ impl Runtime {
 
     /// Tells the schedule, and does what it says. What doing so brings about is told afterwards, in order.
     fn tell(&mut self, event: Event) {
-        if let Event::Gone { worker: DUTIES, cause, .. } = &event {
-            // The schedule knows of no process that runs no jobs.
-            self.duties_gone(cause);
-            return;
-        }
         self.events.push_back(event);
         if self.is_telling {
             return;
         }
         self.is_telling = true;
         let mut actions = Vec::new();
-        while let Some(event) = self.events.pop_front() {
+        while let Some(event) = self.next_event() {
             self.schedule.on(self.now(), event, &mut actions);
             // Who waits for a job comes before what is merely told.
             actions.sort_by_key(|action| matches!(action, Action::Finished(_)));
             actions.drain(..).for_each(|action| self.act(action));
         }
         self.is_telling = false;
+    }
+
+    /// What the schedule is to be told next: what was brought about before, and what has become of processes.
+    fn next_event(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            match self.processes.events.pop_front()? {
+                ProcessEvent::Ended(worker) => self.ended(worker),
+                ProcessEvent::Gone(DUTIES, cause) => self.duties_gone(&cause),
+                ProcessEvent::Gone(worker, cause) => {
+                    self.events.push_back(Event::Gone { worker, cause, unread: false });
+                }
+            }
+        }
+    }
+
+    /// Tells the schedule what has become of processes.
+    fn settle(&mut self) {
+        while let Some(event) = self.next_event() {
+            self.tell(event);
+        }
     }
 
     /// Works until the schedule says that it is over.
@@ -167,7 +190,7 @@ impl Runtime {
                 }
                 Some(input) = self.heard.recv() => {
                     self.processes.printing.outputs.begin();
-                    if let Err(error) = self.on_queue(input) {
+                    if let Err(error) = self.on_input(input) {
                         self.fail(error);
                     }
                     None
@@ -177,7 +200,7 @@ impl Runtime {
                     None
                 }
                 Some(notice) = next_notice(&mut self.processes.units) => {
-                    self.on_unit(notice);
+                    self.processes.on_unit(notice);
                     None
                 }
                 () = self.processes.printing.outputs.ready() => {
@@ -200,6 +223,7 @@ impl Runtime {
             if let Some(signal) = stop {
                 self.stop(signal);
             }
+            self.settle();
         }
         self.say_goodbye().await;
         if let Some(error) = self.failure.take() {
@@ -258,6 +282,12 @@ impl Runtime {
         }
     }
 
+    /// Boots the app anew, for the processes that come from now on.
+    fn replace_template(&mut self) {
+        self.processes.replace_template();
+        self.replace_duties();
+    }
+
     fn restart_all(&mut self, why: &str) {
         tracing::info!("{why}: replacing every PHP process after its current job");
         self.replace_template();
@@ -273,7 +303,8 @@ impl Runtime {
     fn next_wake(&self) -> Instant {
         let schedule =
             self.schedule.next_wake().map(|ms| self.started + Duration::from_millis(ms.saturating_sub(BEFORE_MS)));
-        let Timers { renew, memory, save, ends, max_time } = self.timers;
+        let Timers { renew, memory, save, max_time } = self.timers;
+        let ends = self.processes.ends;
         let retry = self.queue.fetch.retry_at();
         let template = self.processes.templates.wake();
         let boot = self.processes.templates.deadline(self.settings.boot_timeout);
@@ -301,17 +332,17 @@ impl Runtime {
         if due(&mut self.timers.save) {
             self.save_history();
         }
-        if due(&mut self.timers.ends) {
-            self.settle_ends();
+        if due(&mut self.processes.ends) {
+            self.processes.settle_ends();
         }
         if due(&mut self.timers.max_time) && !self.schedule.is_stopping() {
             tracing::info!("the time of --max-time is over");
             self.tell(Event::Drain);
         }
-        self.watch_template(now);
+        self.processes.watch_template(now);
         self.look_after_duties(now);
         if self.processes.templates.is_due(now) {
-            self.start_template();
+            self.processes.start_template();
         }
         self.tell(Event::Tick);
     }
@@ -340,19 +371,20 @@ impl Runtime {
                 }
                 () = self.processes.printing.outputs.ready() => self.pass_on_output(),
                 Some(event) = self.launched.recv() => self.on_launched(event),
-                Some(notice) = next_notice(&mut self.processes.units) => self.on_unit(notice),
-                () = tokio::time::sleep_until(self.timers.ends.map_or(deadline, |at| at.min(deadline)).into()) => {}
+                Some(notice) = next_notice(&mut self.processes.units) => self.processes.on_unit(notice),
+                () = tokio::time::sleep_until(self.processes.ends.map_or(deadline, |at| at.min(deadline)).into()) => {}
             }
-            self.settle_ends();
+            self.processes.settle_ends();
+            self.settle();
         }
-        self.retire_template();
+        self.processes.retire_template();
         for (id, worker) in &mut self.processes.workers {
             // What it prints is for the next runtime.
             if let Some(own) = worker.own.take_if(|_| self.schedule.is_left(*id)) {
                 own.leave();
             }
         }
-        self.end_units().await;
+        self.processes.end_units(|worker| self.schedule.is_left(worker)).await;
         self.processes.launcher.sweep().await;
         for (record, finished) in self.held.all_unlogged() {
             self.tell_story(&record, finished);

@@ -1,6 +1,6 @@
 //! From settings to a running runtime: socket, template, what the app says of itself, queue.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::control::{ControlSocket, Snapshot};
 use crate::launch::output::Outputs;
-use crate::launch::{Coordinator, LaunchEvent, Launcher, Order, ProcessLauncher, Units, UserManager};
+use crate::launch::{Coordinator, LaunchEvent, Launcher, ProcessLauncher, Units, UserManager};
 use crate::runtime::INPUTS;
 use crate::runtime::Runtime;
 use crate::runtime::Timers;
@@ -21,8 +21,8 @@ use crate::runtime::held::HeldJobs;
 use crate::runtime::held::ledger::Ledger;
 use crate::runtime::processes::Processes;
 use crate::runtime::processes::boot::Boot;
-use crate::runtime::processes::forking::Forking;
 use crate::runtime::processes::printed::Printing;
+use crate::runtime::processes::recipe::Recipe;
 use crate::runtime::processes::units::UnitSide;
 use crate::runtime::queue::bell::Bell;
 use crate::runtime::queue::{self, QueueSide};
@@ -35,11 +35,10 @@ use crate::runtime::service::reload::Reload;
 use crate::runtime::service::reload::Reread;
 use crate::runtime::service::upgrade::Renewal;
 use crate::workers::Listener;
-use kqueue_config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings, Start};
+use kqueue_config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings};
 use kqueue_core::routing::{Limits, PerTier, Tier};
 use kqueue_core::schedule::{Config, Schedule};
 use kqueue_core::wire::coordinator::UnitLimits;
-use kqueue_core::wire::{Mode, Parts, ToWorker};
 use kqueue_system::systemd::activation;
 
 /// The app, as PHP describes it.
@@ -49,18 +48,8 @@ pub(super) struct App {
     pub connection: String,
     /// Its queues, in order.
     pub queues: Vec<String>,
-    /// How its processes are made.
-    pub forking: Forking,
     /// Whether the runtime may remove finished jobs itself.
     pub ack: bool,
-    /// Whether pooled and isolated processes outlive us.
-    pub redial: bool,
-    /// Arguments of `queue:work` for every process.
-    pub arguments: Vec<String>,
-    /// Our PHP program.
-    pub script: PathBuf,
-    /// Environment of every process.
-    pub environment: BTreeMap<String, String>,
 }
 
 /// What a template says of its app.
@@ -118,21 +107,10 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let era = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let Launchers { kind, launcher, units } = pick(&settings, era, launched_in, outputs.clone()).await?;
 
-    let mut app = App {
-        connection: String::new(),
-        queues: Vec::new(),
-        forking: Forking::new(settings.start == Start::Fork),
-        ack: false,
-        redial: units.is_some(),
-        arguments: arguments(&settings),
-        script,
-        environment: [("KQUEUE_SOCKET", &socket), ("KQUEUE_DIRECTORY", &settings.runtime_dir)]
-            .map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()))
-            .into(),
-    };
+    let mut recipe = Recipe::new(settings.clone(), script, &socket, units.is_some());
     let mut boot =
         Boot { early: Vec::new(), settings: settings.clone(), said, launched, outputs, launcher: launcher.clone() };
-    let (description, templates) = match boot.template(&mut app).await {
+    let (description, templates) = match boot.template(&mut recipe).await {
         Ok(booted) => booted,
         Err(error) => {
             launcher.sweep().await;
@@ -141,11 +119,10 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     };
     let whole = crate::runtime::service::reload::with_app(&loaded, &description.settings)?;
     let settings = Rc::new(whole.settings);
-    app.arguments = arguments(&settings);
+    recipe.configure(settings.clone());
     let connection: ConnectionSettings =
         serde_json::from_value(description.backend.clone()).map_err(|error| anyhow!("{error}"))?;
     let plain = description.backend.get("plain").and_then(serde_json::Value::as_bool).unwrap_or(false);
-    app.ack = settings.ack == Ack::Auto && plain;
     let about = Snapshot {
         launcher: kind.as_str().to_owned(),
         laravel: description.laravel.clone(),
@@ -153,8 +130,11 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         ..about
     };
     let own_queue = description.queue.clone();
-    app.queues = if settings.queues.is_empty() { vec![description.queue] } else { settings.queues.clone() };
-    app.connection = description.connection;
+    let app = App {
+        connection: description.connection,
+        queues: if settings.queues.is_empty() { vec![description.queue] } else { settings.queues.clone() },
+        ack: settings.ack == Ack::Auto && plain,
+    };
     let opened = match backend::open(connection, settings.pop) {
         Ok(backend) => open_queue(backend, &app.queues).await,
         Err(error) => Err(error),
@@ -173,7 +153,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         description.php,
         app.connection,
         app.queues.join(","),
-        app.forking.words(),
+        recipe.forking.words(),
         if description.signals { "" } else { "; PHP has no pcntl, so timeouts are enforced from outside alone" },
     );
     if let Some(why) = &description.artisan {
@@ -207,14 +187,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         // Jobs are never called alike, even where the ledger of an earlier runtime was lost.
         held: HeldJobs::new(ledger, era << 20),
         queue: QueueSide::new(backend, Bell::hang(&settings.runtime_dir, description.backend.get("driver"))),
-        processes: Processes {
-            workers: BTreeMap::new(),
-            templates,
-            launcher,
-            units,
-            printing: Printing::new(boot.outputs),
-            weighing: false,
-        },
+        processes: Processes::new(templates, launcher, units, Printing::new(boot.outputs), recipe, inputs.clone()),
         service: Service {
             health,
             renewal,
@@ -243,10 +216,11 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             app: description.settings,
             own_queue,
             signals,
+            rearmed: false,
         },
         settings,
     };
-    if !runtime.app.forking.is_on() {
+    if !runtime.processes.recipe.forking.is_on() {
         runtime.processes.templates.dismiss();
     }
     if let Some(manager) = runtime.processes.units.as_ref().map(|side| side.manager.clone()) {
@@ -333,54 +307,6 @@ async fn open_queue(
         Err(error) if queue::is_final(&error) => Err(error),
         _ => Ok(Rc::from(backend)),
     }
-}
-
-/// The order for one process.
-pub(super) fn order(settings: &Settings, app: &App, worker: u64, mode: Mode) -> Order {
-    let mut environment = app.environment.clone();
-    environment.insert("KQUEUE_WORKER".to_owned(), worker.to_string());
-    Order {
-        worker,
-        mode,
-        php: settings.php.clone(),
-        php_args: settings.php_args.clone(),
-        script: app.script.clone(),
-        directory: settings.path.clone(),
-        environment,
-    }
-}
-
-/// The first frame to a process that was started and not forked.
-pub(super) fn welcome(settings: &Settings, app: &App, mode: Mode) -> Parts {
-    ToWorker::Welcome {
-        path: &settings.path.to_string_lossy(),
-        connection: settings.connection.as_deref(),
-        arguments: &app.arguments,
-        redial: app.redial,
-        umask: settings.umask,
-        template: (mode == Mode::Template).then(|| app.forking.order(&settings.fork_safe_peers)),
-    }
-    .encode()
-}
-
-/// `queue:work`'s own arguments. Sleeping, restarts and maintenance are the runtime's affair: the signals are
-/// looked at once for all processes, and jobs come when there are some.
-pub(super) fn arguments(settings: &Settings) -> Vec<String> {
-    let mut arguments: Vec<String> = settings.connection.iter().cloned().collect();
-    let timeout = settings.work.timeout.map_or(0, |timeout| timeout.as_secs());
-    arguments.push("--name=kqueue".to_owned());
-    if !settings.queues.is_empty() {
-        arguments.push(format!("--queue={}", settings.queues.join(",")));
-    }
-    arguments.extend([
-        "--sleep=0".to_owned(),
-        format!("--tries={}", settings.work.tries),
-        format!("--timeout={timeout}"),
-        format!("--backoff={}", settings.work.backoff),
-        format!("--memory={}", settings.recycle.memory_mb),
-        "--force".to_owned(),
-    ]);
-    arguments
 }
 
 /// Our PHP program: where a package puts it, or in the source tree that we were built from.

@@ -53,22 +53,13 @@ impl Runtime {
                 "taking over: {running} running jobs, {removed} finished, {back} that waited go back; {there} processes are there"
             );
         }
-        adopted.iter().for_each(|one| self.read_output_of_unit(one.worker));
+        adopted.iter().for_each(|one| self.processes.read_output_of_unit(one.worker));
         self.tell(Event::Adopted(adopted));
         for worker in dead {
             self.processes.workers.remove(&worker);
             self.tell(Event::Gone { worker, cause: Cause::Orphaned, unread: false });
         }
-        self.watch_units();
-    }
-
-    /// The worker in the unit of this number, where the process that says so is in that unit.
-    pub(super) fn by_unit(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
-        let unit = Unit::Worker(u32::try_from(number).ok()?);
-        if !kqueue_system::systemd::process::is_in(pid, &unit.name(&self.settings.app)) {
-            return None;
-        }
-        self.processes.workers.iter().find(|(_, worker)| worker.unit.as_ref() == Some(&unit)).map(|(id, _)| *id)
+        self.processes.watch_units();
     }
 
     /// A process that has served an earlier runtime is back, and names the last job that it was given.
@@ -86,8 +77,7 @@ impl Runtime {
 /// gone; one whose unit has ended keeps it, since how that ended may still be known.
 fn process_of<'a>(job: JobId, given: &Given, there: &BTreeMap<&Unit, &'a Listed>) -> (Worker, Option<&'a Listed>) {
     let mut worker = Worker::new(given.mode, false);
-    worker.job = Some(job);
-    worker.last = Some(job);
+    worker.take(job);
     worker.pid = Some(given.pid).filter(|pid| *pid > 0);
     worker.unit = given.unit.clone();
     let listed = given.unit.as_ref().and_then(|unit| there.get(unit)).copied();

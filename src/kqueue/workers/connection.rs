@@ -29,6 +29,12 @@ pub struct Peer {
 pub struct Outbox(mpsc::Sender<Parts>);
 
 impl Outbox {
+    /// The way to a process that reads nothing.
+    #[cfg(test)]
+    pub fn to_nobody() -> Self {
+        Self(mpsc::channel(1).0)
+    }
+
     /// Sends a frame; false when the process no longer takes any.
     pub fn send(&self, frame: Parts) -> bool {
         self.0.try_send(frame).is_ok()

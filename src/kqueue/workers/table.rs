@@ -50,6 +50,8 @@ pub struct Worker {
     pub unit_cause: Option<Cause>,
     /// The job it had last.
     pub last: Option<JobId>,
+    /// Since when it has that job, as far as is known.
+    pub given: Option<Instant>,
 }
 
 impl Worker {
@@ -74,7 +76,13 @@ impl Worker {
             unit_end: None,
             unit_cause: None,
             last: None,
+            given: None,
         }
+    }
+
+    /// It is given a job.
+    pub fn take(&mut self, job: JobId) {
+        (self.job, self.last, self.given, self.baseline_kb) = (Some(job), Some(job), Some(Instant::now()), None);
     }
 
     /// What it ended of, as far as is known.

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{Receipt, Reservation};
 use crate::runtime::held::ledger::Given;
-use crate::runtime::processes::units::Usage;
 use kqueue_core::payload::{Envelope, Hints};
 use kqueue_core::schedule::{JobId, JobSpec};
+use kqueue_core::wire::coordinator::UnitEnd;
 
 /// A reserved job, with all that the schedule need not know.
 #[derive(Debug)]
@@ -88,4 +88,17 @@ impl Record {
 pub struct JobSpecParts {
     timeout: Option<u32>,
     hints: Hints,
+}
+
+/// What is told of a job only once its unit is gone, and with it all that the unit has to say.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    pub memory_peak: Option<u64>,
+    pub cpu_usec: Option<u64>,
+}
+
+impl From<&UnitEnd> for Usage {
+    fn from(end: &UnitEnd) -> Self {
+        Self { memory_peak: end.memory_peak, cpu_usec: end.cpu_usec }
+    }
 }

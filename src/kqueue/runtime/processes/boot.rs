@@ -10,8 +10,9 @@ use crate::launch::output::Outputs;
 use crate::launch::{Exit, LaunchEvent, Launcher};
 use crate::runtime::INPUTS;
 use crate::runtime::failure::StartFailure;
+use crate::runtime::processes::recipe::Recipe;
 use crate::runtime::processes::template::Templates;
-use crate::runtime::start::{App, Description, order, welcome};
+use crate::runtime::start::Description;
 use crate::workers::Said;
 use kqueue_config::Settings;
 use kqueue_core::wire::{FromWorker, Mode};
@@ -30,9 +31,9 @@ pub struct Boot {
 
 impl Boot {
     /// Starts the first template, and learns from it what the app is; and another, where that must not be forked.
-    pub async fn template(&mut self, app: &mut App) -> anyhow::Result<(Description, Templates)> {
+    pub async fn template(&mut self, recipe: &mut Recipe) -> anyhow::Result<(Description, Templates)> {
         let mut templates = Templates::new();
-        let order = order(&self.settings, app, 0, Mode::Template);
+        let order = recipe.order(0, Mode::Template);
         let mut pid = self.launcher.start(&order).await?;
         // It is the first.
         let _ = templates.started(pid);
@@ -47,7 +48,7 @@ impl Boot {
                 biased;
                 Some(said) = self.said.recv() => match said {
                     Said::Hello { worker: 0, peer, outbox, .. } if peer.pid == pid || kqueue_system::processes::descends_from(peer.pid, pid) => {
-                        outbox.send(welcome(&self.settings, app, Mode::Template));
+                        outbox.send(recipe.welcome(Mode::Template));
                         templates.connected(peer.pid, outbox);
                     }
                     Said::Message { worker: 0, message: FromWorker::Ready { app: said, unforkable, .. }, pid: speaker } => {
@@ -55,17 +56,17 @@ impl Boot {
                             let description: Description =
                                 serde_json::from_str(said.get()).context("what the app says of itself")?;
                             if !description.fork {
-                                app.forking.rule_out();
+                                recipe.forking.rule_out();
                             }
                             described = Some(description);
                         }
-                        if app.forking.is_on() && !unforkable.held.is_empty() {
-                            app.forking.step_down(unforkable);
+                        if recipe.forking.is_on() && !unforkable.held.is_empty() {
+                            recipe.forking.step_down(unforkable);
                             // It has nothing to finish.
                             if let Some(pid) = templates.retire() {
                                 self.launcher.kill(pid);
                             }
-                            if app.forking.is_on() {
+                            if recipe.forking.is_on() {
                                 pid = self.launcher.start(&order).await?;
                                 let _ = templates.started(pid);
                                 deadline = in_time();

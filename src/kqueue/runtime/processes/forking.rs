@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::runtime::Runtime;
+use super::Processes;
 use kqueue_core::wire::{Held, TemplateOrder, Unforkable};
 
 /// What is forked.
@@ -95,20 +95,20 @@ fn describe(held: &Held) -> String {
     }
 }
 
-impl Runtime {
+impl Processes {
     /// The template `pid` says that it must not be forked: another kind of template is, or none.
     pub fn cannot_fork(&mut self, pid: i32, why: Unforkable) {
-        if !self.processes.templates.is(pid) {
+        if !self.templates.is(pid) {
             return;
         }
-        self.app.forking.step_down(why);
-        if self.app.forking.is_on() {
+        self.recipe.forking.step_down(why);
+        if self.recipe.forking.is_on() {
             self.retire_template();
             self.start_template();
             return;
         }
-        for (worker, mode) in self.processes.templates.dismiss() {
-            if let Some(known) = self.processes.workers.get_mut(&worker) {
+        for (worker, mode) in self.templates.dismiss() {
+            if let Some(known) = self.workers.get_mut(&worker) {
                 known.forked = false;
                 known.own = None;
                 self.start_process(worker, mode);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::runtime::Runtime;
-use crate::runtime::queue::QueueInput;
+use crate::runtime::input::Input;
 use kqueue_core::schedule::{Event, JobId, WorkerId};
 use kqueue_core::wire::Mode;
 use kqueue_system::processes::{Family, memory_kb};
@@ -51,7 +51,7 @@ impl Runtime {
                 usages.iter_mut().for_each(|usage| usage.kb = memory_kb(usage.pid, &family));
                 usages
             });
-            let _ = inputs.send(QueueInput::Weighed(look.await.unwrap_or_default())).await;
+            let _ = inputs.send(Input::Weighed(look.await.unwrap_or_default())).await;
         });
     }
 

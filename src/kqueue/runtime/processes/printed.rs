@@ -93,7 +93,7 @@ impl Runtime {
                 ..
             }
             | Said::Closed { worker, pid, .. } => {
-                let worker = self.speaker(*worker, *pid).unwrap_or(*worker);
+                let worker = self.processes.speaker(*worker, *pid).unwrap_or(*worker);
                 self.pass_on_output_of(worker);
             }
             _ => {}

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::runtime::Runtime;
-use crate::runtime::start::{order, welcome};
 use rustix::process::{PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::Processes;
 use crate::launch::Exit;
+use crate::runtime::input::Input;
 use crate::workers::Outbox;
-use kqueue_core::schedule::{Cause, Event, WorkerId};
+use kqueue_core::schedule::{Cause, WorkerId};
 use kqueue_core::wire::{Mode, Parts, ToWorker, Unforkable};
 
 /// Delays before a template that keeps dying is started again.
@@ -209,11 +209,11 @@ fn after(delay: Duration) -> String {
     if delay.is_zero() { String::new() } else { format!(" in {:.1} s", delay.as_secs_f64()) }
 }
 
-impl Runtime {
+impl Processes {
     /// Starts a new template beside those that are being retired.
     pub fn start_template(&mut self) {
-        if self.processes.templates.dismissed || self.schedule.is_over() {
-            self.processes.templates.retry = None;
+        if self.templates.dismissed {
+            self.templates.retry = None;
             return;
         }
         self.start_process(0, Mode::Template);
@@ -221,22 +221,18 @@ impl Runtime {
 
     /// Gets a process for a lane or an isolated job.
     pub fn fork(&mut self, worker: WorkerId, mode: Mode) {
-        if !self.processes.templates.send(self.fork_order(worker, mode)) && !self.processes.templates.awaits(worker) {
-            self.processes.templates.pending.push_back((worker, mode));
+        if !self.templates.send(self.recipe.fork(worker, mode)) && !self.templates.awaits(worker) {
+            self.templates.pending.push_back((worker, mode));
         }
-    }
-
-    fn fork_order(&self, worker: WorkerId, mode: Mode) -> Parts {
-        ToWorker::Fork { worker: &worker.to_string(), mode, arguments: &self.app.arguments }.encode()
     }
 
     /// A template has booted.
     pub fn template_ready(&mut self, pid: i32) {
-        self.processes.templates.ready(pid);
-        while let Some((worker, mode)) = self.processes.templates.pending.pop_front() {
+        self.templates.ready(pid);
+        while let Some((worker, mode)) = self.templates.pending.pop_front() {
             // It may have been given up meanwhile.
-            if self.processes.workers.contains_key(&worker) {
-                self.processes.templates.send(self.fork_order(worker, mode));
+            if self.workers.contains_key(&worker) {
+                self.templates.send(self.recipe.fork(worker, mode));
             }
         }
     }
@@ -244,8 +240,8 @@ impl Runtime {
     /// The template has forked a worker, or could not.
     pub fn forked(&mut self, template: i32, worker: WorkerId, pid: i32, error: Option<String>, unforkable: Unforkable) {
         if !unforkable.held.is_empty() {
-            if let Some(known) = self.processes.workers.get(&worker) {
-                self.processes.templates.pending.push_back((worker, known.mode));
+            if let Some(known) = self.workers.get(&worker) {
+                self.templates.pending.push_back((worker, known.mode));
             }
             return self.cannot_fork(template, unforkable);
         }
@@ -253,14 +249,14 @@ impl Runtime {
         if pid < 0 {
             let why = error.unwrap_or_default();
             tracing::error!("cannot fork: {why}");
-            self.processes.workers.remove(&worker);
-            self.tell(Event::Gone { worker, cause: Cause::BootFailed(format!("cannot fork: {why}")), unread: false });
-        } else if let Some(known) = self.processes.workers.get_mut(&worker) {
+            self.workers.remove(&worker);
+            self.gone(worker, Cause::BootFailed(format!("cannot fork: {why}")));
+        } else if let Some(known) = self.workers.get_mut(&worker) {
             known.pid = Some(pid);
-            self.processes.templates.forked(worker);
+            self.templates.forked(worker);
         } else {
             // Given up before it was there.
-            self.processes.launcher.kill(pid);
+            self.launcher.kill(pid);
         }
     }
 
@@ -269,7 +265,7 @@ impl Runtime {
     fn watch_fork(&self, template: i32, pid: i32) {
         let child = rustix::process::Pid::from_raw(pid).filter(|_| pid > 0);
         let held = child.and_then(|child| pidfd_open(child, PidfdFlags::NONBLOCK).ok());
-        let (Some(held), Some(outbox)) = (held, self.processes.templates.outbox(template)) else { return };
+        let (Some(held), Some(outbox)) = (held, self.templates.outbox(template)) else { return };
         tokio::task::spawn_local(async move {
             // Sound here: the descriptor is owned, and not given away while it is registered.
             #[allow(deprecated)]
@@ -283,40 +279,33 @@ impl Runtime {
     /// Boots the app anew, for the processes that come from now on.
     pub fn replace_template(&mut self) {
         self.retire_template();
-        if self.app.forking.start_over() {
-            self.processes.templates.recall();
+        if self.recipe.forking.start_over() {
+            self.templates.recall();
         }
         self.start_template();
-        self.replace_duties();
     }
 
+    /// Lets the template go once the processes have ended that it forked.
     pub fn retire_template(&mut self) {
-        if let Some(pid) = self.processes.templates.retire() {
-            self.processes.launcher.kill(pid);
+        if let Some(pid) = self.templates.retire() {
+            self.launcher.kill(pid);
         }
     }
 
     /// Ends a template that hangs in its boot: what waits for it would wait for ever.
     pub fn watch_template(&mut self, now: Instant) {
-        let limit = self.settings.boot_timeout;
-        let Some(pid) =
-            self.processes.templates.deadline(limit).filter(|at| *at <= now).and(self.processes.templates.pid())
-        else {
+        let limit = self.recipe.settings().boot_timeout;
+        let Some(pid) = self.templates.deadline(limit).filter(|at| *at <= now).and(self.templates.pid()) else {
             return;
         };
-        self.processes.launcher.kill(pid);
+        self.launcher.kill(pid);
         let cause = Cause::Boot(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         self.template_gone(pid, None, Some(format!("it {cause} (boot_timeout), and was killed")));
     }
 
     /// A template that was ready has not forked what it was asked for in time: it hangs, and so would all that is to come.
     pub fn fork_unanswered(&mut self, worker: WorkerId) {
-        let hangs = self
-            .processes
-            .templates
-            .current
-            .as_ref()
-            .filter(|template| template.ready && !self.processes.templates.awaits(worker));
+        let hangs = self.templates.current.as_ref().filter(|template| template.ready && !self.templates.awaits(worker));
         let Some(pid) = hangs.map(|template| template.pid) else { return };
         // It alone: those it has forked run jobs.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -325,7 +314,7 @@ impl Runtime {
 
     /// A template has ended.
     pub fn template_gone(&mut self, pid: i32, exit: Option<Exit>, why: Option<String>) {
-        if !self.processes.templates.gone(pid) {
+        if !self.templates.gone(pid) {
             return;
         }
         let how = match (why, exit) {
@@ -339,49 +328,45 @@ impl Runtime {
 
     /// A template could not be started.
     pub fn template_not_started(&mut self, why: String) {
-        self.processes.templates.try_again();
+        self.templates.try_again();
         self.template_failed(why);
     }
 
     fn template_failed(&mut self, how: String) {
-        let delay =
-            self.processes.templates.retry.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        let delay = self.templates.retry.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
         tracing::warn!("the template is gone ({how}); starting another{}", after(delay));
-        self.processes.templates.fault = Some(how);
+        self.templates.fault = Some(how);
         // What it was asked to fork and did not, it never will.
         let orphans: Vec<_> = self
-            .processes
             .workers
             .iter()
             .filter(|(id, worker)| {
-                worker.forked
-                    && worker.pid.is_none()
-                    && !self.processes.templates.pending.iter().any(|(other, _)| other == *id)
+                worker.forked && worker.pid.is_none() && !self.templates.pending.iter().any(|(other, _)| other == *id)
             })
             .map(|(id, _)| *id)
             .collect();
         for worker in orphans {
-            self.processes.workers.remove(&worker);
-            self.tell(Event::Gone { worker, cause: Cause::Vanished, unread: false });
+            self.workers.remove(&worker);
+            self.gone(worker, Cause::Vanished);
         }
     }
 
     /// A process that was started, and not forked, says who it is.
     pub fn greet(&self, outbox: &Outbox, mode: Mode) {
-        outbox.send(welcome(&self.settings, &self.app, mode));
+        outbox.send(self.recipe.welcome(mode));
     }
 
     /// Starts a process, beside everything else that goes on.
     pub fn start_process(&mut self, worker: WorkerId, mode: Mode) {
-        let order = order(&self.settings, &self.app, worker, mode);
-        let launcher = self.processes.launcher.clone();
+        let order = self.recipe.order(worker, mode);
+        let launcher = self.launcher.clone();
         let inputs = self.inputs.clone();
         if mode == Mode::Template {
-            self.processes.templates.retry = None;
+            self.templates.retry = None;
         }
         tokio::task::spawn_local(async move {
             let result = launcher.start(&order).await;
-            let _ = inputs.send(crate::runtime::queue::QueueInput::Started { worker, result }).await;
+            let _ = inputs.send(Input::Started { worker, result }).await;
         });
     }
 }

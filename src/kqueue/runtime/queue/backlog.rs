@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::backend::{BackendError, QueueBackend, QueueSize};
 use crate::control::{Queue, Sizes};
 use crate::runtime::Runtime;
-use crate::runtime::queue::QueueInput;
+use crate::runtime::input::Input;
 use kqueue_system::harmless;
 
 /// Between two counts.
@@ -98,7 +98,7 @@ impl Runtime {
         let (backend, queues, inputs) = (self.queue.backend.clone(), self.app.queues.clone(), self.inputs.clone());
         tokio::task::spawn_local(async move {
             let counts = count(&*backend, &queues).await;
-            let _ = inputs.send(QueueInput::Counted(counts)).await;
+            let _ = inputs.send(Input::Counted(counts)).await;
         });
     }
 }

@@ -7,7 +7,6 @@ pub mod backlog;
 pub mod bell;
 mod calls;
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -19,13 +18,9 @@ use bell::Bell;
 use self::calls::Logged;
 pub use self::calls::{is_final, without_payload};
 use crate::backend::{BackendError, QueueBackend, Receipt, Reservation, Reserved};
-use crate::launch::{LaunchError, UnitError};
 use crate::runtime::Runtime;
-use crate::runtime::processes::memory::Usage;
-use crate::runtime::queue::backlog::Count;
-use kqueue_core::schedule::{Cause, Event, JobId, JobKind, WorkerId};
-use kqueue_core::wire::Parts;
-use kqueue_core::wire::coordinator::Purpose;
+use crate::runtime::input::Input;
+use kqueue_core::schedule::{Event, JobId};
 use kqueue_system::harmless;
 
 /// How long one wait for work lasts: a job that becomes due meanwhile, and that no queue announces, is at
@@ -37,33 +32,6 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const MAX_ERROR: usize = 512;
 /// Leases are renewed when this part of them is over.
 const RENEWALS_PER_LEASE: u32 = 3;
-
-/// What comes back from calls that were under way beside the runtime.
-#[derive(Debug)]
-pub enum QueueInput {
-    /// A call for jobs.
-    Reserved { settled: u64, result: Result<Reserved, BackendError> },
-    /// A wait for work is over.
-    Waited(Result<(), BackendError>),
-    /// Finished jobs have been removed.
-    Removed { jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError> },
-    /// Leases have been renewed.
-    Renewed { jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError> },
-    /// Jobs have been given back.
-    Returned { jobs: Vec<JobId>, result: Result<Vec<bool>, BackendError> },
-    /// A job that is to be replayed is still ours, or not.
-    Verified { job: JobId, receipt: Receipt, ours: bool },
-    /// An isolated process is in its scope, or could not be put there.
-    Scoped { worker: WorkerId, job: JobId, kind: JobKind, frame: Parts, result: Result<(), UnitError> },
-    /// How many jobs the queues have.
-    Counted(BTreeMap<String, Count>),
-    /// What running jobs use.
-    Weighed(Vec<Usage>),
-    /// Why we are to stop.
-    Purpose(Purpose),
-    /// A process was started, or could not be.
-    Started { worker: WorkerId, result: Result<i32, LaunchError> },
-}
 
 /// The queue's side of the runtime.
 pub struct QueueSide {
@@ -165,7 +133,7 @@ impl Runtime {
             self.queue.fetch.state = FetchState::Waiting;
             let task = tokio::task::spawn_local(async move {
                 let result = backend.wait(&queues, WAIT).await;
-                let _ = inputs.send(QueueInput::Waited(result)).await;
+                let _ = inputs.send(Input::Waited(result)).await;
             });
             self.queue.fetch.waiting = Some(task.abort_handle());
         } else {
@@ -173,21 +141,21 @@ impl Runtime {
             let settled = self.schedule.settled();
             tokio::task::spawn_local(async move {
                 let result = backend.reserve(&queues, asked).await;
-                let _ = inputs.send(QueueInput::Reserved { settled, result }).await;
+                let _ = inputs.send(Input::Reserved { settled, result }).await;
             });
         }
     }
 
-    pub fn on_queue(&mut self, input: QueueInput) -> anyhow::Result<()> {
+    pub fn on_input(&mut self, input: Input) -> anyhow::Result<()> {
         match input {
-            QueueInput::Reserved { settled, result } => {
+            Input::Reserved { settled, result } => {
                 self.queue.fetch.state = FetchState::Idle;
                 if let Some(found) = self.answer(result)? {
                     self.queue.fetch.dry = found.jobs.is_empty();
                     self.reserved(found, settled);
                 }
             }
-            QueueInput::Waited(result) => {
+            Input::Waited(result) => {
                 if self.queue.fetch.waiting.take().is_some() {
                     self.queue.fetch.state = FetchState::Idle;
                     if self.answer(result)?.is_some() {
@@ -195,15 +163,15 @@ impl Runtime {
                     }
                 }
             }
-            QueueInput::Removed { jobs, result } => self.removed(jobs, result),
-            QueueInput::Renewed { jobs, result } => self.renewed(jobs, result),
-            QueueInput::Returned { jobs, result } => self.returned(jobs, result),
-            QueueInput::Verified { job, receipt, ours } => self.verified(job, receipt, ours),
-            QueueInput::Started { worker, result } => self.process_started(worker, result),
-            QueueInput::Scoped { worker, job, kind, frame, result } => self.scoped(worker, job, kind, frame, result),
-            QueueInput::Counted(counts) => self.queue.backlog.counted(counts),
-            QueueInput::Purpose(purpose) => self.on_purpose(purpose),
-            QueueInput::Weighed(usages) => self.weighed(usages),
+            Input::Removed { jobs, result } => self.removed(jobs, result),
+            Input::Renewed { jobs, result } => self.renewed(jobs, result),
+            Input::Returned { jobs, result } => self.returned(jobs, result),
+            Input::Verified { job, receipt, ours } => self.verified(job, receipt, ours),
+            Input::Started { worker, result } => self.processes.process_started(worker, result),
+            Input::Scoped { worker, errand, result } => self.scoped(worker, errand, result),
+            Input::Counted(counts) => self.queue.backlog.counted(counts),
+            Input::Purpose(purpose) => self.on_purpose(purpose),
+            Input::Weighed(usages) => self.weighed(usages),
         }
         Ok(())
     }
@@ -296,7 +264,7 @@ impl Runtime {
             let (ids, reservations): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
             let result = backend.delete(&reservations).await;
             let jobs = ids.into_iter().zip(reservations).collect();
-            let _ = inputs.send(QueueInput::Removed { jobs, result }).await;
+            let _ = inputs.send(Input::Removed { jobs, result }).await;
         });
     }
 
@@ -337,7 +305,7 @@ impl Runtime {
             self.return_jobs();
             self.write_ledger();
             tokio::select! {
-                Some(input) = self.heard.recv() => { let _ = self.on_queue(input); }
+                Some(input) = self.heard.recv() => { let _ = self.on_input(input); }
                 () = tokio::time::sleep(Duration::from_millis(50)) => {}
             }
         }
@@ -375,7 +343,7 @@ impl Runtime {
                     let (ids, mut reservations): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
                     let result = backend.renew(&mut reservations).await;
                     let jobs = ids.into_iter().zip(reservations).collect();
-                    let _ = inputs.send(QueueInput::Renewed { jobs, result }).await;
+                    let _ = inputs.send(Input::Renewed { jobs, result }).await;
                 });
             }
         }
@@ -418,7 +386,7 @@ impl Runtime {
         let (backend, inputs) = (self.queue.backend.clone(), self.inputs.clone());
         tokio::task::spawn_local(async move {
             let result = backend.unreserve(&reservations).await;
-            let _ = inputs.send(QueueInput::Returned { jobs, result }).await;
+            let _ = inputs.send(Input::Returned { jobs, result }).await;
         });
     }
 
@@ -452,7 +420,7 @@ impl Runtime {
                     Ok(ours) => {
                         let ours = ours.first().copied().unwrap_or(false);
                         let [Reservation { receipt, .. }] = reservation;
-                        let _ = inputs.send(QueueInput::Verified { job, receipt, ours }).await;
+                        let _ = inputs.send(Input::Verified { job, receipt, ours }).await;
                         return;
                     }
                 }
@@ -466,33 +434,5 @@ impl Runtime {
             self.held.verified(job, receipt);
         }
         self.tell(Event::Verified { job, ours });
-    }
-
-    fn process_started(&mut self, worker: WorkerId, result: Result<i32, LaunchError>) {
-        match (worker, result) {
-            (0, Ok(pid)) => {
-                if let Some(other) = self.processes.templates.started(pid) {
-                    self.processes.launcher.kill(other);
-                }
-            }
-            (0, Err(error)) => self.template_not_started(error.to_string()),
-            (_, Ok(pid)) => match self.processes.workers.get_mut(&worker) {
-                Some(known) => {
-                    known.pid.get_or_insert(pid);
-                }
-                // Given up, and ended as a unit.
-                None if self.processes.units.is_some() => {}
-                // Given up before it was there.
-                None => self.processes.launcher.kill(pid),
-            },
-            (_, Err(error)) => {
-                // Why a unit did not get ready it has said itself, if it could.
-                let Some(known) = self.processes.workers.remove(&worker) else { return };
-                let why = known.boot_failure.unwrap_or_else(|| error.to_string());
-                tracing::error!("{why}");
-                self.tell(Event::Gone { worker, cause: Cause::BootFailed(why), unread: false });
-                self.start_waiting_units();
-            }
-        }
     }
 }

@@ -130,7 +130,7 @@ impl Runtime {
     }
 
     fn start_duties(&mut self, now: Instant) {
-        let forked = self.app.forking.is_on();
+        let forked = self.processes.recipe.forking.is_on();
         let mut process = Worker::new(Mode::Horizon, forked);
         if forked {
             process.own = self.processes.printing.outputs.of_fork(&self.settings.runtime_dir, DUTIES).ok();
@@ -138,7 +138,11 @@ impl Runtime {
         self.processes.workers.insert(DUTIES, process);
         // It is told how things stand once it says that it is there.
         (self.service.duties.since, self.service.duties.next, self.service.duties.greeted) = (Some(now), None, false);
-        if forked { self.fork(DUTIES, Mode::Horizon) } else { self.start_process(DUTIES, Mode::Horizon) }
+        if forked {
+            self.processes.fork(DUTIES, Mode::Horizon);
+        } else {
+            self.processes.start_process(DUTIES, Mode::Horizon);
+        }
     }
 
     fn end_duties(&mut self, limit: Duration) {

@@ -4,6 +4,7 @@ pub mod health;
 pub mod history;
 pub mod horizon;
 pub mod observe;
+mod purpose;
 pub mod reload;
 pub mod trouble;
 pub mod upgrade;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::runtime::Runtime;
 use crate::runtime::service::health;
-use crate::runtime::start::Description;
+use crate::runtime::start::{Description, schedule_config};
 use kqueue_config::{self as config, KEYS, Loaded, Merged, Settings, Surroundings};
 use kqueue_core::schedule::Event;
 
@@ -46,6 +46,8 @@ pub struct Reload {
     pub own_queue: String,
     /// Whether PHP can ring an alarm.
     pub signals: bool,
+    /// The last settings have changed the arguments of PHP processes.
+    pub rearmed: bool,
 }
 
 impl fmt::Debug for Reload {
@@ -104,7 +106,7 @@ impl Runtime {
             return;
         }
         let from = config::Origin::App;
-        let before = self.app.arguments.clone();
+        self.reload.rearmed = false;
         let taken = with_app(&self.reload.loaded, &said.settings).and_then(|whole| {
             let (settings, late) = take_over(&self.settings, &whole.settings);
             if !late.is_empty() {
@@ -118,8 +120,8 @@ impl Runtime {
             Err(error) => tracing::error!("{from}: the settings are as before: {error:#}"),
         }
         self.reload.app = said.settings;
-        if self.app.arguments != before {
-            // Pooled workers that this template was quicker than have been started with the old ones.
+        if self.reload.rearmed {
+            // Pooled workers that this template was quicker than have been started with the old arguments.
             self.tell(Event::Restart);
         }
     }
@@ -136,8 +138,8 @@ impl Runtime {
         let changed = changed.collect();
         self.settings = Rc::new(settings);
         self.app.queues = queues;
-        self.app.arguments = crate::runtime::start::arguments(&self.settings);
-        self.schedule.configure(crate::runtime::start::schedule_config(&self.settings, self.reload.signals));
+        self.reload.rearmed = self.processes.recipe.configure(self.settings.clone());
+        self.schedule.configure(schedule_config(&self.settings, self.reload.signals));
         self.arm_renewal();
         // A wait under way is one for the queues of before.
         self.queue.fetch.look_again();
@@ -194,16 +196,7 @@ fn differences(old: &Settings, new: &Settings) -> impl Iterator<Item = &'static 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kqueue_config::{Request, Surroundings, load};
-
-    fn settings(path: &std::path::Path, flags: &[(&'static str, &str)]) -> Settings {
-        let here = Surroundings::read().unwrap();
-        let mut request = Request { app: Some("shop".to_owned()), ..Request::default() };
-        // Any program does for PHP: nothing is run.
-        request.flags = vec![("path", path.to_str().unwrap().to_owned()), ("php", "/bin/sh".to_owned())];
-        request.flags.extend(flags.iter().map(|(key, value)| (*key, (*value).to_owned())));
-        load(&request, &here).unwrap().settings
-    }
+    use crate::runtime::testing::settings;
 
     #[test]
     fn what_was_made_at_the_start_stays() {

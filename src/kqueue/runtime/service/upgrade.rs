@@ -58,7 +58,7 @@ impl Runtime {
     }
 
     fn is_restarted(&self) -> bool {
-        self.processes.units.is_some() && self.service.health.is_watched()
+        self.processes.outlive() && self.service.health.is_watched()
     }
 }
 

@@ -1,0 +1,45 @@
+//! What an isolated job may use: what it declares, within what the settings allow.
+
+use std::time::Duration;
+
+use kqueue_core::schedule::JobId;
+use kqueue_core::wire::coordinator::UnitLimits;
+
+use super::Runtime;
+
+/// What a scope may run longer than its job's deadline, so that we are the first to end it.
+const SLACK: Duration = Duration::from_secs(2);
+/// MB by which PHP's own limit is below that of the scope: its error has a stack trace, and comes first.
+const HEADROOM: u32 = 4;
+
+impl Runtime {
+    /// What an isolated job may use.
+    pub(super) fn limits(&self, job: JobId) -> UnitLimits {
+        let caps = &self.settings.isolated;
+        let declared = self.schedule.declared(job);
+        // The settings are both the default and the bound: a job may ask for less.
+        let capped = |own: Option<u32>, most: u32| Some(u64::from(own.map_or(most, |own| own.min(most))));
+        let grace = self.settings.timeout_grace + SLACK;
+        let time = self.schedule.time_limit(job).map(|time| time + grace);
+        let time = [time, caps.time].into_iter().flatten().min();
+        UnitLimits {
+            memory_max: Some(u64::from(self.memory_limit(job)) << 20),
+            runtime_max_usec: time.map(|time| time.as_micros() as u64),
+            tasks_max: capped(declared.max_tasks, caps.tasks_max),
+            cpu_weight: capped(declared.cpu_weight, caps.cpu_weight),
+            io_weight: capped(declared.io_weight, caps.io_weight),
+        }
+    }
+
+    /// MB that an isolated job may have.
+    fn memory_limit(&self, job: JobId) -> u32 {
+        let declared = self.schedule.max_memory_mb(job).unwrap_or(self.settings.recycle.isolated_memory_max_mb);
+        self.settings.isolated.memory_mb.map_or(declared, |cap| declared.min(cap))
+    }
+
+    /// MB that PHP is told an isolated job may have.
+    pub(super) fn php_memory_limit(&self, job: JobId) -> u32 {
+        let limit = self.memory_limit(job);
+        if self.processes.outlive() { limit - HEADROOM.min(limit / 2) } else { limit }
+    }
+}
