@@ -5,6 +5,7 @@
 //! process to start) runs beside it and comes back as an input.
 
 mod act;
+mod end;
 mod failure;
 mod hear;
 mod held;
@@ -31,12 +32,13 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::launch::{LaunchEvent, UnitNotice};
-use crate::workers::{Said, Worker};
+use crate::workers::Said;
 use kqueue_config::{Loaded, Settings};
-use kqueue_core::schedule::{Action, Event, Now, Schedule, WorkerId};
+use kqueue_core::schedule::{Action, Event, Now, Schedule};
 
 pub(crate) use start::find_script;
 
+use end::Stage;
 use held::HeldJobs;
 use input::Input;
 use processes::units::UnitSide;
@@ -56,8 +58,6 @@ const INPUTS: usize = 1024;
 const BATCH: usize = 64;
 /// Milliseconds that the schedule's clock shows when we begin: what it adopts began before.
 const BEFORE_MS: u64 = 1 << 40;
-/// What a stop may take once all jobs are settled.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Runs one app's queues until told to stop. On SIGHUP, `reread` brings the settings as they are then.
 ///
@@ -95,6 +95,7 @@ struct Runtime {
     signal_fault: Option<String>,
     timers: Timers,
     killed: bool,
+    stage: Stage,
     /// What we end for, if it is an error.
     failure: Option<anyhow::Error>,
     reload: Reload,
@@ -164,21 +165,31 @@ impl Runtime {
         let mut quit = signal(SignalKind::quit())?;
         let mut hangup = signal(SignalKind::hangup())?;
         self.tell(Event::Tick);
-        while !self.is_over() {
-            self.look_after_queue();
-            self.look_after_health();
+        loop {
+            self.advance();
+            let works = match self.stage {
+                Stage::Working => true,
+                Stage::Settling(_) | Stage::Leaving(_) => false,
+                Stage::Done => break,
+            };
+            if works {
+                self.look_after_queue();
+                self.look_after_health();
+            } else {
+                self.settle_queue();
+            }
             self.write_ledger();
             let wake = self.next_wake();
             let stop = tokio::select! {
                 biased;
-                _ = terminate.recv() => Some("SIGTERM"),
-                _ = interrupt.recv() => Some("SIGINT"),
-                _ = quit.recv() => Some("SIGQUIT"),
-                _ = hangup.recv() => {
+                _ = terminate.recv(), if works => Some("SIGTERM"),
+                _ = interrupt.recv(), if works => Some("SIGINT"),
+                _ = quit.recv(), if works => Some("SIGQUIT"),
+                _ = hangup.recv(), if works => {
                     self.reload();
                     None
                 }
-                () = self.service.renewal.asked() => {
+                () = self.service.renewal.asked(), if works => {
                     self.renew_when_idle();
                     None
                 }
@@ -190,7 +201,10 @@ impl Runtime {
                 }
                 Some(input) = self.heard.recv() => {
                     self.processes.printing.outputs.begin();
-                    if let Err(error) = self.on_input(input) {
+                    // At the end nothing more can come of an error.
+                    if let Err(error) = self.on_input(input)
+                        && works
+                    {
                         self.fail(error);
                     }
                     None
@@ -207,11 +221,11 @@ impl Runtime {
                     self.pass_on_output();
                     None
                 }
-                Some(ask) = self.service.observer.asks.recv() => {
+                Some(ask) = self.service.observer.asks.recv(), if works => {
                     self.tell_about(ask);
                     None
                 }
-                Some(()) = self.queue.bell.rings.recv() => {
+                Some(()) = self.queue.bell.rings.recv(), if works => {
                     self.queue.fetch.look_again();
                     None
                 }
@@ -225,7 +239,7 @@ impl Runtime {
             }
             self.settle();
         }
-        self.say_goodbye().await;
+        self.end().await;
         if let Some(error) = self.failure.take() {
             return Err(error);
         }
@@ -301,6 +315,9 @@ impl Runtime {
 
     /// When to look around, if nothing happens before.
     fn next_wake(&self) -> Instant {
+        if let Some(wake) = self.end_wake() {
+            return wake;
+        }
         let schedule =
             self.schedule.next_wake().map(|ms| self.started + Duration::from_millis(ms.saturating_sub(BEFORE_MS)));
         let Timers { renew, memory, save, max_time } = self.timers;
@@ -323,6 +340,12 @@ impl Runtime {
     fn on_time(&mut self) {
         let now = Instant::now();
         let due = |timer: &mut Option<Instant>| timer.take_if(|at| *at <= now).is_some();
+        if due(&mut self.processes.ends) {
+            self.processes.settle_ends();
+        }
+        if !matches!(self.stage, Stage::Working) {
+            return;
+        }
         if due(&mut self.timers.renew) {
             self.renew();
         }
@@ -331,9 +354,6 @@ impl Runtime {
         }
         if due(&mut self.timers.save) {
             self.save_history();
-        }
-        if due(&mut self.processes.ends) {
-            self.processes.settle_ends();
         }
         if due(&mut self.timers.max_time) && !self.schedule.is_stopping() {
             tracing::info!("the time of --max-time is over");
@@ -345,54 +365,6 @@ impl Runtime {
             self.processes.start_template();
         }
         self.tell(Event::Tick);
-    }
-
-    /// The processes that leave with us.
-    fn leaving(&self) -> impl Iterator<Item = (&WorkerId, &Worker)> {
-        self.processes.workers.iter().filter(|(id, _)| !self.schedule.is_left(**id))
-    }
-
-    /// Lets every process leave, and ends those that do not.
-    async fn say_goodbye(&mut self) {
-        self.say_last();
-        self.service.observer.asks.close();
-        self.save_last_history().await;
-        self.flush_acks().await;
-        for (_, worker) in self.leaving() {
-            worker.send(kqueue_core::wire::ToWorker::Stop { reason: "drain" }.encode());
-        }
-        let deadline = Instant::now() + FAREWELL;
-        while !self.killed && self.leaving().next().is_some() && Instant::now() < deadline {
-            self.write_ledger();
-            tokio::select! {
-                Some(said) = self.said.recv() => {
-                    self.processes.printing.outputs.begin();
-                    self.hear(said);
-                }
-                () = self.processes.printing.outputs.ready() => self.pass_on_output(),
-                Some(event) = self.launched.recv() => self.on_launched(event),
-                Some(notice) = next_notice(&mut self.processes.units) => self.processes.on_unit(notice),
-                () = tokio::time::sleep_until(self.processes.ends.map_or(deadline, |at| at.min(deadline)).into()) => {}
-            }
-            self.processes.settle_ends();
-            self.settle();
-        }
-        self.processes.retire_template();
-        for (id, worker) in &mut self.processes.workers {
-            // What it prints is for the next runtime.
-            if let Some(own) = worker.own.take_if(|_| self.schedule.is_left(*id)) {
-                own.leave();
-            }
-        }
-        self.processes.end_units(|worker| self.schedule.is_left(worker)).await;
-        self.processes.launcher.sweep().await;
-        for (record, finished) in self.held.all_unlogged() {
-            self.tell_story(&record, finished);
-        }
-        self.write_ledger();
-        let told: Vec<String> = self.held.tally().iter().map(|(outcome, jobs)| format!("{jobs} {outcome}")).collect();
-        let told = if told.is_empty() { "no job ran".to_owned() } else { told.join(", ") };
-        tracing::info!("stopped: {told}");
     }
 }
 

@@ -17,6 +17,7 @@ use crate::launch::{Coordinator, LaunchEvent, Launcher, ProcessLauncher, Units, 
 use crate::runtime::INPUTS;
 use crate::runtime::Runtime;
 use crate::runtime::Timers;
+use crate::runtime::end::Stage;
 use crate::runtime::held::HeldJobs;
 use crate::runtime::held::ledger::Ledger;
 use crate::runtime::processes::Processes;
@@ -208,6 +209,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             ..Timers::default()
         },
         killed: false,
+        stage: Stage::Working,
         failure: None,
         reload: Reload {
             reread,

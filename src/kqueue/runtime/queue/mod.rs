@@ -49,6 +49,29 @@ impl QueueSide {
     }
 }
 
+impl QueueSide {
+    /// Whether nothing is left to be removed or given back, and no call may still bring a job.
+    pub fn is_settled(&self) -> bool {
+        self.acks.sending.is_none()
+            && self.fetch.returning.is_none()
+            && self.fetch.state != FetchState::Reserving
+            && self.unsettled() == 0
+    }
+
+    /// Jobs that are still to be removed or given back.
+    pub fn unsettled(&self) -> usize {
+        self.acks.pending.len() + self.fetch.back.len()
+    }
+
+    /// When a call is made again that failed to settle something.
+    pub fn retry_at(&self) -> Option<Instant> {
+        let acks = self.acks.retry.filter(|_| !self.acks.pending.is_empty() && self.acks.sending.is_none());
+        let back = self.fetch.retry.filter(|_| !self.fetch.back.is_empty() && self.fetch.returning.is_none());
+        // One that is due and has to wait for another is looked at now and then.
+        Some([acks, back].into_iter().flatten().min()?.max(Instant::now() + Duration::from_millis(10)))
+    }
+}
+
 /// How far we are with getting jobs.
 #[derive(Debug, Default)]
 pub struct Fetch {
@@ -290,31 +313,10 @@ impl Runtime {
         }
     }
 
-    /// Removes what is finished before we end, and gives back what a call still under way brings, or gives up after
-    /// a while.
-    pub async fn flush_acks(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while (self.queue.acks.sending.is_some()
-            || !self.queue.acks.pending.is_empty()
-            || self.queue.fetch.state == FetchState::Reserving
-            || self.queue.fetch.returning.is_some()
-            || !self.queue.fetch.back.is_empty())
-            && Instant::now() < deadline
-        {
-            self.send_acks();
-            self.return_jobs();
-            self.write_ledger();
-            tokio::select! {
-                Some(input) = self.heard.recv() => { let _ = self.on_input(input); }
-                () = tokio::time::sleep(Duration::from_millis(50)) => {}
-            }
-        }
-        let left = self.queue.acks.pending.len() + self.queue.fetch.back.len();
-        if left > 0 {
-            tracing::error!(
-                "the queue does not answer: {left} jobs could not be settled and will run again after retry_after"
-            );
-        }
+    /// At the end: makes the calls alone that settle what is ours.
+    pub fn settle_queue(&mut self) {
+        self.send_acks();
+        self.return_jobs();
     }
 
     /// Writes what the ledger was told.

@@ -86,7 +86,7 @@ impl Runtime {
         }
     }
 
-    /// Writes the history once more before we end, after whatever is being written.
+    /// Waits until the history is written, before we end.
     pub async fn save_last_history(&mut self) {
         let (file, history) = (self.service.history.clone(), self.schedule.history.clone());
         let _ = tokio::task::spawn_blocking(move || file.write(&history)).await;

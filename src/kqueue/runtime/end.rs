@@ -1,0 +1,97 @@
+//! The end of a runtime, in stages: what is finished is removed from the queue, then every process leaves, then what is left
+//! of them is ended.
+
+use std::time::{Duration, Instant};
+
+use kqueue_core::schedule::WorkerId;
+use kqueue_core::wire::ToWorker;
+
+use super::Runtime;
+use crate::workers::Worker;
+
+/// What the queue may take to settle what is finished.
+const SETTLING: Duration = Duration::from_secs(10);
+/// What processes may take to leave once all jobs are settled.
+const LEAVING: Duration = Duration::from_secs(2);
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stage {
+    /// Jobs run.
+    Working,
+    /// Finished jobs are removed, and what waits goes back: until then.
+    Settling(Instant),
+    /// Processes leave: until then.
+    Leaving(Instant),
+    /// Nothing more is waited for.
+    Done,
+}
+
+impl Runtime {
+    /// Goes on to the next stage, where this one is over.
+    pub(super) fn advance(&mut self) {
+        loop {
+            let now = Instant::now();
+            let is_over = matches!(self.stage, Stage::Working) && self.is_over();
+            self.stage = match self.stage {
+                Stage::Working if is_over => {
+                    self.say_last();
+                    self.service.observer.asks.close();
+                    self.save_history();
+                    Stage::Settling(now + SETTLING)
+                }
+                Stage::Settling(until) if self.queue.is_settled() || now >= until => {
+                    let left = self.queue.unsettled();
+                    if left > 0 {
+                        tracing::error!(
+                            "the queue does not answer: {left} jobs could not be settled and will run again after retry_after"
+                        );
+                    }
+                    for (_, worker) in self.leaving() {
+                        worker.send(ToWorker::Stop { reason: "drain" }.encode());
+                    }
+                    Stage::Leaving(now + LEAVING)
+                }
+                Stage::Leaving(until) if self.killed || now >= until || self.leaving().next().is_none() => Stage::Done,
+                Stage::Working | Stage::Settling(_) | Stage::Leaving(_) | Stage::Done => return,
+            };
+        }
+    }
+
+    /// When to look around at the end, if nothing happens before.
+    pub(super) fn end_wake(&self) -> Option<Instant> {
+        let until = match self.stage {
+            Stage::Working => return None,
+            Stage::Settling(until) => [self.queue.retry_at(), Some(until)].into_iter().flatten().min(),
+            Stage::Leaving(until) => Some(until),
+            Stage::Done => Some(Instant::now()),
+        };
+        [until, self.processes.ends].into_iter().flatten().min()
+    }
+
+    /// The processes that leave with us.
+    pub(super) fn leaving(&self) -> impl Iterator<Item = (&WorkerId, &Worker)> {
+        self.processes.workers.iter().filter(|(id, _)| !self.schedule.is_left(**id))
+    }
+
+    /// Ends what has not left.
+    pub(super) async fn end(&mut self) {
+        self.save_last_history().await;
+        self.processes.retire_template();
+        for (id, worker) in &mut self.processes.workers {
+            // What it prints is for the next runtime.
+            if let Some(own) = worker.own.take_if(|_| self.schedule.is_left(*id)) {
+                own.leave();
+            }
+        }
+        self.processes.end_units(|worker| self.schedule.is_left(worker)).await;
+        self.processes.launcher.sweep().await;
+        for (record, finished) in self.held.all_unlogged() {
+            self.tell_story(&record, finished);
+        }
+        self.write_ledger();
+        let told: Vec<String> = self.held.tally().iter().map(|(outcome, jobs)| format!("{jobs} {outcome}")).collect();
+        let told = if told.is_empty() { "no job ran".to_owned() } else { told.join(", ") };
+        tracing::info!("stopped: {told}");
+    }
+}
