@@ -108,7 +108,50 @@ fn checked(value: &str) -> Result<EnvFilter, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+
+    /// Takes its time.
+    struct Slow(Arc<AtomicBool>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            std::thread::sleep(Duration::from_millis(50));
+            self.0.store(true, Ordering::SeqCst);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn slow() -> (Lines, Arc<AtomicBool>) {
+        let written = Arc::<AtomicBool>::default();
+        let lines = Lines::to(Slow(written.clone()), |_| String::new()).unwrap();
+        (lines, written)
+    }
+
+    #[test]
+    fn the_end_waits_for_the_last_line() {
+        let (mut lines, written) = slow();
+        let log = Log(Some(lines.clone()));
+        lines.write_all(b"last\n").unwrap();
+        drop(log);
+        assert!(written.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_panic_waits_for_the_last_line() {
+        let (mut lines, written) = slow();
+        flush_on_panic(lines.clone());
+        lines.write_all(b"last\n").unwrap();
+        let ended = std::panic::catch_unwind(|| assert!(std::hint::black_box(false), "a panic that is meant"));
+        assert!(ended.is_err() && written.load(Ordering::SeqCst));
+    }
 
     #[test]
     fn filters() {
