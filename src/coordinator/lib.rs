@@ -51,8 +51,10 @@ pub fn main() -> ExitCode {
         [Some("--help")] => return say(USAGE),
         _ => return complain(USAGE, 2),
     }
-    kqueue_system::log::init_host("kqueue-coordinator");
-    match run() {
+    let log = kqueue_system::log::init_host("kqueue-coordinator");
+    let ended = run();
+    drop(log);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&format!("kqueue-coordinator: {error:#}"), 1),
     }

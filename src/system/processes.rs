@@ -1,7 +1,8 @@
 //! Process trees, as `/proc` shows them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::sync::LazyLock;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -11,7 +12,7 @@ const GENERATIONS: usize = 32;
 /// How often a tree is looked at again for what it forked while it was being killed.
 const ROUNDS: usize = 8;
 
-/// The parent of each process that exists now. Zombies are left out.
+/// The parent of each process that exists now. Zombies are left out. Reads all of `/proc`.
 pub fn snapshot() -> BTreeMap<i32, i32> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return BTreeMap::new();
@@ -75,36 +76,70 @@ pub fn descends_from(pid: i32, ancestor: i32) -> bool {
     false
 }
 
-/// `root` and everything below it.
-pub fn tree(root: i32, parents: &BTreeMap<i32, i32>) -> Vec<i32> {
-    let mut found = vec![root];
-    let mut at = 0;
-    while let Some(parent) = found.get(at).copied() {
-        found.extend(parents.iter().filter(|(_, of)| **of == parent).map(|(pid, _)| *pid));
-        at += 1;
-    }
-    found
+/// Tells which processes a process has started: one of them at a time where the kernel can (`CONFIG_PROC_CHILDREN`),
+/// else by one look at all processes.
+#[derive(Debug)]
+pub struct Family {
+    parents: Option<BTreeMap<i32, i32>>,
 }
 
-/// Kills a process and everything below it. The root is stopped first, so that it starts nothing new.
-pub fn kill_tree(root: i32) {
-    let _ = kill(Pid::from_raw(root), Signal::SIGSTOP);
-    for _ in 0..ROUNDS {
-        let below = tree(root, &snapshot()).split_off(1);
-        if below.is_empty() {
-            break;
-        }
-        for pid in below {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+impl Family {
+    /// As it is now.
+    pub fn now() -> Self {
+        static CAN_TELL: LazyLock<bool> =
+            LazyLock::new(|| fs::metadata("/proc/thread-self/children").is_ok_and(|file| file.is_file()));
+        Self { parents: (!*CAN_TELL).then(snapshot) }
+    }
+
+    fn children(&self, parent: i32) -> Vec<i32> {
+        match &self.parents {
+            Some(parents) => parents.iter().filter(|(_, of)| **of == parent).map(|(pid, _)| *pid).collect(),
+            None => children(parent),
         }
     }
-    let _ = kill(Pid::from_raw(root), Signal::SIGKILL);
+
+    /// `root` and everything below it.
+    pub fn tree(&self, root: i32) -> Vec<i32> {
+        let mut found = vec![root];
+        let mut seen = BTreeSet::from([root]);
+        let mut at = 0;
+        while let Some(parent) = found.get(at).copied() {
+            // One that moves while we look may be met twice.
+            found.extend(self.children(parent).into_iter().filter(|pid| seen.insert(*pid)));
+            at += 1;
+        }
+        found
+    }
+}
+
+/// What the threads of a process have started, zombies included.
+fn children(parent: i32) -> Vec<i32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else { return Vec::new() };
+    let lists = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+/// Kills a process and everything below it. All of them are stopped first, so that none starts anything new.
+pub fn kill_tree(root: i32) {
+    let mut stopped = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        let new: Vec<i32> = Family::now().tree(root).into_iter().filter(|pid| stopped.insert(*pid)).collect();
+        if new.is_empty() {
+            break;
+        }
+        for pid in new {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGSTOP);
+        }
+    }
+    for pid in stopped {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
 }
 
 /// Memory of a process tree in KiB that is its own: anonymous and shared memory, no mapped files.
 /// Pages that a fork shares with its parent count, as nobody can tell them apart cheaply.
-pub fn memory_kb(root: i32, parents: &BTreeMap<i32, i32>) -> u64 {
-    tree(root, parents).into_iter().filter_map(own_memory_kb).sum()
+pub fn memory_kb(root: i32, family: &Family) -> u64 {
+    family.tree(root).into_iter().filter_map(own_memory_kb).sum()
 }
 
 fn own_memory_kb(pid: i32) -> Option<u64> {
@@ -128,23 +163,52 @@ mod tests {
         let mut child = Command::new("sh").args(["-c", "sh -c 'sleep 1000 & wait' & wait"]).spawn().unwrap();
         let root = child.id() as i32;
         let below = loop {
-            let below = tree(root, &snapshot());
+            let below = Family::now().tree(root);
             if below.len() == 3 {
                 break below;
             }
         };
+        // Both ways to tell say the same.
+        let mut looked = Family { parents: Some(snapshot()) }.tree(root);
+        looked.sort_unstable();
+        let mut told = below.clone();
+        told.sort_unstable();
+        assert_eq!(looked, told);
         assert!(below.iter().all(|pid| descends_from(*pid, root)));
         assert!(descends_from(root, std::process::id() as i32));
         assert!(!descends_from(std::process::id() as i32, root));
         let known = |pid| (pid == root).then_some("root");
         assert_eq!(ancestor_among(below[2], known), Some("root"));
         assert_eq!(ancestor_among(std::process::id() as i32, known), None);
-        assert!(memory_kb(root, &snapshot()) > 0);
+        assert!(memory_kb(root, &Family::now()) > 0);
         kill_tree(root);
         child.wait().unwrap();
         // Killed, and yet to be taken out by the kernel: however long that takes, it comes to an end.
         while below.iter().any(|pid| is_alive(*pid)) {
             std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_forks_all_the_time_is_killed_whole() {
+        let mark = format!("KQUEUE_TEST_TREE={}", std::process::id());
+        let marked = || {
+            let bears = |pid: &i32| {
+                fs::read(format!("/proc/{pid}/environ"))
+                    .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|var| var == mark.as_bytes()))
+            };
+            snapshot().into_keys().filter(bears).count()
+        };
+        let forks = "f() { sleep 1000 & [ $1 -lt 60 ] && f $(($1 + 1)) & wait; }; f 0";
+        let (name, value) = mark.split_once('=').unwrap();
+        let mut child = Command::new("sh").args(["-c", forks]).env(name, value).spawn().unwrap();
+        let root = child.id() as i32;
+        while Family::now().tree(root).len() < 20 {}
+        kill_tree(root);
+        child.wait().unwrap();
+        let began = std::time::Instant::now();
+        while marked() > 0 {
+            assert!(began.elapsed().as_secs() < 10, "{} got away", marked());
         }
     }
 }

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::durations::Durations;
 use super::{Limits, Tier, Why};
-
-/// Durations kept of a class: its last successful runs.
-pub const DURATIONS: usize = 32;
 
 /// Memory peaks kept of a class.
 pub const PEAKS: usize = 8;
@@ -32,8 +30,8 @@ pub const OVERRUN_RUNS: u32 = 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClassHistory {
-    /// Milliseconds of the last successful runs, newest last.
-    durations_ms: Vec<u32>,
+    /// Milliseconds of the last successful runs.
+    durations_ms: Durations,
     /// KB that the process held at its highest in recent runs, newest last.
     peaks_kb: Vec<u32>,
     /// Successful runs ever.
@@ -84,14 +82,12 @@ pub struct Summary {
 impl ClassHistory {
     /// The figures for status output.
     pub fn summary(&self) -> Summary {
-        let mut sorted = self.durations_ms.clone();
-        sorted.sort_unstable();
-        let percentile = |percent| nearest_rank(&sorted, percent).map_or(Duration::ZERO, millis);
+        let percentile = |percent| self.durations_ms.percentile(percent).map_or(Duration::ZERO, millis);
         Summary {
             runs: self.runs,
             failures: self.failures,
             crashes: self.crashes,
-            count: sorted.len(),
+            count: self.durations_ms.len(),
             p50: percentile(50),
             p90: percentile(90),
             peak_kb: self.peak_kb(),
@@ -147,9 +143,7 @@ impl ClassHistory {
         if self.durations_ms.len() < MIN_RUNS {
             return None;
         }
-        let mut sorted = self.durations_ms.clone();
-        sorted.sort_unstable();
-        nearest_rank(&sorted, 90).map(millis)
+        self.durations_ms.percentile(90).map(millis)
     }
 
     /// The tier for `duration`, with the bounds moved away from where the class is now.
@@ -168,8 +162,9 @@ impl ClassHistory {
         .tier(duration)
     }
 
-    pub(super) fn placed(&mut self, tier: Tier) {
-        self.tier = Some(tier);
+    /// True if it was elsewhere before.
+    pub(super) fn placed(&mut self, tier: Tier) -> bool {
+        self.tier.replace(tier) != Some(tier)
     }
 
     pub(super) fn used(&mut self, now: u64) {
@@ -179,7 +174,7 @@ impl ClassHistory {
 
     pub(super) fn success(&mut self, ms: u32, peak_kb: Option<u32>, now: u64) {
         self.runs = self.runs.saturating_add(1);
-        push(&mut self.durations_ms, ms, DURATIONS);
+        self.durations_ms.push(ms);
         if let Some(kb) = peak_kb {
             push(&mut self.peaks_kb, kb, PEAKS);
         }
@@ -232,7 +227,6 @@ impl ClassHistory {
 
     /// Cuts what a file held beyond the bounds.
     pub(super) fn bounded(mut self) -> Self {
-        keep_last(&mut self.durations_ms, DURATIONS);
         keep_last(&mut self.peaks_kb, PEAKS);
         keep_last(&mut self.recent_crashes, QUARANTINE_CRASHES);
         self.overrun_runs = self.overrun_runs.min(OVERRUN_RUNS + 1);
@@ -242,12 +236,6 @@ impl ClassHistory {
     pub(super) fn last_used(&self) -> u64 {
         self.last_used
     }
-}
-
-/// The nearest-rank percentile of sorted values: the smallest that `percent` of them do not exceed.
-fn nearest_rank(sorted: &[u32], percent: usize) -> Option<u32> {
-    let rank = (sorted.len() * percent).div_ceil(100);
-    sorted.get(rank.max(1) - 1).copied()
 }
 
 fn millis(ms: u32) -> Duration {
@@ -268,36 +256,10 @@ fn keep_last<T>(values: &mut Vec<T>, max: usize) {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::DURATIONS;
     use super::*;
 
-    #[test]
-    fn percentiles_are_nearest_rank() {
-        let hundred: Vec<u32> = (1..=100).collect();
-        assert_eq!(nearest_rank(&hundred, 90), Some(90));
-        assert_eq!(nearest_rank(&hundred, 50), Some(50));
-        assert_eq!(nearest_rank(&[1, 2, 3], 90), Some(3));
-        assert_eq!(nearest_rank(&[1, 2, 3], 50), Some(2));
-        // Of ten, one slow run does not count; of nine it does.
-        assert_eq!(nearest_rank(&[1, 1, 1, 1, 1, 1, 1, 1, 1, 9], 90), Some(1));
-        assert_eq!(nearest_rank(&[1, 1, 1, 1, 1, 1, 1, 1, 9], 90), Some(9));
-        assert_eq!(nearest_rank(&[7], 90), Some(7));
-        assert_eq!(nearest_rank(&[], 90), None);
-    }
-
     proptest! {
-        #[test]
-        fn at_least_that_share_is_not_above_the_percentile(
-            mut values in prop::collection::vec(any::<u32>(), 1..64),
-            percent in 1..=100_usize,
-        ) {
-            values.sort_unstable();
-            let found = nearest_rank(&values, percent).unwrap();
-            let covered = |bound: &dyn Fn(u32) -> bool| values.iter().filter(|v| bound(**v)).count() * 100;
-            prop_assert!(covered(&|v| v <= found) >= percent * values.len());
-            // And no smaller value has that share.
-            prop_assert!(covered(&|v| v < found) < percent * values.len());
-        }
-
         #[test]
         fn windows_hold_the_newest_and_no_more(
             values in prop::collection::vec((any::<u32>(), any::<Option<u32>>()), 0..100)
@@ -306,8 +268,7 @@ mod tests {
             for (ms, kb) in &values {
                 class.success(*ms, *kb, 0);
             }
-            let newest: Vec<u32> = values.iter().map(|(ms, _)| *ms).collect();
-            prop_assert_eq!(&class.durations_ms[..], &newest[newest.len().saturating_sub(DURATIONS)..]);
+            prop_assert_eq!(class.durations_ms.len(), values.len().min(DURATIONS));
             prop_assert!(class.peaks_kb.len() <= PEAKS);
             prop_assert!(class.growth_kb() <= class.peak_kb().unwrap_or(0));
             prop_assert_eq!(class.summary().runs, values.len() as u64);

@@ -34,6 +34,8 @@ pub struct History {
     order: BTreeMap<u64, Arc<str>>,
     /// Uses so far.
     uses: u64,
+    /// Changes so far.
+    changes: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +59,11 @@ impl History {
     /// True when no class is remembered.
     pub fn is_empty(&self) -> bool {
         self.classes.is_empty()
+    }
+
+    /// A number that is another one after every change.
+    pub fn revision(&self) -> u64 {
+        self.changes
     }
 
     /// What is known of a class.
@@ -84,7 +91,7 @@ impl History {
         };
         let route = route(class, hints, timeout, Some(&entry.class), limits);
         if matches!(route.why, Why::History { .. } | Why::Overrun { .. }) {
-            entry.class.placed(route.tier);
+            self.changes += u64::from(entry.class.placed(route.tier));
         }
         route
     }
@@ -129,8 +136,9 @@ impl History {
 
     /// Ends the quarantine of a class and forgives its crashes. True if it was quarantined.
     pub fn lift(&mut self, class: &str) -> bool {
-        let entry = self.classes.get_mut(bounded(class, MAX_NAME));
-        entry.is_some_and(|entry| entry.class.lift())
+        let Some(entry) = self.classes.get_mut(bounded(class, MAX_NAME)) else { return false };
+        self.changes += 1;
+        entry.class.lift()
     }
 
     /// The entry of a class, made the one used last.
@@ -140,6 +148,7 @@ impl History {
             self.forget_one();
         }
         self.uses += 1;
+        self.changes += 1;
         let used = self.uses;
         let name = match self.classes.get(class) {
             Some(entry) => self.order.remove(&entry.used).unwrap_or_else(|| class.into()),

@@ -26,6 +26,29 @@ fn tier(history: &mut History, class: &str) -> Tier {
 }
 
 #[test]
+fn every_change_makes_another_revision_and_questions_make_none() {
+    let mut history = History::new();
+    let empty = history.revision();
+    runs(&mut history, "A", 10, DURATIONS);
+    let taught = history.revision();
+    assert_ne!(taught, empty);
+    tier(&mut history, "A");
+    let placed = history.revision();
+    assert_ne!(placed, taught, "its place is kept as well");
+    tier(&mut history, "A");
+    history.summary("A");
+    assert_eq!(history.revision(), placed);
+    history.record_failure("A", 1);
+    assert_ne!(history.revision(), placed);
+    for now in 0..2 {
+        history.record_crash("A", now);
+    }
+    let quarantined = history.revision();
+    assert!(history.lift("A"));
+    assert_ne!(history.revision(), quarantined);
+}
+
+#[test]
 fn a_placed_class_moves_only_past_the_margin() {
     let mut history = History::new();
     for (ms, expected) in [

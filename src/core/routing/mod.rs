@@ -5,6 +5,7 @@
 //! Time comes in as arguments: epoch seconds, because history outlives the process.
 
 mod class_history;
+mod durations;
 mod history;
 mod names;
 mod per_tier;
@@ -18,8 +19,9 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::payload::Hints;
 pub use class_history::{
-    ClassHistory, DURATIONS, FORGIVING_RUNS, FORGIVING_SECS, MIN_RUNS, OVERRUN_RUNS, PEAKS, QUARANTINE_CRASHES, Summary,
+    ClassHistory, FORGIVING_RUNS, FORGIVING_SECS, MIN_RUNS, OVERRUN_RUNS, PEAKS, QUARANTINE_CRASHES, Summary,
 };
+pub use durations::DURATIONS;
 pub use history::{History, MAX_CLASSES, Unreadable};
 pub use names::{NameHint, name_hint};
 pub use per_tier::PerTier;

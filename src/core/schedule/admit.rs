@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::job::{Job, Stage, Turn, Waiting};
 use super::machine::{Phase, Schedule};
+use super::worker::Worker;
 use super::{Action, Inspection, JobId, JobKind, JobSpec, LastResort, Now, StopReason};
 use crate::payload::{Hints, is_class_name};
 use crate::routing::{Route, Tier};
@@ -200,20 +201,18 @@ impl Schedule {
                 self.waiting_bytes -= bytes;
             }
             Stage::Bound => {
-                let bound = self.workers.iter_mut().find(|(_, worker)| worker.bound == Some(id));
-                if let Some((worker_id, worker)) = bound {
-                    worker.bound = None;
+                for worker_id in self.workers.ids(|worker| worker.bound == Some(id)) {
+                    self.workers.change(worker_id, |worker| worker.bound = None);
                     // One that is still starting leaves as soon as it is ready.
-                    if worker.is_idle() {
-                        let worker_id = *worker_id;
+                    if self.workers.get(worker_id).is_some_and(Worker::is_idle) {
                         self.stop_worker(now, worker_id, StopReason::Idle, out);
                     }
                 }
             }
             Stage::Replaying => self.replays.retain(|other| *other != id),
             Stage::Ahead => {
-                for worker in self.workers.values_mut() {
-                    worker.ahead.retain(|other| *other != id);
+                for worker_id in self.workers.ids(|worker| worker.ahead.contains(&id)) {
+                    self.workers.change(worker_id, |worker| worker.ahead.retain(|other| *other != id));
                 }
             }
             Stage::Running(_) | Stage::Verifying => {}
@@ -323,7 +322,7 @@ impl Schedule {
         self.down = down;
         self.paused = paused.into_iter().collect();
         if down || !self.paused.is_empty() {
-            self.recall(|_, _| true, out);
+            self.recall_all(out);
         }
         if down {
             self.give_back(now, |_| true, out);

@@ -39,7 +39,7 @@ impl Schedule {
         self.next_worker = self.next_worker.max(id + 1);
         self.generation = self.generation.max(1);
         self.rolling = true;
-        let mut worker = Worker::new(tier, now.ms, 0, None);
+        self.workers.insert(id, Worker::new(tier, now.ms, 0, None));
         if let Some(AdoptedJob { spec, kind, ran_ms }) = job {
             let began = now.ms.saturating_sub(ran_ms);
             let job_id = spec.id;
@@ -47,20 +47,17 @@ impl Schedule {
             job.kind = kind;
             self.admitted += 1;
             self.jobs.insert(job_id, job);
-            self.workers.insert(id, worker);
             self.begin(Now { ms: began, ..now }, id, job_id);
-            return;
         }
-        worker.state = State::Starting;
-        self.workers.insert(id, worker);
     }
 
     /// A process never got the job that it was handed: an earlier runtime ended before it was sent.
     pub(super) fn unsent(&mut self, now: Now, id: WorkerId, out: &mut Vec<Action>) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        if let Some(job) = worker.job() {
-            worker.state = State::Starting;
-            worker.since = now.ms;
+        if let Some(job) = self.workers.get(id).and_then(Worker::job) {
+            self.workers.change(id, |worker| {
+                worker.state = State::Starting;
+                worker.since = now.ms;
+            });
             self.wait_again(now, job, out);
         }
     }
@@ -77,7 +74,7 @@ impl Schedule {
     pub(super) fn may_leave(&self) -> bool {
         self.jobs.values().all(|job| match job.stage {
             Stage::Running(worker) => {
-                self.handing_over && self.workers.get(&worker).is_some_and(|worker| worker.tier != Tier::Inline)
+                self.handing_over && self.workers.get(worker).is_some_and(|worker| worker.tier != Tier::Inline)
             }
             _ => false,
         })
@@ -86,6 +83,6 @@ impl Schedule {
     /// Whether a process is to be left alone when we stop.
     pub fn is_left(&self, id: WorkerId) -> bool {
         self.handing_over
-            && self.workers.get(&id).is_some_and(|worker| worker.tier != Tier::Inline && worker.killed.is_none())
+            && self.workers.get(id).is_some_and(|worker| worker.tier != Tier::Inline && worker.killed.is_none())
     }
 }

@@ -11,7 +11,7 @@ use super::{Action, Cause, Done, JobId, JobKind, Now, WorkerId};
 use crate::routing::{MAX_CLASSES, Tier};
 
 /// Jobs ahead of one lane.
-const DEPTH: usize = 8;
+pub(super) const DEPTH: usize = 8;
 /// Milliseconds that nine of ten jobs of a class take at most, if it is quick enough for this.
 const QUICK_MS: u128 = 5;
 /// Runs of a class before it can be called quick.
@@ -33,9 +33,11 @@ impl Schedule {
     /// A job has printed something.
     pub(super) fn printed(&mut self, id: JobId, out: &mut Vec<Action>) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let class = job.class.clone();
+        let (class, stage) = (job.class.clone(), job.stage.clone());
         self.now_known(&class, true);
-        self.recall(|_, worker| worker.job() == Some(id), out);
+        if let Stage::Running(worker) = stage {
+            self.recall_one(worker, out);
+        }
     }
 
     /// A job has ended: that it printed something is known before.
@@ -61,9 +63,7 @@ impl Schedule {
     }
 
     pub(super) fn taken(&mut self, id: WorkerId) {
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.taken = worker.is_busy();
-        }
+        self.workers.change(id, |worker| worker.taken = worker.is_busy());
     }
 
     /// Sends ahead what waits, to the lanes that have least ahead of them.
@@ -72,21 +72,10 @@ impl Schedule {
         while let Some((id, _)) = self.waiting[Tier::Inline].first() {
             let fits = |worker: &Worker| {
                 let jobs = worker.jobs + 1 + worker.ahead.len() as u32;
-                worker.tier == Tier::Inline
-                    && worker.taken
-                    && !worker.recalled
-                    && !worker.refused
-                    && !worker.ending
-                    && worker.is_busy()
-                    && worker.counts()
-                    && worker.ahead.len() < DEPTH
-                    && worker.generation == generation
-                    && (most == 0 || jobs < most)
-                    && now.ms < worker.since + PATIENCE_MS
+                worker.generation == generation && (most == 0 || jobs < most) && now.ms < worker.since + PATIENCE_MS
             };
-            let lane =
-                self.workers.iter().filter(|(_, worker)| fits(worker)).min_by_key(|(_, worker)| worker.ahead.len());
-            let Some((lane, current)) = lane.and_then(|(lane, worker)| Some((*lane, worker.job()?))) else { return };
+            let lane = self.workers.open().find(|(_, worker)| fits(worker));
+            let Some((lane, current)) = lane.and_then(|(lane, worker)| Some((lane, worker.job()?))) else { return };
             let quick = |id: JobId| self.jobs.get(&id).is_some_and(|job| self.is_quick(&job.class));
             if !quick(current) || !quick(id) {
                 return;
@@ -97,9 +86,7 @@ impl Schedule {
                 job.stage = Stage::Ahead;
                 job.since = now.ms;
             }
-            if let Some(worker) = self.workers.get_mut(&lane) {
-                worker.ahead.push_back(id);
-            }
+            self.workers.change(lane, |worker| worker.ahead.push_back(id));
             out.push(Action::Ahead { worker: lane, job: id });
         }
     }
@@ -107,47 +94,47 @@ impl Schedule {
     /// A worker has gone on to a job that was sent ahead.
     pub(super) fn next(&mut self, now: Now, id: WorkerId, done: Done, job: JobId, out: &mut Vec<Action>) {
         self.finish(now, id, done, out);
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let claimed = worker.ahead.iter().position(|ahead| *ahead == job);
-        if worker.state != State::Idle || claimed.is_none() {
+        let Some(worker) = self.workers.get(id) else { return };
+        if worker.state != State::Idle || !worker.ahead.contains(&job) {
             self.kill_worker(id, Cause::Protocol("a claim to a job that is not its own".to_owned()), out);
             return;
         }
-        worker.ahead.retain(|ahead| *ahead != job);
+        self.workers.change(id, |worker| worker.ahead.retain(|ahead| *ahead != job));
         self.begin(now, id, job);
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.taken = true;
-        }
+        self.workers.change(id, |worker| worker.taken = true);
     }
 
     /// What was sent ahead is ours again, whether it was recalled or could not be sent.
     pub(super) fn recalled(&mut self, now: Now, id: WorkerId, jobs: &[JobId], out: &mut Vec<Action>) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let back: Vec<JobId> = worker.ahead.iter().copied().filter(|ahead| jobs.contains(ahead)).collect();
-        worker.ahead.retain(|ahead| !jobs.contains(ahead));
-        worker.refused = true;
-        for job in back {
+        let back = self.workers.change(id, |worker| {
+            worker.refused = true;
+            let back: Vec<JobId> = worker.ahead.iter().copied().filter(|ahead| jobs.contains(ahead)).collect();
+            worker.ahead.retain(|ahead| !jobs.contains(ahead));
+            back
+        });
+        for job in back.unwrap_or_default() {
             self.wait_again(now, job, out);
         }
     }
 
-    /// Takes back what is ahead of those that `which` picks.
-    pub(super) fn recall(&mut self, which: impl Fn(WorkerId, &Worker) -> bool, out: &mut Vec<Action>) {
-        for (id, worker) in &mut self.workers {
-            if can_recall(worker) && which(*id, worker) {
-                // Once: what does not come back has been claimed, and the worker is about to say so.
-                worker.recalled = true;
-                out.push(Action::Recall(*id));
-            }
+    /// Takes back what is ahead of a worker.
+    pub(super) fn recall_one(&mut self, id: WorkerId, out: &mut Vec<Action>) {
+        if self.workers.get(id).is_some_and(can_recall) {
+            // Once: what does not come back has been claimed, and the worker is about to say so.
+            self.workers.change(id, |worker| worker.recalled = true);
+            out.push(Action::Recall(id));
         }
     }
 
-    /// When what is ahead of a lane has waited for long enough.
-    pub(super) fn recall_at(&self, worker: &Worker) -> Option<u64> {
-        (can_recall(worker) && worker.is_busy()).then_some(worker.since + PATIENCE_MS)
+    /// Takes back what is ahead of every worker.
+    pub(super) fn recall_all(&mut self, out: &mut Vec<Action>) {
+        for id in self.workers.ids(can_recall) {
+            self.recall_one(id, out);
+        }
     }
 }
 
-fn can_recall(worker: &Worker) -> bool {
+/// Whether something is ahead of a worker that has not been recalled.
+pub(super) fn can_recall(worker: &Worker) -> bool {
     !worker.ahead.is_empty() && !worker.recalled && worker.killed.is_none()
 }

@@ -45,12 +45,12 @@ impl Schedule {
 
     /// Every worker.
     pub fn workers(&self) -> impl Iterator<Item = WorkerView> + '_ {
-        self.workers.iter().map(|(id, worker)| WorkerView::of(*id, worker))
+        self.workers.iter().map(|(id, worker)| WorkerView::of(id, worker))
     }
 
     /// A worker that is idle, to be asked something.
     pub fn an_idle_worker(&self) -> Option<WorkerId> {
-        self.workers.iter().find(|(_, worker)| worker.is_idle()).map(|(id, _)| *id)
+        Tier::ALL.into_iter().find_map(|tier| self.workers.idle(tier).first()).map(|(_, id)| *id)
     }
 
     /// How far it is with stopping.
@@ -82,9 +82,7 @@ impl Schedule {
     /// A tier whose processes do not get ready, and why the last one did not. One such death counts only while no
     /// process of the tier can take a job.
     pub fn unready(&self) -> Option<(Tier, &Cause)> {
-        let up = |tier: Tier| {
-            self.workers.values().any(|worker| worker.tier == tier && (worker.is_idle() || worker.is_busy()))
-        };
+        let up = |tier: Tier| self.workers.counts(tier).busy > 0 || !self.workers.idle(tier).is_empty();
         Tier::ALL.into_iter().find_map(|tier| match &self.unready[tier] {
             Some((deaths, cause)) if *deaths > 1 || !up(tier) => Some((tier, cause)),
             _ => None,
@@ -93,13 +91,13 @@ impl Schedule {
 
     /// Jobs that run now.
     pub fn running_count(&self) -> usize {
-        self.workers.values().filter(|worker| worker.is_busy()).count()
+        self.workers.all_counts().map(|counts| counts.busy).sum()
     }
 
     /// How many jobs wait for a tier, and the first `most` of them with the milliseconds for which they have:
     /// those that already have a process in sight come first.
     pub fn first_waiting(&self, now: Now, tier: Tier, most: usize) -> (usize, Vec<(JobId, u64)>) {
-        let of_tier = || self.workers.values().filter(|worker| worker.tier == tier);
+        let of_tier = || self.workers.iter().map(|(_, worker)| worker).filter(|worker| worker.tier == tier);
         let promised = || of_tier().flat_map(|worker| worker.bound.iter().chain(&worker.ahead).copied());
         let waiting = &self.waiting[tier];
         let age = |id: JobId| self.jobs.get(&id).map_or(0, |job| now.ms.saturating_sub(job.since));

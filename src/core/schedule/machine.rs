@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::backoff::Backoff;
 use super::job::{Job, Stage, Waiting};
 use super::worker::{State, Worker};
+use super::workers::Workers;
 use super::{Action, Cause, Config, Done, Event, Finished, JobId, JobKind, Now, Outcome, StopReason, WorkerId};
 use crate::payload::Hints;
 use crate::routing::{History, PerTier, Tier};
@@ -44,7 +45,7 @@ pub struct Schedule {
     /// Classes that end PHP when they are loaded.
     pub(super) unloadable: BTreeSet<String>,
     pub(super) jobs: BTreeMap<JobId, Job>,
-    pub(super) workers: BTreeMap<WorkerId, Worker>,
+    pub(super) workers: Workers,
     pub(super) waiting: PerTier<Waiting>,
     pub(super) waiting_bytes: usize,
     /// Jobs waiting for the pool of whose class nothing is known.
@@ -83,13 +84,13 @@ impl Schedule {
     /// A schedule with nothing in it. `history` is what an earlier one had learnt.
     pub fn new(config: Config, history: History) -> Self {
         Self {
+            workers: Workers::new(&config),
             config,
             history,
             hints: BTreeMap::new(),
             missing: BTreeSet::new(),
             unloadable: BTreeSet::new(),
             jobs: BTreeMap::new(),
-            workers: BTreeMap::new(),
             waiting: Default::default(),
             waiting_bytes: 0,
             unknown: BTreeMap::new(),
@@ -122,7 +123,7 @@ impl Schedule {
             // What a call for jobs brings that was on its way goes back; else it matters only who is still there.
             match event {
                 Event::Reserved(jobs) => self.reserved(now, jobs, out),
-                Event::Gone { worker, .. } => drop(self.workers.remove(&worker)),
+                Event::Gone { worker, .. } => drop(self.workers.remove(worker)),
                 _ => {}
             }
             return;
@@ -137,17 +138,15 @@ impl Schedule {
             Event::Next { worker, done, job } => self.next(now, worker, done, job, out),
             Event::Recalled { worker, jobs } => self.recalled(now, worker, &jobs, out),
             Event::Deleted { worker, failed } => {
-                if let Some(job) = self.workers.get(&worker).and_then(Worker::job).and_then(|id| self.jobs.get_mut(&id))
-                {
+                let job = self.workers.get(worker).and_then(Worker::job);
+                if let Some(job) = job.and_then(|id| self.jobs.get_mut(&id)) {
                     job.deleted = true;
                     job.failing = failed;
                 }
             }
             Event::Stopping { worker, status, done } => self.stopping(now, worker, status, done, out),
             Event::Died { worker, fatal, done } => {
-                if let Some(worker) = self.workers.get_mut(&worker) {
-                    worker.last_words = Some((fatal, done));
-                }
+                self.workers.change(worker, |worker| worker.last_words = Some((fatal, done)));
             }
             Event::Gone { worker, cause, unread } => self.gone(now, worker, cause, unread, out),
             Event::Verified { job, ours } => self.verified(now, job, ours, out),
@@ -172,7 +171,7 @@ impl Schedule {
         }
         let config = &self.config;
         let (generation, rolling) = (self.generation, self.rolling);
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get(id) else { return };
         if worker.killed.is_some() || worker.state == State::Leaving {
             return;
         }
@@ -196,39 +195,45 @@ impl Schedule {
         if worker.state == State::Starting {
             self.unready[worker.tier] = None;
         }
-        worker.since = now.ms;
-        worker.state = State::Idle;
+        self.workers.change(id, |worker| {
+            worker.since = now.ms;
+            worker.state = State::Idle;
+        });
         // What was ahead of it came too late to be seen: it asks for a job like any other.
-        self.recall(|other, _| other == id, out);
+        self.recall_one(id, out);
         if let Some(reason) = reason {
             self.stop_worker(now, id, reason, out);
         }
     }
 
     fn stopping(&mut self, now: Now, id: WorkerId, status: i32, done: Option<Done>, out: &mut Vec<Action>) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        // 0 is planned and 12 is memory, both between jobs. Everything else is Laravel's alarm, within one.
-        worker.timed_out = status != 0 && status != 12;
-        worker.ending = true;
-        match (done, &mut worker.state) {
-            (Some(done), _) => self.finish(now, id, done, out),
-            // What was sent to it meanwhile it will not read; its end will tell, and is not waited for long.
-            (None, State::Busy { deadline, .. }) => {
-                let end = now.ms + LEAVE_MS;
-                *deadline = Some(deadline.map_or(end, |deadline| deadline.min(end)));
-                return;
+        let runs_on = self.workers.change(id, |worker| {
+            // 0 is planned and 12 is memory, both between jobs. Everything else is Laravel's alarm, within one.
+            worker.timed_out = status != 0 && status != 12;
+            worker.ending = true;
+            match &mut worker.state {
+                // What was sent to it meanwhile it will not read; its end will tell, and is not waited for long.
+                State::Busy { deadline, .. } if done.is_none() => {
+                    let end = now.ms + LEAVE_MS;
+                    *deadline = Some(deadline.map_or(end, |deadline| deadline.min(end)));
+                    true
+                }
+                _ => false,
             }
-            _ => {}
+        });
+        if runs_on != Some(false) {
+            return;
         }
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if let Some(done) = done {
+            self.finish(now, id, done, out);
+        }
+        let Some(worker) = self.workers.get(id) else { return };
         // One that leaves without having done anything will do so again.
         if worker.state != State::Leaving && worker.jobs == 0 {
             self.backoff[worker.tier].died(now.ms);
         }
-        worker.state = State::Leaving;
-        worker.since = now.ms;
-        let bound = worker.bound.take();
-        self.recall(|other, _| other == id, out);
+        let bound = self.workers.change(id, |worker| worker.leave(now.ms)).flatten();
+        self.recall_one(id, out);
         if let Some(job) = bound {
             self.wait_again(now, job, out);
         }
@@ -236,14 +241,15 @@ impl Schedule {
 
     /// A worker has reported how its job ended.
     pub(super) fn finish(&mut self, now: Now, id: WorkerId, done: Done, out: &mut Vec<Action>) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.workers.get(id) else { return };
         let Some(job_id) = worker.job() else { return };
-        let (ms, timed_out) = (now.ms - worker.since, worker.timed_out);
-        worker.jobs = worker.jobs.saturating_add(1);
-        worker.state = State::Idle;
-        worker.since = now.ms;
-        worker.taken = false;
-        let worked = worker.tier;
+        let (ms, timed_out, worked) = (now.ms - worker.since, worker.timed_out, worker.tier);
+        self.workers.change(id, |worker| {
+            worker.jobs = worker.jobs.saturating_add(1);
+            worker.state = State::Idle;
+            worker.since = now.ms;
+            worker.taken = false;
+        });
         self.backoff[worked].worked();
         let Some(job) = self.jobs.get_mut(&job_id) else { return };
         let ended = outcome(job.kind, &done);
@@ -289,7 +295,7 @@ impl Schedule {
     }
 
     fn gone(&mut self, now: Now, id: WorkerId, cause: Cause, unread: bool, out: &mut Vec<Action>) {
-        let Some(worker) = self.workers.remove(&id) else { return };
+        let Some(worker) = self.workers.remove(id) else { return };
         let tier = worker.tier;
         // A job is begun only once its claim is made known, so none of these has been.
         for job in worker.bound.into_iter().chain(worker.ahead) {
@@ -400,7 +406,7 @@ impl Schedule {
     }
 
     fn memory_over(&mut self, now: Now, id: WorkerId, used: u32, limit: u32, out: &mut Vec<Action>) {
-        match self.workers.get(&id).map(|worker| &worker.state) {
+        match self.workers.get(id).map(|worker| &worker.state) {
             Some(State::Busy { .. }) => self.kill_worker(id, Cause::Memory { used, limit }, out),
             Some(State::Idle) => self.stop_worker(now, id, StopReason::Recycle, out),
             _ => {}
@@ -427,21 +433,15 @@ impl Schedule {
     }
 
     pub(super) fn kill_worker(&mut self, id: WorkerId, cause: Cause, out: &mut Vec<Action>) {
-        if let Some(worker) = self.workers.get_mut(&id)
-            && worker.killed.is_none()
-        {
-            worker.killed = Some(cause.clone());
+        if self.workers.get(id).is_some_and(|worker| worker.killed.is_none()) {
+            self.workers.change(id, |worker| worker.killed = Some(cause.clone()));
             out.push(Action::Kill { worker: id, cause });
         }
     }
 
     pub(super) fn stop_worker(&mut self, now: Now, id: WorkerId, reason: StopReason, out: &mut Vec<Action>) {
-        if let Some(worker) = self.workers.get_mut(&id)
-            && worker.killed.is_none()
-        {
-            let bound = worker.bound.take();
-            worker.state = State::Leaving;
-            worker.since = now.ms;
+        if self.workers.get(id).is_some_and(|worker| worker.killed.is_none()) {
+            let bound = self.workers.change(id, |worker| worker.leave(now.ms)).flatten();
             out.push(Action::Stop { worker: id, reason });
             if let Some(job) = bound {
                 self.wait_again(now, job, out);

@@ -19,6 +19,7 @@ mod simulation;
 mod sizing;
 mod stop;
 mod worker;
+mod workers;
 
 use std::fmt;
 

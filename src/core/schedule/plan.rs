@@ -2,12 +2,11 @@
 
 use super::ahead::PATIENCE_MS;
 use super::job::{Job, Stage};
-use super::machine::{INSPECT_MS, LEAVE_MS, Phase, Schedule};
-use super::sizing::IDLE;
+use super::machine::{INSPECT_MS, Phase, Schedule};
 use super::worker::{State, Worker};
 use super::{Action, Cause, Inspection, JobId, JobKind, Now, StopReason, WorkerId};
 use crate::payload::Hints;
-use crate::routing::{PerTier, Tier};
+use crate::routing::Tier;
 
 /// Milliseconds for which the app's signals count as known when a job is to start.
 const FRESH_MS: u64 = 20;
@@ -56,17 +55,15 @@ impl Schedule {
         if let Some((since, asked)) = self.checking {
             let up = |worker: &Worker| worker.killed.is_none() && worker.state != State::Leaving;
             if now.ms >= since + ANSWER_MS {
-                if let Some(worker) = self.workers.get_mut(&asked) {
-                    worker.mute = true;
-                }
+                self.workers.change(asked, |worker| worker.mute = true);
                 self.checking = None;
-            } else if !self.workers.get(&asked).is_some_and(up) {
+            } else if !self.workers.get(asked).is_some_and(up) {
                 self.checking = None;
             }
         }
         let age = self.checked.map_or(u64::MAX, |at| now.ms.saturating_sub(at));
         let wanted = self.inspecting.len() + self.waiting.iter().map(|waiting| waiting.len()).sum::<usize>() > 0
-            || self.workers.values().any(|worker| worker.bound.is_some());
+            || self.workers.counts(Tier::Isolated).bound > 0;
         let due = if wanted { FRESH_MS } else { self.look_ms() };
         if age < due {
             return true;
@@ -83,7 +80,9 @@ impl Schedule {
             // All have been asked in vain. That cannot hold up everything for ever.
             (None, Some(_)) => {
                 self.checked = Some(now.ms + SILENCE_MS);
-                self.workers.values_mut().for_each(|worker| worker.mute = false);
+                for id in self.workers.ids(|worker| worker.mute) {
+                    self.workers.change(id, |worker| worker.mute = false);
+                }
                 true
             }
             // While nobody is idle, nobody could be handed a job either.
@@ -93,7 +92,8 @@ impl Schedule {
 
     /// An idle worker that has not just been asked in vain.
     fn someone_to_ask(&self) -> Option<WorkerId> {
-        self.workers.iter().find(|(_, worker)| worker.is_idle() && !worker.mute).map(|(id, _)| *id)
+        let mut idle = Tier::ALL.into_iter().flat_map(|tier| self.workers.idle(tier)).map(|(_, id)| *id);
+        idle.find(|id| self.workers.get(*id).is_some_and(|worker| !worker.mute))
     }
 
     /// Milliseconds between looks at the signals while there is nothing to do.
@@ -103,36 +103,22 @@ impl Schedule {
 
     /// Isolated processes that are ready get the jobs they were started for.
     fn hand_out_bound(&mut self, now: Now, out: &mut Vec<Action>) {
-        let ready: Vec<_> = self
-            .workers
-            .iter()
-            .filter(|(_, worker)| worker.is_idle())
-            .filter_map(|(id, worker)| Some((*id, worker.bound?)))
-            .collect();
-        for (id, job) in ready {
-            if let Some(worker) = self.workers.get_mut(&id) {
-                worker.bound = None;
+        let idle: Vec<_> = self.workers.idle(Tier::Isolated).iter().map(|(_, id)| *id).collect();
+        for id in idle {
+            if let Some(job) = self.workers.change(id, |worker| worker.bound.take()).flatten() {
+                self.deliver(now, id, job, out);
             }
-            self.deliver(now, id, job, out);
         }
     }
 
     /// An idle worker of a tier: the one that was busy last, whose memory is the warmest.
     fn idle(&self, tier: Tier) -> Option<WorkerId> {
-        self.workers
-            .iter()
-            .filter(|(_, worker)| worker.tier == tier && worker.is_idle())
-            .max_by_key(|(_, worker)| worker.since)
-            .map(|(id, _)| *id)
+        self.workers.idle(tier).last().map(|(_, id)| *id)
     }
 
     /// An idle worker of a tier that may run one job more.
     fn free(&self, tier: Tier) -> Option<WorkerId> {
         self.idle(tier).filter(|_| self.running(tier) < self.config.max_concurrent[tier])
-    }
-
-    pub(super) fn running(&self, tier: Tier) -> usize {
-        self.workers.values().filter(|worker| worker.tier == tier && worker.is_busy()).count()
     }
 
     fn replay(&mut self, now: Now, out: &mut Vec<Action>) {
@@ -181,16 +167,13 @@ impl Schedule {
     /// Starts a process for each isolated job that may run.
     fn isolate(&mut self, now: Now, out: &mut Vec<Action>) {
         let tier = Tier::Isolated;
-        let mut live =
-            self.workers.values().filter(|worker| worker.tier == tier && worker.state != State::Leaving).count();
-        while live < self.config.max_concurrent[tier] && self.backoff[tier].wait(now.ms).is_none() {
+        while self.live(tier) < self.config.max_concurrent[tier] && self.backoff[tier].wait(now.ms).is_none() {
             let Some(job) = self.waiting[tier].pop() else { return };
             self.set_stage(now, job, Stage::Bound);
             if let Some(job) = self.jobs.get(&job) {
                 self.waiting_bytes -= job.bytes;
             }
             self.launch(now, tier, Some(job), out);
-            live += 1;
         }
     }
 
@@ -211,7 +194,7 @@ impl Schedule {
     }
 
     pub(super) fn deliver(&mut self, now: Now, worker_id: WorkerId, id: JobId, out: &mut Vec<Action>) {
-        let Some(tier) = self.workers.get(&worker_id).map(|worker| worker.tier) else { return };
+        let Some(tier) = self.workers.get(worker_id).map(|worker| worker.tier) else { return };
         let receipt = self.wants_receipt(tier, id);
         if let Some((kind, cause)) = self.begin(now, worker_id, id) {
             out.push(Action::Deliver { worker: worker_id, job: id, kind, cause, receipt });
@@ -220,21 +203,23 @@ impl Schedule {
 
     /// From now on a worker is busy with a job.
     pub(super) fn begin(&mut self, now: Now, worker_id: WorkerId, id: JobId) -> Option<(JobKind, Option<Cause>)> {
-        let (worker, job) = (self.workers.get_mut(&worker_id)?, self.jobs.get_mut(&id)?);
+        let (tier, job) = (self.workers.get(worker_id)?.tier, self.jobs.get_mut(&id)?);
         let timeout = match job.kind {
             JobKind::Run => job.timeout.map_or(self.config.timeout_ms, |seconds| u64::from(seconds) * 1000),
             // A replay runs the app's failed() hooks, whatever the job's own time was.
             JobKind::Crash | JobKind::Timeout | JobKind::Release => REPLAY_MS,
         };
         let deadline = (timeout > 0).then(|| now.ms + timeout + self.config.grace_ms);
-        worker.state = State::Busy { job: id, deadline, overrun: false };
-        worker.since = now.ms;
-        worker.taken = false;
-        worker.recalled = false;
-        worker.refused = false;
+        self.workers.change(worker_id, |worker| {
+            worker.state = State::Busy { job: id, deadline, overrun: false };
+            worker.since = now.ms;
+            worker.taken = false;
+            worker.recalled = false;
+            worker.refused = false;
+        });
         if job.kind == JobKind::Run {
             // Not always the one it was meant for.
-            job.tier = worker.tier;
+            job.tier = tier;
         }
         job.stage = Stage::Running(worker_id);
         job.since = now.ms;
@@ -249,41 +234,42 @@ impl Schedule {
         let mut kills = Vec::new();
         let mut stops = Vec::new();
         let mut overruns = Vec::new();
+        let mut recalls = Vec::new();
         let bound = self.config.limits.inline_max.as_millis() as u64;
-        for (id, worker) in &mut self.workers {
-            if worker.killed.is_some() {
-                continue;
-            }
+        for id in self.workers.due(now.ms) {
+            let Some(worker) = self.workers.get(id) else { continue };
             let age = now.ms.saturating_sub(worker.since);
-            match &mut worker.state {
-                State::Starting if age >= self.config.boot_ms => kills.push((*id, Cause::Boot(self.config.boot_ms))),
-                State::Busy { deadline: Some(deadline), .. } if now.ms >= *deadline => {
+            match worker.state {
+                State::Starting => kills.push((id, Cause::Boot(self.config.boot_ms))),
+                State::Leaving => kills.push((id, Cause::Shutdown)),
+                State::Idle => stops.push(id),
+                State::Busy { deadline: Some(deadline), .. } if now.ms >= deadline => {
                     let timeout = deadline.saturating_sub(worker.since).saturating_sub(self.config.grace_ms);
-                    kills.push((*id, Cause::Timeout(timeout)));
+                    kills.push((id, Cause::Timeout(timeout)));
                 }
-                State::Busy { overrun: overrun @ false, job, .. } if worker.tier == Tier::Inline && age > bound => {
-                    *overrun = true;
-                    overruns.push((*job, age));
+                State::Busy { overrun, job, .. } => {
+                    if !overrun && worker.tier == Tier::Inline && age > bound {
+                        overruns.push((id, job, age));
+                    }
+                    if age >= PATIENCE_MS {
+                        recalls.push(id);
+                    }
                 }
-                State::Leaving if age >= LEAVE_MS => kills.push((*id, Cause::Shutdown)),
-                State::Idle
-                    if worker.tier != Tier::Isolated
-                        && self.config.worker_max_ms > 0
-                        && now.ms - worker.born >= self.config.worker_max_ms =>
-                {
-                    stops.push(*id);
-                }
-                _ => {}
             }
         }
         for (id, cause) in kills {
             self.kill_worker(id, cause, out);
         }
-        self.recall(|_, worker| worker.is_busy() && now.ms >= worker.since + PATIENCE_MS, out);
+        for id in recalls {
+            self.recall_one(id, out);
+        }
+        for (id, _, _) in &overruns {
+            self.workers.change(*id, Worker::overruns);
+        }
         for id in stops {
             self.stop_worker(now, id, StopReason::Recycle, out);
         }
-        for (id, ms) in overruns {
+        for (_, id, ms) in overruns {
             if let Some(job) = self.jobs.get(&id).filter(|job| job.kind == JobKind::Run) {
                 let class = job.class.clone();
                 self.overran(now, &class, ms);
@@ -311,23 +297,7 @@ impl Schedule {
         if self.phase == Phase::Over {
             return None;
         }
-        let bound = self.config.limits.inline_max.as_millis() as u64;
-        let spare = PerTier::of(|tier| self.has_spare(tier));
-        let workers =
-            self.workers.values().filter(|worker| worker.killed.is_none()).filter_map(|worker| match &worker.state {
-                State::Starting => Some(worker.since + self.config.boot_ms),
-                State::Leaving => Some(worker.since + LEAVE_MS),
-                State::Busy { deadline, overrun, .. } => {
-                    let overruns = (worker.tier == Tier::Inline && !overrun).then_some(worker.since + bound + 1);
-                    [*deadline, overruns, self.recall_at(worker)].into_iter().flatten().min()
-                }
-                State::Idle if worker.tier == Tier::Isolated => None,
-                State::Idle => {
-                    let aged = (self.config.worker_max_ms > 0).then_some(worker.born + self.config.worker_max_ms);
-                    let retires = spare[worker.tier].then(|| worker.since + IDLE[worker.tier]);
-                    [aged, retires].into_iter().flatten().min()
-                }
-            });
+        let workers = Tier::ALL.into_iter().filter_map(|tier| self.retire_at(tier)).chain(self.workers.next_due());
         let inspections = self.inspecting.values().map(|(since, _)| since + INSPECT_MS);
         let phase = match self.phase {
             Phase::Draining { until } | Phase::Killing { until } => Some(until),

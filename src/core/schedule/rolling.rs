@@ -9,6 +9,7 @@ impl Schedule {
     /// Works by other settings from the next event on. What runs or has been started is left as it is: deadlines
     /// stay, and what there is too much of goes when it is next idle.
     pub fn configure(&mut self, config: Config) {
+        self.workers.configure(&config);
         self.config = config;
     }
 
@@ -39,7 +40,7 @@ impl Schedule {
             return;
         }
         let longest = stale().filter(|(_, worker)| worker.is_idle()).min_by_key(|(_, worker)| worker.since);
-        if let Some(id) = longest.map(|(id, _)| *id) {
+        if let Some(id) = longest.map(|(id, _)| id) {
             self.stop_worker(now, id, StopReason::Restart, out);
         }
     }

@@ -100,7 +100,7 @@ fn rest(world: &mut World) {
         assert!(world.step(), "idle workers are looked after");
     }
     for (tier, keep) in [(Tier::Inline, 1), (Tier::Pooled, world.schedule.config.pool_min_idle), (Tier::Isolated, 0)] {
-        let idle = world.schedule.workers.values().filter(|worker| worker.tier == tier && worker.is_idle()).count();
+        let idle = world.schedule.workers.idle(tier).len();
         assert!(idle <= keep, "{idle} idle workers in {tier}");
         let ages = world.schedule.config.worker_max_ms > 0;
         assert!(ages || idle == keep, "{idle} idle workers in {tier}");

@@ -1,8 +1,7 @@
 //! How many lanes and pooled workers there are, and how much room for jobs that makes.
 
 use super::machine::{Phase, Schedule};
-use super::worker::{State, Worker};
-use super::{Action, Now, StopReason, WorkerId};
+use super::{Action, Now, StopReason};
 use crate::routing::{PerTier, Tier};
 
 /// Lanes at rest.
@@ -12,31 +11,31 @@ const LANE_PATIENCE: u64 = 25;
 /// Milliseconds that a job waits for the pool before there is pressure.
 const PRESSURE: u64 = 1_000;
 /// Milliseconds after which a lane, or a pooled worker, that is not needed is let go.
-pub(super) const IDLE: PerTier<u64> = PerTier::new(10_000, 30_000, u64::MAX);
+const IDLE: PerTier<u64> = PerTier::new(10_000, 30_000, u64::MAX);
 /// Milliseconds of one window in which finished jobs are counted.
 const WINDOW: u64 = 50;
 
 impl Schedule {
-    fn of(&self, tier: Tier) -> impl Iterator<Item = (&WorkerId, &Worker)> {
-        self.workers.iter().filter(move |(_, worker)| worker.tier == tier)
-    }
-
-    fn count(&self, tier: Tier, state: &State) -> usize {
-        self.of(tier).filter(|(_, worker)| worker.state == *state && worker.killed.is_none()).count()
+    fn starting(&self, tier: Tier) -> usize {
+        self.workers.counts(tier).starting
     }
 
     fn counting(&self, tier: Tier) -> usize {
-        self.of(tier).filter(|(_, worker)| worker.counts()).count()
+        self.workers.counts(tier).counting
     }
 
-    fn live(&self, tier: Tier) -> usize {
-        self.of(tier).filter(|(_, worker)| worker.state != State::Leaving).count()
+    pub(super) fn live(&self, tier: Tier) -> usize {
+        self.workers.counts(tier).live
+    }
+
+    pub(super) fn running(&self, tier: Tier) -> usize {
+        self.workers.counts(tier).busy
     }
 
     /// No process that could run a job exists, and new ones die: nothing more is reserved.
     pub(super) fn is_helpless(&self) -> bool {
         self.backoff.iter().any(|backoff| backoff.is_failing())
-            && !self.workers.values().any(|worker| worker.counts() && worker.state != State::Starting)
+            && self.workers.all_counts().all(|counts| counts.counting == counts.starting)
     }
 
     /// Inline jobs are taken a little ahead, so that a lane finds its next one at once: the more of them
@@ -71,8 +70,8 @@ impl Schedule {
         if self.running(Tier::Pooled) >= self.config.max_concurrent[Tier::Pooled] {
             return false;
         }
-        let starting = self.count(Tier::Pooled, &State::Starting);
-        self.count(Tier::Pooled, &State::Idle) > 0 || self.waiting[Tier::Pooled].len() <= starting
+        let starting = self.starting(Tier::Pooled);
+        !self.workers.idle(Tier::Pooled).is_empty() || self.waiting[Tier::Pooled].len() <= starting
     }
 
     pub(super) fn count_pace(&mut self, now: u64) {
@@ -88,9 +87,9 @@ impl Schedule {
         let tier = Tier::Inline;
         let serving = self.phase == Phase::Running && !self.down;
         if self.backoff[tier].wait(now.ms).is_none() && self.live(tier) < self.config.max_concurrent[tier].max(1) {
-            let starting = self.count(tier, &State::Starting);
+            let starting = self.starting(tier);
             let rest = self.phase == Phase::Running && self.counting(tier) < LANES;
-            let replays = !self.replays.is_empty() && starting == 0 && self.count(Tier::Pooled, &State::Starting) == 0;
+            let replays = !self.replays.is_empty() && starting == 0 && self.starting(Tier::Pooled) == 0;
             let probes = serving && !self.pool_has_room() && self.next_probe().is_some();
             let late = serving && self.lane_pressure_at().is_some_and(|at| now.ms >= at);
             if rest || starting == 0 && (replays || probes || late) {
@@ -119,7 +118,7 @@ impl Schedule {
                 want = want.max((busy + waiting).min(self.config.pool_max_size));
             }
             let mut live = self.live(tier);
-            let mut starting = self.count(tier, &State::Starting);
+            let mut starting = self.starting(tier);
             // Booting an app is work for a core: more at once would only make each of them later.
             while live < want && starting < 2 * self.config.cores.max(1) && self.backoff[tier].wait(now.ms).is_none() {
                 self.launch(now, tier, None, out);
@@ -131,29 +130,25 @@ impl Schedule {
     }
 
     fn retire(&mut self, now: Now, tier: Tier, keep: usize, out: &mut Vec<Action>) {
-        let mut idle: Vec<_> =
-            self.of(tier).filter(|(_, worker)| worker.is_idle()).map(|(id, worker)| (worker.since, *id)).collect();
-        if idle.len() <= keep {
-            return;
-        }
-        // The one that has been idle for longest goes first.
-        idle.sort_unstable();
-        let spare = idle.len() - keep;
-        for (since, id) in idle.into_iter().take(spare) {
-            if now.ms >= since.saturating_add(IDLE[tier]) {
-                self.stop_worker(now, id, StopReason::Idle, out);
-            }
+        let idle = self.workers.idle(tier);
+        let late = |since: &u64| now.ms >= since.saturating_add(IDLE[tier]);
+        let spare = idle.iter().take(idle.len().saturating_sub(keep));
+        let spare: Vec<_> = spare.take_while(|(since, _)| late(since)).map(|(_, id)| *id).collect();
+        for id in spare {
+            self.stop_worker(now, id, StopReason::Idle, out);
         }
     }
 
-    /// Whether more workers are idle than are kept, so that they will be let go.
-    pub(super) fn has_spare(&self, tier: Tier) -> bool {
+    /// When the first worker will be let go because more are idle than are kept.
+    pub(super) fn retire_at(&self, tier: Tier) -> Option<u64> {
         let keep = match tier {
             Tier::Inline => LANES,
             Tier::Pooled => self.config.pool_min_idle,
-            Tier::Isolated => return false,
+            Tier::Isolated => return None,
         };
-        self.count(tier, &State::Idle) > keep
+        let idle = self.workers.idle(tier);
+        let (since, _) = idle.first().filter(|_| idle.len() > keep)?;
+        Some(since.saturating_add(IDLE[tier]))
     }
 
     /// When waiting alone will change how many workers are wanted.

@@ -2,6 +2,7 @@
 
 use super::job::Stage;
 use super::machine::{LEAVE_MS, Phase, Schedule};
+use super::worker::Worker;
 use super::{Action, Cause, Now, Outcome, StopReason};
 use crate::routing::Tier;
 
@@ -17,9 +18,8 @@ impl Schedule {
         self.hints.clear();
         self.missing.clear();
         self.unloadable.clear();
-        self.recall(|_, _| true, out);
-        let idle = self.workers.iter().filter(|(_, worker)| worker.is_idle() && at_once(worker.tier));
-        for id in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
+        self.recall_all(out);
+        for id in self.workers.ids(|worker| worker.is_idle() && at_once(worker.tier)) {
             self.stop_worker(now, id, StopReason::Restart, out);
         }
     }
@@ -29,7 +29,7 @@ impl Schedule {
         match self.phase {
             Phase::Running => {
                 self.phase = Phase::Draining { until: now.ms + self.config.stop_ms };
-                self.recall(|_, _| true, out);
+                self.recall_all(out);
                 self.give_back(now, |_| true, out);
             }
             Phase::Draining { .. } => self.kill(now, out),
@@ -43,9 +43,10 @@ impl Schedule {
         }
         self.phase = Phase::Killing { until: now.ms + LEAVE_MS / 2 };
         self.give_back(now, |_| true, out);
-        let busy: Vec<_> = self.workers.iter().filter(|(_, worker)| worker.is_busy()).map(|(id, _)| *id).collect();
-        for id in busy.into_iter().filter(|id| !self.is_left(*id)).collect::<Vec<_>>() {
-            self.kill_worker(id, Cause::Shutdown, out);
+        for id in self.workers.ids(Worker::is_busy) {
+            if !self.is_left(id) {
+                self.kill_worker(id, Cause::Shutdown, out);
+            }
         }
     }
 

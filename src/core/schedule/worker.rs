@@ -79,6 +79,20 @@ impl Worker {
         }
     }
 
+    /// It gets no more jobs. Returns the one that it was started for, if it has not been handed it.
+    pub fn leave(&mut self, now: u64) -> Option<JobId> {
+        self.state = State::Leaving;
+        self.since = now;
+        self.bound.take()
+    }
+
+    /// It runs past the bound of its tier.
+    pub fn overruns(&mut self) {
+        if let State::Busy { overrun, .. } = &mut self.state {
+            *overrun = true;
+        }
+    }
+
     pub fn job(&self) -> Option<JobId> {
         match self.state {
             State::Busy { job, .. } => Some(job),

@@ -285,7 +285,7 @@ fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
             }
             let loaded = load(&request)?;
             unit::check_user(&loaded)?;
-            kqueue_system::log::init(&loaded.settings.app);
+            let _log = kqueue_system::log::init(&loaded.settings.app);
             if nix::unistd::geteuid().is_root() {
                 tracing::warn!("--as-root: jobs run as root");
             }

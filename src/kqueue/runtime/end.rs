@@ -77,6 +77,7 @@ impl Runtime {
 
     /// Ends what has not left.
     pub(super) async fn end(&mut self) {
+        self.save_last_history().await;
         self.processes.retire_template();
         for (id, worker) in &mut self.processes.workers {
             // What it prints is for the next runtime.

@@ -6,6 +6,7 @@ use kqueue_core::schedule::{JobId, JobKind, WorkerId};
 use kqueue_core::wire::Parts;
 use kqueue_core::wire::coordinator::Purpose;
 
+use super::processes::memory::Usage;
 use super::queue::backlog::Count;
 use crate::backend::{BackendError, Receipt, Reservation, Reserved};
 use crate::launch::{LaunchError, UnitError};
@@ -35,6 +36,8 @@ pub enum Input {
     Scoped { worker: WorkerId, errand: Errand, result: Result<(), UnitError> },
     /// How many jobs the queues have.
     Counted(BTreeMap<String, Count>),
+    /// What running jobs use.
+    Weighed(Vec<Usage>),
     /// Why we are to stop.
     Purpose(Purpose),
     /// A process was started, or could not be.

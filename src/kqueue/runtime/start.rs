@@ -29,7 +29,7 @@ use crate::runtime::queue::bell::Bell;
 use crate::runtime::queue::{self, QueueSide};
 use crate::runtime::service::Service;
 use crate::runtime::service::health::Health;
-use crate::runtime::service::history::load_history;
+use crate::runtime::service::history::{HistoryFile, load_history};
 use crate::runtime::service::horizon::{Duties, Horizon};
 use crate::runtime::service::observe::Observer;
 use crate::runtime::service::reload::Reload;
@@ -169,6 +169,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     }
 
     let history = load_history(&settings.state_dir);
+    let history_file = HistoryFile::new(&settings.state_dir, &history);
     let started = Instant::now();
     let signals = description.signals;
     let (ledger, left) = match units.is_some().then(|| Ledger::open(&settings.state_dir, &*backend)).transpose() {
@@ -204,6 +205,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             renewal,
             observer: Observer::new(asks, about),
             duties: Duties::new(description.horizon),
+            history: history_file,
         },
         inputs,
         said: boot.said,

@@ -8,7 +8,7 @@
 //! A terminal gets the time of day and colours (unless `NO_COLOR` is set); anything else gets a full date.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal, Stderr, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -18,6 +18,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
 use super::PHP_TARGET;
+use super::lines::Lines;
 use super::record::JOB_TARGET;
 use crate::harmless;
 
@@ -35,12 +36,29 @@ pub struct Human<W> {
     class_width: AtomicUsize,
 }
 
-impl Human<Stderr> {
-    /// On stderr, dressed for what stderr is.
-    pub fn on_stderr() -> Self {
+impl Human<Box<dyn Write + Send>> {
+    /// On stderr, dressed for what stderr is; and what is on its way there, to be flushed at the end.
+    pub fn on_stderr() -> (Self, Option<Lines>) {
         let terminal = io::stderr().is_terminal();
-        Self::new(io::stderr(), terminal, super::has_colour(&io::stderr()), Zoned::now)
+        let lines = Lines::to(io::stderr(), if terminal { dropped::<true> } else { dropped::<false> }).ok();
+        // Without a thread it is better to wait for whoever reads than to say nothing.
+        let out: Box<dyn Write + Send> = match &lines {
+            Some(lines) => Box::new(lines.clone()),
+            None => Box::new(io::stderr()),
+        };
+        (Self::new(out, terminal, super::has_colour(&io::stderr()), Zoned::now), lines)
     }
+}
+
+/// When a line was written.
+fn stamp(terminal: bool, now: &Zoned) -> String {
+    let format = if terminal { "%H:%M:%S" } else { "%Y-%m-%dT%H:%M:%S%:z" };
+    format!("{}  ", now.strftime(format))
+}
+
+fn dropped<const TERMINAL: bool>(lines: u64) -> String {
+    let stamp = stamp(TERMINAL, &Zoned::now());
+    format!("{stamp}warning: {lines} log lines before this one are lost: nobody read stderr")
 }
 
 impl<W: Write> Human<W> {
@@ -51,9 +69,7 @@ impl<W: Write> Human<W> {
     fn line(&self, event: &Event<'_>) -> String {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let format = if self.terminal { "%H:%M:%S" } else { "%Y-%m-%dT%H:%M:%S%:z" };
-        let mut line = (self.clock)().strftime(format).to_string();
-        line.push_str("  ");
+        let mut line = stamp(self.terminal, &(self.clock)());
         // Writing to a String cannot fail.
         let _ = match (event.metadata().target(), &fields.outcome) {
             (JOB_TARGET, Some(outcome)) => self.job(&mut line, &fields, outcome),

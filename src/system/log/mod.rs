@@ -6,14 +6,17 @@
 
 mod human;
 mod journal;
+mod lines;
 mod record;
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use lines::Lines;
 pub use record::{Fault, JOB_TARGET, JobRecord, message_id};
 
 /// Whether to write colours to `stream`: a terminal that can show them, for somebody who has not asked for none
@@ -26,25 +29,55 @@ pub fn has_colour(stream: &impl IsTerminal) -> bool {
 /// Target of what PHP prints: `KQUEUE_LOG=info,kqueue::php=off` hides it.
 pub const PHP_TARGET: &str = "kqueue::php";
 
+/// What an end waits for a stderr that nobody reads.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Keeps what was logged from being lost at the end of the program: to be dropped last.
+#[derive(Debug)]
+#[must_use]
+pub struct Log(Option<Lines>);
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Some(lines) = &self.0 {
+            lines.flush(FLUSH);
+        }
+    }
+}
+
 /// Sets up logging for the process, for the app called `app`. A second call changes nothing.
-pub fn init(app: &str) {
-    set_up(journal::layer("kqueue", Some(app)));
+pub fn init(app: &str) -> Log {
+    set_up(journal::layer("kqueue", Some(app)))
 }
 
 /// Sets up logging for a process that serves every app of the host, known in the journal as `identifier`. Its
 /// records name the app they are about themselves.
-pub fn init_host(identifier: &str) {
-    set_up(journal::layer(identifier, None));
+pub fn init_host(identifier: &str) -> Log {
+    set_up(journal::layer(identifier, None))
 }
 
-fn set_up(journal: Option<tracing_journald::Layer>) {
+fn set_up(journal: Option<tracing_journald::Layer>) -> Log {
     let (filter, complaint) = filter(|name| std::env::var(name).ok());
     // Boxed would be simpler, but an absent layer costs nothing as it is.
-    let human = journal.is_none().then(human::Human::on_stderr);
+    let (human, lines) = journal.is_none().then(human::Human::on_stderr).unzip();
+    let lines = lines.flatten();
     let set = tracing_subscriber::registry().with(filter).with(journal).with(human).try_init();
     if let (Ok(()), Some(complaint)) = (set, complaint) {
         tracing::warn!("{complaint}");
     }
+    if let Some(lines) = lines.clone() {
+        flush_on_panic(lines);
+    }
+    Log(lines)
+}
+
+/// A panic ends the process at once.
+fn flush_on_panic(lines: Lines) {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        lines.flush(FLUSH);
+        before(panic);
+    }));
 }
 
 /// The filter that the environment asks for, and what to say where it makes no sense.
@@ -75,7 +108,50 @@ fn checked(value: &str) -> Result<EnvFilter, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+
+    /// Takes its time.
+    struct Slow(Arc<AtomicBool>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            std::thread::sleep(Duration::from_millis(50));
+            self.0.store(true, Ordering::SeqCst);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn slow() -> (Lines, Arc<AtomicBool>) {
+        let written = Arc::<AtomicBool>::default();
+        let lines = Lines::to(Slow(written.clone()), |_| String::new()).unwrap();
+        (lines, written)
+    }
+
+    #[test]
+    fn the_end_waits_for_the_last_line() {
+        let (mut lines, written) = slow();
+        let log = Log(Some(lines.clone()));
+        lines.write_all(b"last\n").unwrap();
+        drop(log);
+        assert!(written.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_panic_waits_for_the_last_line() {
+        let (mut lines, written) = slow();
+        flush_on_panic(lines.clone());
+        lines.write_all(b"last\n").unwrap();
+        let ended = std::panic::catch_unwind(|| assert!(std::hint::black_box(false), "a panic that is meant"));
+        assert!(ended.is_err() && written.load(Ordering::SeqCst));
+    }
 
     #[test]
     fn filters() {

@@ -56,9 +56,10 @@ fn places(world: &World) {
             found.entry(*id).or_default().push(Stage::Verifying);
         }
     }
-    for (id, worker) in &schedule.workers {
+    assert!(schedule.workers.agrees(&schedule.config), "an index of the workers is wrong: {:?}", schedule.workers);
+    for (id, worker) in schedule.workers.iter() {
         if let Some(job) = worker.job().filter(|job| schedule.jobs.contains_key(job)) {
-            found.entry(job).or_default().push(Stage::Running(*id));
+            found.entry(job).or_default().push(Stage::Running(id));
         }
         if let Some(job) = worker.bound {
             found.entry(job).or_default().push(Stage::Bound);
@@ -69,7 +70,7 @@ fn places(world: &World) {
             found.entry(*job).or_default().push(Stage::Ahead);
         }
         assert!(worker.is_busy() == worker.job().is_some());
-        assert!(world.processes.contains_key(id), "worker {id} is known to nobody else");
+        assert!(world.processes.contains_key(&id), "worker {id} is known to nobody else");
         let stays = worker.tier == Tier::Isolated && worker.is_idle() && worker.bound.is_none();
         assert!(!stays, "worker {id} has nothing to live for");
     }
@@ -97,9 +98,8 @@ fn places(world: &World) {
 fn bounds(world: &World, schedule: &Schedule) {
     let config = &schedule.config;
     for tier in Tier::ALL {
-        let of = |which: &dyn Fn(&Worker) -> bool| {
-            schedule.workers.values().filter(|worker| worker.tier == tier && which(worker)).count()
-        };
+        let of =
+            |which: &dyn Fn(&Worker) -> bool| schedule.workers.ids(|worker| worker.tier == tier && which(worker)).len();
         // Everything that has a job counts, what is killed and not yet gone included; so do probes, as lanes.
         let busy = of(&Worker::is_busy);
         assert!(busy <= config.max_concurrent[tier], "{busy} jobs at once in {tier}");
@@ -127,18 +127,18 @@ fn works(world: &World) {
     let schedule = &world.schedule;
     let idle = |tier: Tier| {
         let busy = schedule.running(tier) < schedule.config.max_concurrent[tier];
-        busy && schedule.workers.values().any(|worker| worker.tier == tier && worker.is_idle())
+        busy && !schedule.workers.ids(|worker| worker.tier == tier && worker.is_idle()).is_empty()
     };
     if !schedule.replays.is_empty() {
         assert!(!idle(Tier::Inline) && !idle(Tier::Pooled), "replays wait beside idle workers");
         assert!(
-            schedule.workers.values().any(|worker| worker.tier != Tier::Isolated)
+            !schedule.workers.ids(|worker| worker.tier != Tier::Isolated).is_empty()
                 || schedule.backoff.iter().any(|backoff| backoff.wait(world.now).is_some()),
             "replays wait and nothing is on its way"
         );
     }
     if let Some((_, asked)) = schedule.checking.filter(|_| schedule.phase == Phase::Running) {
-        let asked = schedule.workers.get(&asked);
+        let asked = schedule.workers.get(asked);
         // One that was told to leave since answers before it reads that.
         assert!(
             asked.is_some_and(|worker| worker.killed.is_none()),
@@ -151,7 +151,7 @@ fn works(world: &World) {
             let waits = !schedule.waiting[tier].is_empty();
             assert!(!waits || !idle(tier), "jobs wait beside idle workers in {tier}");
         }
-        assert!(!schedule.workers.values().any(|worker| worker.is_idle() && worker.bound.is_some()));
+        assert!(schedule.workers.ids(|worker| worker.is_idle() && worker.bound.is_some()).is_empty());
     }
     if schedule.phase == Phase::Running && schedule.job_count() > 0 {
         assert!(
@@ -191,7 +191,7 @@ pub fn action(world: &World, action: &Action, exits: bool) {
         Action::Ahead { worker, job } => {
             let process = world.processes.get(worker).expect("to a worker that is there");
             assert!(!process.seen_idle && !process.off && process.tier == Tier::Inline, "nothing is ahead of {worker}");
-            let known = &world.schedule.workers[worker];
+            let known = world.schedule.workers.get(*worker).expect("a worker that is known");
             assert!(known.ahead.len() <= 8);
             assert!(process.refused.is_none() || process.refused != known.job(), "{worker} has refused one already");
             let held = &world.reservations[job];

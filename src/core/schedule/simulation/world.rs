@@ -295,7 +295,7 @@ impl World {
             }
             Event::Recalled { worker, .. } => {
                 if let Some(process) = self.processes.get_mut(worker) {
-                    process.refused = self.schedule.workers.get(worker).and_then(Worker::job);
+                    process.refused = self.schedule.workers.get(*worker).and_then(Worker::job);
                 }
             }
             Event::Next { worker, job, .. } => {

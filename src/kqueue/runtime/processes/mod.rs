@@ -47,6 +47,8 @@ pub struct Processes {
     pub recipe: Recipe,
     /// When to look again at how processes end.
     pub ends: Option<Instant>,
+    /// A look at the memory of running jobs is under way.
+    pub weighing: bool,
     /// What is to be told, in order.
     pub events: VecDeque<ProcessEvent>,
     /// Where the answers of launcher and manager go.
@@ -64,7 +66,7 @@ impl Processes {
         inputs: mpsc::Sender<Input>,
     ) -> Self {
         let (workers, events) = (Workers::new(), VecDeque::new());
-        Self { workers, templates, launcher, units, printing, recipe, ends: None, events, inputs }
+        Self { workers, templates, launcher, units, printing, recipe, ends: None, weighing: false, events, inputs }
     }
 
     /// Whether processes that run no lane outlive us.

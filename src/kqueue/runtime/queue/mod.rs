@@ -163,6 +163,7 @@ impl Runtime {
             Input::Scoped { worker, errand, result } => self.scoped(worker, errand, result),
             Input::Counted(counts) => self.queue.backlog.counted(counts),
             Input::Purpose(purpose) => self.on_purpose(purpose),
+            Input::Weighed(usages) => self.weighed(usages),
         }
         Ok(())
     }
@@ -268,8 +269,9 @@ impl Runtime {
         let jobs = std::mem::take(&mut self.queue.acks.pending);
         let (backend, inputs) = (self.queue.backend.clone(), self.inputs.clone());
         tokio::task::spawn_local(async move {
-            let reservations: Vec<_> = jobs.iter().map(|(_, job)| job.clone()).collect();
+            let (ids, reservations): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
             let result = backend.delete(&reservations).await;
+            let jobs = ids.into_iter().zip(reservations).collect();
             let _ = inputs.send(Input::Removed { jobs, result }).await;
         });
     }
@@ -320,16 +322,14 @@ impl Runtime {
     /// Starts the leases of all our jobs anew.
     pub fn renew(&mut self) {
         if self.queue.fetch.renewing.is_none() {
-            let mut jobs = self.held.leased();
+            let jobs = self.held.leased();
             if !jobs.is_empty() {
                 self.queue.fetch.renewing = Some(Instant::now());
                 let (backend, inputs) = (self.queue.backend.clone(), self.inputs.clone());
                 tokio::task::spawn_local(async move {
-                    let mut reservations: Vec<_> = jobs.iter().map(|(_, job)| job.clone()).collect();
+                    let (ids, mut reservations): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
                     let result = backend.renew(&mut reservations).await;
-                    for ((_, job), renewed) in jobs.iter_mut().zip(reservations) {
-                        *job = renewed;
-                    }
+                    let jobs = ids.into_iter().zip(reservations).collect();
                     let _ = inputs.send(Input::Renewed { jobs, result }).await;
                 });
             }
@@ -405,13 +405,12 @@ impl Runtime {
             let mut delay = RETRY.0;
             loop {
                 let result = backend.renew(&mut reservation).await;
-                let [Reservation { receipt, .. }] = &reservation;
-                let receipt = receipt.clone();
                 match result {
                     // A refusal says nothing about the job either.
                     Err(_) => tokio::time::sleep(delay).await,
                     Ok(ours) => {
                         let ours = ours.first().copied().unwrap_or(false);
+                        let [Reservation { receipt, .. }] = reservation;
                         let _ = inputs.send(Input::Verified { job, receipt, ours }).await;
                         return;
                     }

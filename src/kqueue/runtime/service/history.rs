@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::runtime::Runtime;
@@ -32,26 +33,118 @@ pub fn load_history(directory: &Path) -> History {
     })
 }
 
-impl Runtime {
-    /// Writes the history whole or not at all.
-    pub fn save_history(&mut self) {
-        self.timers.save = Some(Instant::now() + PERIOD);
-        if self.schedule.history.is_empty() {
+/// The history file. It is written beside the runtime's own work: a disk may take its time.
+#[derive(Clone, Debug)]
+pub struct HistoryFile {
+    directory: PathBuf,
+    /// Revision of the history that it holds. Locked while it is written.
+    written: Arc<Mutex<u64>>,
+}
+
+impl HistoryFile {
+    /// In this directory, with this history in it.
+    pub fn new(directory: &Path, history: &History) -> Self {
+        Self { directory: directory.to_owned(), written: Arc::new(Mutex::new(history.revision())) }
+    }
+
+    /// Whether it is behind a history. Not while it is written: then this is asked again.
+    fn is_behind(&self, history: &History) -> bool {
+        self.written.try_lock().is_ok_and(|written| *written != history.revision())
+    }
+
+    /// Writes the history whole or not at all, if it has changed.
+    fn write(&self, history: &History) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if *written == history.revision() {
             return;
         }
-        let directory = &self.settings.state_dir;
+        let directory = &self.directory;
         let result = fs::DirBuilder::new().recursive(true).mode(0o750).create(directory).and_then(|()| {
             let new = directory.join("history.json.new");
             let mut file = fs::File::create(&new)?;
-            file.write_all(self.schedule.history.to_json().as_bytes())?;
+            file.write_all(history.to_json().as_bytes())?;
             file.sync_all()?;
             fs::rename(&new, directory.join(FILE))
         });
-        if let Err(error) = result {
-            tracing::warn!(
+        match result {
+            Ok(()) => *written = history.revision(),
+            Err(error) => tracing::warn!(
                 "{}: {error}; what is learnt of job classes will be lost with a restart",
                 directory.display()
-            );
+            ),
         }
+    }
+}
+
+impl Runtime {
+    /// Begins to write the history, if it has changed.
+    pub fn save_history(&mut self) {
+        self.timers.save = Some(Instant::now() + PERIOD);
+        if self.service.history.is_behind(&self.schedule.history) {
+            let (file, history) = (self.service.history.clone(), self.schedule.history.clone());
+            tokio::task::spawn_blocking(move || file.write(&history));
+        }
+    }
+
+    /// Waits until the history is written, before we end.
+    pub async fn save_last_history(&mut self) {
+        let (file, history) = (self.service.history.clone(), self.schedule.history.clone());
+        let _ = tokio::task::spawn_blocking(move || file.write(&history)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_written_when_it_has_changed_and_only_then() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        let mut history = load_history(&state);
+        let file = HistoryFile::new(&state, &history);
+        assert!(!file.is_behind(&history));
+        file.write(&history);
+        assert!(!state.exists(), "there is nothing to write");
+        history.record_success("A", 5, None, 1);
+        assert!(file.is_behind(&history));
+        file.write(&history);
+        assert!(!file.is_behind(&history));
+        assert_eq!(load_history(&state).to_json(), history.to_json());
+        // As long as nothing changes, the file is left alone.
+        fs::remove_file(state.join(FILE)).unwrap();
+        file.write(&history);
+        assert!(!state.join(FILE).exists());
+        history.record_failure("A", 2);
+        file.write(&history);
+        let again = load_history(&state);
+        assert_eq!(again.to_json(), history.to_json());
+        assert!(!HistoryFile::new(&state, &again).is_behind(&again));
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_tried_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        fs::write(&state, "no directory").unwrap();
+        let mut history = History::new();
+        let file = HistoryFile::new(&state, &history);
+        history.record_success("A", 5, None, 1);
+        file.write(&history);
+        assert!(file.is_behind(&history));
+        fs::remove_file(&state).unwrap();
+        file.write(&history);
+        assert!(!file.is_behind(&history) && state.join(FILE).exists());
+    }
+
+    #[test]
+    fn nobody_waits_while_it_is_written() {
+        let mut history = History::new();
+        let file = HistoryFile::new(Path::new("/nonexistent"), &history);
+        history.record_success("A", 5, None, 1);
+        let being_written = file.written.lock().unwrap();
+        assert!(!file.is_behind(&history));
+        drop(being_written);
+        assert!(file.is_behind(&history));
     }
 }

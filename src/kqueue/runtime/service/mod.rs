@@ -10,6 +10,7 @@ pub mod trouble;
 pub mod upgrade;
 
 use health::Health;
+use history::HistoryFile;
 use horizon::Duties;
 use observe::Observer;
 use upgrade::Renewal;
@@ -20,4 +21,5 @@ pub struct Service {
     pub renewal: Renewal,
     pub observer: Observer,
     pub duties: Duties,
+    pub history: HistoryFile,
 }

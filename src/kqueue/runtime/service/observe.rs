@@ -124,10 +124,10 @@ impl Runtime {
         let (backend, queues) = (self.queue.backend.clone(), self.app.queues.clone());
         tokio::task::spawn_local(async move {
             let pids: Vec<i32> = snapshot.workers.iter().filter_map(|worker| worker.pid).collect();
-            // Thousands of small files, where many processes are.
+            // Many small files, where many processes are.
             let memory = tokio::task::spawn_blocking(move || {
-                let parents = kqueue_system::processes::snapshot();
-                pids.into_iter().map(|pid| (pid, kqueue_system::processes::memory_kb(pid, &parents))).collect()
+                let family = kqueue_system::processes::Family::now();
+                pids.into_iter().map(|pid| (pid, kqueue_system::processes::memory_kb(pid, &family))).collect()
             });
             let counts = backlog::count(&*backend, &queues).await;
             for queue in &mut snapshot.queues {
