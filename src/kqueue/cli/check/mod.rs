@@ -167,7 +167,7 @@ fn user(
             }
         },
         false => {
-            let app = App { path: &settings.path, user: loaded.merged.user(), group: None };
+            let app = App { path: &settings.path, user: loaded.settings.user.as_deref(), group: None };
             identity::user_of(app, as_root.as_root)
         }
     };

@@ -111,7 +111,7 @@ impl Runtime {
         self.send_acks();
         self.return_jobs();
         if self.queue.fetch.state == FetchState::Waiting
-            && self.settings.stop_when_empty
+            && self.settings.limits.stop_when_empty
             && self.schedule.job_count() == 0
         {
             // Whether the queue is empty is asked once more, now that nobody can put anything back.
@@ -197,7 +197,7 @@ impl Runtime {
                 Err(anyhow::Error::new(error).context(format!("queue connection '{}'", self.app.connection)))
             }
             // Nobody waits for a queue to come back who wants to work off what is there.
-            Err(error) if self.settings.stop_when_empty => {
+            Err(error) if self.settings.limits.stop_when_empty => {
                 anyhow::bail!("queue connection '{}': {error}", self.app.connection)
             }
             Err(error) => {
