@@ -1,7 +1,8 @@
 //! A config file that is about to be written: what differs from the defaults, and why it says what it says. Pure.
 
 use super::error::Error;
-use super::keys::{DefaultValue, KEYS, Key, Merged, key};
+use super::key::{DefaultValue, Key};
+use super::keys::{KEYS, Merged, key};
 use super::raw::Origin;
 use kqueue_system::harmless;
 
@@ -31,7 +32,7 @@ impl Draft {
     /// A key that does not exist, or does not take this.
     pub fn set(&mut self, name: &str, text: &str, why: Option<String>) -> Result<(), Error> {
         let key = key(name).ok_or_else(|| Error::NoValue { key: "key", fix: format!("there is no key {name}") })?;
-        key.set(&mut Merged::default(), &(key.literal)(text), Origin::Default)?;
+        key.set(&mut Merged::defaults()?, &(key.literal)(text), Origin::Default)?;
         self.lines.retain(|line| line.key.name != key.name);
         if !is_default(key, text) {
             self.lines.push(Line { key, text: text.to_owned(), why });
@@ -73,7 +74,7 @@ impl Draft {
 fn is_default(key: &Key, text: &str) -> bool {
     let DefaultValue::Is(default) = key.default else { return false };
     let read = |text: &str| {
-        let mut merged = Merged::default();
+        let mut merged = Merged::defaults()?;
         key.set(&mut merged, &(key.literal)(text), Origin::Default).map(|()| format!("{merged:?}"))
     };
     read(text) == read(default)

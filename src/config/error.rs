@@ -1,7 +1,7 @@
 //! What can be wrong with a configuration. Each error is one line: place, key, what is wrong, the fix.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::raw::Origin;
 
@@ -41,10 +41,9 @@ impl fmt::Display for At {
 }
 
 /// Why there are no [`Settings`](super::Settings).
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Error {
     /// The name of the app cannot be the instance name of a unit.
-    #[error("app name {name:?}: must be 1 to 32 of a-z, 0-9 and _, and not begin with _; e.g. {fix:?}")]
     AppName {
         /// The name as given.
         name: String,
@@ -52,10 +51,8 @@ pub enum Error {
         fix: String,
     },
     /// Nothing to make a name from.
-    #[error("no app name can be made from {}; name it: `kqueue run NAME --path {}`", .0.display(), .0.display())]
     NoAppName(PathBuf),
     /// The config file is not there.
-    #[error("{}: no such file; {fix}", file.display())]
     NoFile {
         /// The file.
         file: PathBuf,
@@ -63,7 +60,6 @@ pub enum Error {
         fix: String,
     },
     /// The config file cannot be read.
-    #[error("{}: cannot be read: {reason}; {fix}", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -73,7 +69,6 @@ pub enum Error {
         fix: &'static str,
     },
     /// Somebody else could change the config file of which root takes orders.
-    #[error("{}: {what} may write to it; {fix}", file.display())]
     Exposed {
         /// The file.
         file: PathBuf,
@@ -83,7 +78,6 @@ pub enum Error {
         fix: String,
     },
     /// Another user than the app's has filled a directory that systemd would give to the app's.
-    #[error("{}: {key}: {what}; {fix}", file.display())]
     Filled {
         /// The config file.
         file: PathBuf,
@@ -95,7 +89,6 @@ pub enum Error {
         fix: String,
     },
     /// The config file is not text.
-    #[error("{}:{line}: not UTF-8; save the file in UTF-8", file.display())]
     NotUtf8 {
         /// The file.
         file: PathBuf,
@@ -103,7 +96,6 @@ pub enum Error {
         line: usize,
     },
     /// The config file is not TOML.
-    #[error("{}:{line}: not valid TOML: {what}; lines are `key = value`, with text in \"quotes\"", file.display())]
     Syntax {
         /// The file.
         file: PathBuf,
@@ -113,7 +105,6 @@ pub enum Error {
         what: String,
     },
     /// A key that is there twice.
-    #[error("{}:{line}: {key}: is set a second time; the first is in line {first}: keep one of them", file.display())]
     Twice {
         /// The file.
         file: PathBuf,
@@ -125,7 +116,6 @@ pub enum Error {
         first: usize,
     },
     /// A key that does not exist.
-    #[error("{}:{line}: unknown key {key:?}; {fix}", file.display())]
     UnknownKey {
         /// The file.
         file: PathBuf,
@@ -137,7 +127,6 @@ pub enum Error {
         fix: String,
     },
     /// A value that its key does not take.
-    #[error("{at}: {what}; e.g. {fix}")]
     Value {
         /// The key and its place.
         at: At,
@@ -147,7 +136,6 @@ pub enum Error {
         fix: String,
     },
     /// A value that is empty, for a key that takes no such value.
-    #[error("{at}: is empty; leave it out for the default, or give {want}: {fix}")]
     Empty {
         /// The key and its place.
         at: At,
@@ -157,7 +145,6 @@ pub enum Error {
         fix: String,
     },
     /// A value that contradicts another key's.
-    #[error("{at}: {what}; {fix}")]
     Conflict {
         /// The key and its place.
         at: At,
@@ -167,7 +154,6 @@ pub enum Error {
         fix: String,
     },
     /// No default fits, so somebody has to say it.
-    #[error("{key}: no value; {fix}")]
     NoValue {
         /// The key.
         key: &'static str,
@@ -175,7 +161,6 @@ pub enum Error {
         fix: String,
     },
     /// A path that is not what the key needs.
-    #[error("{at}: {} {what}; {fix}", path.display())]
     Path {
         /// The key and its place.
         at: At,
@@ -188,7 +173,60 @@ pub enum Error {
     },
 }
 
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what(), self.fix())
+    }
+}
+
+impl std::error::Error for Error {}
+
 impl Error {
+    /// The place, the key, and what is wrong with it.
+    pub fn what(&self) -> String {
+        let file_is = |file: &Path, what: &str| format!("{}: {what}", file.display());
+        let line_is = |file: &Path, line: &usize, what: &str| format!("{}:{line}: {what}", file.display());
+        match self {
+            Error::AppName { name, .. } => {
+                format!("app name {name:?}: must be 1 to 32 of a-z, 0-9 and _, and not begin with _")
+            }
+            Error::NoAppName(path) => format!("no app name can be made from {}", path.display()),
+            Error::NoFile { file, .. } => file_is(file, "no such file"),
+            Error::Unreadable { file, reason, .. } => file_is(file, &format!("cannot be read: {reason}")),
+            Error::Exposed { file, what, .. } => file_is(file, &format!("{what} may write to it")),
+            Error::Filled { file, key, what, .. } => file_is(file, &format!("{key}: {what}")),
+            Error::NotUtf8 { file, line } => line_is(file, line, "not UTF-8"),
+            Error::Syntax { file, line, what } => line_is(file, line, &format!("not valid TOML: {what}")),
+            Error::Twice { file, line, key, .. } => line_is(file, line, &format!("{key}: is set a second time")),
+            Error::UnknownKey { file, line, key, .. } => line_is(file, line, &format!("unknown key {key:?}")),
+            Error::Value { at, what, .. } | Error::Conflict { at, what, .. } => format!("{at}: {what}"),
+            Error::Empty { at, .. } => format!("{at}: is empty"),
+            Error::NoValue { key, .. } => format!("{key}: no value"),
+            Error::Path { at, path, what, .. } => format!("{at}: {} {what}", path.display()),
+        }
+    }
+
+    /// What to do about it.
+    pub fn fix(&self) -> String {
+        match self {
+            Error::AppName { fix, .. } => format!("e.g. {fix:?}"),
+            Error::NoAppName(path) => format!("name it: `kqueue run NAME --path {}`", path.display()),
+            Error::Unreadable { fix, .. } => (*fix).to_owned(),
+            Error::NotUtf8 { .. } => "save the file in UTF-8".to_owned(),
+            Error::Syntax { .. } => "lines are `key = value`, with text in \"quotes\"".to_owned(),
+            Error::Twice { first, .. } => format!("the first is in line {first}: keep one of them"),
+            Error::Value { fix, .. } => format!("e.g. {fix}"),
+            Error::Empty { want, fix, .. } => format!("leave it out for the default, or give {want}: {fix}"),
+            Error::NoFile { fix, .. }
+            | Error::Exposed { fix, .. }
+            | Error::Filled { fix, .. }
+            | Error::UnknownKey { fix, .. }
+            | Error::Conflict { fix, .. }
+            | Error::NoValue { fix, .. }
+            | Error::Path { fix, .. } => fix.clone(),
+        }
+    }
+
     /// Whether the command line is at fault, and not a file or the machine.
     pub fn is_usage(&self) -> bool {
         match self {

@@ -1,7 +1,7 @@
 //! The example config file, made from the table of keys.
 
-use super::keys::{DefaultValue, KEYS};
-use super::settings::Settings;
+use super::key::DefaultValue;
+use super::keys::{KEYS, Settings};
 
 /// How values are written.
 pub const VALUES: &[&str] = &[

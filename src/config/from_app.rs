@@ -6,43 +6,12 @@
 
 use serde_json::{Map, Value};
 
+use super::key::{Key, SetBy};
+use super::keys::{KEYS, key};
 use super::load::Loaded;
 use super::raw::{Origin, Raw};
+use super::resolve;
 use super::surroundings::Surroundings;
-use super::{Key, key, resolve};
-
-/// Keys that are taken from the app.
-const APPS: &[&str] = &[
-    "queues",
-    "default_tier",
-    "inline_max_duration",
-    "pooled_max_duration",
-    "pool_min_idle",
-    "pool_size",
-    "max_concurrent_inline",
-    "max_concurrent_pooled",
-    "max_waiting",
-    "max_waiting_bytes",
-    "tries",
-    "timeout",
-    "backoff",
-    "force",
-    "worker_max_jobs",
-    "worker_max_time",
-    "worker_memory",
-    "isolated_memory_max",
-    "crash",
-    "pop",
-    "ack",
-    "renew",
-    "horizon",
-    "property_hints",
-    "timeout_grace",
-];
-
-/// Keys that are worked out from others, and by which root's own programs have made the app's units: they stay as
-/// they are without the app.
-const PINNED: &[&str] = &["pool_max_size", "worker_memory_max"];
 
 /// `loaded` with what the app says, and a line for each of its settings that does not count.
 pub fn with_app(loaded: &Loaded, said: &Map<String, Value>, here: &Surroundings) -> (Loaded, Vec<String>) {
@@ -60,24 +29,20 @@ pub fn with_app(loaded: &Loaded, said: &Map<String, Value>, here: &Surroundings)
 }
 
 fn add(whole: &mut Loaded, key: &'static Key, value: &Value, here: &Surroundings) -> Result<(), String> {
-    if key.origin(&whole.merged).is_some_and(|origin| matches!(origin, Origin::Flag | Origin::File { .. })) {
+    if whole.origin(key).is_some_and(|origin| matches!(origin, Origin::Flag | Origin::File { .. })) {
         return Ok(());
     }
-    if !APPS.contains(&key.name) {
+    if key.set_by != SetBy::App {
         let fix = format!("set it in /etc/kqueue/{}.toml or on the command line", whole.settings.app);
         return Err(format!("{}: {}: not taken from the app; {fix}", Origin::App, key.name));
     }
     let mut merged = whole.merged.clone();
     key.set(&mut merged, &raw(key, value), Origin::App).map_err(|error| error.to_string())?;
     let old = &whole.settings;
-    for name in PINNED {
-        let Some(pinned) = super::key(name).filter(|key| key.origin(&merged).is_none()) else { continue };
-        let value = raw(pinned, &pinned.show(old));
-        pinned.set(&mut merged, &value, Origin::Default).map_err(|error| error.to_string())?;
+    for pinned in KEYS.iter().filter(|key| key.is_pinned()) {
+        (pinned.pin)(&mut merged, old);
     }
-    let limits =
-        resolve::Limits { stop_when_empty: old.stop_when_empty, max_jobs: old.max_jobs, max_time: old.max_time };
-    let settings = resolve::resolve(old.app.clone(), merged.clone(), whole.file.as_deref(), limits, here);
+    let settings = resolve::resolve(old.app.clone(), merged.clone(), whole.file.as_deref(), old.limits, here);
     whole.settings = settings.map_err(|error| error.to_string())?;
     whole.merged = merged;
     Ok(())
@@ -101,7 +66,7 @@ fn raw(key: &Key, value: &Value) -> Raw {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{DefaultValue, KEYS};
+    use super::super::DefaultValue;
     use super::*;
 
     /// What the Composer package publishes.
@@ -120,14 +85,8 @@ mod tests {
             };
             format!("// '{}' => {value},", key.name)
         };
-        let expected: Vec<String> = KEYS.iter().filter(|key| APPS.contains(&key.name)).map(line).collect();
+        let expected: Vec<String> = KEYS.iter().filter(|key| key.set_by == SetBy::App).map(line).collect();
         let written: Vec<&str> = PUBLISHED.lines().map(str::trim).filter(|line| line.starts_with("// '")).collect();
         assert_eq!(written, expected);
-    }
-
-    #[test]
-    fn names_are_names_of_keys() {
-        assert!(APPS.iter().chain(PINNED).all(|name| key(name).is_some()));
-        assert!(APPS.iter().all(|name| !PINNED.contains(name)));
     }
 }

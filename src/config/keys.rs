@@ -1,294 +1,331 @@
-//! The one table of the config file's keys: name, meaning, default, what it takes, how it is shown.
+//! The one table of the config file's keys.
 //!
-//! Parser, command line, example and `config check` are made from it. Pure.
+//! Parser, command line, example, man page and `config check` are made from it; so are [`Merged`] and the fields of
+//! [`Settings`] of the keys' names. An entry is
+//! `name: Shape, Default("text"), SetBy, [Reader, …];` under the key's help. `Default` is one of
+//!
+//! - `Is`: the text is the default, written as on the command line;
+//! - `WorkedOut`: `resolve` fills it in where nobody has set it, and the text is what that is with ample memory;
+//! - `None`: there is none, and the field is an `Option`; the text is an example;
+//! - `EmptyIfUnset`: likewise, and the field is a list that is empty;
+//! - `Required`: likewise, and somebody has to set it.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use super::error::{At, Error};
-use super::raw::{Given, Origin, Raw};
-use super::settings::{Ack, Crash, DefaultTier, LauncherKind, Pop, Settings, Start};
-use super::shapes::{Backoff, Bytes, Count, Megabytes, Name, Names, Shape, Time, Timeout, Umask, Words};
-
-/// The default of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DefaultValue {
-    /// This, written as on the command line.
-    Is(&'static str),
-    /// Worked out from the machine or from other keys, as the key's text says; this where memory is ample
-    /// and nothing else is set.
-    WorkedOut(&'static str),
-    /// None; this is an example of a value.
-    None(&'static str),
-}
-
-impl DefaultValue {
-    /// The default or the example, as text.
-    pub fn text(self) -> &'static str {
-        match self {
-            DefaultValue::Is(text) | DefaultValue::WorkedOut(text) | DefaultValue::None(text) => text,
-        }
-    }
-}
-
-/// One key of the config file.
-pub struct Key {
-    /// Its name.
-    pub name: &'static str,
-    /// What it is for, as lines of text.
-    pub doc: &'static [&'static str],
-    /// Its default.
-    pub default: DefaultValue,
-    /// What stands for a value in usage lines.
-    pub metavar: &'static str,
-    /// Whether it is a switch.
-    pub switch: bool,
-    /// The words that it takes, where these are few.
-    pub words: &'static [&'static str],
-    /// Reads text of the command line.
-    pub(crate) literal: fn(&str) -> Raw,
-    want: fn() -> String,
-    set: fn(&mut Merged, &Raw, Origin) -> bool,
-    origin: fn(&Merged) -> Option<&Origin>,
-    show: fn(&Settings) -> Value,
-}
-
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Key").field("name", &self.name).field("default", &self.default).finish_non_exhaustive()
-    }
-}
-
-impl Key {
-    /// Takes `raw` over into `merged`, in place of what was there.
-    ///
-    /// # Errors
-    /// [`Error::Value`] where the key does not take it.
-    pub(crate) fn set(&self, merged: &mut Merged, raw: &Raw, origin: Origin) -> Result<(), Error> {
-        if (self.set)(merged, raw, origin.clone()) {
-            return Ok(());
-        }
-        let at = At { key: self.name, origin };
-        let example = (self.literal)(self.default.text());
-        let fix = match &at.origin {
-            Origin::Flag => at.spell(self.default.text()),
-            _ => at.spell(example),
-        };
-        if matches!(raw, Raw::Text(text) if text.trim().is_empty()) {
-            return Err(Error::Empty { at, want: (self.want)(), fix });
-        }
-        Err(Error::Value { at, what: format!("expected {}, got {raw}", (self.want)()), fix })
-    }
-
-    /// Where the value in `merged` was written; `None` where there is no value.
-    pub fn origin<'m>(&self, merged: &'m Merged) -> Option<&'m Origin> {
-        (self.origin)(merged)
-    }
-
-    /// The value in use: null where there is none, seconds for a duration, MB or bytes for a size.
-    /// Written into a file as TOML it is read as the same value.
-    pub fn show(&self, settings: &Settings) -> Value {
-        (self.show)(settings)
-    }
-
-    /// The default or example as TOML.
-    pub fn example(&self) -> String {
-        (self.literal)(self.default.text()).to_string()
-    }
-
-    /// What values it takes, in words.
-    pub fn takes(&self) -> String {
-        (self.want)()
-    }
-
-    /// The name that users of `queue:work` know it by.
-    pub fn alias(&self) -> Option<&'static str> {
-        match self.name {
-            "queues" => Some("queue"),
-            "worker_memory" => Some("memory"),
-            _ => None,
-        }
-    }
-}
+use super::error::Error;
+use super::key::{DefaultValue, Key, Reader, SetBy};
+use super::raw::{Given, Origin};
+use super::settings::{Ack, Crash, DefaultTier, LauncherKind, Limits, Pop, Start};
+use super::shapes::{
+    Backoff, Bytes, Capacity, Count, Megabytes, Name, Names, Shape, Time, TimeLimit, Timeout, Umask, Words,
+};
 
 /// The key of this name.
 pub fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
+type ValueOf<S> = <S as Shape>::Value;
+
+/// The place of a key's value in [`Merged`].
+trait Slot {
+    type Value;
+
+    fn put(&mut self, given: Given<Self::Value>);
+
+    fn origin(&self) -> Option<&Origin>;
+}
+
+/// Of a key with a default.
+impl<T> Slot for Given<T> {
+    type Value = T;
+
+    fn put(&mut self, given: Given<T>) {
+        *self = given;
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        Some(&self.origin)
+    }
+}
+
+/// Of a key that nobody may have set.
+impl<T> Slot for Option<Given<T>> {
+    type Value = T;
+
+    fn put(&mut self, given: Given<T>) {
+        *self = Some(given);
+    }
+
+    fn origin(&self) -> Option<&Origin> {
+        self.as_ref().map(|given| &given.origin)
+    }
+}
+
+/// The default of a key, which a test reads for each.
+fn default_of<S: Shape>(key: &'static str, text: &str) -> Result<Given<S::Value>, Error> {
+    let value = S::read(&S::literal(text)).ok_or_else(|| unset(key))?;
+    Ok(Given { value, origin: Origin::Default })
+}
+
+pub(super) fn unset(key: &'static str) -> Error {
+    Error::NoValue { key, fix: "add it to the config file".into() }
+}
+
+// What differs by the kind of default. The type of a slot:
+macro_rules! slot {
+    (Is, $shape:ty) => { Given<ValueOf<$shape>> };
+    ($other:ident, $shape:ty) => { Option<Given<ValueOf<$shape>>> };
+}
+
+// The type of a setting:
+macro_rules! setting {
+    (None, $shape:ty) => { Option<ValueOf<$shape>> };
+    ($other:ident, $shape:ty) => { ValueOf<$shape> };
+}
+
+// What a slot holds before anything is read:
+macro_rules! initial {
+    (Is, $shape:ty, $name:expr, $text:literal) => {
+        default_of::<$shape>($name, $text)?
+    };
+    ($other:ident, $shape:ty, $name:expr, $text:literal) => {
+        None
+    };
+}
+
+// From a slot to a setting:
+macro_rules! settle {
+    (Is, $slot:expr, $name:expr) => {
+        $slot.value
+    };
+    (None, $slot:expr, $name:expr) => {
+        $slot.map(|given| given.value)
+    };
+    (EmptyIfUnset, $slot:expr, $name:expr) => {
+        $slot.map(|given| given.value).unwrap_or_default()
+    };
+    ($other:ident, $slot:expr, $name:expr) => {
+        $slot.ok_or_else(|| unset($name))?.value
+    };
+}
+
+// From a setting back to a slot that is empty:
+macro_rules! pin {
+    (WorkedOut, $slot:expr, $value:expr) => {{
+        $slot.get_or_insert_with(|| Given { value: $value.clone(), origin: Origin::Default });
+    }};
+    ($other:ident, $slot:expr, $value:expr) => {{
+        let _ = (&$slot, &$value);
+    }};
+}
+
+macro_rules! show {
+    (None, $shape:ty, $value:expr) => {
+        $value.as_ref().map_or(serde_json::Value::Null, <$shape as Shape>::show)
+    };
+    (EmptyIfUnset, $shape:ty, $value:expr) => {
+        if $value.is_empty() { serde_json::Value::Null } else { <$shape as Shape>::show(&$value) }
+    };
+    ($other:ident, $shape:ty, $value:expr) => {
+        <$shape as Shape>::show(&$value)
+    };
+}
+
+macro_rules! documented {
+    (Is, $text:literal) => {
+        DefaultValue::Is($text)
+    };
+    (WorkedOut, $text:literal) => {
+        DefaultValue::WorkedOut($text)
+    };
+    ($other:ident, $text:literal) => {
+        DefaultValue::None($text)
+    };
+}
+
 macro_rules! keys {
-    ($($(#[doc = $doc:literal])+ $name:ident: $shape:ty, $default:ident($text:literal), $show:expr;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident: $shape:ty, $kind:ident($text:literal), $by:ident, [$($reader:ident),+];)+) => {
         /// Values of file, command line and defaults put together; each knows where it was written.
-        #[derive(Clone, Debug, Default)]
-        #[allow(missing_docs)] // The docs are the table's, which carries them to the example and to --help.
-        pub struct Merged {
-            $($(#[doc = $doc])+ pub(crate) $name: Option<Given<$shape>>,)+
+        #[derive(Clone, Debug)]
+        pub(crate) struct Merged {
+            $($(#[doc = $doc])+ pub $name: slot!($kind, $shape),)+
+        }
+
+        impl Merged {
+            /// The defaults.
+            ///
+            /// # Errors
+            /// None, unless the table is at fault.
+            pub fn defaults() -> Result<Self, Error> {
+                Ok(Self { $($name: initial!($kind, $shape, stringify!($name), $text),)+ })
+            }
+
+            /// The settings, once all that is worked out has been.
+            ///
+            /// # Errors
+            /// A key that has no value and needs one.
+            pub fn settle(self, app: String, limits: Limits) -> Result<Settings, Error> {
+                Ok(Settings { app, limits, $($name: settle!($kind, self.$name, stringify!($name)),)+ })
+            }
+        }
+
+        /// Everything that `kqueue run` needs to know of one app: every value present, checked, with its unit in its
+        /// type.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Settings {
+            /// The app's name: the instance name of its units.
+            pub app: String,
+            /// The limits of this run.
+            pub limits: Limits,
+            $($(#[doc = $doc])+ pub $name: setting!($kind, $shape),)+
         }
 
         /// Every key, in the order of the example file.
         pub static KEYS: &[Key] = &[$(Key {
             name: stringify!($name),
             doc: &[$($doc),+],
-            default: DefaultValue::$default($text),
+            default: documented!($kind, $text),
+            set_by: SetBy::$by,
+            readers: &[$(Reader::$reader),+],
             metavar: <$shape as Shape>::METAVAR,
             words: <$shape as Shape>::WORDS,
             switch: matches!(<$shape as Shape>::METAVAR.as_bytes(), b"BOOL"),
             literal: <$shape as Shape>::literal,
             want: <$shape as Shape>::want,
-            set: |merged, raw, origin| match <$shape as Shape>::read(raw) {
-                Some(value) => {
-                    merged.$name = Some(Given { value, origin });
-                    true
-                }
-                None => false,
+            set: |merged, raw, origin| {
+                let value = <$shape as Shape>::read(raw);
+                value.map(|value| merged.$name.put(Given { value, origin })).is_some()
             },
-            origin: |merged| merged.$name.as_ref().map(|given| &given.origin),
-            show: $show,
+            pin: |merged, settings| pin!($kind, merged.$name, settings.$name),
+            origin: |merged| merged.$name.origin(),
+            show: |settings| show!($kind, $shape, settings.$name),
+            differs: |one, other| one.$name != other.$name,
+            keep: |settings, old| settings.$name.clone_from(&old.$name),
         }),+];
     };
-}
-
-impl Merged {
-    /// `user`, where it is set.
-    pub fn user(&self) -> Option<&str> {
-        self.user.as_ref().map(|given| given.value.0.as_str())
-    }
-
-    /// `group`, where it is set.
-    pub fn group(&self) -> Option<&str> {
-        self.group.as_ref().map(|given| given.value.0.as_str())
-    }
-}
-
-fn secs(duration: Duration) -> Value {
-    match duration.subsec_nanos() {
-        0 => json!(duration.as_secs()),
-        _ => json!(duration.as_secs_f64()),
-    }
 }
 
 keys! {
     /// The app's directory, the one that holds `artisan`. A link that a deploy moves, such as
     /// `/srv/shop/current`, is kept as it is.
-    path: PathBuf, None("/srv/shop"), |s| json!(s.path);
+    path: PathBuf, Required("/srv/shop"), CommandLine, [Start, Worker, Root];
     /// The user that the app's PHP runs as under systemd; the owner of path where there is none.
-    user: Name, None("www-data"), |_| Value::Null;
+    user: Name, None("www-data"), File, [Root];
     /// The group that the app's PHP runs as under systemd; the user's own where there is none.
-    group: Name, None("www-data"), |_| Value::Null;
+    group: Name, None("www-data"), File, [Root];
     /// Let jobs start programs that are setuid or setgid, such as sudo and most kinds of sendmail, under
     /// systemd. It turns off most of what the app's units are not allowed to do.
-    setuid: bool, Is("false"), |_| Value::Null;
+    setuid: bool, Is("false"), File, [Root];
     /// The PHP interpreter: a path, or a name that is looked up in PATH.
-    php: PathBuf, Is("php"), |s| json!(s.php);
+    php: PathBuf, Is("php"), CommandLine, [Start, Worker];
     /// Arguments for the interpreter, before the script.
-    php_args: Words, Is(""), |s| json!(s.php_args);
+    php_args: Words, Is(""), CommandLine, [Start, Worker];
     /// The queue connection, by its name in `config/queue.php`; the app's default where there is none.
-    connection: Name, None("redis"), |s| json!(s.connection);
+    connection: Name, None("redis"), CommandLine, [Start];
     /// Queues in strict order; the connection's own where there are none.
-    queues: Names, None("high,default"), |s| if s.queues.is_empty() { Value::Null } else { json!(s.queues) };
+    queues: Names, EmptyIfUnset("high,default"), App, [Live];
     /// Who starts PHP processes and keeps them within bounds: "coordinator" (kqueue.service, which asks
     /// systemd), "user" (the user's own service manager), "process" (nobody: plain children), or "auto" (the
     /// first of these that is there).
-    launcher: LauncherKind, Is("auto"), |s| json!(s.launcher.as_str());
+    launcher: LauncherKind, Is("auto"), CommandLine, [Start];
     /// How lanes and isolated jobs get their PHP process: "fork" (from a template that has booted the
     /// app) or "spawn" (a new process each, for apps that cannot fork).
-    start: Start, Is("fork"), |s| json!(s.start.as_str());
+    start: Start, Is("fork"), CommandLine, [Start];
     /// What the app opens while it boots and what its forked processes may share, by the names that the log and `kqueue
     /// check` give: sockets by their peer, files by their path. A `*` stands for anything. Where the app opens
     /// anything else, each process boots the app's providers itself.
-    fork_safe_peers: Names, None("127.0.0.1:4317,/run/agent.sock"), |s| if s.fork_safe_peers.is_empty() { Value::Null } else { json!(s.fork_safe_peers) };
+    fork_safe_peers: Names, EmptyIfUnset("127.0.0.1:4317,/run/agent.sock"), CommandLine, [Live];
     /// The file mode creation mask of the app's processes, in octal as a string; what the app's `artisan` sets, else
     /// what they inherit, where there is none.
-    umask: Umask, None("0002"), |s| s.umask.map_or(Value::Null, |umask| json!(format!("{umask:04o}")));
+    umask: Umask, None("0002"), CommandLine, [Live];
     /// Where jobs run that declare neither `isolated` nor `estimatedDuration`, nor more memory than a pooled
     /// worker has: "inline", "pooled", "isolated", or "auto" (kqueue finds out where they belong).
-    default_tier: DefaultTier, Is("auto"), |s| json!(s.tiers.default_tier.as_str());
+    default_tier: DefaultTier, Is("auto"), App, [Live];
     /// Jobs expected to take at most this run inline. Never above pooled_max_duration by default.
-    inline_max_duration: Time<0>, Is("1s"), |s| secs(s.tiers.inline_max_duration);
+    inline_max_duration: Time<0>, Is("1s"), App, [Live];
     /// Jobs expected to take at most this run pooled; longer ones isolated. Never below
     /// inline_max_duration by default.
-    pooled_max_duration: Time<0>, Is("30s"), |s| secs(s.tiers.pooled_max_duration);
+    pooled_max_duration: Time<0>, Is("30s"), App, [Live];
     /// Idle pooled workers kept warm. Never above pool_size by default.
-    pool_min_idle: Count<0, 1000>, Is("2"), |s| json!(s.tiers.pool_min_idle);
+    pool_min_idle: Capacity<0, 1000>, Is("2"), App, [Live];
     /// Pooled workers grown to with demand. The default is 10, less where memory is small: a worker for
     /// each 128 MB of it, but 2 at the least.
-    pool_size: Count<1, 1000>, WorkedOut("10"), |s| json!(s.tiers.pool_size);
+    pool_size: Capacity<1, 1000>, WorkedOut("10"), App, [Live];
     /// Pooled workers grown to under pressure. The default is twice pool_size, 20 at the most, and never
     /// below pool_size.
-    pool_max_size: Count<1, 1000>, WorkedOut("20"), |s| json!(s.tiers.pool_max_size);
+    pool_max_size: Capacity<1, 1000>, WorkedOut("20"), CommandLine, [Live, Worker, Root];
     /// Lanes at the most: inline jobs at once.
-    max_concurrent_inline: Count<1, 10000>, Is("100"), |s| json!(s.tiers.max_concurrent_inline);
+    max_concurrent_inline: Capacity<1, 10000>, Is("100"), App, [Live];
     /// Pooled jobs at once.
-    max_concurrent_pooled: Count<1, 1000>, Is("20"), |s| json!(s.tiers.max_concurrent_pooled);
+    max_concurrent_pooled: Capacity<1, 1000>, Is("20"), App, [Live];
     /// Isolated jobs at once. More than 128 have to be in this file: the coordinator goes by it.
-    max_concurrent_isolated: Count<1, 1000>, Is("5"), |s| json!(s.tiers.max_concurrent_isolated);
+    max_concurrent_isolated: Capacity<1, 1000>, Is("5"), CommandLine, [Live, Root];
     /// Reserved jobs that may wait for their tier while others flow past.
-    max_waiting: Count<0, 1000000>, Is("256"), |s| json!(s.tiers.max_waiting);
+    max_waiting: Capacity<0, 1000000>, Is("256"), App, [Live];
     /// Bytes of their payloads.
-    max_waiting_bytes: Bytes, Is("64M"), |s| json!(s.tiers.max_waiting_bytes);
+    max_waiting_bytes: Bytes, Is("64M"), App, [Live];
     /// Attempts before a job fails, where the job does not say; 0 is without limit.
-    tries: Count<0, { u32::MAX }>, Is("1"), |s| json!(s.work.tries);
+    tries: Count<0, { u32::MAX }>, Is("1"), App, [Live];
     /// How long a job may run, where the job does not say; 0 is without limit.
-    timeout: Timeout, Is("60s"), |s| secs(s.work.timeout.unwrap_or_default());
+    timeout: Timeout, Is("60s"), App, [Live];
     /// Seconds before a retry, where the job does not say; several are for one retry after the other.
-    backoff: Backoff, Is("0"), |s| json!(s.work.backoff);
+    backoff: Backoff, Is("0"), App, [Live];
     /// Run jobs in maintenance mode too.
-    force: bool, Is("false"), |s| json!(s.work.force);
+    force: bool, Is("false"), App, [Live];
     /// Jobs before a lane or pooled worker is replaced; 0 is without limit.
-    worker_max_jobs: Count<0, { u32::MAX }>, Is("1000"), |s| json!(s.recycle.max_jobs);
+    worker_max_jobs: Count<0, { u32::MAX }>, Is("1000"), App, [Live];
     /// Age at which it is replaced; 0 is without limit.
-    worker_max_time: Time<0>, Is("1h"), |s| secs(s.recycle.max_time);
+    worker_max_time: Time<0>, Is("1h"), App, [Live];
     /// MB of PHP's heap above which it is replaced after a job.
-    worker_memory: Megabytes<16>, Is("128"), |s| json!(s.recycle.memory_mb);
+    worker_memory: Megabytes<16>, Is("128"), App, [Live];
     /// MB of resident memory above which a lane or pooled worker is killed. The default is 512, or twice
     /// worker_memory where that is more.
-    worker_memory_max: Megabytes<32>, WorkedOut("512"), |s| json!(s.recycle.memory_max_mb);
+    worker_memory_max: Megabytes<32>, WorkedOut("512"), CommandLine, [Live, Root];
     /// MB that the runtime, its template and its lanes may have together under systemd. Where it is not set, three
     /// quarters of the machine's memory.
-    runtime_memory_max: Megabytes<128>, None("8G"), |_| Value::Null;
+    runtime_memory_max: Megabytes<128>, None("8G"), File, [Root];
     /// MB for an isolated job that declares no `maxMemory`.
-    isolated_memory_max: Megabytes<32>, Is("512"), |s| json!(s.recycle.isolated_memory_max_mb);
+    isolated_memory_max: Megabytes<32>, Is("512"), App, [Live];
     /// MB that no isolated job gets more of, whatever it declares. Without it the machine's memory is the bound.
-    isolated_memory_cap: Megabytes<32>, None("4G"), |s| json!(s.isolated.memory_mb);
+    isolated_memory_cap: Megabytes<32>, None("4G"), CommandLine, [Live, Root];
     /// How long an isolated job may run at the most, whatever its timeout; 0 is without limit.
-    isolated_time_cap: Time<0>, Is("0"), |s| secs(s.isolated.time.unwrap_or_default());
+    isolated_time_cap: TimeLimit, Is("0"), CommandLine, [Live, Root];
     /// Processes and threads that an isolated job may have; no job may ask for more.
-    isolated_tasks_max: Count<1, 1000000>, Is("512"), |s| json!(s.isolated.tasks_max);
+    isolated_tasks_max: Count<1, 1000000>, Is("512"), CommandLine, [Live, Root];
     /// Share of the processors that an isolated job gets where they are busy; no job may ask for more. 100
     /// is an equal share.
-    isolated_cpu_weight: Count<1, 10000>, Is("100"), |s| json!(s.isolated.cpu_weight);
+    isolated_cpu_weight: Count<1, 10000>, Is("100"), CommandLine, [Live, Root];
     /// Share of the disks, likewise.
-    isolated_io_weight: Count<1, 10000>, Is("100"), |s| json!(s.isolated.io_weight);
+    isolated_io_weight: Count<1, 10000>, Is("100"), CommandLine, [Live, Root];
     /// What happens to a job whose PHP process died under it: "replay" (the true cause is thrown inside
     /// Laravel at once) or "laravel" (it stays reserved until `retry_after`).
-    crash: Crash, Is("replay"), |s| json!(s.crash.as_str());
+    crash: Crash, Is("replay"), App, [Live];
     /// How jobs are taken off Redis: "safe" (a payload that is no job is set aside on `NAME:broken`) or
     /// "strict" (Laravel's own script, which loses it).
-    pop: Pop, Is("safe"), |s| json!(s.pop.as_str());
+    pop: Pop, Is("safe"), App, [Start];
     /// Who removes a finished job from the queue: "auto" (kqueue, in batches, where that is the same) or
     /// "laravel" (always Laravel).
-    ack: Ack, Is("auto"), |s| json!(s.ack.as_str());
+    ack: Ack, Is("auto"), App, [Start];
     /// Renew a job's reservation while its process lives, so that `retry_after` never runs it twice.
-    renew: bool, Is("true"), |s| json!(s.renew);
+    renew: bool, Is("true"), App, [Live];
     /// Do what Horizon's master would, where the app's queue is Horizon's: trim its indexes, keep its records (so that
     /// its dashboard shows kqueue), watch its waits, obey `horizon:pause`, `continue` and `terminate`.
-    horizon: bool, Is("true"), |s| json!(s.horizon);
+    horizon: bool, Is("true"), App, [Live];
     /// Whether a job's properties and methods called `isolated`, `maxMemory`, `priority` and so on are hints for kqueue.
     /// An app that has such properties with a meaning of its own says false: then attributes alone count.
-    property_hints: bool, Is("true"), |s| json!(s.property_hints);
+    property_hints: bool, Is("true"), App, [Live];
     /// How far a job may run past its timeout before its process is killed from outside.
-    timeout_grace: Time<0>, Is("3s"), |s| secs(s.timeout_grace);
+    timeout_grace: Time<0>, Is("3s"), App, [Live];
     /// How long a PHP process may take to be ready.
-    boot_timeout: Time<100>, Is("60s"), |s| secs(s.boot_timeout);
+    boot_timeout: Time<100>, Is("60s"), CommandLine, [Live, Root];
     /// How long running jobs may take on SIGTERM before they are killed.
-    stop_timeout: Time<0>, Is("60s"), |s| secs(s.stop_timeout);
+    stop_timeout: Time<0>, Is("60s"), CommandLine, [Live, Root];
     /// Where history is kept. The default is $STATE_DIRECTORY; else `/var/lib/kqueue/APP` for root or where
     /// it can be written; else `kqueue/APP` in $XDG_STATE_HOME or `~/.local/state`.
-    state_dir: PathBuf, WorkedOut("/var/lib/kqueue/shop"), |s| json!(s.state_dir);
+    state_dir: PathBuf, WorkedOut("/var/lib/kqueue/shop"), CommandLine, [Start];
     /// Where the sockets are. The default is $RUNTIME_DIRECTORY; else `/run/kqueue/APP` for root; else
     /// `kqueue/APP` in $XDG_RUNTIME_DIR, if that is the user's own; else `~/.local/state/kqueue/.run/APP`; else
     /// `/tmp/kqueue-UID/APP`.
-    runtime_dir: PathBuf, WorkedOut("/run/kqueue/shop"), |s| json!(s.runtime_dir);
+    runtime_dir: PathBuf, WorkedOut("/run/kqueue/shop"), CommandLine, [Start, Worker];
 }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::{At, Error};
-use super::keys::{DefaultValue, KEYS, Merged, key};
+use super::key::Key;
+use super::keys::{Merged, Settings, key};
 use super::raw::{Given, Origin, Raw};
-use super::settings::Settings;
+use super::settings::Limits;
 use super::shapes::{Shape, Time, Whole};
 use super::surroundings::Surroundings;
 use super::written::Unread;
@@ -38,7 +39,14 @@ pub struct Loaded {
     /// The file that was read.
     pub file: Option<PathBuf>,
     /// The values before they were resolved, for their places.
-    pub merged: Merged,
+    pub(crate) merged: Merged,
+}
+
+impl Loaded {
+    /// Where the value of a key was written; `None` where there is no value.
+    pub fn origin(&self, key: &Key) -> Option<&Origin> {
+        (key.origin)(&self.merged)
+    }
 }
 
 /// Makes settings: command line over file over default.
@@ -49,10 +57,10 @@ pub struct Loaded {
 /// The first thing found wrong, as one line.
 pub fn load(request: &Request, here: &Surroundings) -> Result<Loaded, Error> {
     let (app, file, merged) = merge(request, here, &|_, _| Ok(()))?;
-    let limits = resolve::Limits {
+    let limits = Limits {
         stop_when_empty: request.stop_when_empty,
-        max_jobs: limit::<Whole>("max_jobs", request.max_jobs.as_deref(), "1000")?.map_or(0, |n| n.0),
-        max_time: limit::<Time<0>>("max_time", request.max_time.as_deref(), "1h")?.map_or(Duration::ZERO, |t| t.0),
+        max_jobs: limit::<Whole>("max_jobs", request.max_jobs.as_deref(), "1000")?.unwrap_or(0),
+        max_time: limit::<Time<0>>("max_time", request.max_time.as_deref(), "1h")?.unwrap_or(Duration::ZERO),
     };
     let settings = resolve::resolve(app, merged.clone(), file.as_deref(), limits, here)?;
     Ok(Loaded { settings, file, merged })
@@ -71,7 +79,7 @@ pub(super) fn merge(
         (None, Some(app)) => Some(here.etc.join(format!("{app}.toml"))),
         (None, None) => None,
     };
-    let mut merged = defaults()?;
+    let mut merged = Merged::defaults()?;
     let has_path = request.flags.iter().any(|(name, _)| *name == "path");
     let mut file = None;
     if let Some(wanted) = wanted {
@@ -109,24 +117,10 @@ pub(super) fn merge(
 /// As [`load`] with that file.
 pub fn load_text(app: &str, file: &Path, text: &str, here: &Surroundings) -> Result<Loaded, Error> {
     let app = app::check(app)?;
-    let mut merged = defaults()?;
+    let mut merged = Merged::defaults()?;
     written::parse(file, text.into())?.merge_into(&mut merged)?;
-    let settings = resolve::resolve(app, merged.clone(), Some(file), resolve::Limits::default(), here)?;
+    let settings = resolve::resolve(app, merged.clone(), Some(file), Limits::default(), here)?;
     Ok(Loaded { settings, file: Some(file.to_owned()), merged })
-}
-
-/// The values that need no working out.
-///
-/// # Errors
-/// None, unless the table of keys is at fault.
-pub(super) fn defaults() -> Result<Merged, Error> {
-    let mut merged = Merged::default();
-    for key in KEYS {
-        if let DefaultValue::Is(text) = key.default {
-            key.set(&mut merged, &(key.literal)(text), Origin::Default)?;
-        }
-    }
-    Ok(merged)
 }
 
 /// Takes over what the command line says.
@@ -158,7 +152,7 @@ pub(super) fn derived_name(request: &Request, merged: &Merged, here: &Surroundin
     app::from_path(&path)
 }
 
-fn limit<T: Shape>(key: &'static str, text: Option<&str>, example: &str) -> Result<Option<T>, Error> {
+fn limit<T: Shape>(key: &'static str, text: Option<&str>, example: &str) -> Result<Option<T::Value>, Error> {
     let Some(text) = text else { return Ok(None) };
     let raw: Raw = T::literal(text);
     let at = At { key, origin: Origin::Flag };

@@ -37,7 +37,7 @@ pub struct Place {
 /// is no hindrance: the app may run by settings from before.
 pub fn place(request: &Request, here: &Surroundings) -> Result<Place, Error> {
     let named = request.app.as_deref().map(app::check).transpose()?;
-    let mut merged = Merged::default();
+    let mut merged = Merged::defaults()?;
     let mut configured = false;
     if let Some(file) = &request.config {
         let file = paths::absolute(file, &Origin::Flag, here);
@@ -97,13 +97,13 @@ pub struct Claim {
 
 /// Reads the [`Claim`] of an app's file in `/etc/kqueue`; `None` where it makes none that could be understood.
 pub fn claim(app: &str, here: &Surroundings) -> Option<Claim> {
-    let mut merged = Merged::default();
+    let mut merged = Merged::defaults().ok()?;
     written::read(&here.etc.join(format!("{app}.toml"))).ok()?.merge_into(&mut merged).ok()?;
     let path = merged.path?;
     Some(Claim {
         path: paths::absolute(&path.value, &path.origin, here),
-        connection: merged.connection.map(|given| given.value.0),
-        queues: merged.queues.map(|given| given.value.0).unwrap_or_default(),
+        connection: merged.connection.map(|given| given.value),
+        queues: merged.queues.map(|given| given.value).unwrap_or_default(),
     })
 }
 
@@ -142,8 +142,8 @@ fn is_there(path: &Path) -> bool {
 
 /// The user whose app it is, as far as that is written: `user`, or the owner of `path`.
 fn owner(merged: &Merged, here: &Surroundings) -> Option<u32> {
-    if let Some(name) = merged.user() {
-        return nix::unistd::User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
+    if let Some(user) = &merged.user {
+        return nix::unistd::User::from_name(&user.value).ok().flatten().map(|user| user.uid.as_raw());
     }
     let path = merged.path.as_ref()?;
     Some(fs::metadata(paths::absolute(&path.value, &path.origin, here)).ok()?.uid())

@@ -10,14 +10,28 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::{At, Error};
-use super::keys::Merged;
-use super::load::defaults;
-use super::raw::Origin;
-use super::resolve::{isolated, need, no_path, recycle, tiers};
-use super::settings::IsolatedCaps;
+use super::keys::{Merged, unset};
+use super::raw::{Given, Origin};
+use super::resolve::{no_path, work_out};
 use super::surroundings::Surroundings;
 use super::written::Unread;
 use super::{app, paths, written};
+
+/// What no isolated job gets more of, whatever it asks for. Under systemd, root's file is the one that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IsolatedCaps {
+    /// `isolated_memory_cap`, in MB; `None` is the machine's memory.
+    pub memory_mb: Option<u32>,
+    /// `isolated_time_cap`; `None` is without limit.
+    pub time: Option<Duration>,
+    /// `isolated_tasks_max`: processes and threads. Also what a job gets that asks for nothing, as the
+    /// next two are.
+    pub tasks_max: u32,
+    /// `isolated_cpu_weight`: share of the processors, 1 to 10000.
+    pub cpu_weight: u32,
+    /// `isolated_io_weight`: share of the disks, 1 to 10000.
+    pub io_weight: u32,
+}
 
 /// An app as root sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +74,7 @@ pub struct RootSettings {
 pub fn root(app: &str, here: &Surroundings) -> Result<RootSettings, Error> {
     let app = app::check(app)?;
     let file = here.etc.join(format!("{app}.toml"));
-    let mut merged = defaults()?;
+    let mut merged = Merged::defaults()?;
     // Whoever writes it chooses the user that commands run as, and the bounds that root enforces.
     match written::read_judged(&file, &exposed) {
         Ok(written) => written.merge_into(&mut merged)?,
@@ -77,33 +91,43 @@ pub fn root(app: &str, here: &Surroundings) -> Result<RootSettings, Error> {
         let fix = path_at.spell("\"/srv/shop\"");
         return Err(Error::Value { at: path_at, what: "expected a path without control characters".into(), fix });
     }
-    let tiers = tiers(&merged, here)?;
-    let recycle = recycle(&merged)?;
-    let caps = isolated(&merged)?;
+    work_out(&mut merged, here)?;
     accounts(&merged)?;
+    let caps = IsolatedCaps {
+        memory_mb: merged.isolated_memory_cap.map(|given| given.value),
+        time: merged.isolated_time_cap.value,
+        tasks_max: merged.isolated_tasks_max.value,
+        cpu_weight: merged.isolated_cpu_weight.value,
+        io_weight: merged.isolated_io_weight.value,
+    };
     Ok(RootSettings {
         app,
         file,
-        user: merged.user.map(|given| given.value.0),
-        group: merged.group.map(|given| given.value.0),
-        setuid: need(merged.setuid, "setuid")?.value,
+        user: merged.user.map(|given| given.value),
+        group: merged.group.map(|given| given.value),
+        setuid: merged.setuid.value,
         path,
         path_at,
-        pool_max_size: tiers.pool_max_size,
-        runtime_memory_max_mb: merged.runtime_memory_max.map(|given| given.value.0),
-        worker_memory_max_mb: recycle.memory_max_mb,
-        max_concurrent_isolated: tiers.max_concurrent_isolated,
-        boot_timeout: need(merged.boot_timeout, "boot_timeout")?.value.0,
-        stop_timeout: need(merged.stop_timeout, "stop_timeout")?.value.0,
+        pool_max_size: worked_out(merged.pool_max_size, "pool_max_size")?,
+        runtime_memory_max_mb: merged.runtime_memory_max.map(|given| given.value),
+        worker_memory_max_mb: worked_out(merged.worker_memory_max, "worker_memory_max")?,
+        max_concurrent_isolated: merged.max_concurrent_isolated.value,
+        boot_timeout: merged.boot_timeout.value,
+        stop_timeout: merged.stop_timeout.value,
         caps,
     })
+}
+
+/// A value that has been worked out, so that its absence is a fault of [`work_out`].
+fn worked_out<T>(slot: Option<Given<T>>, key: &'static str) -> Result<T, Error> {
+    slot.map(|given| given.value).ok_or_else(|| unset(key))
 }
 
 /// Checks that `user` and `group` can be such.
 pub(super) fn accounts(merged: &Merged) -> Result<(), Error> {
     let given = [("user", &merged.user), ("group", &merged.group)];
     let mut given = given.into_iter().filter_map(|(key, given)| Some((key, given.as_ref()?)));
-    given.try_for_each(|(key, given)| account(key, &given.value.0, &given.origin))
+    given.try_for_each(|(key, given)| account(key, &given.value, &given.origin))
 }
 
 /// Checks that `word` can be the name of a user or group to systemd, so that a slip is told with its line.

@@ -5,12 +5,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::raw::Raw;
-use super::settings::{Ack, Crash, DefaultTier, LauncherKind, Pop, Start};
 use super::units;
 
-/// A value that a key can have.
-pub trait Shape: Sized {
+/// What the value of a key can be.
+pub trait Shape {
+    /// The value.
+    type Value;
+
     /// What stands for the value in usage lines.
     const METAVAR: &'static str;
 
@@ -21,7 +25,10 @@ pub trait Shape: Sized {
     fn want() -> String;
 
     /// The value, or `None` where `raw` is not what [`Shape::want`] says.
-    fn read(raw: &Raw) -> Option<Self>;
+    fn read(raw: &Raw) -> Option<Self::Value>;
+
+    /// The value as `kqueue config check` shows it, and as a config file takes it.
+    fn show(value: &Self::Value) -> Value;
 
     /// How text of the command line is read.
     fn literal(text: &str) -> Raw {
@@ -30,10 +37,11 @@ pub trait Shape: Sized {
 }
 
 /// A whole number within bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Count<const MIN: u32, const MAX: u32>(pub u32);
+#[derive(Debug)]
+pub struct Count<const MIN: u32, const MAX: u32>;
 
 impl<const MIN: u32, const MAX: u32> Shape for Count<MIN, MAX> {
+    type Value = u32;
     const METAVAR: &'static str = "N";
 
     fn want() -> String {
@@ -43,9 +51,9 @@ impl<const MIN: u32, const MAX: u32> Shape for Count<MIN, MAX> {
         }
     }
 
-    fn read(raw: &Raw) -> Option<Self> {
+    fn read(raw: &Raw) -> Option<Self::Value> {
         match raw {
-            Raw::Int(n) => u32::try_from(*n).ok().filter(|n| (MIN..=MAX).contains(n)).map(Self),
+            Raw::Int(n) => u32::try_from(*n).ok().filter(|n| (MIN..=MAX).contains(n)),
             _ => None,
         }
     }
@@ -53,22 +61,52 @@ impl<const MIN: u32, const MAX: u32> Shape for Count<MIN, MAX> {
     fn literal(text: &str) -> Raw {
         Raw::number_or_text(text)
     }
+
+    fn show(value: &Self::Value) -> Value {
+        json!(value)
+    }
+}
+
+/// The same, of what has a place in memory.
+#[derive(Debug)]
+pub struct Capacity<const MIN: u32, const MAX: u32>;
+
+impl<const MIN: u32, const MAX: u32> Shape for Capacity<MIN, MAX> {
+    type Value = usize;
+    const METAVAR: &'static str = Count::<MIN, MAX>::METAVAR;
+
+    fn want() -> String {
+        Count::<MIN, MAX>::want()
+    }
+
+    fn read(raw: &Raw) -> Option<usize> {
+        usize::try_from(Count::<MIN, MAX>::read(raw)?).ok()
+    }
+
+    fn literal(text: &str) -> Raw {
+        Count::<MIN, MAX>::literal(text)
+    }
+
+    fn show(value: &usize) -> Value {
+        json!(value)
+    }
 }
 
 /// A whole number without an upper bound of note: `--max-jobs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Whole(pub u64);
+#[derive(Debug)]
+pub struct Whole;
 
 impl Shape for Whole {
+    type Value = u64;
     const METAVAR: &'static str = "N";
 
     fn want() -> String {
         "a whole number, 0 or more".into()
     }
 
-    fn read(raw: &Raw) -> Option<Self> {
+    fn read(raw: &Raw) -> Option<Self::Value> {
         match raw {
-            Raw::Int(n) => u64::try_from(*n).ok().map(Self),
+            Raw::Int(n) => u64::try_from(*n).ok(),
             _ => None,
         }
     }
@@ -76,11 +114,22 @@ impl Shape for Whole {
     fn literal(text: &str) -> Raw {
         Raw::number_or_text(text)
     }
+
+    fn show(value: &Self::Value) -> Value {
+        json!(value)
+    }
 }
 
 /// A duration of at least `MIN_MS` milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Time<const MIN_MS: u64>(pub Duration);
+#[derive(Debug)]
+pub struct Time<const MIN_MS: u64>;
+
+fn seconds(duration: Duration) -> Value {
+    match duration.subsec_nanos() {
+        0 => json!(duration.as_secs()),
+        _ => json!(duration.as_secs_f64()),
+    }
+}
 
 fn duration(raw: &Raw) -> Option<Duration> {
     let duration = match raw {
@@ -93,6 +142,7 @@ fn duration(raw: &Raw) -> Option<Duration> {
 }
 
 impl<const MIN_MS: u64> Shape for Time<MIN_MS> {
+    type Value = Duration;
     const METAVAR: &'static str = "DURATION";
 
     fn want() -> String {
@@ -103,48 +153,83 @@ impl<const MIN_MS: u64> Shape for Time<MIN_MS> {
         format!("a duration{least} and at most a year (seconds, or a string such as \"500ms\", \"2h 30min\")")
     }
 
-    fn read(raw: &Raw) -> Option<Self> {
-        duration(raw).filter(|d| *d >= Duration::from_millis(MIN_MS)).map(Self)
+    fn read(raw: &Raw) -> Option<Self::Value> {
+        duration(raw).filter(|d| *d >= Duration::from_millis(MIN_MS))
     }
 
     fn literal(text: &str) -> Raw {
         Raw::number_or_text(text)
     }
+
+    fn show(value: &Self::Value) -> Value {
+        seconds(*value)
+    }
+}
+
+/// A duration, 0 being without limit.
+#[derive(Debug)]
+pub struct TimeLimit;
+
+impl Shape for TimeLimit {
+    type Value = Option<Duration>;
+    const METAVAR: &'static str = Time::<0>::METAVAR;
+
+    fn want() -> String {
+        Time::<0>::want()
+    }
+
+    fn read(raw: &Raw) -> Option<Self::Value> {
+        Time::<0>::read(raw).map(|limit| (!limit.is_zero()).then_some(limit))
+    }
+
+    fn literal(text: &str) -> Raw {
+        Time::<0>::literal(text)
+    }
+
+    fn show(value: &Self::Value) -> Value {
+        seconds(value.unwrap_or_default())
+    }
 }
 
 /// Whole seconds, 0 being without limit: PHP's alarm knows no fractions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeout(pub Option<Duration>);
+#[derive(Debug)]
+pub struct Timeout;
 
 impl Shape for Timeout {
+    type Value = Option<Duration>;
     const METAVAR: &'static str = "DURATION";
 
     fn want() -> String {
         "whole seconds, at most a year, 0 being without limit (a number, or a string such as \"5min\")".into()
     }
 
-    fn read(raw: &Raw) -> Option<Self> {
+    fn read(raw: &Raw) -> Option<Self::Value> {
         let duration = duration(raw).filter(|d| d.subsec_nanos() == 0)?;
-        Some(Self((!duration.is_zero()).then_some(duration)))
+        Some((!duration.is_zero()).then_some(duration))
     }
 
     fn literal(text: &str) -> Raw {
         Raw::number_or_text(text)
     }
+
+    fn show(value: &Self::Value) -> Value {
+        seconds(value.unwrap_or_default())
+    }
 }
 
 /// Memory in whole MB, at least `MIN`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Megabytes<const MIN: u32>(pub u32);
+#[derive(Debug)]
+pub struct Megabytes<const MIN: u32>;
 
 impl<const MIN: u32> Shape for Megabytes<MIN> {
+    type Value = u32;
     const METAVAR: &'static str = "MB";
 
     fn want() -> String {
         format!("whole MB, {MIN} or more (a number, or a string such as \"64M\", \"1G\")")
     }
 
-    fn read(raw: &Raw) -> Option<Self> {
+    fn read(raw: &Raw) -> Option<Self::Value> {
         const MB: u64 = 1 << 20;
         let mb = match raw {
             Raw::Int(mb) => u64::try_from(*mb).ok()?,
@@ -152,29 +237,34 @@ impl<const MIN: u32> Shape for Megabytes<MIN> {
             _ => return None,
         };
         // 16 TB: beyond any machine, and far from overflow when turned into bytes.
-        u32::try_from(mb).ok().filter(|mb| (MIN..=1 << 24).contains(mb)).map(Self)
+        u32::try_from(mb).ok().filter(|mb| (MIN..=1 << 24).contains(mb))
     }
 
     fn literal(text: &str) -> Raw {
         Raw::number_or_text(text)
     }
+
+    fn show(value: &Self::Value) -> Value {
+        json!(value)
+    }
 }
 
 /// A number of bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bytes(pub usize);
+#[derive(Debug)]
+pub struct Bytes;
 
 impl Shape for Bytes {
+    type Value = usize;
     const METAVAR: &'static str = "SIZE";
 
     fn want() -> String {
         "bytes (a whole number, or a string such as \"64M\", \"1G\")".into()
     }
 
-    fn read(raw: &Raw) -> Option<Self> {
+    fn read(raw: &Raw) -> Option<Self::Value> {
         match raw {
-            Raw::Int(bytes) => usize::try_from(*bytes).ok().map(Self),
-            Raw::Text(text) => usize::try_from(units::size(text, 1)?).ok().map(Self),
+            Raw::Int(bytes) => usize::try_from(*bytes).ok(),
+            Raw::Text(text) => usize::try_from(units::size(text, 1)?).ok(),
             _ => None,
         }
     }
@@ -182,91 +272,110 @@ impl Shape for Bytes {
     fn literal(text: &str) -> Raw {
         Raw::number_or_text(text)
     }
+
+    fn show(value: &Self::Value) -> Value {
+        json!(value)
+    }
 }
 
 /// A name: not empty, without control characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Name(pub String);
+#[derive(Debug)]
+pub struct Name;
 
 fn is_name(text: &str) -> bool {
     !text.trim().is_empty() && !text.chars().any(char::is_control)
 }
 
 impl Shape for Name {
+    type Value = String;
     const METAVAR: &'static str = "NAME";
 
     fn want() -> String {
         "a name (a string that is not empty)".into()
     }
 
-    fn read(raw: &Raw) -> Option<Self> {
+    fn read(raw: &Raw) -> Option<Self::Value> {
         match raw {
-            Raw::Text(text) if is_name(text) => Some(Self(text.trim().to_owned())),
+            Raw::Text(text) if is_name(text) => Some(text.trim().to_owned()),
             _ => None,
         }
+    }
+
+    fn show(value: &Self::Value) -> Value {
+        json!(value)
     }
 }
 
 /// A file mode creation mask, as the shell writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Umask(pub u32);
+#[derive(Debug)]
+pub struct Umask;
 
 impl Shape for Umask {
+    type Value = u32;
     const METAVAR: &'static str = "MASK";
 
     fn want() -> String {
         "an octal mask as a string (such as \"0002\", \"027\")".into()
     }
 
-    fn read(raw: &Raw) -> Option<Self> {
+    fn read(raw: &Raw) -> Option<Self::Value> {
         match raw {
             Raw::Text(text) if (1..=4).contains(&text.len()) && text.chars().all(|c| c.is_digit(8)) => {
-                u32::from_str_radix(text, 8).ok().filter(|mask| *mask <= 0o777).map(Self)
+                u32::from_str_radix(text, 8).ok().filter(|mask| *mask <= 0o777)
             }
             _ => None,
         }
     }
+
+    fn show(value: &Self::Value) -> Value {
+        json!(format!("{value:04o}"))
+    }
 }
 
 /// Names in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names(pub Vec<String>);
+#[derive(Debug)]
+pub struct Names;
 
 impl Shape for Names {
+    type Value = Vec<String>;
     const METAVAR: &'static str = "NAMES";
 
     fn want() -> String {
         "a list of names (such as [\"high\", \"default\"]) or names with commas between them".into()
     }
 
-    fn read(raw: &Raw) -> Option<Self> {
+    fn read(raw: &Raw) -> Option<Self::Value> {
         let names = match raw {
             // A comma would make two queues of a name in `queue:work` too.
-            Raw::List(list) => list
-                .iter()
-                .map(|raw| Name::read(raw).map(|name| name.0).filter(|name| !name.contains(',')))
-                .collect::<Option<Vec<_>>>()?,
+            Raw::List(list) => {
+                list.iter().map(|raw| Name::read(raw).filter(|name| !name.contains(','))).collect::<Option<Vec<_>>>()?
+            }
             Raw::Text(text) => {
                 text.split(',').map(|name| is_name(name).then(|| name.trim().to_owned())).collect::<Option<Vec<_>>>()?
             }
             _ => return None,
         };
-        Some(Self(names))
+        Some(names)
+    }
+
+    fn show(value: &Self::Value) -> Value {
+        json!(value)
     }
 }
 
 /// Arguments of a command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words(pub Vec<String>);
+#[derive(Debug)]
+pub struct Words;
 
 impl Shape for Words {
+    type Value = Vec<String>;
     const METAVAR: &'static str = "ARGS";
 
     fn want() -> String {
         "a list of arguments (such as [\"-d\", \"opcache.enable_cli=1\"]) or a string split at spaces".into()
     }
 
-    fn read(raw: &Raw) -> Option<Self> {
+    fn read(raw: &Raw) -> Option<Self::Value> {
         let words: Vec<String> = match raw {
             Raw::List(list) => list
                 .iter()
@@ -279,22 +388,27 @@ impl Shape for Words {
             _ => return None,
         };
         // No argument of a process can hold a NUL.
-        (!words.iter().any(|word| word.contains('\0'))).then_some(Self(words))
+        (!words.iter().any(|word| word.contains('\0'))).then_some(words)
+    }
+
+    fn show(value: &Self::Value) -> Value {
+        json!(value)
     }
 }
 
 /// Seconds before each retry, kept as Laravel's `--backoff` takes them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backoff(pub String);
+#[derive(Debug)]
+pub struct Backoff;
 
 impl Shape for Backoff {
+    type Value = String;
     const METAVAR: &'static str = "SECONDS";
 
     fn want() -> String {
         "whole seconds, or several for one retry after the other (such as [1, 5, 10] or \"1,5,10\")".into()
     }
 
-    fn read(raw: &Raw) -> Option<Self> {
+    fn read(raw: &Raw) -> Option<Self::Value> {
         let one = |raw: &Raw| match raw {
             Raw::Int(secs) => u32::try_from(*secs).ok(),
             _ => None,
@@ -306,26 +420,36 @@ impl Shape for Backoff {
             _ => return None,
         };
         let texts: Vec<String> = secs.iter().map(u32::to_string).collect();
-        (!texts.is_empty()).then(|| Self(texts.join(",")))
+        (!texts.is_empty()).then(|| texts.join(","))
+    }
+
+    fn show(value: &Self::Value) -> Value {
+        json!(value)
     }
 }
 
 impl Shape for PathBuf {
+    type Value = Self;
     const METAVAR: &'static str = "PATH";
 
     fn want() -> String {
         "a path".into()
     }
 
-    fn read(raw: &Raw) -> Option<Self> {
+    fn read(raw: &Raw) -> Option<Self::Value> {
         match raw {
             Raw::Text(text) if !text.is_empty() && !text.contains('\0') => Some(PathBuf::from(text)),
             _ => None,
         }
     }
+
+    fn show(value: &Self::Value) -> Value {
+        json!(value)
+    }
 }
 
 impl Shape for bool {
+    type Value = Self;
     const METAVAR: &'static str = "BOOL";
     const WORDS: &'static [&'static str] = &["true", "false"];
 
@@ -333,7 +457,7 @@ impl Shape for bool {
         "true or false".into()
     }
 
-    fn read(raw: &Raw) -> Option<Self> {
+    fn read(raw: &Raw) -> Option<Self::Value> {
         match raw {
             Raw::Bool(value) => Some(*value),
             _ => None,
@@ -347,43 +471,8 @@ impl Shape for bool {
             _ => Raw::Text(text.to_owned()),
         }
     }
+
+    fn show(value: &Self::Value) -> Value {
+        json!(value)
+    }
 }
-
-macro_rules! choice {
-    ($type:ident, $($word:literal => $variant:ident),+) => {
-        impl $type {
-            /// The word for it in the config file.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word),+
-                }
-            }
-        }
-
-        impl Shape for $type {
-            const METAVAR: &'static str = "WORD";
-            const WORDS: &'static [&'static str] = &[$($word),+];
-
-            fn want() -> String {
-                Self::WORDS.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or ")
-            }
-
-            fn read(raw: &Raw) -> Option<Self> {
-                match raw {
-                    Raw::Text(text) => match text.as_str() {
-                        $($word => Some(Self::$variant),)+
-                        _ => None,
-                    },
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
-choice!(LauncherKind, "auto" => Auto, "coordinator" => Coordinator, "user" => User, "process" => Process);
-choice!(Start, "fork" => Fork, "spawn" => Spawn);
-choice!(DefaultTier, "auto" => Auto, "inline" => Inline, "pooled" => Pooled, "isolated" => Isolated);
-choice!(Crash, "replay" => Replay, "laravel" => Laravel);
-choice!(Pop, "safe" => Safe, "strict" => Strict);
-choice!(Ack, "auto" => Auto, "laravel" => Laravel);

@@ -39,8 +39,8 @@ pub fn whose(request: &Request, here: &Surroundings) -> Result<Whose, Error> {
     Ok(Whose {
         app,
         file,
-        user: merged.user.map(|given| given.value.0),
-        group: merged.group.map(|given| given.value.0),
+        user: merged.user.map(|given| given.value),
+        group: merged.group.map(|given| given.value),
         path: paths::absolute(&path.value, &path.origin, here),
         default_state: merged.state_dir.is_none(),
         default_runtime: merged.runtime_dir.is_none(),

@@ -13,7 +13,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::Error;
-use super::keys::{KEYS, Key, Merged, key};
+use super::key::Key;
+use super::keys::{KEYS, Merged, key};
 use super::raw::{Origin, Raw};
 
 /// Longest config file in bytes.

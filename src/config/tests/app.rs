@@ -18,11 +18,11 @@ fn the_app_comes_after_file_and_command_line() {
         json!({"tries": 9, "timeout": 9, "backoff": [1, 5], "pool_size": "4", "queues": "high,low", "renew": null});
     let (settings, refused) = app(&world, &loaded, said);
     assert_eq!(refused, [""; 0]);
-    assert_eq!((settings.work.tries, settings.work.timeout), (4, Some(std::time::Duration::from_secs(7))));
-    assert_eq!((settings.work.backoff.as_str(), settings.tiers.pool_size), ("1,5", 4));
+    assert_eq!((settings.tries, settings.timeout), (4, Some(std::time::Duration::from_secs(7))));
+    assert_eq!((settings.backoff.as_str(), settings.pool_size), ("1,5", 4));
     assert_eq!(settings.queues, ["high", "low"]);
     // Root's programs know nothing of the app's words: what its units were made by does not move with them.
-    assert_eq!(settings.tiers.pool_max_size, 20);
+    assert_eq!(settings.pool_max_size, 20);
     assert!(settings.renew);
 }
 
@@ -63,6 +63,6 @@ fn what_is_not_the_apps_is_refused_alone() {
         ]
     );
     let mut expected = loaded.settings;
-    expected.work.tries = 2;
+    expected.tries = 2;
     assert_eq!(settings, expected);
 }

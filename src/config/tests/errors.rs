@@ -133,7 +133,7 @@ fn errors_of_the_command_line() {
     assert!(world.line(bad(Some("-1"), None)).starts_with("--max-jobs: expected a whole number"));
     assert!(world.line(bad(None, Some("soon"))).starts_with("--max-time: expected a duration"));
     let settings = bad(Some("7"), Some("1h")).unwrap().settings;
-    assert_eq!((settings.max_jobs, settings.max_time), (7, Duration::from_secs(3600)));
+    assert_eq!((settings.limits.max_jobs, settings.limits.max_time), (7, Duration::from_secs(3600)));
     let line = world.line(world.load(Request { app: Some("My-Shop".into()), ..Request::default() }));
     assert_eq!(line, "app name \"My-Shop\": must be 1 to 32 of a-z, 0-9 and _, and not begin with _; e.g. \"my_shop\"");
 }

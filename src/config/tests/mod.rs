@@ -8,6 +8,7 @@ use super::*;
 
 mod app;
 mod errors;
+mod reload;
 mod values;
 
 /// A machine of 24 GB with an app in `srv/shop`, PHP in `bin` and empty system directories.

@@ -21,28 +21,35 @@ fn defaults() {
         start: Start::Fork,
         fork_safe_peers: vec![],
         umask: None,
-        tiers: Tiers {
-            default_tier: DefaultTier::Auto,
-            inline_max_duration: Duration::from_secs(1),
-            pooled_max_duration: Duration::from_secs(30),
-            pool_min_idle: 2,
-            pool_size: 10,
-            pool_max_size: 20,
-            max_concurrent_inline: 100,
-            max_concurrent_pooled: 20,
-            max_concurrent_isolated: 5,
-            max_waiting: 256,
-            max_waiting_bytes: 64 << 20,
-        },
-        work: Work { tries: 1, timeout: Some(Duration::from_secs(60)), backoff: "0".into(), force: false },
-        recycle: Recycle {
-            max_jobs: 1000,
-            max_time: Duration::from_secs(3600),
-            memory_mb: 128,
-            memory_max_mb: 512,
-            isolated_memory_max_mb: 512,
-        },
-        isolated: IsolatedCaps { memory_mb: None, time: None, tasks_max: 512, cpu_weight: 100, io_weight: 100 },
+        user: None,
+        group: None,
+        setuid: false,
+        default_tier: DefaultTier::Auto,
+        inline_max_duration: Duration::from_secs(1),
+        pooled_max_duration: Duration::from_secs(30),
+        pool_min_idle: 2,
+        pool_size: 10,
+        pool_max_size: 20,
+        max_concurrent_inline: 100,
+        max_concurrent_pooled: 20,
+        max_concurrent_isolated: 5,
+        max_waiting: 256,
+        max_waiting_bytes: 64 << 20,
+        tries: 1,
+        timeout: Some(Duration::from_secs(60)),
+        backoff: "0".into(),
+        force: false,
+        worker_max_jobs: 1000,
+        worker_max_time: Duration::from_secs(3600),
+        worker_memory: 128,
+        worker_memory_max: 512,
+        runtime_memory_max: None,
+        isolated_memory_max: 512,
+        isolated_memory_cap: None,
+        isolated_time_cap: None,
+        isolated_tasks_max: 512,
+        isolated_cpu_weight: 100,
+        isolated_io_weight: 100,
         crash: Crash::Replay,
         pop: Pop::Safe,
         ack: Ack::Auto,
@@ -54,9 +61,7 @@ fn defaults() {
         stop_timeout: Duration::from_secs(60),
         state_dir: world.at("lib/shop"),
         runtime_dir: "/run/kqueue/shop".into(),
-        stop_when_empty: false,
-        max_jobs: 0,
-        max_time: Duration::ZERO,
+        limits: Limits::default(),
     };
     assert_eq!(settings, expected);
 }
@@ -74,13 +79,13 @@ fn example_says_the_defaults() {
         let path = if key.name == "path" { "" } else { PATH };
         let flag: &[_] = if key.name == "path" { &[("path", "$/srv/shop")] } else { &[] };
         let loaded = world.shop(&format!("{path}{line}\n"), flag).expect(key.name);
-        let Some(Origin::File { .. } | Origin::Flag) = key.origin(&loaded.merged) else {
+        let Some(Origin::File { .. } | Origin::Flag) = loaded.origin(key) else {
             panic!("{} was not read", key.name);
         };
         if let DefaultValue::None(_) = key.default {
             continue;
         }
-        let mut settings = loaded.settings;
+        let mut settings = loaded.settings.clone();
         // The one default that is a place on the real machine.
         if key.name == "state_dir" {
             assert_eq!(settings.state_dir, PathBuf::from("/var/lib/kqueue/shop"));
@@ -116,13 +121,13 @@ fn command_line_over_file_over_default() {
     let file = format!("{PATH}tries = 3\ntimeout = \"5min\"\nqueues = [\"a\", \"b\"]\nrenew = false\n");
     let flags = [("tries", "7"), ("queues", "high, default"), ("renew", "true"), ("worker_max_time", "2h 30min")];
     let loaded = world.shop(&file, &flags).unwrap();
-    let settings = loaded.settings;
-    assert_eq!(settings.work.tries, 7);
-    assert_eq!(settings.work.timeout, Some(Duration::from_secs(300)));
+    let settings = loaded.settings.clone();
+    assert_eq!(settings.tries, 7);
+    assert_eq!(settings.timeout, Some(Duration::from_secs(300)));
     assert_eq!(settings.queues, ["high", "default"]);
     assert!(settings.renew);
-    assert_eq!(settings.recycle.max_time, Duration::from_secs(9000));
-    let origin = |name| key(name).unwrap().origin(&loaded.merged).cloned();
+    assert_eq!(settings.worker_max_time, Duration::from_secs(9000));
+    let origin = |name| loaded.origin(keys::key(name).unwrap()).cloned();
     assert_eq!(origin("tries"), Some(Origin::Flag));
     assert_eq!(origin("timeout"), Some(Origin::File { file: world.at("etc/shop.toml"), line: 3 }));
     assert_eq!(origin("crash"), Some(Origin::Default));
@@ -133,7 +138,7 @@ fn values_of_the_file() {
     let world = World::new();
     let line = |key: &str, value: &str| {
         let settings = world.shop(&format!("{PATH}{key} = {value}\n"), &[]).expect(value).settings;
-        crate::key(key).unwrap().show(&settings).to_string()
+        keys::key(key).unwrap().show(&settings).to_string()
     };
     let cases: &[(&str, &str, &str)] = &[
         ("inline_max_duration", "2", "2"),
@@ -183,15 +188,15 @@ fn defaults_yield_to_what_is_written() {
     for (file, memory, [min, size, max]) in pools {
         let mut world = World::new();
         world.here.memory_mb = Some(*memory);
-        let tiers = world.shop(&format!("{PATH}{file}\n"), &[]).expect(file).settings.tiers;
+        let tiers = world.shop(&format!("{PATH}{file}\n"), &[]).expect(file).settings;
         assert_eq!([tiers.pool_min_idle, tiers.pool_size, tiers.pool_max_size], [*min, *size, *max], "{file} {memory}");
     }
-    let tiers = |file: &str| world.shop(&format!("{PATH}{file}\n"), &[]).expect(file).settings.tiers;
+    let tiers = |file: &str| world.shop(&format!("{PATH}{file}\n"), &[]).expect(file).settings;
     assert_eq!(tiers("pooled_max_duration = 0.5").inline_max_duration, Duration::from_millis(500));
     assert_eq!(tiers("inline_max_duration = 45").pooled_max_duration, Duration::from_secs(45));
-    let recycle = |file: &str| world.shop(&format!("{PATH}{file}\n"), &[]).expect(file).settings.recycle;
-    assert_eq!(recycle("worker_memory = 1024").memory_max_mb, 2048);
-    assert_eq!(recycle("worker_memory_max = 64").memory_mb, 64);
+    let recycle = |file: &str| world.shop(&format!("{PATH}{file}\n"), &[]).expect(file).settings;
+    assert_eq!(recycle("worker_memory = 1024").worker_memory_max, 2048);
+    assert_eq!(recycle("worker_memory_max = 64").worker_memory, 64);
 }
 
 #[test]
@@ -249,7 +254,7 @@ fn names_and_files() {
     for ((app, config, path), name, tries, read) in good {
         let loaded = request(*app, *config, *path).unwrap();
         assert_eq!(
-            (loaded.settings.app.as_str(), loaded.settings.work.tries, loaded.file.is_some()),
+            (loaded.settings.app.as_str(), loaded.settings.tries, loaded.file.is_some()),
             (*name, *tries, *read)
         );
     }

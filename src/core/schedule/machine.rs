@@ -6,7 +6,7 @@ use super::backoff::Backoff;
 use super::job::{Job, Stage, Waiting};
 use super::worker::{State, Worker};
 use super::workers::Workers;
-use super::{Action, Cause, Config, Done, Event, Finished, JobId, JobKind, Now, Outcome, StopReason, WorkerId};
+use super::{Action, Cause, Config, Done, Event, Finished, JobId, JobKind, Now, Outcome, Reason, StopReason, WorkerId};
 use crate::payload::Hints;
 use crate::routing::{History, PerTier, Tier};
 
@@ -266,11 +266,8 @@ impl Schedule {
         }
         let tier = job.tier;
         let outcome = ended.unwrap_or(Outcome::Left);
-        let cause = job.cause.as_ref().map(Cause::to_string).or(done.error);
-        let cause = match cause {
-            None if timed_out => Some(Cause::Timeout(ms).to_string()),
-            cause => cause,
-        };
+        let cause = job.cause.clone().map(Reason::from).or(done.error.map(Reason::Laravel));
+        let cause = cause.or(timed_out.then_some(Cause::Timeout(ms).into()));
         if job.kind == JobKind::Run {
             let class = job.class.clone();
             self.now_known(&class, false);
@@ -337,7 +334,7 @@ impl Schedule {
         if let Some(outcome) = outcome(job.kind, &Done { deleted, failed, ..told.clone() }).filter(|_| !job.failing) {
             // It died after Laravel had settled the job: there is nothing to replay. What the job itself threw is
             // worth more than what its process died of afterwards.
-            self.leave(job_id, tier, outcome, ms, told.error.or(Some(cause.to_string())), out);
+            self.leave(job_id, tier, outcome, ms, told.error.map(Reason::Laravel).or(Some(cause.into())), out);
             return;
         }
         let removed = job.failing && deleted;
@@ -375,7 +372,7 @@ impl Schedule {
             out.push(Action::Verify(job_id));
         } else {
             let outcome = if removed { Outcome::Failed } else { Outcome::Left };
-            self.leave(job_id, tier, outcome, ms, Some(cause.to_string()), out);
+            self.leave(job_id, tier, outcome, ms, Some(cause.into()), out);
         }
     }
 
@@ -385,7 +382,7 @@ impl Schedule {
             self.set_stage(now, id, Stage::Replaying);
             self.replays.push_back(id);
         } else {
-            let (tier, cause) = (job.tier, job.cause.as_ref().map(Cause::to_string));
+            let (tier, cause) = (job.tier, job.cause.clone().map(Reason::from));
             self.leave(id, tier, Outcome::Lost, 0, cause, out);
         }
     }
@@ -393,7 +390,7 @@ impl Schedule {
     fn lease_lost(&mut self, now: Now, id: JobId, out: &mut Vec<Action>) {
         // One that runs is left alone: it may be that it has just released itself.
         let idle = self.jobs.get(&id).filter(|job| !matches!(job.stage, Stage::Running(_) | Stage::Ahead));
-        if let Some((tier, cause)) = idle.map(|job| (job.tier, job.cause.as_ref().map(Cause::to_string))) {
+        if let Some((tier, cause)) = idle.map(|job| (job.tier, job.cause.clone().map(Reason::from))) {
             self.take_back(now, id, out);
             self.leave(id, tier, Outcome::Lost, 0, cause, out);
         }
@@ -420,7 +417,7 @@ impl Schedule {
         tier: Tier,
         outcome: Outcome,
         ms: u64,
-        cause: Option<String>,
+        cause: Option<Reason>,
         out: &mut Vec<Action>,
     ) {
         if let Some(job) = self.jobs.remove(&id) {

@@ -168,6 +168,30 @@ impl fmt::Display for Cause {
     }
 }
 
+/// Why a job did not end well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its process ended, or was killed.
+    Process(Cause),
+    /// Laravel says so: its exception, for one.
+    Laravel(String),
+}
+
+impl From<Cause> for Reason {
+    fn from(cause: Cause) -> Self {
+        Reason::Process(cause)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Process(cause) => cause.fmt(f),
+            Reason::Laravel(error) => f.write_str(error),
+        }
+    }
+}
+
 /// `SIGSEGV` for 11, and so on for those that end a PHP process in practice.
 fn signal_name(signal: i32) -> String {
     let name = match signal {
@@ -417,8 +441,8 @@ pub struct Finished {
     pub kind: JobKind,
     /// Milliseconds in its last process.
     pub ms: u64,
-    /// What went wrong, in words.
-    pub cause: Option<String>,
+    /// What went wrong.
+    pub cause: Option<Reason>,
 }
 
 /// What became of a job.

@@ -3,7 +3,7 @@
 use super::job::Stage;
 use super::machine::{LEAVE_MS, Phase, Schedule};
 use super::worker::Worker;
-use super::{Action, Cause, Now, Outcome, StopReason};
+use super::{Action, Cause, Now, Outcome, Reason, StopReason};
 use crate::routing::Tier;
 
 impl Schedule {
@@ -56,7 +56,7 @@ impl Schedule {
             .jobs
             .iter()
             .filter(|(_, job)| !matches!(job.stage, Stage::Running(worker) if self.is_left(worker)))
-            .map(|(id, job)| (*id, job.tier, job.cause.as_ref().map(Cause::to_string)))
+            .map(|(id, job)| (*id, job.tier, job.cause.clone().map(Reason::from)))
             .collect();
         for (id, tier, cause) in left {
             self.take_back(now, id, out);

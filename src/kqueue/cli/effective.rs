@@ -13,7 +13,7 @@ pub fn text(loaded: &Loaded) -> String {
         if value.is_null() {
             continue;
         }
-        let place = key.origin(&loaded.merged).unwrap_or(&Origin::Default);
+        let place = loaded.origin(key).unwrap_or(&Origin::Default);
         text.push_str(&format!("{:<48} # {place}\n", format!("{} = {value}", key.name)));
     }
     text

@@ -6,10 +6,7 @@ use std::sync::LazyLock;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
 use super::complete;
-use kqueue_config::{DefaultValue, KEYS, Key};
-
-/// Keys that only the generator of units reads: a running process cannot change its user, nor what it may do or use.
-pub(super) const FILE_ONLY: &[&str] = &["user", "group", "setuid", "runtime_memory_max"];
+use kqueue_config::{DefaultValue, KEYS, Key, SetBy};
 
 /// The options that `-h` lists; `--help` lists all.
 const COMMON: &[&str] = &[
@@ -61,7 +58,7 @@ struct Flag {
 
 /// clap wants text that outlives its commands.
 static FLAGS: LazyLock<Vec<Flag>> = LazyLock::new(|| {
-    let keys = KEYS.iter().filter(|key| !FILE_ONLY.contains(&key.name));
+    let keys = KEYS.iter().filter(|key| key.set_by != SetBy::File);
     keys.map(|key| {
         let help = help(key);
         let ends = [". ", "; ", ": "].iter().filter_map(|end| help.find(end)).min().unwrap_or(help.len());

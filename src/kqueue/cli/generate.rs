@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::{Command, CommandFactory};
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use super::{Cli, Failed, complete, flags};
-use kqueue_config::{DefaultValue, KEYS, Key, Settings, VALUES};
+use super::{Cli, Failed, complete};
+use kqueue_config::{DefaultValue, KEYS, Key, SetBy, Settings, VALUES};
 
 /// What the table of options does not say, for the end of pages.
 const ENDS: &[(&str, &str)] = &[
@@ -119,7 +119,7 @@ fn one(page: &mut Roff, key: &Key) {
         DefaultValue::WorkedOut(_) => vec![roman("Worked out; with ample memory "), bold(value)],
         DefaultValue::None(_) => vec![roman("No default; for example "), bold(value)],
     });
-    if flags::FILE_ONLY.contains(&key.name) {
+    if key.set_by == SetBy::File {
         about.push(roman(". In this file alone."));
     } else {
         about.extend([roman(". On the command line "), bold(format!("--{}", key.name.replace('_', "-"))), roman(".")]);

@@ -345,7 +345,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use kqueue_config::KEYS;
+    use kqueue_config::{KEYS, SetBy};
 
     fn run(args: &[&str]) -> Result<Request, String> {
         let args = ["kqueue", "run"].iter().chain(args);
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn every_key_is_an_option() {
-        for key in KEYS.iter().filter(|key| !flags::FILE_ONLY.contains(&key.name)) {
+        for key in KEYS.iter().filter(|key| key.set_by != SetBy::File) {
             let option = format!("--{}={}", key.name.replace('_', "-"), key.default.text());
             let request = run(&[&option]).unwrap();
             assert_eq!(request.flags, [(key.name, key.default.text().to_owned())]);

@@ -29,7 +29,7 @@ pub(super) fn check_user(loaded: &Loaded) -> Result<(), Failed> {
     }
     let uid = geteuid();
     let user = User::from_uid(uid).ok().flatten().map(|user| user.name);
-    match mismatch(loaded.merged.user(), uid, user.as_deref()) {
+    match mismatch(loaded.settings.user.as_deref(), uid, user.as_deref()) {
         None => Ok(()),
         Some(what) => {
             let app = &loaded.settings.app;
@@ -72,7 +72,7 @@ pub(super) fn become_worker(instance: &str, as_root: AsRoot) -> Result<ExitCode,
     let request = Request { app: Some(app.into()), ..Request::default() };
     refuse_root(&request, as_root, &here)?;
     let loaded = config::load(&request, &here)?;
-    let most = loaded.settings.tiers.pool_max_size;
+    let most = loaded.settings.pool_max_size;
     if number > most as u64 {
         return Err(Failed::config(format!(
             "worker {number} of {app}: pool_max_size is {most}; raise it in {app}.toml"

@@ -107,9 +107,13 @@ fn nobody(why: &str) -> UnitError {
 
 #[async_trait(?Send)]
 impl Units for Coordinator {
-    async fn start(&self, worker: u32, _order: &Order) -> Result<i32, UnitError> {
+    async fn start(&self, worker: u32, _order: Option<&Order>) -> Result<i32, UnitError> {
         let answer = self.ask(Verb::Start { worker }, START).await?;
         answer.pid.ok_or_else(|| nobody("no process id"))
+    }
+
+    fn workers_read_file(&self) -> bool {
+        true
     }
 
     async fn kill(&self, unit: &Unit) -> Result<(), UnitError> {

@@ -39,8 +39,11 @@ pub enum UnitNotice {
 #[async_trait(?Send)]
 pub trait Units {
     /// Starts the pooled worker of this number and returns its process id once it is ready. It is watched from then on.
-    /// `order` says what to run where there is no unit file for it.
-    async fn start(&self, worker: u32, order: &Order) -> Result<i32, UnitError>;
+    /// `order` says what to run, unless it [reads that itself](Units::workers_read_file).
+    async fn start(&self, worker: u32, order: Option<&Order>) -> Result<i32, UnitError>;
+
+    /// Whether pooled workers have unit files, and read the app's config file themselves whenever they start.
+    fn workers_read_file(&self) -> bool;
 
     /// Kills every process of a unit.
     async fn kill(&self, unit: &Unit) -> Result<(), UnitError>;

@@ -91,8 +91,10 @@ impl From<SystemdError> for UnitError {
 
 #[async_trait(?Send)]
 impl Units for UserManager {
-    async fn start(&self, worker: u32, order: &Order) -> Result<i32, UnitError> {
+    async fn start(&self, worker: u32, order: Option<&Order>) -> Result<i32, UnitError> {
         let unit = Unit::Worker(worker);
+        let nothing = || UnitError { refusal: Refusal::Failed, text: format!("worker {worker}: nothing to run") };
+        let order = order.ok_or_else(nothing)?;
         let app = &self.0.app;
         let mut arguments = order.php_args.clone();
         arguments.extend([order.script.to_string_lossy().into_owned(), order.mode.to_string()]);
@@ -109,6 +111,10 @@ impl Units for UserManager {
         let pid = self.0.manager.start_transient(&new).await?;
         self.follow(&unit);
         Ok(pid)
+    }
+
+    fn workers_read_file(&self) -> bool {
+        false
     }
 
     async fn kill(&self, unit: &Unit) -> Result<(), UnitError> {

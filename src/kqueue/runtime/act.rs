@@ -196,8 +196,8 @@ impl Runtime {
             // A replay needs no less than any other job, and no more.
             memory: memory.filter(|_| kind == JobKind::Run),
             cause: cause.as_deref(),
-            tries: self.settings.work.tries,
-            backoff: &self.settings.work.backoff,
+            tries: self.settings.tries,
+            backoff: &self.settings.backoff,
             release: self.settings.crash == Crash::Replay,
             last_resort,
             failing,

@@ -236,7 +236,7 @@ impl Runtime {
                 None => self.restart = Some(restart),
             }
         }
-        let down = down && !self.settings.work.force;
+        let down = down && !self.settings.force;
         let paused = self.service.duties.signals(down, paused, &self.app.queues);
         self.tell(Event::State { down, paused });
     }

@@ -15,26 +15,26 @@ const HEADROOM: u32 = 4;
 impl Runtime {
     /// What an isolated job may use.
     pub(super) fn limits(&self, job: JobId) -> UnitLimits {
-        let caps = &self.settings.isolated;
+        let settings = &self.settings;
         let declared = self.schedule.declared(job);
         // The settings are both the default and the bound: a job may ask for less.
         let capped = |own: Option<u32>, most: u32| Some(u64::from(own.map_or(most, |own| own.min(most))));
-        let grace = self.settings.timeout_grace + SLACK;
+        let grace = settings.timeout_grace + SLACK;
         let time = self.schedule.time_limit(job).map(|time| time + grace);
-        let time = [time, caps.time].into_iter().flatten().min();
+        let time = [time, settings.isolated_time_cap].into_iter().flatten().min();
         UnitLimits {
             memory_max: Some(u64::from(self.memory_limit(job)) << 20),
             runtime_max_usec: time.map(|time| time.as_micros() as u64),
-            tasks_max: capped(declared.max_tasks, caps.tasks_max),
-            cpu_weight: capped(declared.cpu_weight, caps.cpu_weight),
-            io_weight: capped(declared.io_weight, caps.io_weight),
+            tasks_max: capped(declared.max_tasks, settings.isolated_tasks_max),
+            cpu_weight: capped(declared.cpu_weight, settings.isolated_cpu_weight),
+            io_weight: capped(declared.io_weight, settings.isolated_io_weight),
         }
     }
 
     /// MB that an isolated job may have.
     fn memory_limit(&self, job: JobId) -> u32 {
-        let declared = self.schedule.max_memory_mb(job).unwrap_or(self.settings.recycle.isolated_memory_max_mb);
-        self.settings.isolated.memory_mb.map_or(declared, |cap| declared.min(cap))
+        let declared = self.schedule.max_memory_mb(job).unwrap_or(self.settings.isolated_memory_max);
+        self.settings.isolated_memory_cap.map_or(declared, |cap| declared.min(cap))
     }
 
     /// MB that PHP is told an isolated job may have.

@@ -35,13 +35,7 @@ impl Runtime {
             JobKind::Crash => Some(log::Fault::Crash),
             JobKind::Timeout | JobKind::Release => Some(log::Fault::Timeout),
         };
-        let lost = "its reservation had run out, so another worker may have run it too";
-        let cause = match outcome {
-            Outcome::Lost => Some(cause.map_or_else(|| lost.to_owned(), |cause| format!("{cause}; {lost}"))),
-            _ => cause,
-        };
-        self.note_end(record, tier, outcome, cause.as_deref());
-        self.publish(&JobRecord {
+        let told = JobRecord {
             job: &record.uuid,
             class: &record.class,
             queue: &record.reservation.queue,
@@ -50,10 +44,12 @@ impl Runtime {
             took: record.took.unwrap_or(Duration::from_millis(ms)),
             outcome,
             fault,
-            cause: cause.as_deref(),
+            cause: cause.as_ref(),
             memory_peak: record.usage.as_ref().and_then(|usage| usage.memory_peak),
             cpu_usec: record.usage.as_ref().and_then(|usage| usage.cpu_usec),
-        });
+        };
+        self.note_end(record, tier, outcome, told.why().as_deref());
+        self.publish(&told);
     }
 
     /// What a unit used goes to the story of the job that ran in it.

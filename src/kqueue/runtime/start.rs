@@ -182,7 +182,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     };
     let capabilities = backend.capabilities();
     if let Some(longest) = capabilities.max_lease
-        && settings.work.timeout.is_none_or(|timeout| timeout > longest)
+        && settings.timeout.is_none_or(|timeout| timeout > longest)
     {
         tracing::warn!(
             "connection {}: the queue holds no reservation for longer than {} s, so a job that runs longer is run twice; \
@@ -216,21 +216,13 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         signal_fault: None,
         timers: Timers {
             save: Some(started + Duration::from_secs(30)),
-            max_time: (!settings.max_time.is_zero()).then(|| started + settings.max_time),
+            max_time: (!settings.limits.max_time.is_zero()).then(|| started + settings.limits.max_time),
             ..Timers::default()
         },
         killed: false,
         stage: Stage::Working,
         failure: None,
-        reload: Reload {
-            reread,
-            written: loaded.merged.clone(),
-            loaded,
-            app: description.settings,
-            own_queue,
-            signals,
-            rearmed: false,
-        },
+        reload: Reload { reread, loaded, app: description.settings, own_queue, signals, rearmed: false },
         settings,
     };
     if !runtime.processes.recipe.forking.is_on() {
@@ -272,7 +264,7 @@ async fn pick(
     let manager: Option<Rc<dyn Units>> = match kind {
         LauncherKind::Coordinator => Some(Rc::new(Coordinator::new(COORDINATOR.into(), notices_in))),
         LauncherKind::User => {
-            let memory_max = Some(u64::from(settings.recycle.memory_max_mb) << 20);
+            let memory_max = Some(u64::from(settings.worker_memory_max) << 20);
             let limits = UnitLimits { memory_max, ..UnitLimits::default() };
             let manager = UserManager::connect(&settings.app, limits, notices_in).await;
             Some(Rc::new(manager.context("launcher user: no service manager of this user answers")?))
@@ -343,41 +335,40 @@ pub(crate) fn find_script() -> anyhow::Result<PathBuf> {
 }
 
 pub(super) fn schedule_config(settings: &Settings, signals: bool) -> Config {
-    let tiers = &settings.tiers;
     let millis = |duration: Duration| duration.as_millis() as u64;
     Config {
         queues: settings.queues.clone(),
         limits: Limits {
-            inline_max: tiers.inline_max_duration,
-            pooled_max: tiers.pooled_max_duration,
-            pooled_memory_mb: settings.recycle.memory_max_mb,
-            default_tier: match tiers.default_tier {
+            inline_max: settings.inline_max_duration,
+            pooled_max: settings.pooled_max_duration,
+            pooled_memory_mb: settings.worker_memory_max,
+            default_tier: match settings.default_tier {
                 DefaultTier::Auto => None,
                 DefaultTier::Inline => Some(Tier::Inline),
                 DefaultTier::Pooled => Some(Tier::Pooled),
                 DefaultTier::Isolated => Some(Tier::Isolated),
             },
         },
-        pool_min_idle: tiers.pool_min_idle,
-        pool_size: tiers.pool_size,
-        pool_max_size: tiers.pool_max_size,
+        pool_min_idle: settings.pool_min_idle,
+        pool_size: settings.pool_size,
+        pool_max_size: settings.pool_max_size,
         max_concurrent: PerTier::new(
-            tiers.max_concurrent_inline,
-            tiers.max_concurrent_pooled,
-            tiers.max_concurrent_isolated,
+            settings.max_concurrent_inline,
+            settings.max_concurrent_pooled,
+            settings.max_concurrent_isolated,
         ),
-        max_waiting: tiers.max_waiting,
-        max_waiting_bytes: tiers.max_waiting_bytes,
-        timeout_ms: settings.work.timeout.map_or(0, millis),
+        max_waiting: settings.max_waiting,
+        max_waiting_bytes: settings.max_waiting_bytes,
+        timeout_ms: settings.timeout.map_or(0, millis),
         // Where Laravel's own alarm cannot ring there is nothing to wait for.
         grace_ms: if signals { millis(settings.timeout_grace) } else { 0 },
         boot_ms: millis(settings.boot_timeout),
-        worker_max_jobs: settings.recycle.max_jobs,
-        worker_max_ms: millis(settings.recycle.max_time),
+        worker_max_jobs: settings.worker_max_jobs,
+        worker_max_ms: millis(settings.worker_max_time),
         stop_ms: millis(settings.stop_timeout),
         replay: settings.crash == Crash::Replay,
-        stop_when_empty: settings.stop_when_empty,
-        max_jobs: settings.max_jobs,
+        stop_when_empty: settings.limits.stop_when_empty,
+        max_jobs: settings.limits.max_jobs,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 14:02:11  App\Jobs\SendMail               inline      12 ms  done
-//! 14:02:12  App\Jobs\Import                 isolated   4.1 s   failed: oom-kill at 512M (attempt 2)
+//! 14:02:12  App\Jobs\Import                 isolated   4.1 s   failed: oom-kill at 512 MB (attempt 2)
 //! 14:02:13  warning: redis at 127.0.0.1:6379: connection refused
 //! ```
 //! A terminal gets the time of day and colours (unless `NO_COLOR` is set); anything else gets a full date.
@@ -205,6 +205,7 @@ mod tests {
     use super::super::record::JobRecord;
     use super::*;
     use kqueue_core::schedule::Outcome;
+    use kqueue_core::schedule::{Cause, Reason};
 
     #[derive(Clone, Default)]
     struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -255,7 +256,7 @@ mod tests {
                 tier: "isolated",
                 took: Duration::from_millis(14_100),
                 outcome: Outcome::Failed,
-                cause: Some("oom-kill at 512M"),
+                cause: Some(&Cause::OutOfMemory { limit: 512, peak: None }.into()),
                 attempt: 2,
                 ..JOB
             }
@@ -267,7 +268,7 @@ mod tests {
         let x = "x".repeat(40);
         let lines = [
             r"14:02:11  App\Jobs\SendMail               inline        12 ms  done".to_owned(),
-            r"14:02:11  App\Jobs\Import                 isolated     14.1 s  failed: oom-kill at 512M (attempt 2)"
+            r"14:02:11  App\Jobs\Import                 isolated     14.1 s  failed: oom-kill at 512 MB (attempt 2)"
                 .to_owned(),
             format!("14:02:11  {x}  inline       3.2 ms  left"),
             format!("14:02:11  {:<40}  inline        12 ms  done", r"App\Jobs\SendMail"),
@@ -285,7 +286,7 @@ mod tests {
             (Outcome::Lost, "33"),
         ] {
             let text = capture(true, true, || JobRecord { outcome, ..JOB }.emit());
-            assert!(text.ends_with(&format!("\x1b[{code}m{}\x1b[0m\n", outcome.as_str())), "{text:?}");
+            assert!(text.contains(&format!("  \x1b[{code}m{}\x1b[0m", outcome.as_str())), "{text:?}");
         }
     }
 
@@ -340,7 +341,13 @@ mod tests {
     #[test]
     fn no_control_character_gets_through() {
         let text = capture(true, false, || {
-            JobRecord { class: "A\x1b[2J", cause: Some("x\ny"), outcome: Outcome::Failed, ..JOB }.emit();
+            JobRecord {
+                class: "A\x1b[2J",
+                cause: Some(&Reason::Laravel("x\ny".to_owned())),
+                outcome: Outcome::Failed,
+                ..JOB
+            }
+            .emit();
             tracing::warn!("a\r\nb\x07");
         });
         assert_eq!(text.lines().count(), 2);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kqueue_core::schedule::Outcome;
+use kqueue_core::schedule::{Cause, Outcome, Reason};
 
 /// Target of job records, for filters: `KQUEUE_LOG=info,kqueue::job=warn` hides those of jobs that went well.
 pub const JOB_TARGET: &str = "kqueue::job";
@@ -57,8 +57,8 @@ pub struct JobRecord<'a> {
     pub outcome: Outcome,
     /// What its process has to do with that.
     pub fault: Option<Fault>,
-    /// Why, where it did not end well: `oom-kill at 512M`.
-    pub cause: Option<&'a str>,
+    /// Why, where it did not end well.
+    pub cause: Option<&'a Reason>,
     /// Bytes of memory that its unit had at its peak, if it had one of its own.
     pub memory_peak: Option<u64>,
     /// Microseconds of processor time that its unit used.
@@ -68,9 +68,10 @@ pub struct JobRecord<'a> {
 impl JobRecord<'_> {
     /// Logs it: info where the job went well or will be tried again, warning where it was left, else error.
     pub fn emit(&self) {
-        let Self { job, class, queue, tier, attempt, cause, memory_peak, cpu_usec, .. } = *self;
+        let Self { job, class, queue, tier, attempt, memory_peak, cpu_usec, .. } = *self;
         let outcome = self.outcome.as_str();
         let ms = self.ms();
+        let why = self.why();
         // tracing wants its level constant. Fields that are None are not recorded.
         macro_rules! event {
             ($level:ident) => {
@@ -83,7 +84,7 @@ impl JobRecord<'_> {
                     kqueue_attempt = attempt,
                     kqueue_ms = ms,
                     kqueue_outcome = outcome,
-                    kqueue_cause = cause,
+                    kqueue_cause = why.as_deref(),
                     kqueue_memory_peak = memory_peak,
                     kqueue_cpu_usec = cpu_usec,
                     message_id = self.message_id(),
@@ -111,11 +112,21 @@ impl JobRecord<'_> {
             line += &format!(", {} ms cpu", usec / 1000);
         }
         line.push(')');
-        if let Some(cause) = self.cause {
+        if let Some(why) = self.why() {
             line += ": ";
-            line += cause;
+            line += &why;
         }
         line
+    }
+
+    /// Why it did not end well, in words.
+    pub fn why(&self) -> Option<String> {
+        const LOST: &str = "its reservation had run out, so another worker may have run it too";
+        match (self.outcome, self.cause) {
+            (Outcome::Lost, None) => Some(LOST.to_owned()),
+            (Outcome::Lost, Some(cause)) => Some(format!("{cause}; {LOST}")),
+            (_, cause) => cause.map(Reason::to_string),
+        }
     }
 
     /// The syslog priority under which it belongs into the host's story too; none for what went well.
@@ -139,7 +150,7 @@ impl JobRecord<'_> {
             ("KQUEUE_OUTCOME", self.outcome.as_str().to_owned()),
         ];
         let some = [
-            ("KQUEUE_CAUSE", self.cause.map(str::to_owned)),
+            ("KQUEUE_CAUSE", self.why()),
             ("KQUEUE_MEMORY_PEAK", self.memory_peak.map(|bytes| bytes.to_string())),
             ("KQUEUE_CPU_USEC", self.cpu_usec.map(|usec| usec.to_string())),
             ("MESSAGE_ID", self.message_id().map(str::to_owned)),
@@ -156,8 +167,7 @@ impl JobRecord<'_> {
     fn message_id(&self) -> Option<&'static str> {
         match (self.fault, self.outcome) {
             (Some(Fault::Timeout), _) => Some(message_id::TIMEOUT),
-            // As `UnitEnd` and the memory watch begin their causes.
-            (Some(Fault::Crash), _) if self.cause.is_some_and(|cause| cause.starts_with("oom-kill")) => {
+            (Some(Fault::Crash), _) if matches!(self.cause, Some(Reason::Process(Cause::OutOfMemory { .. }))) => {
                 Some(message_id::OOM_KILLED)
             }
             (Some(Fault::Crash), _) => Some(message_id::CRASHED),
@@ -218,21 +228,28 @@ mod tests {
 
     #[test]
     fn memory_is_told_from_other_deaths() {
-        let record = |cause| JobRecord {
-            job: "",
-            class: "",
-            queue: "",
-            tier: "",
-            attempt: 1,
-            took: Duration::ZERO,
-            outcome: Outcome::Failed,
-            fault: Some(Fault::Crash),
-            cause,
-            memory_peak: None,
-            cpu_usec: None,
-        };
-        assert_eq!(record(Some("oom-kill at 64 MB (peak 63 MB)")).message_id(), Some(message_id::OOM_KILLED));
-        assert_eq!(record(Some("signal 11")).message_id(), Some(message_id::CRASHED));
+        fn record(cause: Option<&Reason>) -> JobRecord<'_> {
+            JobRecord {
+                job: "",
+                class: "",
+                queue: "",
+                tier: "",
+                attempt: 1,
+                took: Duration::ZERO,
+                outcome: Outcome::Failed,
+                fault: Some(Fault::Crash),
+                cause,
+                memory_peak: None,
+                cpu_usec: None,
+            }
+        }
+        let killed = Reason::Process(Cause::OutOfMemory { limit: 64, peak: Some(63) });
+        assert_eq!(record(Some(&killed)).message_id(), Some(message_id::OOM_KILLED));
+        assert_eq!(record(Some(&killed)).fields()["KQUEUE_CAUSE"], "oom-kill at 64 MB (peak 63 MB)");
+        // What a job says of itself is not what became of its process.
+        let quoted = Reason::Laravel("oom-kill at 64 MB (peak 63 MB)".to_owned());
+        assert_eq!(record(Some(&quoted)).message_id(), Some(message_id::CRASHED));
+        assert_eq!(record(Some(&Cause::Signal(11).into())).message_id(), Some(message_id::CRASHED));
         assert_eq!(record(None).message_id(), Some(message_id::CRASHED));
     }
 }

@@ -200,7 +200,7 @@ fn retry_after(settings: &Settings, found: &Found, rival: bool, findings: &mut V
         }
         return;
     };
-    let timeout = settings.work.timeout;
+    let timeout = settings.timeout;
     let needed = timeout.map(|timeout| timeout + settings.timeout_grace);
     if needed.is_some_and(|needed| needed.as_secs_f64() < retry_after as f64) {
         return;

@@ -55,11 +55,8 @@ impl Finding {
         Self { severity: Severity::Note, ..Self::error(check, what, fix) }
     }
 
-    /// An error of the settings or a backend: one line, whose last part is the fix.
-    pub fn of_line(check: &'static str, line: &str) -> Self {
-        match line.rsplit_once("; ").or_else(|| line.rsplit_once(": ")) {
-            Some((what, fix)) => Self::error(check, what, fix),
-            None => Self::error(check, line, "journalctl -t kqueue-generator may say more"),
-        }
+    /// Of settings that cannot work.
+    pub fn of_settings(check: &'static str, error: &kqueue_config::Error) -> Self {
+        Self::error(check, error.what(), error.fix())
     }
 }

@@ -20,12 +20,12 @@ pub(super) fn judge(loaded: &Loaded, memory_mb: Option<u64>, findings: &mut Vec<
 /// mistake, but worth knowing.
 fn memory(loaded: &Loaded, total: u64) -> Option<Finding> {
     let settings = &loaded.settings;
-    let (workers, usual) = (settings.tiers.pool_max_size as u64, u64::from(settings.recycle.memory_mb));
-    let most = u64::from(settings.recycle.memory_max_mb);
-    let isolated = settings.tiers.max_concurrent_isolated as u64 * u64::from(settings.recycle.isolated_memory_max_mb);
+    let (workers, usual) = (settings.pool_max_size as u64, u64::from(settings.worker_memory));
+    let most = u64::from(settings.worker_memory_max);
+    let isolated = settings.max_concurrent_isolated as u64 * u64::from(settings.isolated_memory_max);
     let chosen = ["pool_size", "pool_max_size", "worker_memory"].iter().any(|name| {
         let key = KEYS.iter().find(|key| key.name == *name);
-        key.and_then(|key| key.origin(&loaded.merged)).is_some_and(|origin| *origin != Origin::Default)
+        key.and_then(|key| loaded.origin(key)).is_some_and(|origin| *origin != Origin::Default)
     });
     let full = workers * usual;
     if full > total && chosen {

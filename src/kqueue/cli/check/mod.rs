@@ -102,11 +102,7 @@ async fn report(request: Request, as_root: AsRoot, mut here: Surroundings) -> Re
                 return Err(error.into());
             }
             let app = request.app.unwrap_or_default();
-            return Ok(Report {
-                app,
-                about: Vec::new(),
-                findings: vec![Finding::of_line("settings", &error.to_string())],
-            });
+            return Ok(Report { app, about: Vec::new(), findings: vec![Finding::of_settings("settings", &error)] });
         }
     };
     let mut findings = Vec::new();
@@ -162,12 +158,12 @@ fn user(
                 identity::user_of(app, as_root.as_root)
             }
             Err(error) => {
-                findings.push(Finding::of_line("user", &error.to_string()));
+                findings.push(Finding::of_settings("user", &error));
                 return None;
             }
         },
         false => {
-            let app = App { path: &settings.path, user: loaded.merged.user(), group: None };
+            let app = App { path: &settings.path, user: loaded.settings.user.as_deref(), group: None };
             identity::user_of(app, as_root.as_root)
         }
     };

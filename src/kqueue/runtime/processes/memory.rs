@@ -59,7 +59,7 @@ impl Runtime {
     /// and for lanes and pooled workers what it has in all.
     pub fn weighed(&mut self, usages: Vec<Usage>) {
         self.processes.weighing = false;
-        let recycle = &self.settings.recycle;
+        let settings = &self.settings;
         let mut over = Vec::new();
         for Usage { worker: id, job, pid, kb: used } in usages {
             let same = self.processes.workers.get_mut(&id);
@@ -68,12 +68,12 @@ impl Runtime {
             };
             let grown = used.saturating_sub(*worker.baseline_kb.get_or_insert(used));
             let isolated = worker.mode == Mode::Isolated;
-            let declared = self.schedule.max_memory_mb(job).or(isolated.then_some(recycle.isolated_memory_max_mb));
+            let declared = self.schedule.max_memory_mb(job).or(isolated.then_some(settings.isolated_memory_max));
             let mb = |kb: u64| u32::try_from(kb / 1024).unwrap_or(u32::MAX);
             if let Some(limit) = declared.filter(|limit| mb(grown) > limit + HEADROOM) {
                 over.push((id, mb(grown), limit));
-            } else if !isolated && mb(used) > recycle.memory_max_mb {
-                over.push((id, mb(used), recycle.memory_max_mb));
+            } else if !isolated && mb(used) > settings.worker_memory_max {
+                over.push((id, mb(used), settings.worker_memory_max));
             }
         }
         for (worker, used, limit) in over {

@@ -85,17 +85,17 @@ impl Recipe {
 /// looked at once for all processes, and jobs come when there are some.
 fn arguments(settings: &Settings) -> Vec<String> {
     let mut arguments: Vec<String> = settings.connection.iter().cloned().collect();
-    let timeout = settings.work.timeout.map_or(0, |timeout| timeout.as_secs());
+    let timeout = settings.timeout.map_or(0, |timeout| timeout.as_secs());
     arguments.push("--name=kqueue".to_owned());
     if !settings.queues.is_empty() {
         arguments.push(format!("--queue={}", settings.queues.join(",")));
     }
     arguments.extend([
         "--sleep=0".to_owned(),
-        format!("--tries={}", settings.work.tries),
+        format!("--tries={}", settings.tries),
         format!("--timeout={timeout}"),
-        format!("--backoff={}", settings.work.backoff),
-        format!("--memory={}", settings.recycle.memory_mb),
+        format!("--backoff={}", settings.backoff),
+        format!("--memory={}", settings.worker_memory),
         "--force".to_owned(),
     ]);
     arguments

@@ -46,6 +46,11 @@ impl UnitSide {
 }
 
 impl Processes {
+    /// Whether pooled workers read the app's config file themselves whenever they start.
+    pub fn workers_read_file(&self) -> bool {
+        self.units.as_ref().is_some_and(|side| side.manager.workers_read_file())
+    }
+
     /// Starts a pooled worker as a unit, under the lowest number that is free.
     pub fn start_unit(&mut self, worker: WorkerId) {
         let taken: Vec<u32> = self
@@ -56,7 +61,7 @@ impl Processes {
                 _ => None,
             })
             .collect();
-        let most = u32::try_from(self.recipe.settings().tiers.pool_max_size).unwrap_or(u32::MAX);
+        let most = u32::try_from(self.recipe.settings().pool_max_size).unwrap_or(u32::MAX);
         let free = (1..=most).find(|number| !taken.contains(number));
         let Some(side) = &mut self.units else { return };
         let Some(number) = free else {
@@ -66,18 +71,18 @@ impl Processes {
         if let Some(known) = self.workers.get_mut(&worker) {
             known.unit = Some(Unit::Worker(number));
         }
-        let order = self.recipe.order(number.into(), Mode::Pooled);
+        let order = (!side.manager.workers_read_file()).then(|| self.recipe.order(number.into(), Mode::Pooled));
         let (manager, inputs) = (side.manager.clone(), self.inputs.clone());
         self.read_output_of_unit(worker);
         tokio::task::spawn_local(async move {
-            let mut started = manager.start(number, &order).await;
+            let mut started = manager.start(number, order.as_ref()).await;
             for _ in 0..BUSY {
                 // One of that number is about to end, or the coordinator has too much to do.
                 match &started {
                     Err(error) if error.refusal == Refusal::Busy => tokio::time::sleep(PAUSE).await,
                     _ => break,
                 }
-                started = manager.start(number, &order).await;
+                started = manager.start(number, order.as_ref()).await;
             }
             let result = started.map_err(|error| LaunchError::Unit(error.text));
             let _ = inputs.send(Input::Started { worker, result }).await;

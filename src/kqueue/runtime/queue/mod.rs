@@ -120,7 +120,7 @@ impl Runtime {
     /// Makes the calls that are due.
     pub fn look_after_queue(&mut self) {
         // Whether the queue is empty is asked once more, now that nobody can put anything back.
-        let last_look = self.settings.stop_when_empty && self.schedule.job_count() == 0;
+        let last_look = self.settings.limits.stop_when_empty && self.schedule.job_count() == 0;
         let is_waiting = self.queue.fetch.state == FetchState::Waiting;
         if is_waiting && (last_look || self.queue.fetch.queues.iter().any(|queue| !self.schedule.may_run(queue))) {
             self.queue.fetch.look_again();
@@ -206,7 +206,7 @@ impl Runtime {
                 Err(anyhow::Error::new(error).context(format!("queue connection '{}'", self.app.connection)))
             }
             // Nobody waits for a queue to come back who wants to work off what is there.
-            Err(error) if self.settings.stop_when_empty => {
+            Err(error) if self.settings.limits.stop_when_empty => {
                 anyhow::bail!("queue connection '{}': {error}", self.app.connection)
             }
             Err(error) => {

@@ -192,9 +192,9 @@ impl Runtime {
             processes: &self.processes_by_queue(),
             waiting: &self.waiting_by_queue(),
             paused: self.service.duties.held,
-            timeout: self.settings.work.timeout.map_or(0, |timeout| timeout.as_secs()),
-            tries: self.settings.work.tries,
-            memory: self.settings.recycle.memory_mb,
+            timeout: self.settings.timeout.map_or(0, |timeout| timeout.as_secs()),
+            tries: self.settings.tries,
+            memory: self.settings.worker_memory,
         }
         .encode();
         (self.service.duties.since, self.service.duties.next) = (Some(now), None);

@@ -9,25 +9,8 @@ use serde_json::{Map, Value};
 use crate::runtime::Runtime;
 use crate::runtime::service::health;
 use crate::runtime::start::{Description, schedule_config};
-use kqueue_config::{self as config, KEYS, Loaded, Merged, Settings, Surroundings};
+use kqueue_config::{self as config, KEYS, Key, Loaded, Reader, Settings, Surroundings};
 use kqueue_core::schedule::Event;
-
-/// Keys by which things are made once, at the start. PHP is among them because what it can do (fork, ring an
-/// alarm) is asked once.
-const AT_START: &[&str] = &[
-    "path",
-    "user",
-    "group",
-    "php",
-    "php_args",
-    "connection",
-    "launcher",
-    "start",
-    "pop",
-    "ack",
-    "state_dir",
-    "runtime_dir",
-];
 
 /// Reads the settings again, from where they were read at the start.
 pub type Reread = Box<dyn Fn() -> anyhow::Result<Loaded>>;
@@ -36,8 +19,6 @@ pub type Reread = Box<dyn Fn() -> anyhow::Result<Loaded>>;
 pub struct Reload {
     /// Reads the settings again.
     pub reread: Reread,
-    /// As they were written at the start.
-    pub written: Merged,
     /// As they were read last, without what the app says.
     pub loaded: Loaded,
     /// What the app says.
@@ -88,12 +69,9 @@ impl Runtime {
     /// Works by new settings from now on, as far as that is possible. Says which have changed.
     fn accept(&mut self, loaded: Loaded) -> anyhow::Result<Vec<String>> {
         let whole = with_app(&loaded, &self.reload.app)?;
-        let (settings, late) = take_over(&self.settings, &whole.settings);
+        let (settings, late) = self.settings.reloaded(&whole.settings);
         let changed = self.work_by(settings)?;
-        let late: Vec<_> = late.into_iter().chain(self.other_owner(&loaded.merged)).collect();
-        if !late.is_empty() {
-            tracing::warn!("SIGHUP: {} will count after a restart", late.join(", "));
-        }
+        self.warn_of_late("SIGHUP", &late);
         self.reload.loaded = loaded;
         Ok(changed)
     }
@@ -108,10 +86,8 @@ impl Runtime {
         let from = config::Origin::App;
         self.reload.rearmed = false;
         let taken = with_app(&self.reload.loaded, &said.settings).and_then(|whole| {
-            let (settings, late) = take_over(&self.settings, &whole.settings);
-            if !late.is_empty() {
-                tracing::warn!("{from}: {} will count after a restart", late.join(", "));
-            }
+            let (settings, late) = self.settings.reloaded(&whole.settings);
+            self.warn_of_late(&from.to_string(), &late);
             self.work_by(settings)
         });
         match taken {
@@ -131,11 +107,8 @@ impl Runtime {
         let queues =
             if settings.queues.is_empty() { vec![self.reload.own_queue.clone()] } else { settings.queues.clone() };
         self.queue.backend.check_queues(&queues)?;
-        let changed = differences(&self.settings, &settings).map(|name| {
-            let key = kqueue_config::key(name).map(|key| key.show(&settings).to_string()).unwrap_or_default();
-            format!("{name} = {key}")
-        });
-        let changed = changed.collect();
+        let changed = KEYS.iter().filter(|key| key.differs(&self.settings, &settings));
+        let changed = changed.map(|key| format!("{} = {}", key.name, key.show(&settings))).collect();
         self.settings = Rc::new(settings);
         self.app.queues = queues;
         self.reload.rearmed = self.processes.recipe.configure(self.settings.clone());
@@ -146,13 +119,23 @@ impl Runtime {
         Ok(changed)
     }
 
-    /// Keys that only units read.
-    fn other_owner(&self, now: &Merged) -> Vec<&'static str> {
-        let before = &self.reload.written;
-        let user = (before.user() != now.user()).then_some("user");
-        let group = (before.group() != now.group()).then_some("group");
-        user.into_iter().chain(group).collect()
+    /// Warns of keys whose new values do not count yet.
+    fn warn_of_late(&self, from: &str, late: &[&Key]) {
+        let workers_read_file = self.processes.workers_read_file();
+        let (own, late): (Vec<&Key>, Vec<&Key>) =
+            late.iter().partition(|key| workers_read_file && key.is_read_by(Reader::Worker));
+        if let Some(names) = names(&late) {
+            tracing::warn!("{from}: {names} will count after a restart");
+        }
+        if let Some(names) = names(&own) {
+            tracing::warn!("{from}: {names} will count after a restart; pooled workers read it anew when they start");
+        }
     }
+}
+
+fn names(keys: &[&Key]) -> Option<String> {
+    let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// The settings with what the app says; what does not count of that is told.
@@ -162,61 +145,4 @@ pub fn with_app(loaded: &Loaded, said: &Map<String, Value>) -> anyhow::Result<Lo
         tracing::warn!("{line}");
     }
     Ok(whole)
-}
-
-/// New settings in which what was made at the start is as it was, and the names of keys that are held back so.
-fn take_over(old: &Settings, new: &Settings) -> (Settings, Vec<&'static str>) {
-    let late = differences(old, new).filter(|name| AT_START.contains(name)).collect();
-    let old = old.clone();
-    let settings = Settings {
-        app: old.app,
-        path: old.path,
-        php: old.php,
-        php_args: old.php_args,
-        connection: old.connection,
-        launcher: old.launcher,
-        start: old.start,
-        pop: old.pop,
-        ack: old.ack,
-        state_dir: old.state_dir,
-        runtime_dir: old.runtime_dir,
-        stop_when_empty: old.stop_when_empty,
-        max_jobs: old.max_jobs,
-        max_time: old.max_time,
-        ..new.clone()
-    };
-    (settings, late)
-}
-
-/// Names of the keys that have another value.
-fn differences(old: &Settings, new: &Settings) -> impl Iterator<Item = &'static str> {
-    KEYS.iter().filter(move |key| key.show(old) != key.show(new)).map(|key| key.name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::runtime::testing::settings;
-
-    #[test]
-    fn what_was_made_at_the_start_stays() {
-        let app = tempfile::tempdir().unwrap();
-        std::fs::write(app.path().join("artisan"), "").unwrap();
-        let old = settings(app.path(), &[]);
-        let (same, late) = take_over(&old, &settings(app.path(), &[]));
-        assert_eq!((same, late.len()), (old.clone(), 0));
-        let other = [("tries", "4"), ("pop", "strict"), ("pool_size", "3"), ("connection", "other"), ("queues", "a,b")];
-        let (taken, late) = take_over(&old, &settings(app.path(), &other));
-        assert_eq!(late, ["connection", "pop"]);
-        assert_eq!((&taken.connection, taken.pop), (&old.connection, old.pop));
-        assert_eq!((taken.work.tries, taken.tiers.pool_size, taken.queues.len()), (4, 3, 2));
-        let changed: Vec<_> = differences(&old, &taken).collect();
-        assert!(["tries", "pool_size", "queues"].iter().all(|key| changed.contains(key)), "{changed:?}");
-        assert!(!changed.contains(&"pop"));
-    }
-
-    #[test]
-    fn keys_that_are_held_back_are_keys() {
-        assert!(AT_START.iter().all(|name| kqueue_config::key(name).is_some()));
-    }
 }
