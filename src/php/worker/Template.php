@@ -59,13 +59,17 @@ final class Template
         $this->wire->send(Wire::READY, $ready + $this->held());
 
         $inspector = new Inspector($this->boot->app);
+        // Nobody else can tell how its children end, so it leaves once they have.
+        $leaves = false;
 
         while (($frame = $this->wire->receive($inspector->patience($this->children === [] ? null : self::LOOK), also: $inspector->pipe())) !== false) {
             $this->reap();
             $this->inspected($inspector);
             [$kind, $order] = $frame ?? [0, []];
 
-            if ($kind === Wire::STOP) {
+            $leaves = $leaves || $kind === Wire::STOP;
+
+            if ($leaves && $this->children === []) {
                 break;
             }
 

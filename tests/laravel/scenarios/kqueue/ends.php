@@ -8,6 +8,7 @@ use App\Jobs\Long;
 use App\Jobs\Plain;
 use App\Jobs\Short;
 use App\Jobs\Sleeps;
+use App\Jobs\Waits;
 use Kqueue\Tests\Processes;
 use Kqueue\Tests\Wait;
 use Kqueue\Tests\World;
@@ -106,4 +107,18 @@ row('chaos', 'a thousand jobs (300 on SQLite) while PHP is killed at random: non
     }
     // A killed process had one job at the most, and a kill is one attempt.
     $w->expect(count($w->journal('start')) <= count($uuids) + $killed, 'no more runs than jobs and kills');
+}, engines: ['kqueue']);
+
+row('ends', 'a process from before a reload dies of a signal: its job fails with that signal', function (World $w): void {
+    $uuid = $w->dispatch((new Waits($w->sandbox->dir . '/never', 'inline'))->with(['tries' => 1]));
+    $daemon = $w->start();
+    $pid = $w->waitFor('start')[0]['pid'];
+    $daemon->signal(SIGHUP);
+    // Jobs of the new template run while the old one still has a child.
+    $next = $w->dispatch(new Plain());
+    $w->waitFor('end', uuid: $next);
+    posix_kill($pid, SIGSEGV);
+    Wait::until(static fn (): bool => $w->failed() !== [], 'the failed job', 15);
+    $daemon->stop();
+    $w->expectFailed(1, 'SIGSEGV', $uuid);
 }, engines: ['kqueue']);
