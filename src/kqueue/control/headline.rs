@@ -114,9 +114,9 @@ mod tests {
 
     #[test]
     fn a_reason_degrades_what_would_work() {
-        let reason = Some("redis does not answer since 12 s".to_owned());
+        let reason = Some("redis has not answered for 12 s".to_owned());
         let degraded = Snapshot { reason: reason.clone(), rate: 0.04, ..shop(State::Running) };
-        assert_eq!(status(degraded), "shop: degraded: redis does not answer since 12 s; 3 running, 2 waiting, 0/s");
+        assert_eq!(status(degraded), "shop: degraded: redis has not answered for 12 s; 3 running, 2 waiting, 0/s");
         let mut down = Snapshot { reason: reason.clone(), ..shop(State::Maintenance) };
         down.conclude();
         assert_eq!(down.state, State::Degraded);

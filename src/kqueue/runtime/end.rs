@@ -88,7 +88,7 @@ impl Runtime {
         self.processes.end_units(|worker| self.schedule.is_left(worker)).await;
         self.processes.launcher.sweep().await;
         for (record, finished) in self.held.all_unlogged() {
-            self.tell_story(&record, finished);
+            self.log_outcome(&record, finished);
         }
         self.write_ledger();
         let told: Vec<String> = self.held.tally().iter().map(|(outcome, jobs)| format!("{jobs} {outcome}")).collect();

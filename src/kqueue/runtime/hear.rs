@@ -97,7 +97,7 @@ impl Runtime {
                 self.processes.template_gone(pid, None, Some(format!("the app did not boot: {failure}")));
                 self.processes.launcher.kill(pid);
             }
-            other => tracing::warn!("the template said what a template does not say: {other:?}"),
+            other => tracing::warn!("unexpected message from the template process: {other:?}"),
         }
     }
 

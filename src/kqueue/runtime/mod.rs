@@ -189,8 +189,8 @@ impl Runtime {
                     self.reload();
                     None
                 }
-                () = self.service.renewal.asked(), if works => {
-                    self.renew_when_idle();
+                () = self.service.upgrade.asked(), if works => {
+                    self.upgrade_when_idle();
                     None
                 }
                 Some(said) = self.said.recv() => {
@@ -222,7 +222,7 @@ impl Runtime {
                     None
                 }
                 Some(ask) = self.service.observer.asks.recv(), if works => {
-                    self.tell_about(ask);
+                    self.answer_ask(ask);
                     None
                 }
                 Some(()) = self.queue.bell.rings.recv(), if works => {

@@ -23,12 +23,12 @@ impl Runtime {
         });
         match scoped.map(|(id, _)| *id) {
             Some(worker) => self.held.log_later(worker, record, finished),
-            None => self.tell_story(&record, finished),
+            None => self.log_outcome(&record, finished),
         }
     }
 
     /// Tells what became of a job.
-    pub(super) fn tell_story(&mut self, record: &Record, finished: Finished) {
+    pub(super) fn log_outcome(&mut self, record: &Record, finished: Finished) {
         let Finished { tier, outcome, kind, ms, cause, .. } = finished;
         let fault = match kind {
             JobKind::Run => None,
@@ -56,7 +56,7 @@ impl Runtime {
     pub(super) fn account(&mut self, id: WorkerId, worker: &Worker) {
         let usage = worker.unit_end.as_ref().filter(|_| worker.mode == Mode::Isolated).map(Usage::from);
         if let Some((record, finished)) = self.held.unlogged(id) {
-            self.tell_story(&Record { usage, ..record }, finished);
+            self.log_outcome(&Record { usage, ..record }, finished);
         } else if let Some(record) = worker.last.and_then(|job| self.held.get_mut(job)) {
             record.usage = usage;
         }

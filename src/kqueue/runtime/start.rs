@@ -34,7 +34,7 @@ use crate::runtime::service::horizon::{Duties, Horizon};
 use crate::runtime::service::observe::Observer;
 use crate::runtime::service::reload::Reload;
 use crate::runtime::service::reload::Reread;
-use crate::runtime::service::upgrade::Renewal;
+use crate::runtime::service::upgrade::Upgrade;
 use crate::workers::Listener;
 use kqueue_config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings};
 use kqueue_core::routing::{Limits, PerTier, Tier};
@@ -77,7 +77,7 @@ pub(super) struct Description {
 pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
     let settings = Rc::new(loaded.settings.clone());
     let mut health = Health::new();
-    let renewal = Renewal::new().context("signals")?;
+    let upgrade = Upgrade::new().context("signals")?;
     let (said_in, said) = mpsc::channel(INPUTS);
     let (launched_in, launched) = mpsc::channel(INPUTS);
     let (inputs, heard) = mpsc::channel(INPUTS);
@@ -202,7 +202,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         processes: Processes::new(templates, launcher, units, Printing::new(boot.outputs), recipe, inputs.clone()),
         service: Service {
             health,
-            renewal,
+            upgrade,
             observer: Observer::new(asks, about),
             duties: Duties::new(description.horizon),
             history: history_file,

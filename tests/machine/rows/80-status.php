@@ -31,7 +31,7 @@ row('status-degraded', 'after a deploy that does not boot, and without the coord
     $waitForState($m, 'running', 0);
     $m->must('systemctl stop kqueue.socket kqueue.service');
     $told = $waitForState($m, 'degraded', 5);
-    $m->expectContains('the coordinator does not answer since ', $told['reason'], 'the reason');
+    $m->expectContains('the coordinator has not answered for ', $told['reason'], 'the reason');
     $m->must('systemctl start kqueue.socket');
     $waitForState($m, 'running', 0);
 });

@@ -9,12 +9,11 @@ use super::{ProcessEvent, Processes};
 use crate::launch::{Exit, LaunchError};
 use crate::workers::Worker;
 
-/// What may pass between the end of a connection and word of how its process ended.
+/// Grace period for the exit status after a connection closes.
 const GRACE: Duration = Duration::from_millis(1_000);
-/// The same where its unit has more to say.
+/// Grace period where the result of a unit is waited for, too.
 const UNIT_GRACE: Duration = Duration::from_secs(5);
-/// What may pass between the end of a process and the end of its connection: something that it
-/// started may have inherited it.
+/// Grace period for the end of a connection after its process has ended: a child may have inherited it.
 const CONNECTION_GRACE: Duration = Duration::from_millis(200);
 
 impl Processes {

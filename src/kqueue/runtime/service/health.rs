@@ -9,8 +9,8 @@ use crate::runtime::Runtime;
 use kqueue_core::schedule::Standing;
 use kqueue_system::harmless;
 
-/// Between two words on how things are.
-const BREATH: Duration = Duration::from_secs(1);
+/// Between two STATUS= notifications.
+const STATUS_PERIOD: Duration = Duration::from_secs(1);
 /// A call to the queue that takes longer will not come back. Each has its own deadline, well below this.
 const STUCK: Duration = Duration::from_secs(120);
 /// While jobs run on a drain, more time is asked for each `.0`, and for `.1`.
@@ -114,7 +114,9 @@ impl Runtime {
                     self.service.health.ping = Some(now + period);
                 }
                 Some(dead) => {
-                    tracing::error!("{dead}: the watchdog is told nothing any more, so that it ends this process");
+                    tracing::error!(
+                        "{dead}: no more watchdog notifications are sent, so that systemd restarts this process"
+                    );
                     self.service.health.ping = None;
                 }
             }
@@ -122,7 +124,7 @@ impl Runtime {
     }
 
     fn tell_status(&mut self, now: Instant) {
-        if let Some(next) = self.service.health.looked.map(|at| at + BREATH).filter(|at| now < *at) {
+        if let Some(next) = self.service.health.looked.map(|at| at + STATUS_PERIOD).filter(|at| now < *at) {
             self.service.health.look = Some(next);
             return;
         }
@@ -133,7 +135,7 @@ impl Runtime {
         let status = outline.status;
         // These change by themselves.
         let moves = outline.reason.is_some() || self.service.observer.pace.rate(self.now().ms) > 0.0;
-        self.service.health.look = moves.then(|| now + BREATH);
+        self.service.health.look = moves.then(|| now + STATUS_PERIOD);
         if status != self.service.health.status {
             self.notify(&[NotifyState::Status(&status)]);
             self.service.health.status = status;

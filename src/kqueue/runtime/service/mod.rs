@@ -13,12 +13,12 @@ use health::Health;
 use history::HistoryFile;
 use horizon::Duties;
 use observe::Observer;
-use upgrade::Renewal;
+use upgrade::Upgrade;
 
 /// See the module.
 pub struct Service {
     pub health: Health,
-    pub renewal: Renewal,
+    pub upgrade: Upgrade,
     pub observer: Observer,
     pub duties: Duties,
     pub history: HistoryFile,

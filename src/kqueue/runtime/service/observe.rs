@@ -117,7 +117,7 @@ impl Runtime {
     }
 
     /// Somebody asks. What takes time is asked beside the runtime's own work.
-    pub fn tell_about(&self, ask: Ask) {
+    pub fn answer_ask(&self, ask: Ask) {
         let mut snapshot = self.snapshot();
         // What the queues say is asked anew.
         snapshot.reason = self.trouble(&BTreeMap::new());

@@ -76,5 +76,5 @@ impl Runtime {
 }
 
 fn silent(what: &str, silence: Duration) -> String {
-    format!("{what} does not answer since {} s", silence.as_secs())
+    format!("{what} has not answered for {} s", silence.as_secs())
 }

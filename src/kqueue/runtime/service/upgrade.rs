@@ -1,4 +1,4 @@
-//! Making place for another version of ourselves, once it is installed: what runs in units runs on meanwhile.
+//! Restart into a newly installed version once no job is held. What runs in units runs on meanwhile.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use kqueue_core::schedule::{Event, Standing};
 
 /// Whether we are to be started again, as the package asks after an upgrade: `SIGUSR1`.
 #[derive(Debug)]
-pub struct Renewal {
+pub struct Upgrade {
     asks: Signal,
     wanted: bool,
 }
 
-impl Renewal {
+impl Upgrade {
     /// Listens from now on. Before that, the signal would end us.
     pub fn new() -> std::io::Result<Self> {
         Ok(Self { asks: signal(SignalKind::user_defined1())?, wanted: false })
@@ -28,12 +28,12 @@ impl Renewal {
 
 impl Runtime {
     /// As soon as no job is ours, the service manager is to start us again, if that brings another version.
-    pub fn renew_when_idle(&mut self) {
+    pub fn upgrade_when_idle(&mut self) {
         if !self.is_restarted() {
             tracing::warn!("SIGUSR1: no service manager would start this process again; it goes on");
         } else if is_replaced() {
-            tracing::info!("SIGUSR1: another version is installed; making place for it as soon as no job is here");
-            self.service.renewal.wanted = true;
+            tracing::info!("SIGUSR1: another version is installed; restarting into it once no job is held");
+            self.service.upgrade.wanted = true;
         }
     }
 
@@ -41,7 +41,7 @@ impl Runtime {
     /// started from now on can only work with the other version.
     pub fn on_foreign(&mut self) {
         if self.is_restarted() && self.schedule.standing() == Standing::Running && is_replaced() {
-            tracing::warn!("another version of kqueue is installed, with another protocol: making place for it");
+            tracing::warn!("another version of kqueue is installed, with another protocol: restarting into it");
             self.tell(Event::HandOver);
         }
     }
@@ -50,8 +50,8 @@ impl Runtime {
     pub fn is_over(&mut self) -> bool {
         let idle = self.schedule.standing() == Standing::Running && self.schedule.job_count() == 0;
         // Before the queue has answered, the manager would take it for a failed start.
-        if self.service.renewal.wanted && idle && self.queue.fetch.has_answered() {
-            tracing::info!("no job is here: leaving, to be started again");
+        if self.service.upgrade.wanted && idle && self.queue.fetch.has_answered() {
+            tracing::info!("no job is held: leaving, to be started again");
             self.tell(Event::HandOver);
         }
         self.schedule.is_over()

@@ -123,6 +123,6 @@ row('status', 'a queue that does not answer: degraded, with what it says', funct
     $w->start();
     $w->waitForStatus('running');
     $w->sandbox->redis->stop();
-    $told = $w->waitForStatus('degraded', 5, static fn (array $told): bool => str_contains($told['reason'], ' does not answer since '));
+    $told = $w->waitForStatus('degraded', 5, static fn (array $told): bool => str_contains($told['reason'], ' has not answered for '));
     $w->expectContains("redis at 127.0.0.1:{$w->sandbox->redis->port}: ", $told['reason'], 'the reason');
 }, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
