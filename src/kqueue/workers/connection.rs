@@ -119,7 +119,10 @@ pub(super) async fn serve(mut stream: UnixStream, peer: Peer, said: mpsc::Sender
                 Ok(0) => return (false, decoder.is_partial().then(|| "half a frame".to_owned())),
                 Ok(read) => decoder.feed(chunk.get(..read).unwrap_or_default()),
                 // What a process had not read when it ended comes back as a reset.
-                Err(error) => return (error.kind() == io::ErrorKind::ConnectionReset, None),
+                Err(error) => {
+                    let fault = decoder.is_partial().then(|| "half a frame".to_owned());
+                    return (error.kind() == io::ErrorKind::ConnectionReset, fault);
+                }
             }
         }
     };
