@@ -111,6 +111,18 @@ pub struct Capabilities {
     pub doorbell: bool,
 }
 
+impl Capabilities {
+    /// Of a store in which Laravel itself keeps the order, and that announces what is pushed.
+    const ALL: Self = Self {
+        ordered: true,
+        exact_sizes: true,
+        unreserve: true,
+        max_batch: usize::MAX,
+        max_lease: None,
+        doorbell: false,
+    };
+}
+
 /// The socket in the app's runtime directory at which the app's package rings after a push.
 pub const DOORBELL: &str = "bell.sock";
 

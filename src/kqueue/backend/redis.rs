@@ -332,22 +332,11 @@ impl QueueBackend for RedisBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            ordered: true,
-            exact_sizes: true,
-            unreserve: true,
-            max_batch: usize::MAX,
-            max_lease: None,
-            doorbell: false,
-        }
+        Capabilities::ALL
     }
 
     async fn next_batch(&self, queues: &[String], max: usize, wait: &Wait) -> Result<Reserved, BackendError> {
-        if wait.first(async |limit| self.wait(queues, limit).await).await? {
-            self.reserve(queues, max).await
-        } else {
-            Ok(Reserved::default())
-        }
+        wait.first(async |limit| self.wait(queues, limit).await, self.reserve(queues, max)).await
     }
 
     fn decode(&self, header: Option<&RawValue>, body: &Bytes) -> Option<Receipt> {

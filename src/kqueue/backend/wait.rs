@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::Reserved;
+
 /// Of one call of [`super::QueueBackend::next_batch`].
 #[derive(Clone, Debug, Default)]
 pub struct Wait {
@@ -29,16 +31,20 @@ impl Wait {
         self.end.notify_one();
     }
 
-    /// Runs `work`, which looks for jobs up to a limit and reserves none, where there is to be a wait at all. False if
-    /// the wait is ended meanwhile: then `work` is dropped.
-    pub(super) async fn first<E>(&self, work: impl AsyncFnOnce(Duration) -> Result<(), E>) -> Result<bool, E> {
-        if self.limit.is_zero() {
-            return Ok(true);
+    /// Runs `look`, which looks for jobs up to a limit and reserves none, where there is to be a wait at all, and
+    /// `reserve` after it. If the wait is ended meanwhile, `look` is dropped and nothing is reserved.
+    pub(super) async fn first<E>(
+        &self,
+        look: impl AsyncFnOnce(Duration) -> Result<(), E>,
+        reserve: impl Future<Output = Result<Reserved, E>>,
+    ) -> Result<Reserved, E> {
+        if !self.limit.is_zero() {
+            tokio::select! {
+                biased;
+                () = self.end.notified() => return Ok(Reserved::default()),
+                answer = look(self.limit) => answer?,
+            }
         }
-        tokio::select! {
-            biased;
-            () = self.end.notified() => Ok(false),
-            answer = work(self.limit) => answer.map(|()| true),
-        }
+        reserve.await
     }
 }

@@ -78,7 +78,7 @@ impl Coordinator {
             queue,
             notices,
             backlog: VecDeque::new(),
-            again: Vec::new(),
+            again: VecDeque::new(),
             under_way: BTreeMap::new(),
             next_id: 1,
             is_known: false,
@@ -156,7 +156,7 @@ struct Driver {
     /// Notices that there was no room for yet: the one who takes them may be waiting for an answer just now.
     backlog: VecDeque<UnitNotice>,
     /// Questions that the last connection left without an answer.
-    again: Vec<Call>,
+    again: VecDeque<Call>,
     under_way: BTreeMap<u64, Call>,
     next_id: u64,
     /// Whether the coordinator has answered on this connection, so that it is known to hear us.
@@ -231,7 +231,7 @@ impl Driver {
         let notices = self.notices.clone();
         let mut frames = Frames::new(MAX_ANSWER);
         let mut chunk = [0u8; 4096];
-        while let Some(call) = self.again.pop() {
+        while let Some(call) = self.again.pop_front() {
             if let Err(error) = self.send(&mut write, call).await {
                 return error.to_string();
             }

@@ -6,6 +6,7 @@ use kqueue_core::schedule::{JobId, JobKind, WorkerId};
 use kqueue_core::wire::Parts;
 use kqueue_core::wire::coordinator::Purpose;
 
+use super::Runtime;
 use super::processes::memory::Usage;
 use super::queue::backlog::Count;
 use crate::backend::{BackendError, Receipt, Reservation, Reserved};
@@ -42,4 +43,26 @@ pub enum Input {
     Purpose(Purpose),
     /// A process was started, or could not be.
     Started { worker: WorkerId, result: Result<i32, LaunchError> },
+}
+
+impl Runtime {
+    /// Hands an answer to whoever it is for.
+    ///
+    /// # Errors
+    /// Those that end the runtime: see [`Self::fetched`].
+    pub(super) fn on_input(&mut self, input: Input) -> anyhow::Result<()> {
+        match input {
+            Input::Reserved { settled, result } => self.fetched(settled, result)?,
+            Input::Removed { jobs, result } => self.removed(jobs, result),
+            Input::Renewed { jobs, result } => self.renewed(jobs, result),
+            Input::Returned { jobs, result } => self.returned(jobs, result),
+            Input::Verified { job, receipt, ours } => self.verified(job, receipt, ours),
+            Input::Started { worker, result } => self.processes.process_started(worker, result),
+            Input::Scoped { worker, errand, result } => self.scoped(worker, errand, result),
+            Input::Counted(counts) => self.queue.backlog.counted(counts),
+            Input::Purpose(purpose) => self.on_purpose(purpose),
+            Input::Weighed(usages) => self.weighed(usages),
+        }
+        Ok(())
+    }
 }

@@ -10,31 +10,28 @@ use anyhow::{Context, anyhow};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
+use super::end::Stage;
+use super::held::HeldJobs;
+use super::held::ledger::Ledger;
+use super::processes::Processes;
+use super::processes::boot::Boot;
+use super::processes::printed::Printing;
+use super::processes::recipe::Recipe;
+use super::processes::units::UnitSide;
+use super::queue::bell::Bell;
+use super::queue::{self, QueueSide};
+use super::service::Service;
+use super::service::health::Health;
+use super::service::history::{HistoryFile, load_history};
+use super::service::horizon::{Duties, Horizon};
+use super::service::observe::{self, Observer};
+use super::service::reload::{self, Reload, Reread};
+use super::service::upgrade::Upgrade;
+use super::{INPUTS, Runtime, Timers};
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::control::{ControlSocket, Snapshot};
 use crate::launch::output::Outputs;
 use crate::launch::{Coordinator, LaunchEvent, Launcher, ProcessLauncher, Units, UserManager};
-use crate::runtime::INPUTS;
-use crate::runtime::Runtime;
-use crate::runtime::Timers;
-use crate::runtime::end::Stage;
-use crate::runtime::held::HeldJobs;
-use crate::runtime::held::ledger::Ledger;
-use crate::runtime::processes::Processes;
-use crate::runtime::processes::boot::Boot;
-use crate::runtime::processes::printed::Printing;
-use crate::runtime::processes::recipe::Recipe;
-use crate::runtime::processes::units::UnitSide;
-use crate::runtime::queue::bell::Bell;
-use crate::runtime::queue::{self, QueueSide};
-use crate::runtime::service::Service;
-use crate::runtime::service::health::Health;
-use crate::runtime::service::history::{HistoryFile, load_history};
-use crate::runtime::service::horizon::{Duties, Horizon};
-use crate::runtime::service::observe::Observer;
-use crate::runtime::service::reload::Reload;
-use crate::runtime::service::reload::Reread;
-use crate::runtime::service::upgrade::Upgrade;
 use crate::workers::Listener;
 use kqueue_config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings};
 use kqueue_core::routing::{Limits, PerTier, Tier};
@@ -101,7 +98,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         Some(socket) => ControlSocket::given(socket)?,
         None => ControlSocket::bind(&settings.runtime_dir)?,
     };
-    let about = crate::runtime::service::observe::starting(&settings.app);
+    let about = observe::starting(&settings.app);
     health.needs("the control socket", tokio::task::spawn_local(control.serve(asks_in, about.clone())));
     let outputs = Outputs::new();
     // Sets our jobs and scopes apart from those of earlier runtimes.
@@ -118,7 +115,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             return Err(error);
         }
     };
-    let whole = crate::runtime::service::reload::with_app(&loaded, &description.settings)?;
+    let whole = reload::with_app(&loaded, &description.settings)?;
     let settings = Rc::new(whole.settings);
     recipe.configure(settings.clone());
     let connection: ConnectionSettings =
@@ -222,7 +219,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         killed: false,
         stage: Stage::Working,
         failure: None,
-        reload: Reload { reread, loaded, app: description.settings, own_queue, signals, rearmed: false },
+        reload: Reload { reread, loaded, app: description.settings, own_queue, signals },
         settings,
     };
     if !runtime.processes.recipe.forking.is_on() {

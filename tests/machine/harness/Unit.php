@@ -48,6 +48,14 @@ final class Unit
         return (int) $this->property('MainPID');
     }
 
+    /** Bytes of memory that its main process has (VmRSS), or had at most (VmHWM). */
+    public function memory(string $which): int
+    {
+        preg_match("/^{$which}:\\s+(\\d+) kB/m", (string) file_get_contents("/proc/{$this->pid()}/status"), $found);
+
+        return (int) $found[1] << 10;
+    }
+
     /** A property that is a span of time, in seconds. */
     public function seconds(string $name): float
     {

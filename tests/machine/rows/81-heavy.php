@@ -25,11 +25,7 @@ row('heavy-payloads', 'payloads of 10 and 100 MB, and forty of 15 MB: the runtim
 
         return $uuids;
     };
-    $memory = static function (string $which) use ($m): int {
-        preg_match("/^{$which}:\s+(\d+) kB/m", (string) file_get_contents("/proc/{$m->runtime()->pid()}/status"), $found);
-
-        return (int) $found[1] >> 10;
-    };
+    $memory = static fn (string $which): int => $m->runtime()->memory($which) >> 20;
     $done = static fn (): int => count($m->effects('end'));
     foreach ([[10, 1, 70], [100, 1, 450], [15, 40, 450]] as [$megabytes, $count, $most]) {
         $before = $done();

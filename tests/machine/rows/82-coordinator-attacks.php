@@ -53,13 +53,6 @@ $quiet = static function (Machine $m, int $others) use ($attack, $neighbour, $fr
     return $got;
 };
 
-/** Bytes of memory that the coordinator has (VmRSS), or had at most (VmHWM). */
-$memory = static function (Machine $m, string $which): int {
-    preg_match("/^{$which}:\s+(\d+) kB/m", (string) file_get_contents("/proc/{$m->coordinator()->pid()}/status"), $found);
-
-    return (int) $found[1] << 10;
-};
-
 row('attack-verbs', 'a job in a lane gets nothing from the coordinator by any verb, and the attempt affects neither coordinator nor runtime', function (Machine $m) use ($attack): void {
     $m->start();
     $m->must('systemctl start kqueue.service');
@@ -88,7 +81,7 @@ row('attack-verbs', 'a job in a lane gets nothing from the coordinator by any ve
     $m->expectOnce([$next]);
 });
 
-row('attack-floods', 'whatever an app floods the coordinator with, another app is answered nearly as fast, and memory is bounded', function (Machine $m) use ($attack, $blog, $instead, $neighbour, $memory, $fresh, $quiet): void {
+row('attack-floods', 'whatever an app floods the coordinator with, another app is answered nearly as fast, and memory is bounded', function (Machine $m) use ($attack, $blog, $instead, $neighbour, $fresh, $quiet): void {
     $blog($m);
     // Workers that end at once: they are about the coordinator.
     $m->dropIn('kqueue-worker@.service', "[Service]\nType=exec\nExecStart=\nExecStart=/bin/false\n");
@@ -96,7 +89,7 @@ row('attack-floods', 'whatever an app floods the coordinator with, another app i
     $quiet = $quiet($m, 1);
     foreach (['list', 'noread', 'watch', 'tell', 'start', 'purpose'] as $mode) {
         $fresh($m);
-        $before = $memory($m, 'VmRSS');
+        $before = $m->coordinator()->memory('VmRSS');
         @unlink($flag);
         $instead($m, 'shop', 'exec', $attack('flood') . " {$mode} {$flag}");
         $m->start();
@@ -106,19 +99,19 @@ row('attack-floods', 'whatever an app floods the coordinator with, another app i
         $said = "with a flood of {$mode}: " . json_encode($got) . ', without: ' . json_encode($quiet);
         $m->expectSame(0, $got['lost'], "answers that did not come {$said}");
         $m->expect($got['median'] <= SLOWER * $quiet['median'], "another app is answered in time {$said}");
-        $grown = $memory($m, 'VmHWM') - $before;
+        $grown = $m->coordinator()->memory('VmHWM') - $before;
         $m->expect($grown <= GROWTH, "a flood of {$mode} takes no more than " . (GROWTH >> 20) . ' MB (it took ' . ($grown >> 20) . ')');
         $m->must('systemctl kill -s KILL kqueue@shop.service; systemctl stop kqueue@shop.service');
     }
 }, seconds: 120);
 
-row('attack-knocks', 'other users and jobs that connect to the coordinator without end cost another app no connection', function (Machine $m) use ($attack, $blog, $neighbour, $memory, $fresh, $quiet): void {
+row('attack-knocks', 'other users and jobs that connect to the coordinator without end cost another app no connection', function (Machine $m) use ($attack, $blog, $neighbour, $fresh, $quiet): void {
     $blog($m);
     $quiet = $quiet($m, 3);
     $m->sh('systemctl --user -M laptop@ kill -s KILL kqueue@shop.service; systemctl --user -M laptop@ stop kqueue@shop.service');
     foreach (['drop', 'hold'] as $mode) {
         $fresh($m);
-        $before = $memory($m, 'VmRSS');
+        $before = $m->coordinator()->memory('VmRSS');
         $flags = ["/home/stranger/flooding-{$mode}", "/home/laptop/flooding-{$mode}"];
         $flood = $m->background(PHP_BINARY . ' ' . $attack('knock') . " {$mode} {$flags[0]}", 'stranger');
         // A part of whose control group bears the name of a runtime.
@@ -136,18 +129,18 @@ row('attack-knocks', 'other users and jobs that connect to the coordinator witho
         $said = "with strangers that {$mode}: " . json_encode($got) . ', without: ' . json_encode($quiet);
         $m->expectSame(0, $got['lost'], "answers that did not come {$said}");
         $m->expect($got['median'] <= SLOWER * $quiet['median'], "another app is answered in time {$said}");
-        $grown = $memory($m, 'VmHWM') - $before;
+        $grown = $m->coordinator()->memory('VmHWM') - $before;
         $m->expect($grown <= GROWTH, 'memory is bounded (it grew by ' . ($grown >> 20) . ' MB)');
         $m->must("systemctl kill -s KILL {$flood['unit']}.service; systemctl --user -M laptop@ kill -s KILL kqueue@shop.service");
         $m->must('systemctl kill -s KILL kqueue@shop.service; systemctl stop kqueue@shop.service');
     }
 }, seconds: 120);
 
-row('attack-scopes', 'the number of an app\'s scopes is bounded, and making them does not slow another app down', function (Machine $m) use ($attack, $blog, $instead, $neighbour, $memory, $fresh, $quiet): void {
+row('attack-scopes', 'the number of an app\'s scopes is bounded, and making them does not slow another app down', function (Machine $m) use ($attack, $blog, $instead, $neighbour, $fresh, $quiet): void {
     $blog($m);
     $quiet = $quiet($m, 1);
     $fresh($m);
-    $before = $memory($m, 'VmRSS');
+    $before = $m->coordinator()->memory('VmRSS');
     $file = '/srv/shop/storage/scopes.json';
     @unlink($file);
     $instead($m, 'shop', 'exec', $attack('scopes') . " {$file}");
@@ -158,7 +151,7 @@ row('attack-scopes', 'the number of an app\'s scopes is bounded, and making them
     $m->expectSame('refused', $result['answer']['error'][0] ?? null, 'the answer after that');
     $got = $neighbour($m);
     $m->expect($got['lost'] === 0 && $got['median'] <= SLOWER * $quiet['median'], 'another app is answered in time: ' . json_encode([$got, $quiet]));
-    $m->expect($memory($m, 'VmHWM') - $before <= GROWTH, 'memory is bounded');
+    $m->expect($m->coordinator()->memory('VmHWM') - $before <= GROWTH, 'memory is bounded');
     // With its runtime all of it ends.
     $m->must('systemctl stop kqueue@shop.socket kqueue-control@shop.socket kqueue@shop.service');
     $m->waitFor(static fn (): bool => $m->unitsLike('kqueue-shop-*.scope') === [], 'every scope to end', 15, Machine::DEAR);

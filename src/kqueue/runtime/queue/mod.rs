@@ -45,9 +45,7 @@ impl QueueSide {
     pub fn new(backend: Rc<dyn QueueBackend>, bell: Bell) -> Self {
         Self { backend, fetch: Fetch::default(), acks: Acks::default(), backlog: Backlog::default(), bell }
     }
-}
 
-impl QueueSide {
     /// Whether nothing is left to be removed or given back, and no call may still bring a job.
     pub fn is_settled(&self) -> bool {
         self.acks.sending.is_none()
@@ -152,24 +150,8 @@ impl Runtime {
         });
     }
 
-    pub fn on_input(&mut self, input: Input) -> anyhow::Result<()> {
-        match input {
-            Input::Reserved { settled, result } => self.fetched(settled, result)?,
-            Input::Removed { jobs, result } => self.removed(jobs, result),
-            Input::Renewed { jobs, result } => self.renewed(jobs, result),
-            Input::Returned { jobs, result } => self.returned(jobs, result),
-            Input::Verified { job, receipt, ours } => self.verified(job, receipt, ours),
-            Input::Started { worker, result } => self.processes.process_started(worker, result),
-            Input::Scoped { worker, errand, result } => self.scoped(worker, errand, result),
-            Input::Counted(counts) => self.queue.backlog.counted(counts),
-            Input::Purpose(purpose) => self.on_purpose(purpose),
-            Input::Weighed(usages) => self.weighed(usages),
-        }
-        Ok(())
-    }
-
     /// A call for jobs is over.
-    fn fetched(&mut self, settled: u64, result: Result<Reserved, BackendError>) -> anyhow::Result<()> {
+    pub fn fetched(&mut self, settled: u64, result: Result<Reserved, BackendError>) -> anyhow::Result<()> {
         let was_waiting = self.queue.fetch.state == FetchState::Waiting;
         let was_ended = was_waiting && self.queue.fetch.wait.take().is_none();
         self.queue.fetch.state = FetchState::Idle;
@@ -276,7 +258,7 @@ impl Runtime {
         });
     }
 
-    fn removed(&mut self, jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError>) {
+    pub fn removed(&mut self, jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError>) {
         self.queue.acks.sending = None;
         match result {
             Ok(ours) => {
@@ -337,7 +319,7 @@ impl Runtime {
         self.arm_renewal();
     }
 
-    fn renewed(&mut self, jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError>) {
+    pub fn renewed(&mut self, jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError>) {
         self.queue.fetch.renewing = None;
         let Ok(ours) = result else { return };
         for ((id, renewed), ours) in jobs.into_iter().zip(ours) {
@@ -377,7 +359,7 @@ impl Runtime {
         });
     }
 
-    fn returned(&mut self, jobs: Vec<JobId>, result: Result<Vec<bool>, BackendError>) {
+    pub fn returned(&mut self, jobs: Vec<JobId>, result: Result<Vec<bool>, BackendError>) {
         self.queue.fetch.returning = None;
         match result {
             Ok(_) => {
@@ -420,7 +402,7 @@ impl Runtime {
         });
     }
 
-    fn verified(&mut self, job: JobId, receipt: Receipt, ours: bool) {
+    pub fn verified(&mut self, job: JobId, receipt: Receipt, ours: bool) {
         if ours {
             self.held.verified(job, receipt);
         }

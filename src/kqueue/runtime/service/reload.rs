@@ -27,8 +27,14 @@ pub struct Reload {
     pub own_queue: String,
     /// Whether PHP can ring an alarm.
     pub signals: bool,
-    /// The last settings have changed the arguments of PHP processes.
-    pub rearmed: bool,
+}
+
+/// What new settings have brought.
+struct Taken {
+    /// The keys that have changed, with their values.
+    changed: Vec<String>,
+    /// PHP processes are given other arguments by them.
+    restarts: bool,
 }
 
 impl fmt::Debug for Reload {
@@ -70,7 +76,7 @@ impl Runtime {
     fn accept(&mut self, loaded: Loaded) -> anyhow::Result<Vec<String>> {
         let whole = with_app(&loaded, &self.reload.app)?;
         let (settings, late) = self.settings.reloaded(&whole.settings);
-        let changed = self.work_by(settings)?;
+        let Taken { changed, .. } = self.work_by(settings)?;
         self.warn_of_late("SIGHUP", &late);
         self.reload.loaded = loaded;
         Ok(changed)
@@ -84,26 +90,28 @@ impl Runtime {
             return;
         }
         let from = config::Origin::App;
-        self.reload.rearmed = false;
         let taken = with_app(&self.reload.loaded, &said.settings).and_then(|whole| {
             let (settings, late) = self.settings.reloaded(&whole.settings);
             self.warn_of_late(&from.to_string(), &late);
             self.work_by(settings)
         });
         match taken {
-            Ok(changed) if changed.is_empty() => {}
-            Ok(changed) => tracing::info!("{from}: {}", changed.join(", ")),
+            Ok(Taken { changed, restarts }) => {
+                if !changed.is_empty() {
+                    tracing::info!("{from}: {}", changed.join(", "));
+                }
+                if restarts {
+                    // Pooled workers that this template was quicker than have been started with the old arguments.
+                    self.tell(Event::Restart);
+                }
+            }
             Err(error) => tracing::error!("{from}: the settings are as before: {error:#}"),
         }
         self.reload.app = said.settings;
-        if self.reload.rearmed {
-            // Pooled workers that this template was quicker than have been started with the old arguments.
-            self.tell(Event::Restart);
-        }
     }
 
-    /// Works by these settings from now on. Says which have changed.
-    fn work_by(&mut self, settings: Settings) -> anyhow::Result<Vec<String>> {
+    /// Works by these settings from now on.
+    fn work_by(&mut self, settings: Settings) -> anyhow::Result<Taken> {
         let queues =
             if settings.queues.is_empty() { vec![self.reload.own_queue.clone()] } else { settings.queues.clone() };
         self.queue.backend.check_queues(&queues)?;
@@ -111,12 +119,12 @@ impl Runtime {
         let changed = changed.map(|key| format!("{} = {}", key.name, key.show(&settings))).collect();
         self.settings = Rc::new(settings);
         self.app.queues = queues;
-        self.reload.rearmed = self.processes.recipe.configure(self.settings.clone());
+        let restarts = self.processes.recipe.configure(self.settings.clone());
         self.schedule.configure(schedule_config(&self.settings, self.reload.signals));
         self.arm_renewal();
         // A wait under way is one for the queues of before.
         self.queue.fetch.look_again();
-        Ok(changed)
+        Ok(Taken { changed, restarts })
     }
 
     /// Warns of keys whose new values do not count yet.
