@@ -31,7 +31,7 @@ final class Bench
     {
         $dir = sys_get_temp_dir() . '/kqueue-bench-' . getmypid();
         $this->redis = RedisServer::start($dir . '/redis');
-        $this->sandbox = new Sandbox($dir . '/app', 'redis', $this->redis, null, ['RECORD' => 'false', 'CACHE_STORE' => 'file']);
+        $this->sandbox = new Sandbox($dir . '/app', Service::named('redis'), $this->redis, $this->redis, null, ['RECORD' => 'false', 'CACHE_STORE' => 'file']);
         $this->laravel = $this->sandbox->boot();
         printf("Laravel %s, PHP %s, Redis; medians\n\n", $this->laravel->version(), PHP_VERSION);
         printf("%-52s %12s %12s %9s %8s\n", '', 'queue:work', 'kqueue', 'ratio', 'floor');

@@ -16,12 +16,13 @@ final class DatabaseBackend implements Backend
 
     private readonly int $retryAfter;
 
-    private readonly string $cache;
+    /** The app's cache, if it is kept in files; else it is in the database. */
+    private readonly ?string $cache;
 
     public function __construct(Sandbox $sandbox)
     {
         $this->pdo = $sandbox->database();
-        $this->cache = $sandbox->app . '/storage/framework/cache/data';
+        $this->cache = $sandbox->env('CACHE_STORE', 'file') === 'file' ? $sandbox->app . '/storage/framework/cache/data' : null;
         $this->retryAfter = (int) $sandbox->env('QUEUE_RETRY_AFTER', '90');
     }
 
@@ -73,7 +74,7 @@ final class DatabaseBackend implements Backend
 
     public function leftovers(): array
     {
-        return $this->pdo->query('select queue || \'#\' || id from jobs')->fetchAll(PDO::FETCH_COLUMN);
+        return array_map(static fn (array $row): string => "{$row['queue']}#{$row['id']}", $this->pdo->query('select queue, id from jobs')->fetchAll());
     }
 
     public function queues(): array
@@ -85,6 +86,11 @@ final class DatabaseBackend implements Backend
 
     public function cacheKeys(array $known = []): array
     {
+        if ($this->cache === null) {
+            $rows = $this->pdo->query('select * from cache union all select * from cache_locks')->fetchAll();
+
+            return array_column(array_filter($rows, static fn (array $row): bool => $row['expiration'] > time()), 'key');
+        }
         $names = [];
         foreach ($known as $key) {
             $names[sha1($key)] = $key;

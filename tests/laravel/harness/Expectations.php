@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
+use Illuminate\Cache\DatabaseStore;
 use Illuminate\Cache\RedisStore;
 
 /** What a scenario says must be so. */
@@ -98,7 +99,11 @@ trait Expectations
     public function expectCache(array $keys = []): void
     {
         $store = $this->laravel['cache']->store()->getStore();
-        $prefix = $store instanceof RedisStore ? $this->sandbox->prefix . $store->getPrefix() : '';
+        $prefix = match (true) {
+            $store instanceof RedisStore => $this->sandbox->prefix . $store->getPrefix(),
+            $store instanceof DatabaseStore => $store->getPrefix(),
+            default => '',
+        };
         $keys = array_map(static fn (string $key): string => $prefix . $key, $keys);
         $found = $this->backend->cacheKeys($keys);
         sort($keys);

@@ -11,7 +11,7 @@ final class Options
         usage: tests/laravel/run [options]
 
           --engine stock|kqueue|both   what works the queue (both; stock alone while KQUEUE_BIN names no binary)
-          --driver redis|database|both
+          --driver LIST                where queues live: redis,sqlite (the default), mariadb, pgsql, …
           --row LIST                   numbers, ranges and names: 3,4,10-20,overlap
           --laravel DIR                a directory whose vendor/ is a Laravel installed by Composer
           --root DIR                   run all of it inside this root file system (see tests/machine/rootfs)
@@ -26,7 +26,8 @@ final class Options
 
     public string $engine = 'both';
 
-    public string $driver = 'both';
+    /** @var list<string> */
+    public array $drivers = Service::USUAL;
 
     public ?string $rows = null;
 
@@ -59,7 +60,7 @@ final class Options
             };
             match ($name) {
                 '--engine' => $options->engine = $take(),
-                '--driver' => $options->driver = $take(),
+                '--driver' => $options->drivers = explode(',', $take()),
                 '--row' => $options->rows = $take(),
                 '--laravel' => $options->laravel = realpath($take()) ?: self::refuse('no such directory'),
                 '--root' => $options->root = realpath($take()) ?: self::refuse('no such directory'),
@@ -74,7 +75,8 @@ final class Options
             };
         }
         in_array($options->engine, ['stock', 'kqueue', 'both'], true) || self::refuse('--engine: stock, kqueue or both');
-        in_array($options->driver, ['redis', 'database', 'both'], true) || self::refuse('--driver: redis, database or both');
+        $unknown = array_diff($options->drivers, array_keys(Service::ALL));
+        $unknown === [] || self::refuse('--driver: there are ' . implode(', ', array_keys(Service::ALL)));
         $binary = (string) getenv('KQUEUE_BIN');
         $options->kqueue = $binary === '' ? '' : (realpath($binary) ?: self::refuse("KQUEUE_BIN: no {$binary}"));
         if ($options->engine === 'kqueue' && $options->kqueue === '') {
@@ -90,10 +92,10 @@ final class Options
         return $this->engine !== 'both' ? [$this->engine] : ($this->kqueue === '' ? ['stock'] : ['stock', 'kqueue']);
     }
 
-    /** @return list<string> */
-    public function drivers(): array
+    /** @return list<Service> */
+    public function services(): array
     {
-        return $this->driver === 'both' ? ['redis', 'database'] : [$this->driver];
+        return array_map(Service::named(...), $this->drivers);
     }
 
     public function wants(string $id): bool

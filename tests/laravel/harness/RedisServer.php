@@ -8,7 +8,7 @@ use Redis;
 use RuntimeException;
 
 /** A Redis server: one of the test's own, on a free port of the loopback with nothing on disk but its log, or one that runs. */
-final class RedisServer
+final class RedisServer implements Server
 {
     /** @var resource|null */
     private $process;
@@ -22,7 +22,7 @@ final class RedisServer
     public static function start(string $dir): self
     {
         is_dir($dir) || mkdir($dir, 0700, true);
-        $server = new self($dir, self::freePort());
+        $server = new self($dir, Ports::free());
         $server->launch();
 
         return $server;
@@ -83,15 +83,5 @@ final class RedisServer
         } catch (\RedisException) {
             return false;
         }
-    }
-
-    /** The kernel names one; nothing else takes it in the moment before the server does. */
-    private static function freePort(): int
-    {
-        $socket = stream_socket_server('tcp://127.0.0.1:0');
-        $port = (int) substr(strrchr(stream_socket_get_name($socket, false), ':'), 1);
-        fclose($socket);
-
-        return $port;
     }
 }

@@ -89,7 +89,7 @@ final class Results
     private function note(TestCase $case, bool $passed, array $reasons): void
     {
         $row = &$this->row($case->row);
-        $row['cases'][] = ['subject' => $case->subject(), 'driver' => $case->driver, 'engine' => $case->engine, 'tier' => $case->tier, 'back' => $case->back, 'passed' => $passed];
+        $row['cases'][] = ['subject' => $case->subject(), 'driver' => $case->service->name, 'engine' => $case->engine, 'tier' => $case->tier, 'back' => $case->back, 'passed' => $passed];
         $row['reasons'] = array_values(array_unique([...$row['reasons'], ...$reasons]));
     }
 

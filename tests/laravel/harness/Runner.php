@@ -33,7 +33,7 @@ final class Runner
     public function __construct(
         private readonly Options $options,
         private readonly string $dir,
-        private readonly RedisServer $redis,
+        private readonly Servers $servers,
         private readonly Results $results,
     ) {
     }
@@ -115,7 +115,9 @@ final class Runner
         try {
             ini_set('log_errors', '0');
             mkdir($dir);
-            $sandbox = new Sandbox($dir, $case->driver, $case->row->ownRedis ? RedisServer::start($dir . '/redis') : $this->redis, $this->options->laravel, $case->row->env, $case->row->package);
+            $server = $case->row->ownServer ? $case->service->start($dir . '/server') : $this->servers->of($case->service);
+            $redis = $server instanceof RedisServer ? $server : $this->servers->redis;
+            $sandbox = new Sandbox($dir, $case->service, $server, $redis, $this->options->laravel, $case->row->env, $case->row->package);
             $world = new World($sandbox, new Engine($case->engine, $this->options->kqueue, $case->tier), $case->back);
             ($case->row->body)($world);
 

@@ -8,12 +8,21 @@ use Illuminate\Contracts\Console\Kernel;
 use Illuminate\Foundation\Application;
 use PDO;
 
-/** One scenario's own app: a copy of `app/` with its own settings, database, storage and Redis prefix. */
+/**
+ * One scenario's own app: a copy of `app/` with its own settings, database, storage and Redis prefix. Which cache it has
+ * depends on the service: the restart signal and the like go through it, and every kind that processes share is to be used.
+ */
 final class Sandbox
 {
     public readonly string $app;
 
+    /** Of the sandbox, unlike any other: a database and a prefix are called after it. */
+    public readonly string $name;
+
     public readonly string $prefix;
+
+    /** The app's queue connection, which is called as its driver. */
+    public readonly string $driver;
 
     /** @var array<string, string> */
     private array $env;
@@ -21,28 +30,30 @@ final class Sandbox
     /** @param array<string, string|int> $env settings on top of the usual ones */
     public function __construct(
         public readonly string $dir,
-        public readonly string $driver,
+        public readonly Service $service,
+        public readonly ?Server $server,
         public readonly RedisServer $redis,
         private readonly ?string $laravel,
         array $env = [],
         bool $package = false,
     ) {
         $this->app = $dir . '/app';
-        $this->prefix = (string) ($env['REDIS_PREFIX'] ?? basename($dir) . '_database_');
+        $this->name = basename($dir);
+        $this->driver = $service->driver();
+        $this->prefix = (string) ($env['REDIS_PREFIX'] ?? "{$this->name}_database_");
         TestApp::make($this->app, $this->laravel);
         $package && TestApp::require($this->app);
         $this->env = array_map('strval', $env + [
             'APP_KEY' => TestApp::key(),
             'APP_ENV' => 'production',
-            'QUEUE_CONNECTION' => $driver,
+            'QUEUE_CONNECTION' => $this->driver,
             'REDIS_HOST' => '127.0.0.1',
             'REDIS_PORT' => $redis->port,
             'REDIS_DB' => 1,
             'REDIS_PREFIX' => $this->prefix,
-            // Both kinds of cache that processes share are used: the restart signal and the like go through them.
-            'CACHE_STORE' => $driver === 'redis' ? 'redis' : 'file',
-        ]);
+        ] + $service->settings($this->name, $server));
         TestApp::writeEnv($this->app, $this->env);
+        $service->prepare($this);
     }
 
     /** @param array<string, string|int> $env */
@@ -69,7 +80,7 @@ final class Sandbox
 
     public function database(): PDO
     {
-        return TestApp::database($this->app);
+        return $this->service->database($this);
     }
 
     /** Boots the app in this process: the harness dispatches through Laravel itself. */

@@ -20,8 +20,13 @@ final class TestApp
             ? "require_once dirname(__DIR__) . '/bootstrap/autoload.php';"
             : 'return require ' . var_export($laravel . '/vendor/autoload.php', true) . ';';
         file_put_contents($dir . '/vendor/autoload.php', "<?php\n\n{$load}\n");
-        self::database($dir)->exec((string) file_get_contents($dir . '/database/schema.sql'));
         touch($dir . '/journal.jsonl');
+    }
+
+    /** The app's tables as one engine has them. */
+    public static function schema(string $engine): string
+    {
+        return (string) file_get_contents(dirname(__DIR__) . "/app/database/schema.{$engine}.sql");
     }
 
     /** What `composer require kqueue/kqueue` leaves in `vendor/`, with a path repository. Laravel finds it by itself. */

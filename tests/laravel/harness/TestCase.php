@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
-/** A row under one engine on one driver. */
+/** A row under one engine on one service. */
 final class TestCase
 {
     /**
@@ -14,13 +14,13 @@ final class TestCase
     public function __construct(
         public readonly Row $row,
         public readonly string $engine,
-        public readonly string $driver,
+        public readonly Service $service,
         public readonly array $back = [],
         public readonly ?string $tier = null,
     ) {
     }
 
-    /** How it is run, apart from row and driver. */
+    /** How it is run, apart from row and service. */
     public function variant(): string
     {
         return match (true) {
@@ -33,11 +33,11 @@ final class TestCase
     /** What is run, apart from how. */
     public function subject(): string
     {
-        return "{$this->row->id} {$this->driver} {$this->row->title}";
+        return "{$this->row->id} {$this->service->name} {$this->row->title}";
     }
 
     public function name(): string
     {
-        return sprintf('%-8s %-8s %-15s %s', $this->row->id, $this->driver, $this->variant(), $this->row->title);
+        return sprintf('%-8s %-8s %-15s %s', $this->row->id, $this->service->name, $this->variant(), $this->row->title);
     }
 }

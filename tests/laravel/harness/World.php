@@ -37,7 +37,7 @@ final class World
         private readonly array $back = [],
     ) {
         $this->laravel = $sandbox->boot();
-        $this->backend = $sandbox->driver === 'redis' ? self::redisBackend($sandbox) : new DatabaseBackend($sandbox);
+        $this->backend = $sandbox->service->backend($sandbox);
         Queue::createPayloadUsing(function (?string $connection, ?string $queue, array $payload): array {
             $this->uuids[] = $payload['uuid'];
 
@@ -303,12 +303,8 @@ final class World
     public function redial(): void
     {
         $this->laravel['redis']->purge('default');
-        $this->backend = self::redisBackend($this->sandbox);
-    }
-
-    private static function redisBackend(Sandbox $sandbox): RedisBackend
-    {
-        return new RedisBackend($sandbox->redis, $sandbox->prefix, (int) $sandbox->env('REDIS_DB', '0'));
+        $this->laravel['db']->purge();
+        $this->backend = $this->sandbox->service->backend($this->sandbox);
     }
 
     /** @return list<array<string, mixed>> rows of failed_jobs */

@@ -42,7 +42,7 @@ row(78, 'Redis restarted between jobs: the next job runs, once', function (World
     $w->expectGone();
     $w->expectFailed(0);
     $w->leftToChance('when stock notices that its server has gone, and what it writes of it');
-}, drivers: ['redis'], ownRedis: true);
+}, drivers: ['redis'], ownServer: true);
 
 row(78, 'Redis restarted while a job runs: the job is removed over a new connection, and runs once', function (World $w) use ($keep): void {
     $uuid = $w->dispatch((new Sleeps(1500))->with(['tries' => 3]));
@@ -64,7 +64,7 @@ row(78, 'Redis restarted while a job runs: the job is removed over a new connect
     $w->expectGone();
     $w->expectFailed(0);
     $w->leftToChance('what is written of the lost connection');
-}, drivers: ['redis'], ownRedis: true);
+}, drivers: ['redis'], ownServer: true);
 
 row(78, 'the SQLite file is locked while a job ends: it is removed as soon as that is possible, and runs once', function (World $w): void {
     $uuid = $w->dispatch((new Sleeps(300))->with(['tries' => 3]));
@@ -87,7 +87,7 @@ row(78, 'the SQLite file is locked while a job ends: it is removed as soon as th
     $w->expectSame([], $w->journal('report'), 'reported exceptions');
     $w->expectGone();
     $w->expectFailed(0);
-}, drivers: ['database']);
+}, drivers: ['sqlite']);
 
 row(78, 'the SQLite file is replaced between jobs', function (World $w): void {
     $w->dispatch(new Plain());
@@ -118,7 +118,7 @@ row(78, 'the SQLite file is replaced between jobs', function (World $w): void {
     );
     $w->expectAttempts([1], $uuid);
     $w->expectGone();
-}, drivers: ['database']);
+}, drivers: ['sqlite']);
 
 row(79, 'Redis away for some seconds: no job is lost, no processor is kept busy, and all goes on by itself', function (World $w) use ($keep): void {
     $running = $w->dispatch((new Sleeps(1500))->with(['tries' => 3]));
@@ -164,7 +164,7 @@ row(79, 'Redis away for some seconds: no job is lost, no processor is kept busy,
     $w->expectGone();
     $w->expectFailed(0);
     $w->leftToChance('what is written of the lost connection');
-}, drivers: ['redis'], ownRedis: true, tiers: false);
+}, drivers: ['redis'], ownServer: true, tiers: false);
 
 row(79, 'the SQLite file is away for a while: kqueue says so once, tries again, and goes on', function (World $w): void {
     $daemon = $w->start();
@@ -182,7 +182,7 @@ row(79, 'the SQLite file is away for a while: kqueue says so once, tries again, 
     $w->expectAttempts([1], $uuid);
     $w->expectGone();
     $w->expectFailed(0);
-}, drivers: ['database'], engines: ['kqueue']);
+}, drivers: ['sqlite'], engines: ['kqueue']);
 
 /** A clock of the engine's own, which jumps while a job runs. */
 $jump = static function (World $w, int $seconds): void {

@@ -23,17 +23,44 @@ if (env('REDIS_SERIALIZER') !== null) {
     $options['serializer'] = (int) env('REDIS_SERIALIZER');
 }
 
+// What the two kinds of servers have in common.
+$server = [
+    'url' => null,
+    'host' => env('DB_HOST', '127.0.0.1'),
+    'port' => env('DB_PORT'),
+    'database' => env('DB_DATABASE'),
+    'username' => env('DB_USERNAME'),
+    'password' => env('DB_PASSWORD'),
+    'prefix' => env('DB_PREFIX', ''),
+];
+
 return [
-    'default' => 'sqlite',
+    'default' => env('DB_CONNECTION', 'sqlite'),
     'connections' => [
         'sqlite' => [
             'driver' => 'sqlite',
             'url' => null,
-            'database' => env('DB_DATABASE', database_path('database.sqlite')),
+            'database' => env('DB_CONNECTION', 'sqlite') === 'sqlite' ? env('DB_DATABASE', database_path('database.sqlite')) : database_path('database.sqlite'),
             'prefix' => '',
             'foreign_key_constraints' => true,
             'busy_timeout' => 5000,
             'transaction_mode' => env('DB_TRANSACTION_MODE', 'DEFERRED'),
+        ],
+        // Laravel has a driver of this name from 11 on.
+        'mariadb' => $server + [
+            'driver' => 'mysql',
+            'unix_socket' => '',
+            'charset' => 'utf8mb4',
+            'collation' => 'utf8mb4_unicode_ci',
+            'strict' => true,
+            'engine' => null,
+        ],
+        'pgsql' => $server + [
+            'driver' => 'pgsql',
+            'charset' => 'utf8',
+            'search_path' => 'public',
+            'schema' => 'public',
+            'sslmode' => 'prefer',
         ],
     ],
     'migrations' => 'migrations',

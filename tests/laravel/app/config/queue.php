@@ -26,6 +26,6 @@ return [
             'after_commit' => false,
         ],
     ],
-    'batching' => ['database' => 'sqlite', 'table' => 'job_batches'],
-    'failed' => ['driver' => 'database-uuids', 'database' => 'sqlite', 'table' => 'failed_jobs'],
+    'batching' => ['database' => env('DB_CONNECTION', 'sqlite'), 'table' => 'job_batches'],
+    'failed' => ['driver' => 'database-uuids', 'database' => env('DB_CONNECTION', 'sqlite'), 'table' => 'failed_jobs'],
 ];

@@ -69,7 +69,7 @@ row('down', 'Redis is down at the start: kqueue waits for it', function (World $
     $w->waitForQueue();
     $w->expectRuns(1);
     $w->expectSame(0, $daemon->stop(), 'exit status');
-}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
+}, drivers: ['redis'], engines: ['kqueue'], ownServer: true);
 
 row('down', 'Redis goes away and comes back: kqueue works on', function (World $w): void {
     $w->dispatch(new Plain());
@@ -87,7 +87,7 @@ row('down', 'Redis goes away and comes back: kqueue works on', function (World $
     $w->waitForQueue();
     $w->expectAttempts([1], $uuid);
     $w->expectSame(0, $daemon->stop(), 'exit status');
-}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
+}, drivers: ['redis'], engines: ['kqueue'], ownServer: true);
 
 row('garbage', 'rows and entries that are no jobs are set aside, and the next job runs', function (World $w): void {
     foreach (['', 'no json', '[]', '"text"', '{"uuid":"x"}', "\xff\xfe\x00", str_repeat('[', 2000)] as $garbage) {
@@ -136,7 +136,7 @@ row('key', 'a Redis key of the wrong type stops its own queue alone, and is told
     $uuid = $w->dispatch(new Plain(), 'low');
     $w->waitFor('end', uuid: $uuid);
     $w->expectSame(0, $daemon->stop(), 'exit status');
-}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
+}, drivers: ['redis'], engines: ['kqueue'], ownServer: true);
 
 row('refused', 'a password that is changed under a running kqueue is an outage: what runs goes on, and is settled', function (World $w): void {
     $uuid = $w->dispatch(new Sleeps(2500));
@@ -158,14 +158,14 @@ row('refused', 'a password that is changed under a running kqueue is an outage: 
     $w->waitForQueue();
     $w->expectAttempts([1], $uuid);
     $w->expectSame(0, $daemon->stop(), 'exit status');
-}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
+}, drivers: ['redis'], engines: ['kqueue'], ownServer: true);
 
 row('unreached', '--stop-when-empty ends where the queue cannot be reached at the start, with one line', function (World $w): void {
     $w->sandbox->redis->shutDown();
     $daemon = $w->start(['stop-when-empty' => true]);
     $w->expectSame(1, $daemon->wait(), 'exit status');
     $w->expectSame(1, substr_count($daemon->output(), (string) $w->sandbox->redis->port), 'times it was told');
-}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
+}, drivers: ['redis'], engines: ['kqueue'], ownServer: true);
 
 row('unreached', '--stop-when-empty ends where the queue refuses it later: what runs is finished and settled first', function (World $w): void {
     $uuid = $w->dispatch(new Sleeps(2500));
@@ -181,4 +181,4 @@ row('unreached', '--stop-when-empty ends where the queue refuses it later: what 
     $w->expectSame(1, $daemon->wait(), 'exit status');
     $w->waitForQueue();
     $w->expectAttempts([1], $uuid);
-}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
+}, drivers: ['redis'], engines: ['kqueue'], ownServer: true);

@@ -125,4 +125,4 @@ row('status', 'a queue that does not answer: degraded, with what it says', funct
     $w->sandbox->redis->stop();
     $told = $w->waitForStatus('degraded', 5, static fn (array $told): bool => str_contains($told['reason'], ' has not answered for '));
     $w->expectContains("redis at 127.0.0.1:{$w->sandbox->redis->port}: ", $told['reason'], 'the reason');
-}, drivers: ['redis'], engines: ['kqueue'], ownRedis: true);
+}, drivers: ['redis'], engines: ['kqueue'], ownServer: true);

@@ -1,0 +1,121 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Tests;
+
+use PDO;
+use PDOException;
+use RuntimeException;
+
+/** A database server on a free port of the loopback, its data in a directory that goes with the run. */
+abstract class DatabaseServer implements Server
+{
+    public const USER = 'laravel';
+
+    public const PASSWORD = 's3cret';
+
+    /** @var resource|null */
+    private $process;
+
+    public readonly int $port;
+
+    final private function __construct(public readonly string $dir)
+    {
+        $this->port = Ports::free();
+    }
+
+    public static function start(string $dir): static
+    {
+        is_dir($dir) || mkdir($dir, 0755, true);
+        $server = new static($dir);
+        $server->initialise();
+        $server->launch();
+        $server->furnish();
+
+        return $server;
+    }
+
+    /** Makes the data directory. */
+    abstract protected function initialise(): void;
+
+    /** The user and what else an app is given, once the server answers. */
+    abstract protected function furnish(): void;
+
+    /** @return list<string> */
+    abstract protected function command(): array;
+
+    /** The signal by which it ends in order. */
+    abstract protected function ending(): int;
+
+    abstract public function connect(?string $database = null): PDO;
+
+    public function launch(): void
+    {
+        $this->process = $this->spawn($this->command());
+        Wait::until(fn (): bool => $this->answers(), basename($this->command()[0]) . ' to answer', 30.0);
+    }
+
+    public function stop(): void
+    {
+        $this->end(SIGKILL);
+    }
+
+    public function shutDown(): void
+    {
+        $this->end($this->ending());
+    }
+
+    /** Runs a tool of the server's to its end. @param list<string> $command */
+    protected function run(array $command): void
+    {
+        $process = $this->spawn($command);
+        $status = proc_close($process);
+        $status === 0 || throw new RuntimeException("{$command[0]} ended with {$status}: " . file_get_contents($this->log()));
+    }
+
+    protected function pdo(string $dsn, string $user, string $password): PDO
+    {
+        return new PDO($dsn, $user, $password, [
+            PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION,
+            PDO::ATTR_DEFAULT_FETCH_MODE => PDO::FETCH_ASSOC,
+            PDO::ATTR_TIMEOUT => 5,
+        ]);
+    }
+
+    /** @param list<string> $command @return resource */
+    private function spawn(array $command)
+    {
+        $log = ['file', $this->log(), 'a'];
+
+        return proc_open(['setpriv', '--pdeathsig', 'KILL', ...$command], [['file', '/dev/null', 'r'], $log, $log], $pipes, $this->dir)
+            ?: throw new RuntimeException("cannot start {$command[0]}");
+    }
+
+    private function log(): string
+    {
+        return $this->dir . '/server.log';
+    }
+
+    private function end(int $signal): void
+    {
+        if ($this->process !== null) {
+            posix_kill(proc_get_status($this->process)['pid'], $signal);
+            proc_close($this->process);
+            $this->process = null;
+        }
+    }
+
+    private function answers(): bool
+    {
+        try {
+            $this->connect();
+
+            return true;
+        } catch (PDOException $e) {
+            proc_get_status($this->process)['running'] || throw new RuntimeException('the server has ended: ' . file_get_contents($this->log()), previous: $e);
+
+            return false;
+        }
+    }
+}

@@ -1,0 +1,83 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Tests;
+
+use InvalidArgumentException;
+use PDO;
+
+/**
+ * A kind of place where a queue can live, by the name that `--driver` takes: which server it needs, how the app is told of
+ * it, and how the suite looks into it. To add one: a class, and its line in `ALL`.
+ */
+abstract class Service
+{
+    /** @var array<string, class-string<self>> */
+    public const ALL = [
+        'redis' => RedisService::class,
+        'sqlite' => SqliteService::class,
+        'mariadb' => MariaDbService::class,
+        'pgsql' => PostgresService::class,
+    ];
+
+    /** What runs where nobody says otherwise. */
+    public const USUAL = ['redis', 'sqlite'];
+
+    /** Laravel's name of the driver, and of the app's queue connection. A row that names it applies to all services with it. */
+    public const DRIVER = '';
+
+    /** As the table calls it. */
+    public const TITLE = '';
+
+    final private function __construct(public readonly string $name)
+    {
+    }
+
+    public static function named(string $name): self
+    {
+        $class = self::ALL[$name] ?? throw new InvalidArgumentException("no driver '{$name}': there are " . implode(', ', array_keys(self::ALL)));
+
+        return new $class($name);
+    }
+
+    public function driver(): string
+    {
+        return static::DRIVER;
+    }
+
+    /** Whether a row for these drivers is for this one. @param list<string>|null $drivers null for all */
+    public function isAmong(?array $drivers): bool
+    {
+        return $drivers === null || array_intersect([$this->name, static::DRIVER], $drivers) !== [];
+    }
+
+    /** Why a row for all drivers has no place here; null where it has. */
+    public function excludes(Row $row): ?string
+    {
+        return null;
+    }
+
+    /** A server of this kind; null where there is none to start. */
+    public function start(string $dir): ?Server
+    {
+        return null;
+    }
+
+    /** The app's settings. @return array<string, string|int> */
+    abstract public function settings(string $name, ?Server $server): array;
+
+    /** Makes what the app needs on the server before it boots, and its tables. */
+    public function prepare(Sandbox $sandbox): void
+    {
+        TestApp::database($sandbox->app)->exec(TestApp::schema('sqlite'));
+    }
+
+    /** The app's database: failed jobs, batches, its own tables. */
+    public function database(Sandbox $sandbox): PDO
+    {
+        return TestApp::database($sandbox->app);
+    }
+
+    abstract public function backend(Sandbox $sandbox): Backend;
+}
