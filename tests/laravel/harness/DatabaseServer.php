@@ -66,6 +66,16 @@ abstract class DatabaseServer implements Server
         $this->end($this->ending());
     }
 
+    public function pause(): void
+    {
+        Processes::kill(SIGSTOP, ...$this->processes());
+    }
+
+    public function resume(): void
+    {
+        Processes::kill(SIGCONT, ...$this->processes());
+    }
+
     /** Runs a tool of the server's to its end. @param list<string> $command */
     protected function run(array $command): void
     {
@@ -100,10 +110,19 @@ abstract class DatabaseServer implements Server
     private function end(int $signal): void
     {
         if ($this->process !== null) {
-            posix_kill(proc_get_status($this->process)['pid'], $signal);
+            // A server that is asked ends its children itself.
+            Processes::kill($signal, ...($signal === SIGKILL ? $this->processes() : [$this->processes()[0]]));
             proc_close($this->process);
             $this->process = null;
         }
+    }
+
+    /** @return list<int> the server, and what it has forked for its connections */
+    private function processes(): array
+    {
+        $pid = proc_get_status($this->process)['pid'];
+
+        return [$pid, ...Processes::descendants($pid)];
     }
 
     private function answers(): bool

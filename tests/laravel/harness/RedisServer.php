@@ -68,6 +68,16 @@ final class RedisServer implements Server
         $this->process = null;
     }
 
+    public function pause(): void
+    {
+        posix_kill($this->pid, SIGSTOP);
+    }
+
+    public function resume(): void
+    {
+        posix_kill($this->pid, SIGCONT);
+    }
+
     public function client(): Redis
     {
         $redis = new Redis();

@@ -15,4 +15,9 @@ interface Server
 
     /** Ends it as its operator would. `launch()` brings back what was in it. */
     public function shutDown(): void;
+
+    /** Stops it in its tracks, with all its connections open: it says nothing until it is resumed. */
+    public function pause(): void;
+
+    public function resume(): void;
 }

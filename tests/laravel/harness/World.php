@@ -303,7 +303,7 @@ final class World
     public function redial(): void
     {
         $this->laravel['redis']->purge('default');
-        $this->laravel['db']->purge();
+        $this->laravel['db']->reconnect();
         $this->backend = $this->sandbox->service->backend($this->sandbox);
     }
 

@@ -22,13 +22,13 @@ $keep = static function (World $w, Daemon $daemon): Daemon {
     return $w->start();
 };
 
-row(78, 'Redis restarted between jobs: the next job runs, once', function (World $w) use ($keep): void {
+row(78, 'the server is restarted between jobs: the next job runs, once', function (World $w) use ($keep): void {
     $w->dispatch(new Plain());
     $daemon = $w->start();
     $w->waitFor('end');
     $w->waitForQueue();
-    $w->sandbox->redis->shutDown();
-    $w->sandbox->redis->launch();
+    $w->sandbox->server->shutDown();
+    $w->sandbox->server->launch();
     $w->redial();
     $uuid = $w->dispatch(new Plain());
     Wait::until(static function () use ($w, $keep, &$daemon, $uuid): bool {
@@ -42,14 +42,14 @@ row(78, 'Redis restarted between jobs: the next job runs, once', function (World
     $w->expectGone();
     $w->expectFailed(0);
     $w->leftToChance('when stock notices that its server has gone, and what it writes of it');
-}, drivers: ['redis'], ownServer: true);
+}, drivers: ['redis', 'mariadb', 'pgsql'], ownServer: true);
 
-row(78, 'Redis restarted while a job runs: the job is removed over a new connection, and runs once', function (World $w) use ($keep): void {
+row(78, 'the server is restarted while a job runs: the job is removed over a new connection, and runs once', function (World $w) use ($keep): void {
     $uuid = $w->dispatch((new Sleeps(1500))->with(['tries' => 3]));
     $daemon = $w->start();
     $w->waitFor('start', uuid: $uuid);
-    $w->sandbox->redis->shutDown();
-    $w->sandbox->redis->launch();
+    $w->sandbox->server->shutDown();
+    $w->sandbox->server->launch();
     $w->redial();
     $w->expectSame([], $w->journal('end'), 'ends while the server was away');
     $next = $w->dispatch(new Plain());
@@ -64,7 +64,7 @@ row(78, 'Redis restarted while a job runs: the job is removed over a new connect
     $w->expectGone();
     $w->expectFailed(0);
     $w->leftToChance('what is written of the lost connection');
-}, drivers: ['redis'], ownServer: true);
+}, drivers: ['redis', 'mariadb', 'pgsql'], ownServer: true);
 
 row(78, 'the SQLite file is locked while a job ends: it is removed as soon as that is possible, and runs once', function (World $w): void {
     $uuid = $w->dispatch((new Sleeps(300))->with(['tries' => 3]));
@@ -120,12 +120,12 @@ row(78, 'the SQLite file is replaced between jobs', function (World $w): void {
     $w->expectGone();
 }, drivers: ['sqlite']);
 
-row(79, 'Redis away for some seconds: no job is lost, no processor is kept busy, and all goes on by itself', function (World $w) use ($keep): void {
+row(79, 'the server is away for some seconds: no job is lost, no processor is kept busy, and all goes on by itself', function (World $w) use ($keep): void {
     $running = $w->dispatch((new Sleeps(1500))->with(['tries' => 3]));
     $daemon = $w->start();
     $w->waitFor('start', uuid: $running);
     $waiting = $w->dispatchMany((new Sleeps(300))->with(['tries' => 3]), 10);
-    $w->sandbox->redis->shutDown();
+    $w->sandbox->server->shutDown();
     $used = static fn (): float => array_sum(array_map([Processes::class, 'cpuSeconds'], [$daemon->pid, ...$daemon->php()]));
     // What runs ends while the server is away.
     $w->waitFor('end', uuid: $running);
@@ -138,7 +138,7 @@ row(79, 'Redis away for some seconds: no job is lost, no processor is kept busy,
         $w->expect($share < 0.2, sprintf('it waits instead of spinning (%.0f %% of a processor)', 100 * $share));
         $w->expectSame(1, substr_count($daemon->output(), 'the queue does not answer'), 'lines about it in the log');
     }
-    $w->sandbox->redis->launch();
+    $w->sandbox->server->launch();
     $w->redial();
     Wait::until(static function () use ($w, $keep, &$daemon, $waiting): bool {
         $daemon = $keep($w, $daemon);
@@ -164,7 +164,7 @@ row(79, 'Redis away for some seconds: no job is lost, no processor is kept busy,
     $w->expectGone();
     $w->expectFailed(0);
     $w->leftToChance('what is written of the lost connection');
-}, drivers: ['redis'], ownServer: true, tiers: false);
+}, drivers: ['redis', 'mariadb', 'pgsql'], ownServer: true, tiers: false);
 
 row(79, 'the SQLite file is away for a while: kqueue says so once, tries again, and goes on', function (World $w): void {
     $daemon = $w->start();
