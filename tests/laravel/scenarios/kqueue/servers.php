@@ -1,0 +1,75 @@
+<?php
+
+/** What befalls a server while several runtimes and stock workers share its queue: it restarts, is killed, or hangs. */
+
+declare(strict_types=1);
+
+use App\Jobs\Plain;
+use App\Jobs\Sleeps;
+use Kqueue\Tests\Daemon;
+use Kqueue\Tests\Wait;
+use Kqueue\Tests\World;
+
+/** @param callable(World): void $outage what happens to the server after the first few thousand jobs */
+$share = static function (World $w, callable $outage): void {
+    $runtimes = array_map(static fn (string $host): Daemon => $w->start([
+        'state-dir' => "{$w->sandbox->dir}/{$host}/state",
+        'runtime-dir' => "{$w->sandbox->dir}/{$host}/run",
+    ]), ['one', 'two']);
+    $uuids = $w->dispatchMany((new Plain())->with(['tries' => 5]), 10000);
+    $stock = [$w->startStock(), $w->startStock()];
+    $pids = array_column($stock, 'pid');
+    Wait::until(static fn (): bool => $w->size() <= 7000, 'a part of the jobs to be done', 90.0, 20000);
+    $outage($w);
+    $w->redial();
+    $runs = static fn (): array => array_count_values(array_column($w->journal('end'), 'uuid'));
+    Wait::until(static function () use ($w, $runs, $uuids, &$stock, &$pids): bool {
+        // Their process manager's part.
+        foreach ($stock as $i => $worker) {
+            $worker->runs() || $pids[] = ($stock[$i] = $w->startStock())->pid;
+        }
+
+        return count($runs()) === count($uuids);
+    }, 'every job to have run', 120.0, 100_000);
+    foreach ([...$runtimes, ...$stock] as $daemon) {
+        $daemon->stop(30.0);
+    }
+    foreach ($runtimes as $runtime) {
+        $w->expect(substr_count($runtime->output(), 'the queue does not answer') <= 1, 'the outage is logged once');
+    }
+    // What a stock worker had done when the server went away it could not remove, so that runs again when its lease ends.
+    $first = array_column(array_reverse($w->journal('start')), 'pid', 'uuid');
+    foreach ($runs() as $uuid => $times) {
+        $w->expect($times === 1 || in_array($first[$uuid], $pids, true), "{$uuid} ran {$times} times");
+    }
+    $w->expect(array_diff($first, $pids) !== [] && array_intersect($first, $pids) !== [], 'both kinds had their part');
+    $w->expectFailed(0);
+};
+
+row('hosts', 'two runtimes and two stock workers share 10,000 jobs while the server restarts: each runs once', fn (World $w) => $share($w, static function (World $w): void {
+    $w->sandbox->server->shutDown();
+    $w->sandbox->server->launch();
+}), drivers: ['redis', 'mariadb', 'pgsql'], engines: ['kqueue'], env: ['RECORD' => 'false'], ownServer: true, tiers: false);
+
+row('hosts', 'two runtimes and two stock workers share 10,000 jobs while the server is killed and recovers: each runs once', fn (World $w) => $share($w, static function (World $w): void {
+    $w->sandbox->server->stop();
+    $w->sandbox->server->launch();
+}), drivers: ['mariadb', 'pgsql'], engines: ['kqueue'], env: ['RECORD' => 'false'], ownServer: true, tiers: false);
+
+row('hangs', 'the server hangs for 20 s: it is logged once, nothing spins, and every job runs once', function (World $w): void {
+    $running = $w->dispatch((new Sleeps(1500))->with(['tries' => 3]));
+    $daemon = $w->start();
+    $w->waitFor('start', uuid: $running);
+    $waiting = $w->dispatchMany((new Plain())->with(['tries' => 3]), 10);
+    $late = $w->dispatch((new Sleeps(500))->with(['tries' => 3]));
+    $w->sandbox->server->pause();
+    usleep(20_000_000);
+    $w->sandbox->server->resume();
+    $w->waitFor('end', 12, 60.0);
+    $w->waitForQueue(seconds: 30.0);
+    $daemon->stop();
+    $w->expectOnce([$running, ...$waiting, $late]);
+    $w->expect(substr_count($daemon->output(), 'the queue does not answer') <= 1, 'it is logged once');
+    $w->expectGone();
+    $w->expectFailed(0);
+}, drivers: ['redis', 'mariadb', 'pgsql'], engines: ['kqueue'], ownServer: true, tiers: false);
