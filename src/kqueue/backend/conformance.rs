@@ -14,6 +14,7 @@ use super::{
     BackendError, Capabilities, Encoded, QueueBackend, QueueSize, Receipt, Reservation, Reserved, Wait, epoch_seconds,
 };
 
+mod database;
 mod laravel;
 mod least;
 mod redis;

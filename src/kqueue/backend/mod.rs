@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use kqueue_config::Pop;
 
+mod database;
 mod head;
 mod receipt;
 mod redis;
@@ -25,6 +26,7 @@ mod wait;
 #[cfg(test)]
 mod conformance;
 
+pub use database::{DatabaseBackend, DatabaseSettings};
 pub use receipt::{Encoded, Receipt};
 pub use redis::RedisBackend;
 pub use settings::{ConnectionSettings, Names, RedisSettings, SqliteSettings};
@@ -158,6 +160,7 @@ pub fn open(settings: ConnectionSettings, pop: Pop) -> Result<Box<dyn QueueBacke
     match settings {
         ConnectionSettings::Redis(redis) => Ok(Box::new(RedisBackend::connect(redis, pop)?)),
         ConnectionSettings::Sqlite(sqlite) => Ok(Box::new(SqliteBackend::connect(sqlite)?)),
+        ConnectionSettings::Database(database) => Ok(Box::new(DatabaseBackend::connect(database)?)),
         ConnectionSettings::Own { class, method } => Err(settings::own(&class, &method)),
         ConnectionSettings::Unsupported { driver, engine } => Err(settings::unsupported(&driver, engine.as_deref())),
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use super::BackendError;
+use super::{BackendError, DatabaseSettings};
 
 /// What the app's queue object calls its queues, where the driver keeps them: keys in Redis, values in a column.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub enum ConnectionSettings {
     Redis(RedisSettings),
     /// `{"driver": "database", "engine": "sqlite", …}`.
     Sqlite(SqliteSettings),
+    /// `{"driver": "database", "engine": "mysql", …}`, or `mariadb` or `pgsql`.
+    Database(DatabaseSettings),
     /// The app's own queue class reserves jobs in a way of its own, which kqueue would pass over.
     Own {
         /// The class.
@@ -148,6 +150,9 @@ impl TryFrom<serde_json::Value> for ConnectionSettings {
         match (driver.as_str(), engine.as_deref()) {
             ("redis", _) => serde_json::from_value(value).map(Self::Redis).map_err(of),
             ("database", Some("sqlite")) => serde_json::from_value(value).map(Self::Sqlite).map_err(of),
+            ("database", Some("mysql" | "mariadb" | "pgsql")) => {
+                serde_json::from_value(value).map(Self::Database).map_err(of)
+            }
             _ => Ok(Self::Unsupported { driver, engine }),
         }
     }
@@ -174,12 +179,8 @@ pub(super) fn unsupported(driver: &str, engine: Option<&str>) -> BackendError {
         ("failover", _) => "the driver `failover` only chooses where jobs are pushed: name one of \
              the connections behind it in `connection`"
             .to_owned(),
-        ("database", Some(engine @ ("mysql" | "mariadb" | "pgsql"))) => format!(
-            "queues in a `{engine}` database are not built in yet: keep `queue:work` for this \
-             connection, or use redis or a SQLite database"
-        ),
         ("database", Some(engine)) => {
-            format!("queues in a `{engine}` database are not supported: use redis or a SQLite database")
+            format!("queues in a `{engine}` database are not supported: use MySQL, MariaDB, PostgreSQL, SQLite or redis")
         }
         ("database", None) => "the database queue connection has no `engine`: its database connection is unknown to \
              the app's config/database.php"
@@ -222,7 +223,7 @@ impl Number {
     }
 }
 
-fn optional_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+pub(super) fn optional_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
     Option::<Number>::deserialize(from)?.map(Number::value).transpose()
 }
 

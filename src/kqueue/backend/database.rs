@@ -1,0 +1,371 @@
+//! Laravel's jobs table in MySQL, MariaDB or PostgreSQL.
+//!
+//! One session for all calls, each of which is short: one message to the server, or two. What a call does to a row is
+//! what Laravel's own class does. May touch the network; knows of no PHP.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::head::why_broken;
+use super::row::{self, Row};
+use super::{
+    BUDGET, BackendError, Capabilities, LARGEST, QueueBackend, QueueSize, Receipt, Reservation, Reserved, SetAside, Wait,
+    check_queues, epoch_seconds,
+};
+
+mod dialect;
+mod link;
+mod look;
+pub(super) mod session;
+pub(super) mod settings;
+mod trouble;
+
+use dialect::{Free, budget};
+use link::{Link, Ready};
+use look::{Pace, UNANNOUNCED};
+use session::{Answer, Cell};
+pub use settings::DatabaseSettings;
+use settings::Engine;
+use trouble::Trouble;
+
+/// Messages that one call sets aside at the most.
+const MOST_ASIDE: usize = 100;
+/// Jobs that one message settles at the most.
+const MOST_SETTLED: usize = 500;
+/// Rows that one statement reserves at the most.
+const MOST_TAKEN: usize = 500;
+/// Bytes that one call may carry before its session is closed: buffers stay as large as they once were.
+const HEAVY: usize = 4 << 20;
+
+/// Queues of one jobs table.
+pub struct DatabaseBackend {
+    link: Link,
+    retry_after: i64,
+    pace: Pace,
+}
+
+impl std::fmt::Debug for DatabaseBackend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DatabaseBackend").field("settings", self.link.settings()).finish_non_exhaustive()
+    }
+}
+
+/// Which of the queues that were asked for have work.
+type Work = Vec<bool>;
+
+impl DatabaseBackend {
+    /// A backend for these settings. Connects with the first call.
+    ///
+    /// # Errors
+    /// [`BackendError::Settings`] for a missing `retry_after`.
+    pub fn connect(settings: DatabaseSettings) -> Result<Self, BackendError> {
+        let Some(retry_after) = settings.retry_after else {
+            return Err(BackendError::Settings(
+                "the database queue connection needs a number of seconds as `retry_after`".to_owned(),
+            ));
+        };
+        Ok(Self { link: Link::new(settings), retry_after, pace: Pace::new() })
+    }
+
+    /// What a queue is called in the table.
+    fn name(&self, queue: &str) -> String {
+        self.link.settings().names.of(queue, "").into_owned()
+    }
+
+    fn names(&self, queues: &[String]) -> Vec<String> {
+        queues.iter().map(|queue| self.name(queue)).collect()
+    }
+
+    fn free<'a>(&self, queue: &'a str) -> Free<'a> {
+        let now = epoch_seconds();
+        Free { queue, now, expired: now.saturating_sub(self.retry_after), past: 0 }
+    }
+
+    /// Which queues have a row that can be reserved now. Locks nothing.
+    async fn work(&self, ready: &mut Ready, names: &[String]) -> sqlx::Result<Work> {
+        if names.is_empty() {
+            return Ok(Work::new());
+        }
+        let free: Vec<_> = names.iter().map(|name| self.free(name)).collect();
+        let answers = ready.session.run(ready.dialect.ready(&free)).await?;
+        Ok(row_of(answers).iter().map(|cell| matches!(cell.as_deref(), Some(b"1" | b"t"))).collect())
+    }
+
+    /// Returns when there may be work in one of `queues`, or after `limit`, whichever is first. Cancel-safe, at the cost of
+    /// the session if it is in the midst of a look.
+    async fn wait(&self, queues: &[String], limit: Duration) -> Result<Work, BackendError> {
+        check_queues(queues)?;
+        let (start, names) = (Instant::now(), self.names(queues));
+        loop {
+            let cost = Instant::now();
+            let work = match self.link.with(async |ready| self.work(ready, &names).await).await {
+                Err(Trouble::Busy(_)) => Work::new(),
+                other => other?,
+            };
+            let left = limit.saturating_sub(start.elapsed());
+            if work.contains(&true) || left.is_zero() {
+                return Ok(work);
+            }
+            tokio::time::sleep(self.pace.pause(cost.elapsed(), UNANNOUNCED).min(left)).await;
+        }
+    }
+
+    /// Reserves what is there now, where `work` says that something is. Not cancel-safe.
+    async fn reserve(&self, queues: &[String], max: usize, work: Option<Work>) -> Result<Reserved, BackendError> {
+        check_queues(queues)?;
+        if max == 0 {
+            return Ok(Reserved::default());
+        }
+        let names = self.names(queues);
+        let mut found = Reserved::default();
+        let done = self
+            .link
+            .with(async |ready| {
+                let work = match work {
+                    Some(work) => work,
+                    None => self.work(ready, &names).await?,
+                };
+                for ((queue, name), _) in queues.iter().zip(&names).zip(work).filter(|(_, has_work)| *has_work) {
+                    if self.take(ready, queue, name, max, &mut found).await? || found.jobs.len() >= max {
+                        break;
+                    }
+                }
+                Ok(())
+            })
+            .await;
+        if !found.jobs.is_empty() {
+            self.pace.quicken();
+        }
+        match done {
+            // What is ours already must not be lost with the error; the next call meets it again.
+            Err(trouble) if !found.is_empty() => {
+                tracing::debug!("reserved less than asked for: {}", BackendError::from(trouble));
+                Ok(found)
+            }
+            Ok(()) | Err(Trouble::Busy(_)) => Ok(found),
+            Err(Trouble::Other(error)) => Err(error),
+        }
+    }
+
+    /// Takes jobs off one queue, setting aside what is none. `true` if there may be more, but enough for one call.
+    async fn take(
+        &self,
+        ready: &mut Ready,
+        queue: &str,
+        name: &str,
+        max: usize,
+        found: &mut Reserved,
+    ) -> sqlx::Result<bool> {
+        let mut carried: usize = found.jobs.iter().map(|job| job.payload.len()).sum();
+        while found.jobs.len() < max {
+            let wanted = (max - found.jobs.len()).min(MOST_TAKEN);
+            let rows = self.take_rows(ready, name, wanted, budget(carried)).await?;
+            let (got, mut broken) = (rows.len(), Vec::new());
+            for TakenRow { row, bytes, payload } in rows {
+                let large = || format!("it is larger than {LARGEST} bytes");
+                let why = if bytes > LARGEST { Some(large()) } else { why_broken(&payload) };
+                match why {
+                    None => {
+                        carried += bytes;
+                        found.jobs.push(Reservation { queue: queue.to_owned(), payload, receipt: row.receipt() });
+                    }
+                    Some(why) => broken.push((row, SetAside::beside(queue, why, bytes))),
+                }
+            }
+            ready.heavy |= carried >= HEAVY;
+            let was_clean = broken.is_empty();
+            self.set_aside(ready, name, broken, found).await?;
+            if found.set_aside.len() >= MOST_ASIDE || carried >= BUDGET {
+                return Ok(true);
+            }
+            if got == 0 || (got < wanted && was_clean) {
+                break;
+            }
+        }
+        Ok(false)
+    }
+
+    async fn take_rows(&self, ready: &mut Ready, name: &str, max: usize, budget: usize) -> sqlx::Result<Vec<TakenRow>> {
+        let free = self.free(name);
+        if self.link.settings().engine == Engine::Postgres {
+            let answers = ready.session.run(ready.dialect.reserve(&free, max, budget)).await?;
+            let mut rows = taken(answers)?;
+            // RETURNING promises no order.
+            rows.sort_by_key(|taken| taken.row.id);
+            return Ok(rows);
+        }
+        let locked = ready.session.run(ready.dialect.lock(&free, max)).await?;
+        let (mut ids, mut total) = (Vec::new(), 0);
+        for row in locked.into_iter().flat_map(|answer| answer.rows) {
+            if total >= budget {
+                break;
+            }
+            let [id, bytes] = numbers(&row)?;
+            ids.push(id);
+            total += usize::try_from(bytes).unwrap_or(0);
+        }
+        if ids.is_empty() {
+            ready.session.run("ROLLBACK".to_owned()).await?;
+            return Ok(Vec::new());
+        }
+        taken(ready.session.run(ready.dialect.take(&ids, free.now)).await?)
+    }
+
+    /// Moves reserved rows that are no jobs out of the way.
+    async fn set_aside(
+        &self,
+        ready: &mut Ready,
+        name: &str,
+        broken: Vec<(Row, SetAside)>,
+        found: &mut Reserved,
+    ) -> sqlx::Result<()> {
+        if broken.is_empty() {
+            return Ok(());
+        }
+        let aside = format!("{name}:broken");
+        let statements: Vec<_> = broken.iter().map(|(row, _)| ready.dialect.set_aside(*row, &aside)).collect();
+        ready.session.run(ready.dialect.transaction(&statements)).await?;
+        found.set_aside.extend(broken.into_iter().map(|(_, said)| said));
+        Ok(())
+    }
+
+    /// Runs one guarded statement for each job. `false` where no row was hit, or the job is of another backend.
+    async fn settle(
+        &self,
+        jobs: &[Reservation],
+        statement: impl Fn(&dialect::Dialect, Row) -> String,
+    ) -> Result<Vec<bool>, BackendError> {
+        let rows: Vec<_> = jobs.iter().map(|job| Row::of(&job.receipt)).collect();
+        let mut hits = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(MOST_SETTLED) {
+            let ours: Vec<Row> = rows.iter().flatten().copied().collect();
+            let mut answers = if ours.is_empty() {
+                Vec::new()
+            } else {
+                self.link
+                    .with(async |ready| {
+                        let statements: Vec<_> = ours.iter().map(|row| statement(&ready.dialect, *row)).collect();
+                        ready.session.run(ready.dialect.transaction(&statements)).await
+                    })
+                    .await?
+            }
+            .into_iter()
+            // That of what begins the transaction.
+            .skip(1);
+            hits.extend(rows.iter().map(|row| row.is_some() && answers.next().is_some_and(|answer| answer.hits == 1)));
+        }
+        Ok(hits)
+    }
+}
+
+/// A row that has been reserved, and how many bytes its payload has: one that is too large is not read.
+struct TakenRow {
+    row: Row,
+    bytes: usize,
+    payload: Bytes,
+}
+
+/// Reads what [`dialect::Dialect::reserve`] and [`dialect::Dialect::take`] answer.
+fn taken(answers: Vec<Answer>) -> sqlx::Result<Vec<TakenRow>> {
+    let rows = answers.into_iter().flat_map(|answer| answer.rows);
+    rows.map(|cells| {
+        let [id, attempts, reserved_at, available_at, created_at, bytes] = numbers(&cells)?;
+        Ok(TakenRow {
+            row: Row { id, attempts, reserved_at, available_at, created_at },
+            bytes: usize::try_from(bytes).unwrap_or(0),
+            payload: cells.into_iter().next_back().flatten().unwrap_or_default(),
+        })
+    })
+    .collect()
+}
+
+fn row_of(answers: Vec<Answer>) -> Vec<Cell> {
+    answers.into_iter().flat_map(|answer| answer.rows).next().unwrap_or_default()
+}
+
+/// The first columns of a row, as numbers. NULL is 0.
+fn numbers<const N: usize>(row: &[Cell]) -> sqlx::Result<[i64; N]> {
+    let mut numbers = [0; N];
+    for (number, cell) in numbers.iter_mut().zip(row) {
+        let Some(cell) = cell else { continue };
+        let text = str::from_utf8(cell).unwrap_or_default();
+        *number = text.parse().map_err(|_| sqlx::Error::Protocol(format!("`{text}` is no number")))?;
+    }
+    Ok(numbers)
+}
+
+#[async_trait(?Send)]
+impl QueueBackend for DatabaseBackend {
+    fn driver(&self) -> &'static str {
+        row::DRIVER
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { doorbell: true, ..Capabilities::ALL }
+    }
+
+    async fn next_batch(&self, queues: &[String], max: usize, wait: &Wait) -> Result<Reserved, BackendError> {
+        let seen = RefCell::new(None);
+        let look = async |limit| {
+            *seen.borrow_mut() = Some(self.wait(queues, limit).await?);
+            Ok(())
+        };
+        wait.first(look, async { self.reserve(queues, max, seen.take()).await }).await
+    }
+
+    fn decode(&self, header: Option<&RawValue>, _: &Bytes) -> Option<Receipt> {
+        Row::decode(header)
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        Some(Duration::from_secs(u64::try_from(self.retry_after).unwrap_or(0)))
+    }
+
+    async fn renew(&self, jobs: &mut [Reservation]) -> Result<Vec<bool>, BackendError> {
+        let now = epoch_seconds();
+        let held = self.settle(jobs, |dialect, row| dialect.renew(row, now)).await?;
+        for (job, held) in jobs.iter_mut().zip(&held) {
+            if let Some(row) = Row::of(&job.receipt).filter(|_| *held) {
+                job.receipt = Row { reserved_at: now, ..row }.receipt();
+            }
+        }
+        Ok(held)
+    }
+
+    async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
+        // The rows keep their ids, so they are where they were: before all that came later.
+        self.settle(jobs, dialect::Dialect::unreserve).await
+    }
+
+    async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
+        self.settle(jobs, dialect::Dialect::delete).await
+    }
+
+    async fn sizes(&self, queues: &[String]) -> Result<Vec<QueueSize>, BackendError> {
+        check_queues(queues)?;
+        let (names, now) = (self.names(queues), epoch_seconds());
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let counted = self
+            .link
+            .with(async |ready| {
+                let all: Vec<_> = names.iter().map(|name| ready.dialect.sizes(name, now)).collect();
+                let answers = ready.session.run(all.join("; ")).await?;
+                answers.into_iter().flat_map(|answer| answer.rows).map(|row| numbers::<3>(&row)).collect()
+            })
+            .await?;
+        let counted: Vec<[i64; 3]> = counted;
+        let count = |n: i64| u64::try_from(n).unwrap_or(0);
+        let size = |[pending, delayed, reserved]: [i64; 3]| QueueSize {
+            pending: count(pending),
+            delayed: count(delayed),
+            reserved: count(reserved),
+        };
+        Ok(counted.into_iter().map(size).collect())
+    }
+}

@@ -1,0 +1,209 @@
+//! The SQL for one jobs table: Laravel's own predicates, in as few statements as the engine needs. Pure.
+
+use std::fmt::Write;
+
+use super::settings::Engine;
+use crate::backend::row::Row;
+use crate::backend::{BUDGET, LARGEST};
+
+/// Seconds for which a row that another transaction holds is waited for.
+const PATIENCE: u32 = 5;
+
+/// Which rows of one queue are free to be reserved.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Free<'a> {
+    /// What the queue is called in the table.
+    pub queue: &'a str,
+    /// Epoch seconds.
+    pub now: i64,
+    /// A reservation made then, or before, has ended.
+    pub expired: i64,
+    /// Rows up to this id are known not to be free.
+    pub past: i64,
+}
+
+/// Columns of a reserved row, in order: those of [`Row`], the size of the payload, and the payload unless it is too large.
+const COLUMNS: &str = "id, attempts, reserved_at, available_at, created_at";
+
+/// Statements for one table of one server.
+#[derive(Clone, Debug)]
+pub(super) struct Dialect {
+    engine: Engine,
+    /// The table, quoted.
+    table: String,
+    /// The server can pass over rows that another transaction has locked.
+    skips: bool,
+}
+
+impl Dialect {
+    pub(super) fn new(engine: Engine, table: String, skips: bool) -> Self {
+        Self { engine, table, skips }
+    }
+
+    /// One row with a column for each queue: whether it has a free row.
+    pub(super) fn ready(&self, queues: &[Free<'_>]) -> String {
+        let mut sql = "SELECT ".to_owned();
+        for (n, free) in queues.iter().enumerate() {
+            let comma = if n > 0 { ", " } else { "" };
+            let _ = write!(sql, "{comma}EXISTS(SELECT 1 FROM {} WHERE {})", self.table, self.free(free));
+        }
+        sql
+    }
+
+    /// Epoch seconds from which the first row of the queues can be reserved, and the last id among them.
+    pub(super) fn horizon(&self, queues: &[Free<'_>], retry_after: i64) -> String {
+        let names: Vec<_> = queues.iter().map(|free| self.literal(free.queue)).collect();
+        format!(
+            "SELECT MIN(CASE WHEN reserved_at IS NULL THEN available_at ELSE reserved_at + {retry_after} END), MAX(id) \
+             FROM {} WHERE queue IN ({})",
+            self.table,
+            names.join(", ")
+        )
+    }
+
+    /// PostgreSQL: reserves up to `max` rows, and as many as have together not much more than `budget` bytes. Answers with
+    /// [`COLUMNS`], in no order.
+    pub(super) fn reserve(&self, free: &Free<'_>, max: usize, budget: usize) -> String {
+        let (table, now) = (&self.table, free.now);
+        format!(
+            "WITH locked AS MATERIALIZED (SELECT id, OCTET_LENGTH(payload::text) AS bytes FROM {table} WHERE {} \
+             ORDER BY id LIMIT {max} FOR UPDATE SKIP LOCKED), \
+             sized AS (SELECT id, SUM(bytes) OVER (ORDER BY id) - bytes AS before FROM locked) \
+             UPDATE {table} SET reserved_at = {now}, attempts = LEAST(attempts::integer + 1, 32767) \
+             WHERE id = ANY (ARRAY(SELECT id FROM sized WHERE before < {budget})) RETURNING {}",
+            self.free(free),
+            self.columns("OCTET_LENGTH(payload::text)"),
+        )
+    }
+
+    /// MySQL: locks up to `max` rows in a transaction that it begins. Answers with their ids and the sizes of their payloads.
+    pub(super) fn lock(&self, free: &Free<'_>, max: usize) -> String {
+        format!(
+            "START TRANSACTION; SELECT id, OCTET_LENGTH(payload) FROM {} WHERE {} ORDER BY id LIMIT {max} {}",
+            self.table,
+            self.free(free),
+            if self.skips { "FOR UPDATE SKIP LOCKED" } else { "FOR UPDATE" }
+        )
+    }
+
+    /// MySQL: reserves rows that are locked, ends the transaction, and answers with [`COLUMNS`], in order of id.
+    pub(super) fn take(&self, ids: &[i64], now: i64) -> String {
+        let (table, ids) = (&self.table, list(ids));
+        // Without strict mode a column that is a byte wide stays at 255: there Laravel's own statement fails in strict
+        // mode, and with it every job that is behind.
+        format!(
+            "UPDATE {table} SET reserved_at = {now}, attempts = attempts + 1 WHERE id IN ({ids}); \
+             SELECT {} FROM {table} WHERE id IN ({ids}) ORDER BY id; COMMIT",
+            self.columns("OCTET_LENGTH(payload)")
+        )
+    }
+
+    /// Moves a row that is ours to another queue, as it was.
+    pub(super) fn set_aside(&self, row: Row, queue: &str) -> String {
+        let (table, queue) = (&self.table, self.literal(queue));
+        format!(
+            "UPDATE {table} SET queue = {queue}, reserved_at = NULL, attempts = attempts - 1 WHERE {}",
+            ours(row)
+        )
+    }
+
+    pub(super) fn renew(&self, row: Row, now: i64) -> String {
+        format!("UPDATE {} SET reserved_at = {now} WHERE {}", self.table, ours(row))
+    }
+
+    pub(super) fn unreserve(&self, row: Row) -> String {
+        format!("UPDATE {} SET reserved_at = NULL, attempts = attempts - 1 WHERE {}", self.table, ours(row))
+    }
+
+    pub(super) fn delete(&self, row: Row) -> String {
+        format!("DELETE FROM {} WHERE {}", self.table, ours(row))
+    }
+
+    /// One row: how many are pending, delayed and reserved.
+    pub(super) fn sizes(&self, queue: &str, now: i64) -> String {
+        format!(
+            "SELECT COUNT(CASE WHEN reserved_at IS NULL AND available_at <= {now} THEN 1 END), \
+             COUNT(CASE WHEN reserved_at IS NULL AND available_at > {now} THEN 1 END), \
+             COUNT(reserved_at) FROM {} WHERE queue = {}",
+            self.table,
+            self.literal(queue)
+        )
+    }
+
+    /// All in one transaction and one message. The first answer is of no statement among them.
+    pub(super) fn transaction(&self, statements: &[String]) -> String {
+        let all = statements.join("; ");
+        match self.engine {
+            Engine::MySql => format!("START TRANSACTION; {all}; COMMIT"),
+            // One message is one transaction.
+            Engine::Postgres => format!("SET LOCAL lock_timeout = '{PATIENCE}s'; {all}"),
+        }
+    }
+
+    /// How a session begins whose server is MySQL.
+    pub(super) fn greeting(charset: Option<&str>, collation: Option<&str>) -> String {
+        let mut sql = format!("SET SESSION sql_mode = '', SESSION innodb_lock_wait_timeout = {PATIENCE}");
+        if let Some(charset) = charset.filter(|name| is_word(name)) {
+            let _ = write!(sql, "; SET NAMES '{charset}'");
+            if let Some(collation) = collation.filter(|name| is_word(name)) {
+                let _ = write!(sql, " COLLATE '{collation}'");
+            }
+        }
+        sql
+    }
+
+    fn columns(&self, bytes: &str) -> String {
+        format!("{COLUMNS}, {bytes}, CASE WHEN {bytes} <= {LARGEST} THEN payload END")
+    }
+
+    fn free(&self, free: &Free<'_>) -> String {
+        let Free { queue, now, expired, past } = *free;
+        // Without a bound, so that the index of the queue is all that there is to choose.
+        let past = if past > 0 { format!("AND id > {past} ") } else { String::new() };
+        format!(
+            "queue = {} {past}AND ((reserved_at IS NULL AND available_at <= {now}) OR reserved_at <= {expired})",
+            self.literal(queue)
+        )
+    }
+
+    /// Text as it stands in a statement, whatever modes the server is in.
+    fn literal(&self, text: &str) -> String {
+        match self.engine {
+            Engine::MySql => {
+                let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+                format!("_utf8mb4 X'{hex}'")
+            }
+            Engine::Postgres => literal(text),
+        }
+    }
+}
+
+/// Text as it stands in a statement for PostgreSQL. It has no text with a zero in it.
+pub(super) fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\0', "\u{fffd}").replace('\\', r"\\").replace('\'', "''"))
+}
+
+/// A name as it stands in a statement for PostgreSQL.
+pub(super) fn name(name: &str) -> String {
+    format!("\"{}\"", name.replace('\0', "\u{fffd}").replace('"', "\"\""))
+}
+
+/// The guard of a row. Whoever else reserves it counts an attempt. The time of the reservation says less: it moves with
+/// each renewal, and one may be under way while the job is being removed.
+fn ours(row: Row) -> String {
+    format!("id = {} AND attempts = {} AND reserved_at IS NOT NULL", row.id, row.attempts)
+}
+
+fn list(ids: &[i64]) -> String {
+    ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Names of character sets and collations have no other characters.
+fn is_word(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Bytes that one call may still carry.
+pub(super) fn budget(carried: usize) -> usize {
+    BUDGET.saturating_sub(carried).max(1)
+}

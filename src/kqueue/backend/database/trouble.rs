@@ -1,0 +1,157 @@
+//! What the server says instead of an answer, and what it means for the queue.
+
+use sqlx::mysql::MySqlDatabaseError;
+use sqlx::postgres::PgDatabaseError;
+
+use super::settings::Engine;
+use crate::backend::BackendError;
+
+/// What the app may have to change, by the keys of a fresh Laravel.
+const CREDENTIALS: &str = "check DB_USERNAME and DB_PASSWORD (or DB_URL) in the app's .env";
+const DATABASE: &str = "check DB_DATABASE, DB_HOST and DB_PORT (or DB_URL) in the app's .env";
+const MAKE_TABLE: &str =
+    "make it: php artisan make:queue-table (queue:table before Laravel 11), then php artisan migrate";
+
+/// Why a call failed.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Another transaction was in the way. The session is as good as before.
+    Busy(BackendError),
+    /// Anything else: the session is given up.
+    Other(BackendError),
+}
+
+impl From<Trouble> for BackendError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Busy(e) | Trouble::Other(e) => e,
+        }
+    }
+}
+
+/// Where and on what, for the error's line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub engine: Engine,
+    /// The address.
+    pub at: &'a str,
+    /// The table, quoted.
+    pub table: &'a str,
+}
+
+impl Place<'_> {
+    /// What an error of the client library means.
+    pub(super) fn trouble(self, error: &sqlx::Error) -> Trouble {
+        let (said, fault) = fault(error);
+        let Place { engine, table, .. } = self;
+        let refused = |fix| {
+            Trouble::Other(BackendError::Refused { what: format!("{engine} at {}: {said}", self.at), fix })
+        };
+        match fault {
+            Fault::Busy => Trouble::Busy(self.unavailable(&said)),
+            Fault::Credentials => refused(CREDENTIALS),
+            Fault::Database => refused(DATABASE),
+            Fault::Table => Trouble::Other(self.no_table(&said)),
+            Fault::Privilege => Trouble::Other(self.unavailable(&format!(
+                "{said}; the user needs SELECT, INSERT, UPDATE and DELETE on {table}: GRANT them"
+            ))),
+            Fault::ReadOnly => Trouble::Other(self.unavailable(&format!(
+                "{said}; it takes no writes: a replica, or a server that has failed over"
+            ))),
+            Fault::Gone => Trouble::Other(self.unavailable(&said)),
+        }
+    }
+
+    /// The table is not there.
+    pub(super) fn no_table(self, said: &str) -> BackendError {
+        self.unavailable(&format!("{said}; {MAKE_TABLE}"))
+    }
+
+    pub(super) fn unavailable(self, reason: &str) -> BackendError {
+        BackendError::Unavailable { target: format!("{} at {}", self.engine, self.at), reason: reason.to_owned() }
+    }
+}
+
+/// Kinds of errors that make a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Busy,
+    Credentials,
+    Database,
+    Table,
+    Privilege,
+    ReadOnly,
+    Gone,
+}
+
+/// What the server says, and what kind of error it is.
+fn fault(error: &sqlx::Error) -> (String, Fault) {
+    let Some(database) = error.as_database_error() else {
+        return (outermost(error), Fault::Gone);
+    };
+    if let Some(error) = database.try_downcast_ref::<MySqlDatabaseError>() {
+        return (format!("{} ({})", error.message(), error.number()), mysql(error.number()));
+    }
+    let Some(error) = database.try_downcast_ref::<PgDatabaseError>() else {
+        return (database.message().to_owned(), Fault::Gone);
+    };
+    (format!("{} ({})", error.message(), error.code()), postgres(error.code()))
+}
+
+/// By its number; <https://dev.mysql.com/doc/mysql-errors/9.0/en/server-error-reference.html>.
+const fn mysql(number: u16) -> Fault {
+    match number {
+        // Changed since it was read, waited too long, deadlock, locked.
+        1020 | 1205 | 1213 | 3572 => Fault::Busy,
+        1045 | 1698 | 1862 | 3118 => Fault::Credentials,
+        1044 | 1049 => Fault::Database,
+        1146 => Fault::Table,
+        1142 | 1143 | 1370 => Fault::Privilege,
+        1290 | 1792 | 1836 => Fault::ReadOnly,
+        _ => Fault::Gone,
+    }
+}
+
+/// By its SQLSTATE; <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn postgres(code: &str) -> Fault {
+    match code {
+        // Serialization, deadlock, lock not available.
+        "40001" | "40P01" | "55P03" => Fault::Busy,
+        "28000" | "28P01" => Fault::Credentials,
+        "3D000" => Fault::Database,
+        "42P01" | "3F000" => Fault::Table,
+        "42501" => Fault::Privilege,
+        "25006" => Fault::ReadOnly,
+        _ => Fault::Gone,
+    }
+}
+
+/// The library's own words, without the frame that says whose they are.
+fn outermost(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Io(e) => e.to_string(),
+        sqlx::Error::Tls(e) => format!("TLS: {e}"),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_the_way_is_told_from_what_is_gone() {
+        for number in [1213, 1205, 3572] {
+            assert_eq!(mysql(number), Fault::Busy, "{number}");
+        }
+        for number in [2006, 2013, 1040, 1203, 1053] {
+            assert_eq!(mysql(number), Fault::Gone, "{number}");
+        }
+        for code in ["40001", "40P01", "55P03"] {
+            assert_eq!(postgres(code), Fault::Busy, "{code}");
+        }
+        for code in ["57P01", "57P02", "57P03", "53300", "08006"] {
+            assert_eq!(postgres(code), Fault::Gone, "{code}");
+        }
+    }
+}
