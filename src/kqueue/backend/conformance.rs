@@ -15,6 +15,7 @@ use super::{
 };
 
 mod database;
+mod database_only;
 mod laravel;
 mod least;
 mod redis;

@@ -118,8 +118,13 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let whole = reload::with_app(&loaded, &description.settings)?;
     let settings = Rc::new(whole.settings);
     recipe.configure(settings.clone());
+    let mut about_queue = description.backend.clone();
+    if let Some(about_queue) = about_queue.as_object_mut() {
+        // For people who look at the server.
+        about_queue.insert("app".to_owned(), settings.app.clone().into());
+    }
     let connection: ConnectionSettings =
-        serde_json::from_value(description.backend.clone()).map_err(|error| anyhow!("{error}"))?;
+        serde_json::from_value(about_queue).map_err(|error| anyhow!("{error}"))?;
     let plain = description.backend.get("plain").and_then(serde_json::Value::as_bool).unwrap_or(false);
     let about = Snapshot {
         launcher: kind.as_str().to_owned(),

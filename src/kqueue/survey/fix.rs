@@ -9,12 +9,12 @@ use kqueue_core::wire::BootFault;
 const CONNECTIONS: &[&str] = &[
     "set QUEUE_CONNECTION to a redis or database connection",
     "name one of the connections behind it in `connection`",
-    "keep `queue:work` for this connection, or use redis or a SQLite database",
     "keep `queue:work` for this connection, or use a redis or database connection",
     "keep `queue:work` for this connection, or use a single Redis server for queues",
     "keep `queue:work` for this connection, or let the class change no more than names and values (`getQueue()`, the \
      table, `retry_after`)",
-    "use redis or a SQLite database",
+    "use MySQL, MariaDB, PostgreSQL, SQLite or redis",
+    "keep it in InnoDB (ALTER TABLE … ENGINE = InnoDB)",
     "use a redis or database connection",
     "use a plain or Unix socket connection, such as a local stunnel",
     "use a file",
@@ -70,7 +70,6 @@ mod tests {
             r#"{"driver": "sqs"}"#,
             r#"{"driver": "beanstalkd"}"#,
             r#"{"driver": "rabbitmq"}"#,
-            r#"{"driver": "database", "engine": "mysql"}"#,
             r#"{"driver": "database", "engine": "sqlsrv"}"#,
             r#"{"driver": "database", "engine": "sqlite", "path": ":memory:", "retry_after": 90}"#,
             r#"{"driver": "redis", "host": "a", "cluster": true}"#,

@@ -23,15 +23,19 @@ final class DatabaseDriver extends Driver
     public function describe(Application $app, array $fields): array
     {
         $database = $fields['database'];
+        $engine = (string) $database->getDriverName();
+        $table = (string) ($fields['table'] ?? 'jobs');
+        $common = ['driver' => 'database', 'engine' => $engine, 'retry_after' => (int) ($fields['retryAfter'] ?? 60)];
 
-        return [
-            'driver' => 'database',
-            'engine' => (string) $database->getDriverName(),
-            'path' => realpath((string) $database->getDatabaseName()) ?: (string) $database->getDatabaseName(),
-            'prefix' => (string) $database->getTablePrefix(),
-            'table' => (string) ($fields['table'] ?? 'jobs'),
-            'retry_after' => (int) ($fields['retryAfter'] ?? 60),
-        ];
+        return $common + match (true) {
+            $engine === 'sqlite' => [
+                'path' => realpath((string) $database->getDatabaseName()) ?: (string) $database->getDatabaseName(),
+                'prefix' => (string) $database->getTablePrefix(),
+                'table' => $table,
+            ],
+            DatabaseServer::serves($engine) => ['table' => $database->getQueryGrammar()->wrapTable($table)] + DatabaseServer::describe($app, $database),
+            default => [],
+        };
     }
 
     public function job(Application $app, Queue $queue, string $connection, array $order, string $payload, string $receipt, bool $ours): Job
@@ -65,7 +69,7 @@ final class DatabaseDriver extends Driver
 
     public function isPlain(array $backend): bool
     {
-        return $backend['engine'] === 'sqlite';
+        return $backend['engine'] === 'sqlite' || DatabaseServer::serves($backend['engine']);
     }
 
     public function lacks(\ArrayAccess $config, array $settings): ?string

@@ -10,13 +10,17 @@ use Illuminate\Queue\Jobs\Job;
 
 /**
  * SQLite has one writer at a time, and Laravel reads before it writes: with several workers, its own way to delete
- * and to release ends in "database is locked" before long. Here both are tried again.
+ * and to release ends in "database is locked" before long. On MySQL it may be chosen to give way to another
+ * transaction. Here both are tried again.
  */
 final class RuntimeDatabaseJob extends DatabaseJob implements RuntimeJob
 {
     use HandledByRuntime;
 
-    /** Seconds for which a locked database is tried again. */
+    /** What says that another transaction was in the way. */
+    private const IN_THE_WAY = '/database is locked|Deadlock found|deadlock detected|Lock wait timeout exceeded/';
+
+    /** Seconds for which it is tried again. */
     private const PATIENCE = 10;
 
     public function remove(): void
@@ -50,7 +54,7 @@ final class RuntimeDatabaseJob extends DatabaseJob implements RuntimeJob
 
                 return;
             } catch (QueryException $e) {
-                if (! str_contains($e->getMessage(), 'database is locked') || microtime(true) > $until) {
+                if (! preg_match(self::IN_THE_WAY, $e->getMessage()) || microtime(true) > $until) {
                     throw $e;
                 }
             }

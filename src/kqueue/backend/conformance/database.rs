@@ -51,6 +51,16 @@ pub(super) fn table(engine: Engine) -> &'static str {
 impl<const POSTGRES: bool> DatabaseFixture<POSTGRES> {
     pub(super) const ENGINE: Engine = if POSTGRES { Engine::Postgres } else { Engine::MySql };
 
+    pub(super) async fn on(server: &'static Server) -> Self {
+        let name = server.database().await;
+        let fixture = Self { server, relay: Relay::new(server.socket.clone()), name };
+        fixture.run(table(Self::ENGINE)).await;
+        if POSTGRES {
+            fixture.run(&format!("ALTER TABLE jobs OWNER TO {}", fixture.name)).await;
+        }
+        fixture
+    }
+
     pub(super) fn settings(&self) -> DatabaseSettings {
         let address = self.relay.address;
         DatabaseSettings {
@@ -103,14 +113,7 @@ impl<const POSTGRES: bool> Fixture for DatabaseFixture<POSTGRES> {
     type Backend = DatabaseBackend;
 
     async fn start() -> Self {
-        let server = Server::shared(Self::ENGINE);
-        let name = server.database().await;
-        let fixture = Self { server, relay: Relay::new(server.socket.clone()), name };
-        fixture.run(table(Self::ENGINE)).await;
-        if POSTGRES {
-            fixture.run(&format!("ALTER TABLE jobs OWNER TO {}", fixture.name)).await;
-        }
-        fixture
+        Self::on(Server::shared(Self::ENGINE)).await
     }
 
     fn maker(&self) -> impl Fn() -> DatabaseBackend + Send + Clone + 'static {

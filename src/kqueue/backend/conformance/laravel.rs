@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use redis::Commands;
 
+use super::database::{DatabaseFixture, server};
 use super::redis::{PREFIX, RedisFixture};
 use super::sqlite::SqliteFixture;
 use super::{Fixture, job, take};
 use crate::backend::row::Row;
-use crate::backend::{QueueBackend, epoch_seconds};
+use crate::backend::{QueueBackend, Reservation, epoch_seconds};
 
 /// Payloads that a careless re-encoding would change.
 fn samples() -> Vec<Vec<u8>> {
@@ -165,6 +166,75 @@ async fn sqlite_holds_the_row_that_laravel_would_hold() {
     assert_eq!(take(&f.backend(), &["pushed"], 5).await.len(), 1);
 }
 
+/// What Laravel's own connection to the fixture's database is configured with.
+fn connection<const POSTGRES: bool>(f: &DatabaseFixture<POSTGRES>) -> String {
+    let mut config = serde_json::json!({
+        "driver": if POSTGRES { "pgsql" } else { "mysql" },
+        "database": f.name,
+        "username": f.name,
+        "password": server::PASSWORD,
+        "charset": if POSTGRES { "utf8" } else { "utf8mb4" },
+        "strict": true,
+    });
+    if POSTGRES {
+        config["host"] = f.server.dir.to_str().into();
+    } else {
+        config["unix_socket"] = f.server.socket.to_str().into();
+        config["collation"] = "utf8mb4_unicode_ci".into();
+    }
+    config.to_string()
+}
+
+async fn a_server_holds_the_row_that_laravel_would_hold<const POSTGRES: bool>() {
+    let f = DatabaseFixture::<POSTGRES>::start().await;
+    let (samples, config) = (samples(), connection(&f));
+    let script = include_str!("laravel_database.php");
+    for payload in &samples {
+        f.push("default", payload).await;
+    }
+    f.push_delayed("default", &job("later"), epoch_seconds() + 1000).await;
+    let mut expired = take(&f.backend(), &["default"], 1).await;
+    f.expire(&mut expired[0]).await;
+    // The same rows once more, under another name.
+    f.run(
+        "INSERT INTO jobs (queue, payload, attempts, reserved_at, available_at, created_at) \
+         SELECT 'theirs', payload, attempts, reserved_at, available_at, created_at FROM jobs ORDER BY id",
+    )
+    .await;
+    let count = samples.len();
+    let answer = php(script, &[&config, "theirs", &count.to_string(), "pushed"]);
+    let mine = take(&f.backend(), &["default"], count + 5).await;
+    let line = |j: &Reservation| format!("{} {}", hex(&j.payload), Row::of(&j.receipt).unwrap().attempts);
+    let theirs: Vec<_> = answer.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect();
+    assert_eq!(mine.iter().map(line).collect::<Vec<_>>(), theirs);
+
+    // All columns of all rows, but for the second in which each was reserved.
+    let state = async |queue: &str| {
+        let shown = "reserved_at IS NULL, payload, attempts, available_at, created_at";
+        let answers = f.run(&format!("SELECT {shown} FROM jobs WHERE queue = '{queue}' ORDER BY id")).await;
+        answers.into_iter().flat_map(|answer| answer.rows).collect::<Vec<_>>()
+    };
+    assert_eq!(state("default").await, state("theirs").await);
+    let spread = "SELECT MAX(reserved_at) - MIN(reserved_at) < 30 FROM jobs";
+    assert!(["1", "t"].map(|yes| yes.as_bytes().to_vec()).contains(&f.column(spread).await[0]));
+
+    assert!(f.backend().unreserve(&mine).await.unwrap().iter().all(|&ours| ours));
+    let again = php(script, &[&config, "default", &count.to_string(), "pushed"]);
+    let again: Vec<_> = again.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect();
+    assert_eq!(again, theirs);
+    assert_eq!(take(&f.backend(), &["pushed"], 5).await.len(), 2);
+}
+
+#[tokio::test]
+async fn mysql_holds_the_row_that_laravel_would_hold() {
+    a_server_holds_the_row_that_laravel_would_hold::<false>().await;
+}
+
+#[tokio::test]
+async fn postgres_holds_the_row_that_laravel_would_hold() {
+    a_server_holds_the_row_that_laravel_would_hold::<true>().await;
+}
+
 /// Runs all jobs of `default` beside a stock worker that started to do the same, each job once.
 async fn share_with_laravel<F: Fixture>(f: &F, count: u64, script: &str, args: &[&str]) {
     for n in 0..count {
@@ -206,4 +276,20 @@ async fn shares_a_sqlite_table_with_laravel() {
     let path = f.path();
     let args = [path.to_str().unwrap(), "default", "all", "pushed"];
     share_with_laravel(&f, 400, include_str!("laravel_database.php"), &args).await;
+}
+
+async fn shares_a_server_with_laravel<const POSTGRES: bool>() {
+    let f = DatabaseFixture::<POSTGRES>::start().await;
+    let config = connection(&f);
+    share_with_laravel(&f, 1000, include_str!("laravel_database.php"), &[&config, "default", "all", "pushed"]).await;
+}
+
+#[tokio::test]
+async fn shares_a_mysql_table_with_laravel() {
+    shares_a_server_with_laravel::<false>().await;
+}
+
+#[tokio::test]
+async fn shares_a_postgres_table_with_laravel() {
+    shares_a_server_with_laravel::<true>().await;
 }

@@ -1,7 +1,7 @@
 <?php
 
 // Pops a number of jobs, or runs `all` there are, with Laravel's own database queue, then pushes one.
-// Arguments: file, queue to pop, how many, queue to push to.
+// Arguments: SQLite file or connection in JSON, queue to pop, how many, queue to push to.
 
 error_reporting(E_ALL & ~E_DEPRECATED);
 require 'Illuminate/autoload.php';
@@ -10,7 +10,7 @@ require 'Illuminate/autoload.php';
 
 $container = new Illuminate\Container\Container;
 $database = new Illuminate\Database\Capsule\Manager($container);
-$database->addConnection(['driver' => 'sqlite', 'database' => $file, 'prefix' => '']);
+$database->addConnection((json_decode($file, true) ?? ['driver' => 'sqlite', 'database' => $file]) + ['prefix' => '']);
 $laravel = new Illuminate\Queue\DatabaseQueue($database->getConnection(), 'jobs', 'default', 90);
 $laravel->setContainer($container);
 $laravel->setConnectionName('database');
@@ -24,7 +24,7 @@ for ($tries = 0; $count === 'all' && $tries < 20;) {
             continue;
         }
     } catch (Throwable $e) {
-        if (! str_contains($e->getMessage(), 'locked')) {
+        if (! preg_match('/locked|[Dd]eadlock/', $e->getMessage())) {
             throw $e;
         }
         continue;
@@ -36,7 +36,7 @@ for ($tries = 0; $count === 'all' && $tries < 20;) {
             $job->delete();
             $deleted = true;
         } catch (Throwable $e) {
-            if (! str_contains($e->getMessage(), 'locked')) {
+            if (! preg_match('/locked|[Dd]eadlock/', $e->getMessage())) {
                 throw $e;
             }
         }

@@ -158,7 +158,7 @@ impl Link {
         if let Some(kind) = NO_TRANSACTIONS.iter().find(|known| known.eq_ignore_ascii_case(&kind)) {
             return Err(Trouble::Other(BackendError::Settings(format!(
                 "table {table} is kept by the engine {kind}, which knows no transactions, so that two workers can get \
-                 one job: ALTER TABLE {table} ENGINE = InnoDB"
+                 one job: keep it in InnoDB (ALTER TABLE … ENGINE = InnoDB)"
             ))));
         }
         // Without gaps in what is locked. A server that logs statements instead of rows refuses writes then.

@@ -10,7 +10,7 @@ use crate::cli::command::Why;
 use kqueue_config::{self as config, Draft};
 
 /// What kqueue can work at present.
-const DRIVERS: &str = "kqueue works redis, and database on SQLite";
+const DRIVERS: &str = "kqueue works redis and database";
 
 /// A place in a file: `shop.conf:12`. Empty where there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -377,8 +377,7 @@ fn app(name: String, first: &Set, group: &[Set], notes: &mut Vec<String>) -> App
 /// What is to be said of a connection, which is known by its name alone.
 fn of_connection(connection: &str) -> Option<String> {
     match connection {
-        "redis" => None,
-        "database" => Some(format!("{DRIVERS}; on MySQL or PostgreSQL it stays with queue:work")),
+        "redis" | "database" => None,
         "sync" | "null" | "deferred" | "background" => Some("has no queue that could be worked".into()),
         "sqs" | "beanstalkd" | "rabbitmq" | "mongodb" | "failover" | "kafka" | "pubsub" | "azure" | "mysql"
         | "pgsql" => Some(format!("{DRIVERS}; if its driver is another one, it stays with queue:work")),

@@ -1,0 +1,184 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Worker;
+
+use Illuminate\Contracts\Foundation\Application;
+use Illuminate\Database\Connection;
+use Illuminate\Support\Arr;
+use Illuminate\Support\ConfigurationUrlParser;
+use PDO;
+
+/**
+ * What Laravel and PDO would connect to, of a database over the network: for the runtime, which has neither.
+ */
+final class DatabaseServer
+{
+    private const ENGINES = ['mysql', 'mariadb', 'pgsql'];
+
+    /** Where MySQL's socket is if PHP does not say. */
+    private const SOCKETS = ['/run/mysqld/mysqld.sock', '/var/lib/mysql/mysql.sock', '/tmp/mysql.sock'];
+
+    /** PDO's options of MySQL by their names, since a number needs the extension. */
+    private const TLS = ['ca' => 'SSL_CA', 'cert' => 'SSL_CERT', 'key' => 'SSL_KEY'];
+
+    public static function serves(string $engine): bool
+    {
+        return in_array($engine, self::ENGINES, true);
+    }
+
+    /** @return array<string, mixed> */
+    public static function describe(Application $app, Connection $database): array
+    {
+        // Of a connection that is split in two this is the writing side, as it was picked.
+        $config = (array) $database->getConfig();
+        $isPostgres = $database->getDriverName() === 'pgsql';
+
+        return [
+            'addresses' => self::addresses($config, self::hosts($app, $config), $isPostgres),
+            'direct' => $isPostgres && ! empty($config['direct']) ? self::direct($config) : [],
+            'database' => (string) ($isPostgres ? $config['connect_via_database'] ?? $config['database'] ?? '' : $config['database'] ?? ''),
+            'username' => self::text($config['username'] ?? null),
+            'password' => self::text($config['password'] ?? null),
+            'tls' => $isPostgres ? self::libpq($config) : self::pdo((array) ($config['options'] ?? [])),
+            'charset' => self::text($config['charset'] ?? null),
+            'collation' => self::text($config['collation'] ?? null),
+            'search_path' => $isPostgres ? self::searchPath($app, $config) : [],
+        ];
+    }
+
+    /**
+     * The hosts of the writing side. Laravel picks one of several entries for each connection; where they differ in their
+     * host alone, all of them are known.
+     *
+     * @param array<string, mixed> $config
+     * @return list<string>
+     */
+    private static function hosts(Application $app, array $config): array
+    {
+        $hosts = Arr::wrap($config['host'] ?? '');
+        $all = (new ConfigurationUrlParser)->parseConfiguration((array) ($app['config']["database.connections.{$config['name']}"] ?? []));
+        $sides = isset($all['write'][0]) ? (array) $all['write'] : [];
+
+        foreach ($sides as $side) {
+            if (is_array($side) && isset($side['host']) && array_diff_assoc(Arr::dot(Arr::except($side, 'host')), Arr::dot($config)) === []) {
+                $hosts = array_merge($hosts, Arr::wrap($side['host']));
+            }
+        }
+
+        return array_values(array_unique(array_map('strval', $hosts)));
+    }
+
+    /**
+     * @param array<string, mixed> $config
+     * @param list<string> $hosts
+     * @return list<array{host: string, port: int|null, socket: string|null}>
+     */
+    private static function addresses(array $config, array $hosts, bool $isPostgres): array
+    {
+        $port = $isPostgres ? $config['connect_via_port'] ?? $config['port'] ?? null : $config['port'] ?? null;
+
+        if (! $isPostgres) {
+            $socket = ($config['unix_socket'] ?? '') ?: null;
+
+            return $socket !== null
+                ? [['host' => '', 'port' => null, 'socket' => (string) $socket]]
+                : array_map(static fn (string $host): array => [
+                    'host' => $host,
+                    'port' => self::port($port),
+                    // To MySQL's clients this name is its socket.
+                    'socket' => $host === 'localhost' ? self::socket() : null,
+                ], $hosts);
+        }
+
+        $addresses = [];
+
+        // libpq takes lists, of which one port counts for all hosts.
+        foreach ($hosts as $host) {
+            $ports = explode(',', (string) $port);
+
+            foreach (explode(',', $host) as $at => $one) {
+                $addresses[] = ['host' => trim($one), 'port' => self::port($ports[$at] ?? $ports[0]), 'socket' => null];
+            }
+        }
+
+        return $addresses;
+    }
+
+    /** Where a session is kept, behind a pooler that keeps none. @param array<string, mixed> $config */
+    private static function direct(array $config): array
+    {
+        $direct = array_diff_key(array_merge($config, (array) ($config['direct'][0] ?? $config['direct'])), ['connect_via_port' => 0]);
+
+        return self::addresses($direct, array_map('strval', Arr::wrap($direct['host'] ?? '')), true);
+    }
+
+    private static function port(mixed $port): ?int
+    {
+        return is_numeric($port) && $port > 0 && $port < 65536 ? (int) $port : null;
+    }
+
+    private static function socket(): ?string
+    {
+        $known = array_filter([ini_get('pdo_mysql.default_socket'), ini_get('mysqli.default_socket'), ...self::SOCKETS], 'is_string');
+
+        return Arr::first($known, static fn (string $socket): bool => $socket !== '' && file_exists($socket));
+    }
+
+    /** @param array<string, mixed> $config */
+    private static function libpq(array $config): array
+    {
+        return array_filter([
+            'mode' => self::text($config['sslmode'] ?? null),
+            'ca' => self::text($config['sslrootcert'] ?? null),
+            'cert' => self::text($config['sslcert'] ?? null),
+            'key' => self::text($config['sslkey'] ?? null),
+        ]);
+    }
+
+    /**
+     * PDO encrypts where it is given a file, and verifies unless it is told not to.
+     *
+     * @param array<int, mixed> $options
+     */
+    private static function pdo(array $options): array
+    {
+        $option = static function (string $name) use ($options): mixed {
+            foreach (["Pdo\\Mysql::ATTR_{$name}", "PDO::MYSQL_ATTR_{$name}"] as $constant) {
+                if (defined($constant)) {
+                    return $options[constant($constant)] ?? null;
+                }
+            }
+
+            return null;
+        };
+        $files = array_filter(array_map(static fn (string $name): ?string => self::text($option($name)), self::TLS));
+        $isEncrypted = $files !== [] || $option('SSL_CAPATH') || $option('SSL_CIPHER');
+
+        return ['mode' => ! $isEncrypted ? 'disable' : ($option('SSL_VERIFY_SERVER_CERT') ?? true ? 'verify-full' : 'require')] + $files;
+    }
+
+    /**
+     * Until Laravel 9 it was called `schema`, and taken as it is.
+     *
+     * @param array<string, mixed> $config
+     * @return list<string>
+     */
+    private static function searchPath(Application $app, array $config): array
+    {
+        $isOld = version_compare($app->version(), '9.0', '<');
+        $path = $isOld ? $config['schema'] ?? [] : $config['search_path'] ?? $config['schema'] ?? [];
+
+        if (is_string($path)) {
+            $path = $isOld ? [$path] : (preg_match_all('/[^\s,"\']+/', $path, $names) ? $names[0] : []);
+        }
+
+        return array_values(array_map(static fn (mixed $name): string => $isOld ? (string) $name : trim((string) $name, '\'"'), $path));
+    }
+
+    private static function text(mixed $value): ?string
+    {
+        return is_scalar($value) && $value !== '' ? (string) $value : null;
+    }
+}
