@@ -280,7 +280,7 @@ async fn a_table_of_another_schema() {
 async fn read_only<const POSTGRES: bool>(f: &DatabaseFixture<POSTGRES>, on: bool) {
     if POSTGRES {
         let on = if on { "on" } else { "off" };
-        f.run(&format!("ALTER DATABASE {} SET default_transaction_read_only = {on}", f.name)).await;
+        f.run(&format!("ALTER USER {} SET default_transaction_read_only = {on}", f.name)).await;
         let name = &f.name;
         f.run(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{name}'")).await;
     } else {
