@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 use super::head::why_broken;
 use super::row::{self, Row};
 use super::{
-    BUDGET, BackendError, Capabilities, LARGEST, QueueBackend, QueueSize, Receipt, Reservation, Reserved, SetAside, Wait,
-    check_queues, epoch_seconds,
+    BUDGET, BackendError, Capabilities, LARGEST, QueueBackend, QueueSize, Receipt, Reservation, Reserved, SetAside,
+    Wait, check_queues, epoch_seconds,
 };
 
 mod dialect;

@@ -180,7 +180,9 @@ pub(super) fn unsupported(driver: &str, engine: Option<&str>) -> BackendError {
              the connections behind it in `connection`"
             .to_owned(),
         ("database", Some(engine)) => {
-            format!("queues in a `{engine}` database are not supported: use MySQL, MariaDB, PostgreSQL, SQLite or redis")
+            format!(
+                "queues in a `{engine}` database are not supported: use MySQL, MariaDB, PostgreSQL, SQLite or redis"
+            )
         }
         ("database", None) => "the database queue connection has no `engine`: its database connection is unknown to \
              the app's config/database.php"

@@ -123,8 +123,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         // For people who look at the server.
         about_queue.insert("app".to_owned(), settings.app.clone().into());
     }
-    let connection: ConnectionSettings =
-        serde_json::from_value(about_queue).map_err(|error| anyhow!("{error}"))?;
+    let connection: ConnectionSettings = serde_json::from_value(about_queue).map_err(|error| anyhow!("{error}"))?;
     let plain = description.backend.get("plain").and_then(serde_json::Value::as_bool).unwrap_or(false);
     let about = Snapshot {
         launcher: kind.as_str().to_owned(),

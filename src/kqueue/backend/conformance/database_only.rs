@@ -244,7 +244,10 @@ async fn a_table_without_transactions_is_refused() {
     let f = MySqlFixture::start().await;
     f.run("ALTER TABLE jobs ENGINE = MyISAM").await;
     let error = error(&f.backend()).await;
-    assert!(matches!(&error, BackendError::Settings(why) if why.contains("MyISAM") && why.contains("InnoDB")), "{error}");
+    assert!(
+        matches!(&error, BackendError::Settings(why) if why.contains("MyISAM") && why.contains("InnoDB")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -253,7 +256,8 @@ async fn a_table_of_another_database() {
     let (name, other) = (&f.name, f.server.database().await);
     f.run(&format!("RENAME TABLE {name}.jobs TO {other}.pre_jobs; GRANT ALL ON {other}.* TO {name}@localhost")).await;
     let b = f.changed(|s| s.table = format!("`{other}`.`pre_jobs`"));
-    f.run(&format!("USE {other}; INSERT INTO pre_jobs VALUES (1, 'default', '{{\"job\":\"x\"}}', 0, NULL, 1, 1)")).await;
+    f.run(&format!("USE {other}; INSERT INTO pre_jobs VALUES (1, 'default', '{{\"job\":\"x\"}}', 0, NULL, 1, 1)"))
+        .await;
     let mine = take(&b, &["default"], 5).await;
     assert_eq!(b.delete(&mine).await.unwrap(), [true]);
 }

@@ -101,10 +101,7 @@ impl Dialect {
     /// Moves a row that is ours to another queue, as it was.
     pub(super) fn set_aside(&self, row: Row, queue: &str) -> String {
         let (table, queue) = (&self.table, self.literal(queue));
-        format!(
-            "UPDATE {table} SET queue = {queue}, reserved_at = NULL, attempts = attempts - 1 WHERE {}",
-            ours(row)
-        )
+        format!("UPDATE {table} SET queue = {queue}, reserved_at = NULL, attempts = attempts - 1 WHERE {}", ours(row))
     }
 
     pub(super) fn renew(&self, row: Row, now: i64) -> String {

@@ -123,8 +123,7 @@ impl Link {
         let at = self.name(address);
         let place = self.place(&at);
         let opened = timeout(CONNECT, async {
-            let mut session =
-                Session::open(&self.settings, address).await.map_err(|error| place.trouble(&error))?;
+            let mut session = Session::open(&self.settings, address).await.map_err(|error| place.trouble(&error))?;
             let dialect = match self.settings.engine {
                 Engine::MySql => self.greet_mysql(&mut session, place).await?,
                 Engine::Postgres => self.greet_postgres(&mut session, place).await?,
@@ -173,7 +172,8 @@ impl Link {
     async fn greet_postgres(&self, session: &mut Session, place: Place<'_>) -> Result<Dialect, Trouble> {
         let DatabaseSettings { engine, table, search_path, .. } = &self.settings;
         let path: Vec<_> = search_path.iter().map(|schema| dialect::name(schema)).collect();
-        let path = if path.is_empty() { String::new() } else { format!("SET LOCAL search_path TO {}; ", path.join(", ")) };
+        let path =
+            if path.is_empty() { String::new() } else { format!("SET LOCAL search_path TO {}; ", path.join(", ")) };
         let ask = format!(
             "{path}SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass({})",
@@ -255,7 +255,14 @@ mod tests {
 
     #[test]
     fn knows_who_skips_what_is_locked() {
-        for version in ["8.0.36", "8.0.1-log", "9.5.0", "10.6.0-MariaDB", "5.5.5-10.11.6-MariaDB-0+deb12u1", "8.0.30-Vitess-19.0.1"] {
+        for version in [
+            "8.0.36",
+            "8.0.1-log",
+            "9.5.0",
+            "10.6.0-MariaDB",
+            "5.5.5-10.11.6-MariaDB-0+deb12u1",
+            "8.0.30-Vitess-19.0.1",
+        ] {
             assert!(skips_locked(version), "{version}");
         }
         for version in ["5.7.44", "8.0.0", "10.5.23-MariaDB", "5.5.5-10.3.39-MariaDB", "8.0.30-Vitess", ""] {

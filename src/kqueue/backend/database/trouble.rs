@@ -44,9 +44,8 @@ impl Place<'_> {
     pub(super) fn trouble(self, error: &sqlx::Error) -> Trouble {
         let (said, fault) = fault(error);
         let Place { engine, table, .. } = self;
-        let refused = |fix| {
-            Trouble::Other(BackendError::Refused { what: format!("{engine} at {}: {said}", self.at), fix })
-        };
+        let refused =
+            |fix| Trouble::Other(BackendError::Refused { what: format!("{engine} at {}: {said}", self.at), fix });
         match fault {
             Fault::Busy => Trouble::Busy(self.unavailable(&said)),
             Fault::Credentials => refused(CREDENTIALS),
@@ -55,9 +54,9 @@ impl Place<'_> {
             Fault::Privilege => Trouble::Other(self.unavailable(&format!(
                 "{said}; the user needs SELECT, INSERT, UPDATE and DELETE on {table}: GRANT them"
             ))),
-            Fault::ReadOnly => Trouble::Other(self.unavailable(&format!(
-                "{said}; it takes no writes: a replica, or a server that has failed over"
-            ))),
+            Fault::ReadOnly => Trouble::Other(
+                self.unavailable(&format!("{said}; it takes no writes: a replica, or a server that has failed over")),
+            ),
             Fault::Gone => Trouble::Other(self.unavailable(&said)),
         }
     }

@@ -18,12 +18,7 @@ pub(in crate::backend::conformance) struct Relay {
 impl Relay {
     pub(in crate::backend::conformance) fn new(to: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let relay = Self {
-            address: listener.local_addr().unwrap(),
-            to,
-            cut: Arc::default(),
-            streams: Arc::default(),
-        };
+        let relay = Self { address: listener.local_addr().unwrap(), to, cut: Arc::default(), streams: Arc::default() };
         relay.listen(listener);
         relay
     }
