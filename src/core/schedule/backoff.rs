@@ -1,26 +1,29 @@
 //! Growing delays for processes that keep dying.
 
-/// Milliseconds before the first process that follows a second death in a row.
-const FIRST: u64 = 100;
-/// Milliseconds at the most.
-const LAST: u64 = 30_000;
+use std::time::Duration;
+
+use crate::backoff;
+
+/// Before the first process that follows a second death in a row, and at the most.
+const DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
 /// Deaths in a row of the processes of one tier, and what follows from them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Backoff {
-    deaths: u32,
+    deaths: backoff::Backoff,
     until: u64,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { deaths: backoff::Backoff::after_one(DELAYS.0, DELAYS.1), until: 0 }
+    }
 }
 
 impl Backoff {
     /// A process died without having finished anything. The first one is replaced at once.
     pub fn died(&mut self, now: u64) {
-        let delay = match self.deaths {
-            0 => 0,
-            n => FIRST.saturating_mul(1 << (n - 1).min(20)).min(LAST),
-        };
-        self.deaths = self.deaths.saturating_add(1);
-        self.until = now + delay;
+        self.until = now + self.deaths.failed().as_millis() as u64;
     }
 
     /// A process proved that it can work.
@@ -35,7 +38,7 @@ impl Backoff {
 
     /// Whether processes of this tier keep dying.
     pub fn is_failing(&self) -> bool {
-        self.deaths >= 3
+        self.deaths.failures() >= 3
     }
 }
 

@@ -49,6 +49,13 @@ pub struct Reservation {
     pub receipt: Receipt,
 }
 
+impl Reservation {
+    /// As far as it is needed to find it again: payloads may be large.
+    pub fn without_payload(&self) -> Self {
+        Self { queue: self.queue.clone(), payload: Bytes::new(), receipt: self.receipt.clone() }
+    }
+}
+
 /// A queued message that no Laravel could run, and that was moved out of the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetAside {

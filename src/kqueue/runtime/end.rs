@@ -1,9 +1,10 @@
 //! The end of a runtime, in stages: what is finished is removed from the queue, then every process leaves, then what is left
 //! of them is ended.
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use kqueue_core::schedule::WorkerId;
+use kqueue_core::schedule::{StopReason, WorkerId};
 use kqueue_core::wire::ToWorker;
 
 use super::Runtime;
@@ -27,18 +28,36 @@ pub(super) enum Stage {
     Done,
 }
 
+/// How the runtime ends.
+#[derive(Debug)]
+pub(super) struct End {
+    pub stage: Stage,
+    /// Jobs were killed, as they could not be waited for.
+    pub killed: bool,
+    /// What we end for, if it is an error.
+    pub failure: Option<anyhow::Error>,
+}
+
+impl End {
+    pub fn new() -> Self {
+        Self { stage: Stage::Working, killed: false, failure: None }
+    }
+}
+
 impl Runtime {
     /// Goes on to the next stage, where this one is over.
     pub(super) fn advance(&mut self) {
         loop {
             let now = Instant::now();
-            let is_over = matches!(self.stage, Stage::Working) && self.is_over();
-            self.stage = match self.stage {
-                Stage::Working if is_over => {
-                    self.say_last();
-                    self.service.observer.asks.close();
-                    self.save_history();
-                    self.queue.fetch.look_again();
+            if matches!(self.end.stage, Stage::Working) {
+                self.leave_if_replaced();
+            }
+            self.end.stage = match self.end.stage {
+                Stage::Working if self.schedule.is_over() => {
+                    self.service.health.farewell();
+                    self.service.observer.close();
+                    self.service.history.save(&self.schedule.history);
+                    self.queue.look_again();
                     Stage::Settling(now + SETTLING)
                 }
                 Stage::Settling(until) if self.queue.is_settled() || now >= until => {
@@ -49,11 +68,11 @@ impl Runtime {
                         );
                     }
                     for (_, worker) in self.leaving() {
-                        worker.send(ToWorker::Stop { reason: "drain" }.encode());
+                        worker.send(ToWorker::Stop { reason: StopReason::Drain.as_str() }.encode());
                     }
                     Stage::Leaving(now + LEAVING)
                 }
-                Stage::Leaving(until) if self.killed || now >= until || self.leaving().next().is_none() => Stage::Done,
+                Stage::Leaving(until) if self.end.killed || now >= until || self.leaving().next().is_none() => Stage::Done,
                 Stage::Working | Stage::Settling(_) | Stage::Leaving(_) | Stage::Done => return,
             };
         }
@@ -61,13 +80,13 @@ impl Runtime {
 
     /// When to look around at the end, if nothing happens before.
     pub(super) fn end_wake(&self) -> Option<Instant> {
-        let until = match self.stage {
+        let until = match self.end.stage {
             Stage::Working => return None,
-            Stage::Settling(until) => [self.queue.retry_at(), Some(until)].into_iter().flatten().min(),
+            Stage::Settling(until) => [self.queue.settling_wake(), Some(until)].into_iter().flatten().min(),
             Stage::Leaving(until) => Some(until),
             Stage::Done => Some(Instant::now()),
         };
-        [until, self.processes.ends].into_iter().flatten().min()
+        [until, self.processes.ends_wake()].into_iter().flatten().min()
     }
 
     /// The processes that leave with us.
@@ -76,8 +95,8 @@ impl Runtime {
     }
 
     /// Ends what has not left.
-    pub(super) async fn end(&mut self) {
-        self.save_last_history().await;
+    pub(super) async fn end(&mut self) -> anyhow::Result<ExitCode> {
+        self.service.history.save_last(&self.schedule.history).await;
         self.processes.retire_template();
         for (id, worker) in &mut self.processes.workers {
             // What it prints is for the next runtime.
@@ -90,9 +109,14 @@ impl Runtime {
         for (record, finished) in self.held.all_unlogged() {
             self.log_outcome(&record, finished);
         }
-        self.write_ledger();
+        self.held.write(self.queue.is_removing());
         let told: Vec<String> = self.held.tally().iter().map(|(outcome, jobs)| format!("{jobs} {outcome}")).collect();
         let told = if told.is_empty() { "no job ran".to_owned() } else { told.join(", ") };
         tracing::info!("stopped: {told}");
+        match self.end.failure.take() {
+            Some(error) => Err(error),
+            None if self.end.killed => Ok(ExitCode::FAILURE),
+            None => Ok(ExitCode::SUCCESS),
+        }
     }
 }

@@ -1,21 +1,28 @@
-//! What PHP processes say, and how they end.
+//! Messages of PHP processes are handled: each goes to the owner that it concerns, and to the schedule.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::launch::{Exit, LaunchEvent};
-use crate::runtime::Runtime;
-use crate::runtime::service::horizon::DUTIES;
-use crate::workers::{Outbox, Peer, Said};
+use super::Runtime;
+use super::service::horizon::DUTIES;
+use crate::launch::Exit;
+use crate::workers::Said;
 use kqueue_core::payload::Hints;
 use kqueue_core::schedule::{Event, Inspection, JobKind, WorkerId};
-use kqueue_core::wire::{ClassHints, Done, FromWorker, Mode};
+use kqueue_core::wire::{ClassHints, Done, FromWorker};
 
 impl Runtime {
     pub(super) fn hear(&mut self, said: Said) {
-        self.pass_on_output_before(&said);
+        self.log_printed(self.processes.output_before(&said));
         match said {
-            Said::Hello { worker, hello, peer, outbox } => self.hello(worker, &hello, peer, outbox),
+            Said::Hello { worker, hello: FromWorker::Hello { mode, job, .. }, peer, outbox } => {
+                let met = self.processes.hello(worker, mode, job.is_some(), peer, outbox);
+                if let Some((worker, last)) = met.zip(job) {
+                    self.met_again(worker, last);
+                }
+            }
+            // The connection has read it as one.
+            Said::Hello { .. } => {}
             Said::Message { worker: 0, pid, message } => self.template_said(pid, message),
             Said::Message { worker, pid, message } => {
                 if let Some(worker) = self.processes.speaker(worker, pid) {
@@ -29,43 +36,6 @@ impl Runtime {
                 }
             }
             Said::Foreign => self.on_foreign(),
-        }
-    }
-
-    /// Somebody says it is one of ours. The kernel says who it is: a process that we, or the template, started.
-    fn hello(&mut self, id: WorkerId, hello: &FromWorker, peer: Peer, outbox: Outbox) {
-        let FromWorker::Hello { mode, job, .. } = hello else { return };
-        if *mode == Mode::Template && id == 0 && self.processes.templates.expects(peer.pid) {
-            self.processes.greet(&outbox, Mode::Template);
-            self.processes.templates.connected(peer.pid, outbox);
-            return;
-        }
-        let own = std::process::id() as i32;
-        // A pooled worker that is a unit knows the number of the unit alone.
-        let is_unit = self.processes.outlive() && *mode == Mode::Pooled;
-        let id = if is_unit { self.processes.by_unit(id, peer.pid).unwrap_or(0) } else { id };
-        let known = self.processes.workers.get_mut(&id).filter(|worker| {
-            worker.mode == *mode
-                && worker.outbox.is_none()
-                && worker.closed.is_none()
-                && (worker.pid == Some(peer.pid)
-                    || is_unit
-                    || kqueue_system::processes::descends_from(peer.pid, worker.pid.unwrap_or(own)))
-        });
-        let Some(worker) = known else {
-            tracing::warn!(
-                "refused process {} on the worker socket: it says it is {mode} worker {id}, which we did not start",
-                peer.pid
-            );
-            return;
-        };
-        // Where `php` is a wrapper, the process that speaks is a child of the one we started.
-        worker.pid = Some(peer.pid);
-        worker.outbox = Some(outbox.clone());
-        match job {
-            Some(last) => self.met_again(id, *last),
-            None if !worker.forked => self.processes.greet(&outbox, *mode),
-            None => {}
         }
     }
 
@@ -108,15 +78,12 @@ impl Runtime {
                 self.tell(Event::Ready { worker, done });
             }
             FromWorker::Taken => self.tell(Event::Taken(worker)),
-            FromWorker::Interruptible => {
-                if let Some(known) = self.processes.workers.get_mut(&worker) {
-                    known.interruptible = known.job;
-                }
-            }
+            FromWorker::Interruptible => self.processes.is_interruptible(worker),
             FromWorker::Next { done, job } => {
                 self.reported(worker, Some(&done));
-                if let (Some(known), Some(record)) = (self.processes.workers.get_mut(&worker), self.held.get_mut(job)) {
-                    known.take(job);
+                if let Some(record) = self.held.get_mut(job)
+                    && self.processes.goes_on_with(worker, job, self.schedule.max_memory_mb(job))
+                {
                     record.delivered = Some(Instant::now());
                     self.note_given(worker, job, JobKind::Run);
                 }
@@ -145,22 +112,11 @@ impl Runtime {
                 self.hints(&classes, missing, unloadable, ignored);
             }
             FromWorker::Horizon { ask, error } if worker == DUTIES => self.horizon_said(ask, error),
-            FromWorker::BootFailed(failure) => {
-                if let Some(known) = self.processes.workers.get_mut(&worker) {
-                    known.boot_failure = Some(failure.to_string());
-                }
-            }
+            FromWorker::BootFailed(failure) => self.processes.boot_failed(worker, failure.to_string()),
             FromWorker::Hello { .. }
             | FromWorker::Forked { .. }
             | FromWorker::Exited { .. }
-            | FromWorker::Horizon { .. } => {
-                if let Some(known) = self.processes.workers.get_mut(&worker) {
-                    known.fault = Some("a message that no worker sends".to_owned());
-                    if let Some(pid) = known.pid {
-                        self.processes.launcher.kill(pid);
-                    }
-                }
-            }
+            | FromWorker::Horizon { .. } => self.processes.broke_protocol(worker),
         }
     }
 
@@ -171,22 +127,17 @@ impl Runtime {
             self.acknowledge_of(worker);
             self.forget_payload_of(worker);
         }
-        if let Some(known) = self.processes.workers.get_mut(&worker) {
-            known.job = None;
-            if known.forked {
-                self.processes.templates.worked(worker);
-            }
-        }
+        self.processes.finished_job(worker);
     }
 
     fn forget_payload_of(&mut self, worker: WorkerId) {
-        if let Some(job) = self.processes.workers.get(&worker).and_then(|known| known.job) {
+        if let Some(job) = self.processes.job_of(worker) {
             self.held.forget_payload(job);
         }
     }
 
     fn acknowledge_of(&mut self, worker: WorkerId) {
-        if let Some(job) = self.processes.workers.get(&worker).and_then(|known| known.job) {
+        if let Some(job) = self.processes.job_of(worker) {
             self.acknowledge(job);
         }
     }
@@ -220,31 +171,11 @@ impl Runtime {
     }
 
     fn signals(&mut self, down: bool, paused: Vec<String>, restart: Option<String>, error: Option<String>) {
-        if error != self.signal_fault {
-            if let Some(error) = &error {
-                tracing::warn!("cannot read the app's restart and pause signals from its cache: {error}");
-            }
-            self.signal_fault = error.clone();
-        }
-        if error.is_none() {
-            match &self.restart {
-                Some(known) if *known != restart => {
-                    self.restart = Some(restart);
-                    self.restart_all("queue:restart");
-                }
-                Some(_) => {}
-                None => self.restart = Some(restart),
-            }
+        if self.service.app.read(restart, error) {
+            self.restart_all("queue:restart");
         }
         let down = down && !self.settings.force;
         let paused = self.service.duties.signals(down, paused, &self.app.queues);
         self.tell(Event::State { down, paused });
-    }
-
-    pub(super) fn on_launched(&mut self, event: LaunchEvent) {
-        match event {
-            LaunchEvent::Ended { worker: 0, pid, exit } => self.processes.template_gone(pid, Some(exit), None),
-            LaunchEvent::Ended { worker, exit, .. } => self.processes.ended(worker, exit),
-        }
     }
 }

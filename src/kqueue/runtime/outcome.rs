@@ -1,22 +1,28 @@
-//! What became of a job is logged: here, and what is notable in the coordinator's journal too. Of an isolated job only once
-//! its unit is gone, and with it all that the unit has to say.
+//! What became of a job is logged: here, and what is notable in the coordinator's journal too. An isolated job is logged
+//! once its unit has ended and its usage is known.
 
 use std::time::Duration;
 
 use kqueue_core::schedule::{Finished, JobKind, Outcome, WorkerId};
 use kqueue_core::wire::Mode;
+use kqueue_system::harmless;
 use kqueue_system::log::{self, JobRecord};
 
 use super::Runtime;
 use super::held::record::{Record, Usage};
+use super::status::NAME;
+use crate::control::Failure;
 use crate::workers::Worker;
+
+/// Bytes of a cause that are kept for those who ask.
+const CAUSE: usize = 500;
 
 impl Runtime {
     pub(super) fn finished(&mut self, finished: Finished) {
         let Some(record) = self.held.finish(&finished) else { return };
         if finished.outcome == Outcome::Released {
             // It may be due at once, which the queue tells nobody.
-            self.queue.fetch.look_again();
+            self.queue.look_again();
         }
         let scoped = self.processes.workers.iter().find(|(_, worker)| {
             worker.mode == Mode::Isolated && worker.unit.is_some() && worker.last == Some(finished.job)
@@ -27,7 +33,7 @@ impl Runtime {
         }
     }
 
-    /// Tells what became of a job.
+    /// Logs what became of a job, and counts it.
     pub(super) fn log_outcome(&mut self, record: &Record, finished: Finished) {
         let Finished { tier, outcome, kind, ms, cause, .. } = finished;
         let fault = match kind {
@@ -35,7 +41,7 @@ impl Runtime {
             JobKind::Crash => Some(log::Fault::Crash),
             JobKind::Timeout | JobKind::Release => Some(log::Fault::Timeout),
         };
-        let told = JobRecord {
+        let logged = JobRecord {
             job: &record.uuid,
             class: &record.class,
             queue: &record.reservation.queue,
@@ -48,24 +54,32 @@ impl Runtime {
             memory_peak: record.usage.as_ref().and_then(|usage| usage.memory_peak),
             cpu_usec: record.usage.as_ref().and_then(|usage| usage.cpu_usec),
         };
-        self.note_end(record, tier, outcome, told.why().as_deref());
-        self.publish(&told);
+        let well = matches!(outcome, Outcome::Done | Outcome::Released) && logged.why().is_none();
+        let failure = (!well).then(|| Failure {
+            at: self.now().epoch,
+            uuid: harmless::line(&record.uuid, NAME),
+            class: harmless::line(&record.class, NAME),
+            queue: harmless::line(&record.reservation.queue, NAME),
+            tier: tier.name().to_owned(),
+            outcome: outcome.as_str().to_owned(),
+            attempt: record.attempt,
+            cause: logged.why().map(|cause| harmless::line(&cause, CAUSE)),
+        });
+        let now = self.now().ms;
+        self.service.observer.job_ended(now, failure);
+        logged.emit();
+        if let Some(priority) = logged.notable() {
+            self.processes.note(priority, &logged.line(), logged.fields());
+        }
     }
 
-    /// What a unit used goes to the story of the job that ran in it.
+    /// What a unit used is noted with the job that ran in it, which is logged if it has been waiting for this.
     pub(super) fn account(&mut self, id: WorkerId, worker: &Worker) {
         let usage = worker.unit_end.as_ref().filter(|_| worker.mode == Mode::Isolated).map(Usage::from);
         if let Some((record, finished)) = self.held.unlogged(id) {
             self.log_outcome(&Record { usage, ..record }, finished);
         } else if let Some(record) = worker.last.and_then(|job| self.held.get_mut(job)) {
             record.usage = usage;
-        }
-    }
-
-    fn publish(&self, record: &JobRecord<'_>) {
-        record.emit();
-        if let Some(priority) = record.notable() {
-            self.processes.note(priority, &record.line(), record.fields());
         }
     }
 }

@@ -7,27 +7,28 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
-use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::end::Stage;
+use super::app::App;
+use super::boot::Boot;
+use super::end::End;
 use super::held::HeldJobs;
 use super::held::ledger::Ledger;
 use super::processes::Processes;
-use super::processes::boot::Boot;
 use super::processes::printed::Printing;
 use super::processes::recipe::Recipe;
 use super::processes::units::UnitSide;
-use super::queue::bell::Bell;
+use super::queue::doorbell::Doorbell;
 use super::queue::{self, QueueSide};
 use super::service::Service;
+use super::service::app_signals::AppSignals;
 use super::service::health::Health;
-use super::service::history::{HistoryFile, load_history};
-use super::service::horizon::{Duties, Horizon};
-use super::service::observe::{self, Observer};
-use super::service::reload::{self, Reload, Reread};
+use super::service::history_file::{HistoryFile, load_history};
+use super::service::horizon::Duties;
+use super::service::observer::{self, Observer};
+use super::service::settings::{self, Reread, SettingsSource};
 use super::service::upgrade::Upgrade;
-use super::{INPUTS, Runtime, Timers};
+use super::{INPUTS, Runtime};
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::control::{ControlSocket, Snapshot};
 use crate::launch::output::Outputs;
@@ -39,37 +40,6 @@ use kqueue_core::schedule::{Config, Schedule};
 use kqueue_core::wire::coordinator::UnitLimits;
 use kqueue_system::systemd::activation;
 
-/// The app, as PHP describes it.
-#[derive(Debug)]
-pub(super) struct App {
-    /// The connection that is worked.
-    pub connection: String,
-    /// Its queues, in order.
-    pub queues: Vec<String>,
-    /// Whether the runtime may remove finished jobs itself.
-    pub ack: bool,
-}
-
-/// What a template says of its app.
-#[derive(Debug, Deserialize)]
-pub(super) struct Description {
-    laravel: String,
-    php: String,
-    pub fork: bool,
-    signals: bool,
-    /// Why what the app's `artisan` sets up is not done, if so.
-    #[serde(default)]
-    artisan: Option<String>,
-    connection: String,
-    queue: String,
-    backend: serde_json::Value,
-    /// Where the queue is Horizon's.
-    #[serde(default)]
-    pub horizon: Option<Horizon>,
-    /// `settings` of the app's `config/kqueue.php`.
-    pub settings: serde_json::Map<String, serde_json::Value>,
-}
-
 /// Starts everything and works until the end.
 pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
     let settings = Rc::new(loaded.settings.clone());
@@ -77,7 +47,6 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let upgrade = Upgrade::new().context("signals")?;
     let (said_in, said) = mpsc::channel(INPUTS);
     let (launched_in, launched) = mpsc::channel(INPUTS);
-    let (inputs, heard) = mpsc::channel(INPUTS);
     let script = find_script()?;
     let listener = match activated("worker")? {
         Some(socket) => {
@@ -98,7 +67,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         Some(socket) => ControlSocket::given(socket)?,
         None => ControlSocket::bind(&settings.runtime_dir)?,
     };
-    let about = observe::starting(&settings.app);
+    let about = observer::starting(&settings.app);
     health.needs("the control socket", tokio::task::spawn_local(control.serve(asks_in, about.clone())));
     let outputs = Outputs::new();
     // Sets our jobs and scopes apart from those of earlier runtimes.
@@ -115,7 +84,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             return Err(error);
         }
     };
-    let whole = reload::with_app(&loaded, &description.settings)?;
+    let whole = settings::with_app(&loaded, &description.settings)?;
     let settings = Rc::new(whole.settings);
     recipe.configure(settings.clone());
     let mut about_queue = description.backend.clone();
@@ -131,11 +100,12 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         php: description.php.clone(),
         ..about
     };
-    let own_queue = description.queue.clone();
     let app = App {
         connection: description.connection,
-        queues: if settings.queues.is_empty() { vec![description.queue] } else { settings.queues.clone() },
+        queues: if settings.queues.is_empty() { vec![description.queue.clone()] } else { settings.queues.clone() },
+        own_queue: description.queue,
         ack: settings.ack == Ack::Auto && plain,
+        signals: description.signals,
     };
     let opened = match backend::open(connection, settings.pop) {
         Ok(backend) => open_queue(backend, &app.queues).await,
@@ -172,7 +142,6 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let history = load_history(&settings.state_dir);
     let history_file = HistoryFile::new(&settings.state_dir, &history);
     let started = Instant::now();
-    let signals = description.signals;
     let (ledger, left) = match units.is_some().then(|| Ledger::open(&settings.state_dir, &*backend)).transpose() {
         Ok(Some((ledger, left))) => (Some(ledger), left),
         Ok(None) => Default::default(),
@@ -193,47 +162,39 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         );
     }
     let mut runtime = Runtime {
-        schedule: Schedule::new(schedule_config(&settings, signals), history),
+        schedule: Schedule::new(schedule_config(&settings, app.signals), history),
         events: VecDeque::new(),
-        is_telling: false,
         app,
         // Jobs are never called alike, even where the ledger of an earlier runtime was lost.
         held: HeldJobs::new(ledger, era << 20),
-        queue: QueueSide::new(backend, Bell::hang(&settings.runtime_dir, capabilities)),
-        processes: Processes::new(templates, launcher, units, Printing::new(boot.outputs), recipe, inputs.clone()),
+        queue: QueueSide::new(backend, Doorbell::bind(&settings.runtime_dir, capabilities), &settings),
+        processes: Processes::new(templates, launcher, boot.launched, units, Printing::new(boot.outputs), recipe),
         service: Service {
             health,
             upgrade,
             observer: Observer::new(asks, about),
             duties: Duties::new(description.horizon),
             history: history_file,
+            app: AppSignals::default(),
         },
-        inputs,
         said: boot.said,
-        launched: boot.launched,
-        heard,
         started,
-        restart: None,
-        signal_fault: None,
-        timers: Timers {
-            save: Some(started + Duration::from_secs(30)),
-            max_time: (!settings.limits.max_time.is_zero()).then(|| started + settings.limits.max_time),
-            ..Timers::default()
-        },
-        killed: false,
-        stage: Stage::Working,
-        failure: None,
-        reload: Reload { reread, loaded, app: description.settings, own_queue, signals },
+        max_time: (!settings.limits.max_time.is_zero()).then(|| started + settings.limits.max_time),
+        end: End::new(),
+        source: SettingsSource::new(reread, loaded, description.settings),
         settings,
     };
     if !runtime.processes.recipe.forking.is_on() {
         runtime.processes.templates.dismiss();
     }
-    if let Some(manager) = runtime.processes.units.as_ref().map(|side| side.manager.clone()) {
-        let there = manager.list().await.context("the coordinator does not say what units there are")?;
+    if runtime.processes.outlive() {
+        let there = runtime.processes.list_units().await.context("the coordinator does not say what units there are")?;
         runtime.take_over(left, &there);
         // Those that were quick to find us had to wait until we knew who they are.
-        boot.early.into_iter().for_each(|said| runtime.hear(said));
+        for said in boot.early {
+            runtime.hear(said);
+            runtime.settle();
+        }
     }
     runtime.work().await
 }

@@ -19,8 +19,8 @@ impl Runtime {
         let there: BTreeMap<&Unit, &Listed> = units.iter().map(|listed| (&listed.unit, listed)).collect();
         let Inherited { finished, waiting, running } = self.held.inherit(left, self.settings.property_hints);
         let counts = (running.len(), finished.len(), waiting.len());
-        self.queue.acks.pending.extend(finished);
-        self.give_back(waiting);
+        self.queue.remove(finished);
+        self.queue.give_back(self.held.returning(&waiting));
         let mut last = running.iter().map(|(_, given, _)| given.worker).max().unwrap_or(0);
         let (mut met, mut dead, mut adopted) = (BTreeSet::new(), Vec::new(), Vec::new());
         for (spec, given, ran_ms) in running {

@@ -30,6 +30,8 @@ pub struct Worker {
     pub tickets: Option<Tickets>,
     /// The stream into which it alone prints, where that can be told beforehand.
     pub own: Option<Own>,
+    /// MB that this job declares it needs at the most.
+    pub memory_mb: Option<u32>,
     /// Its memory in KiB when it was given that job.
     pub baseline_kb: Option<u64>,
     /// How it ended, once known.
@@ -66,6 +68,7 @@ impl Worker {
             interruptible: None,
             tickets: None,
             own: None,
+            memory_mb: None,
             baseline_kb: None,
             exit: None,
             closed: None,
@@ -82,7 +85,8 @@ impl Worker {
 
     /// It is given a job.
     pub fn take(&mut self, job: JobId) {
-        (self.job, self.last, self.given, self.baseline_kb) = (Some(job), Some(job), Some(Instant::now()), None);
+        (self.job, self.last, self.given) = (Some(job), Some(job), Some(Instant::now()));
+        (self.memory_mb, self.baseline_kb) = (None, None);
     }
 
     /// What it ended of, as far as is known.

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use kqueue_core::schedule::{Finished, JobId, JobSpec, WorkerId};
 
 use crate::backend::{Receipt, Reservation};
-use crate::runtime::queue::without_payload;
 use ledger::{Given, Held, Ledger};
 use record::Record;
 
@@ -87,7 +86,7 @@ impl HeldJobs {
         let mut inherited = Inherited::default();
         for (id, Held { reservation, given, acked }) in left {
             if acked {
-                inherited.finished.push((id, without_payload(&reservation)));
+                inherited.finished.push((id, reservation.without_payload()));
                 continue;
             }
             let (mut record, parts) = Record::new(reservation, properties);
@@ -135,7 +134,7 @@ impl HeldJobs {
         if let Some(ledger) = &mut self.ledger {
             ledger.ack(job);
         }
-        Some(without_payload(&record.reservation))
+        Some(record.reservation.without_payload())
     }
 
     /// Nobody runs a job again that is done with, unless it was deleted to be failed; and the call that removes it needs
@@ -187,7 +186,7 @@ impl HeldJobs {
     /// Reservations whose leases are to be renewed.
     pub fn leased(&self) -> Vec<(JobId, Reservation)> {
         let held = self.records.iter().filter(|(_, record)| !record.acked && !record.lost && !record.returning);
-        held.map(|(id, record)| (*id, without_payload(&record.reservation))).collect()
+        held.map(|(id, record)| (*id, record.reservation.without_payload())).collect()
     }
 
     /// A lease was renewed, or the reservation is not ours any more. True where that is news.
@@ -213,18 +212,23 @@ impl HeldJobs {
         }
     }
 
-    /// These are about to be given back.
-    pub fn returning(&mut self, jobs: &[JobId]) {
+    /// These are about to be given back: how each is found, and what it was.
+    pub fn returning(&mut self, jobs: &[JobId]) -> Vec<(JobId, Reservation)> {
+        let mut back = Vec::with_capacity(jobs.len());
         for id in jobs {
             if let Some(record) = self.records.get_mut(id) {
                 record.returning = true;
+                back.push((*id, record.reservation.clone()));
             }
         }
+        back
     }
 
-    /// What is to be given back, in the order given.
-    pub fn reservations(&self, jobs: &[JobId]) -> Vec<Reservation> {
-        jobs.iter().filter_map(|id| self.records.get(id)).map(|record| record.reservation.clone()).collect()
+    /// The process of a job has died: what is to be verified before it is replayed.
+    pub fn verify(&mut self, job: JobId) -> Option<Reservation> {
+        let record = self.records.get_mut(&job)?;
+        record.took = record.took.or(record.delivered.map(|at| at.elapsed()));
+        Some(record.reservation.without_payload())
     }
 
     /// These are back in their queues.

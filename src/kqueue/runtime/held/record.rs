@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::backend::Reservation;
-use crate::runtime::held::ledger::Given;
+use super::ledger::Given;
 use kqueue_core::payload::{Envelope, Hints};
 use kqueue_core::schedule::{JobId, JobSpec};
 use kqueue_core::wire::coordinator::UnitEnd;

@@ -1,20 +1,19 @@
 //! What PHP prints goes to the log, each line with the job that printed it.
 //!
-//! A job's process prints before it says that the job is over. So what it has printed is read before that word is
-//! heard: then each line still finds its job. Where a lane goes on by itself to a job that was sent ahead, its
-//! word comes late, and lines cannot be told apart; so the jobs of a class that prints are not sent ahead.
+//! A job's process prints before it reports that the job is over. So what it has printed is read before that report is
+//! handled: then each line still finds its job. Where a lane goes on by itself to a job that was sent ahead, its
+//! report comes late, and lines cannot be told apart; so the jobs of a class that prints are not sent ahead.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::Processes;
 use crate::launch::output::{Outputs, Printed};
-use crate::runtime::Runtime;
 use crate::workers::{Said, Workers};
 use kqueue_core::routing::Tier;
-use kqueue_core::schedule::{Event, WorkerId};
+use kqueue_core::schedule::{JobId, WorkerId};
 use kqueue_core::wire::FromWorker;
-use kqueue_system::log::PHP_TARGET;
 use kqueue_system::processes::{ancestor_among, is_there};
 
 /// Processes remembered that jobs have started.
@@ -23,9 +22,18 @@ const STARTED: usize = 256;
 /// The streams, and what is known of those who write to them.
 #[derive(Debug)]
 pub struct Printing {
-    pub outputs: Rc<Outputs>,
+    pub(super) outputs: Rc<Outputs>,
     /// Processes that workers have started: some are gone before what they wrote is read.
     started: RefCell<BTreeMap<i32, WorkerId>>,
+}
+
+/// A line, and who printed it, as far as that is known.
+#[derive(Debug)]
+pub struct PrintedLine {
+    pub text: String,
+    pub worker: Option<WorkerId>,
+    pub tier: Option<Tier>,
+    pub job: Option<JobId>,
 }
 
 impl Printing {
@@ -67,19 +75,20 @@ impl Printing {
     }
 }
 
-impl Runtime {
-    /// Passes on what there is to read.
-    pub fn pass_on_output(&mut self) {
-        let lines = self
-            .processes
-            .printing
-            .outputs
-            .read(&mut |pid| self.processes.printing.writer(pid, &self.processes.workers));
-        self.pass_on(lines);
+impl Processes {
+    /// A new turn of the loop has come: more may have been printed.
+    pub fn begin_turn(&self) {
+        self.printing.outputs.begin();
     }
 
-    /// Before a word is heard that ends a job: passes on what was printed until then.
-    pub fn pass_on_output_before(&mut self, said: &Said) {
+    /// Reads what was printed, in part where it is much.
+    pub(super) fn output(&self) -> Vec<PrintedLine> {
+        let lines = self.printing.outputs.read(&mut |pid| self.printing.writer(pid, &self.workers));
+        self.attributed(lines)
+    }
+
+    /// Before a message is handled that ends a job: reads what was printed until then.
+    pub fn output_before(&self, said: &Said) -> Vec<PrintedLine> {
         match said {
             Said::Message {
                 worker,
@@ -92,51 +101,30 @@ impl Runtime {
                     | FromWorker::BootFailed(_),
                 ..
             }
-            | Said::Closed { worker, pid, .. } => {
-                let worker = self.processes.speaker(*worker, *pid).unwrap_or(*worker);
-                self.pass_on_output_of(worker);
+            | Said::Closed { worker, pid, .. } => self.output_of(self.speaker(*worker, *pid).unwrap_or(*worker)),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Reads all that a worker has printed, as its job is over.
+    pub fn output_of(&self, worker: WorkerId) -> Vec<PrintedLine> {
+        let forked = self.workers.get(&worker).is_some_and(|worker| worker.forked);
+        let who = &mut |pid| self.printing.writer(pid, &self.workers);
+        let lines = self.printing.outputs.read_all_of(worker, forked, who);
+        self.printing.forget(worker);
+        self.attributed(lines)
+    }
+
+    fn attributed(&self, lines: Vec<Printed>) -> Vec<PrintedLine> {
+        let line = |Printed { worker: id, text, .. }| {
+            let worker = self.workers.get(&id);
+            PrintedLine {
+                text,
+                worker: worker.map(|_| id),
+                tier: worker.and_then(|worker| worker.mode.tier()),
+                job: worker.and_then(|worker| worker.job),
             }
-            _ => {}
-        }
-    }
-
-    /// Passes on all that a worker has printed, as its job is over.
-    pub fn pass_on_output_of(&mut self, worker: WorkerId) {
-        let forked = self.processes.workers.get(&worker).is_some_and(|worker| worker.forked);
-        let who = &mut |pid| self.processes.printing.writer(pid, &self.processes.workers);
-        let lines = self.processes.printing.outputs.read_all_of(worker, forked, who);
-        self.processes.printing.forget(worker);
-        self.pass_on(lines);
-    }
-
-    fn pass_on(&mut self, lines: Vec<Printed>) {
-        for line in lines {
-            self.pass_on_line(&line);
-        }
-    }
-
-    fn pass_on_line(&mut self, line: &Printed) {
-        let text = &line.text;
-        let worker = self.processes.workers.get(&line.worker);
-        let number = worker.map(|_| line.worker);
-        let tier = worker.and_then(|worker| worker.mode.tier()).map(Tier::name);
-        let Some((id, record)) = worker.and_then(|worker| worker.job).and_then(|job| Some((job, self.held.get(job)?)))
-        else {
-            tracing::info!(target: PHP_TARGET, kqueue_tier = tier, kqueue_worker = number, "{text}");
-            return;
         };
-        tracing::info!(
-            target: PHP_TARGET,
-            kqueue_job = record.uuid,
-            kqueue_class = record.class,
-            kqueue_queue = record.reservation.queue,
-            kqueue_attempt = record.attempt,
-            kqueue_tier = tier,
-            kqueue_worker = number,
-            "{}: {text}", record.class,
-        );
-        if !self.schedule.prints(&record.class) {
-            self.tell(Event::Printed(id));
-        }
+        lines.into_iter().map(line).collect()
     }
 }

@@ -12,25 +12,13 @@ use tokio::io::unix::AsyncFd;
 
 use super::Processes;
 use crate::launch::Exit;
-use crate::runtime::input::Input;
 use crate::workers::Outbox;
+use kqueue_core::backoff::Backoff;
 use kqueue_core::schedule::{Cause, WorkerId};
 use kqueue_core::wire::{Mode, Parts, ToWorker, Unforkable};
 
 /// Delays before a template that keeps dying is started again.
-const DELAYS: [Duration; 6] = [
-    Duration::ZERO,
-    Duration::from_millis(200),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-    Duration::from_secs(10),
-    Duration::from_secs(30),
-];
-
-/// The delay after so many failures in a row: the last one for all that come after.
-pub fn delay_after(delays: &[Duration], failures: usize) -> Duration {
-    delays.get(failures).or(delays.last()).copied().unwrap_or_default()
-}
+const DELAYS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// One template process.
 #[derive(Debug)]
@@ -52,7 +40,7 @@ pub struct Templates {
     retired: Vec<Template>,
     /// What is to be forked once one is ready.
     pending: VecDeque<(WorkerId, Mode)>,
-    deaths: usize,
+    deaths: Backoff,
     retry: Option<Instant>,
     dismissed: bool,
     /// Why the last one ended, until another one is ready.
@@ -65,7 +53,7 @@ impl Templates {
             current: None,
             retired: Vec::new(),
             pending: VecDeque::new(),
-            deaths: 0,
+            deaths: Backoff::after_one(DELAYS.0, DELAYS.1),
             retry: None,
             dismissed: false,
             fault: None,
@@ -169,14 +157,13 @@ impl Templates {
 
     /// Another one is started after a delay that grows.
     fn try_again(&mut self) {
-        self.retry = Some(Instant::now() + delay_after(&DELAYS, self.deaths));
-        self.deaths += 1;
+        self.retry = Some(Instant::now() + self.deaths.failed());
     }
 
     /// A forked worker has finished a job; if the current template forked it, that one has proved that it can work.
     pub fn worked(&mut self, worker: WorkerId) {
         if self.current.as_ref().and_then(|template| template.first).is_some_and(|first| worker >= first) {
-            self.deaths = 0;
+            self.deaths.succeeded();
         }
     }
 
@@ -216,6 +203,7 @@ impl Processes {
             self.templates.retry = None;
             return;
         }
+        self.templates.retry = None;
         self.start_process(0, Mode::Template);
     }
 
@@ -349,24 +337,5 @@ impl Processes {
             self.workers.remove(&worker);
             self.gone(worker, Cause::Vanished);
         }
-    }
-
-    /// A process that was started, and not forked, says who it is.
-    pub fn greet(&self, outbox: &Outbox, mode: Mode) {
-        outbox.send(self.recipe.welcome(mode));
-    }
-
-    /// Starts a process, beside everything else that goes on.
-    pub fn start_process(&mut self, worker: WorkerId, mode: Mode) {
-        let order = self.recipe.order(worker, mode);
-        let launcher = self.launcher.clone();
-        let inputs = self.inputs.clone();
-        if mode == Mode::Template {
-            self.templates.retry = None;
-        }
-        tokio::task::spawn_local(async move {
-            let result = launcher.start(&order).await;
-            let _ = inputs.send(Input::Started { worker, result }).await;
-        });
     }
 }

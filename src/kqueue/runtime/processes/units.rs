@@ -6,26 +6,27 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use kqueue_core::schedule::{Cause, StopReason, WorkerId};
-use kqueue_core::wire::coordinator::{Refusal, Unit, UnitEnd, UnitLimits};
-use kqueue_core::wire::{Mode, ToWorker};
+use kqueue_core::schedule::{Cause, WorkerId};
+use kqueue_core::wire::Mode;
+use kqueue_core::wire::coordinator::{Listed, Purpose, Refusal, Unit, UnitEnd};
 
-use super::Processes;
-use crate::launch::{Exit, LaunchError, UnitNotice, Units};
-use crate::runtime::input::{Errand, Input};
+use super::{Answer, Processes};
+use crate::launch::{Exit, LaunchError, UnitError, UnitNotice, Units};
 
 /// What the end of all units may take, when we end.
 const END: Duration = Duration::from_secs(3);
 /// A restart of the manager takes less.
 const RESTART: Duration = Duration::from_secs(5);
+/// What it may take to say why we are to stop.
+const PURPOSE: Duration = Duration::from_secs(3);
 /// How often, and after what pause, a start is tried again that was refused for the moment.
 const BUSY: usize = 50;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The manager of units, and what waits for it.
 pub struct UnitSide {
-    pub manager: Rc<dyn Units>,
-    pub notices: mpsc::Receiver<UnitNotice>,
+    pub(super) manager: Rc<dyn Units>,
+    notices: mpsc::Receiver<UnitNotice>,
     /// Pooled workers for which no number is free yet.
     waiting: VecDeque<WorkerId>,
     /// Sets our scopes apart from those of earlier runtimes.
@@ -39,8 +40,14 @@ impl UnitSide {
         Self { manager, notices, waiting: VecDeque::new(), era, lost: None }
     }
 
+    /// The name of a worker's scope: after the job, and like no other one of the app.
+    pub(super) fn scope_name(&self, id: WorkerId, uuid: &str) -> String {
+        let part: String = uuid.chars().filter(char::is_ascii_hexdigit).take(8).collect();
+        format!("{}-{:x}-{id}", part.to_ascii_lowercase(), self.era).trim_start_matches('-').to_owned()
+    }
+
     /// For how long the manager has not answered.
-    pub fn lost(&self) -> Option<Duration> {
+    fn lost(&self) -> Option<Duration> {
         self.lost.map(|at| at.elapsed()).filter(|silence| *silence > RESTART)
     }
 }
@@ -72,7 +79,7 @@ impl Processes {
             known.unit = Some(Unit::Worker(number));
         }
         let order = (!side.manager.workers_read_file()).then(|| self.recipe.order(number.into(), Mode::Pooled));
-        let (manager, inputs) = (side.manager.clone(), self.inputs.clone());
+        let (manager, answer) = (side.manager.clone(), self.answer.clone());
         self.read_output_of_unit(worker);
         tokio::task::spawn_local(async move {
             let mut started = manager.start(number, order.as_ref()).await;
@@ -85,7 +92,7 @@ impl Processes {
                 started = manager.start(number, order.as_ref()).await;
             }
             let result = started.map_err(|error| LaunchError::Unit(error.text));
-            let _ = inputs.send(Input::Started { worker, result }).await;
+            let _ = answer.send(Answer::Started { worker, result }).await;
         });
     }
 
@@ -109,32 +116,6 @@ impl Processes {
                 return;
             }
         }
-    }
-
-    /// Puts an isolated process into a scope of its own; only then it gets its job. `uuid` is the job's, for the name.
-    pub fn scope(&mut self, id: WorkerId, uuid: &str, limits: UnitLimits, errand: Errand) {
-        let (Some(side), Some(worker)) = (&self.units, self.workers.get_mut(&id)) else { return };
-        let part: String = uuid.chars().filter(char::is_ascii_hexdigit).take(8).collect();
-        let name = format!("{}-{:x}-{id}", part.to_ascii_lowercase(), side.era).trim_start_matches('-').to_owned();
-        let Some(pid) = worker.pid else { return };
-        worker.unit = Some(Unit::Scope(name.clone()));
-        let (manager, inputs) = (side.manager.clone(), self.inputs.clone());
-        tokio::task::spawn_local(async move {
-            let result = manager.scope(&name, pid, &limits).await;
-            let _ = inputs.send(Input::Scoped { worker: id, errand, result }).await;
-        });
-    }
-
-    /// A process could not be put into its scope. It has seen nothing of its job, which goes to another process.
-    pub fn not_scoped(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.unit = None;
-        worker.closed = Some((Instant::now(), true));
-        worker.outbox = None;
-        if let Some(pid) = worker.pid {
-            self.launcher.kill(pid);
-        }
-        self.settle_ends();
     }
 
     pub fn on_unit(&mut self, notice: UnitNotice) {
@@ -236,17 +217,42 @@ impl Processes {
         }
     }
 
-    /// The manager of units, where there is one.
-    pub fn manager(&self) -> Option<Rc<dyn Units>> {
-        self.units.as_ref().map(|side| side.manager.clone())
+    /// Which of the app's units are there; none where there is no manager of units.
+    ///
+    /// # Errors
+    /// When the manager does not answer.
+    pub async fn list_units(&self) -> Result<Vec<Listed>, UnitError> {
+        match &self.units {
+            Some(side) => side.manager.list().await,
+            None => Ok(Vec::new()),
+        }
     }
 
-    /// An isolated process may go: what became of its job is written down.
-    pub fn release_isolated(&self, id: WorkerId) {
-        if let Some(worker) = self.workers.get(&id).filter(|worker| worker.mode == Mode::Isolated)
-            && self.units.is_some()
-        {
-            worker.send(ToWorker::Stop { reason: StopReason::Idle.as_str() }.encode());
-        }
+    /// For how long the manager of units has not answered.
+    pub fn manager_lost(&self) -> Option<Duration> {
+        self.units.as_ref()?.lost()
+    }
+
+    /// Asks why we are to stop: [`super::ProcessEvent::Purpose`] says it. False where nobody could know.
+    pub fn ask_purpose(&self) -> bool {
+        let Some(side) = &self.units else { return false };
+        let (manager, answer) = (side.manager.clone(), self.answer.clone());
+        tokio::task::spawn_local(async move {
+            let purpose = match tokio::time::timeout(PURPOSE, manager.purpose()).await {
+                Ok(Ok(purpose)) => purpose,
+                // When nobody can tell, nothing may be left behind.
+                _ => Purpose::Stop,
+            };
+            let _ = answer.send(Answer::Purpose(purpose)).await;
+        });
+        true
+    }
+}
+
+/// What the manager of units says next; never, where there is none.
+pub(super) async fn next_notice(units: &mut Option<UnitSide>) -> Option<UnitNotice> {
+    match units {
+        Some(side) => side.notices.recv().await,
+        None => std::future::pending().await,
     }
 }

@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 
-use crate::runtime::Runtime;
-use kqueue_core::schedule::Standing;
 use kqueue_system::harmless;
 
 /// Between two STATUS= notifications.
@@ -96,72 +94,70 @@ fn microseconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }
 
-impl Runtime {
-    /// Says what is to be said now.
-    pub fn look_after_health(&mut self) {
-        if !self.service.health.told_to {
-            return;
-        }
-        let now = Instant::now();
-        self.tell_status(now);
-        self.extend_stop(now);
-        let due = self.service.health.ping.is_none_or(|at| at <= now);
-        if let Some(period) = self.service.health.period.filter(|_| due && self.service.health.dead.is_none()) {
-            self.service.health.dead = self.find_dead();
-            match &self.service.health.dead {
-                None => {
-                    self.notify(&[NotifyState::Watchdog]);
-                    self.service.health.ping = Some(now + period);
-                }
-                Some(dead) => {
-                    tracing::error!(
-                        "{dead}: no more watchdog notifications are sent, so that systemd restarts this process"
-                    );
-                    self.service.health.ping = None;
-                }
-            }
-        }
+/// Sends a notification. Without a service manager there is nobody to notify.
+fn notify(states: &[NotifyState<'_>]) {
+    let _ = sd_notify::notify(states);
+}
+
+impl Health {
+    /// The runtime works: the queue has answered, or the settings have been read anew.
+    pub fn ready(&self) {
+        notify(&[NotifyState::Ready]);
     }
 
-    fn tell_status(&mut self, now: Instant) {
-        if let Some(next) = self.service.health.looked.map(|at| at + STATUS_PERIOD).filter(|at| now < *at) {
-            self.service.health.look = Some(next);
-            return;
+    /// The runtime stops.
+    pub fn stopping(&self) {
+        notify(&[NotifyState::Stopping]);
+    }
+
+    /// The last notification: what is left takes at most so long.
+    pub fn farewell(&self) {
+        notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(microseconds(FAREWELL))]);
+    }
+
+    /// Whether the status is to be made up now.
+    pub fn is_status_due(&mut self, now: Instant) -> bool {
+        if let Some(next) = self.looked.map(|at| at + STATUS_PERIOD).filter(|at| now < *at) {
+            self.look = Some(next);
+            return false;
         }
-        self.service.health.looked = Some(now);
-        self.count_backlog(now);
-        let mut outline = self.outline();
-        outline.conclude();
-        let status = outline.status;
-        // These change by themselves.
-        let moves = outline.reason.is_some() || self.service.observer.pace.rate(self.now().ms) > 0.0;
-        self.service.health.look = moves.then(|| now + STATUS_PERIOD);
-        if status != self.service.health.status {
-            self.notify(&[NotifyState::Status(&status)]);
-            self.service.health.status = status;
+        self.looked = Some(now);
+        true
+    }
+
+    /// Notifies of the status, if it has changed. `moves`: whether it changes by itself.
+    pub fn status(&mut self, now: Instant, status: String, moves: bool) {
+        self.look = moves.then(|| now + STATUS_PERIOD);
+        if status != self.status {
+            notify(&[NotifyState::Status(&status)]);
+            self.status = status;
         }
     }
 
     /// While jobs run on after a stop, the service manager is to wait: up to our own limit, `stop_timeout`.
-    fn extend_stop(&mut self, now: Instant) {
-        let waits = matches!(self.schedule.standing(), Standing::Draining(_) | Standing::Killing(_));
+    pub fn extend_stop(&mut self, now: Instant, waits: bool) {
         if !waits {
-            self.service.health.extend = None;
-        } else if self.service.health.extend.is_none_or(|at| at <= now) {
-            self.notify(&[NotifyState::ExtendTimeoutUsec(microseconds(EXTENSION.1))]);
-            self.service.health.extend = Some(now + EXTENSION.0);
+            self.extend = None;
+        } else if self.extend.is_none_or(|at| at <= now) {
+            notify(&[NotifyState::ExtendTimeoutUsec(microseconds(EXTENSION.1))]);
+            self.extend = Some(now + EXTENSION.0);
         }
     }
 
-    /// The last thing that is said: what is left takes at most so long.
-    pub fn say_last(&self) {
-        self.notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(microseconds(FAREWELL))]);
-    }
-
-    /// Something that has to be alive and is not. That this runs at all says that the main loop is.
-    fn find_dead(&self) -> Option<String> {
-        let tasks = self.service.health.vital.iter().map(|(name, task)| (*name, task.is_finished()));
-        dead(tasks, self.calls_under_way().map(|(name, since)| (name, since.elapsed())))
+    /// Notifies the watchdog, as long as all is alive that has to be. That this runs at all says that the main loop is.
+    pub fn watchdog(&mut self, now: Instant, calls: impl Iterator<Item = (&'static str, Instant)>) {
+        let Some(period) = self.period.filter(|_| self.dead.is_none() && self.ping.is_none_or(|at| at <= now)) else {
+            return;
+        };
+        let tasks = self.vital.iter().map(|(name, task)| (*name, task.is_finished()));
+        self.dead = dead(tasks, calls.map(|(name, since)| (name, since.elapsed())));
+        if let Some(dead) = &self.dead {
+            tracing::error!("{dead}: no more watchdog notifications are sent, so that systemd restarts this process");
+            self.ping = None;
+        } else {
+            notify(&[NotifyState::Watchdog]);
+            self.ping = Some(now + period);
+        }
     }
 }
 

@@ -4,16 +4,13 @@
 //! a master and a supervisor, watches the waits, and hears what Horizon is told. It is told how things stand every few
 //! seconds. Nothing waits for it: when it dies or hangs, another one follows after a while, and jobs run on.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::runtime::Runtime;
-use crate::runtime::processes::template::delay_after;
-use crate::workers::Worker;
-use kqueue_core::schedule::{Cause, Event, JobId, WorkerId};
-use kqueue_core::wire::{HorizonAsk, Mode, ToWorker};
+use kqueue_core::backoff::Backoff;
+use kqueue_core::schedule::{Cause, WorkerId};
+use kqueue_core::wire::HorizonAsk;
 
 /// Its number among the processes: one that the schedule never gives.
 pub const DUTIES: WorkerId = 1 << 40;
@@ -21,9 +18,8 @@ pub const DUTIES: WorkerId = 1 << 40;
 const ROUND: Duration = Duration::from_secs(3);
 /// What a round may take: it may send notifications.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Delays before it is started again, by how often in a row it has ended without a round.
-const DELAYS: [Duration; 5] =
-    [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(10), Duration::from_secs(30)];
+/// Delays before it is started again, where it keeps ending without a round.
+const DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// The command that ends a pause.
 const CONTINUE: &str = "php artisan horizon:continue";
 
@@ -32,6 +28,27 @@ const CONTINUE: &str = "php artisan horizon:continue";
 pub struct Horizon {
     /// What this version of Horizon lacks for it.
     lacks: Option<String>,
+}
+
+/// What is to be done about the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Start,
+    /// It has not answered in time.
+    Kill,
+    /// It is to leave: nobody wants it any more.
+    LetGo,
+    /// It is to be told how things stand.
+    Report,
+}
+
+/// How the process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    Absent,
+    /// It boots.
+    Starting,
+    Connected,
 }
 
 /// The process, and what Horizon has been told.
@@ -47,7 +64,7 @@ pub struct Duties {
     greeted: bool,
     /// It has been let go.
     leaves: bool,
-    failures: usize,
+    failures: Backoff,
     fault: Option<String>,
     /// Horizon is paused.
     held: bool,
@@ -63,7 +80,7 @@ impl Duties {
             since: None,
             greeted: false,
             leaves: false,
-            failures: 0,
+            failures: Backoff::after_one(DELAYS.0, DELAYS.1),
             fault: None,
             held: false,
             signals: (false, Vec::new()),
@@ -92,6 +109,112 @@ impl Duties {
         [self.next, late].into_iter().flatten().min()
     }
 
+    /// What is to be done now. `wanted`: whether the process may be there, where there is anything to do.
+    pub fn step(&mut self, now: Instant, seen: Seen, wanted: bool, boot_timeout: Duration) -> Option<Step> {
+        let wanted = wanted && self.due;
+        let is_due = |next: Option<Instant>| next.is_some_and(|at| at <= now);
+        if seen == Seen::Absent {
+            if !wanted {
+                self.next = self.next.map(|_| now + ROUND);
+            } else if self.next.is_none_or(|at| at <= now) {
+                // It is told how things stand once it says that it is there.
+                (self.since, self.next, self.greeted) = (Some(now), None, false);
+                return Some(Step::Start);
+            }
+            return None;
+        }
+        let limit = if seen == Seen::Connected { PATIENCE } else { boot_timeout };
+        if self.since.is_some_and(|since| now >= since + limit) {
+            self.since = None;
+            tracing::warn!("Horizon: its process has not answered for {} s, and is killed", limit.as_secs());
+            Some(Step::Kill)
+        } else if !wanted {
+            self.next = None;
+            Some(Step::LetGo)
+        } else if seen == Seen::Connected && is_due(self.next) {
+            (self.since, self.next) = (Some(now), None);
+            Some(Step::Report)
+        } else {
+            None
+        }
+    }
+
+    /// It has been told to leave: that it ends is no failure.
+    pub fn let_go(&mut self, told: bool) {
+        self.leaves = told;
+    }
+
+    /// The process has ended, or could not be had.
+    pub fn gone(&mut self, cause: &Cause) {
+        match cause {
+            _ if std::mem::take(&mut self.leaves) => {}
+            Cause::Exit(0) => {}
+            Cause::Exit(code) => self.failed(&format!("its process left with exit code {code}")),
+            cause => self.failed(&cause.to_string()),
+        }
+        (self.since, self.next) = (None, Some(Instant::now() + self.failures.failed()));
+    }
+
+    fn failed(&mut self, why: &str) {
+        // What it has said itself says more than how it ended.
+        if self.fault.is_none() {
+            tracing::warn!("Horizon: its indexes and records are not looked after: {why}; trying again");
+            self.fault = Some(why.to_owned());
+        }
+    }
+
+    /// The process has done a round, or brings what somebody asks of Horizon: that is returned.
+    pub fn reported(&mut self, ask: Option<HorizonAsk>, error: Option<String>) -> Option<HorizonAsk> {
+        if let Some(error) = error {
+            self.failed(&error);
+            return None;
+        }
+        if ask.is_none() {
+            self.since = None;
+            if std::mem::replace(&mut self.greeted, true) {
+                self.round_done();
+            } else {
+                self.next = Some(Instant::now());
+            }
+        }
+        ask
+    }
+
+    fn round_done(&mut self) {
+        self.failures.succeeded();
+        self.next = Some(Instant::now() + ROUND);
+        if self.fault.take().is_some() {
+            tracing::info!("Horizon: its indexes and records are looked after again");
+        }
+    }
+
+    /// What was asked of Horizon is being done: its records say so at once.
+    pub fn report_now(&mut self) {
+        self.next = Some(Instant::now());
+    }
+
+    /// Whether Horizon is paused.
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Starts no further job, or goes on. True where that is news.
+    pub fn hold(&mut self, held: bool) -> bool {
+        if std::mem::replace(&mut self.held, held) == held {
+            return false;
+        }
+        match held {
+            true => tracing::info!("horizon:pause: no further job is started until horizon:continue"),
+            false => tracing::info!("Horizon goes on"),
+        }
+        true
+    }
+
+    /// The app's own signals, as they were last.
+    pub fn app_signals(&self) -> (bool, Vec<String>) {
+        self.signals.clone()
+    }
+
     /// The queues that are paused: all of them, while Horizon is.
     pub fn signals(&mut self, down: bool, paused: Vec<String>, queues: &[String]) -> Vec<String> {
         self.signals = (down, paused);
@@ -101,185 +224,6 @@ impl Duties {
     /// The command that lets jobs go on, while Horizon is paused.
     pub fn remedy(&self) -> Option<String> {
         self.held.then(|| CONTINUE.to_owned())
-    }
-}
-
-impl Runtime {
-    /// Starts the process, tells it how things stand, or ends it.
-    pub fn look_after_duties(&mut self, now: Instant) {
-        let bootable = self.processes.templates.fault().is_none();
-        let wanted = self.service.duties.due && self.settings.horizon && bootable && !self.schedule.is_stopping();
-        let Some(process) = self.processes.workers.get(&DUTIES) else {
-            if !wanted {
-                self.service.duties.next = self.service.duties.next.map(|_| now + ROUND);
-            } else if self.service.duties.next.is_none_or(|at| at <= now) {
-                self.start_duties(now);
-            }
-            return;
-        };
-        let limit = if process.outbox.is_some() { PATIENCE } else { self.settings.boot_timeout };
-        if self.service.duties.since.is_some_and(|since| now >= since + limit) {
-            self.service.duties.since = None;
-            self.end_duties(limit);
-        } else if !wanted {
-            self.service.duties.next = None;
-            self.replace_duties();
-        } else if process.outbox.is_some() && self.service.duties.next.is_some_and(|at| at <= now) {
-            self.tell_standing(now);
-        }
-    }
-
-    fn start_duties(&mut self, now: Instant) {
-        let forked = self.processes.recipe.forking.is_on();
-        let mut process = Worker::new(Mode::Horizon, forked);
-        if forked {
-            process.own = self.processes.printing.outputs.of_fork(&self.settings.runtime_dir, DUTIES).ok();
-        }
-        self.processes.workers.insert(DUTIES, process);
-        // It is told how things stand once it says that it is there.
-        (self.service.duties.since, self.service.duties.next, self.service.duties.greeted) = (Some(now), None, false);
-        if forked {
-            self.processes.fork(DUTIES, Mode::Horizon);
-        } else {
-            self.processes.start_process(DUTIES, Mode::Horizon);
-        }
-    }
-
-    fn end_duties(&mut self, limit: Duration) {
-        tracing::warn!("Horizon: its process has not answered for {} s, and is killed", limit.as_secs());
-        match self.processes.workers.get(&DUTIES).and_then(|process| process.pid) {
-            Some(pid) => self.processes.launcher.kill(pid),
-            None => {
-                self.processes.workers.remove(&DUTIES);
-                self.duties_gone(&Cause::Vanished);
-            }
-        }
-    }
-
-    /// Lets the process go: another one follows, where it is wanted.
-    pub fn replace_duties(&mut self) {
-        if let Some(process) = self.processes.workers.get(&DUTIES) {
-            self.service.duties.leaves = process.send(ToWorker::Stop { reason: "restart" }.encode());
-        }
-    }
-
-    /// The process has ended, or could not be had.
-    pub fn duties_gone(&mut self, cause: &Cause) {
-        match cause {
-            _ if std::mem::take(&mut self.service.duties.leaves) => {}
-            Cause::Exit(0) => {}
-            Cause::Exit(code) => self.duties_failed(&format!("its process left with exit code {code}")),
-            cause => self.duties_failed(&cause.to_string()),
-        }
-        let delay = delay_after(&DELAYS, self.service.duties.failures);
-        (self.service.duties.since, self.service.duties.next) = (None, Some(Instant::now() + delay));
-        self.service.duties.failures += 1;
-    }
-
-    fn duties_failed(&mut self, why: &str) {
-        // What it has said itself says more than how it ended.
-        if self.service.duties.fault.is_none() {
-            tracing::warn!("Horizon: its indexes and records are not looked after: {why}; trying again");
-            self.service.duties.fault = Some(why.to_owned());
-        }
-    }
-
-    /// How things stand, as Horizon's records are to say.
-    fn tell_standing(&mut self, now: Instant) {
-        let frame = ToWorker::Standing {
-            app: &self.settings.app,
-            queues: &self.app.queues,
-            processes: &self.processes_by_queue(),
-            waiting: &self.waiting_by_queue(),
-            paused: self.service.duties.held,
-            timeout: self.settings.timeout.map_or(0, |timeout| timeout.as_secs()),
-            tries: self.settings.tries,
-            memory: self.settings.worker_memory,
-        }
-        .encode();
-        (self.service.duties.since, self.service.duties.next) = (Some(now), None);
-        if let Some(process) = self.processes.workers.get(&DUTIES) {
-            process.send(frame);
-        }
-    }
-
-    /// The processes that run jobs, each counted once: where its job came from, or at one of the queues in turn.
-    fn processes_by_queue(&self) -> BTreeMap<&str, usize> {
-        let queues = &self.app.queues;
-        let mut processes: BTreeMap<&str, usize> = queues.iter().map(|name| (name.as_str(), 0)).collect();
-        let mut turn = queues.iter().cycle();
-        for view in self.schedule.workers().filter(|view| view.state != "leaving") {
-            let at = view.job.and_then(|job| self.held.get(job)).map(|record| record.reservation.queue.as_str());
-            if let Some(at) = at.or_else(|| turn.next().map(String::as_str)) {
-                *processes.entry(at).or_default() += 1;
-            }
-        }
-        processes
-    }
-
-    /// Jobs that are ours and do not run.
-    fn waiting_by_queue(&self) -> BTreeMap<&str, usize> {
-        let running: BTreeSet<JobId> = self.processes.workers.values().filter_map(|worker| worker.job).collect();
-        let mut waiting = BTreeMap::new();
-        for (_, record) in self.held.iter().filter(|(id, record)| !record.acked && !running.contains(id)) {
-            *waiting.entry(record.reservation.queue.as_str()).or_default() += 1;
-        }
-        waiting
-    }
-
-    /// The process has done a round, or brings what somebody asks of Horizon.
-    pub fn horizon_said(&mut self, ask: Option<HorizonAsk>, error: Option<String>) {
-        if let Some(error) = error {
-            self.duties_failed(&error);
-            return;
-        }
-        let Some(ask) = ask else {
-            self.service.duties.since = None;
-            if std::mem::replace(&mut self.service.duties.greeted, true) {
-                self.round_done();
-            } else {
-                self.service.duties.next = Some(Instant::now());
-            }
-            return;
-        };
-        if self.schedule.is_stopping() {
-            return;
-        }
-        match ask {
-            HorizonAsk::Pause => self.hold(true),
-            HorizonAsk::Continue => self.hold(false),
-            HorizonAsk::Restart => self.restart_all("Horizon was told to restart"),
-            HorizonAsk::Terminate => {
-                self.hold(false);
-                // The command sets the restart signal too, a moment later: once is enough.
-                self.restart = None;
-                self.restart_all("horizon:terminate");
-            }
-        }
-        // Its records say so at once.
-        self.service.duties.next = Some(Instant::now());
-    }
-
-    fn round_done(&mut self) {
-        (self.service.duties.failures, self.service.duties.next) = (0, Some(Instant::now() + ROUND));
-        if self.service.duties.fault.take().is_some() {
-            tracing::info!("Horizon: its indexes and records are looked after again");
-        }
-    }
-
-    /// Starts no further job, or goes on.
-    fn hold(&mut self, held: bool) {
-        if self.service.duties.held == held {
-            return;
-        }
-        self.service.duties.held = held;
-        match held {
-            true => tracing::info!("horizon:pause: no further job is started until horizon:continue"),
-            false => tracing::info!("Horizon goes on"),
-        }
-        let (down, paused) = self.service.duties.signals.clone();
-        let paused = self.service.duties.signals(down, paused, &self.app.queues);
-        self.tell(Event::State { down, paused });
     }
 }
 
@@ -298,6 +242,36 @@ mod tests {
         assert_eq!(duties.remedy().as_deref(), Some(CONTINUE));
         // It is there still when Horizon goes on.
         assert_eq!(duties.signals, (false, vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn its_process_is_started_told_and_killed_when_it_is_silent() {
+        let mut duties = Duties::new(Some(Horizon { lacks: None }));
+        let (now, boot) = (Instant::now(), Duration::from_secs(60));
+        assert_eq!(duties.step(now, Seen::Absent, false, boot), None);
+        assert!(duties.wake().is_some_and(|at| at >= now + ROUND), "nobody spins where it is not wanted");
+        duties.report_now();
+        let now = Instant::now();
+        assert_eq!(duties.step(now, Seen::Absent, true, boot), Some(Step::Start));
+        assert_eq!(duties.step(now, Seen::Starting, true, boot), None);
+        assert_eq!(duties.reported(None, None), None);
+        let now = Instant::now();
+        assert_eq!(duties.step(now, Seen::Connected, true, boot), Some(Step::Report));
+        assert_eq!(duties.step(now + PATIENCE / 2, Seen::Connected, true, boot), None);
+        assert_eq!(duties.step(now + PATIENCE, Seen::Connected, true, boot), Some(Step::Kill));
+        duties.gone(&Cause::Signal(9));
+        assert!(duties.fault.is_some() && duties.failures.failures() == 1);
+        // One that hangs in its boot has less time.
+        assert_eq!(duties.step(Instant::now(), Seen::Absent, true, boot), Some(Step::Start));
+        assert_eq!(duties.step(Instant::now() + boot, Seen::Starting, true, boot), Some(Step::Kill));
+        // A round proves that it works.
+        (duties.greeted, duties.since) = (true, None);
+        duties.reported(None, None);
+        assert!(duties.fault.is_none() && duties.failures.failures() == 0);
+        assert_eq!(duties.step(Instant::now(), Seen::Connected, false, boot), Some(Step::LetGo));
+        duties.let_go(true);
+        duties.gone(&Cause::Signal(15));
+        assert!(duties.fault.is_none());
     }
 
     #[test]

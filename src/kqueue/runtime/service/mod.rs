@@ -1,18 +1,25 @@
-//! The runtime as a service: what the service manager and the operator are told, and what they may ask for.
+//! The runtime as a service: what the service manager and operators are told, what they ask for, and what the app says
+//! of its signals and settings.
+//!
+//! Knows nothing of jobs, of processes or of the queue. What they ask for comes through [`Service::next`].
 
+pub mod app_signals;
 pub mod health;
-pub mod history;
+pub mod history_file;
 pub mod horizon;
-pub mod observe;
-mod purpose;
-pub mod reload;
-pub mod trouble;
+pub mod observer;
+pub mod settings;
+pub mod signals;
 pub mod upgrade;
 
+use std::time::Instant;
+
+use crate::control::Ask;
+use app_signals::AppSignals;
 use health::Health;
-use history::HistoryFile;
+use history_file::HistoryFile;
 use horizon::Duties;
-use observe::Observer;
+use observer::Observer;
 use upgrade::Upgrade;
 
 /// See the module.
@@ -22,4 +29,31 @@ pub struct Service {
     pub observer: Observer,
     pub duties: Duties,
     pub history: HistoryFile,
+    pub app: AppSignals,
+}
+
+/// What somebody asks of the runtime.
+#[derive(Debug)]
+pub enum Request {
+    /// A snapshot, on the control socket.
+    Snapshot(Ask),
+    /// To restart into a newly installed version.
+    Upgrade,
+}
+
+impl Service {
+    /// Waits for the next request. Cancelled, it loses none.
+    pub async fn next(&mut self) -> Request {
+        tokio::select! {
+            biased;
+            () = self.upgrade.asked() => Request::Upgrade,
+            Some(ask) = self.observer.asks.recv() => Request::Snapshot(ask),
+            else => std::future::pending().await,
+        }
+    }
+
+    /// When something is due that no request brings.
+    pub fn wake(&self) -> Option<Instant> {
+        [self.health.wake(), self.duties.wake(), self.history.wake()].into_iter().flatten().min()
+    }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 
+use super::INPUTS;
+use super::app::Description;
+use super::failure::StartFailure;
+use super::processes::recipe::Recipe;
+use super::processes::template::Templates;
 use crate::launch::output::Outputs;
 use crate::launch::{Exit, LaunchEvent, Launcher};
-use crate::runtime::INPUTS;
-use crate::runtime::failure::StartFailure;
-use crate::runtime::processes::recipe::Recipe;
-use crate::runtime::processes::template::Templates;
-use crate::runtime::start::Description;
 use crate::workers::Said;
 use kqueue_config::Settings;
 use kqueue_core::wire::{FromWorker, Mode};

@@ -1,12 +1,11 @@
-//! How many jobs the queues have. Asked beside the runtime's own work, seldom enough to cost next to nothing.
+//! How many jobs the queues have. Counted seldom enough to cost next to nothing.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::{Answer, QueueSide};
 use crate::backend::{BackendError, QueueBackend, QueueSize};
 use crate::control::{Queue, Sizes};
-use crate::runtime::Runtime;
-use crate::runtime::input::Input;
 use kqueue_system::harmless;
 
 /// Between two counts.
@@ -31,32 +30,28 @@ pub enum Count {
 
 /// What the queues have answered last.
 #[derive(Debug, Default)]
-pub struct Backlog {
+pub(super) struct Backlog {
     counts: BTreeMap<String, Count>,
-    /// The queue does not count.
+    /// The backend does not count exactly.
     estimated: bool,
     next: Option<Instant>,
     since: Option<Instant>,
 }
 
 impl Backlog {
+    pub fn new(estimated: bool) -> Self {
+        Self { estimated, ..Self::default() }
+    }
+
     /// When to count next.
     pub fn wake(&self) -> Option<Instant> {
         self.next
     }
 
-    pub fn counts(&self) -> &BTreeMap<String, Count> {
-        &self.counts
-    }
-
-    /// A queue as it was when it was last counted.
-    pub fn queue(&self, name: &str, paused: bool) -> Queue {
+    fn queue(&self, name: &str, paused: bool) -> Queue {
         let mut queue = Queue { name: name.to_owned(), paused, ..Queue::default() };
         if let Some(count) = self.counts.get(name) {
-            count.put(&mut queue);
-            if let Some(sizes) = &mut queue.sizes {
-                sizes.estimated = self.estimated;
-            }
+            count.put(&mut queue, self.estimated);
         }
         queue
     }
@@ -69,11 +64,12 @@ impl Backlog {
 }
 
 impl Count {
-    pub fn put(&self, queue: &mut Queue) {
+    /// Into what is shown of a queue. `estimated`: whether its backend does not count exactly.
+    pub fn put(&self, queue: &mut Queue, estimated: bool) {
         (queue.sizes, queue.error) = match self {
             Count::Sizes(QueueSize { pending, delayed, reserved }) => {
                 let (pending, delayed, reserved) = (*pending, *delayed, *reserved);
-                (Some(Sizes { pending, delayed, reserved, estimated: false }), None)
+                (Some(Sizes { pending, delayed, reserved, estimated }), None)
             }
             Count::Fault(error) => (None, Some(error.clone())),
             Count::Late => (None, Some(format!("no answer within {} s", PATIENCE.as_secs()))),
@@ -94,25 +90,37 @@ pub fn partial_fault(counts: &BTreeMap<String, Count>) -> Option<String> {
     fault(counts).filter(|_| counts.values().any(|count| matches!(count, Count::Sizes(_))))
 }
 
-impl Runtime {
-    /// Counts what waits, if that is due.
-    pub fn count_backlog(&mut self, now: Instant) {
-        if self.queue.backlog.since.is_some() || self.queue.backlog.next.is_some_and(|at| now < at) {
+impl QueueSide {
+    /// Counts what waits in these queues, if that is due.
+    pub fn count(&mut self, now: Instant, queues: &[String]) {
+        if self.backlog.since.is_some() || self.backlog.next.is_some_and(|at| now < at) {
             return;
         }
-        (self.queue.backlog.since, self.queue.backlog.next) = (Some(now), None);
-        self.queue.backlog.estimated = !self.queue.backend.capabilities().exact_sizes;
-        let (backend, queues, inputs) = (self.queue.backend.clone(), self.app.queues.clone(), self.inputs.clone());
-        tokio::task::spawn_local(async move {
-            let counts = count(&*backend, &queues).await;
-            let _ = inputs.send(Input::Counted(counts)).await;
-        });
+        (self.backlog.since, self.backlog.next) = (Some(now), None);
+        let queues = queues.to_vec();
+        self.call(|backend| async move { Answer::Counted(count(&*backend, &queues).await) });
+    }
+
+    /// What was counted last.
+    pub fn counts(&self) -> &BTreeMap<String, Count> {
+        &self.backlog.counts
+    }
+
+    /// A queue as it was when it was last counted.
+    pub fn queue(&self, name: &str, paused: bool) -> Queue {
+        self.backlog.queue(name, paused)
+    }
+
+    /// Counts what is in these queues now.
+    pub fn count_now(&self, queues: &[String]) -> impl Future<Output = BTreeMap<String, Count>> + use<> {
+        let (backend, queues) = (self.backend.clone(), queues.to_vec());
+        async move { count(&*backend, &queues).await }
     }
 }
 
 /// Asks the queues for their sizes, and does not wait for long. Where they cannot be had together, each is asked by
 /// itself: one that cannot be read hides no other.
-pub async fn count(backend: &dyn QueueBackend, names: &[String]) -> BTreeMap<String, Count> {
+async fn count(backend: &dyn QueueBackend, names: &[String]) -> BTreeMap<String, Count> {
     let mut counts: BTreeMap<String, Count> = names.iter().map(|name| (name.clone(), Count::Late)).collect();
     let asked = async {
         match backend.sizes(names).await {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::runtime::Runtime;
 use kqueue_core::routing::History;
 
 const FILE: &str = "history.json";
@@ -39,12 +38,40 @@ pub struct HistoryFile {
     directory: PathBuf,
     /// Revision of the history that it holds. Locked while it is written.
     written: Arc<Mutex<u64>>,
+    /// When it is looked at again.
+    due: Instant,
 }
 
 impl HistoryFile {
     /// In this directory, with this history in it.
     pub fn new(directory: &Path, history: &History) -> Self {
-        Self { directory: directory.to_owned(), written: Arc::new(Mutex::new(history.revision())) }
+        Self { directory: directory.to_owned(), written: Arc::new(Mutex::new(history.revision())), due: Instant::now() + PERIOD }
+    }
+
+    pub fn wake(&self) -> Option<Instant> {
+        Some(self.due)
+    }
+
+    /// Begins to write the history, if that is due and it has changed.
+    pub fn on_time(&mut self, now: Instant, history: &History) {
+        if self.due <= now {
+            self.save(history);
+        }
+    }
+
+    /// Begins to write the history, if it has changed.
+    pub fn save(&mut self, history: &History) {
+        self.due = Instant::now() + PERIOD;
+        if self.is_behind(history) {
+            let (file, history) = (self.clone(), history.clone());
+            tokio::task::spawn_blocking(move || file.write(&history));
+        }
+    }
+
+    /// Waits until the history is written, before we end.
+    pub async fn save_last(&self, history: &History) {
+        let (file, history) = (self.clone(), history.clone());
+        let _ = tokio::task::spawn_blocking(move || file.write(&history)).await;
     }
 
     /// Whether it is behind a history. Not while it is written: then this is asked again.
@@ -73,23 +100,6 @@ impl HistoryFile {
                 directory.display()
             ),
         }
-    }
-}
-
-impl Runtime {
-    /// Begins to write the history, if it has changed.
-    pub fn save_history(&mut self) {
-        self.timers.save = Some(Instant::now() + PERIOD);
-        if self.service.history.is_behind(&self.schedule.history) {
-            let (file, history) = (self.service.history.clone(), self.schedule.history.clone());
-            tokio::task::spawn_blocking(move || file.write(&history));
-        }
-    }
-
-    /// Waits until the history is written, before we end.
-    pub async fn save_last_history(&mut self) {
-        let (file, history) = (self.service.history.clone(), self.schedule.history.clone());
-        let _ = tokio::task::spawn_blocking(move || file.write(&history)).await;
     }
 }
 

@@ -18,17 +18,17 @@ use crate::backend::{Capabilities, DOORBELL};
 /// The least time from one look to the next, however often it rings.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The bell, as the runtime hears it.
+/// See the module.
 #[derive(Debug)]
-pub struct Bell {
-    /// One for all that rang meanwhile. Ends at once where there is no bell.
+pub struct Doorbell {
+    /// One for all that rang meanwhile. Ends at once where there is no doorbell.
     pub rings: mpsc::Receiver<()>,
 }
 
-impl Bell {
-    /// Hangs one in a directory that is ours alone, if the backend has a use for it. To do without costs
-    /// milliseconds, and no job.
-    pub fn hang(directory: &Path, backend: Capabilities) -> Self {
+impl Doorbell {
+    /// Binds it in a directory that is ours alone, if the backend has a use for it. To do without costs milliseconds, and
+    /// no job.
+    pub fn bind(directory: &Path, backend: Capabilities) -> Self {
         let (ring, rings) = mpsc::channel(1);
         let path = directory.join(DOORBELL);
         if !backend.doorbell {
@@ -36,7 +36,7 @@ impl Bell {
             let _ = fs::remove_file(&path);
             return Self { rings };
         }
-        match bind(&path) {
+        match open(&path) {
             Ok(socket) => drop(tokio::task::spawn_local(hear(socket, ring))),
             Err(error) => tracing::warn!("{}: no doorbell: {error}", path.display()),
         }
@@ -44,7 +44,7 @@ impl Bell {
     }
 }
 
-fn bind(path: &Path) -> io::Result<UnixDatagram> {
+fn open(path: &Path) -> io::Result<UnixDatagram> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -84,7 +84,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
-            let mut bell = Bell::hang(dir.path(), backend(true));
+            let mut bell = Doorbell::bind(dir.path(), backend(true));
             let path = dir.path().join(DOORBELL);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
             let visitor = std::os::unix::net::UnixDatagram::unbound().unwrap();
@@ -106,7 +106,7 @@ mod tests {
     fn a_queue_that_announces_its_jobs_needs_none() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(DOORBELL), "").unwrap();
-        let mut bell = Bell::hang(dir.path(), backend(false));
+        let mut bell = Doorbell::bind(dir.path(), backend(false));
         assert!(!dir.path().join(DOORBELL).exists());
         assert!(bell.rings.try_recv().is_err_and(|error| error == mpsc::error::TryRecvError::Disconnected));
     }

@@ -1,0 +1,37 @@
+//! Jobs are reserved as far as there is room for them, and become ours.
+
+use std::time::Instant;
+
+use super::Runtime;
+use super::queue::Demand;
+use crate::backend::Reservation;
+use kqueue_core::schedule::Event;
+
+impl Runtime {
+    /// Makes the calls that are due: those that settle jobs, and, if the schedule has room, one that reserves some.
+    pub(super) fn work_queue(&mut self) {
+        // Whether the queue is empty is asked once more, now that nobody can put anything back.
+        let last_look = self.settings.limits.stop_when_empty && self.schedule.job_count() == 0;
+        if self.queue.waits_for(|queue| last_look || !self.schedule.may_run(queue)) {
+            self.queue.look_again();
+        }
+        self.queue.settle();
+        if !self.queue.may_reserve(Instant::now()) {
+            return;
+        }
+        let jobs = self.schedule.wanted(self.now());
+        let open = self.schedule.open_queues(&self.app.queues);
+        if jobs > 0 && !open.is_empty() {
+            let queues = open.into_iter().cloned().collect();
+            self.queue.reserve(Demand { jobs, queues, settled: self.schedule.settled() });
+        }
+    }
+
+    /// Makes records of jobs that were reserved.
+    pub(super) fn admit(&mut self, jobs: Vec<Reservation>) {
+        let (held, schedule, properties) = (&mut self.held, &self.schedule, self.settings.property_hints);
+        let admit = |reservation| held.admit(reservation, properties, |class| schedule.is_missing(class));
+        let specs = jobs.into_iter().map(admit).collect();
+        self.tell(Event::Reserved(specs));
+    }
+}

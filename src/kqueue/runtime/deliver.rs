@@ -1,0 +1,86 @@
+//! Jobs are handed to processes: one at a time, or ahead.
+
+use super::Runtime;
+use super::processes::{Delivery, Scope};
+use crate::backend::Encoded;
+use kqueue_config::Crash;
+use kqueue_core::schedule::{Cause, Event, JobId, JobKind, WorkerId};
+use kqueue_core::wire::{self, Mode, Parts, ToWorker};
+
+impl Runtime {
+    pub(super) fn deliver(
+        &mut self,
+        worker: WorkerId,
+        job: JobId,
+        kind: JobKind,
+        cause: Option<Cause>,
+        receipt: bool,
+    ) {
+        let Some(frame) = self.job_frame(worker, job, kind, cause, None, receipt) else { return };
+        // What it has printed until now is none of this job's.
+        self.log_printed(self.processes.output_of(worker));
+        let isolated = self.processes.workers.get(&worker).is_some_and(|worker| worker.mode == Mode::Isolated);
+        let limits = (isolated && self.processes.outlive()).then(|| self.limits(job));
+        let Some(record) = self.held.get_mut(job) else { return };
+        if kind == JobKind::Run {
+            record.delivered = Some(std::time::Instant::now());
+            record.took = None;
+        }
+        let scope = limits.map(|limits| Scope { uuid: record.uuid.clone(), limits });
+        let memory_mb = self.schedule.max_memory_mb(job);
+        self.processes.deliver(worker, Delivery { job, kind, frame, memory_mb, scope });
+    }
+
+    pub(super) fn send_ahead(&mut self, worker: WorkerId, job: JobId) {
+        let frame = self.job_frame(worker, job, JobKind::Run, None, Some(job), false);
+        if !frame.is_some_and(|frame| self.processes.send_ahead(worker, job, frame)) {
+            self.tell(Event::Recalled { worker, jobs: vec![job] });
+        }
+    }
+
+    fn job_frame(
+        &self,
+        worker: WorkerId,
+        job: JobId,
+        kind: JobKind,
+        cause: Option<Cause>,
+        ticket: Option<u64>,
+        receipt: bool,
+    ) -> Option<Parts> {
+        let declared = self.schedule.max_memory_mb(job);
+        let (record, worker) = (self.held.get(job)?, self.processes.workers.get(&worker)?);
+        let isolated = worker.mode == Mode::Isolated;
+        let memory = if isolated { Some(self.php_memory_limit(job)) } else { declared };
+        // A process that outlives us leaves to nobody what it must know of: whether its job is still there.
+        let outlives = self.processes.outlive() && worker.mode != Mode::Lane;
+        let limit = self.schedule.time_limit(job).filter(|_| outlives && !isolated);
+        let watchdog = limit.map(|limit| (limit + 2 * self.settings.timeout_grace).as_secs() + 1);
+        let cause = cause.map(|cause| format!("{} died with its process: {cause}", record.class));
+        let reservation = &record.reservation;
+        let Encoded { driver, header, body } = reservation.receipt.encode();
+        let (last_resort, failing) = self.schedule.last_resort(job);
+        let message = ToWorker::Job(wire::Job {
+            id: job,
+            kind,
+            queue: &reservation.queue,
+            payload: &reservation.payload,
+            driver,
+            header,
+            body,
+            ack: self.app.ack && !outlives,
+            // A replay needs no less than any other job, and no more.
+            memory: memory.filter(|_| kind == JobKind::Run),
+            cause: cause.as_deref(),
+            tries: self.settings.tries,
+            backoff: &self.settings.backoff,
+            release: self.settings.crash == Crash::Replay,
+            last_resort,
+            failing,
+            ticket,
+            receipt,
+            own: self.app.ack && outlives,
+            watchdog: watchdog.filter(|_| kind == JobKind::Run),
+        });
+        Some(message.encode())
+    }
+}

@@ -1,0 +1,167 @@
+//! Processes are launched, given jobs, let go and killed.
+
+use std::time::Instant;
+
+use super::{Answer, ProcessEvent, Processes};
+use crate::launch::UnitError;
+use crate::workers::{Tickets, Worker};
+use kqueue_core::schedule::{Cause, JobId, JobKind, WorkerId};
+use kqueue_core::wire::coordinator::{Unit, UnitLimits};
+use kqueue_core::wire::{Mode, Parts, ToWorker};
+
+/// A job on its way to a process.
+#[derive(Debug)]
+pub struct Delivery {
+    pub job: JobId,
+    pub kind: JobKind,
+    pub frame: Parts,
+    /// MB that the job declares it needs at the most.
+    pub memory_mb: Option<u32>,
+    /// Where processes are units: the scope into which an isolated one is put before it gets its job.
+    pub scope: Option<Scope>,
+}
+
+/// The unit of an isolated process.
+#[derive(Debug)]
+pub struct Scope {
+    /// Of the job, for the name.
+    pub uuid: String,
+    pub limits: UnitLimits,
+}
+
+impl Processes {
+    /// Launches a process in the way that its mode and the app allow.
+    pub fn launch(&mut self, worker: WorkerId, mode: Mode) {
+        let forked = self.recipe.forking.is_on() && mode != Mode::Pooled;
+        let directory = &self.recipe.settings().runtime_dir;
+        let mut process = Worker::new(mode, forked);
+        if mode == Mode::Lane {
+            process.tickets = Tickets::create(directory, worker)
+                .inspect_err(|error| tracing::warn!("lane {worker} has no pipe for tickets: {error}"))
+                .ok();
+        }
+        if forked {
+            let own = self.printing.outputs.of_fork(directory, worker);
+            process.own = own
+                .inspect_err(|error| tracing::warn!("{mode} worker {worker} prints with its template: {error}"))
+                .ok();
+        }
+        self.workers.insert(worker, process);
+        if forked {
+            self.fork(worker, mode);
+        } else if mode == Mode::Pooled && self.outlive() {
+            self.start_unit(worker);
+        } else {
+            self.start_process(worker, mode);
+        }
+    }
+
+    /// Starts a process, beside everything else that goes on.
+    pub(super) fn start_process(&mut self, worker: WorkerId, mode: Mode) {
+        let order = self.recipe.order(worker, mode);
+        let launcher = self.launcher.clone();
+        let answer = self.answer.clone();
+        tokio::task::spawn_local(async move {
+            let result = launcher.start(&order).await;
+            let _ = answer.send(Answer::Started { worker, result }).await;
+        });
+    }
+
+    /// Gives a job to a process. That it is about to read it is said by [`ProcessEvent::Given`].
+    pub fn deliver(&mut self, id: WorkerId, mut delivery: Delivery) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.take(delivery.job);
+        worker.memory_mb = delivery.memory_mb;
+        if let Some(scope) = delivery.scope.take() {
+            self.scope(id, scope, delivery);
+            return;
+        }
+        self.weigh(id);
+        self.send_job(id, delivery);
+        self.memory.arm();
+    }
+
+    fn send_job(&mut self, id: WorkerId, Delivery { job, kind, frame, .. }: Delivery) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if !worker.send(frame) {
+            // Its connection has just closed: to be told so, the schedule needs to hear that nothing was read.
+            worker.closed.get_or_insert((Instant::now(), true)).1 = true;
+        }
+        self.events.push_back(ProcessEvent::Given { worker: id, job, kind });
+    }
+
+    /// An isolated process is in its scope and gets its job, or is not.
+    pub(super) fn scoped(&mut self, id: WorkerId, delivery: Delivery, result: Result<(), UnitError>) {
+        if !self.workers.contains_key(&id) {
+            return;
+        }
+        match result {
+            Ok(()) => self.send_job(id, delivery),
+            Err(error) => {
+                self.events.push_back(ProcessEvent::NotScoped { job: delivery.job, error });
+                self.not_scoped(id);
+            }
+        }
+    }
+
+    /// Sends a lane a job ahead, which it may claim later. False where it cannot be offered.
+    pub fn send_ahead(&mut self, id: WorkerId, job: JobId, frame: Parts) -> bool {
+        let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.tickets.is_some()) else { return false };
+        // The frame goes first: a lane that holds the ticket finds it, or waits for it.
+        worker.send(frame) && worker.tickets.as_mut().is_some_and(|tickets| tickets.offer(job))
+    }
+
+    /// Takes back what was sent ahead and has not been claimed.
+    pub fn recall(&mut self, id: WorkerId) -> Vec<JobId> {
+        let tickets = self.workers.get_mut(&id).and_then(|worker| worker.tickets.as_mut());
+        tickets.map(Tickets::take_back).unwrap_or_default()
+    }
+
+    /// Sends a process a frame that is about no job. False where it is not there to take it.
+    pub fn send(&self, id: WorkerId, frame: Parts) -> bool {
+        self.workers.get(&id).is_some_and(|worker| worker.send(frame))
+    }
+
+    /// Lets a process go.
+    pub fn stop(&self, id: WorkerId, reason: &str) -> bool {
+        self.send(id, ToWorker::Stop { reason }.encode())
+    }
+
+    /// Kills a process and all it has started. One that is not even started yet is gone at once.
+    pub fn kill(&mut self, id: WorkerId, cause: &Cause) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        if worker.pid.is_some() || worker.unit.is_some() {
+            return self.end_process(worker.unit.as_ref(), worker.pid);
+        }
+        let forked = self.workers.remove(&id).is_some_and(|worker| worker.forked);
+        if forked && matches!(cause, Cause::Boot(_)) {
+            self.fork_unanswered(id);
+        }
+        self.gone(id, cause.clone());
+    }
+
+    /// Puts an isolated process into a scope of its own; only then it gets its job.
+    fn scope(&mut self, id: WorkerId, Scope { uuid, limits }: Scope, delivery: Delivery) {
+        let (Some(side), Some(worker)) = (&self.units, self.workers.get_mut(&id)) else { return };
+        let Some(pid) = worker.pid else { return };
+        let name = side.scope_name(id, &uuid);
+        worker.unit = Some(Unit::Scope(name.clone()));
+        let (manager, answer) = (side.manager.clone(), self.answer.clone());
+        tokio::task::spawn_local(async move {
+            let result = manager.scope(&name, pid, &limits).await;
+            let _ = answer.send(Answer::Scoped { worker: id, delivery, result }).await;
+        });
+    }
+
+    /// A process could not be put into its scope. It has seen nothing of its job, which goes to another process.
+    fn not_scoped(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.unit = None;
+        worker.closed = Some((Instant::now(), true));
+        worker.outbox = None;
+        if let Some(pid) = worker.pid {
+            self.launcher.kill(pid);
+        }
+        self.settle_ends();
+    }
+}

@@ -1,0 +1,105 @@
+//! Whether the queue answers, since when it does not, and whether it ever will.
+
+use std::time::{Duration, Instant};
+
+use super::RETRY;
+use crate::backend::BackendError;
+use kqueue_core::backoff::Backoff;
+use kqueue_system::harmless;
+
+/// Bytes of a server's own text in one line of the log.
+const MAX_ERROR: usize = 512;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Outage {
+    /// The queue has answered once.
+    answered: bool,
+    /// Whoever wants to work off what is there does not wait for a queue to come back.
+    is_not_awaited: bool,
+    backoff: Backoff,
+    since: Option<Instant>,
+    /// What the queue says instead of an answer.
+    error: Option<String>,
+    logged: Logged,
+}
+
+/// What this outage has logged: its failures may alternate between the kinds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Logged {
+    refused: bool,
+    silent: bool,
+}
+
+/// Whether another try before the first answer would end the same way. A service manager starts us again when
+/// nobody looks, and the server that refuses us may be the one that is wrong: there a refusal is an outage.
+pub fn is_final(error: &BackendError) -> bool {
+    match error {
+        BackendError::Settings(_) => true,
+        BackendError::Refused { .. } => std::env::var_os("NOTIFY_SOCKET").is_none_or(|socket| socket.is_empty()),
+        BackendError::Unavailable { .. } => false,
+    }
+}
+
+impl Outage {
+    pub fn new(is_not_awaited: bool) -> Self {
+        Self {
+            answered: false,
+            is_not_awaited,
+            backoff: Backoff::new(RETRY.0, RETRY.1),
+            since: None,
+            error: None,
+            logged: Logged::default(),
+        }
+    }
+
+    pub fn has_answered(&self) -> bool {
+        self.answered
+    }
+
+    /// Whether an outage ends the runtime.
+    pub fn is_not_awaited(&self) -> bool {
+        self.is_not_awaited
+    }
+
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// How long the outage has lasted.
+    pub fn silence(&self) -> Option<Duration> {
+        self.since.map(|at| at.elapsed())
+    }
+
+    /// Once the queue has answered, the settings can work: what refuses them then is an outage as any other.
+    pub fn is_unusable(&self, error: &BackendError) -> bool {
+        !self.answered && is_final(error)
+    }
+
+    /// The queue has answered. True for the first time.
+    pub fn answered(&mut self) -> bool {
+        if self.backoff.failures() > 0 {
+            tracing::info!("the queue answers again");
+        }
+        self.backoff.succeeded();
+        (self.since, self.error, self.logged) = (None, None, Logged::default());
+        !std::mem::replace(&mut self.answered, true)
+    }
+
+    /// A call that was made at `since` has failed. The delay before the next one.
+    pub fn failed(&mut self, error: &BackendError, since: Option<Instant>) -> Duration {
+        let (what, logged) = match error {
+            BackendError::Settings(_) | BackendError::Refused { .. } => {
+                ("the queue refuses us", &mut self.logged.refused)
+            }
+            BackendError::Unavailable { .. } => ("the queue does not answer", &mut self.logged.silent),
+        };
+        if !std::mem::replace(logged, true) {
+            let error = harmless::line(&error.to_string(), MAX_ERROR);
+            tracing::error!("{what}: {error}; trying again, running jobs go on");
+        }
+        self.since = self.since.or(since);
+        self.error = Some(error.to_string());
+        self.backoff.failed()
+    }
+}

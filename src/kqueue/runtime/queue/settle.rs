@@ -1,0 +1,147 @@
+//! Finished jobs are removed from the queue, and jobs that PHP has not seen are given back.
+
+use std::time::{Duration, Instant};
+
+use super::{Answer, QueueEvent, QueueSide, RETRY};
+use crate::backend::{BackendError, Reservation};
+use kqueue_core::schedule::JobId;
+
+/// Finished jobs on their way out of the queue.
+#[derive(Debug, Default)]
+pub struct Removals {
+    pending: Vec<(JobId, Reservation)>,
+    /// When the call was made that is under way.
+    pub sending: Option<Instant>,
+    retry: Option<Instant>,
+}
+
+/// Jobs on their way back.
+#[derive(Debug, Default)]
+pub struct Returns {
+    pub pending: Vec<(JobId, Reservation)>,
+    /// When the call was made that is under way.
+    pub sending: Option<Instant>,
+    pub retry: Option<Instant>,
+}
+
+impl Removals {
+    fn wake(&self) -> Option<Instant> {
+        self.retry.filter(|_| !self.pending.is_empty() && self.sending.is_none())
+    }
+}
+
+impl Returns {
+    fn wake(&self) -> Option<Instant> {
+        self.retry.filter(|_| !self.pending.is_empty() && self.sending.is_none())
+    }
+}
+
+impl QueueSide {
+    /// These jobs are finished: they go with the next batch.
+    pub fn remove(&mut self, jobs: impl IntoIterator<Item = (JobId, Reservation)>) {
+        self.removals.pending.extend(jobs);
+    }
+
+    /// These jobs have not been seen by PHP.
+    pub fn give_back(&mut self, jobs: impl IntoIterator<Item = (JobId, Reservation)>) {
+        self.returns.pending.extend(jobs);
+    }
+
+    /// Makes the calls that settle what is ours.
+    pub fn settle(&mut self) {
+        self.send_removals();
+        self.send_returns();
+    }
+
+    /// Whether nothing is left to be removed or given back, and no call may still bring a job.
+    pub fn is_settled(&self) -> bool {
+        !self.is_removing() && self.returns.sending.is_none() && self.fetch.is_idle() && self.unsettled() == 0
+    }
+
+    /// Whether finished jobs are on their way out of the queue.
+    pub fn is_removing(&self) -> bool {
+        self.removals.sending.is_some() || !self.removals.pending.is_empty()
+    }
+
+    /// Jobs that are still to be removed or given back.
+    pub fn unsettled(&self) -> usize {
+        self.removals.pending.len() + self.returns.pending.len()
+    }
+
+    /// When a call is made again that failed to settle something.
+    pub fn settling_wake(&self) -> Option<Instant> {
+        let due = [self.removals.wake(), self.returns.wake()].into_iter().flatten().min()?;
+        // One that is due and has to wait for another is looked at now and then.
+        Some(due.max(Instant::now() + Duration::from_millis(10)))
+    }
+
+    fn send_removals(&mut self) {
+        let Removals { pending, sending, retry } = &mut self.removals;
+        if sending.is_some() || pending.is_empty() || retry.is_some_and(|at| Instant::now() < at) {
+            return;
+        }
+        *sending = Some(Instant::now());
+        let jobs = std::mem::take(pending);
+        self.call(|backend| async move {
+            let (ids, reservations): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
+            let result = backend.delete(&reservations).await;
+            Answer::Removed { jobs: ids.into_iter().zip(reservations).collect(), result }
+        });
+    }
+
+    pub(super) fn removed(&mut self, jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError>) {
+        self.removals.sending = None;
+        let Ok(ours) = result else {
+            // They are finished, and must not run again: they stay at the head of the next batch.
+            self.removals.pending.splice(..0, jobs);
+            self.removals.retry = Some(Instant::now() + RETRY.0);
+            return;
+        };
+        self.removals.retry = None;
+        let lost = ours.iter().filter(|ours| !**ours).count();
+        if lost > 0 {
+            tracing::warn!(
+                "{lost} finished jobs were no longer reserved by us: their leases had run out, or they were cleared"
+            );
+        }
+        self.events.push_back(QueueEvent::Removed(jobs.into_iter().map(|(id, _)| id).collect()));
+    }
+
+    fn send_returns(&mut self) {
+        // A renewal under way changes what a reservation is known by, and what a call under way brings may
+        // belong behind these: they go back together, in their order.
+        let busy = self.returns.sending.is_some()
+            || self.leases.renewing.is_some()
+            || (self.fetch.brings_jobs() && self.backend.capabilities().ordered);
+        let retries = [self.fetch.wake(), self.returns.retry];
+        let is_due = retries.into_iter().flatten().all(|at| at <= Instant::now());
+        if busy || !is_due || self.returns.pending.is_empty() {
+            return;
+        }
+        self.returns.sending = Some(Instant::now());
+        let mut jobs = std::mem::take(&mut self.returns.pending);
+        // As they were reserved, so they go back.
+        jobs.sort_unstable_by_key(|(id, _)| *id);
+        self.call(|backend| async move {
+            let (ids, reservations): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
+            let result = backend.unreserve(&reservations).await;
+            Answer::Returned { jobs: ids.into_iter().zip(reservations).collect(), result }
+        });
+    }
+
+    pub(super) fn returned(&mut self, jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError>) {
+        self.returns.sending = None;
+        if result.is_err() {
+            self.returns.pending.extend(jobs);
+            self.returns.retry = Some(Instant::now() + RETRY.0);
+            return;
+        }
+        self.returns.retry = None;
+        if self.backend.capabilities().unreserve {
+            tracing::debug!("{} jobs are back at the head of their queues", jobs.len());
+        } else {
+            tracing::info!("{} jobs are back in their queues, each with an attempt counted", jobs.len());
+        }
+        self.events.push_back(QueueEvent::Returned(jobs.into_iter().map(|(id, _)| id).collect()));
+    }
+}

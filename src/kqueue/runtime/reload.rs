@@ -1,0 +1,106 @@
+//! New settings for a runtime that works: on SIGHUP, and when the app says other ones.
+
+use std::rc::Rc;
+
+use serde_json::value::RawValue;
+
+use super::Runtime;
+use super::app::Description;
+use super::service::health;
+use super::service::settings::Proposal;
+use super::start::schedule_config;
+use kqueue_config::{KEYS, Key, Origin, Reader};
+use kqueue_core::schedule::Event;
+
+/// What new settings have brought.
+struct Taken {
+    /// The keys that have changed, with their values.
+    changed: Vec<String>,
+    /// PHP processes are given other arguments by them.
+    restarts: bool,
+}
+
+impl Runtime {
+    /// SIGHUP: takes new settings, and replaces every PHP process: pooled workers one by one. Settings that cannot work
+    /// change nothing at all.
+    pub(super) fn reload(&mut self) {
+        if self.schedule.is_stopping() {
+            tracing::info!("SIGHUP: not while stopping");
+            return;
+        }
+        // Before it is ready, a service manager expects no reload.
+        let ready = self.queue.has_answered();
+        if ready {
+            health::reloading();
+        }
+        match self.source.read_again(&self.settings).and_then(|proposal| self.put_in_force("SIGHUP", proposal)) {
+            Ok(Taken { changed, .. }) => {
+                let told = if changed.is_empty() { "no setting has changed".to_owned() } else { changed.join(", ") };
+                tracing::info!("SIGHUP: {told}; replacing every PHP process after its current job");
+                self.replace_template();
+                self.tell(Event::Reload);
+            }
+            Err(error) => {
+                tracing::error!("SIGHUP: the settings are as before, for the new ones cannot work: {error:#}")
+            }
+        }
+        if ready {
+            self.service.health.ready();
+        }
+    }
+
+    /// A template has booted the app, as it is by now: its own settings may be other ones.
+    pub(super) fn app_says(&mut self, app: Option<&RawValue>) {
+        let Some(Ok(said)) = app.map(|app| serde_json::from_str::<Description>(app.get())) else { return };
+        self.service.duties.found(said.horizon);
+        let Some(proposal) = self.source.with_app(said.settings, &self.settings) else { return };
+        let from = Origin::App.to_string();
+        match proposal.and_then(|proposal| self.put_in_force(&from, proposal)) {
+            Ok(Taken { changed, restarts }) => {
+                if !changed.is_empty() {
+                    tracing::info!("{from}: {}", changed.join(", "));
+                }
+                if restarts {
+                    // Pooled workers that this template was quicker than have been started with the old arguments.
+                    self.tell(Event::Restart);
+                }
+            }
+            Err(error) => tracing::error!("{from}: the settings are as before: {error:#}"),
+        }
+    }
+
+    /// Works by these settings from now on.
+    fn put_in_force(&mut self, from: &str, Proposal { settings, late, loaded }: Proposal) -> anyhow::Result<Taken> {
+        let queues =
+            if settings.queues.is_empty() { vec![self.app.own_queue.clone()] } else { settings.queues.clone() };
+        self.queue.check_queues(&queues)?;
+        self.warn_of_late(from, &late);
+        let changed = KEYS.iter().filter(|key| key.differs(&self.settings, &settings));
+        let changed = changed.map(|key| format!("{} = {}", key.name, key.show(&settings))).collect();
+        self.settings = Rc::new(settings);
+        self.app.queues = queues;
+        let restarts = self.processes.recipe.configure(self.settings.clone());
+        self.schedule.configure(schedule_config(&self.settings, self.app.signals));
+        self.queue.configure(&self.settings);
+        self.source.accepted(loaded);
+        Ok(Taken { changed, restarts })
+    }
+
+    /// Warns of keys whose new values do not count yet.
+    fn warn_of_late(&self, from: &str, late: &[&Key]) {
+        let workers_read_file = self.processes.workers_read_file();
+        let (own, late): (Vec<&Key>, Vec<&Key>) =
+            late.iter().partition(|key| workers_read_file && key.is_read_by(Reader::Worker));
+        if let Some(names) = names(&late) {
+            tracing::warn!("{from}: {names} will count after a restart");
+        }
+        if let Some(names) = names(&own) {
+            tracing::warn!("{from}: {names} will count after a restart; pooled workers read it anew when they start");
+        }
+    }
+}
+
+fn names(keys: &[&Key]) -> Option<String> {
+    let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}

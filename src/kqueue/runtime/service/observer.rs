@@ -1,0 +1,128 @@
+//! What is remembered for those who ask on the control socket.
+
+use std::collections::VecDeque;
+
+use tokio::sync::mpsc;
+
+use crate::control::{Ask, Failure, Snapshot, State, VERSION};
+
+/// Failures that are remembered.
+const FAILURES: usize = 20;
+
+/// What is remembered for those who ask.
+#[derive(Debug)]
+pub struct Observer {
+    /// Those who ask.
+    pub(super) asks: mpsc::Receiver<Ask>,
+    about: Snapshot,
+    failures: VecDeque<Failure>,
+    pace: Pace,
+}
+
+impl Observer {
+    /// `about` is what stays as it is for as long as the runtime lives.
+    pub fn new(asks: mpsc::Receiver<Ask>, about: Snapshot) -> Self {
+        Self { asks, about, failures: VecDeque::new(), pace: Pace::default() }
+    }
+
+    /// What stays as it is.
+    pub fn about(&self) -> &Snapshot {
+        &self.about
+    }
+
+    /// A job has ended, at this time; how, where it did not end well.
+    pub fn job_ended(&mut self, ms: u64, failure: Option<Failure>) {
+        self.pace.count(ms);
+        if let Some(failure) = failure {
+            self.failures.truncate(FAILURES - 1);
+            self.failures.push_front(failure);
+        }
+    }
+
+    /// The last jobs that did not end well, the latest first.
+    pub fn failures(&self) -> Vec<Failure> {
+        self.failures.iter().cloned().collect()
+    }
+
+    /// Jobs per second that ended of late.
+    pub fn rate(&self, ms: u64) -> f64 {
+        self.pace.rate(ms)
+    }
+
+    /// Nobody is answered any more.
+    pub fn close(&mut self) {
+        self.asks.close();
+    }
+}
+
+/// What is known of an app before it has booted.
+pub fn starting(app: &str) -> Snapshot {
+    let now = epoch();
+    Snapshot {
+        version: VERSION,
+        app: app.to_owned(),
+        state: State::Starting,
+        status: format!("{app}: starting"),
+        pid: std::process::id(),
+        since: now,
+        at: now,
+        ..Snapshot::default()
+    }
+}
+
+fn epoch() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// How many jobs ended in each of the last seconds.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Second and jobs, the latest last.
+    ended: VecDeque<(u64, u32)>,
+}
+
+impl Pace {
+    /// Seconds that are looked at, without the current one.
+    const SPAN: u64 = 10;
+
+    pub fn count(&mut self, ms: u64) {
+        let second = ms / 1000;
+        match self.ended.back_mut() {
+            Some((last, jobs)) if *last == second => *jobs = jobs.saturating_add(1),
+            _ => self.ended.push_back((second, 1)),
+        }
+        while self.ended.len() as u64 > Self::SPAN + 1 {
+            self.ended.pop_front();
+        }
+    }
+
+    /// Jobs per second.
+    pub fn rate(&self, ms: u64) -> f64 {
+        let from = (ms / 1000).saturating_sub(Self::SPAN);
+        let jobs: u64 = self.ended.iter().filter(|(at, _)| *at >= from).map(|(_, jobs)| u64::from(*jobs)).sum();
+        // The current second has only begun, and a runtime that has just started has not lived for all of them.
+        jobs as f64 * 1000.0 / (ms.saturating_sub(from * 1000)).max(1000) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_that_of_the_last_ten_seconds() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.rate(50_000), 0.0);
+        for ms in 0..3_000 {
+            pace.count(100_000 + ms);
+        }
+        assert!((pace.rate(103_000) - 300.0).abs() < 1.0, "{}", pace.rate(103_000));
+        assert!((pace.rate(110_500) - 286.0).abs() < 1.0, "{}", pace.rate(110_500));
+        assert_eq!(pace.rate(120_000), 0.0);
+        assert!(pace.ended.len() <= 11);
+        // A runtime that is one second old has had no ten.
+        let mut young = Pace::default();
+        (0..50).for_each(|n| young.count(n * 20));
+        assert!((young.rate(1_000) - 50.0).abs() < 0.1);
+    }
+}

@@ -1,0 +1,202 @@
+//! How things stand: for the service manager's status and watchdog, and for those who ask on the control socket.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::Runtime;
+use super::queue::sizes::{self, Count};
+use crate::control::{Ask, Process, RunningJob, Snapshot, State, TierLoad, WaitingJob};
+use crate::workers::Worker;
+use kqueue_core::routing::Tier;
+use kqueue_core::schedule::Standing;
+use kqueue_system::harmless;
+
+/// Waiting jobs of a tier that are told one by one.
+const WAITING: usize = 50;
+/// Running jobs of a tier, and processes, that are told one by one.
+const RUNNING: usize = 500;
+/// Bytes of a name that are told.
+pub(super) const NAME: usize = 200;
+/// Bytes of a reason.
+const REASON: usize = 400;
+
+impl Runtime {
+    /// Notifies the service manager of what is due.
+    pub(super) fn look_after_health(&mut self) {
+        if !self.service.health.is_watched() {
+            return;
+        }
+        let now = Instant::now();
+        if self.service.health.is_status_due(now) {
+            self.queue.count(now, &self.app.queues);
+            let mut outline = self.outline();
+            outline.conclude();
+            // These change by themselves.
+            let moves = outline.reason.is_some() || outline.rate > 0.0;
+            self.service.health.status(now, outline.status, moves);
+        }
+        let waits = matches!(self.schedule.standing(), Standing::Draining(_) | Standing::Killing(_));
+        self.service.health.extend_stop(now, waits);
+        self.service.health.watchdog(now, self.queue.calls_under_way());
+    }
+
+    /// Whether it takes on jobs, and why not.
+    fn state(&self) -> State {
+        match self.schedule.standing() {
+            Standing::Draining(_) => State::Draining,
+            Standing::Killing(_) | Standing::Over => State::Stopping,
+            Standing::Running if !self.queue.has_answered() && self.queue.silence().is_none() => {
+                State::Starting
+            }
+            Standing::Running if self.schedule.is_down() => State::Maintenance,
+            Standing::Running if self.schedule.open_queues(&self.app.queues).is_empty() => State::Paused,
+            Standing::Running => State::Running,
+        }
+    }
+
+    /// The first reason for which jobs do not run as they should, in one line.
+    fn trouble(&self, counts: &BTreeMap<String, Count>) -> Option<String> {
+        let trouble = self
+            .service
+            .health
+            .dead()
+            .map(str::to_owned)
+            .or_else(|| sizes::partial_fault(counts))
+            .or_else(|| self.processes.templates.fault().map(|how| format!("the template does not start: {how}")))
+            .or_else(|| {
+                let (tier, cause) = self.schedule.unready()?;
+                Some(format!("{} processes do not start: {cause}", tier.name()))
+            })
+            .or_else(|| {
+                let silent = silent(&self.app.connection, self.queue.silence()?);
+                Some(self.queue.error().map_or_else(|| silent.clone(), |error| format!("{silent}: {error}")))
+            })
+            .or_else(|| Some(silent("the coordinator", self.processes.manager_lost()?)))
+            .or_else(|| sizes::fault(counts))
+            .or_else(|| {
+                let fault = self.service.app.fault()?;
+                Some(format!(
+                    "queue:restart, queue:pause and down are not seen, the app's cache cannot be read: {fault}"
+                ))
+            })?;
+        Some(harmless::line(&trouble, REASON))
+    }
+
+    /// How things are, without what it takes to list them.
+    fn outline(&self) -> Snapshot {
+        let paused: Vec<&str> = self.schedule.paused().collect();
+        let queues = self.app.queues.iter().map(|name| self.queue.queue(name, paused.contains(&name.as_str())));
+        Snapshot {
+            at: self.now().epoch,
+            state: self.state(),
+            reason: self.trouble(self.queue.counts()),
+            connection: self.app.connection.clone(),
+            silent: self.queue.silence().map(|silence| silence.as_secs_f64()),
+            queues: queues.collect(),
+            remedy: self.service.duties.remedy(),
+            running: self.schedule.running_count(),
+            held: self.schedule.job_count(),
+            rate: self.service.observer.rate(self.now().ms),
+            ..self.service.observer.about().clone()
+        }
+    }
+
+    /// Somebody asks. What takes time is asked beside the runtime's own work.
+    pub(super) fn answer_ask(&self, ask: Ask) {
+        let mut snapshot = self.snapshot();
+        // What the queues say is asked anew.
+        snapshot.reason = self.trouble(&BTreeMap::new());
+        let (counting, estimated) =
+            (self.queue.count_now(&self.app.queues), !self.queue.capabilities().exact_sizes);
+        tokio::task::spawn_local(async move {
+            let pids: Vec<i32> = snapshot.workers.iter().filter_map(|worker| worker.pid).collect();
+            // Many small files, where many processes are.
+            let memory = tokio::task::spawn_blocking(move || {
+                let family = kqueue_system::processes::Family::now();
+                pids.into_iter().map(|pid| (pid, kqueue_system::processes::memory_kb(pid, &family))).collect()
+            });
+            let counts = counting.await;
+            for queue in &mut snapshot.queues {
+                if let Some(count) = counts.get(&queue.name) {
+                    count.put(queue, estimated);
+                }
+            }
+            let known = snapshot.reason.take();
+            snapshot.reason = sizes::partial_fault(&counts).or(known).or_else(|| sizes::fault(&counts));
+            snapshot.conclude();
+            let memory: BTreeMap<i32, u64> = memory.await.unwrap_or_default();
+            for worker in &mut snapshot.workers {
+                worker.memory_kb = worker.pid.and_then(|pid| memory.get(&pid)).copied().filter(|kb| *kb > 0);
+            }
+            let _ = ask.send(snapshot);
+        });
+    }
+
+    /// All that is known here and now.
+    fn snapshot(&self) -> Snapshot {
+        let now = self.now();
+        let seconds = |ms: u64| ms as f64 / 1000.0;
+        let workers = self.schedule.workers().take(RUNNING).map(|view| {
+            let known = self.processes.workers.get(&view.id);
+            Process {
+                id: view.id,
+                tier: view.tier.name().to_owned(),
+                pid: known.and_then(|worker| worker.pid),
+                unit: known.and_then(|worker| self.unit_of(worker)),
+                state: view.state.to_owned(),
+                seconds: seconds(now.ms.saturating_sub(view.since)),
+                jobs: view.jobs,
+                memory_kb: None,
+            }
+        });
+        Snapshot {
+            tiers: Tier::ALL.iter().map(|tier| self.load(*tier)).collect(),
+            workers: workers.collect(),
+            failures: self.service.observer.failures(),
+            totals: self.held.tally().iter().map(|(outcome, jobs)| ((*outcome).to_owned(), *jobs)).collect(),
+            ..self.outline()
+        }
+    }
+
+    /// The systemd unit that a worker is in, where it has one of its own.
+    fn unit_of(&self, worker: &Worker) -> Option<String> {
+        worker.unit.as_ref().map(|unit| unit.name(&self.settings.app))
+    }
+
+    fn load(&self, tier: Tier) -> TierLoad {
+        let now = self.now();
+        let busy = || self.schedule.workers().filter(|view| view.tier == tier && view.job.is_some());
+        let running = busy().take(RUNNING).filter_map(|view| {
+            let record = self.held.get(view.job?)?;
+            Some(RunningJob {
+                uuid: harmless::line(&record.uuid, NAME),
+                class: harmless::line(&record.class, NAME),
+                queue: harmless::line(&record.reservation.queue, NAME),
+                attempt: record.attempt,
+                worker: view.id,
+                seconds: now.ms.saturating_sub(view.since) as f64 / 1000.0,
+            })
+        });
+        let (waiting, first) = self.schedule.first_waiting(now, tier, WAITING);
+        let first = first.into_iter().filter_map(|(id, ms)| {
+            let record = self.held.get(id)?;
+            Some(WaitingJob {
+                uuid: harmless::line(&record.uuid, NAME),
+                class: harmless::line(&record.class, NAME),
+                queue: harmless::line(&record.reservation.queue, NAME),
+                seconds: ms as f64 / 1000.0,
+            })
+        });
+        TierLoad {
+            tier: tier.name().to_owned(),
+            running: busy().count(),
+            waiting,
+            running_jobs: running.collect(),
+            waiting_jobs: first.collect(),
+        }
+    }
+}
+
+fn silent(what: &str, silence: Duration) -> String {
+    format!("{what} has not answered for {} s", silence.as_secs())
+}
