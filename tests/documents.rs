@@ -68,3 +68,42 @@ fn files_that_documents_name_are_there() {
         }
     }
 }
+
+/// Every Rust file below a folder, with its text.
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.fold(Vec::new(), |mut all, path| {
+        if path.is_dir() {
+            all.extend(sources(&path));
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            all.push((path.clone(), fs::read_to_string(&path).unwrap()));
+        }
+        all
+    })
+}
+
+/// The owners of a runtime know neither each other nor the loop: nothing inside their folders names what is outside.
+#[test]
+fn the_folders_of_the_runtime_import_nothing_from_above_or_beside_them() {
+    let runtime = repository().join("src/kqueue/runtime");
+    let mut owners = Vec::new();
+    for folder in fs::read_dir(&runtime).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        let owner = folder.file_name().unwrap().to_string_lossy().into_owned();
+        for (path, text) in sources(&folder) {
+            let deep = path.strip_prefix(&folder).unwrap().components().count();
+            // As many steps as lead out of the folder: one from its `mod.rs`, one more from each file or folder in it.
+            let out = if path.ends_with("mod.rs") { deep } else { deep + 1 };
+            for line in text.lines().map(str::trim_start).filter(|line| !line.starts_with("//")) {
+                let inside = format!("crate::runtime::{owner}::");
+                let upward = format!("{}::", vec!["super"; out].join("::"));
+                let is_own = line.contains(&inside) || line.contains("crate::runtime::testing::");
+                assert!(!line.contains("crate::runtime") || is_own, "{}: {line}", path.display());
+                assert!(!line.contains(&upward), "{}: {line}", path.display());
+                assert!(!line.contains("impl Runtime"), "{}: {line}", path.display());
+            }
+        }
+        owners.push(owner);
+    }
+    owners.sort();
+    assert_eq!(owners, ["held", "processes", "queue", "service"]);
+}

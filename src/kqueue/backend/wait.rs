@@ -33,7 +33,7 @@ impl Wait {
 
     /// Runs `look`, which looks for jobs up to a limit and reserves none, where there is to be a wait at all, and
     /// `reserve` after it. If the wait is ended meanwhile, `look` is dropped and nothing is reserved.
-    pub(super) async fn first<E>(
+    pub async fn first<E>(
         &self,
         look: impl AsyncFnOnce(Duration) -> Result<(), E>,
         reserve: impl Future<Output = Result<Reserved, E>>,

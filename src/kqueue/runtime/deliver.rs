@@ -8,14 +8,7 @@ use kqueue_core::schedule::{Cause, Event, JobId, JobKind, WorkerId};
 use kqueue_core::wire::{self, Mode, Parts, ToWorker};
 
 impl Runtime {
-    pub(super) fn deliver(
-        &mut self,
-        worker: WorkerId,
-        job: JobId,
-        kind: JobKind,
-        cause: Option<Cause>,
-        receipt: bool,
-    ) {
+    pub(super) fn deliver(&mut self, worker: WorkerId, job: JobId, kind: JobKind, cause: Option<Cause>, receipt: bool) {
         let Some(frame) = self.job_frame(worker, job, kind, cause, None, receipt) else { return };
         // What it has printed until now is none of this job's.
         self.log_printed(self.processes.output_of(worker));

@@ -72,7 +72,9 @@ impl Runtime {
                     }
                     Stage::Leaving(now + LEAVING)
                 }
-                Stage::Leaving(until) if self.end.killed || now >= until || self.leaving().next().is_none() => Stage::Done,
+                Stage::Leaving(until) if self.end.killed || now >= until || self.leaving().next().is_none() => {
+                    Stage::Done
+                }
                 Stage::Working | Stage::Settling(_) | Stage::Leaving(_) | Stage::Done => return,
             };
         }

@@ -188,7 +188,8 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         runtime.processes.templates.dismiss();
     }
     if runtime.processes.outlive() {
-        let there = runtime.processes.list_units().await.context("the coordinator does not say what units there are")?;
+        let there =
+            runtime.processes.list_units().await.context("the coordinator does not say what units there are")?;
         runtime.take_over(left, &there);
         // Those that were quick to find us had to wait until we knew who they are.
         for said in boot.early {

@@ -45,9 +45,7 @@ impl Runtime {
         match self.schedule.standing() {
             Standing::Draining(_) => State::Draining,
             Standing::Killing(_) | Standing::Over => State::Stopping,
-            Standing::Running if !self.queue.has_answered() && self.queue.silence().is_none() => {
-                State::Starting
-            }
+            Standing::Running if !self.queue.has_answered() && self.queue.silence().is_none() => State::Starting,
             Standing::Running if self.schedule.is_down() => State::Maintenance,
             Standing::Running if self.schedule.open_queues(&self.app.queues).is_empty() => State::Paused,
             Standing::Running => State::Running,
@@ -106,8 +104,7 @@ impl Runtime {
         let mut snapshot = self.snapshot();
         // What the queues say is asked anew.
         snapshot.reason = self.trouble(&BTreeMap::new());
-        let (counting, estimated) =
-            (self.queue.count_now(&self.app.queues), !self.queue.capabilities().exact_sizes);
+        let (counting, estimated) = (self.queue.count_now(&self.app.queues), !self.queue.capabilities().exact_sizes);
         tokio::task::spawn_local(async move {
             let pids: Vec<i32> = snapshot.workers.iter().filter_map(|worker| worker.pid).collect();
             // Many small files, where many processes are.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::Reservation;
 use super::ledger::Given;
+use crate::backend::Reservation;
 use kqueue_core::payload::{Envelope, Hints};
 use kqueue_core::schedule::{JobId, JobSpec};
 use kqueue_core::wire::coordinator::UnitEnd;

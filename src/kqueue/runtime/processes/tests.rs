@@ -2,15 +2,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use async_trait::async_trait;
-use kqueue_core::wire::Mode;
-use kqueue_core::wire::coordinator::UnitEnd;
+use kqueue_core::wire::coordinator::{Unit, UnitEnd};
+use kqueue_core::wire::{Mode, ToWorker};
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::launch::output::Outputs;
-use crate::launch::{Launcher, Order};
-use crate::workers::Worker;
-use crate::workers::Outbox;
+use crate::launch::{Exit, Launcher, Order};
+use crate::runtime::testing::settings;
+use crate::workers::{Outbox, Worker};
 
 /// Starts nothing, and remembers what it was to kill.
 #[derive(Default)]
@@ -31,13 +31,13 @@ impl Launcher for Nobody {
 
 fn processes() -> (Processes, Rc<Nobody>) {
     let launcher = Rc::new(Nobody::default());
-    let (inputs, _) = mpsc::channel(1);
+    let (_, launched) = mpsc::channel(1);
     let printing = Printing::new(Outputs::new());
     let app = tempfile::tempdir().unwrap();
     std::fs::write(app.path().join("artisan"), "").unwrap();
     let settings = Rc::new(settings(app.path(), &[]));
     let recipe = Recipe::new(settings, "worker.php".into(), app.path(), false);
-    (Processes::new(Templates::new(), launcher.clone(), None, printing, recipe, inputs), launcher)
+    (Processes::new(Templates::new(), launcher.clone(), launched, None, printing, recipe), launcher)
 }
 
 fn add(processes: &mut Processes, id: WorkerId, pid: Option<i32>, unit: Option<Unit>) {
@@ -49,7 +49,7 @@ fn ended(processes: &mut Processes) -> Vec<WorkerId> {
     let events = std::mem::take(&mut processes.events);
     let ids = events.into_iter().map(|event| match event {
         ProcessEvent::Ended(id) => id,
-        ProcessEvent::Gone(id, cause) => panic!("worker {id} never was: {cause}"),
+        other => panic!("{other:?}"),
     });
     ids.collect()
 }
@@ -116,4 +116,109 @@ fn one_that_could_not_be_started_never_was() {
     let event = processes.events.pop_front();
     assert!(matches!(event, Some(ProcessEvent::Gone(4, Cause::BootFailed(_)))), "{event:?}");
     assert!(processes.workers.is_empty());
+}
+
+/// Where processes are started beside the loop.
+fn run<F: Future<Output = ()>>(test: impl FnOnce(Processes, Rc<Nobody>) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let (processes, launcher) = processes();
+        test(processes, launcher).await;
+    });
+}
+
+fn delivery(job: JobId) -> Delivery {
+    let frame = ToWorker::Stop { reason: "any frame" }.encode();
+    Delivery { job, kind: JobKind::Run, frame, memory_mb: None, scope: None }
+}
+
+#[test]
+fn a_job_for_a_process_that_has_just_left_was_not_read() {
+    let (mut processes, _) = processes();
+    add(&mut processes, 1, Some(i32::MAX), None);
+    processes.deliver(1, delivery(9));
+    // It is noted where the job was given to all the same: what cannot be told apart comes out with the end.
+    assert!(matches!(processes.events.pop_front(), Some(ProcessEvent::Given { worker: 1, job: 9, .. })));
+    processes.ended(1, Exit::Code(0));
+    assert_eq!(ended(&mut processes), [1]);
+    assert!(processes.workers.get(&1).is_some_and(|worker| worker.unread() && worker.job == Some(9)));
+}
+
+#[test]
+fn a_job_is_not_sent_ahead_to_one_that_cannot_claim_it() {
+    let (mut processes, _) = processes();
+    add(&mut processes, 1, Some(i32::MAX), None);
+    assert!(!processes.send_ahead(1, 9, delivery(9).frame), "it has no pipe for tickets");
+    assert!(!processes.send_ahead(2, 9, delivery(9).frame), "it is not there");
+    assert!(processes.recall(1).is_empty());
+}
+
+#[test]
+fn one_that_is_killed_before_it_was_started_is_gone_at_once() {
+    let (mut processes, launcher) = processes();
+    add(&mut processes, 1, None, None);
+    processes.kill(1, &Cause::Shutdown);
+    assert!(matches!(processes.events.pop_front(), Some(ProcessEvent::Gone(1, Cause::Shutdown))));
+    assert!(processes.workers.is_empty() && launcher.0.borrow().is_empty());
+}
+
+#[test]
+fn a_template_that_hangs_in_its_boot_is_killed_and_another_one_is_started() {
+    run(|mut processes, launcher| async move {
+        assert_eq!(processes.templates.started(77), None);
+        let start = Instant::now();
+        let limit = processes.recipe.settings().boot_timeout;
+        assert!(processes.wake().is_some_and(|at| at <= Instant::now() + limit));
+        processes.fork(1, Mode::Lane);
+        processes.on_time(start + limit / 2);
+        assert!(launcher.0.borrow().is_empty());
+        processes.on_time(start + limit * 2);
+        assert_eq!(*launcher.0.borrow(), [77]);
+        assert!(processes.templates.fault().is_some_and(|fault| fault.contains("boot_timeout")));
+        // The next one fails to start, which is tried again after a delay.
+        let input = processes.next().await;
+        assert!(matches!(&input, ProcessInput::Answer(Answer::Started { worker: 0, result: Err(_) })), "{input:?}");
+        processes.handle(input);
+        assert!(processes.templates.wake().is_some_and(|at| at > Instant::now()));
+    });
+}
+
+#[test]
+fn what_a_dead_template_was_asked_to_fork_never_comes() {
+    let (mut processes, _) = processes();
+    let _ = processes.templates.started(77);
+    processes.templates.connected(77, Outbox::to_nobody());
+    processes.template_ready(77);
+    for (id, pid) in [(1, None), (2, Some(i32::MAX))] {
+        add(&mut processes, id, pid, None);
+    }
+    processes.template_gone(77, Some(Exit::Signal(9)), None);
+    assert!(matches!(processes.events.pop_front(), Some(ProcessEvent::Gone(1, Cause::Vanished))));
+    assert!(processes.events.is_empty() && processes.workers.contains_key(&2));
+}
+
+#[test]
+fn a_job_that_takes_more_memory_than_it_declares_is_reported() {
+    run(|mut processes, _| async move {
+        let own = i32::try_from(std::process::id()).unwrap();
+        add(&mut processes, 1, Some(own), None);
+        processes.deliver(1, Delivery { memory_mb: Some(1), ..delivery(9) });
+        processes.events.clear();
+        // As if it had begun with nothing.
+        processes.workers.get_mut(&1).unwrap().baseline_kb = Some(0);
+        let worker = processes.workers.get_mut(&1).unwrap();
+        worker.memory_mb = Some(0);
+        processes.on_time(Instant::now() + std::time::Duration::from_secs(1));
+        let _ballast = vec![1_u8; 64 << 20];
+        let input = processes.next().await;
+        processes.handle(input);
+        let event = processes.events.pop_front();
+        assert!(matches!(event, Some(ProcessEvent::MemoryOver { worker: 1, limit: 0, .. })), "{event:?}");
+        // Another job has come since: this is none of its business.
+        processes.on_time(Instant::now() + std::time::Duration::from_secs(2));
+        processes.goes_on_with(1, 10, None);
+        let input = processes.next().await;
+        processes.handle(input);
+        assert!(processes.events.is_empty());
+    });
 }

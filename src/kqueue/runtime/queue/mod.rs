@@ -29,8 +29,8 @@ use doorbell::Doorbell;
 pub use fetch::Demand;
 use fetch::Fetch;
 use lease::Leases;
-pub use outage::is_final;
 use outage::Outage;
+pub use outage::is_final;
 use settle::{Removals, Returns};
 use sizes::{Backlog, Count};
 

@@ -45,7 +45,11 @@ pub struct HistoryFile {
 impl HistoryFile {
     /// In this directory, with this history in it.
     pub fn new(directory: &Path, history: &History) -> Self {
-        Self { directory: directory.to_owned(), written: Arc::new(Mutex::new(history.revision())), due: Instant::now() + PERIOD }
+        Self {
+            directory: directory.to_owned(),
+            written: Arc::new(Mutex::new(history.revision())),
+            due: Instant::now() + PERIOD,
+        }
     }
 
     pub fn wake(&self) -> Option<Instant> {
