@@ -11,6 +11,8 @@ use crate::backend::{BackendError, Reserved, Wait};
 const WAIT: Duration = Duration::from_secs(1);
 /// A call for jobs that takes longer is not being answered.
 const SILENCE: Duration = Duration::from_secs(5);
+/// One that takes longer is an outage. It is not given up: the jobs that it brings would be reserved and nobody's.
+const OUTAGE: Duration = Duration::from_secs(15);
 
 /// The jobs there is room for.
 #[derive(Debug)]
@@ -54,6 +56,11 @@ impl Fetch {
 
     pub fn wake(&self) -> Option<Instant> {
         self.retry.filter(|_| self.is_idle())
+    }
+
+    /// When the call under way is an outage, unless it is answered before.
+    pub fn outage(&self) -> Option<Instant> {
+        Some(self.since()? + OUTAGE)
     }
 
     /// When the call was made that is under way.

@@ -168,12 +168,19 @@ impl QueueSide {
 
     /// When something is due that no answer brings.
     pub fn wake(&self) -> Option<Instant> {
-        [self.fetch.wake(), self.leases.wake(), self.backlog.wake(), self.settling_wake()].into_iter().flatten().min()
+        let outage = self.fetch.outage().filter(|_| !self.outage.is_logged());
+        let wakes = [self.fetch.wake(), outage, self.leases.wake(), self.backlog.wake(), self.settling_wake()];
+        wakes.into_iter().flatten().min()
     }
 
     pub fn on_time(&mut self, now: Instant) {
         if self.leases.is_due(now) {
             self.events.push_back(QueueEvent::RenewalDue);
+        }
+        if let Some(since) = self.fetch.since()
+            && self.fetch.outage().is_some_and(|at| at <= now)
+        {
+            self.outage.silent(since);
         }
     }
 

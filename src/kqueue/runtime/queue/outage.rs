@@ -78,12 +78,26 @@ impl Outage {
 
     /// The queue has answered. True for the first time.
     pub fn answered(&mut self) -> bool {
-        if self.backoff.failures() > 0 {
+        if self.since.is_some() {
             tracing::info!("the queue answers again");
         }
         self.backoff.succeeded();
         (self.since, self.error, self.logged) = (None, None, Logged::default());
         !std::mem::replace(&mut self.answered, true)
+    }
+
+    /// A call that was made at `since` has had no answer for too long.
+    pub fn silent(&mut self, since: Instant) {
+        if !std::mem::replace(&mut self.logged.silent, true) {
+            let age = since.elapsed().as_secs();
+            tracing::error!("the queue does not answer: nothing for {age} s; waiting for it, running jobs go on");
+        }
+        self.since = self.since.or(Some(since));
+    }
+
+    /// Whether that is in the log.
+    pub fn is_logged(&self) -> bool {
+        self.logged.silent
     }
 
     /// A call that was made at `since` has failed. The delay before the next one.

@@ -97,9 +97,10 @@ impl QueueSide {
             self.removals.retry = Some(Instant::now() + RETRY.0);
             return;
         };
-        self.removals.retry = None;
+        // A call that got no answer may have removed them all the same.
+        let retried = self.removals.retry.take().is_some();
         let lost = ours.iter().filter(|ours| !**ours).count();
-        if lost > 0 {
+        if lost > 0 && !retried {
             tracing::warn!(
                 "{lost} finished jobs were no longer reserved by us: their leases had run out, or they were cleared"
             );
