@@ -330,6 +330,7 @@ pub(super) fn schedule_config(settings: &Settings, signals: bool) -> Config {
         worker_max_ms: millis(settings.worker_max_time),
         stop_ms: millis(settings.stop_timeout),
         replay: settings.crash == Crash::Replay,
+        native: false,
         stop_when_empty: settings.limits.stop_when_empty,
         max_jobs: settings.limits.max_jobs,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
