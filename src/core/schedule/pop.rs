@@ -228,6 +228,16 @@ impl Schedule {
         self.popped.push((worker, job));
     }
 
+    /// Whether a worker was sent to look and has not come back.
+    pub fn is_looking(&self, worker: WorkerId) -> bool {
+        self.workers.get(worker).is_some_and(looks)
+    }
+
+    /// Whether a worker has its job to itself, and leaves after it.
+    pub fn is_parting(&self, worker: WorkerId) -> bool {
+        self.workers.get(worker).is_some_and(|worker| worker.parting)
+    }
+
     /// Whether a popped job gets the process to itself, which leaves after it.
     fn runs_alone(&mut self, job: JobId) -> bool {
         self.route(job).is_some_and(|route| route.tier == Tier::Isolated)
