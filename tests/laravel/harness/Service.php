@@ -19,6 +19,8 @@ abstract class Service
         'sqlite' => SqliteService::class,
         'mariadb' => MariaDbService::class,
         'pgsql' => PostgresService::class,
+        'beanstalkd' => BeanstalkdService::class,
+        'own' => OwnService::class,
     ];
 
     /** What runs where nobody says otherwise. */
@@ -56,6 +58,12 @@ abstract class Service
     public function excludes(Row $row): ?string
     {
         return null;
+    }
+
+    /** Whether scenarios can have one server together. */
+    public function isShared(): bool
+    {
+        return true;
     }
 
     /** A server of this kind; null where there is none to start. */
