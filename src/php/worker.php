@@ -33,6 +33,7 @@ foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'Databas
 
     if ($mode === 'survey') {
         require __DIR__.'/worker/Declarations.php';
+        require __DIR__.'/worker/Others.php';
         require __DIR__.'/worker/Survey.php';
         exit((new Survey((array) json_decode($argv[2] ?? '', true)))->run());
     }

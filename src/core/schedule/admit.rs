@@ -19,7 +19,11 @@ impl Schedule {
     /// How many jobs to reserve now. Jobs that wait for a full tier do not count against the others,
     /// so that these keep flowing past them, up to the bounds on all that wait.
     pub fn wanted(&self, now: Now) -> usize {
-        if self.config.native || self.phase != Phase::Running || self.down || self.waiting_bytes >= self.config.max_waiting_bytes {
+        if self.config.native
+            || self.phase != Phase::Running
+            || self.down
+            || self.waiting_bytes >= self.config.max_waiting_bytes
+        {
             return 0;
         }
         let held: usize = self.waiting.iter().map(|waiting| waiting.len()).sum();

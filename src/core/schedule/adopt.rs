@@ -88,12 +88,13 @@ impl Schedule {
     /// Whether nothing is left that would end with us.
     pub(super) fn may_leave(&self) -> bool {
         let looks = self.workers.iter().any(|(id, worker)| worker.is_popping() && !self.is_left(id));
-        !looks && self.jobs.values().all(|job| match job.stage {
-            Stage::Running(worker) => {
-                self.handing_over && self.workers.get(worker).is_some_and(|worker| worker.tier != Tier::Inline)
-            }
-            _ => false,
-        })
+        !looks
+            && self.jobs.values().all(|job| match job.stage {
+                Stage::Running(worker) => {
+                    self.handing_over && self.workers.get(worker).is_some_and(|worker| worker.tier != Tier::Inline)
+                }
+                _ => false,
+            })
     }
 
     /// Whether a process is to be left alone when we stop.

@@ -312,7 +312,8 @@ impl Schedule {
             (Phase::Running, None, Some(at)) if self.an_idle_worker().is_some() => Some(at + self.look_ms()),
             _ => None,
         };
-        let waits = self.pressure_at(self.seen).into_iter().chain(self.look_at(self.seen));
+        let waits =
+            self.pressure_at(self.seen).into_iter().chain(self.look_at(self.seen)).chain(self.kept_at(self.seen));
         workers.chain(signals).chain(inspections).chain(phase).chain(starts).chain(waits).min()
     }
 }

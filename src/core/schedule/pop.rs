@@ -18,8 +18,10 @@ const FAILED_MS: (u64, u64) = (100, 5_000);
 const PATIENCE_MS: u64 = 10_000;
 /// Milliseconds after which a process that still looks is taken to hang, and replaced.
 const POP_MS: u64 = 10 * 60_000;
-/// Milliseconds for which each look must have found a job before more workers are wanted than usual.
-const PRESSURE_MS: u64 = 1_000;
+/// Milliseconds for which each look must have found a job before more workers are wanted, and before more than usual.
+const FLOW_MS: (u64, u64) = (250, 1_000);
+/// Milliseconds after which a job counts as one that keeps its worker: another takes its place.
+const KEEPS_MS: u64 = 100;
 
 /// How eagerly the queue is looked at.
 #[derive(Debug)]
@@ -125,7 +127,13 @@ impl Schedule {
         if !self.serves_pops() {
             return None;
         }
-        let patience = self.workers.iter().filter(|(_, worker)| looks(worker)).map(|(_, worker)| worker.since + PATIENCE_MS).filter(|at| *at > now).min();
+        let patience = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| looks(worker))
+            .map(|(_, worker)| worker.since + PATIENCE_MS)
+            .filter(|at| *at > now)
+            .min();
         let at = if self.has_reach(now) { Some(self.looks.next) } else { patience };
         at.filter(|at| *at > now)
     }
@@ -219,7 +227,27 @@ impl Schedule {
 
     /// When pooled workers beyond the usual are wanted, as each look finds a job.
     pub(super) fn flooded_at(&self) -> Option<u64> {
-        self.looks.flows.filter(|_| self.config.native).map(|since| since + PRESSURE_MS)
+        self.looks.flows.filter(|_| self.config.native).map(|since| since + FLOW_MS.1)
+    }
+
+    /// Pooled workers that have a job, as far as others are wanted in their place. To boot one costs more than many quick
+    /// jobs, of which there may be no more.
+    pub(super) fn kept(&self, now: u64) -> usize {
+        if !self.config.native || self.looks.flows.is_some_and(|since| now >= since + FLOW_MS.0) {
+            return self.running(Tier::Pooled);
+        }
+        self.workers.iter().filter(|(_, worker)| worker.is_busy() && now >= worker.since + KEEPS_MS).count()
+    }
+
+    /// When that changes by itself.
+    pub(super) fn kept_at(&self, now: u64) -> Option<u64> {
+        if !self.config.native || self.phase != Phase::Running {
+            return None;
+        }
+        let busy =
+            self.workers.iter().filter(|(_, worker)| worker.is_busy()).map(|(_, worker)| worker.since + KEEPS_MS);
+        let flows = self.looks.flows.map(|since| since + FLOW_MS.0);
+        busy.chain(flows).filter(|at| *at > now).min()
     }
 
     /// It is known what a popped job is.

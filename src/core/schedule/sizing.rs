@@ -119,7 +119,7 @@ impl Schedule {
             let waiting = if self.down { 0 } else { self.waiting[tier].len() };
             let busy = self.running(tier);
             let pressed = self.waiting[tier].oldest().is_some_and(|since| now.ms >= since + PRESSURE);
-            let mut want = (busy + waiting + self.idle_pool()).min(self.config.pool_size);
+            let mut want = (self.kept(now.ms) + waiting + self.idle_pool()).min(self.config.pool_size);
             if pressed {
                 want = want.max((busy + waiting).min(self.config.pool_max_size));
             }

@@ -148,7 +148,9 @@ impl TryFrom<serde_json::Value> for ConnectionSettings {
             ("database", Some("mysql" | "mariadb" | "pgsql")) => {
                 serde_json::from_value(value).map(Self::Database).map_err(of)
             }
-            ("sync" | "deferred" | "background" | "null", _) | ("database", None) => Ok(Self::Unsupported { driver, engine }),
+            ("sync" | "deferred" | "background" | "null", _) | ("database", None) => {
+                Ok(Self::Unsupported { driver, engine })
+            }
             _ => Ok(Self::Native),
         }
     }
@@ -167,7 +169,7 @@ pub(super) fn unsupported(driver: &str, engine: Option<&str>) -> BackendError {
         ("database", None) => "the database queue connection has no `engine`: its database connection is unknown to \
              the app's config/database.php"
             .to_owned(),
-        _ => format!("the queue driver `{driver}` is not known to kqueue: use a redis or database connection"),
+        _ => format!("nothing can work the driver `{driver}`: set QUEUE_CONNECTION to a redis or database connection"),
     })
 }
 

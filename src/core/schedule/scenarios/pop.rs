@@ -32,6 +32,19 @@ fn a_look_that_finds_a_job_is_followed_at_once() {
 }
 
 #[test]
+fn a_handful_of_quick_jobs_boots_nobody() {
+    let mut shop = Shop::open(native());
+    let before = shop.launches.len();
+    shop.push(20, task("Quick", 3));
+    shop.until(3_000);
+    assert_eq!((shop.ends.len(), shop.launches.len()), (20, before));
+    shop.push(2_000, task("Quick", 3));
+    shop.until(60_000);
+    assert_eq!(shop.ends.len(), 2_020);
+    assert!(shop.launches.len() > before, "a flood of them does");
+}
+
+#[test]
 fn whoever_rings_is_not_kept_waiting() {
     let mut shop = Shop::open(native());
     shop.until(60_000);

@@ -222,7 +222,10 @@ pub fn action(world: &World, action: &Action, exits: bool) {
             // Those who look may come back with a job each.
             let (run, look) = (world.schedule.running(Tier::Pooled), world.schedule.popping());
             assert!(run + look <= world.schedule.config.max_concurrent[Tier::Pooled], "{run} run, {look} look");
-            assert!(!world.told.0 && world.told.1.len() < QUEUES.len() && world.stopping.is_none(), "nobody is to look");
+            assert!(
+                !world.told.0 && world.told.1.len() < QUEUES.len() && world.stopping.is_none(),
+                "nobody is to look"
+            );
         }
         Action::Recall(worker) => assert!(world.processes.contains_key(worker)),
         Action::Stop { worker, .. } => {
