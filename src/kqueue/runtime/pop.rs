@@ -1,25 +1,23 @@
-//! Native pop: what workers say that look for jobs by themselves.
+//! Native pop: workers look for jobs by themselves, and say what they have found.
 
 use bytes::Bytes;
 
-use crate::backend::{self, BackendError};
-use crate::runtime::Runtime;
+use super::Runtime;
+use crate::backend;
 use kqueue_core::schedule::{Event, WorkerId};
 use kqueue_core::wire::{Popped, ToWorker};
 
 impl Runtime {
     /// A worker may look for a job, in the queues that are open.
-    pub fn let_pop(&mut self, worker: WorkerId) {
-        let frame = ToWorker::Pop { queues: &self.schedule.open_queues(&self.app.queues) }.encode();
-        if let Some(worker) = self.processes.workers.get(&worker) {
-            worker.send(frame);
-        }
+    pub(super) fn let_pop(&mut self, worker: WorkerId) {
+        let queues = self.schedule.open_queues(&self.app.queues);
+        self.processes.send(worker, ToWorker::Pop { queues: &queues }.encode());
     }
 
     /// A worker has found a job, and waits to be told to run it.
-    pub fn popped(&mut self, worker: WorkerId, popped: Popped) {
-        if !self.queue.backend.is_native() {
-            return self.broke(worker, "a job of its own");
+    pub(super) fn popped(&mut self, worker: WorkerId, popped: Popped) {
+        if !self.queue.is_native() {
+            return self.processes.broke_protocol(worker);
         }
         let Popped { queue, payload, bytes, id, attempts } = popped;
         let reservation = backend::popped(queue, Bytes::from(payload), attempts);
@@ -29,26 +27,18 @@ impl Runtime {
         if let Some(record) = self.held.get_mut(job.id).filter(|record| record.uuid.is_empty()) {
             record.uuid = id.unwrap_or_default();
         }
-        self.queue_said(None);
+        self.queue.worker_heard(None);
         self.tell(Event::Popped { worker, job });
     }
 
     /// A worker is back without a job, and says why where it could not look.
-    pub fn looked(&mut self, worker: WorkerId, fault: Option<String>) {
+    pub(super) fn looked(&mut self, worker: WorkerId, fault: Option<String>) {
         if self.schedule.is_looking(worker) {
             if fault.is_some() {
                 self.tell(Event::PopFailed(worker));
             }
-            self.queue_said(fault);
-        }
-    }
-
-    /// The queue has answered a worker, or not.
-    fn queue_said(&mut self, fault: Option<String>) {
-        let target = format!("connection {}", self.app.connection);
-        let answer = fault.map_or(Ok(()), |reason| Err(BackendError::Unavailable { target, reason }));
-        if let Err(error) = self.answer(answer) {
-            self.fail(error);
+            let fault = fault.map(|reason| (format!("connection {}", self.app.connection), reason));
+            self.queue.worker_heard(fault);
         }
     }
 }
