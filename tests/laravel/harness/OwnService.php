@@ -11,6 +11,16 @@ final class OwnService extends Service
 
     public const TITLE = "the app's own class";
 
+    public function isNative(): bool
+    {
+        return true;
+    }
+
+    public function excludes(Row $row): ?string
+    {
+        return NativeRows::excludes($row);
+    }
+
     public function settings(string $name, ?Server $server): array
     {
         return ['CACHE_STORE' => 'file'];

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
+use Illuminate\Contracts\Queue\Queue;
 use InvalidArgumentException;
 use PDO;
 
@@ -60,6 +61,12 @@ abstract class Service
         return null;
     }
 
+    /** Whether kqueue's workers pop from it by themselves. */
+    public function isNative(): bool
+    {
+        return false;
+    }
+
     /** Whether scenarios can have one server together. */
     public function isShared(): bool
     {
@@ -79,6 +86,12 @@ abstract class Service
     public function prepare(Sandbox $sandbox): void
     {
         TestApp::database($sandbox->app)->exec(TestApp::schema('sqlite'));
+    }
+
+    /** What Laravel counts. */
+    public function size(Queue $connection, string $queue): int
+    {
+        return $connection->size($queue);
     }
 
     /** The app's database: failed jobs, batches, its own tables. */

@@ -229,7 +229,7 @@ row('own', 'the app has a queue class of its own, with other keys and another ta
     $w->expectAttempts([1, 2], $again);
     $w->expectFailed(1, 'thrown on purpose', $failing);
     $w->expectSame(0, $w->size() + $w->size('high'), 'jobs that are left');
-}, env: ['OWN_QUEUE' => 'prefixed']);
+}, drivers: ['redis', 'database'], env: ['OWN_QUEUE' => 'prefixed']);
 
 row('own', 'the app has a queue class that takes jobs off in its own way: they run, are released and fail', function (World $w): void {
     $uuid = $w->dispatch(new Plain(), 'shop_default');

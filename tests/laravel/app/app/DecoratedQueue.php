@@ -91,6 +91,22 @@ class DecoratedQueue extends Queue implements QueueContract
 
     public function pop($queue = null)
     {
+        // Stands still, or fails, for as long as a scenario wants it to.
+        clearstatcache();
+
+        if (is_file(base_path('slow-queue'))) {
+            Journal::write('looks');
+
+            while (is_file(base_path('slow-queue'))) {
+                usleep(10_000);
+                clearstatcache();
+            }
+        }
+
+        if (is_file(base_path('broken-queue'))) {
+            throw new \RuntimeException((string) file_get_contents(base_path('broken-queue')));
+        }
+
         return $this->inner->pop($queue);
     }
 }
