@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::job::{Job, Stage, Turn, Waiting};
 use super::machine::{Phase, Schedule};
 use super::worker::Worker;
-use super::{Action, Inspection, JobId, JobKind, JobSpec, LastResort, Now, StopReason};
+use super::{Action, Inspection, JobId, JobKind, JobSpec, LastResort, Now, StopReason, WorkerId};
 use crate::payload::{Hints, is_class_name};
 use crate::routing::{Route, Tier};
 
@@ -19,7 +19,11 @@ impl Schedule {
     /// How many jobs to reserve now. Jobs that wait for a full tier do not count against the others,
     /// so that these keep flowing past them, up to the bounds on all that wait.
     pub fn wanted(&self, now: Now) -> usize {
-        if self.phase != Phase::Running || self.down || self.waiting_bytes >= self.config.max_waiting_bytes {
+        if self.config.native
+            || self.phase != Phase::Running
+            || self.down
+            || self.waiting_bytes >= self.config.max_waiting_bytes
+        {
             return 0;
         }
         let held: usize = self.waiting.iter().map(|waiting| waiting.len()).sum();
@@ -44,21 +48,13 @@ impl Schedule {
     pub(super) fn reserved(&mut self, now: Now, specs: Vec<JobSpec>, out: &mut Vec<Action>) {
         let mut back = Vec::new();
         let mut ask = Vec::new();
-        for mut spec in specs {
+        for spec in specs {
             if !self.may_run(&spec.queue) {
                 back.push(spec.id);
                 continue;
             }
             self.admitted += 1;
-            self.waiting_bytes += spec.bytes;
-            let id = spec.id;
-            if self.missing.contains(&spec.class)
-                && let Some(wrapper) = spec.wrapper.take()
-            {
-                spec.class = wrapper;
-            }
-            self.jobs.insert(id, job(spec, now.ms));
-            self.enqueue_or_ask(now, id, &mut ask);
+            self.take_in(now, spec, None, &mut ask);
         }
         if !ask.is_empty() {
             out.push(Action::Inspect(ask));
@@ -68,11 +64,30 @@ impl Schedule {
         }
     }
 
+    /// A job is ours. `popped`: the worker that has it already.
+    pub(super) fn take_in(&mut self, now: Now, mut spec: JobSpec, popped: Option<WorkerId>, ask: &mut Vec<String>) {
+        self.waiting_bytes += spec.bytes;
+        let id = spec.id;
+        if self.missing.contains(&spec.class)
+            && let Some(wrapper) = spec.wrapper.take()
+        {
+            spec.class = wrapper;
+        }
+        self.jobs.insert(id, Job { popped, ..job(spec, now.ms) });
+        self.enqueue_or_ask(now, id, ask);
+    }
+
     /// Lets a job wait for its tier, once it is known what its class declares.
     fn enqueue_or_ask(&mut self, now: Now, id: JobId, ask: &mut Vec<String>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if self.hints.contains_key(&job.class) || !is_class_name(&job.class) {
-            self.enqueue(now, id);
+            match job.popped {
+                Some(worker) => {
+                    self.waiting_bytes -= job.bytes;
+                    self.hold(now, worker, id);
+                }
+                None => self.enqueue(now, id),
+            }
             return;
         }
         job.stage = Stage::Inspecting;
@@ -139,7 +154,7 @@ impl Schedule {
         }
     }
 
-    fn route(&mut self, id: JobId) -> Option<Route> {
+    pub(super) fn route(&mut self, id: JobId) -> Option<Route> {
         let job = self.jobs.get(&id)?;
         let declared = self.hints.get(&job.class).copied().unwrap_or_default();
         let hints = job.hints.merge(&declared);
@@ -303,7 +318,7 @@ impl Schedule {
         let back: Vec<JobId> = self
             .jobs
             .iter()
-            .filter(|(_, job)| job.kind == JobKind::Run && which(&job.queue))
+            .filter(|(_, job)| job.kind == JobKind::Run && job.popped.is_none() && which(&job.queue))
             .filter(|(_, job)| matches!(job.stage, Stage::Inspecting | Stage::Waiting | Stage::Bound))
             .map(|(id, _)| *id)
             .collect();
@@ -327,7 +342,7 @@ impl Schedule {
         if down {
             self.give_back(now, |_| true, out);
             // As stock: nothing will be popped, and that is empty enough.
-            if self.config.stop_when_empty && self.jobs.is_empty() && !self.is_stopping() {
+            if self.config.stop_when_empty && self.jobs.is_empty() && self.popping() == 0 && !self.is_stopping() {
                 self.over(now, out);
             }
         } else if !self.paused.is_empty() {
@@ -355,6 +370,7 @@ pub(super) fn job(spec: JobSpec, now: u64) -> Job {
         deleted: false,
         failing: false,
         wrapper: spec.wrapper,
+        popped: None,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::machine::{Phase, Schedule};
 use super::worker::{State, Worker};
-use super::{Action, JobKind, JobSpec, Now, WorkerId};
+use super::{Action, JobKind, JobSpec, Now, Outcome, WorkerId};
 use crate::routing::Tier;
 use crate::schedule::job::Stage;
 
@@ -39,12 +39,18 @@ impl Schedule {
         self.next_worker = self.next_worker.max(id + 1);
         self.generation = self.generation.max(1);
         self.rolling = true;
-        self.workers.insert(id, Worker::new(tier, now.ms, 0, None));
+        let mut worker = Worker::new(tier, now.ms, 0, None);
+        if self.config.native {
+            // It may have been sent to look, and be about to say what it has found.
+            worker.state = State::Popping { until: now.ms + self.config.boot_ms, job: None };
+        }
+        self.workers.insert(id, worker);
         if let Some(AdoptedJob { spec, kind, ran_ms }) = job {
             let began = now.ms.saturating_sub(ran_ms);
             let job_id = spec.id;
             let mut job = super::admit::job(spec, now.ms);
             job.kind = kind;
+            job.popped = self.config.native.then_some(id);
             self.admitted += 1;
             self.jobs.insert(job_id, job);
             self.begin(Now { ms: began, ..now }, id, job_id);
@@ -54,11 +60,20 @@ impl Schedule {
     /// A process never got the job that it was handed: an earlier runtime ended before it was sent.
     pub(super) fn unsent(&mut self, now: Now, id: WorkerId, out: &mut Vec<Action>) {
         if let Some(job) = self.workers.get(id).and_then(Worker::job) {
+            let native = self.config.native;
             self.workers.change(id, |worker| {
-                worker.state = State::Starting;
                 worker.since = now.ms;
+                worker.state = match native {
+                    true => State::Popping { until: now.ms + self.config.boot_ms, job: None },
+                    false => State::Starting,
+                };
             });
-            self.wait_again(now, job, out);
+            if native {
+                // It has it still, and is about to say so anew.
+                self.leave(job, Tier::Pooled, Outcome::Left, 0, None, out);
+            } else {
+                self.wait_again(now, job, out);
+            }
         }
     }
 
@@ -72,12 +87,14 @@ impl Schedule {
 
     /// Whether nothing is left that would end with us.
     pub(super) fn may_leave(&self) -> bool {
-        self.jobs.values().all(|job| match job.stage {
-            Stage::Running(worker) => {
-                self.handing_over && self.workers.get(worker).is_some_and(|worker| worker.tier != Tier::Inline)
-            }
-            _ => false,
-        })
+        let looks = self.workers.iter().any(|(id, worker)| worker.is_popping() && !self.is_left(id));
+        !looks
+            && self.jobs.values().all(|job| match job.stage {
+                Stage::Running(worker) => {
+                    self.handing_over && self.workers.get(worker).is_some_and(|worker| worker.tier != Tier::Inline)
+                }
+                _ => false,
+            })
     }
 
     /// Whether a process is to be left alone when we stop.

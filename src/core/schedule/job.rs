@@ -14,7 +14,7 @@ pub(super) enum Stage {
     Inspecting,
     /// Waits for a worker of its tier.
     Waiting,
-    /// A process is being started for it alone.
+    /// A process is being started for it alone, or has popped it and is about to be told to run it.
     Bound,
     /// Sent ahead to a worker that is busy with another.
     Ahead,
@@ -52,6 +52,8 @@ pub(super) struct Job {
     pub failing: bool,
     /// The class by which it is routed if `class` is none.
     pub wrapper: Option<String>,
+    /// The worker that has taken it off the queue by itself. Nobody else can run it, or give it back.
+    pub popped: Option<WorkerId>,
 }
 
 /// Whose turn it is among those that wait for one tier: the order of the queues is strict, as it is Laravel's;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::backoff::Backoff;
 use super::job::{Job, Stage, Waiting};
+use super::pop::Looks;
 use super::worker::{State, Worker};
 use super::workers::Workers;
 use super::{Action, Cause, Config, Done, Event, Finished, JobId, JobKind, Now, Outcome, Reason, StopReason, WorkerId};
@@ -78,6 +79,10 @@ pub struct Schedule {
     pub(super) pace: (u64, usize, usize),
     /// Classes of which jobs have run, and whether one has printed something.
     pub(super) printing: BTreeMap<String, bool>,
+    /// How eagerly workers are sent to look for jobs by themselves.
+    pub(super) looks: Looks,
+    /// Popped jobs of which all is known, and the workers that have them.
+    pub(super) popped: Vec<(WorkerId, JobId)>,
 }
 
 impl Schedule {
@@ -113,6 +118,8 @@ impl Schedule {
             settled: 0,
             pace: (0, 0, 0),
             printing: BTreeMap::new(),
+            looks: Looks::default(),
+            popped: Vec::new(),
         }
     }
 
@@ -124,6 +131,7 @@ impl Schedule {
             match event {
                 Event::Reserved(jobs) => self.reserved(now, jobs, out),
                 Event::Gone { worker, .. } => drop(self.workers.remove(worker)),
+                Event::Popped { worker, job } => self.popped(now, worker, job, out),
                 _ => {}
             }
             return;
@@ -131,6 +139,9 @@ impl Schedule {
         match event {
             Event::Reserved(jobs) => self.reserved(now, jobs, out),
             Event::Empty { settled } => self.empty(now, settled, out),
+            Event::Popped { worker, job } => self.popped(now, worker, job, out),
+            Event::PopFailed(worker) => self.pop_failed(worker),
+            Event::Rung => self.rung(now),
             Event::Inspected(found) => self.inspected(now, found, out),
             Event::Ready { worker, done } => self.ready(now, worker, done, out),
             Event::Taken(worker) => self.taken(worker),
@@ -175,14 +186,16 @@ impl Schedule {
         if worker.killed.is_some() || worker.state == State::Leaving {
             return;
         }
-        if worker.is_busy() {
+        if worker.has_job() {
             // A worker that asks while it has a job has lost count; nothing it says can be relied on.
             let cause = Cause::Protocol("a call for a second job".to_owned());
             self.kill_worker(id, cause, out);
             return;
         }
-        let spent = config.worker_max_jobs > 0 && worker.jobs >= config.worker_max_jobs
+        let spent = worker.parting
+            || config.worker_max_jobs > 0 && worker.jobs >= config.worker_max_jobs
             || config.worker_max_ms > 0 && now.ms - worker.born >= config.worker_max_ms;
+        let looked = matches!(worker.state, State::Popping { job: None, .. }).then(|| worker.clone());
         let reason = if worker.generation < generation && !(rolling && worker.tier == Tier::Pooled) {
             Some(StopReason::Restart)
         } else if spent && worker.tier != Tier::Isolated {
@@ -198,7 +211,12 @@ impl Schedule {
         self.workers.change(id, |worker| {
             worker.since = now.ms;
             worker.state = State::Idle;
+            worker.failed = false;
         });
+        if let Some(worker) = looked {
+            self.looked(now, id, &worker, &Cause::Vanished, out);
+            self.found_nothing(now, &worker, out);
+        }
         // What was ahead of it came too late to be seen: it asks for a job like any other.
         self.recall_one(id, out);
         if let Some(reason) = reason {
@@ -227,7 +245,8 @@ impl Schedule {
         if let Some(done) = done {
             self.finish(now, id, done, out);
         }
-        let Some(worker) = self.workers.get(id) else { return };
+        let Some(worker) = self.workers.get(id).cloned() else { return };
+        self.looked(now, id, &worker, &Cause::Exit(status), out);
         // One that leaves without having done anything will do so again.
         if worker.state != State::Leaving && worker.jobs == 0 {
             self.backoff[worker.tier].died(now.ms);
@@ -253,7 +272,7 @@ impl Schedule {
         self.backoff[worked].worked();
         let Some(job) = self.jobs.get_mut(&job_id) else { return };
         let ended = outcome(job.kind, &done);
-        if timed_out && ended.is_none() && job.kind == JobKind::Run && self.config.replay {
+        if timed_out && ended.is_none() && job.kind == JobKind::Run && self.config.replay && job.popped.is_none() {
             // Laravel has ended its process and left the job reserved. It may run again, and need not wait for that.
             job.kind = JobKind::Release;
             job.cause = Some(Cause::Timeout(ms));
@@ -295,10 +314,11 @@ impl Schedule {
         let Some(worker) = self.workers.remove(id) else { return };
         let tier = worker.tier;
         // A job is begun only once its claim is made known, so none of these has been.
-        for job in worker.bound.into_iter().chain(worker.ahead) {
+        for job in worker.bound.into_iter().chain(worker.ahead.iter().copied()) {
             self.wait_again(now, job, out);
         }
         let State::Busy { job: job_id, .. } = worker.state else {
+            self.looked(now, id, &worker, worker.killed.as_ref().unwrap_or(&cause), out);
             if worker.state != State::Leaving && worker.killed != Some(Cause::Shutdown) {
                 self.backoff[tier].died(now.ms);
                 if worker.state == State::Starting {
@@ -307,7 +327,8 @@ impl Schedule {
             }
             return;
         };
-        if unread && !worker.taken {
+        let popped = self.jobs.get(&job_id).is_some_and(|job| job.popped.is_some());
+        if unread && !worker.taken && !popped {
             // PHP never saw the job: to Laravel, and to the job, nothing has happened.
             if !worker.ending {
                 self.backoff[tier].died(now.ms);
@@ -355,7 +376,8 @@ impl Schedule {
         if job.cause.is_none() {
             job.cause = Some(cause.clone());
         }
-        let replay = (job.kind == JobKind::Timeout || self.config.replay) && job.replays < REPLAYS;
+        // What was popped has gone back with its process, or comes back by itself: nobody else has it in hand.
+        let replay = !popped && (job.kind == JobKind::Timeout || self.config.replay) && job.replays < REPLAYS;
         if timed_out {
             self.overran(now, &class, ms);
         }
@@ -388,8 +410,9 @@ impl Schedule {
     }
 
     fn lease_lost(&mut self, now: Now, id: JobId, out: &mut Vec<Action>) {
-        // One that runs is left alone: it may be that it has just released itself.
-        let idle = self.jobs.get(&id).filter(|job| !matches!(job.stage, Stage::Running(_) | Stage::Ahead));
+        // One that runs is left alone: it may be that it has just released itself. So is one that is about to.
+        let runs = |job: &&Job| matches!(job.stage, Stage::Running(_) | Stage::Ahead) || job.popped.is_some();
+        let idle = self.jobs.get(&id).filter(|job| !runs(job));
         if let Some((tier, cause)) = idle.map(|job| (job.tier, job.cause.clone().map(Reason::from))) {
             self.take_back(now, id, out);
             self.leave(id, tier, Outcome::Lost, 0, cause, out);

@@ -11,6 +11,7 @@ mod job;
 mod look;
 mod machine;
 mod plan;
+mod pop;
 mod rolling;
 #[cfg(test)]
 mod scenarios;
@@ -80,6 +81,8 @@ pub struct Config {
     pub stop_ms: u64,
     /// Whether what a process died of is replayed inside Laravel.
     pub replay: bool,
+    /// Pooled workers take jobs off the queue by themselves: no backend reserves any.
+    pub native: bool,
     /// End when the queue is empty.
     pub stop_when_empty: bool,
     /// End after so many jobs; 0 is never.
@@ -125,6 +128,8 @@ pub enum Cause {
     },
     /// Its job ran longer than this many milliseconds.
     Timeout(u64),
+    /// It looked for a job for this many milliseconds, and did not come back.
+    Pop(u64),
     /// It broke the protocol.
     Protocol(String),
     /// It did not become ready within this many milliseconds.
@@ -154,6 +159,7 @@ impl fmt::Display for Cause {
             Cause::Fatal(message) => write!(f, "PHP fatal error: {message}"),
             Cause::Memory { used, limit } => write!(f, "used {used} MB of memory, over its limit of {limit} MB"),
             Cause::Timeout(ms) => write!(f, "ran longer than its timeout of {} s", *ms as f64 / 1000.0),
+            Cause::Pop(ms) => write!(f, "has waited for the queue for {} s", *ms as f64 / 1000.0),
             Cause::Protocol(what) => write!(f, "broke the protocol with {what}"),
             Cause::Boot(ms) => write!(f, "was not ready within {} s", *ms as f64 / 1000.0),
             Cause::BootFailed(why) => write!(f, "the app did not boot: {why}"),
@@ -235,6 +241,17 @@ pub enum Event {
         /// Jobs settled when the call was made.
         settled: u64,
     },
+    /// A worker has taken a job off the queue by itself, and waits to be told what to do with it.
+    Popped {
+        /// Which worker.
+        worker: WorkerId,
+        /// The job.
+        job: JobSpec,
+    },
+    /// A worker that was sent to look for a job says why it could not. It has none.
+    PopFailed(WorkerId),
+    /// Somebody says that a job was queued.
+    Rung,
     /// Classes were inspected.
     Inspected(Inspection),
     /// A worker wants a job, and says how the last one ended.
@@ -351,6 +368,8 @@ pub enum Action {
         /// The job, if it is for one job alone.
         job: Option<JobId>,
     },
+    /// Let a worker look for a job by itself; answered with [`Event::Popped`] or [`Event::Ready`].
+    Pop(WorkerId),
     /// Hand a job to a worker.
     Deliver {
         /// To whom.

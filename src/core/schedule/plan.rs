@@ -41,6 +41,7 @@ impl Schedule {
         if serving && self.checked.is_some() {
             self.isolate(now, out);
         }
+        self.pop(now, serving && known, out);
         self.size_lanes(now, out);
         self.size_pool(now, out);
         let enough = self.config.max_jobs > 0 && self.admitted >= self.config.max_jobs;
@@ -63,7 +64,8 @@ impl Schedule {
         }
         let age = self.checked.map_or(u64::MAX, |at| now.ms.saturating_sub(at));
         let wanted = self.inspecting.len() + self.waiting.iter().map(|waiting| waiting.len()).sum::<usize>() > 0
-            || self.workers.counts(Tier::Isolated).bound > 0;
+            || self.workers.counts(Tier::Isolated).bound > 0
+            || self.may_look(now.ms);
         let due = if wanted { FRESH_MS } else { self.look_ms() };
         if age < due {
             return true;
@@ -242,6 +244,7 @@ impl Schedule {
             match worker.state {
                 State::Starting => kills.push((id, Cause::Boot(self.config.boot_ms))),
                 State::Leaving => kills.push((id, Cause::Shutdown)),
+                State::Popping { .. } => kills.push((id, self.hangs(worker.since, now.ms))),
                 State::Idle => stops.push(id),
                 State::Busy { deadline: Some(deadline), .. } if now.ms >= deadline => {
                     let timeout = deadline.saturating_sub(worker.since).saturating_sub(self.config.grace_ms);
@@ -309,6 +312,8 @@ impl Schedule {
             (Phase::Running, None, Some(at)) if self.an_idle_worker().is_some() => Some(at + self.look_ms()),
             _ => None,
         };
-        workers.chain(signals).chain(inspections).chain(phase).chain(starts).chain(self.pressure_at(self.seen)).min()
+        let waits =
+            self.pressure_at(self.seen).into_iter().chain(self.look_at(self.seen)).chain(self.kept_at(self.seen));
+        workers.chain(signals).chain(inspections).chain(phase).chain(starts).chain(waits).min()
     }
 }

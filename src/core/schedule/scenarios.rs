@@ -1,6 +1,7 @@
 //! The promises, one by one, in a world where everything takes the time it should and nothing is random.
 
 mod classes;
+mod pop;
 mod reload;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -54,6 +55,8 @@ struct Shop {
     launches: Vec<(u64, WorkerId)>,
     stops: Vec<(WorkerId, StopReason)>,
     kills: Vec<(WorkerId, Cause)>,
+    /// When a worker was sent to look for a job by itself.
+    looks: Vec<u64>,
     exited: Option<u64>,
 }
 
@@ -74,6 +77,7 @@ impl Shop {
             launches: Vec::new(),
             stops: Vec::new(),
             kills: Vec::new(),
+            looks: Vec::new(),
             exited: None,
         };
         shop.feed_once(Event::Tick);
@@ -122,23 +126,27 @@ impl Shop {
             }
             let mut specs = Vec::new();
             for task in self.queue.drain(..count).collect::<Vec<_>>() {
-                let id = self.tasks.len() as JobId + 1;
-                specs.push(JobSpec {
-                    id,
-                    class: task.class.to_owned(),
-                    wrapper: None,
-                    queue: task.queue.to_owned(),
-                    bytes: 100,
-                    timeout: None,
-                    hints: task.hints,
-                });
-                self.tasks.insert(id, task);
+                specs.push(self.reserve_one(task));
             }
             self.feed(Event::Reserved(specs));
         }
         if self.exited.is_none() && self.queue.is_empty() && self.schedule.wanted(self.now()) > 0 {
             let settled = self.schedule.settled();
             self.feed_once(Event::Empty { settled });
+        }
+    }
+
+    fn reserve_one(&mut self, task: Task) -> JobSpec {
+        let id = self.tasks.len() as JobId + 1;
+        self.tasks.insert(id, task.clone());
+        JobSpec {
+            id,
+            class: task.class.to_owned(),
+            wrapper: None,
+            queue: task.queue.to_owned(),
+            bytes: 100,
+            timeout: None,
+            hints: task.hints,
         }
     }
 
@@ -164,6 +172,15 @@ impl Shop {
                 let cause = Cause::BootFailed("no".to_owned());
                 let failed = Event::Gone { worker, cause, unread: false };
                 self.at(now + BOOT, if self.broken { failed } else { Event::Ready { worker, done: None } });
+            }
+            Action::Pop(worker) => {
+                self.looks.push(now);
+                let found = if self.broken { None } else { self.queue.pop_front().map(|task| self.reserve_one(task)) };
+                if self.broken {
+                    self.at(now + 1, Event::PopFailed(worker));
+                }
+                let answer = found.map_or(Event::Ready { worker, done: None }, |job| Event::Popped { worker, job });
+                self.at(now + 1, answer);
             }
             Action::Deliver { worker, job, kind, .. } => {
                 let Task { class, ms, .. } = self.tasks[&job].clone();

@@ -13,7 +13,7 @@ mod succession;
 mod world;
 
 pub(super) use model::config;
-use model::{Faults, NO_FAULTS, Next, Place, any_config};
+use model::{Faults, NO_FAULTS, Next, Place, any_config, native};
 use rng::Rng;
 use world::World;
 
@@ -99,11 +99,13 @@ fn rest(world: &mut World) {
     while world.now < end {
         assert!(world.step(), "idle workers are looked after");
     }
-    for (tier, keep) in [(Tier::Inline, 1), (Tier::Pooled, world.schedule.config.pool_min_idle), (Tier::Isolated, 0)] {
+    let native = world.schedule.config.native;
+    let lanes = usize::from(!native);
+    for (tier, keep) in [(Tier::Inline, lanes), (Tier::Pooled, world.schedule.idle_pool()), (Tier::Isolated, 0)] {
         let idle = world.schedule.workers.idle(tier).len();
         assert!(idle <= keep, "{idle} idle workers in {tier}");
         let ages = world.schedule.config.worker_max_ms > 0;
-        assert!(ages || idle == keep, "{idle} idle workers in {tier}");
+        assert!(ages || native || idle == keep, "{idle} idle workers in {tier}");
     }
 }
 
@@ -219,4 +221,30 @@ fn one_runtime_after_the_other() {
         ..NO_FAULTS
     };
     storms(5_000_000, 400, 35, faults);
+}
+
+#[test]
+fn workers_pop_by_themselves() {
+    seeds(7_000_000, 100, |seed, rng| run(seed, rng.between(10, 60), native(config()), NO_FAULTS));
+    let few = Faults {
+        launch: 20,
+        boot: 20,
+        idle_death: 20,
+        unread: 30,
+        job: 100,
+        silent: 5,
+        slow: 50,
+        chaos: 300,
+        jump: 1,
+        signals: 400,
+        ..NO_FAULTS
+    };
+    let many = Faults { boot: 100, unread: 100, job: 400, silent: 50, chaos: 800, signals: 500, stop: 500, ..few };
+    let faults = [(few, 7_100_000), (many, 7_200_000), (Faults { succeed: 300, ..few }, 7_300_000)];
+    for (faults, from) in faults {
+        seeds(from, 250, |seed, rng| {
+            let config = native(any_config(rng));
+            run(seed, rng.between(5, 35), config, faults)
+        });
+    }
 }

@@ -88,7 +88,8 @@ impl Schedule {
         let serving = self.phase == Phase::Running && !self.down;
         if self.backoff[tier].wait(now.ms).is_none() && self.live(tier) < self.config.max_concurrent[tier].max(1) {
             let starting = self.starting(tier);
-            let rest = self.phase == Phase::Running && self.counting(tier) < LANES;
+            // Where workers pop by themselves, nobody else is handed a job.
+            let rest = self.phase == Phase::Running && self.counting(tier) < LANES && !self.config.native;
             let replays = !self.replays.is_empty() && starting == 0 && self.starting(Tier::Pooled) == 0;
             let probes = serving && !self.pool_has_room() && self.next_probe().is_some();
             let late = serving && self.lane_pressure_at().is_some_and(|at| now.ms >= at);
@@ -107,15 +108,23 @@ impl Schedule {
         Some(since + LANE_PATIENCE * (1 + crowd as u64))
     }
 
+    /// Pooled workers that stay without a job: where they pop by themselves, at least the one that looks.
+    pub(super) fn idle_pool(&self) -> usize {
+        self.config.pool_min_idle.max(usize::from(self.config.native))
+    }
+
     pub(super) fn size_pool(&mut self, now: Now, out: &mut Vec<Action>) {
         let tier = Tier::Pooled;
         if self.phase == Phase::Running {
             let waiting = if self.down { 0 } else { self.waiting[tier].len() };
             let busy = self.running(tier);
             let pressed = self.waiting[tier].oldest().is_some_and(|since| now.ms >= since + PRESSURE);
-            let mut want = (busy + waiting + self.config.pool_min_idle).min(self.config.pool_size);
+            let mut want = (self.kept(now.ms) + waiting + self.idle_pool()).min(self.config.pool_size);
             if pressed {
                 want = want.max((busy + waiting).min(self.config.pool_max_size));
+            }
+            if self.flooded_at().is_some_and(|at| now.ms >= at) {
+                want = want.max((busy + 1).min(self.config.pool_max_size));
             }
             let mut live = self.live(tier);
             let mut starting = self.starting(tier);
@@ -126,7 +135,7 @@ impl Schedule {
                 starting += 1;
             }
         }
-        self.retire(now, tier, self.config.pool_min_idle, out);
+        self.retire(now, tier, self.idle_pool(), out);
     }
 
     fn retire(&mut self, now: Now, tier: Tier, keep: usize, out: &mut Vec<Action>) {
@@ -143,7 +152,7 @@ impl Schedule {
     pub(super) fn retire_at(&self, tier: Tier) -> Option<u64> {
         let keep = match tier {
             Tier::Inline => LANES,
-            Tier::Pooled => self.config.pool_min_idle,
+            Tier::Pooled => self.idle_pool(),
             Tier::Isolated => return None,
         };
         let idle = self.workers.idle(tier);
@@ -160,6 +169,6 @@ impl Schedule {
             self.lane_pressure_at().filter(|_| self.live(Tier::Inline) < self.config.max_concurrent[Tier::Inline]);
         let pool = self.waiting[Tier::Pooled].oldest().map(|since| since + PRESSURE);
         // Once that time is past, it takes another event to make a difference.
-        [lanes, pool].into_iter().flatten().filter(|at| *at > now).min()
+        [lanes, pool, self.flooded_at()].into_iter().flatten().filter(|at| *at > now).min()
     }
 }

@@ -2,7 +2,6 @@
 
 use super::job::Stage;
 use super::machine::{LEAVE_MS, Phase, Schedule};
-use super::worker::Worker;
 use super::{Action, Cause, Now, Outcome, Reason, StopReason};
 use crate::routing::Tier;
 
@@ -30,6 +29,7 @@ impl Schedule {
             Phase::Running => {
                 self.phase = Phase::Draining { until: now.ms + self.config.stop_ms };
                 self.recall_all(out);
+                self.recall_looks(now);
                 self.give_back(now, |_| true, out);
             }
             Phase::Draining { .. } => self.kill(now, out),
@@ -43,7 +43,7 @@ impl Schedule {
         }
         self.phase = Phase::Killing { until: now.ms + LEAVE_MS / 2 };
         self.give_back(now, |_| true, out);
-        for id in self.workers.ids(Worker::is_busy) {
+        for id in self.workers.ids(|worker| worker.is_busy() || worker.is_popping()) {
             if !self.is_left(id) {
                 self.kill_worker(id, Cause::Shutdown, out);
             }

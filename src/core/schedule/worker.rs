@@ -12,6 +12,12 @@ pub(super) enum State {
     Starting,
     /// Ready for a job.
     Idle,
+    /// Looks for a job by itself, or has found one and waits to be told what to do with it.
+    Popping {
+        /// Milliseconds at which it is not waited for any longer.
+        until: u64,
+        job: Option<JobId>,
+    },
     /// Runs a job.
     Busy {
         job: JobId,
@@ -55,6 +61,10 @@ pub(super) struct Worker {
     pub refused: bool,
     /// It said that it leaves: what was sent to it meanwhile it does not read.
     pub ending: bool,
+    /// It has had a job to itself, and leaves after it.
+    pub parting: bool,
+    /// It has said why it could not look for a job.
+    pub failed: bool,
 }
 
 impl Worker {
@@ -76,6 +86,8 @@ impl Worker {
             recalled: false,
             refused: false,
             ending: false,
+            parting: false,
+            failed: false,
         }
     }
 
@@ -100,12 +112,22 @@ impl Worker {
         }
     }
 
+    /// Runs a job, or holds one that it has found itself.
+    pub fn has_job(&self) -> bool {
+        matches!(self.state, State::Busy { .. } | State::Popping { job: Some(_), .. })
+    }
+
     pub fn is_busy(&self) -> bool {
         matches!(self.state, State::Busy { .. })
     }
 
     pub fn is_overrun(&self) -> bool {
         matches!(self.state, State::Busy { overrun: true, .. })
+    }
+
+    /// Looks for a job by itself, or holds one that it has found.
+    pub fn is_popping(&self) -> bool {
+        matches!(self.state, State::Popping { .. })
     }
 
     /// Ready for a job, or for a question.
@@ -126,7 +148,7 @@ pub struct WorkerView {
     pub id: WorkerId,
     /// Its tier.
     pub tier: Tier,
-    /// `starting`, `idle`, `busy` or `leaving`.
+    /// `starting`, `idle`, `popping`, `busy` or `leaving`.
     pub state: &'static str,
     /// Milliseconds at which it came into this state.
     pub since: u64,
@@ -141,6 +163,7 @@ impl WorkerView {
         let state = match worker.state {
             State::Starting => "starting",
             State::Idle => "idle",
+            State::Popping { .. } => "popping",
             State::Busy { .. } => "busy",
             State::Leaving => "leaving",
         };

@@ -34,6 +34,7 @@ impl Times {
         let since = worker.since;
         match &worker.state {
             State::Starting => Some(since.saturating_add(self.boot_ms)),
+            State::Popping { until, .. } => Some(*until),
             State::Leaving => Some(since.saturating_add(LEAVE_MS)),
             State::Busy { deadline, overrun, .. } => {
                 let bound = since.saturating_add(self.inline_ms).saturating_add(1);
@@ -60,6 +61,8 @@ pub(super) struct Counts {
     pub live: usize,
     /// That were started for one job and have not been handed it.
     pub bound: usize,
+    /// That look for a job by themselves, or hold one that they have found.
+    pub popping: usize,
 }
 
 /// What the indexes hold of one worker.
@@ -93,6 +96,7 @@ impl Facts {
                 counting: usize::from(worker.counts()),
                 live: usize::from(worker.state != State::Leaving),
                 bound: usize::from(worker.bound.is_some()),
+                popping: usize::from(matches!(worker.state, State::Popping { .. })),
             },
             idle: worker.is_idle().then_some(worker.since),
             due: times.due(worker),
@@ -125,6 +129,7 @@ impl Index {
             all.counting -= counts.counting;
             all.live -= counts.live;
             all.bound -= counts.bound;
+            all.popping -= counts.popping;
         }
         if let Some(Facts { tier, counts, .. }) = after {
             let all = &mut self.counts[*tier];
@@ -133,6 +138,7 @@ impl Index {
             all.counting += counts.counting;
             all.live += counts.live;
             all.bound += counts.bound;
+            all.popping += counts.popping;
         }
         // A worker never changes its tier.
         if let Some(tier) = before.or(after).map(|facts| facts.tier) {

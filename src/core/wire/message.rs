@@ -24,6 +24,7 @@ pub mod kind {
     pub const NEXT: u8 = 11;
     pub const TAKEN: u8 = 12;
     pub const INTERRUPTIBLE: u8 = 13;
+    pub const POPPED: u8 = 14;
     pub const HORIZON: u8 = 20;
 
     pub const WELCOME: u8 = 32;
@@ -33,6 +34,7 @@ pub mod kind {
     pub const FORK: u8 = 36;
     pub const INSPECT: u8 = 37;
     pub const REAP: u8 = 38;
+    pub const POP: u8 = 39;
     pub const STANDING: u8 = 40;
 }
 
@@ -153,7 +155,11 @@ pub enum FromWorker {
         app: Option<Box<serde_json::value::RawValue>>,
         /// From a template: why it must not be forked, if so.
         unforkable: Unforkable,
+        /// Why it could not look for a job, where it was sent to.
+        fault: Option<String>,
     },
+    /// It has taken a job off the queue by itself, and waits to be told what to do with it.
+    Popped(Popped),
     /// It has read the job that it was handed, as it was asked to say.
     Taken,
     /// The job that it begins is one that Laravel passes SIGTERM on to.
@@ -176,6 +182,8 @@ pub enum FromWorker {
         status: i32,
         /// How the job ended during which, or after which, it stops.
         done: Option<Done>,
+        /// Why it could not look for a job, where it stops for that.
+        fault: Option<String>,
     },
     /// PHP ends within a job: `exit()` or a fatal error.
     Died {
@@ -235,6 +243,24 @@ pub enum FromWorker {
     },
     /// The app threw while it booted.
     BootFailed(BootFailure),
+}
+
+/// A job that a worker has taken off the queue by itself, as far as others need to know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Popped {
+    /// The queue, as the worker was told it.
+    pub queue: String,
+    /// The payload: all of it, or what is left without the serialised job where it is large.
+    pub payload: String,
+    /// Bytes of the payload.
+    #[serde(default)]
+    pub bytes: usize,
+    /// The queue's own name of the job, where the payload has none.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Attempts including this one, as the driver counts them.
+    #[serde(default)]
+    pub attempts: Option<u32>,
 }
 
 /// Why an app has not booted.
@@ -312,6 +338,8 @@ impl FromWorker {
             #[serde(default)]
             done: Option<Done>,
             #[serde(default)]
+            fault: Option<String>,
+            #[serde(default)]
             app: Option<Box<serde_json::value::RawValue>>,
             #[serde(default)]
             held: Vec<Held>,
@@ -327,6 +355,8 @@ impl FromWorker {
         struct Stopping {
             status: i32,
             done: Option<Done>,
+            #[serde(default)]
+            fault: Option<String>,
         }
         #[derive(Deserialize)]
         struct Died {
@@ -397,16 +427,17 @@ impl FromWorker {
                 FromWorker::Hello { version, mode, worker, pid, php, job }
             }
             kind::READY if header == b"{}" => {
-                FromWorker::Ready { done: None, app: None, unforkable: Unforkable::default() }
+                FromWorker::Ready { done: None, app: None, unforkable: Unforkable::default(), fault: None }
             }
             kind::READY => {
-                let Ready { done, app, held, classes } = read(kind, header)?;
-                FromWorker::Ready { done, app, unforkable: Unforkable { held, classes } }
+                let Ready { done, fault, app, held, classes } = read(kind, header)?;
+                FromWorker::Ready { done, app, unforkable: Unforkable { held, classes }, fault }
             }
             kind::DELETED => {
                 let Deleted { failed } = read(kind, header)?;
                 FromWorker::Deleted { failed }
             }
+            kind::POPPED => FromWorker::Popped(read(kind, header)?),
             kind::TAKEN => FromWorker::Taken,
             kind::INTERRUPTIBLE => FromWorker::Interruptible,
             kind::NEXT => {
@@ -414,8 +445,8 @@ impl FromWorker {
                 FromWorker::Next { done, job }
             }
             kind::STOPPING => {
-                let Stopping { status, done } = read(kind, header)?;
-                FromWorker::Stopping { status, done }
+                let Stopping { status, done, fault } = read(kind, header)?;
+                FromWorker::Stopping { status, done, fault }
             }
             kind::DIED => {
                 let Died { fatal, done } = read(kind, header)?;

@@ -8,7 +8,9 @@ mod message;
 mod order;
 mod parts;
 
-pub use message::{BootFailure, BootFault, ClassHints, Done, FromWorker, Held, HorizonAsk, Mode, Unforkable, kind};
+pub use message::{
+    BootFailure, BootFault, ClassHints, Done, FromWorker, Held, HorizonAsk, Mode, Popped, Unforkable, kind,
+};
 pub use order::{Job, JobKind, LastResort, TemplateOrder, ToWorker};
 pub use parts::Parts;
 
@@ -231,6 +233,8 @@ mod tests {
             ),
             frame(kind::STATE, r#"{"down":false,"paused":["a"],"restart":"1","error":null}"#),
             frame(kind::HINTS, r#"{"classes":{"App\\Jobs\\A":{"isolated":true,"maxMemory":512}}}"#),
+            frame(kind::POPPED, r#"{"queue":"a","payload":"{}","bytes":2,"id":"7","attempts":1}"#),
+            frame(kind::READY, r#"{"fault":"connection refused"}"#),
             frame(kind::BOOT_FAILED, r#"{"class":"E","message":"m","file":"f","line":3,"fault":"vendor"}"#),
         ];
         kqueue_fuzz::fuzz("worker-frames", &seeds.each_ref().map(Vec::as_slice), |input| {

@@ -116,6 +116,11 @@ pub enum ToWorker<'a> {
     },
     /// A job.
     Job(Job<'a>),
+    /// Look for a job in these queues, in this order, and say what was found.
+    Pop {
+        /// Those that may be worked.
+        queues: &'a [&'a String],
+    },
     /// Say what the restart signal, the pauses and the maintenance mode are.
     Check {
         /// The queues worked.
@@ -188,6 +193,7 @@ impl ToWorker<'_> {
                 (kind::WELCOME, header.into())
             }
             ToWorker::Check { queues } => (kind::CHECK, json!({ "queues": queues })),
+            ToWorker::Pop { queues } => (kind::POP, json!({ "queues": queues })),
             ToWorker::Stop { reason } => (kind::STOP, json!({ "reason": reason })),
             ToWorker::Fork { worker, mode, arguments } => {
                 (kind::FORK, json!({"worker": worker, "mode": mode, "arguments": arguments}))

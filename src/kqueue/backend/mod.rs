@@ -16,6 +16,7 @@ use kqueue_config::Pop;
 
 mod database;
 mod head;
+mod native;
 mod receipt;
 mod redis;
 mod row;
@@ -27,6 +28,7 @@ mod wait;
 mod conformance;
 
 pub use database::{DatabaseBackend, DatabaseSettings};
+pub use native::{NativeBackend, popped};
 pub use receipt::{Encoded, Receipt};
 pub use redis::RedisBackend;
 pub use settings::{ConnectionSettings, Names, RedisSettings, SqliteSettings};
@@ -168,7 +170,7 @@ pub fn open(settings: ConnectionSettings, pop: Pop) -> Result<Box<dyn QueueBacke
         ConnectionSettings::Redis(redis) => Ok(Box::new(RedisBackend::connect(redis, pop)?)),
         ConnectionSettings::Sqlite(sqlite) => Ok(Box::new(SqliteBackend::connect(sqlite)?)),
         ConnectionSettings::Database(database) => Ok(Box::new(DatabaseBackend::connect(database)?)),
-        ConnectionSettings::Own { class, method } => Err(settings::own(&class, &method)),
+        ConnectionSettings::Native => Ok(Box::new(NativeBackend)),
         ConnectionSettings::Unsupported { driver, engine } => Err(settings::unsupported(&driver, engine.as_deref())),
     }
 }
@@ -204,6 +206,11 @@ fn epoch_seconds() -> i64 {
 pub trait QueueBackend {
     /// Laravel's name of the driver: by it PHP picks its job class, and the ledger knows whose a receipt is.
     fn driver(&self) -> &'static str;
+
+    /// Whether workers pop by themselves: nothing is ever reserved here.
+    fn is_native(&self) -> bool {
+        false
+    }
 
     /// What it can do. Asked at any time, and always answered alike.
     fn capabilities(&self) -> Capabilities;

@@ -48,14 +48,10 @@ pub enum ConnectionSettings {
     Sqlite(SqliteSettings),
     /// `{"driver": "database", "engine": "mysql", …}`, or `mariadb` or `pgsql`.
     Database(DatabaseSettings),
-    /// The app's own queue class reserves jobs in a way of its own, which kqueue would pass over.
-    Own {
-        /// The class.
-        class: String,
-        /// Its method.
-        method: String,
-    },
-    /// Anything that kqueue cannot serve. [`super::open`] says why.
+    /// Any other queue that `queue:work` can work, be it by its driver or by a class of the app's own that reserves in
+    /// a way of its own, which kqueue would pass over.
+    Native,
+    /// What no worker can work. [`super::open`] says why.
     Unsupported {
         /// The driver as PHP named it.
         driver: String,
@@ -141,9 +137,8 @@ impl TryFrom<serde_json::Value> for ConnectionSettings {
         let text = |key: &str| value.get(key).and_then(|v| v.as_str()).map(str::to_owned);
         let driver = text("driver").ok_or("the queue connection has no `driver`")?;
         let engine = text("engine");
-        if let Some(own) = value.get("own") {
-            let text = |key: &str| own.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-            return Ok(Self::Own { class: text("class"), method: text("method") });
+        if value.get("own").is_some() {
+            return Ok(Self::Native);
         }
         let of = |e: serde_json::Error| format!("settings of the queue connection: {e}");
 
@@ -153,17 +148,12 @@ impl TryFrom<serde_json::Value> for ConnectionSettings {
             ("database", Some("mysql" | "mariadb" | "pgsql")) => {
                 serde_json::from_value(value).map(Self::Database).map_err(of)
             }
-            _ => Ok(Self::Unsupported { driver, engine }),
+            ("sync" | "deferred" | "background" | "null", _) | ("database", None) => {
+                Ok(Self::Unsupported { driver, engine })
+            }
+            _ => Ok(Self::Native),
         }
     }
-}
-
-/// Says in one line why a queue class of the app's own cannot be served.
-pub(super) fn own(class: &str, method: &str) -> BackendError {
-    BackendError::Settings(format!(
-        "the app's queue class `{class}` has its own `{method}()`, which kqueue would pass over: keep `queue:work` for this \
-         connection, or let the class change no more than names and values (`getQueue()`, the table, `retry_after`)"
-    ))
 }
 
 /// Says in one line why a driver cannot be served and what to do about it.
@@ -176,24 +166,10 @@ pub(super) fn unsupported(driver: &str, engine: Option<&str>) -> BackendError {
         ("null", _) => "the driver `null` throws jobs away: set QUEUE_CONNECTION to a redis or \
              database connection"
             .to_owned(),
-        ("failover", _) => "the driver `failover` only chooses where jobs are pushed: name one of \
-             the connections behind it in `connection`"
-            .to_owned(),
-        ("database", Some(engine)) => {
-            format!(
-                "queues in a `{engine}` database are not supported: use MySQL, MariaDB, PostgreSQL, SQLite or redis"
-            )
-        }
         ("database", None) => "the database queue connection has no `engine`: its database connection is unknown to \
              the app's config/database.php"
             .to_owned(),
-        ("sqs", _) => "the driver `sqs` is not built in yet: keep `queue:work` for this \
-             connection, or use a redis or database connection"
-            .to_owned(),
-        ("beanstalkd", _) => "the driver `beanstalkd` is not supported: keep `queue:work` for \
-             this connection, or use a redis or database connection"
-            .to_owned(),
-        _ => format!("the queue driver `{driver}` is not known to kqueue: use a redis or database connection"),
+        _ => format!("nothing can work the driver `{driver}`: set QUEUE_CONNECTION to a redis or database connection"),
     })
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::check::connections::{self, Other};
 use super::leave_root::AsRoot;
 use super::write::{self, Manner};
 use super::{Failed, USAGE, print, stdio};
@@ -60,7 +61,17 @@ pub(super) fn run(asked: Init) -> Result<ExitCode, Failed> {
     let text = complete(&app, &path, &looked, &draft, "written by `kqueue init`")?;
     let outcome = write::put(&app, &file, &text, asked.manner, &here)?;
     write::settle(&app, &file, outcome, &here)?;
+    print(&others_of(&app, &path, &looked.found))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is to be done for the app's other connections: each has an instance of its own.
+fn others_of(app: &str, path: &Path, found: &Found) -> String {
+    let told = connections::others(app, found).map(|Other { name, place, instance }| {
+        let path = shell_words::quote(&path.to_string_lossy()).into_owned();
+        format!("the app also uses the queue connection {name} ({place}); unless something else works it: kqueue init {instance} --path {path} --connection {name}\n")
+    });
+    told.collect()
 }
 
 /// What the machine says, with the `PATH` that units have.

@@ -8,6 +8,7 @@ impl Runtime {
     pub(super) fn act(&mut self, action: Action) {
         match action {
             Action::Launch { worker, tier, .. } => self.processes.launch(worker, Mode::of(tier)),
+            Action::Pop(worker) => self.let_pop(worker),
             Action::Deliver { worker, job, kind, cause, receipt } => self.deliver(worker, job, kind, cause, receipt),
             Action::Ahead { worker, job } => self.send_ahead(worker, job),
             Action::Recall(worker) => {

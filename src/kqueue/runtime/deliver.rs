@@ -1,11 +1,16 @@
 //! Jobs are handed to processes: one at a time, or ahead.
 
+use bytes::Bytes;
+
 use super::Runtime;
 use super::processes::{Delivery, Scope};
 use crate::backend::Encoded;
 use kqueue_config::Crash;
 use kqueue_core::schedule::{Cause, Event, JobId, JobKind, WorkerId};
 use kqueue_core::wire::{self, Mode, Parts, ToWorker};
+
+/// Instead of what is there already.
+static NOTHING: Bytes = Bytes::new();
 
 impl Runtime {
     pub(super) fn deliver(&mut self, worker: WorkerId, job: JobId, kind: JobKind, cause: Option<Cause>, receipt: bool) {
@@ -41,9 +46,10 @@ impl Runtime {
         receipt: bool,
     ) -> Option<Parts> {
         let declared = self.schedule.max_memory_mb(job);
+        let alone = self.schedule.is_parting(worker);
         let (record, worker) = (self.held.get(job)?, self.processes.workers.get(&worker)?);
         let isolated = worker.mode == Mode::Isolated;
-        let memory = if isolated { Some(self.php_memory_limit(job)) } else { declared };
+        let memory = if isolated || alone { Some(self.php_memory_limit(job)) } else { declared };
         // A process that outlives us leaves to nobody what it must know of: whether its job is still there.
         let outlives = self.processes.outlive() && worker.mode != Mode::Lane;
         let limit = self.schedule.time_limit(job).filter(|_| outlives && !isolated);
@@ -56,7 +62,8 @@ impl Runtime {
             id: job,
             kind,
             queue: &reservation.queue,
-            payload: &reservation.payload,
+            // A popped job is with the process that is told to run it.
+            payload: if self.queue.is_native() { &NOTHING } else { &reservation.payload },
             driver,
             header,
             body,

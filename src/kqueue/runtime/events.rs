@@ -27,6 +27,7 @@ impl Runtime {
     fn on_queue(&mut self, event: QueueEvent) {
         match event {
             QueueEvent::Opened => self.service.health.ready(),
+            QueueEvent::Rang => self.tell(Event::Rung),
             QueueEvent::Reserved(jobs) => self.admit(jobs),
             QueueEvent::Empty { settled } => self.tell(Event::Empty { settled }),
             QueueEvent::Removed(jobs) => self.held.removed(jobs),

@@ -73,8 +73,10 @@ impl Runtime {
 
     fn worker_said(&mut self, worker: WorkerId, message: FromWorker) {
         match message {
-            FromWorker::Ready { done, .. } => {
+            FromWorker::Popped(popped) => self.popped(worker, popped),
+            FromWorker::Ready { done, fault, .. } => {
                 self.reported(worker, done.as_ref());
+                self.looked(worker, fault);
                 self.tell(Event::Ready { worker, done });
             }
             FromWorker::Taken => self.tell(Event::Taken(worker)),
@@ -96,8 +98,11 @@ impl Runtime {
                 }
                 self.tell(Event::Deleted { worker, failed });
             }
-            FromWorker::Stopping { status, done } => {
+            FromWorker::Stopping { status, done, fault } => {
                 self.reported(worker, done.as_ref());
+                if fault.is_some() {
+                    self.looked(worker, fault);
+                }
                 self.tell(Event::Stopping { worker, status, done });
                 self.processes.release_isolated(worker);
             }

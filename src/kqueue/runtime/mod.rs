@@ -20,6 +20,7 @@ mod held;
 mod horizon;
 mod limits;
 mod outcome;
+mod pop;
 mod processes;
 mod queue;
 mod reload;

@@ -150,6 +150,10 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             return Err(anyhow::Error::new(error).context("cannot keep the ledger"));
         }
     };
+    let native = backend.is_native();
+    if native {
+        tracing::info!("connection {}: pooled workers take jobs off the queue by themselves", app.connection);
+    }
     let capabilities = backend.capabilities();
     if let Some(longest) = capabilities.max_lease
         && settings.timeout.is_none_or(|timeout| timeout > longest)
@@ -162,7 +166,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         );
     }
     let mut runtime = Runtime {
-        schedule: Schedule::new(schedule_config(&settings, app.signals), history),
+        schedule: Schedule::new(schedule_config(&settings, app.signals, native), history),
         events: VecDeque::new(),
         app,
         // Jobs are never called alike, even where the ledger of an earlier runtime was lost.
@@ -297,7 +301,8 @@ pub(crate) fn find_script() -> anyhow::Result<PathBuf> {
     found.canonicalize().with_context(|| found.display().to_string())
 }
 
-pub(super) fn schedule_config(settings: &Settings, signals: bool) -> Config {
+/// `signals`: whether PHP can be signalled; `native`: whether its workers pop by themselves.
+pub(super) fn schedule_config(settings: &Settings, signals: bool, native: bool) -> Config {
     let millis = |duration: Duration| duration.as_millis() as u64;
     Config {
         queues: settings.queues.clone(),
@@ -330,6 +335,7 @@ pub(super) fn schedule_config(settings: &Settings, signals: bool) -> Config {
         worker_max_ms: millis(settings.worker_max_time),
         stop_ms: millis(settings.stop_timeout),
         replay: settings.crash == Crash::Replay,
+        native,
         stop_when_empty: settings.limits.stop_when_empty,
         max_jobs: settings.limits.max_jobs,
         cores: std::thread::available_parallelism().map_or(1, usize::from),

@@ -69,11 +69,16 @@ async fn look(question: &Question, script: &Path) -> Found {
     if found.failed.is_none() {
         found.driver = backend.get("driver").and_then(serde_json::Value::as_str).map(str::to_owned);
         found.retry_after = backend.get("retry_after").and_then(serde_json::Value::as_i64);
+        found.members =
+            backend.get("members").and_then(|members| serde_json::from_value(members.clone()).ok()).unwrap_or_default();
         let queues = match question.queues.as_slice() {
             [] => vec![found.queue.clone().unwrap_or_else(|| "default".to_owned())],
             queues => queues.to_vec(),
         };
-        found.failed = queue(backend, &queues).await.err();
+        match queue(backend, &queues).await {
+            Ok(native) => found.native = native,
+            Err(failure) => found.failed = Some(failure),
+        }
     }
     found
 }
@@ -136,18 +141,23 @@ async fn printed(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> 
     Ok(bytes)
 }
 
-/// Looks whether the queue answers.
-async fn queue(settings: serde_json::Value, queues: &[String]) -> Result<(), Failure> {
+/// Looks whether the queue answers, and says whether workers pop by themselves.
+async fn queue(settings: serde_json::Value, queues: &[String]) -> Result<bool, Failure> {
     let cannot = |text: String| Failure { stage: Stage::Connection, text: one_line(&text), fault: None };
     let silent = |text: String| Failure { stage: Stage::Queue, text: one_line(&text), fault: None };
+    // PHP has tried it in our stead.
+    let silence = settings.get("silent").and_then(serde_json::Value::as_str).map(str::to_owned);
     let settings: ConnectionSettings = serde_json::from_value(settings).map_err(|error| cannot(error.to_string()))?;
     let said = |error: BackendError| match error {
         BackendError::Settings(text) => cannot(text),
         error => silent(error.to_string()),
     };
     let backend = backend::open(settings, Pop::default()).map_err(said)?;
+    if let Some(silence) = silence {
+        return Err(silent(silence));
+    }
     match timeout(PATIENCE, backend.sizes(queues)).await {
-        Ok(sizes) => sizes.map(|_| ()).map_err(said),
+        Ok(sizes) => sizes.map(|_| backend.is_native()).map_err(said),
         Err(_) => Err(silent(format!("it does not answer within {} s", PATIENCE.as_secs()))),
     }
 }

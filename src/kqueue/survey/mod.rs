@@ -99,6 +99,12 @@ pub struct Found {
     pub driver: Option<String>,
     /// Its `retry_after` in seconds; `None` is never, or not known.
     pub retry_after: Option<i64>,
+    /// Workers pop by themselves from it.
+    pub native: bool,
+    /// The connections behind it, where it only chooses among them.
+    pub members: Vec<String>,
+    /// Other queue connections that the app uses, and where.
+    pub others: BTreeMap<String, String>,
     /// Where it ended, if not at the end.
     pub failed: Option<Failure>,
 }

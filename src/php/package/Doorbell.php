@@ -6,10 +6,13 @@ namespace Kqueue;
 
 use Illuminate\Contracts\Foundation\Application;
 use Illuminate\Queue\DatabaseQueue;
+use Illuminate\Queue\NullQueue;
+use Illuminate\Queue\RedisQueue;
+use Illuminate\Queue\SyncQueue;
 use Throwable;
 
 /**
- * Wakes kqueue when a job was put into a database, which announces nothing. It is a courtesy: whoever dispatches never
+ * Wakes kqueue when a job was queued where nothing announces it: everywhere but in Redis. It is a courtesy: whoever dispatches never
  * waits for it, and never learns that nobody was there. kqueue would find the job by itself, a moment later.
  */
 final class Doorbell
@@ -36,7 +39,13 @@ final class Doorbell
         try {
             $queue = $this->app['queue']->connection($connection);
 
+            if ($queue instanceof RedisQueue || $queue instanceof SyncQueue || $queue instanceof NullQueue) {
+                return;
+            }
+
             if (! $queue instanceof DatabaseQueue) {
+                $this->ring();
+
                 return;
             }
 

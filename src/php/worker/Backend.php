@@ -9,7 +9,6 @@ use Illuminate\Contracts\Queue\Queue;
 use Illuminate\Queue\DatabaseQueue;
 use Illuminate\Queue\RedisQueue;
 use ReflectionMethod;
-use Throwable;
 
 /**
  * What the runtime needs in order to speak to the queue itself, resolved by the app.
@@ -19,8 +18,8 @@ use Throwable;
  */
 final class Backend
 {
-    /** Drivers that kqueue cannot serve whatever class they have; some cannot even be made without their packages. */
-    private const FOREIGN = ['sync', 'null', 'deferred', 'background', 'failover', 'sqs', 'beanstalkd'];
+    /** Drivers that keep no jobs for anybody to take. */
+    private const FOREIGN = ['sync', 'null', 'deferred', 'background'];
 
     /** What the runtime does in the queue's stead. A class with its own way of doing it would be passed over. */
     private const REPLACED = ['pop', 'migrate', 'migrateExpiredJobs', 'retrieveNextJob', 'getNextAvailableJob', 'isAvailable', 'isReservedButExpired', 'marshalJob', 'markJobAsReserved'];
@@ -45,7 +44,7 @@ final class Backend
         $served = Driver::of($queue);
 
         if ($served === null) {
-            return [['driver' => $driver], $own];
+            return [self::native($driver, $queue, $config), $own];
         }
 
         $base = $served::QUEUE;
@@ -70,18 +69,25 @@ final class Backend
             return null;
         }
 
-        $named = Driver::named($driver);
-        $named?->expect($app, $config);
+        Driver::named($driver)?->expect($app, $config);
 
-        try {
-            return $app['queue']->connection($name);
-        } catch (Throwable $error) {
-            if ($named !== null) {
-                throw $error;
-            }
+        return $app['queue']->connection($name);
+    }
 
-            return null;
-        }
+    /**
+     * A queue of which the runtime knows nothing more: its workers pop by themselves.
+     *
+     * @param array<string, mixed> $config of the queue connection
+     * @return array<string, mixed>
+     */
+    private static function native(string $driver, ?object $queue, array $config): array
+    {
+        $members = $driver === 'failover' ? array_values(array_filter((array) ($config['connections'] ?? []), 'is_string')) : [];
+
+        return ['driver' => $driver]
+            + ($queue === null ? [] : ['class' => get_class($queue)])
+            + (is_numeric($config['retry_after'] ?? null) ? ['retry_after' => (int) $config['retry_after']] : [])
+            + ($members === [] ? [] : ['members' => $members]);
     }
 
     private static function overridden(object $queue): ?ReflectionMethod

@@ -55,8 +55,6 @@ final class Declarations
         $composer = json_decode((string) @file_get_contents("{$path}/composer.json"), true);
         $roots = is_array($composer['autoload']['psr-4'] ?? null) ? $composer['autoload']['psr-4'] : ['App\\' => 'app/'];
         $classes = [];
-        [$left, $until] = [self::FILES, microtime(true) + self::PATIENCE];
-
         foreach ($roots as $namespace => $directories) {
             foreach (array_filter((array) $directories, 'is_string') as $directory) {
                 $directory = $path.'/'.trim($directory, '/');
@@ -66,7 +64,7 @@ final class Declarations
                 }
 
                 foreach (self::files($directory) as $name => $file) {
-                    if ($left-- === 0 || microtime(true) > $until || count($classes) === self::CLASSES) {
+                    if (count($classes) === self::CLASSES) {
                         return $classes;
                     }
 
@@ -80,14 +78,24 @@ final class Declarations
         return $classes;
     }
 
-    /** @return iterable<string, string> files that are named as classes are: path below the directory without its ending => path */
-    private static function files(string $directory): iterable
+    /** @return iterable<string, string> files that are named as classes are, as far as there is time: path below the directory without its ending => path */
+    public static function files(string $directory): iterable
     {
+        [$left, $until] = [self::FILES, microtime(true) + self::PATIENCE];
+
+        if (! is_dir($directory)) {
+            return;
+        }
+
         $all = new RecursiveDirectoryIterator($directory, FilesystemIterator::SKIP_DOTS | FilesystemIterator::CURRENT_AS_FILEINFO);
         $named = new RecursiveCallbackFilterIterator($all, static fn (SplFileInfo $file): bool => preg_match('/^[A-Za-z_]\w*(\.php)?$/', $file->getFilename()) === 1);
 
         try {
             foreach (new RecursiveIteratorIterator($named, RecursiveIteratorIterator::LEAVES_ONLY, RecursiveIteratorIterator::CATCH_GET_CHILD) as $file) {
+                if ($left-- === 0 || microtime(true) > $until) {
+                    return;
+                }
+
                 if ($file->isFile() && $file->getExtension() === 'php') {
                     yield substr($file->getPathname(), strlen($directory) + 1, -4) => $file->getPathname();
                 }

@@ -8,12 +8,12 @@ use Illuminate\Cache\Repository;
 use Illuminate\Contracts\Events\Dispatcher;
 use Illuminate\Contracts\Foundation\Application;
 use Illuminate\Contracts\Queue\Interruptible;
+use Illuminate\Contracts\Queue\Job;
 use Illuminate\Queue\Console\WorkCommand;
 use Illuminate\Queue\Events\JobExceptionOccurred;
 use Illuminate\Queue\Events\JobFailed;
 use Illuminate\Queue\Events\JobProcessed;
 use Illuminate\Queue\Events\WorkerStopping;
-use Illuminate\Queue\Jobs\Job;
 use Illuminate\Queue\Worker;
 use Symfony\Component\Console\Input\ArgvInput;
 use Symfony\Component\Console\Output\NullOutput;
@@ -37,6 +37,9 @@ final class Loop
     private Jobs $jobs;
 
     private Dispatcher $events;
+
+    /** Where no backend of the runtime's serves the queue. */
+    private Pop $pop;
 
     private ?Job $job = null;
 
@@ -114,7 +117,8 @@ final class Loop
         $this->listen();
         Nested::guard($this->worker);
         Sqlite::takeTurns($app);
-        Worker::popUsing('kqueue', fn () => $this->next());
+        $this->pop = new Pop;
+        Worker::popUsing('kqueue', fn (\Closure $pop, string $queues) => $this->next($pop, $queues));
 
         $input = new ArgvInput($this->boot->arguments());
         $status = $this->boot->kernel->handle($input, new NullOutput);
@@ -134,7 +138,7 @@ final class Loop
         $events->listen(JobExceptionOccurred::class, $note);
         $events->listen(JobFailed::class, $note);
         $events->listen(WorkerStopping::class, function (WorkerStopping $event): void {
-            Nested::runs() || $this->report(Wire::STOPPING, ['status' => (int) ($event->status ?? 0), 'done' => $this->done()]);
+            Nested::runs() || $this->report(Wire::STOPPING, ['status' => (int) ($event->status ?? 0), 'done' => $this->done()] + $this->fault());
         });
 
         // For exit() in a job and for fatal errors: the last words, before the socket closes.
@@ -161,7 +165,7 @@ final class Loop
     }
 
     /** The pop callback. Whatever goes wrong in it would go wrong again: Laravel would try for ever. */
-    private function next(): ?Job
+    private function next(\Closure $pop, string $queues): ?Job
     {
         if (! $this->wire->isOurs()) {
             Output::say('a child process that a job has forked came back out of the job instead of ending: it ends now');
@@ -169,8 +173,13 @@ final class Loop
         }
 
         try {
-            return $this->nextJob();
+            return $this->nextJob($pop, $queues);
         } catch (Throwable $error) {
+            if ($error === $this->pop->fault) {
+                // The queue's own: Laravel reports it, and leaves if its connection is lost.
+                throw $error;
+            }
+
             Output::say('this process ends: '.self::text($error));
             $this->worker->shouldQuit = true;
 
@@ -179,7 +188,7 @@ final class Loop
     }
 
     /** Reports the last job, asks for the next and waits for it, or goes on with one sent ahead. */
-    private function nextJob(): ?Job
+    private function nextJob(\Closure $pop, string $queues): ?Job
     {
         if (! $this->begun) {
             $this->begun = true;
@@ -203,7 +212,7 @@ final class Loop
         if ($ticket !== null) {
             $this->asked = $this->report(Wire::NEXT, ['done' => $done, 'job' => $ticket]);
         } elseif (! $this->asked || $done) {
-            $this->asked = $this->report(Wire::READY, $done ? ['done' => $done] : []);
+            $this->asked = $this->report(Wire::READY, ($done ? ['done' => $done] : []) + $this->fault());
             $this->last === null && $this->notify->ready();
         }
 
@@ -212,8 +221,8 @@ final class Loop
             $done = null;
 
             if ($frame === null) {
-                if ($ticket !== null) {
-                    // What we have claimed is on its way, and nobody else has it.
+                if ($ticket !== null || $this->pop->job !== null) {
+                    // What we have claimed is on its way, and nobody else has it; nor what we have found.
                     continue;
                 }
 
@@ -224,6 +233,13 @@ final class Loop
                 $this->asked = true;
 
                 continue;
+            }
+
+            if ($frame === false && $this->pop->job !== null) {
+                // Nobody is there to say what is to be done with it, and whoever runs it has it counted.
+                $this->worker->shouldQuit = true;
+
+                return $this->begin($this->pop->take());
             }
 
             [$kind, $order, $body] = $frame ?: [Wire::STOP, [], ''];
@@ -245,6 +261,19 @@ final class Loop
                     $this->asked = $this->report(Wire::READY, ['done' => $this->done()]);
                     break;
 
+                case Wire::POP:
+                    $this->asked = false;
+
+                    if (! $this->pop->look($this->worker->getManager()->connection($this->boot->connection()), $pop, $queues, $order['queues'] ?? [])) {
+                        $this->asked = $this->report(Wire::READY, []);
+
+                        // So that those who listen to Laravel's loop see it turn.
+                        return null;
+                    }
+
+                    $this->report(Wire::POPPED, $this->pop->found());
+                    break;
+
                 case Wire::CHECK:
                     $this->wire->send(Wire::STATE, $this->state($order['queues'] ?? []));
                     break;
@@ -262,7 +291,7 @@ final class Loop
                         $this->worker->shouldQuit = true;
                     }
 
-                    if ($ticket !== null && $frame !== false) {
+                    if (($ticket !== null || $this->pop->job !== null) && $frame !== false) {
                         break;
                     }
 
@@ -333,11 +362,15 @@ final class Loop
     /** Serves the next runtime, which may not have heard how our last job ended. */
     private function resume(): bool
     {
-        $ready = $this->outcome === [] ? [] : ['done' => $this->outcome];
+        [$kind, $ready] = match (true) {
+            $this->pop->job !== null => [Wire::POPPED, $this->pop->found()],
+            $this->outcome !== [] => [Wire::READY, ['done' => $this->outcome]],
+            default => [Wire::READY, []],
+        };
 
         // One that starts may let go of those whom it does not know yet.
         for ($until = microtime(true) + self::FAREWELL; microtime(true) < $until && $this->redialled(); usleep(100_000)) {
-            if ($this->wire->send(Wire::READY, $ready)) {
+            if ($this->wire->send($kind, $ready)) {
                 return true;
             }
         }
@@ -368,11 +401,8 @@ final class Loop
     /** @param array<string, mixed> $order */
     private function take(array $order, string $body): ?Job
     {
-        $this->error = null;
-        $this->toldOfFailure = false;
         $this->last = $order['id'];
-        $this->outcome = [];
-        $this->job = $this->jobs->make($order, $body);
+        $this->begin($this->pop->job !== null ? $this->pop->take() : $this->jobs->make($order, $body));
         $this->notify->begins($this->job, $order['watchdog'] ?? null);
 
         if (isset($order['receipt'])) {
@@ -401,6 +431,23 @@ final class Loop
         }
 
         return $this->job;
+    }
+
+    private function begin(Job $job): Job
+    {
+        $this->error = null;
+        $this->toldOfFailure = false;
+        $this->outcome = [];
+
+        return $this->job = $job;
+    }
+
+    /** Why the last look for a job failed. @return array{fault?: string} */
+    private function fault(): array
+    {
+        [$fault, $this->pop->fault] = [$this->pop->fault, null];
+
+        return $fault === null ? [] : ['fault' => self::text($fault)];
     }
 
     /**

@@ -7,7 +7,7 @@ namespace Kqueue\Worker;
 use Illuminate\Contracts\Events\Dispatcher;
 use Illuminate\Queue\Events\JobExceptionOccurred;
 use Illuminate\Queue\Events\JobProcessed;
-use Illuminate\Queue\Jobs\Job;
+use Illuminate\Contracts\Queue\Job;
 use Illuminate\Queue\Worker;
 
 /**

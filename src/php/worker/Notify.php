@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Worker;
 
-use Illuminate\Queue\Jobs\Job;
+use Illuminate\Contracts\Queue\Job;
 
 /**
  * Tells the service manager how this process is, where it is a unit of its own: that it is ready, and by when the job

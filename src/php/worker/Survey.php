@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Worker;
 
+use Illuminate\Contracts\Queue\Queue;
 use Illuminate\Support\Str;
 use Throwable;
 
@@ -77,6 +78,11 @@ final class Survey
             }
 
             $backend = $this->found['backend'] = $described['backend'];
+            $this->found['others'] = (object) Others::of($config, $this->order['path'], $boot->connection());
+
+            if (isset($backend['class'])) {
+                $this->found['backend'] += self::silence($boot->app['queue']->connection($boot->connection()), $described['queue']);
+            }
 
             if (isset($backend['plain'])) {
                 array_push($this->found['unwritable'], ...self::unwritable(Driver::named($backend['driver'])?->files($backend) ?? []));
@@ -86,6 +92,26 @@ final class Survey
         }
 
         return $this->tell();
+    }
+
+    /**
+     * Why a queue that only PHP can reach does not answer. What else it throws (that it knows no such queue yet, or does not
+     * count) is no sign of that.
+     *
+     * @return array{silent?: string}
+     */
+    private static function silence(Queue $connection, string $queue): array
+    {
+        try {
+            $connection->size($queue);
+        } catch (Throwable $error) {
+            if (preg_match('/Connect|Socket|Amqp.*IO|Timeout/i', (string) strrchr('\\'.$error::class, '\\')) === 1
+                || preg_match('/connection refused|could not connect|timed out|no route to host|getaddrinfo/i', $error->getMessage()) === 1) {
+                return ['silent' => $error::class.': '.$error->getMessage()];
+            }
+        }
+
+        return [];
     }
 
     private function interpreter(): void

@@ -22,6 +22,7 @@ final class Wire
     public const NEXT = 11;
     public const TAKEN = 12;
     public const INTERRUPTIBLE = 13;
+    public const POPPED = 14;
     public const HORIZON = 20;
 
     public const WELCOME = 32;
@@ -31,6 +32,7 @@ final class Wire
     public const FORK = 36;
     public const INSPECT = 37;
     public const REAP = 38;
+    public const POP = 39;
     public const STANDING = 40;
 
     /** Nanoseconds for which a frame that is expected at once is looked for before we sleep. */

@@ -115,7 +115,7 @@ final class Runner
         try {
             ini_set('log_errors', '0');
             mkdir($dir);
-            $server = $case->row->ownServer ? $case->service->start($dir . '/server') : $this->servers->of($case->service);
+            $server = $case->row->ownServer || ! $case->service->isShared() ? $case->service->start($dir . '/server') : $this->servers->of($case->service);
             $redis = $server instanceof RedisServer ? $server : $this->servers->redis;
             $sandbox = new Sandbox($dir, $case->service, $server, $redis, $this->options->laravel, $case->row->env, $case->row->package);
             $world = new World($sandbox, new Engine($case->engine, $this->options->kqueue, $case->tier), $case->back);

@@ -20,7 +20,7 @@ final class Servers
         $this->redis = RedisServer::start($dir . '/redis');
         $this->started = ['redis' => $this->redis];
         foreach ($services as $service) {
-            $this->started[$service->name] ??= $service->start("{$dir}/{$service->name}");
+            $this->started[$service->name] ??= ! $service->isShared() ? null : $service->start("{$dir}/{$service->name}");
         }
     }
 

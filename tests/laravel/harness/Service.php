@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
+use Illuminate\Contracts\Queue\Queue;
 use InvalidArgumentException;
 use PDO;
 
@@ -19,6 +20,8 @@ abstract class Service
         'sqlite' => SqliteService::class,
         'mariadb' => MariaDbService::class,
         'pgsql' => PostgresService::class,
+        'beanstalkd' => BeanstalkdService::class,
+        'own' => OwnService::class,
     ];
 
     /** What runs where nobody says otherwise. */
@@ -58,6 +61,18 @@ abstract class Service
         return null;
     }
 
+    /** Whether kqueue's workers pop from it by themselves. */
+    public function isNative(): bool
+    {
+        return false;
+    }
+
+    /** Whether scenarios can have one server together. */
+    public function isShared(): bool
+    {
+        return true;
+    }
+
     /** A server of this kind; null where there is none to start. */
     public function start(string $dir): ?Server
     {
@@ -71,6 +86,12 @@ abstract class Service
     public function prepare(Sandbox $sandbox): void
     {
         TestApp::database($sandbox->app)->exec(TestApp::schema('sqlite'));
+    }
+
+    /** What Laravel counts. */
+    public function size(Queue $connection, string $queue): int
+    {
+        return $connection->size($queue);
     }
 
     /** The app's database: failed jobs, batches, its own tables. */

@@ -209,7 +209,7 @@ final class World
     /** What Laravel itself counts: waiting, delayed and reserved jobs. Costs little, however many there are. */
     public function size(string $queue = 'default'): int
     {
-        return $this->laravel['queue']->connection($this->sandbox->driver)->size($queue);
+        return $this->sandbox->service->size($this->laravel['queue']->connection($this->sandbox->driver), $queue);
     }
 
     /**
@@ -243,14 +243,41 @@ final class World
      * Where kqueue is meant to differ, and why. A run with the options that bring stock back is held to stock.
      *
      * @param non-empty-string $why
+     * @param Closure|null $native what is to be seen where kqueue's workers pop by themselves, if that is neither
      */
-    public function differs(string $why, Closure $stock, Closure $kqueue): void
+    public function differs(string $why, Closure $stock, Closure $kqueue, ?Closure $native = null): void
     {
-        if (! $this->actsAsStock()) {
-            $this->comparable = false;
-            $this->reasons = array_values(array_unique([...$this->reasons, $why]));
+        $differs = $this->isNative() && $native !== null ? $native : $kqueue;
+        if ($this->actsAsStock() || $differs === $stock) {
+            $stock();
+
+            return;
         }
-        $this->actsAsStock() ? $stock() : $kqueue();
+        $this->comparable = false;
+        $this->reasons = array_values(array_unique([...$this->reasons, $why]));
+        $differs();
+    }
+
+    /**
+     * Where kqueue differs because it holds the reservation itself. Where its workers pop by themselves, it does not.
+     *
+     * @param non-empty-string $why
+     */
+    public function differsWhereHeld(string $why, Closure $stock, Closure $kqueue): void
+    {
+        $this->differs($why, $stock, $kqueue, native: $stock);
+    }
+
+    /** Whether the queue is in the app's own database. */
+    public function isInDatabase(): bool
+    {
+        return in_array($this->sandbox->driver, ['database', 'own'], true);
+    }
+
+    /** Whether it is kqueue that works the queue, and its workers pop by themselves. */
+    public function isNative(): bool
+    {
+        return $this->engine->isKqueue() && $this->sandbox->service->isNative();
     }
 
     /**

@@ -67,7 +67,7 @@ row(28, 'a queued listener: its own queue, limits, backoff and failed()', functi
     $w->expectSame([7], array_column($w->journal('failed'), 'x'), 'failed() was given the event');
     foreach ($w->journal('start') as $start) {
         $w->expectSame(7, $start['x'], 'the event');
-        $w->expectSame($w->sandbox->driver, $start['driver'], 'whose job class it was given');
+        $w->expectSame($w->isInDatabase() ? 'database' : $w->sandbox->driver, $start['driver'], 'whose job class it was given');
     }
     $w->expectEvents([
         'JobProcessing', 'JobExceptionOccurred', 'JobReleasedAfterException', 'JobAttempted',

@@ -193,7 +193,7 @@ row(40, 'RateLimited: what is over the limit is released until there is room aga
 $dies = static function (World $w, Closure $before, Closure $after): void {
     // One after the other: the batch's counts are of SQLite, and the app's own writes are not patient.
     $w->work(['pool-size' => 1, 'pool-max-size' => 1, 'max-concurrent-inline' => 1, 'max-concurrent-pooled' => 1, 'max-concurrent-isolated' => 1]);
-    $w->differs(
+    $w->differsWhereHeld(
         'a crash is replayed at once, and what failing lets go is let go at once',
         stock: function () use ($w, $before, $after): void {
             $w->expectQueue(reserved: 1, attempts: 1);

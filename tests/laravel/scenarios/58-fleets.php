@@ -12,7 +12,7 @@ use Kqueue\Tests\World;
 $fleet = static function (World $w, bool $stockGoes): void {
     // A stock worker that meets a lock of SQLite's sleeps for a second, so there a few hundred have to do. And as an
     // oracle of its own, slow as it is, it shows as much with fewer jobs.
-    $sqlite = $w->sandbox->driver === 'database';
+    $sqlite = $w->isInDatabase();
     $jobs = $sqlite ? 200 : ($w->engine->isKqueue() ? 10000 : 2000);
     $w->leftToChance('who runs which job');
     $stock = $w->startStock();

@@ -229,10 +229,15 @@ row('own', 'the app has a queue class of its own, with other keys and another ta
     $w->expectAttempts([1, 2], $again);
     $w->expectFailed(1, 'thrown on purpose', $failing);
     $w->expectSame(0, $w->size() + $w->size('high'), 'jobs that are left');
-}, env: ['OWN_QUEUE' => 'prefixed']);
+}, drivers: ['redis', 'database'], env: ['OWN_QUEUE' => 'prefixed']);
 
-row('own', 'the app has a queue class that takes jobs off in its own way: refused, with the way out', function (World $w): void {
-    $daemon = $w->start();
-    $w->expectSame(78, $daemon->wait(), 'exit status');
-    $w->expectContains('has its own `pop()`', $daemon->output(), 'what it says');
-}, engines: ['kqueue'], env: ['OWN_QUEUE' => 'popping']);
+row('own', 'the app has a queue class that takes jobs off in its own way: they run, are released and fail', function (World $w): void {
+    $uuid = $w->dispatch(new Plain(), 'shop_default');
+    $again = $w->dispatch((new Throws(1))->with(['tries' => 2]), 'shop_default');
+    $failing = $w->dispatch((new Throws())->with(['tries' => 1]), 'shop_default');
+    $w->work();
+    $w->expectRuns(1, $uuid);
+    $w->expectAttempts([1, 2], $again);
+    $w->expectFailed(1, 'thrown on purpose', $failing);
+    $w->expectSame(0, $w->size('shop_default'), 'jobs that are left');
+}, drivers: ['redis', 'database'], env: ['OWN_QUEUE' => 'popping']);

@@ -37,7 +37,7 @@ row(76, 'a Looping listener that rolls back what a job has left open: the next j
     $second = $w->dispatch((new Traces())->with(['tag' => 'b']));
     $w->waitFor('end', uuid: $second);
     // With the job's own writes, its removal from the same database is rolled back.
-    $w->waitForQueue(reserved: $w->sandbox->driver === 'database' ? 1 : 0);
+    $w->waitForQueue(reserved: $w->isInDatabase() ? 1 : 0);
     $daemon->stop();
     $traces = array_column($w->journal('traces'), null, 'tag')['b'];
     $w->expectSame([0, []], [$traces['level'], $traces['users']], 'open transactions and rows that the second job found');

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::model::*;
-use super::world::World;
+use super::world::{QUEUES, World};
 use crate::routing::Tier;
 use crate::schedule::job::Stage;
 use crate::schedule::machine::{Phase, REPLAYS, Schedule};
@@ -60,6 +60,12 @@ fn places(world: &World) {
     for (id, worker) in schedule.workers.iter() {
         if let Some(job) = worker.job().filter(|job| schedule.jobs.contains_key(job)) {
             found.entry(job).or_default().push(Stage::Running(id));
+        }
+        if let State::Popping { job: Some(job), .. } = worker.state {
+            assert_eq!(schedule.jobs[&job].popped, Some(id));
+            if schedule.jobs[&job].stage != Stage::Inspecting {
+                found.entry(job).or_default().push(Stage::Bound);
+            }
         }
         if let Some(job) = worker.bound {
             found.entry(job).or_default().push(Stage::Bound);
@@ -170,10 +176,16 @@ pub fn action(world: &World, action: &Action, exits: bool) {
         }
         Action::Deliver { worker, job, kind, .. } => {
             let process = world.processes.get(worker).expect("to a worker that is there");
-            assert!(process.seen_idle && !process.off && process.seen_job.is_none(), "worker {worker} is not idle");
             let held = &world.reservations[job];
-            assert_eq!(held.at, None, "job {job} is with two workers");
             assert_eq!(held.end, None, "job {job} has left");
+            if world.schedule.config.native {
+                // What a worker has taken off the queue it runs, whatever has been said since.
+                assert!(process.seen_job == Some(*job) && held.at == Some(*worker), "job {job} is with another worker");
+                assert!((held.runs, *kind) == (0, JobKind::Run) && !process.off);
+                return;
+            }
+            assert!(process.seen_idle && !process.off && process.seen_job.is_none(), "worker {worker} is not idle");
+            assert_eq!(held.at, None, "job {job} is with two workers");
             match kind {
                 JobKind::Run => {
                     assert_eq!(held.runs, 0, "job {job} was run before");
@@ -201,6 +213,18 @@ pub fn action(world: &World, action: &Action, exits: bool) {
             assert!(
                 !world.told.0 && !world.told.1.contains(queue) && world.stopping.is_none(),
                 "job {job} is not to start"
+            );
+        }
+        Action::Pop(worker) => {
+            let process = world.processes.get(worker).expect("a worker that is there");
+            assert!(process.seen_idle && !process.off && process.seen_job.is_none(), "worker {worker} is not idle");
+            assert!(world.schedule.config.native && process.tier == Tier::Pooled);
+            // Those who look may come back with a job each.
+            let (run, look) = (world.schedule.running(Tier::Pooled), world.schedule.popping());
+            assert!(run + look <= world.schedule.config.max_concurrent[Tier::Pooled], "{run} run, {look} look");
+            assert!(
+                !world.told.0 && world.told.1.len() < QUEUES.len() && world.stopping.is_none(),
+                "nobody is to look"
             );
         }
         Action::Recall(worker) => assert!(world.processes.contains_key(worker)),
@@ -232,7 +256,9 @@ pub fn action(world: &World, action: &Action, exits: bool) {
                 Outcome::Left => {
                     let gone = held.died || held.is_settled();
                     let unreplayed = gone && (!world.schedule.config.replay || held.replay_deaths >= REPLAYS);
-                    exits || held.kept || unreplayed
+                    // Whoever has popped it is gone, and never ran it.
+                    let unrun = world.schedule.config.native && (held.runs == 0 || gone);
+                    exits || held.kept || unreplayed || unrun
                 }
                 Outcome::Lost => held.lost || held.is_settled(),
             };
@@ -248,7 +274,7 @@ pub fn end(world: &World) {
         let end = held.end.unwrap_or_else(|| panic!("job {id} was lost: {held:?}"));
         assert!(held.runs <= 1);
         match end {
-            End::Unreserved => assert_eq!(held.runs, 0),
+            End::Unreserved | End::Unseen => assert_eq!(held.runs, 0),
             End::Finished(Outcome::Left | Outcome::Lost) => {}
             End::Finished(_) => {
                 assert_eq!(held.runs, 1);

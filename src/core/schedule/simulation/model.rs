@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::rng::Rng;
+use super::world::QUEUES;
 use crate::payload::Hints;
 use crate::routing::{Limits, PerTier, Tier};
 use crate::schedule::{Cause, Config, Done, Event, JobId, JobKind, Outcome, WorkerId};
@@ -69,6 +70,8 @@ impl Reservation {
 pub enum End {
     Finished(Outcome),
     Unreserved,
+    /// Its process died, or the runtime ended, before anybody was told of it.
+    Unseen,
 }
 
 /// What a process does now.
@@ -76,6 +79,8 @@ pub enum End {
 pub enum Doing {
     Booting,
     Idle,
+    /// Looks for a job, or has found one and waits for word.
+    Popping(Option<JobId>),
     Running(JobId, JobKind),
     Ending,
     Dead,
@@ -87,6 +92,8 @@ pub enum Frame {
     Job(JobId, JobKind, bool),
     Check,
     Stop,
+    /// Look for a job.
+    Pop,
 }
 
 #[derive(Debug)]
@@ -108,6 +115,8 @@ pub struct Process {
     pub seen_job: Option<JobId>,
     /// Told to leave or killed, or it said that it leaves.
     pub off: bool,
+    /// It was told to leave while it had popped a job, and does after it.
+    pub quits: bool,
 }
 
 /// How a run of a job goes.
@@ -148,6 +157,8 @@ pub enum Next {
     Started(WorkerId),
     Booted(WorkerId),
     Frame(WorkerId, Frame),
+    /// A look for a job comes to its end.
+    Look(WorkerId),
     Ends(WorkerId, JobId, Way),
     Left(WorkerId),
     /// The runtime sees the end of a process.
@@ -251,10 +262,17 @@ pub fn config() -> Config {
         worker_max_ms: 0,
         stop_ms: 30_000,
         replay: true,
+        native: false,
         stop_when_empty: false,
         max_jobs: 0,
         cores: 4,
     }
+}
+
+/// The same, where workers pop by themselves.
+pub fn native(config: Config) -> Config {
+    let queues = QUEUES.iter().map(|queue| (*queue).to_owned()).collect();
+    Config { native: true, queues, ..config }
 }
 
 /// A configuration as somebody might write it, the mean ones included.

@@ -86,7 +86,7 @@ impl World {
 
     /// An idle process reads what was sent to it.
     fn read(&mut self, worker: WorkerId) {
-        while self.doing(worker) == Doing::Idle {
+        while matches!(self.doing(worker), Doing::Idle | Doing::Popping(Some(_))) {
             let Some(frame) = self.processes.get_mut(&worker).and_then(|process| process.inbox.pop_front()) else {
                 return;
             };
@@ -95,6 +95,16 @@ impl World {
                 Frame::Check => {
                     let (down, paused) = (self.down, self.paused.iter().cloned().collect());
                     self.emit(worker, Event::State { down, paused });
+                }
+                Frame::Stop if matches!(self.doing(worker), Doing::Popping(_)) => {
+                    // It runs what it has found first.
+                    self.processes.get_mut(&worker).expect("it is there").quits = true;
+                }
+                Frame::Pop => {
+                    self.set(worker, Doing::Popping(None));
+                    let low = if self.rng.chance(self.faults.slow) { 1_000 } else { 0 };
+                    let high = if self.rng.chance(300) { 1_000 } else { 5 };
+                    self.after(low, low + high, Next::Look(worker));
                 }
                 Frame::Stop => {
                     self.set(worker, Doing::Ending);
@@ -111,6 +121,41 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A process that looks for a job finds one, or none, or fails.
+    pub fn look(&mut self, worker: WorkerId) {
+        if self.doing(worker) != Doing::Popping(None) {
+            return;
+        }
+        if self.rng.chance(self.faults.silent) {
+            // The server does not answer, for ever.
+            return;
+        }
+        if self.rng.chance(self.faults.boot) {
+            self.emit(worker, Event::PopFailed(worker));
+            if self.rng.chance(500) {
+                // A connection that is lost ends the worker.
+                self.set(worker, Doing::Ending);
+                self.emit(worker, Event::Stopping { worker, status: 0, done: None });
+                self.leave(worker);
+                return;
+            }
+        } else if let Some(spec) = self.find() {
+            let job = spec.id;
+            if self.rng.chance(self.faults.unread) {
+                self.unseen(job);
+                self.die(worker, Cause::Signal(9));
+                return;
+            }
+            self.set(worker, Doing::Popping(Some(job)));
+            self.emit(worker, Event::Popped { worker, job: spec });
+            self.read(worker);
+            return;
+        }
+        self.set(worker, Doing::Idle);
+        self.emit(worker, Event::Ready { worker, done: None });
+        self.read(worker);
     }
 
     fn leave(&mut self, worker: WorkerId) {
@@ -219,7 +264,8 @@ impl World {
                 if said.deleted && self.rng.chance(500) {
                     self.emit(worker, Event::Deleted { worker, failed: false });
                 }
-                if self.processes[&worker].tier == Tier::Isolated && self.rng.chance(800) {
+                let quits = self.processes[&worker].quits;
+                if quits || self.processes[&worker].tier == Tier::Isolated && self.rng.chance(800) {
                     self.stop_after(worker, 0, said);
                     return;
                 }

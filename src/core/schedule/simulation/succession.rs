@@ -46,7 +46,12 @@ impl World {
                 AdoptedJob { spec, kind: job.kind, ran_ms: self.now.saturating_sub(job.since) }
             });
             let has_none = job.is_none();
+            // It would say again what it has found, as if it had found it now.
+            let mute = has_none && matches!(doing, Doing::Popping(Some(job)) if self.reservations[&job].end.is_some());
             adopted.push(Adopted { worker, tier, job });
+            if mute {
+                self.after(0, 500, Next::Killed(worker));
+            }
             // One that waits dials the next runtime by itself.
             if has_none && doing == Doing::Idle && !waiting.contains(&worker) {
                 self.after(0, 500, Next::Tell(Event::Ready { worker, done: None }));
@@ -91,6 +96,7 @@ impl World {
                 | Next::Frame(worker, _)
                 | Next::Ends(worker, ..)
                 | Next::Left(worker)
+                | Next::Look(worker)
                 | Next::Gone(worker, _)
                 | Next::Killed(worker)
                     if !self.processes.contains_key(&worker) => {}
@@ -109,6 +115,8 @@ fn speaker(event: &Event) -> Option<WorkerId> {
         | Event::Died { worker, .. }
         | Event::Deleted { worker, .. }
         | Event::Taken(worker)
+        | Event::PopFailed(worker)
+        | Event::Popped { worker, .. }
         | Event::Gone { worker, .. } => Some(*worker),
         _ => None,
     }

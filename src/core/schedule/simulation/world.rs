@@ -8,7 +8,7 @@ use super::model::*;
 use super::rng::Rng;
 use crate::routing::History;
 use crate::schedule::worker::Worker;
-use crate::schedule::{Action, Config, Event, Inspection, JobId, JobSpec, Now, Schedule, WorkerId};
+use crate::schedule::{Action, Config, Event, Inspection, JobId, JobSpec, Now, Outcome, Schedule, WorkerId};
 
 pub const QUEUES: [&str; 2] = ["high", "default"];
 /// Milliseconds after which what stays reserved comes back by itself.
@@ -188,6 +188,7 @@ impl World {
             Next::Started(worker) => self.started(worker),
             Next::Booted(worker) => self.booted(worker),
             Next::Frame(worker, frame) => self.frame(worker, frame),
+            Next::Look(worker) => self.look(worker),
             Next::Ends(worker, job, way) => self.ends(worker, job, way),
             Next::Left(worker) => {
                 let cause = crate::schedule::Cause::Exit(0);
@@ -241,23 +242,48 @@ impl World {
         }
         let mut specs = Vec::new();
         for uid in found {
-            let id = self.next_job;
-            self.next_job += 1;
-            let message = &mut self.messages[uid];
-            message.place = Place::Reserved(id);
-            message.attempts += 1;
-            specs.push(JobSpec {
-                id,
-                class: self.classes[message.class].name.to_owned(),
-                wrapper: None,
-                queue: message.queue.to_owned(),
-                bytes: message.bytes,
-                timeout: message.timeout,
-                hints: crate::payload::Hints { priority: message.priority, ..Default::default() },
-            });
-            self.reservations.insert(id, Reservation { uid, ..Default::default() });
+            specs.push(self.reserve_one(uid));
         }
         self.at(at, Next::Tell(Event::Reserved(specs)));
+    }
+
+    fn reserve_one(&mut self, uid: Uid) -> JobSpec {
+        let id = self.next_job;
+        self.next_job += 1;
+        let message = &mut self.messages[uid];
+        message.place = Place::Reserved(id);
+        message.attempts += 1;
+        self.reservations.insert(id, Reservation { uid, ..Default::default() });
+        JobSpec {
+            id,
+            class: self.classes[message.class].name.to_owned(),
+            wrapper: None,
+            queue: message.queue.to_owned(),
+            bytes: message.bytes,
+            timeout: message.timeout,
+            hints: crate::payload::Hints { priority: message.priority, ..Default::default() },
+        }
+    }
+
+    /// What a process finds that looks for itself, in the order of the queues.
+    pub fn find(&mut self) -> Option<JobSpec> {
+        let open = |queue: &&&str| !self.paused.contains(**queue);
+        let found = QUEUES.iter().filter(open).find_map(|queue| {
+            let waiting = self.queue.get_mut(queue).expect("known");
+            (!waiting.is_empty()).then(|| waiting.remove(0))
+        })?;
+        Some(self.reserve_one(found))
+    }
+
+    /// Nobody is ever told of a job that was popped.
+    pub fn unseen(&mut self, job: JobId) {
+        let held = self.reservations.get_mut(&job).expect("known");
+        held.end.get_or_insert(End::Unseen);
+        let uid = held.uid;
+        if self.messages[uid].place == Place::Reserved(job) {
+            self.messages[uid].place = Place::Delayed;
+            self.at(self.now + RETRY_AFTER, Next::Back(uid));
+        }
     }
 
     fn given(&mut self, jobs: &[JobId]) {
@@ -292,6 +318,13 @@ impl World {
                     }
                     process.seen_idle = process.seen_job.is_none();
                 }
+            }
+            Event::Popped { worker, job } => {
+                if let Some(process) = self.processes.get_mut(worker) {
+                    process.seen_job = Some(job.id);
+                    process.seen_idle = false;
+                }
+                self.reservations.get_mut(&job.id).expect("known").at = Some(*worker);
             }
             Event::Recalled { worker, .. } => {
                 if let Some(process) = self.processes.get_mut(worker) {
@@ -351,7 +384,7 @@ impl World {
         let exits = out.contains(&Action::Exit);
         for action in out.drain(..) {
             self.note(|| format!("    {action:?}"));
-            if over {
+            if over && !matches!(&action, Action::Finished(finished) if finished.outcome == Outcome::Left) {
                 assert!(brought && matches!(action, Action::Unreserve(_)), "after the end: {action:?}");
             }
             self.perform(action, exits);
@@ -376,6 +409,7 @@ impl World {
                     seen_idle: false,
                     seen_job: None,
                     off: false,
+                    quits: false,
                 };
                 self.processes.insert(worker, process);
                 let at = self.now + self.latency();
@@ -424,11 +458,17 @@ impl World {
             }
             Action::Inspect(classes) => self.inspect(&classes),
             Action::Check(worker) => self.send(worker, Frame::Check),
+            Action::Pop(worker) => {
+                self.processes.get_mut(&worker).expect("checked").seen_idle = false;
+                self.send(worker, Frame::Pop);
+            }
             Action::Finished(finished) => {
                 let held = self.reservations.get_mut(&finished.job).expect("checked");
                 held.end = Some(End::Finished(finished.outcome));
                 let uid = held.uid;
-                if self.messages[uid].place == Place::Reserved(finished.job) && self.exited.is_none() {
+                // What was popped comes back whether or not we are there.
+                let stays = self.exited.is_some() && !self.schedule.config.native;
+                if self.messages[uid].place == Place::Reserved(finished.job) && !stays {
                     self.messages[uid].place = Place::Delayed;
                     self.at(self.now + RETRY_AFTER, Next::Back(uid));
                 }

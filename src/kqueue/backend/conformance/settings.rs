@@ -38,13 +38,8 @@ fn says_what_is_wrong_in_one_line() {
         (r#"{"driver":"null"}"#, "`null`"),
         (r#"{"driver":"deferred"}"#, "`deferred`"),
         (r#"{"driver":"background"}"#, "`background`"),
-        (r#"{"driver":"failover"}"#, "`failover`"),
-        (r#"{"driver":"beanstalkd"}"#, "`beanstalkd`"),
-        (r#"{"driver":"sqs"}"#, "`sqs`"),
-        (r#"{"driver":"rabbitmq"}"#, "`rabbitmq`"),
         (r#"{"driver":"database"}"#, "`engine`"),
         (r#"{"driver":"database","engine":"mysql","addresses":[],"table":"`jobs`"}"#, "`retry_after`"),
-        (r#"{"driver":"database","engine":"sqlsrv"}"#, "`sqlsrv`"),
         (r#"{"driver":"database","engine":"sqlite","path":":memory:","retry_after":90}"#, "in memory"),
         (r#"{"driver":"database","engine":"sqlite","path":"","retry_after":90}"#, "in memory"),
         (r#"{"driver":"database","engine":"sqlite","path":"/x"}"#, "`retry_after`"),
@@ -59,6 +54,19 @@ fn says_what_is_wrong_in_one_line() {
             }
             other => panic!("{json}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn workers_pop_where_nothing_else_can() {
+    for json in [
+        r#"{"driver":"failover"}"#,
+        r#"{"driver":"beanstalkd","class":"Illuminate\\Queue\\BeanstalkdQueue","retry_after":90}"#,
+        r#"{"driver":"rabbitmq"}"#,
+        r#"{"driver":"database","engine":"sqlsrv"}"#,
+        r#"{"driver":"redis","host":"a","own":{"class":"App\\Queue","method":"pop"}}"#,
+    ] {
+        assert!(open(parse(json), Pop::Safe).unwrap().is_native(), "{json}");
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::classes;
 use super::finding::Finding;
+use super::{classes, connections};
 use crate::survey::{Found, Master, Stage, boot_fix, connection_fix};
 use kqueue_config::{Crash, Settings, Start};
 
@@ -19,7 +19,8 @@ pub(super) fn judge(settings: &Settings, user: &str, found: &Found, rival: bool)
     cache(found, &mut findings);
     horizon(settings, found, &mut findings);
     classes::judge(settings, &found.declared, &mut findings);
-    if found.driver.is_some() {
+    connections::judge(settings, found, &mut findings);
+    if found.driver.is_some() && !found.native {
         retry_after(settings, found, rival, &mut findings);
     }
     findings

@@ -6,6 +6,7 @@
 
 mod app;
 mod classes;
+pub(in crate::cli) mod connections;
 pub(super) mod finding;
 mod machine;
 mod rivals;

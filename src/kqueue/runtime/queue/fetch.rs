@@ -127,14 +127,26 @@ impl QueueSide {
         }
         match result {
             Ok(found) => {
-                if self.outage.answered() {
-                    self.leases.arm(self.backend.lease());
-                    self.events.push_back(QueueEvent::Opened);
-                }
+                self.answered();
                 self.fetch.dry = found.jobs.is_empty();
                 self.found(found, settled);
             }
             Err(error) => self.failed(error),
+        }
+    }
+
+    /// A worker that pops by itself has had an answer, or has been told by this server why not.
+    pub fn worker_heard(&mut self, fault: Option<(String, String)>) {
+        match fault {
+            None => self.answered(),
+            Some((target, reason)) => self.failed(BackendError::Unavailable { target, reason }),
+        }
+    }
+
+    fn answered(&mut self) {
+        if self.outage.answered() {
+            self.leases.arm(self.backend.lease());
+            self.events.push_back(QueueEvent::Opened);
         }
     }
 
@@ -144,7 +156,7 @@ impl QueueSide {
         } else if self.outage.is_not_awaited() {
             self.events.push_back(QueueEvent::Abandoned(error));
         } else {
-            let delay = self.outage.failed(&error, self.fetch.since);
+            let delay = self.outage.failed(&error, self.fetch.since.or_else(|| Some(Instant::now())));
             self.fetch.retry = Some(Instant::now() + delay);
         }
     }

@@ -44,6 +44,8 @@ const ANSWERS: usize = 1024;
 pub enum QueueEvent {
     /// It has answered for the first time.
     Opened,
+    /// Somebody says that there is a job to look for.
+    Rang,
     /// These jobs are ours.
     Reserved(Vec<Reservation>),
     /// A call that was made after so many jobs had been settled found none.
@@ -132,6 +134,11 @@ impl QueueSide {
         self.backend.capabilities()
     }
 
+    /// Whether workers pop by themselves: nothing is ever reserved here.
+    pub fn is_native(&self) -> bool {
+        self.backend.is_native()
+    }
+
     /// Refuses queues that cannot be worked.
     ///
     /// # Errors
@@ -152,7 +159,10 @@ impl QueueSide {
 
     pub fn handle(&mut self, input: QueueInput) {
         match input {
-            QueueInput::Rang => self.look_again(),
+            QueueInput::Rang => {
+                self.look_again();
+                self.events.push_back(QueueEvent::Rang);
+            }
             QueueInput::Answer(answer) => match answer {
                 Answer::Reserved { settled, result } => self.fetched(settled, result),
                 Answer::Removed { jobs, result } => self.removed(jobs, result),

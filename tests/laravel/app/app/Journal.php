@@ -30,10 +30,23 @@ final class Journal
     {
         return $job === null ? [] : [
             'uuid' => $job->uuid(),
-            'attempts' => $job->attempts(),
+            'attempts' => self::attempts($job),
             'connection' => $job->getConnectionName(),
             'queue' => $job->getQueue(),
         ];
+    }
+
+    /** Some drivers ask their server, which has forgotten the job once it is deleted. */
+    private static function attempts(Job $job): int
+    {
+        static $known = null;
+        $known ??= new \WeakMap();
+
+        try {
+            return $known[$job] = $job->attempts();
+        } catch (Throwable) {
+            return $known[$job] ?? 0;
+        }
     }
 
     /** Called by the exception handler for everything that is reported. */

@@ -13,3 +13,8 @@ declare(strict_types=1);
 error_reporting(E_ALL & ~E_DEPRECATED & ~E_USER_DEPRECATED);
 
 require_once 'Illuminate/autoload.php';
+
+// The client of beanstalkd, where it is installed.
+if (stream_resolve_include_path('Pheanstalk/autoload.php') !== false) {
+    require_once 'Pheanstalk/autoload.php';
+}

@@ -16,6 +16,20 @@ return [
             'retry_after' => $retryAfter,
             'after_commit' => false,
         ],
+        'beanstalkd' => [
+            'driver' => 'beanstalkd',
+            'host' => '127.0.0.1',
+            'port' => (int) env('BEANSTALKD_PORT', 11300),
+            'queue' => 'default',
+            'retry_after' => $retryAfter,
+            'block_for' => (int) env('QUEUE_BLOCK_FOR', 0),
+            'after_commit' => false,
+        ],
+        'own' => [
+            'driver' => 'own',
+            'queue' => 'default',
+            'retry_after' => $retryAfter,
+        ],
         'redis' => [
             'driver' => 'redis',
             'connection' => 'default',

@@ -8,6 +8,7 @@ use App\Happened;
 use App\Journal;
 use Illuminate\Contracts\Queue\ShouldQueue;
 use Illuminate\Queue\InteractsWithQueue;
+use Illuminate\Queue\Jobs\BeanstalkdJob;
 use Illuminate\Queue\Jobs\DatabaseJob;
 use Illuminate\Queue\Jobs\RedisJob;
 use RuntimeException;
@@ -34,7 +35,7 @@ class Limited implements ShouldQueue
 
     public function handle(Happened $event): void
     {
-        Journal::write('start', ['class' => 'Limited', 'x' => $event->x, 'driver' => $this->job instanceof RedisJob ? 'redis' : ($this->job instanceof DatabaseJob ? 'database' : get_class($this->job))] + Journal::about($this->job));
+        Journal::write('start', ['class' => 'Limited', 'x' => $event->x, 'driver' => $this->job instanceof RedisJob ? 'redis' : ($this->job instanceof DatabaseJob ? 'database' : ($this->job instanceof BeanstalkdJob ? 'beanstalkd' : get_class($this->job)))] + Journal::about($this->job));
 
         throw new RuntimeException('thrown on purpose');
     }

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace App\Providers;
 
+use App\DecoratedQueue;
 use App\Journal;
 use App\Queues;
 use ArrayObject;
@@ -23,6 +24,9 @@ class ScenarioServiceProvider extends ServiceProvider
 {
     public function register(): void
     {
+        $this->callAfterResolving('queue', function (QueueManager $manager): void {
+            $manager->extend('own', fn (): object => DecoratedQueue::connector($this->app));
+        });
         if ($own = env('OWN_QUEUE')) {
             $this->callAfterResolving('queue', function (QueueManager $manager) use ($own): void {
                 foreach (['redis', 'database'] as $driver) {

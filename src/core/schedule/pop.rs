@@ -1,0 +1,278 @@
+//! Native pop: where no backend serves the queue, pooled workers take jobs off it by themselves, through Laravel's own
+//! connection. The schedule decides when one may look, and no job waits in the runtime.
+//!
+//! While every look finds a job, ever more workers look at once. From the first look in vain on, one looks at a time,
+//! with a pause that grows.
+
+use super::job::Stage;
+use super::machine::{LEAVE_MS, Phase, Schedule};
+use super::worker::{State, Worker};
+use super::{Action, Cause, JobId, JobSpec, Now, Outcome, WorkerId};
+use crate::routing::Tier;
+
+/// Milliseconds from one look in vain to the next: the first, and the longest.
+const PAUSE_MS: (u64, u64) = (10, 1_000);
+/// The same after a look that failed.
+const FAILED_MS: (u64, u64) = (100, 5_000);
+/// Milliseconds after which a look counts as one that waits: another worker may look beside it.
+const PATIENCE_MS: u64 = 10_000;
+/// Milliseconds after which a process that still looks is taken to hang, and replaced.
+const POP_MS: u64 = 10 * 60_000;
+/// Milliseconds for which each look must have found a job before more workers are wanted, and before more than usual.
+const FLOW_MS: (u64, u64) = (250, 1_000);
+/// Milliseconds after which a job counts as one that keeps its worker: another takes its place.
+const KEEPS_MS: u64 = 100;
+
+/// How eagerly the queue is looked at.
+#[derive(Debug)]
+pub(super) struct Looks {
+    /// Looks that may be under way at once.
+    reach: usize,
+    /// Since when no look has found a job, if none has.
+    dry: Option<u64>,
+    /// Milliseconds from one look to the next.
+    pause: u64,
+    /// No look before then.
+    next: u64,
+    /// Since when each look has found a job.
+    flows: Option<u64>,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self { reach: 1, dry: None, pause: 0, next: 0, flows: None }
+    }
+}
+
+impl Looks {
+    fn found(&mut self, now: u64) {
+        self.reach = self.reach.saturating_add(1);
+        (self.dry, self.pause, self.next) = (None, 0, now);
+        self.flows.get_or_insert(now);
+    }
+
+    /// A look that began at `since` has found nothing.
+    fn in_vain(&mut self, since: u64, now: u64, (first, last): (u64, u64)) {
+        match self.dry {
+            None => (self.reach, self.dry, self.pause) = (1, Some(now), first),
+            // Those that were under way together have all seen the same.
+            Some(dry) if since < dry => {}
+            Some(_) => self.pause = (self.pause * 2).clamp(first, last),
+        }
+        self.next = self.next.max(since + self.pause);
+        self.flows = None;
+    }
+}
+
+impl Schedule {
+    /// Lets workers look that may, and hands out what is known of what they have found.
+    pub(super) fn pop(&mut self, now: Now, known: bool, out: &mut Vec<Action>) {
+        if !self.config.native {
+            return;
+        }
+        let found: Vec<_> = self.popped.drain(..).collect();
+        for (worker, job) in found {
+            if self.workers.get(worker).is_none_or(|worker| worker.killed.is_some()) {
+                // It goes with it.
+                continue;
+            }
+            let alone = self.runs_alone(job);
+            self.workers.change(worker, |worker| worker.parting |= alone);
+            self.deliver(now, worker, job, out);
+        }
+        while known && self.may_look(now.ms) {
+            let Some((_, id)) = self.workers.idle(Tier::Pooled).last().copied() else { return };
+            self.workers.change(id, |worker| {
+                worker.state = State::Popping { until: now.ms + POP_MS, job: None };
+                worker.since = now.ms;
+            });
+            self.looks.next = self.looks.next.max(now.ms + self.looks.pause);
+            out.push(Action::Pop(id));
+        }
+    }
+
+    /// Whether a worker is to look now, if the app's signals are known.
+    pub(super) fn may_look(&self, now: u64) -> bool {
+        self.serves_pops() && now >= self.looks.next && self.has_reach(now)
+    }
+
+    /// Whether somebody may be sent to look at all.
+    fn serves_pops(&self) -> bool {
+        let left = match self.config.max_jobs {
+            0 => u64::MAX,
+            max => max.saturating_sub(self.admitted),
+        };
+        let queues = &self.config.queues;
+        let is_open = match queues.is_empty() {
+            true => self.paused.is_empty(),
+            false => queues.iter().any(|queue| !self.paused.contains(queue)),
+        };
+        let popping = self.popping();
+        self.config.native
+            && self.phase == Phase::Running
+            && !self.down
+            && is_open
+            && (popping as u64) < left
+            && self.running(Tier::Pooled) + popping < self.config.max_concurrent[Tier::Pooled]
+            && !self.workers.idle(Tier::Pooled).is_empty()
+    }
+
+    fn has_reach(&self, now: u64) -> bool {
+        let eager = |worker: &Worker| looks(worker) && now < worker.since + PATIENCE_MS;
+        self.workers.iter().filter(|(_, worker)| eager(worker)).count() < self.looks.reach
+    }
+
+    /// When the next look is due, if nothing else happens.
+    pub(super) fn look_at(&self, now: u64) -> Option<u64> {
+        if !self.serves_pops() {
+            return None;
+        }
+        let patience = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| looks(worker))
+            .map(|(_, worker)| worker.since + PATIENCE_MS)
+            .filter(|at| *at > now)
+            .min();
+        let at = if self.has_reach(now) { Some(self.looks.next) } else { patience };
+        at.filter(|at| *at > now)
+    }
+
+    /// Workers that look, or hold what they have found until it is known what it is.
+    pub(super) fn popping(&self) -> usize {
+        self.workers.counts(Tier::Pooled).popping
+    }
+
+    /// A worker has found a job, and waits to be told what to do with it.
+    pub(super) fn popped(&mut self, now: Now, id: WorkerId, spec: JobSpec, out: &mut Vec<Action>) {
+        let job = spec.id;
+        self.admitted += 1;
+        if self.phase == Phase::Over || !self.workers.get(id).is_some_and(looks) {
+            self.jobs.insert(job, super::admit::job(spec, now.ms));
+            let cause = Cause::Protocol("a job that it was not sent to look for".to_owned());
+            self.leave(job, Tier::Pooled, Outcome::Left, 0, Some(cause.clone().into()), out);
+            if self.phase != Phase::Over {
+                self.kill_worker(id, cause, out);
+            }
+            return;
+        }
+        let mut ask = Vec::new();
+        self.take_in(now, spec, Some(id), &mut ask);
+        if !ask.is_empty() {
+            out.push(Action::Inspect(ask));
+        }
+        self.workers.change(id, |worker| {
+            worker.since = now.ms;
+            worker.state = State::Popping { until: now.ms + POP_MS, job: Some(job) };
+        });
+        self.looks.found(now.ms);
+        // Whoever cannot wait does not wait for this one either.
+        if self.is_stopping() {
+            self.recall_looks(now);
+        }
+    }
+
+    /// A worker could not look, and is about to say that it is there, or that it leaves.
+    pub(super) fn pop_failed(&mut self, id: WorkerId) {
+        self.workers.change(id, |worker| worker.failed = true);
+    }
+
+    /// A worker that looked is back, leaves, or is gone. What it has found goes with it.
+    pub(super) fn looked(&mut self, now: Now, id: WorkerId, worker: &Worker, cause: &Cause, out: &mut Vec<Action>) {
+        match worker.state {
+            State::Popping { job: Some(job), .. } => {
+                self.take_back(now, job, out);
+                self.popped.retain(|(popper, _)| *popper != id);
+                self.leave(job, worker.tier, Outcome::Left, 0, Some(cause.clone().into()), out);
+            }
+            State::Popping { job: None, .. } => {
+                let pauses = if worker.failed { FAILED_MS } else { PAUSE_MS };
+                self.looks.in_vain(worker.since, now.ms, pauses);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the queue is empty, now that a look has found nothing.
+    pub(super) fn found_nothing(&mut self, now: Now, worker: &Worker, out: &mut Vec<Action>) {
+        if self.popping() == 0 && !worker.failed {
+            self.empty(now, self.settled(), out);
+        }
+    }
+
+    /// Somebody says that there is a job: the next look is due at once.
+    pub(super) fn rung(&mut self, now: Now) {
+        self.looks.next = now.ms;
+        self.looks.pause = self.looks.pause.min(PAUSE_MS.0);
+    }
+
+    /// Nobody is sent to look any more: those who look come back in a moment, or are not waited for.
+    pub(super) fn recall_looks(&mut self, now: Now) {
+        for id in self.workers.ids(|worker| matches!(worker.state, State::Popping { .. })) {
+            self.workers.change(id, |worker| {
+                if let State::Popping { until, .. } = &mut worker.state {
+                    *until = (*until).min(now.ms + LEAVE_MS);
+                }
+            });
+        }
+    }
+
+    /// Why a worker is killed that has looked for too long.
+    pub(super) fn hangs(&self, since: u64, now: u64) -> Cause {
+        match self.phase {
+            Phase::Running => Cause::Pop(now.saturating_sub(since)),
+            Phase::Draining { .. } | Phase::Killing { .. } | Phase::Over => Cause::Shutdown,
+        }
+    }
+
+    /// When pooled workers beyond the usual are wanted, as each look finds a job.
+    pub(super) fn flooded_at(&self) -> Option<u64> {
+        self.looks.flows.filter(|_| self.config.native).map(|since| since + FLOW_MS.1)
+    }
+
+    /// Pooled workers that have a job, as far as others are wanted in their place. To boot one costs more than many quick
+    /// jobs, of which there may be no more.
+    pub(super) fn kept(&self, now: u64) -> usize {
+        if !self.config.native || self.looks.flows.is_some_and(|since| now >= since + FLOW_MS.0) {
+            return self.running(Tier::Pooled);
+        }
+        self.workers.iter().filter(|(_, worker)| worker.is_busy() && now >= worker.since + KEEPS_MS).count()
+    }
+
+    /// When that changes by itself.
+    pub(super) fn kept_at(&self, now: u64) -> Option<u64> {
+        if !self.config.native || self.phase != Phase::Running {
+            return None;
+        }
+        let busy =
+            self.workers.iter().filter(|(_, worker)| worker.is_busy()).map(|(_, worker)| worker.since + KEEPS_MS);
+        let flows = self.looks.flows.map(|since| since + FLOW_MS.0);
+        busy.chain(flows).filter(|at| *at > now).min()
+    }
+
+    /// It is known what a popped job is.
+    pub(super) fn hold(&mut self, now: Now, worker: WorkerId, job: JobId) {
+        self.set_stage(now, job, Stage::Bound);
+        self.popped.push((worker, job));
+    }
+
+    /// Whether a worker was sent to look and has not come back.
+    pub fn is_looking(&self, worker: WorkerId) -> bool {
+        self.workers.get(worker).is_some_and(looks)
+    }
+
+    /// Whether a worker has its job to itself, and leaves after it.
+    pub fn is_parting(&self, worker: WorkerId) -> bool {
+        self.workers.get(worker).is_some_and(|worker| worker.parting)
+    }
+
+    /// Whether a popped job gets the process to itself, which leaves after it.
+    fn runs_alone(&mut self, job: JobId) -> bool {
+        self.route(job).is_some_and(|route| route.tier == Tier::Isolated)
+    }
+}
+
+/// Whether a worker was sent to look, and has not come back.
+fn looks(worker: &Worker) -> bool {
+    matches!(worker.state, State::Popping { job: None, .. })
+}

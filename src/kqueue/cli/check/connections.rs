@@ -1,0 +1,142 @@
+//! What is to be said of the app's queue connections: of one from which workers pop by themselves, and of others. Pure.
+
+use super::finding::Finding;
+use crate::survey::Found;
+use kqueue_config::Settings;
+
+/// Other connections that are named.
+const MOST: usize = 5;
+/// Of an app.
+const LONGEST_NAME: usize = 32;
+
+pub(super) fn judge(settings: &Settings, found: &Found, findings: &mut Vec<Finding>) {
+    let connection = found.connection.as_deref().unwrap_or_default();
+    if found.native {
+        native(settings, connection, found, findings);
+    }
+    for Other { name, place, instance } in others(&settings.app, found) {
+        findings.push(Finding::note(
+            "connections",
+            format!("the app also uses the queue connection {name} ({place}), which this instance does not work"),
+            format!(
+                "unless something else works it: kqueue init {instance} --path {} --connection {name}",
+                shell_words::quote(&settings.path.to_string_lossy())
+            ),
+        ));
+    }
+}
+
+/// A connection beside the one that is worked, and what an instance of kqueue for it is called.
+pub(in crate::cli) struct Other<'a> {
+    pub name: &'a str,
+    pub place: &'a str,
+    pub instance: String,
+}
+
+/// Those that are named, as far as they have names that can be repeated.
+pub(in crate::cli) fn others<'a>(app: &str, found: &'a Found) -> impl Iterator<Item = Other<'a>> {
+    found.others.iter().filter(|(name, _)| is_name(name)).take(MOST).map(move |(name, place)| {
+        let instance = format!("{app}_{}", name.to_ascii_lowercase().replace(['-', '.'], "_"));
+        Other { name, place, instance: instance.chars().take(LONGEST_NAME).collect() }
+    })
+}
+
+fn native(settings: &Settings, connection: &str, found: &Found, findings: &mut Vec<Finding>) {
+    let driver = found.driver.as_deref().unwrap_or_default();
+    let fix = match found.members.first().filter(|member| is_name(member)) {
+        Some(first) => format!(
+            "connection = \"{first}\", the one that failover pops from, where kqueue can reserve from that itself"
+        ),
+        None => "nothing; src/kqueue/backend/native.md says what differs for each driver".to_owned(),
+    };
+    findings.push(Finding::note(
+        "native-pop",
+        format!(
+            "connection {connection} ({driver}): pooled workers pop by themselves, as `queue:work` does; {}",
+            after_death(driver)
+        ),
+        fix,
+    ));
+    let needed = settings.timeout.map(|timeout| timeout + settings.timeout_grace);
+    if let Some(retry_after) = found.retry_after
+        && needed.is_none_or(|needed| needed.as_secs_f64() >= retry_after as f64)
+    {
+        let may = settings.timeout.map_or("without limit".to_owned(), |timeout| format!("{} s", timeout.as_secs_f64()));
+        let above = needed.map_or("the longest job's time".to_owned(), |needed| format!("{}", needed.as_secs() + 1));
+        findings.push(Finding::warning(
+            "retry-after",
+            format!("a job may run {may}, and retry_after of connection {connection} is {retry_after} s: a longer job runs twice, as under `queue:work`"),
+            format!("retry_after = {above} or more in config/queue.php, or a shorter timeout"),
+        ));
+    }
+}
+
+/// What becomes of a job whose process dies: nobody else has it in hand.
+fn after_death(driver: &str) -> &'static str {
+    match driver {
+        "beanstalkd" | "rabbitmq" => "a job whose process dies is back in its queue at once, with its attempt counted",
+        _ => "a job whose process dies comes back by the driver's own rule, with its attempt counted",
+    }
+}
+
+/// Whether it can be the name of a connection, and nothing that a shell would take for more.
+fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.len() <= 40 && name.chars().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kqueue_config::{Surroundings, load_text};
+
+    fn told(lines: &str, found: &Found) -> Vec<String> {
+        let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
+        std::fs::write(dir.path().join("artisan"), "").unwrap();
+        let text = format!("path = {:?}\nphp = \"/bin/sh\"\n{lines}", dir.path());
+        let here = Surroundings::read().unwrap();
+        let settings = load_text("shop", &dir.path().join("shop.toml"), &text, &here).unwrap().settings;
+        let mut findings = Vec::new();
+        judge(&settings, found, &mut findings);
+        findings.iter().map(|found| format!("{} {}; {}", found.severity.word(), found.what, found.fix)).collect()
+    }
+
+    #[test]
+    fn what_native_pop_cannot_do_is_said_once() {
+        let text = |text: &str| Some(text.to_owned());
+        let beanstalkd = Found {
+            native: true,
+            connection: text("beans"),
+            driver: text("beanstalkd"),
+            retry_after: Some(90),
+            ..Found::default()
+        };
+        let one = told("", &beanstalkd);
+        assert!(
+            one.len() == 1 && one[0].starts_with("note connection beans (beanstalkd): pooled workers pop"),
+            "{one:?}"
+        );
+        assert!(one[0].contains("back in its queue at once"));
+        let late = told("timeout = 90", &beanstalkd);
+        assert!(
+            late[1].starts_with("warning a job may run 90 s, and retry_after of connection beans is 90 s"),
+            "{late:?}"
+        );
+        let members = vec!["redis".to_owned(), "sqs".to_owned()];
+        let failover = Found { driver: text("failover"), retry_after: None, members, ..beanstalkd };
+        assert!(told("", &failover)[0].contains("connection = \"redis\""));
+    }
+
+    #[test]
+    fn other_connections_want_an_instance_each() {
+        let others = [("SQS-eu", "app/Jobs/Report.php"), ("a; rm -rf /", "x")];
+        let others = others.map(|(name, place)| (name.to_owned(), place.to_owned())).into();
+        let found = told("", &Found { others, ..Found::default() });
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("also uses the queue connection SQS-eu (app/Jobs/Report.php)"), "{found:?}");
+        assert!(
+            found[0].contains("kqueue init shop_sqs_eu --path /") && found[0].ends_with("--connection SQS-eu"),
+            "{found:?}"
+        );
+    }
+}

@@ -1,0 +1,44 @@
+//! Native pop: workers look for jobs by themselves, and say what they have found.
+
+use bytes::Bytes;
+
+use super::Runtime;
+use crate::backend;
+use kqueue_core::schedule::{Event, WorkerId};
+use kqueue_core::wire::{Popped, ToWorker};
+
+impl Runtime {
+    /// A worker may look for a job, in the queues that are open.
+    pub(super) fn let_pop(&mut self, worker: WorkerId) {
+        let queues = self.schedule.open_queues(&self.app.queues);
+        self.processes.send(worker, ToWorker::Pop { queues: &queues }.encode());
+    }
+
+    /// A worker has found a job, and waits to be told to run it.
+    pub(super) fn popped(&mut self, worker: WorkerId, popped: Popped) {
+        if !self.queue.is_native() {
+            return self.processes.broke_protocol(worker);
+        }
+        let Popped { queue, payload, bytes, id, attempts } = popped;
+        let reservation = backend::popped(queue, Bytes::from(payload), attempts);
+        let (properties, schedule) = (self.settings.property_hints, &self.schedule);
+        let mut job = self.held.admit(reservation, properties, |class| schedule.is_missing(class));
+        job.bytes = bytes;
+        if let Some(record) = self.held.get_mut(job.id).filter(|record| record.uuid.is_empty()) {
+            record.uuid = id.unwrap_or_default();
+        }
+        self.queue.worker_heard(None);
+        self.tell(Event::Popped { worker, job });
+    }
+
+    /// A worker is back without a job, and says why where it could not look.
+    pub(super) fn looked(&mut self, worker: WorkerId, fault: Option<String>) {
+        if self.schedule.is_looking(worker) {
+            if fault.is_some() {
+                self.tell(Event::PopFailed(worker));
+            }
+            let fault = fault.map(|reason| (format!("connection {}", self.app.connection), reason));
+            self.queue.worker_heard(fault);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Tests;
+
+use Illuminate\Contracts\Queue\Queue;
+use Pheanstalk\Exception\ServerException;
+
+/** Laravel's beanstalkd queue, which kqueue's workers pop from by themselves. */
+final class BeanstalkdService extends Service
+{
+    public const DRIVER = 'beanstalkd';
+
+    public const TITLE = 'beanstalkd';
+
+    private const FORGETS = 'Laravel asks beanstalkd for the attempts of a job that it has just deleted there';
+
+    private const GIVES_BACK = 'a reservation ends with its connection: the row `beanstalkd` instead';
+
+    /** Rows that are about something else there, by number or by what is in their titles. */
+    private const ABSENT = [
+        '17' => self::FORGETS,
+        'release() and throw on the last try' => 'a released job is the same job: failing it deletes it',
+        '25' => self::GIVES_BACK,
+        '44' => self::GIVES_BACK,
+        'no pcntl: SIGTERM' => self::GIVES_BACK,
+        '48' => self::GIVES_BACK,
+        '49' => self::GIVES_BACK,
+        '51' => self::GIVES_BACK,
+        '52' => self::GIVES_BACK,
+        '54' => self::GIVES_BACK,
+        '56' => 'a job that outlasts its time to run is released by the server, and nobody can delete it then',
+        '85' => self::GIVES_BACK,
+    ];
+
+    public function start(string $dir): ?Server
+    {
+        return BeanstalkdServer::start($dir);
+    }
+
+    /** Its tubes are called as the queues are, whatever the app. */
+    public function isShared(): bool
+    {
+        return false;
+    }
+
+    public function excludes(Row $row): ?string
+    {
+        return NativeRows::among(self::ABSENT, $row) ?? NativeRows::excludes($row);
+    }
+
+    public function isNative(): bool
+    {
+        return true;
+    }
+
+    public function settings(string $name, ?Server $server): array
+    {
+        return ['CACHE_STORE' => 'file', 'BEANSTALKD_PORT' => $server->port];
+    }
+
+    /** A tube is there for as long as something is in it. */
+    public function size(Queue $connection, string $queue): int
+    {
+        try {
+            return $connection->size($queue);
+        } catch (ServerException) {
+            return 0;
+        }
+    }
+
+    public function backend(Sandbox $sandbox): Backend
+    {
+        return new BeanstalkdBackend($sandbox->server, new DatabaseBackend($sandbox));
+    }
+}

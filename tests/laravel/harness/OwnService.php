@@ -1,0 +1,33 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Tests;
+
+/** A queue class of the app's own, of which kqueue knows nothing: its workers pop by themselves. It keeps its jobs in SQLite. */
+final class OwnService extends Service
+{
+    public const DRIVER = 'own';
+
+    public const TITLE = "the app's own class";
+
+    public function isNative(): bool
+    {
+        return true;
+    }
+
+    public function excludes(Row $row): ?string
+    {
+        return NativeRows::excludes($row);
+    }
+
+    public function settings(string $name, ?Server $server): array
+    {
+        return ['CACHE_STORE' => 'file'];
+    }
+
+    public function backend(Sandbox $sandbox): Backend
+    {
+        return new DatabaseBackend($sandbox);
+    }
+}
