@@ -28,8 +28,10 @@ mod conformance;
 
 pub use database::{DatabaseBackend, DatabaseSettings};
 pub use receipt::{Encoded, Receipt};
-pub use redis::RedisBackend;
-pub use settings::{ConnectionSettings, Names, RedisSettings, SqliteSettings};
+#[cfg(test)]
+use redis::{NodeSettings, SentinelSettings, TlsSettings};
+pub use redis::{RedisBackend, RedisSettings};
+pub use settings::{ConnectionSettings, Names, SqliteSettings};
 pub use sqlite::SqliteBackend;
 pub use wait::Wait;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use redis::Commands;
 
 use super::database::{DatabaseFixture, server};
-use super::redis::{PREFIX, RedisFixture};
+use super::redis::{PREFIX, RedisFixture, attempts, member};
 use super::sqlite::SqliteFixture;
 use super::{Fixture, job, take};
 use crate::backend::row::Row;
@@ -86,13 +86,13 @@ async fn redis_holds_the_bytes_that_laravel_would_hold() {
 
     let ours: Vec<String> = mine
         .iter()
-        .map(|j| format!("{} {} {}", hex(&j.payload), hex(RedisFixture::member(j)), RedisFixture::attempts(j)))
+        .map(|j| format!("{} {} {}", hex(&j.payload), hex(member(j)), attempts(j)))
         .collect();
     assert_eq!(ours, answer.lines().collect::<Vec<_>>());
 
     let mut redis = f.redis();
     let mut state = |queue: &str| -> (Vec<Vec<u8>>, Vec<i64>, u64, u64, u64) {
-        let key = RedisFixture::key(queue);
+        let key = f.key(queue);
         let held: Vec<(Vec<u8>, i64)> = redis.zrange_withscores(format!("{key}:reserved"), 0, -1).unwrap();
         let mut held: Vec<_> = held;
         held.sort();
@@ -118,7 +118,7 @@ async fn redis_holds_the_bytes_that_laravel_would_hold() {
     assert_eq!(again, answer);
     let pushed = take(&b, &["pushed"], 5).await;
     assert_eq!(pushed.len(), 2);
-    assert!(pushed.iter().all(|j| RedisFixture::attempts(j) == 1));
+    assert!(pushed.iter().all(|j| attempts(j) == 1));
 }
 
 #[tokio::test]
