@@ -28,14 +28,16 @@ mod member;
 mod sentinel;
 mod servers;
 mod settings;
-mod slot;
+pub(super) mod slot;
 mod tls;
 
 use blocking::Blocking;
 use link::Lua;
 use member::{DRIVER, Member, bounded, by_queue, member};
 use servers::Servers;
-pub use settings::{NodeSettings, RedisSettings, SentinelSettings, TlsSettings};
+#[cfg(test)]
+pub(super) use settings::{NodeSettings, SentinelSettings, TlsSettings};
+pub use settings::RedisSettings;
 
 /// Due jobs that one script call moves where the app sets no limit: larger ones would hold up the server.
 const CHUNK: i64 = 1000;

@@ -27,6 +27,7 @@ pub(super) trait Served {
 }
 
 /// Queues on some servers.
+#[derive(Clone)]
 pub(super) struct RedisOn<S> {
     pub(super) served: S,
     prefix: String,

@@ -82,6 +82,10 @@ impl Server {
         }
     }
 
+    pub(super) fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
     pub(super) fn socket(&self) -> PathBuf {
         self.dir.path().join("redis.sock")
     }

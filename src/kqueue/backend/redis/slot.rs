@@ -1,10 +1,10 @@
 //! Which of a cluster's 16384 slots a key is in. Pure.
 
 /// Number of slots.
-pub(super) const SLOTS: u16 = 16384;
+const SLOTS: u16 = 16384;
 
 /// The slot of a key: of the part in its first braces, where there is one.
-pub(super) fn slot(key: &str) -> u16 {
+pub(in crate::backend) fn slot(key: &str) -> u16 {
     let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
     crc16(tag.filter(|tag| !tag.is_empty()).unwrap_or(key).as_bytes()) % SLOTS
 }
