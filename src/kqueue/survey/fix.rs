@@ -10,13 +10,14 @@ const CONNECTIONS: &[&str] = &[
     "set QUEUE_CONNECTION to a redis or database connection",
     "name one of the connections behind it in `connection`",
     "keep `queue:work` for this connection, or use a redis or database connection",
-    "keep `queue:work` for this connection, or use a single Redis server for queues",
     "keep `queue:work` for this connection, or let the class change no more than names and values (`getQueue()`, the \
      table, `retry_after`)",
     "use MySQL, MariaDB, PostgreSQL, SQLite or redis",
     "keep it in InnoDB (ALTER TABLE … ENGINE = InnoDB)",
     "use a redis or database connection",
-    "use a plain or Unix socket connection, such as a local stunnel",
+    "use `tls://`",
+    "give the key without one: openssl pkey",
+    "give the certificate as `cafile`",
     "use a file",
     "give the path of the file, not a URI",
     "rename it",
@@ -72,8 +73,9 @@ mod tests {
             r#"{"driver": "rabbitmq"}"#,
             r#"{"driver": "database", "engine": "sqlsrv"}"#,
             r#"{"driver": "database", "engine": "sqlite", "path": ":memory:", "retry_after": 90}"#,
-            r#"{"driver": "redis", "host": "a", "cluster": true}"#,
-            r#"{"driver": "redis", "host": "tls://a"}"#,
+            r#"{"driver": "redis", "host": "tlsv1.0://a"}"#,
+            r#"{"driver": "redis", "host": "tls://a", "tls": {"passphrase": "x"}}"#,
+            r#"{"driver": "redis", "host": "tls://a", "tls": {"peer_fingerprint": "x"}}"#,
             r#"{"driver": "x", "own": {"class": "A", "method": "pop"}}"#,
         ] {
             let text = told(json);

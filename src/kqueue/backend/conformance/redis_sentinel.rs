@@ -47,7 +47,9 @@ impl Watched {
 }
 
 impl Served for Watched {
-    fn start(_private: bool) -> Self {
+    fn start(private: bool) -> Self {
+        // A server that carries megabytes is silent for a while.
+        let silence = if private { 500 } else { 30_000 };
         let (master, replica) = (free_port(), free_port());
         let start = |port: u16, args: &[&str]| {
             let port = port.to_string();
@@ -66,7 +68,7 @@ impl Served for Watched {
             let dir = tempfile::tempdir().unwrap();
             let conf = format!(
                 "port {port}\nbind 127.0.0.1\nsentinel monitor shop 127.0.0.1 {master} 2\n\
-                 sentinel down-after-milliseconds shop 500\nsentinel failover-timeout shop 3000\n"
+                 sentinel down-after-milliseconds shop {silence}\nsentinel failover-timeout shop 3000\n"
             );
             std::fs::write(dir.path().join("sentinel.conf"), conf).unwrap();
             Server::start(dir, &["sentinel.conf", "--sentinel"])
