@@ -35,9 +35,9 @@ use blocking::Blocking;
 use link::Lua;
 use member::{DRIVER, Member, bounded, by_queue, member};
 use servers::Servers;
+pub use settings::RedisSettings;
 #[cfg(test)]
 pub(super) use settings::{NodeSettings, SentinelSettings, TlsSettings};
-pub use settings::RedisSettings;
 
 /// Due jobs that one script call moves where the app sets no limit: larger ones would hold up the server.
 const CHUNK: i64 = 1000;

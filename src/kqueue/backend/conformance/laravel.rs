@@ -78,7 +78,8 @@ fn redis_connections_are_those_of_laravel() {
     };
     let text = |value: &str| Some(value.to_owned());
     let tls = TlsSettings { cafile: Some("/ca.pem".into()), verify_peer: false, ..TlsSettings::default() };
-    let none = RedisSettings { port: 6379, retry_after: Some(90), migration_batch_size: -1, ..RedisSettings::default() };
+    let none =
+        RedisSettings { port: 6379, retry_after: Some(90), migration_batch_size: -1, ..RedisSettings::default() };
     let at = |host: &str, port: u16| NodeSettings { host: host.to_owned(), port };
     let host = |host: &str, port: u16| RedisSettings { host: host.to_owned(), port, ..none.clone() };
     let login = |username: Option<&str>, database: i64, settings: RedisSettings| RedisSettings {
@@ -141,10 +142,8 @@ async fn redis_holds_the_bytes_that_laravel_would_hold() {
     );
     let mine = take(&b, &["ours"], count).await;
 
-    let ours: Vec<String> = mine
-        .iter()
-        .map(|j| format!("{} {} {}", hex(&j.payload), hex(member(j)), attempts(j)))
-        .collect();
+    let ours: Vec<String> =
+        mine.iter().map(|j| format!("{} {} {}", hex(&j.payload), hex(member(j)), attempts(j))).collect();
     assert_eq!(ours, answer.lines().collect::<Vec<_>>());
 
     let mut redis = f.redis();

@@ -41,8 +41,11 @@ impl Nodes {
             };
             let known: String = (0..NODES).map(line).collect();
             let dir = tempfile::tempdir().unwrap();
-            std::fs::write(dir.path().join("nodes.conf"), format!("{known}vars currentEpoch {NODES} lastVoteEpoch 0\n"))
-                .unwrap();
+            std::fs::write(
+                dir.path().join("nodes.conf"),
+                format!("{known}vars currentEpoch {NODES} lastVoteEpoch 0\n"),
+            )
+            .unwrap();
             let port = ports[myself].to_string();
             let cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", timeout, "--bind", "127.0.0.1"];
             let args = ["--port", &port, "--repl-diskless-sync-delay", "0", "--cluster-config-file", "nodes.conf"];

@@ -25,7 +25,8 @@ pub(super) struct Watched {
 impl Watched {
     /// The one that takes writes, as it says itself.
     fn master_index(&self) -> usize {
-        let is_master = |server: &Server| server.is_up() && server.run::<String>("INFO replication").contains("role:master");
+        let is_master =
+            |server: &Server| server.is_up() && server.run::<String>("INFO replication").contains("role:master");
         let mut master = None;
         until("there is a master", || {
             master = self.servers.iter().position(is_master);
@@ -151,7 +152,9 @@ async fn a_master_that_became_a_replica_is_left() {
     f.push("default", &job("a")).await;
     assert_eq!(insist(&b).await, jobs(&["a"]));
     let () = f.served.sentinels[0].run("SENTINEL FAILOVER shop");
-    until("the replica is the master", || f.served.servers[1].run::<String>("INFO replication").contains("role:master"));
+    until("the replica is the master", || {
+        f.served.servers[1].run::<String>("INFO replication").contains("role:master")
+    });
     f.push("default", &job("b")).await;
     assert_eq!(insist(&b).await, jobs(&["b"]));
 }

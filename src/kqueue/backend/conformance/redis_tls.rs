@@ -9,7 +9,11 @@ use crate::backend::{BackendError, QueueBackend, RedisBackend, RedisSettings, Tl
 use kqueue_config::Pop;
 
 /// Asks a server with this certificate for the size of a queue.
-async fn ask(dir: TempDir, certificate: &str, change: impl FnOnce(&mut RedisSettings, &Tls)) -> Result<(), BackendError> {
+async fn ask(
+    dir: TempDir,
+    certificate: &str,
+    change: impl FnOnce(&mut RedisSettings, &Tls),
+) -> Result<(), BackendError> {
     let served = Tls::with(dir, certificate, &[]);
     let mut settings = RedisSettings { username: None, password: None, ..served.settings() };
     change(&mut settings, &served);

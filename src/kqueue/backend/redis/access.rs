@@ -36,9 +36,7 @@ impl Access {
         let scheme = parsed.iter().map(|(_, scheme)| *scheme).find(|scheme| *scheme != Scheme::Plain);
         let tls = match (tls, scheme) {
             (None, None) => None,
-            (settings, scheme) => {
-                Some(Tls::new(settings.clone().unwrap_or_default(), scheme.unwrap_or(Scheme::Tls))?)
-            }
+            (settings, scheme) => Some(Tls::new(settings.clone().unwrap_or_default(), scheme.unwrap_or(Scheme::Tls))?),
         };
         // What PHP calls empty is no credential to Laravel either.
         let given = |value: &Option<String>| value.clone().filter(|v| !v.is_empty());

@@ -161,7 +161,10 @@ impl Cluster {
 
     fn unavailable(&self, reason: &str) -> BackendError {
         let seeds: Vec<String> = self.seeds.iter().map(ToString::to_string).collect();
-        BackendError::Unavailable { target: format!("redis cluster at {}", seeds.join(", ")), reason: reason.to_owned() }
+        BackendError::Unavailable {
+            target: format!("redis cluster at {}", seeds.join(", ")),
+            reason: reason.to_owned(),
+        }
     }
 }
 

@@ -48,7 +48,12 @@ impl Sentinels {
         Err(failure.unwrap_or_else(|| said("there is no sentinel")))
     }
 
-    async fn master(&self, sentinel: &Address, servers: &Access, response: Option<Duration>) -> RedisResult<Connection> {
+    async fn master(
+        &self,
+        sentinel: &Address,
+        servers: &Access,
+        response: Option<Duration>,
+    ) -> RedisResult<Connection> {
         let asked = tokio::time::timeout(ASK_TIMEOUT, self.ask(sentinel)).await;
         let of_sentinel = |e: &dyn std::fmt::Display| said(&format!("sentinel at {sentinel}: {e}"));
         let master = match asked {

@@ -47,12 +47,9 @@ impl Servers {
             let (access, seeds) = Access::new(&settings.cluster, tls, username, password, 0)?;
             return Ok(Self::Cluster(Cluster::new(access, seeds)));
         }
-        let one = |way, address, access| {
-            Self::One(Rc::new(Node { link: Link::new(way, Rc::new(access)), address }))
-        };
+        let one = |way, address, access| Self::One(Rc::new(Node { link: Link::new(way, Rc::new(access)), address }));
         if let Some(sentinel) = &settings.sentinel {
-            let (asked, all) =
-                Access::new(&sentinel.nodes, &sentinel.tls, &sentinel.username, &sentinel.password, 0)?;
+            let (asked, all) = Access::new(&sentinel.nodes, &sentinel.tls, &sentinel.username, &sentinel.password, 0)?;
             let Some(first) = all.first().cloned() else {
                 return Err(BackendError::Settings("the redis connection names no sentinel".to_owned()));
             };

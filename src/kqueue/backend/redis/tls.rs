@@ -44,7 +44,9 @@ impl Tls {
     pub(super) fn new(settings: TlsSettings, scheme: Scheme) -> Result<Self, BackendError> {
         let unsupported = match &settings {
             TlsSettings { passphrase: Some(_), .. } => Some(("passphrase", "give the key without one: openssl pkey")),
-            TlsSettings { peer_fingerprint: Some(_), .. } => Some(("peer_fingerprint", "give the certificate as `cafile`")),
+            TlsSettings { peer_fingerprint: Some(_), .. } => {
+                Some(("peer_fingerprint", "give the certificate as `cafile`"))
+            }
             _ => None,
         };
         if let Some((key, fix)) = unsupported {
@@ -76,7 +78,8 @@ impl Tls {
         let server = ServerName::try_from(name).map_err(invalid)?.to_owned();
         let connector = TlsConnector::from(self.config()?);
         connector.connect(server, stream).await.map_err(|e| {
-            let ca = if e.to_string().contains("CaUsedAsEndEntity") { "; it is that of a CA, not of a server" } else { "" };
+            let ca =
+                if e.to_string().contains("CaUsedAsEndEntity") { "; it is that of a CA, not of a server" } else { "" };
             io::Error::new(e.kind(), format!("TLS: {e}{ca}"))
         })
     }
@@ -138,7 +141,8 @@ fn unusable(key: &str, file: &Path, error: &dyn std::fmt::Display) -> io::Error 
 
 fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     let unusable = |e| unusable("certificates in", file, &e);
-    let all: Vec<_> = CertificateDer::pem_file_iter(file).map_err(unusable)?.collect::<Result<_, _>>().map_err(unusable)?;
+    let all: Vec<_> =
+        CertificateDer::pem_file_iter(file).map_err(unusable)?.collect::<Result<_, _>>().map_err(unusable)?;
     if all.is_empty() {
         return Err(io::Error::other(format!("there is no certificate in {}", file.display())));
     }
