@@ -167,7 +167,7 @@ pub enum BackendError {
 /// [`BackendError::Settings`], in one line that says what to change, for what kqueue cannot serve.
 pub fn open(settings: ConnectionSettings, pop: Pop) -> Result<Box<dyn QueueBackend>, BackendError> {
     match settings {
-        ConnectionSettings::Redis(redis) => Ok(Box::new(RedisBackend::connect(redis, pop)?)),
+        ConnectionSettings::Redis(redis) => Ok(Box::new(RedisBackend::connect(*redis, pop)?)),
         ConnectionSettings::Sqlite(sqlite) => Ok(Box::new(SqliteBackend::connect(sqlite)?)),
         ConnectionSettings::Database(database) => Ok(Box::new(DatabaseBackend::connect(database)?)),
         ConnectionSettings::Own { class, method } => Err(settings::own(&class, &method)),

@@ -43,7 +43,7 @@ impl Names {
 #[serde(try_from = "serde_json::Value")]
 pub enum ConnectionSettings {
     /// `{"driver": "redis", …}`.
-    Redis(RedisSettings),
+    Redis(Box<RedisSettings>),
     /// `{"driver": "database", "engine": "sqlite", …}`.
     Sqlite(SqliteSettings),
     /// `{"driver": "database", "engine": "mysql", …}`, or `mariadb` or `pgsql`.

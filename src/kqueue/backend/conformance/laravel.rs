@@ -72,7 +72,7 @@ fn redis_connections_are_those_of_laravel() {
     let mut next = |of: &str| {
         let line = told.next().unwrap();
         match serde_json::from_value(line.clone()).unwrap() {
-            ConnectionSettings::Redis(redis) if line["name"] == "queues:mail" => redis,
+            ConnectionSettings::Redis(redis) if line["name"] == "queues:mail" => *redis,
             other => panic!("{of}: {line} {other:?}"),
         }
     };

@@ -37,7 +37,7 @@ pub(super) enum Way {
     /// Where the app says it is.
     Address(Address),
     /// Where the sentinels say it is.
-    Master(Sentinels),
+    Master(Box<Sentinels>),
 }
 
 /// The way to one server.

@@ -53,8 +53,9 @@ impl Servers {
             let Some(first) = all.first().cloned() else {
                 return Err(BackendError::Settings("the redis connection names no sentinel".to_owned()));
             };
+            let sentinels = Box::new(Sentinels::new(sentinel.service.clone(), asked, all));
             let (access, _) = Access::new(&[], tls, username, password, settings.database)?;
-            return Ok(one(Way::Master(Sentinels::new(sentinel.service.clone(), asked, all)), first, access));
+            return Ok(one(Way::Master(sentinels), first, access));
         }
         let node = NodeSettings { host: settings.host.clone(), port: settings.port };
         let (access, addresses) = Access::new(&[node], tls, username, password, settings.database)?;
