@@ -16,7 +16,8 @@ use super::sqlite::SqliteFixture;
 use super::{Fixture, job, take};
 use crate::backend::row::Row;
 use crate::backend::{
-    ConnectionSettings, NodeSettings, QueueBackend, RedisSettings, Reservation, SentinelSettings, TlsSettings, epoch_seconds,
+    ConnectionSettings, NodeSettings, QueueBackend, RedisSettings, Reservation, SentinelSettings, TlsSettings,
+    epoch_seconds,
 };
 
 /// Payloads that a careless re-encoding would change.
