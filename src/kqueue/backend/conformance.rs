@@ -19,7 +19,12 @@ mod database_only;
 mod laravel;
 mod least;
 mod redis;
+mod redis_cluster;
+mod redis_nodes;
 mod redis_only;
+mod redis_sentinel;
+mod redis_servers;
+mod redis_tls;
 mod settings;
 mod sqlite;
 mod sqlite_only;
@@ -56,6 +61,10 @@ trait Fixture: Sized {
     type Backend: QueueBackend;
 
     async fn start() -> Self;
+    /// With a server that no other test uses.
+    async fn start_private() -> Self {
+        Self::start().await
+    }
     /// Makes further instances, each with connections of its own, on any thread.
     fn maker(&self) -> impl Fn() -> Self::Backend + Send + Clone + 'static;
     async fn push(&self, queue: &str, payload: &[u8]);
@@ -93,6 +102,15 @@ macro_rules! suite {
     };
 }
 use suite;
+
+/// Waits until `done` is true.
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
 
 fn job(name: &str) -> Vec<u8> {
     format!(

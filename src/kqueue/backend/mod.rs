@@ -30,8 +30,10 @@ mod conformance;
 pub use database::{DatabaseBackend, DatabaseSettings};
 pub use native::{NativeBackend, popped};
 pub use receipt::{Encoded, Receipt};
-pub use redis::RedisBackend;
-pub use settings::{ConnectionSettings, Names, RedisSettings, SqliteSettings};
+#[cfg(test)]
+use redis::{NodeSettings, SentinelSettings, TlsSettings};
+pub use redis::{RedisBackend, RedisSettings};
+pub use settings::{ConnectionSettings, Names, SqliteSettings};
 pub use sqlite::SqliteBackend;
 pub use wait::Wait;
 
@@ -167,7 +169,7 @@ pub enum BackendError {
 /// [`BackendError::Settings`], in one line that says what to change, for what kqueue cannot serve.
 pub fn open(settings: ConnectionSettings, pop: Pop) -> Result<Box<dyn QueueBackend>, BackendError> {
     match settings {
-        ConnectionSettings::Redis(redis) => Ok(Box::new(RedisBackend::connect(redis, pop)?)),
+        ConnectionSettings::Redis(redis) => Ok(Box::new(RedisBackend::connect(*redis, pop)?)),
         ConnectionSettings::Sqlite(sqlite) => Ok(Box::new(SqliteBackend::connect(sqlite)?)),
         ConnectionSettings::Database(database) => Ok(Box::new(DatabaseBackend::connect(database)?)),
         ConnectionSettings::Native => Ok(Box::new(NativeBackend)),

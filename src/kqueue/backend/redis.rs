@@ -3,7 +3,7 @@
 //! One script call takes a batch of jobs. Waiting blocks on the `:notify` lists of all queues at once, on a
 //! connection of its own. May touch the network; knows of no PHP.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -12,17 +12,32 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::{
-    BUDGET, BackendError, Capabilities, LARGEST, Names, QueueBackend, QueueSize, Receipt, RedisSettings, Reservation,
-    Reserved, SetAside, Wait, check_queues, epoch, epoch_seconds,
+    BUDGET, BackendError, Capabilities, LARGEST, Names, QueueBackend, QueueSize, Receipt, Reservation, Reserved,
+    SetAside, Wait, check_queues, epoch, epoch_seconds,
 };
 use kqueue_config::Pop;
 
+mod access;
+mod address;
+mod blocking;
+mod certificate;
+mod cluster;
 mod connection;
 mod link;
 mod member;
+mod sentinel;
+mod servers;
+mod settings;
+pub(super) mod slot;
+mod tls;
 
-use link::{Connection, Link, Lua};
+use blocking::Blocking;
+use link::Lua;
 use member::{DRIVER, Member, bounded, by_queue, member};
+use servers::Servers;
+pub use settings::RedisSettings;
+#[cfg(test)]
+pub(super) use settings::{NodeSettings, SentinelSettings, TlsSettings};
 
 /// Due jobs that one script call moves where the app sets no limit: larger ones would hold up the server.
 const CHUNK: i64 = 1000;
@@ -30,12 +45,10 @@ const CHUNK: i64 = 1000;
 const HEAVY: usize = 4 << 20;
 /// Messages that one script call sets aside at the most.
 const MOST_ASIDE: usize = 100;
-/// What BLPOP may take beyond its own timeout before the server counts as gone.
-const BLOCK_GRACE: Duration = Duration::from_secs(5);
 
 /// Queues of one Redis connection of the app. Needs Redis 6 or later.
 pub struct RedisBackend {
-    link: Link,
+    servers: Servers,
     prefix: String,
     names: Names,
     retry_after: Option<i64>,
@@ -44,8 +57,7 @@ pub struct RedisBackend {
     reserve: Lua,
     renew: Lua,
     unreserve: Lua,
-    /// The connection that BLPOP runs on, while it does not.
-    idle: Cell<Option<Connection>>,
+    blocking: Blocking,
     /// Notify tokens that our BLPOP took, by queue: the next reserve leaves as many in the list.
     taken: RefCell<HashMap<String, usize>>,
     /// Queues with a key of the wrong type: left out until the key is gone.
@@ -85,17 +97,10 @@ impl RedisBackend {
     /// A backend for these settings. Connects with the first call.
     ///
     /// # Errors
-    /// [`BackendError::Settings`] for TLS, a cluster or a host that is none.
+    /// [`BackendError::Settings`] for a host that is none, and for files of TLS that cannot be used.
     pub fn connect(settings: RedisSettings, pop: Pop) -> Result<Self, BackendError> {
-        if settings.cluster {
-            return Err(BackendError::Settings(
-                "Redis Cluster is not built in yet: keep `queue:work` for this connection, or use \
-                 a single Redis server for queues"
-                    .to_owned(),
-            ));
-        }
         Ok(Self {
-            link: Link::new(&settings)?,
+            servers: Servers::new(&settings)?,
             prefix: settings.prefix,
             names: settings.names,
             retry_after: settings.retry_after,
@@ -104,7 +109,7 @@ impl RedisBackend {
             reserve: Lua::new(include_str!("redis/reserve.lua")),
             renew: Lua::new(include_str!("redis/renew.lua")),
             unreserve: Lua::new(include_str!("redis/unreserve.lua")),
-            idle: Cell::new(None),
+            blocking: Blocking::default(),
             taken: RefCell::default(),
             unusable: RefCell::default(),
         })
@@ -135,7 +140,7 @@ impl RedisBackend {
         let all = [keys.list, keys.delayed, keys.reserved, keys.notify, keys.broken];
 
         let (left, jobs, aside): (i64, Vec<Vec<u8>>, Vec<Vec<u8>>) = self
-            .link
+            .servers
             .script(&self.reserve, &all, |cmd| {
                 cmd.arg(epoch_seconds())
                     .arg(self.lease_end())
@@ -174,10 +179,10 @@ impl RedisBackend {
         })
     }
 
-    /// Closes the shared connection after a call that carried this many bytes, if they were many.
+    /// Closes the shared connections after a call that carried this many bytes, if they were many.
     async fn forget_heavy(&self, bytes: usize) {
         if bytes >= HEAVY {
-            self.link.forget().await;
+            self.servers.forget().await;
         }
     }
 
@@ -199,6 +204,13 @@ impl RedisBackend {
         if self.unusable.borrow_mut().remove(queue) {
             tracing::info!("queue {queue} can be worked again");
         }
+    }
+
+    /// Jobs that one call can settle, each with its place in `jobs`.
+    fn groups<'a>(&self, jobs: &'a [Reservation]) -> Vec<Vec<(usize, &'a Reservation)>> {
+        let keys: Vec<String> = jobs.iter().map(|job| self.keys(&job.queue).list).collect();
+        let groups = self.servers.groups(keys.iter().map(String::as_str)).into_iter();
+        groups.map(|group| group.into_iter().filter_map(|at| Some((at, jobs.get(at)?))).collect()).collect()
     }
 
     fn usable(&self, queues: &[String]) -> Vec<String> {
@@ -268,54 +280,32 @@ impl RedisBackend {
     /// Whether a reserve would find something, or something to make due.
     async fn ready(&self, queues: &[String]) -> Result<bool, BackendError> {
         let now = epoch_seconds();
-        let mut pipe = redis::pipe();
+        let mut calls = Vec::new();
         for queue in queues {
             let keys = self.keys(queue);
-            pipe.cmd("LLEN").arg(keys.list);
+            calls.push(call("LLEN", keys.list));
             // With a batch size of 0 nothing is ever made due, so nothing due is work.
             if self.migration_batch_size == 0 {
                 continue;
             }
-            pipe.cmd("ZCOUNT").arg(keys.delayed).arg("-inf").arg(now);
+            let mut due = |key| {
+                let (key, mut count) = call("ZCOUNT", key);
+                count.arg("-inf").arg(now);
+                calls.push((key, count));
+            };
+            due(keys.delayed);
             if self.retry_after.is_some() {
-                pipe.cmd("ZCOUNT").arg(keys.reserved).arg("-inf").arg(now);
+                due(keys.reserved);
             }
         }
         // A key of the wrong type is found by the reserve.
-        Ok(self.link.answers(pipe.ignore_errors()).await?.iter().any(|count| count.is_none_or(|count| count > 0)))
+        Ok(self.servers.counts(&calls).await?.iter().any(|count| count.is_none_or(|count| count > 0)))
     }
 
     /// Blocks until a token comes for one of `queues`, at most for `limit`; takes the token.
-    ///
-    /// When the future is dropped, so is the connection: the server then gives its client no token. One
-    /// that is lost on the way costs nothing, since [`Self::wait`] looks at the lists first.
     async fn block(&self, queues: &[String], limit: Duration) -> Result<bool, BackendError> {
         let notify: Vec<String> = queues.iter().map(|q| self.keys(q).notify).collect();
-        let mut blpop = redis::cmd("BLPOP");
-        // A timeout of 0 would be for ever.
-        blpop.arg(&notify).arg(format!("{:.3}", limit.as_secs_f64().max(0.001)));
-
-        let mut rested = self.idle.take();
-        let token = loop {
-            let fresh = rested.is_none();
-            let mut connection = match rested.take() {
-                Some(connection) => connection,
-                None => self.link.connect_blocking().await?,
-            };
-            let answer = blpop.query_async::<Option<(Vec<u8>, Vec<u8>)>>(connection.inner());
-            match tokio::time::timeout(limit + BLOCK_GRACE, answer).await {
-                Ok(Ok(token)) => {
-                    self.idle.set(Some(connection));
-                    break token;
-                }
-                // One that rested may have died of a restart that is long over.
-                Ok(Err(e)) if !fresh && e.is_io_error() => {}
-                Ok(Err(e)) => return Err(self.link.error(&e)),
-                Err(_) => return Err(self.link.unavailable("no answer to BLPOP")),
-            }
-        };
-
-        let Some((key, _)) = token else {
+        let Some(key) = self.blocking.first(&self.servers, &notify, limit).await? else {
             return Ok(false);
         };
         if let Some((queue, _)) = queues.iter().zip(&notify).find(|(_, notify)| notify.as_bytes() == key) {
@@ -348,60 +338,62 @@ impl QueueBackend for RedisBackend {
     }
 
     async fn renew(&self, jobs: &mut [Reservation]) -> Result<Vec<bool>, BackendError> {
-        if jobs.is_empty() {
-            return Ok(Vec::new());
+        let mut held = Vec::with_capacity(jobs.len());
+        for group in self.groups(jobs) {
+            let (queues, indexes) = by_queue(&group);
+            let keys: Vec<String> = queues.iter().map(|q| self.keys(q).reserved).collect();
+            let answer: Vec<i64> = self
+                .servers
+                .script(&self.renew, &keys, |cmd| {
+                    // Without `retry_after` there is no lease to extend.
+                    match self.retry_after {
+                        Some(_) => cmd.arg(self.lease_end()),
+                        None => cmd.arg(""),
+                    };
+                    for ((_, job), index) in group.iter().zip(&indexes) {
+                        cmd.arg(index + 1).arg(member(job));
+                    }
+                })
+                .await?;
+            self.forget_heavy(group.iter().map(|(_, job)| member(job).len()).sum()).await;
+            held.extend(group.iter().map(|(at, _)| *at).zip(answer));
         }
-        let (queues, indexes) = by_queue(jobs);
-        let keys: Vec<String> = queues.iter().map(|q| self.keys(q).reserved).collect();
-        let held: Vec<i64> = self
-            .link
-            .script(&self.renew, &keys, |cmd| {
-                // Without `retry_after` there is no lease to extend.
-                match self.retry_after {
-                    Some(_) => cmd.arg(self.lease_end()),
-                    None => cmd.arg(""),
-                };
-                for (job, index) in jobs.iter().zip(&indexes) {
-                    cmd.arg(index + 1).arg(member(job));
-                }
-            })
-            .await?;
-        self.forget_heavy(jobs.iter().map(|job| member(job).len()).sum()).await;
-        Ok(held.into_iter().map(|n| n == 1).collect())
+        Ok(in_order(held))
     }
 
     async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
-        if jobs.is_empty() {
-            return Ok(Vec::new());
+        let mut held = Vec::with_capacity(jobs.len());
+        for mut group in self.groups(jobs) {
+            // Last one first: each goes to the head.
+            group.reverse();
+            let (queues, indexes) = by_queue(&group);
+            let keys: Vec<String> =
+                queues.iter().map(|q| self.keys(q)).flat_map(|k| [k.list, k.reserved, k.notify]).collect();
+            let answer: Vec<i64> = self
+                .servers
+                .script(&self.unreserve, &keys, |cmd| {
+                    for ((_, job), index) in group.iter().zip(&indexes) {
+                        cmd.arg(3 * index + 1).arg(member(job)).arg(job.payload.as_ref());
+                    }
+                })
+                .await?;
+            self.forget_heavy(group.iter().map(|(_, job)| member(job).len() + job.payload.len()).sum()).await;
+            held.extend(group.iter().map(|(at, _)| *at).zip(answer));
         }
-        let (queues, indexes) = by_queue(jobs);
-        let keys: Vec<String> =
-            queues.iter().map(|q| self.keys(q)).flat_map(|k| [k.list, k.reserved, k.notify]).collect();
-        let held: Vec<i64> = self
-            .link
-            .script(&self.unreserve, &keys, |cmd| {
-                // Last one first: each goes to the head.
-                for (job, index) in jobs.iter().zip(&indexes).rev() {
-                    cmd.arg(3 * index + 1).arg(member(job)).arg(job.payload.as_ref());
-                }
-            })
-            .await?;
-        self.forget_heavy(jobs.iter().map(|job| member(job).len() + job.payload.len()).sum()).await;
-        Ok(held.into_iter().rev().map(|n| n == 1).collect())
+        Ok(in_order(held))
     }
 
     async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
-        if jobs.is_empty() {
-            return Ok(Vec::new());
-        }
         let mut removed = Vec::with_capacity(jobs.len());
         // The client library holds what it sends three times.
         for jobs in bounded(jobs) {
-            let mut pipe = redis::pipe();
-            for job in jobs {
-                pipe.cmd("ZREM").arg(self.keys(&job.queue).reserved).arg(member(job));
-            }
-            let answers = self.link.answers(pipe.ignore_errors()).await?;
+            let remove = |job: &Reservation| {
+                let (key, mut zrem) = call("ZREM", self.keys(&job.queue).reserved);
+                zrem.arg(member(job));
+                (key, zrem)
+            };
+            let calls: Vec<_> = jobs.iter().map(remove).collect();
+            let answers = self.servers.counts(&calls).await?;
             self.forget_heavy(jobs.iter().map(|job| member(job).len()).sum()).await;
             removed.extend(answers.into_iter().map(|answer| answer == Some(1)));
         }
@@ -413,18 +405,17 @@ impl QueueBackend for RedisBackend {
         if queues.is_empty() {
             return Ok(Vec::new());
         }
-        let mut pipe = redis::pipe();
-        for queue in queues {
+        let size = |queue: &String| {
             let keys = self.keys(queue);
-            pipe.cmd("LLEN").arg(keys.list);
-            pipe.cmd("ZCARD").arg(keys.delayed);
-            pipe.cmd("ZCARD").arg(keys.reserved);
-        }
-        let counts = self.link.answers(pipe.ignore_errors()).await?;
+            [call("LLEN", keys.list), call("ZCARD", keys.delayed), call("ZCARD", keys.reserved)]
+        };
+        let calls: Vec<_> = queues.iter().flat_map(size).collect();
+        let counts = self.servers.counts(&calls).await?;
         // Of several queues the others can still be asked each by itself.
         let broken = counts.iter().position(Option::is_none).map(|at| at / 3);
         if let Some(queue) = broken.and_then(|at| queues.get(at)) {
-            return Err(self.link.unavailable(&format!("WRONGTYPE: a key of queue {queue} holds something else")));
+            let node = self.servers.node(&self.keys(queue).list).await?;
+            return Err(node.link.unavailable(&format!("WRONGTYPE: a key of queue {queue} holds something else")));
         }
         let counts: Vec<u64> = counts.into_iter().map(|n| u64::try_from(n.unwrap_or(0)).unwrap_or(0)).collect();
         Ok(counts
@@ -439,4 +430,17 @@ impl QueueBackend for RedisBackend {
 /// Time until the wall clock's next whole second, and a little more.
 fn to_next_second() -> Duration {
     Duration::from_millis(1001 - u64::from(epoch().subsec_millis()))
+}
+
+/// A command on a key, and the key.
+fn call(command: &str, key: String) -> (String, redis::Cmd) {
+    let mut cmd = redis::cmd(command);
+    cmd.arg(&key);
+    (key, cmd)
+}
+
+/// What was answered for the job at each place, in the order of places.
+fn in_order(mut held: Vec<(usize, i64)>) -> Vec<bool> {
+    held.sort_unstable();
+    held.into_iter().map(|(_, n)| n == 1).collect()
 }

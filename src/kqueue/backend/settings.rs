@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{BackendError, DatabaseSettings};
+use super::{BackendError, DatabaseSettings, RedisSettings};
 
 /// What the app's queue object calls its queues, where the driver keeps them: keys in Redis, values in a column.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Names {
 #[serde(try_from = "serde_json::Value")]
 pub enum ConnectionSettings {
     /// `{"driver": "redis", …}`.
-    Redis(RedisSettings),
+    Redis(Box<RedisSettings>),
     /// `{"driver": "database", "engine": "sqlite", …}`.
     Sqlite(SqliteSettings),
     /// `{"driver": "database", "engine": "mysql", …}`, or `mariadb` or `pgsql`.
@@ -58,57 +58,6 @@ pub enum ConnectionSettings {
         /// The database engine, if the driver has one.
         engine: Option<String>,
     },
-}
-
-/// A Redis server and how Laravel uses it.
-#[derive(Clone, Deserialize, PartialEq, Eq)]
-pub struct RedisSettings {
-    /// A host name, an address, `tcp://HOST`, `/path/to.sock` or `unix:///path/to.sock`.
-    pub host: String,
-    /// TCP port; of no meaning for a socket.
-    #[serde(default = "default_port", deserialize_with = "port")]
-    pub port: u16,
-    /// User of Redis' ACL.
-    #[serde(default)]
-    pub username: Option<String>,
-    /// Its password.
-    #[serde(default)]
-    pub password: Option<String>,
-    /// Number of the database.
-    #[serde(default, deserialize_with = "number_or_zero")]
-    pub database: i64,
-    /// What the app's Redis client puts before every key.
-    #[serde(default)]
-    pub prefix: String,
-    /// The connection is a Redis Cluster.
-    #[serde(default)]
-    pub cluster: bool,
-    /// Seconds after which a reservation ends; `None` is never.
-    #[serde(default, deserialize_with = "optional_number")]
-    pub retry_after: Option<i64>,
-    /// Due jobs that one poll moves to the queue; -1 is all.
-    #[serde(default = "all", deserialize_with = "number")]
-    pub migration_batch_size: i64,
-    /// What its queues are called.
-    #[serde(default)]
-    pub names: Names,
-}
-
-impl std::fmt::Debug for RedisSettings {
-    /// As derived, without the password: settings end up in logs.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedisSettings")
-            .field("host", &self.host)
-            .field("port", &self.port)
-            .field("username", &self.username)
-            .field("password", &self.password.as_ref().map(|_| "…"))
-            .field("database", &self.database)
-            .field("prefix", &self.prefix)
-            .field("cluster", &self.cluster)
-            .field("retry_after", &self.retry_after)
-            .field("migration_batch_size", &self.migration_batch_size)
-            .finish()
-    }
 }
 
 /// A jobs table in a SQLite file.
@@ -173,15 +122,11 @@ pub(super) fn unsupported(driver: &str, engine: Option<&str>) -> BackendError {
     })
 }
 
-fn default_port() -> u16 {
-    6379
-}
-
 fn default_table() -> String {
     "jobs".to_owned()
 }
 
-fn all() -> i64 {
+pub(super) fn all() -> i64 {
     -1
 }
 
@@ -205,16 +150,10 @@ pub(super) fn optional_number<'de, D: Deserializer<'de>>(from: D) -> Result<Opti
     Option::<Number>::deserialize(from)?.map(Number::value).transpose()
 }
 
-fn number_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+pub(super) fn number_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
     Ok(optional_number(from)?.unwrap_or(0))
 }
 
-fn number<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
     Ok(optional_number(from)?.unwrap_or(-1))
-}
-
-fn port<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
-    let port = optional_number(from)?.unwrap_or(6379);
-    // PHP says 0 or -1 where the host is a socket.
-    u16::try_from(port.max(0)).map_err(|_| serde::de::Error::custom(format!("no port: {port}")))
 }

@@ -8,9 +8,10 @@ use kqueue_core::wire::BootFault;
 /// say, and only what is one of these is a fix.
 const CONNECTIONS: &[&str] = &[
     "set QUEUE_CONNECTION to a redis or database connection",
-    "keep `queue:work` for this connection, or use a single Redis server for queues",
     "keep it in InnoDB (ALTER TABLE … ENGINE = InnoDB)",
-    "use a plain or Unix socket connection, such as a local stunnel",
+    "use `tls://`",
+    "give the key without one: openssl pkey",
+    "give the certificate as `cafile`",
     "use a file",
     "give the path of the file, not a URI",
     "rename it",
@@ -61,8 +62,9 @@ mod tests {
             r#"{"driver": "sync"}"#,
             r#"{"driver": "null"}"#,
             r#"{"driver": "database", "engine": "sqlite", "path": ":memory:", "retry_after": 90}"#,
-            r#"{"driver": "redis", "host": "a", "cluster": true}"#,
-            r#"{"driver": "redis", "host": "tls://a"}"#,
+            r#"{"driver": "redis", "host": "tlsv1.0://a"}"#,
+            r#"{"driver": "redis", "host": "tls://a", "tls": {"passphrase": "x"}}"#,
+            r#"{"driver": "redis", "host": "tls://a", "tls": {"peer_fingerprint": "x"}}"#,
         ] {
             let text = told(json);
             let (what, fix) = of_connection(&text);

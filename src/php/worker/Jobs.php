@@ -160,7 +160,7 @@ final class Jobs
     }
 }
 
-foreach (['Driver', 'RedisDriver', 'DatabaseDriver', 'RuntimeRedisJob', 'RuntimeDatabaseJob'] as $class) {
+foreach (['Driver', 'RedisServers', 'RedisDriver', 'DatabaseDriver', 'RuntimeRedisJob', 'RuntimeDatabaseJob'] as $class) {
     // Some are there already, unless the program that needs us is of the version before.
     require_once __DIR__."/{$class}.php";
 }

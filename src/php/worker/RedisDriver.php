@@ -9,7 +9,7 @@ use Illuminate\Contracts\Queue\Queue;
 use Illuminate\Queue\Jobs\Job;
 use Illuminate\Queue\Jobs\RedisJob;
 use Illuminate\Queue\RedisQueue;
-use ReflectionMethod;
+use Illuminate\Redis\RedisManager;
 
 /**
  * Queues in Redis. What is behind the payload is the member of the set of reserved jobs.
@@ -22,34 +22,16 @@ final class RedisDriver extends Driver
 
     public function describe(Application $app, array $fields): array
     {
-        $redis = $app['config']['database.redis'];
-        $name = $fields['connection'] ?? 'default';
-
-        if (isset($redis['clusters'][$name])) {
-            return ['driver' => 'redis', 'host' => '', 'cluster' => true];
-        }
-
-        if (! is_array($redis[$name] ?? null)) {
-            $names = implode(', ', array_diff(array_keys((array) $redis), ['client', 'options', 'clusters']));
-
-            throw new Misconfigured(Misconfigured::CONNECTION, "the app has no Redis connection named '{$name}', which its queue connection names; config/database.php has {$names}");
-        }
-
-        // Laravel's own reading of `url`, which overrides the separate keys.
-        $connection = (new \Illuminate\Support\ConfigurationUrlParser)->parseConfiguration($redis[$name]);
-        $scheme = $connection['scheme'] ?? (($connection['driver'] ?? '') === 'tls' ? 'tls' : '');
-        $host = (string) ($connection['host'] ?? $connection['path'] ?? '127.0.0.1');
+        $manager = $fields['redis'];
+        $name = $fields['connection'] ?? null ?: 'default';
         $retryAfter = $fields['retryAfter'] ?? null;
+        self::expectConnection($app, $name);
+        $servers = RedisServers::of($manager instanceof RedisManager ? $manager : $app['redis'], $name);
+        $servers['tls'] = self::tls($servers['tls'] ?? null);
+        isset($servers['sentinel']) && $servers['sentinel']['tls'] = self::tls($servers['sentinel']['tls'] ?? null);
 
-        return [
+        return $servers + [
             'driver' => 'redis',
-            'host' => $scheme === 'tls' && ! str_starts_with($host, 'tls://') ? 'tls://'.$host : $host,
-            'port' => (int) ($connection['port'] ?? 6379),
-            'username' => ($connection['username'] ?? null) ?: null,
-            'password' => ($connection['password'] ?? null) ?: null,
-            'database' => (int) ($connection['database'] ?? 0),
-            'prefix' => self::prefix($connection, $redis),
-            'cluster' => false,
             'retry_after' => $retryAfter === null ? null : (int) $retryAfter,
             'migration_batch_size' => (int) ($fields['migrationBatchSize'] ?? -1),
         ];
@@ -68,11 +50,12 @@ final class RedisDriver extends Driver
             return parent::name($queue, $name);
         }
 
-        // Laravel 13 connects here to see whether the server is a cluster, and it may not be up yet. What is a cluster
-        // is refused by its configuration.
-        if ((new ReflectionMethod($queue, 'getQueueRedisKey'))->class === RedisQueue::class) {
-            return 'queues:'.(fn (): string => (string) (method_exists($this, 'resolveQueue') ? $this->resolveQueue($name) : $name))->call($queue);
-        }
+        // Laravel 13 would connect to see whether the server is a cluster, and it may not be up yet.
+        \Closure::bind(function (): void {
+            if (property_exists($this, 'isCluster') && $this->redis instanceof RedisManager) {
+                $this->isCluster ??= RedisServers::isCluster($this->redis, $this->connection ?: 'default');
+            }
+        }, $queue, RedisQueue::class)();
 
         return (string) (fn () => $this->getQueueRedisKey($name))->call($queue);
     }
@@ -100,32 +83,31 @@ final class RedisDriver extends Driver
         return Horizon::describe($app['queue']->connection($connection));
     }
 
-    /**
-     * What the app's client puts before every key. There are three places to set it, and which of them counts differs
-     * from version to version for phpredis: so Laravel's own connector is asked. It connects to nothing here.
-     *
-     * @param array<string, mixed> $connection
-     * @param array<string, mixed> $redis
-     */
-    private static function prefix(array $connection, array $redis): string
+    private static function expectConnection(Application $app, string $name): void
     {
-        if (($redis['client'] ?? 'phpredis') === 'phpredis' && extension_loaded('redis')) {
-            $connector = new class extends \Illuminate\Redis\Connectors\PhpRedisConnector {
-                /** @var array<string, mixed> */
-                public array $merged = [];
+        $redis = (array) $app['config']['database.redis'];
 
-                protected function createClient(array $config)
-                {
-                    $this->merged = $config;
+        if (! is_array($redis[$name] ?? $redis['clusters'][$name] ?? null)) {
+            $names = implode(', ', array_diff(array_keys($redis + ($redis['clusters'] ?? [])), ['client', 'options', 'clusters']));
 
-                    return new \Redis;
-                }
-            };
-            $connector->connect($connection, $redis['options'] ?? []);
+            throw new Misconfigured(Misconfigured::CONNECTION, "the app has no Redis connection named '{$name}', which its queue connection names; config/database.php has {$names}");
+        }
+    }
 
-            return (string) ($connector->merged['prefix'] ?? '');
+    /** What PHP itself trusts counts where the app says nothing. @param array<string, mixed>|null $options of a stream @return array<string, mixed>|object|null */
+    private static function tls(?array $options): array|object|null
+    {
+        if ($options === null) {
+            return null;
         }
 
-        return (string) ($connection['prefix'] ?? $connection['options']['prefix'] ?? $redis['options']['prefix'] ?? '');
+        $own = array_filter(['cafile' => (string) ini_get('openssl.cafile'), 'capath' => (string) ini_get('openssl.capath')]);
+        $options += isset($options['cafile']) || isset($options['capath']) ? [] : $own;
+
+        foreach (['verify_peer', 'verify_peer_name', 'allow_self_signed', 'SNI_enabled'] as $name) {
+            isset($options[$name]) && $options[$name] = (bool) $options[$name];
+        }
+
+        return (object) array_filter($options, is_scalar(...));
     }
 }

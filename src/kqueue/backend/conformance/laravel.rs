@@ -11,11 +11,14 @@ use std::time::Duration;
 use redis::Commands;
 
 use super::database::{DatabaseFixture, server};
-use super::redis::{PREFIX, RedisFixture};
+use super::redis::{PREFIX, RedisFixture, attempts, member};
 use super::sqlite::SqliteFixture;
 use super::{Fixture, job, take};
 use crate::backend::row::Row;
-use crate::backend::{QueueBackend, Reservation, epoch_seconds};
+use crate::backend::{
+    ConnectionSettings, NodeSettings, QueueBackend, RedisSettings, Reservation, SentinelSettings, TlsSettings,
+    epoch_seconds,
+};
 
 /// Payloads that a careless re-encoding would change.
 fn samples() -> Vec<Vec<u8>> {
@@ -61,6 +64,62 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// What Laravel's connectors and predis would connect to is what we are told.
+#[test]
+fn redis_connections_are_those_of_laravel() {
+    let worker = concat!(env!("CARGO_MANIFEST_DIR"), "/../php/worker");
+    let told = php(include_str!("laravel_servers.php"), &[worker]);
+    let mut told = told.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let mut next = |of: &str| {
+        let line = told.next().unwrap();
+        match serde_json::from_value(line.clone()).unwrap() {
+            ConnectionSettings::Redis(redis) if line["name"] == "queues:mail" => *redis,
+            other => panic!("{of}: {line} {other:?}"),
+        }
+    };
+    let text = |value: &str| Some(value.to_owned());
+    let tls = TlsSettings { cafile: Some("/ca.pem".into()), verify_peer: false, ..TlsSettings::default() };
+    let none =
+        RedisSettings { port: 6379, retry_after: Some(90), migration_batch_size: -1, ..RedisSettings::default() };
+    let at = |host: &str, port: u16| NodeSettings { host: host.to_owned(), port };
+    let host = |host: &str, port: u16| RedisSettings { host: host.to_owned(), port, ..none.clone() };
+    let login = |username: Option<&str>, database: i64, settings: RedisSettings| RedisSettings {
+        username: username.map(str::to_owned),
+        password: text("geheim"),
+        database,
+        ..settings
+    };
+    let prefixed = |prefix: &str, settings: RedisSettings| RedisSettings { prefix: prefix.to_owned(), ..settings };
+    let secure = |tls: &TlsSettings, settings: RedisSettings| RedisSettings { tls: Some(tls.clone()), ..settings };
+    let cluster = RedisSettings { cluster: vec![at("a", 7000), at("b", 7001)], ..login(None, 0, none.clone()) };
+
+    assert_eq!(next("phpredis"), prefixed("x_", login(None, 2, host("a", 6380))));
+    assert_eq!(next("TLS"), secure(&tls, login(Some("shop"), 0, host("tls://cache.example", 6379))));
+    let url = RedisSettings { password: text("ge@heim"), ..login(Some("shop"), 4, host("tls://cache.example", 6380)) };
+    assert_eq!(next("a URL"), secure(&TlsSettings::default(), url));
+    assert_eq!(next("no TLS"), host("a", 6379));
+    assert_eq!(next("a cluster"), prefixed("c_", secure(&tls, cluster.clone())));
+    let package = next("a package for sentinel");
+    let sentinel = SentinelSettings { service: "shop".to_owned(), password: text("wach"), ..Default::default() };
+    assert_eq!(package.sentinel, Some(SentinelSettings { nodes: vec![at("s", 26379)], ..sentinel }));
+    assert_eq!((package.password, package.database), (text("geheim"), 1));
+
+    assert_eq!(next("predis"), prefixed("p_", login(Some("shop"), 2, host("a", 6380))));
+    assert_eq!(next("TLS"), secure(&tls, host("cache.example", 6380)));
+    assert_eq!(next("a socket"), host("/run/redis.sock", 6379));
+    assert_eq!(next("a cluster"), prefixed("c_", cluster));
+    let sentinel = SentinelSettings {
+        service: "shop".to_owned(),
+        nodes: vec![at("s1", 26379), at("s2", 26380)],
+        ..SentinelSettings::default()
+    };
+    let master = RedisSettings { sentinel: Some(sentinel), ..login(Some("shop"), 3, none.clone()) };
+    assert_eq!(next("sentinel"), prefixed("s_", master));
+    assert_eq!(next("a master and its replicas"), host("b", 2));
+    assert!(told.next().unwrap()["error"].as_str().unwrap().contains("only predis can follow"));
+    assert!(told.next().is_none());
+}
+
 #[tokio::test]
 async fn redis_holds_the_bytes_that_laravel_would_hold() {
     let f = RedisFixture::start().await;
@@ -84,15 +143,13 @@ async fn redis_holds_the_bytes_that_laravel_would_hold() {
     );
     let mine = take(&b, &["ours"], count).await;
 
-    let ours: Vec<String> = mine
-        .iter()
-        .map(|j| format!("{} {} {}", hex(&j.payload), hex(RedisFixture::member(j)), RedisFixture::attempts(j)))
-        .collect();
+    let ours: Vec<String> =
+        mine.iter().map(|j| format!("{} {} {}", hex(&j.payload), hex(member(j)), attempts(j))).collect();
     assert_eq!(ours, answer.lines().collect::<Vec<_>>());
 
     let mut redis = f.redis();
     let mut state = |queue: &str| -> (Vec<Vec<u8>>, Vec<i64>, u64, u64, u64) {
-        let key = RedisFixture::key(queue);
+        let key = f.key(queue);
         let held: Vec<(Vec<u8>, i64)> = redis.zrange_withscores(format!("{key}:reserved"), 0, -1).unwrap();
         let mut held: Vec<_> = held;
         held.sort();
@@ -118,7 +175,7 @@ async fn redis_holds_the_bytes_that_laravel_would_hold() {
     assert_eq!(again, answer);
     let pushed = take(&b, &["pushed"], 5).await;
     assert_eq!(pushed.len(), 2);
-    assert!(pushed.iter().all(|j| RedisFixture::attempts(j) == 1));
+    assert!(pushed.iter().all(|j| attempts(j) == 1));
 }
 
 #[tokio::test]

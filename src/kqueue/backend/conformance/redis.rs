@@ -1,105 +1,109 @@
-//! A Redis server of each test's own, on a private socket, gone with the test.
+//! Redis as every app meets it: one server, one behind TLS, one that sentinels know, a cluster.
 
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use redis::{Commands, Connection};
-use tempfile::TempDir;
 
+use super::redis_servers::{Alone, Tls};
 use super::{Fixture, LEASE};
 use crate::backend::{RedisBackend, RedisSettings, Reservation, epoch_seconds};
 use kqueue_config::Pop;
 
-super::suite!(RedisFixture);
-
 /// Put before every key, as Laravel's skeleton does.
 pub(super) const PREFIX: &str = "shop_database_";
 
-pub(super) struct RedisFixture {
-    dir: TempDir,
-    server: Child,
+/// Servers, and how a backend gets to them.
+pub(super) trait Served {
+    /// Whether its queues have names in braces.
+    const BRACES: bool = false;
+
+    /// `private` where the test takes them down.
+    fn start(private: bool) -> Self;
+    fn settings(&self) -> RedisSettings;
+    /// The app's own connection to where a key is.
+    fn master(&self, key: &str) -> Connection;
+    fn go_away(&mut self);
+    fn come_back(&mut self);
 }
 
-impl Drop for RedisFixture {
-    fn drop(&mut self) {
-        self.stop();
+/// Queues on some servers.
+#[derive(Clone)]
+pub(super) struct RedisOn<S> {
+    pub(super) served: S,
+    prefix: String,
+}
+
+pub(super) type RedisFixture = RedisOn<Alone>;
+
+mod alone {
+    super::super::suite!(super::RedisFixture);
+}
+
+mod tls {
+    super::super::suite!(super::RedisOn<super::Tls>);
+}
+
+impl<S: Served> RedisOn<S> {
+    pub(super) fn of(served: S) -> Self {
+        // Servers may be those of other tests too.
+        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let prefix = if S::BRACES { format!("{PREFIX}{count}_") } else { PREFIX.to_owned() };
+        Self { served, prefix }
+    }
+
+    pub(super) fn settings(&self) -> RedisSettings {
+        let names = if S::BRACES { r#"{"before": "queues:{", "after": "}"}"# } else { "{}" };
+        RedisSettings {
+            prefix: self.prefix.clone(),
+            retry_after: Some(LEASE),
+            migration_batch_size: -1,
+            names: serde_json::from_str(names).unwrap(),
+            ..self.served.settings()
+        }
+    }
+
+    pub(super) fn key(&self, queue: &str) -> String {
+        let (name, part) = queue.find(':').map_or((queue, ""), |at| queue.split_at(at));
+        let name = if S::BRACES { format!("{{{name}}}") } else { name.to_owned() };
+        format!("{}queues:{name}{part}", self.prefix)
+    }
+
+    /// The app's own connection to a queue.
+    pub(super) fn redis_of(&self, queue: &str) -> Connection {
+        self.served.master(&self.key(queue))
     }
 }
 
 impl RedisFixture {
     pub(super) fn socket(&self) -> PathBuf {
-        self.dir.path().join("redis.sock")
+        self.served.0.socket()
     }
 
-    pub(super) fn settings(&self) -> RedisSettings {
-        RedisSettings {
-            names: Default::default(),
-            host: self.socket().to_str().unwrap().to_owned(),
-            port: 0,
-            username: None,
-            password: None,
-            database: 2,
-            prefix: PREFIX.to_owned(),
-            cluster: false,
-            retry_after: Some(LEASE),
-            migration_batch_size: -1,
-        }
-    }
-
-    /// The app's own connection.
     pub(super) fn redis(&self) -> Connection {
-        let url = format!("unix://{}?db=2", self.socket().display());
-        redis::Client::open(url).unwrap().get_connection().unwrap()
-    }
-
-    pub(super) fn key(queue: &str) -> String {
-        format!("{PREFIX}queues:{queue}")
-    }
-
-    /// The bytes by which PHP knows a reserved job.
-    pub(super) fn member(job: &Reservation) -> &[u8] {
-        job.receipt.encode().body.unwrap()
-    }
-
-    fn stop(&mut self) {
-        // The server may be gone already; that is what was wanted.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        self.redis_of("")
     }
 }
 
-/// Starts a server in `dir`. It dies with the thread that started it, whatever becomes of the test.
-fn spawn(dir: &TempDir) -> Child {
-    let socket = dir.path().join("redis.sock");
-    let mut server = Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", "redis-server", "--port", "0"])
-        .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
-        .arg("--unixsocket")
-        .arg(&socket)
-        .current_dir(dir.path())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("setpriv (util-linux) and redis-server are needed for this test");
-    let start = Instant::now();
-    while UnixStream::connect(&socket).is_err() {
-        if let Some(status) = server.try_wait().unwrap() {
-            panic!("redis-server ended: {status}");
-        }
-        assert!(start.elapsed() < Duration::from_secs(10), "no redis-server");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    server
+/// The bytes by which PHP knows a reserved job.
+pub(super) fn member(job: &Reservation) -> &[u8] {
+    job.receipt.encode().body.unwrap()
 }
 
-impl Fixture for RedisFixture {
+pub(super) fn attempts(job: &Reservation) -> i64 {
+    let message: serde_json::Value = serde_json::from_slice(member(job)).unwrap();
+    message["attempts"].as_i64().unwrap()
+}
+
+impl<S: Served> Fixture for RedisOn<S> {
     type Backend = RedisBackend;
 
     async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let server = spawn(&dir);
-        Self { dir, server }
+        Self::of(S::start(false))
+    }
+
+    async fn start_private() -> Self {
+        Self::of(S::start(true))
     }
 
     fn maker(&self) -> impl Fn() -> RedisBackend + Send + Clone + 'static {
@@ -108,40 +112,35 @@ impl Fixture for RedisFixture {
     }
 
     async fn push(&self, queue: &str, payload: &[u8]) {
-        let list = Self::key(queue);
-        redis::pipe()
-            .atomic()
-            .rpush(&list, payload)
-            .rpush(format!("{list}:notify"), 1)
-            .exec(&mut self.redis())
-            .unwrap();
+        let list = self.key(queue);
+        let notify = format!("{list}:notify");
+        redis::pipe().atomic().rpush(&list, payload).rpush(notify, 1).exec(&mut self.redis_of(queue)).unwrap();
     }
 
     async fn push_delayed(&self, queue: &str, payload: &[u8], due: i64) {
-        let key = format!("{}:delayed", Self::key(queue));
-        let () = self.redis().zadd(key, payload, due).unwrap();
+        let key = format!("{}:delayed", self.key(queue));
+        let () = self.redis_of(queue).zadd(key, payload, due).unwrap();
     }
 
     async fn peek(&self, queue: &str) -> Vec<Vec<u8>> {
-        self.redis().lrange(Self::key(queue), 0, -1).unwrap()
+        self.redis_of(queue).lrange(self.key(queue), 0, -1).unwrap()
     }
 
     async fn expire(&self, job: &mut Reservation) {
-        let key = format!("{}:reserved", Self::key(&job.queue));
-        let () = self.redis().zadd(key, Self::member(job), epoch_seconds() - 1).unwrap();
+        let key = format!("{}:reserved", self.key(&job.queue));
+        let () = self.redis_of(&job.queue).zadd(key, member(job), epoch_seconds() - 1).unwrap();
     }
 
     fn attempts(job: &Reservation) -> i64 {
-        let message: serde_json::Value = serde_json::from_slice(Self::member(job)).unwrap();
-        message["attempts"].as_i64().unwrap()
+        attempts(job)
     }
 
     async fn go_away(&mut self) {
-        self.stop();
+        self.served.go_away();
     }
 
     async fn come_back(&mut self) {
-        self.server = spawn(&self.dir);
+        self.served.come_back();
     }
 }
 

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use redis::{Commands, ConnectionLike};
 
-use super::redis::{RedisFixture, take};
+use super::redis::{RedisFixture, attempts, take};
 use super::{Fixture, job, jobs, payloads, queues};
 use crate::backend::{BackendError, QueueBackend, RedisBackend, RedisSettings, Reserved, epoch_seconds};
 use kqueue_config::Pop;
 
 /// The list, the delayed and reserved sets and the tokens of `default`.
 fn lengths(f: &RedisFixture) -> [u64; 4] {
-    let key = RedisFixture::key("default");
+    let key = f.key("default");
     redis::pipe()
         .llen(&key)
         .zcard(format!("{key}:delayed"))
@@ -78,7 +78,7 @@ async fn a_token_taken_by_waiting_is_not_taken_twice() {
 async fn jobs_without_tokens_are_seen_and_spare_tokens_do_no_harm() {
     let f = RedisFixture::start().await;
     let b = f.backend();
-    let key = RedisFixture::key("default");
+    let key = f.key("default");
     let () = f.redis().rpush(&key, job("a")).unwrap();
     let start = Instant::now();
     b.wait(&queues(&["default"]), Duration::from_secs(30)).await.unwrap();
@@ -124,7 +124,7 @@ async fn moves_any_number_of_due_jobs_in_order() {
     let f = RedisFixture::start().await;
     let b = f.backend();
     let past = epoch_seconds() - 5000;
-    let key = RedisFixture::key("default");
+    let key = f.key("default");
     let mut pipe = redis::pipe();
     for n in 0..2500_i64 {
         pipe.zadd(format!("{key}:delayed"), job(&format!("d{n}")), past + n);
@@ -161,7 +161,7 @@ async fn one_answer_is_bounded_in_bytes() {
     let b = f.backend();
     let large = format!(r#"{{"job":"A@b","data":"{}"}}"#, "x".repeat(6 << 20));
     for _ in 0..4 {
-        let () = f.redis().rpush(RedisFixture::key("default"), &large).unwrap();
+        let () = f.redis().rpush(f.key("default"), &large).unwrap();
     }
     f.push("low", &job("low")).await;
     let names = queues(&["default", "low"]);
@@ -187,7 +187,7 @@ async fn attempts_count_from_what_php_takes_for_a_number() {
         f.push("default", payload.as_bytes()).await;
     }
     let found = take(&b, 10).await;
-    let got: Vec<_> = found.jobs.iter().map(RedisFixture::attempts).collect();
+    let got: Vec<_> = found.jobs.iter().map(attempts).collect();
     assert_eq!(got, cases.map(|(_, attempts)| attempts));
     let unchanged: Vec<_> = cases.iter().map(|(payload, _)| payload.as_bytes().to_vec()).collect();
     assert_eq!(payloads(&found.jobs), unchanged);
@@ -296,7 +296,7 @@ async fn a_key_of_the_wrong_type_stops_its_own_queue_alone() {
     for part in ["", ":delayed", ":reserved", ":notify", ":broken"] {
         let f = RedisFixture::start().await;
         let b = f.backend();
-        let key = format!("{}{part}", RedisFixture::key("bad"));
+        let key = format!("{}{part}", f.key("bad"));
         if part != ":delayed" {
             f.push_delayed("bad", &job("due"), 1).await;
         }
@@ -334,10 +334,10 @@ async fn settling_past_a_key_of_the_wrong_type() {
     f.push("bad", &job("a")).await;
     f.push("good", &job("b")).await;
     let mut mine = b.reserve(&queues(&["bad", "good"]), 5).await.unwrap().jobs;
-    let () = f.redis().set(RedisFixture::key("bad"), "a string").unwrap();
+    let () = f.redis().set(f.key("bad"), "a string").unwrap();
     assert_eq!(b.unreserve(&mine).await.unwrap(), [false, true]);
     assert_eq!(b.renew(&mut mine[..1]).await.unwrap(), [true]);
-    let () = f.redis().set(format!("{}:reserved", RedisFixture::key("bad")), "a string").unwrap();
+    let () = f.redis().set(format!("{}:reserved", f.key("bad")), "a string").unwrap();
     let again = b.reserve(&queues(&["good"]), 1).await.unwrap().jobs;
     let mut both = vec![mine[0].clone(), again[0].clone()];
     assert_eq!(b.renew(&mut both).await.unwrap(), [false, true]);
@@ -362,18 +362,7 @@ async fn a_reply_without_an_end_is_cut() {
         }
         sent
     });
-    let settings = RedisSettings {
-        host: socket.to_str().unwrap().to_owned(),
-        port: 0,
-        username: None,
-        password: None,
-        database: 0,
-        prefix: String::new(),
-        cluster: false,
-        retry_after: Some(90),
-        migration_batch_size: -1,
-        names: Default::default(),
-    };
+    let settings = RedisSettings { host: socket.to_str().unwrap().to_owned(), ..RedisSettings::default() };
     let error = RedisBackend::connect(settings, Pop::Safe).unwrap().sizes(&queues(&["a"])).await.unwrap_err();
     assert!(error.to_string().contains("a reply of more than"), "{error}");
     assert!(sending.await.unwrap() < 340 << 20);

@@ -11,7 +11,7 @@ fn parse(json: &str) -> ConnectionSettings {
 fn takes_what_php_prints() {
     let ConnectionSettings::Redis(redis) = parse(
         r#"{"driver":"redis","host":"127.0.0.1","port":"6380","username":null,"password":"geheim",
-            "database":"1","prefix":"p_","cluster":false,"retry_after":90,"migration_batch_size":-1,"block_for":null}"#,
+            "database":"1","prefix":"p_","retry_after":90,"migration_batch_size":-1,"block_for":null}"#,
     ) else {
         panic!("no redis");
     };
@@ -43,8 +43,10 @@ fn says_what_is_wrong_in_one_line() {
         (r#"{"driver":"database","engine":"sqlite","path":":memory:","retry_after":90}"#, "in memory"),
         (r#"{"driver":"database","engine":"sqlite","path":"","retry_after":90}"#, "in memory"),
         (r#"{"driver":"database","engine":"sqlite","path":"/x"}"#, "`retry_after`"),
-        (r#"{"driver":"redis","host":"tls://cache.example"}"#, "TLS"),
-        (r#"{"driver":"redis","host":"a","cluster":true}"#, "Cluster"),
+        (r#"{"driver":"redis","host":"tlsv1.0://a"}"#, "`tls://`"),
+        (r#"{"driver":"redis","host":"tls://a","tls":{"cafile":"/no/such/ca"}}"#, "/no/such/ca"),
+        (r#"{"driver":"redis","host":"tls://a","tls":{"passphrase":"geheim"}}"#, "`passphrase`"),
+        (r#"{"driver":"redis","sentinel":{"service":"m","nodes":[]}}"#, "no sentinel"),
         (r#"{"driver":"redis","host":""}"#, "host"),
     ];
     for (json, part) in cases {

@@ -91,7 +91,7 @@ pub(super) async fn an_ended_wait_loses_no_job<F: Fixture>() {
 }
 
 pub(super) async fn survives_an_outage<F: Fixture>() {
-    let mut f = F::start().await;
+    let mut f = F::start_private().await;
     let b = f.backend();
     f.push("default", &job("a")).await;
     let held = take(&b, &["default"], 1).await;

@@ -3,17 +3,18 @@
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ConnectionAddr, RedisConnectionInfo, RedisResult};
+use redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisResult};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::AbortHandle;
 
+use super::address::Address;
+use super::tls::Tls;
 use crate::backend::{BUDGET, LARGEST};
 
 /// Bytes that may come after a command was sent. The largest reply carries a full batch, each job twice.
@@ -24,7 +25,7 @@ const MAX_REPLY: usize = 2 * (BUDGET + LARGEST) + (32 << 20);
 pub(super) struct Connection {
     inner: MultiplexedConnection,
     _driver: Rc<Driver>,
-    cut: Arc<AtomicBool>,
+    fault: Arc<OnceLock<String>>,
 }
 
 /// The task that reads and writes.
@@ -38,15 +39,16 @@ impl Drop for Driver {
 
 impl Connection {
     /// Connects. `response` is what a command may take.
-    pub(super) async fn dial(addr: &ConnectionAddr, response: Option<Duration>) -> RedisResult<Self> {
-        match addr {
-            ConnectionAddr::Unix(path) => Self::over(UnixStream::connect(path).await?, response).await,
-            ConnectionAddr::Tcp(host, port) => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                Self::over(stream, response).await
-            }
-            _ => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+    pub(super) async fn dial(address: &Address, tls: Option<&Tls>, response: Option<Duration>) -> RedisResult<Self> {
+        let (host, port) = match address {
+            Address::Unix(path) => return Self::over(UnixStream::connect(path).await?, response).await,
+            Address::Tcp(host, port) => (host.as_str(), *port),
+        };
+        let stream = TcpStream::connect((host, port)).await?;
+        stream.set_nodelay(true)?;
+        match tls {
+            None => Self::over(stream, response).await,
+            Some(tls) => Self::over(tls.over(stream, host).await?, response).await,
         }
     }
 
@@ -57,18 +59,15 @@ impl Connection {
         // AUTH and SELECT are ours, so that a full or failing server is not taken for a wrong password.
         let bare = RedisConnectionInfo::default().set_skip_set_lib_name();
         let config = AsyncConnectionConfig::new().set_response_timeout(response);
-        let cut = Arc::new(AtomicBool::new(false));
-        let stream = Bounded { stream, left: MAX_REPLY, cut: cut.clone() };
+        let fault = Arc::new(OnceLock::new());
+        let stream = Bounded { stream, left: MAX_REPLY, fault: fault.clone() };
         let (inner, driver) = MultiplexedConnection::new_with_config(&bare, stream, config).await?;
-        Ok(Self { inner, _driver: Rc::new(Driver(tokio::spawn(driver).abort_handle())), cut })
+        Ok(Self { inner, _driver: Rc::new(Driver(tokio::spawn(driver).abort_handle())), fault })
     }
 
-    /// Why it was closed by us, if it was: the client library does not pass it on.
-    pub(super) fn fault(&self) -> Option<String> {
-        let cut = self.cut.load(Ordering::Relaxed);
-        cut.then(|| {
-            format!("a reply of more than {} MB, which no queue has; the connection is closed", MAX_REPLY >> 20)
-        })
+    /// What its stream failed with, if it did: the client library does not pass it on.
+    pub(super) fn fault(&self) -> Option<io::Error> {
+        self.fault.get().map(|fault| io::Error::other(fault.clone()))
     }
 
     /// What commands run on.
@@ -81,7 +80,7 @@ impl Connection {
 struct Bounded<S> {
     stream: S,
     left: usize,
-    cut: Arc<AtomicBool>,
+    fault: Arc<OnceLock<String>>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
@@ -89,14 +88,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         let came = buf.filled().len().saturating_sub(before);
-        match self.left.checked_sub(came) {
-            Some(left) => self.left = left,
-            None => {
-                self.cut.store(true, Ordering::Relaxed);
-                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        let failure = match (&polled, self.left.checked_sub(came)) {
+            (Poll::Ready(Err(e)), _) => e.to_string(),
+            (_, None) => {
+                format!("a reply of more than {} MB, which no queue has; the connection is closed", MAX_REPLY >> 20)
             }
-        }
-        polled
+            (_, Some(left)) => {
+                self.left = left;
+                return polled;
+            }
+        };
+        let _ = self.fault.set(failure);
+        Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
     }
 }
 

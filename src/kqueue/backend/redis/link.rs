@@ -3,16 +3,19 @@
 //! Whoever calls backs off; a failed call leaves nothing behind, so the next one connects anew.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use redis::{Cmd, ConnectionAddr, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind};
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::Mutex;
 
-pub(super) use super::connection::Connection;
-use crate::backend::{BackendError, RedisSettings};
+use super::access::Access;
+use super::address::Address;
+use super::connection::Connection;
+use super::sentinel::Sentinels;
+use crate::backend::BackendError;
 
-/// What a connection may take to be made and let in.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a command that does not block may take. Long, since a reply may carry many megabytes.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -29,12 +32,18 @@ impl Lua {
     }
 }
 
+/// How the server is found.
+pub(super) enum Way {
+    /// Where the app says it is.
+    Address(Address),
+    /// Where the sentinels say it is.
+    Master(Box<Sentinels>),
+}
+
 /// The way to one server.
 pub(super) struct Link {
-    addr: ConnectionAddr,
-    username: Option<String>,
-    password: Option<String>,
-    database: i64,
+    way: Way,
+    access: Rc<Access>,
     target: String,
     /// Shared by all commands that do not block. The number tells one connection from the next.
     shared: Mutex<(u64, Option<Connection>)>,
@@ -43,61 +52,29 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Checks the settings; connects to nothing yet.
-    pub(super) fn new(settings: &RedisSettings) -> Result<Self, BackendError> {
-        let (addr, target) = address(settings)?;
-        // What PHP calls empty is no credential to Laravel either.
-        let given = |value: &Option<String>| value.clone().filter(|v| !v.is_empty());
-
-        Ok(Self {
-            addr,
-            username: given(&settings.username),
-            password: given(&settings.password),
-            database: settings.database,
-            target,
-            shared: Mutex::new((0, None)),
-            eval_only: Cell::new(false),
-        })
+    /// Connects to nothing yet.
+    pub(super) fn new(way: Way, access: Rc<Access>) -> Self {
+        let target = match &way {
+            Way::Address(address) => format!("redis at {address}"),
+            Way::Master(sentinels) => format!("redis master `{}`", sentinels.service()),
+        };
+        Self { way, access, target, shared: Mutex::new((0, None)), eval_only: Cell::new(false) }
     }
 
     /// A connection of its own for commands that block: it has no response timeout.
-    pub(super) async fn connect_blocking(&self) -> Result<Connection, BackendError> {
-        self.connect(None).await.map_err(|e| self.error(&e))
+    pub(super) async fn connect_blocking(&self) -> RedisResult<Connection> {
+        self.connect(None).await
     }
 
     /// Runs one command on the shared connection.
-    pub(super) async fn command<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, BackendError> {
-        let (number, mut connection) = self.connection().await?;
-        match cmd.query_async(connection.inner()).await {
-            Ok(value) => Ok(value),
-            Err(e) => Err(self.failed(number, &e).await),
-        }
+    pub(super) async fn command<T: FromRedisValue>(&self, cmd: &Cmd) -> RedisResult<T> {
+        self.run(async |connection| cmd.query_async(connection).await).await
     }
 
-    /// Runs a pipeline on the shared connection: one round trip.
-    pub(super) async fn pipeline<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<T, BackendError> {
-        let (number, mut connection) = self.connection().await?;
-        match pipe.query_async(connection.inner()).await {
-            Ok(value) => Ok(value),
-            Err(e) => Err(self.failed(number, &e).await),
-        }
-    }
-
-    /// Runs a pipeline of counts on the shared connection. `None` where the key is of another type.
-    pub(super) async fn answers(&self, pipe: &Pipeline) -> Result<Vec<Option<i64>>, BackendError> {
-        let answers: Vec<Result<i64, RedisError>> = self.pipeline(pipe).await?;
-        let mut counts = Vec::with_capacity(answers.len());
-        for answer in answers {
-            match answer {
-                Ok(count) => counts.push(Some(count)),
-                Err(e) if e.code() == Some("WRONGTYPE") => counts.push(None),
-                Err(e) => {
-                    self.forget().await;
-                    return Err(self.error(&e));
-                }
-            }
-        }
-        Ok(counts)
+    /// Runs a pipeline on the shared connection: one round trip. Each command has an answer of its own.
+    pub(super) async fn pipeline(&self, pipe: &mut Pipeline) -> RedisResult<Vec<RedisResult<Value>>> {
+        let pipe = &*pipe.ignore_errors();
+        self.run(async |connection| pipe.query_async(connection).await).await
     }
 
     /// Closes the shared connection, once nothing is under way on it.
@@ -105,28 +82,33 @@ impl Link {
         self.shared.lock().await.1 = None;
     }
 
-    /// Runs a script on the shared connection: one round trip, but for the first time on a server.
+    /// Runs a script on the shared connection: one round trip, but for the first time on a server. With `asking`, on
+    /// a node of a cluster that is only about to have the keys.
     pub(super) async fn script<T: FromRedisValue>(
         &self,
         lua: &Lua,
         keys: &[String],
-        args: impl Fn(&mut Cmd),
-    ) -> Result<T, BackendError> {
+        args: &impl Fn(&mut Cmd),
+        asking: bool,
+    ) -> RedisResult<T> {
         let build = |name: &str, script: &str| {
             let mut cmd = redis::cmd(name);
             cmd.arg(script).arg(keys.len()).arg(keys);
             args(&mut cmd);
             cmd
         };
+        if asking {
+            let mut pipe = redis::pipe();
+            pipe.cmd("ASKING").ignore().add_command(build("EVAL", lua.code));
+            let (value,) = self.run(async |connection| pipe.query_async(connection).await).await?;
+            return Ok(value);
+        }
         let mut denied = false;
         if !self.eval_only.get() {
-            let (number, mut connection) = self.connection().await?;
-            let evalsha = build("EVALSHA", &lua.hash);
-            match evalsha.query_async(connection.inner()).await {
-                Ok(value) => return Ok(value),
+            match self.command(&build("EVALSHA", &lua.hash)).await {
                 Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
                 Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => denied = true,
-                Err(e) => return Err(self.failed(number, &e).await),
+                answer => return answer,
             }
         }
         let value = self.command(&build("EVAL", lua.code)).await?;
@@ -144,14 +126,16 @@ impl Link {
             return self.unavailable(&e.to_string());
         };
         let (code, detail) = (error.code(), error.details().unwrap_or_default());
-        let refused = matches!(code, "NOAUTH" | "WRONGPASS" | "NOPERM")
+        let refused = matches!(code, "NOAUTH" | "WRONGPASS")
             || ["invalid password", "without any password", "no password is set"]
                 .iter()
                 .any(|part| detail.contains(part));
-        let fix = match () {
-            () if refused => "check REDIS_PASSWORD in .env",
-            () if detail.contains("DB index") => "check REDIS_DB in .env",
-            () => return self.unavailable(&format!("{code} {detail}")),
+        let fix = match code {
+            _ if refused => "check REDIS_USERNAME and REDIS_PASSWORD in .env",
+            _ if detail.contains("DB index") => "check REDIS_DB in .env",
+            "NOPERM" => "let its ACL user run what Laravel's queue does: +@list +@sortedset +eval, on the app's keys",
+            "MOVED" | "ASK" => "it is a node of a Redis Cluster: put it under `clusters` in config/database.php",
+            _ => return self.unavailable(&format!("{code} {detail}")),
         };
         BackendError::Refused { what: format!("{} refuses us: {code} {detail}", self.target), fix }
     }
@@ -161,71 +145,52 @@ impl Link {
         BackendError::Unavailable { target: self.target.clone(), reason: reason.to_owned() }
     }
 
-    async fn connection(&self) -> Result<(u64, Connection), BackendError> {
+    /// Runs `call` on the shared connection, which any failure closes.
+    async fn run<T>(&self, call: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>) -> RedisResult<T> {
+        let (number, mut connection) = self.connection().await?;
+        match call(connection.inner()).await {
+            Ok(value) => Ok(value),
+            Err(e) => Err(self.failed(number, first(e)).await),
+        }
+    }
+
+    async fn connection(&self) -> RedisResult<(u64, Connection)> {
         let mut shared = self.shared.lock().await;
         if let Some(connection) = &shared.1 {
             return Ok((shared.0, connection.clone()));
         }
-        let connection = self.connect(Some(RESPONSE_TIMEOUT)).await.map_err(|e| self.error(&e))?;
+        let connection = self.connect(Some(RESPONSE_TIMEOUT)).await?;
         *shared = (shared.0.wrapping_add(1), Some(connection.clone()));
         Ok((shared.0, connection))
     }
 
-    async fn connect(&self, response: Option<Duration>) -> redis::RedisResult<Connection> {
-        let dialled = tokio::time::timeout(CONNECT_TIMEOUT, Connection::dial(&self.addr, response));
-        let mut connection = dialled.await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-
-        let mut pipe = redis::pipe();
-        if let Some(password) = &self.password {
-            let auth = pipe.cmd("AUTH");
-            if let Some(username) = &self.username {
-                auth.arg(username);
-            }
-            auth.arg(password).ignore();
+    async fn connect(&self, response: Option<Duration>) -> RedisResult<Connection> {
+        match &self.way {
+            Way::Address(address) => self.access.open(address, response).await,
+            Way::Master(sentinels) => sentinels.connect(&self.access, response).await,
         }
-        if self.database != 0 {
-            pipe.cmd("SELECT").arg(self.database).ignore();
-        }
-        if !pipe.is_empty() {
-            let greeting = pipe.query_async::<()>(connection.inner());
-            match tokio::time::timeout(CONNECT_TIMEOUT, greeting).await {
-                Ok(done) => done?,
-                Err(_) => return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-            }
-        }
-        Ok(connection)
     }
 
     /// Forgets the connection that failed, whatever the failure: after a failover the same address may
-    /// lead to another server, and to connect is cheap.
-    async fn failed(&self, number: u64, e: &RedisError) -> BackendError {
+    /// lead to another server, and to connect is cheap. Only what is said of a script or a key is no failure.
+    async fn failed(&self, number: u64, e: RedisError) -> RedisError {
+        use ServerErrorKind::{Ask, Moved, NoPerm, NoScript, TryAgain};
+        if matches!(e.kind(), ErrorKind::Server(Ask | Moved | NoPerm | NoScript | TryAgain)) {
+            return e;
+        }
         let mut shared = self.shared.lock().await;
         if shared.0 == number
             && let Some(connection) = shared.1.take()
             && let Some(fault) = connection.fault()
         {
-            return self.unavailable(&fault);
+            return fault.into();
         }
-        self.error(e)
+        e
     }
 }
 
-/// Where the server is, and how to name it in a message.
-fn address(settings: &RedisSettings) -> Result<(ConnectionAddr, String), BackendError> {
-    let host = settings.host.as_str();
-    let target = |at: &str| format!("redis at {at}");
-    let (scheme, rest) = host.split_once("://").unwrap_or(("", host));
-    match scheme {
-        "" if rest.starts_with('/') => Ok((ConnectionAddr::Unix(rest.into()), target(rest))),
-        "unix" => Ok((ConnectionAddr::Unix(rest.into()), target(rest))),
-        "" | "tcp" | "redis" if !rest.is_empty() => {
-            let name = rest.trim_start_matches('[').trim_end_matches(']').to_owned();
-            let at = target(&format!("{rest}:{}", settings.port));
-            Ok((ConnectionAddr::Tcp(name, settings.port), at))
-        }
-        "tls" | "ssl" | "rediss" | "tlsv1.2" | "tlsv1.3" => Err(BackendError::Settings(format!(
-            "redis at {host}: TLS is not built in yet: use a plain or Unix socket connection, such as a local stunnel"
-        ))),
-        _ => Err(BackendError::Settings(format!("redis host `{host}`: neither a host name nor a socket"))),
-    }
+/// Of a pipeline the first failure, by which the others are.
+fn first(e: RedisError) -> RedisError {
+    let errors = e.clone().into_server_errors();
+    errors.as_deref().and_then(<[_]>::first).map_or(e, |(_, error)| error.clone().into())
 }

@@ -31,11 +31,11 @@ impl Member {
 }
 
 /// The distinct queues of `jobs`, and for each job the index of its queue.
-pub(super) fn by_queue(jobs: &[Reservation]) -> (Vec<&str>, Vec<usize>) {
+pub(super) fn by_queue<'a>(jobs: &[(usize, &'a Reservation)]) -> (Vec<&'a str>, Vec<usize>) {
     let mut queues: Vec<&str> = Vec::new();
     let indexes = jobs
         .iter()
-        .map(|job| {
+        .map(|(_, job)| {
             queues.iter().position(|q| *q == job.queue).unwrap_or_else(|| {
                 queues.push(&job.queue);
                 queues.len() - 1

@@ -1,0 +1,80 @@
+//! Where a server is. Pure.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::backend::BackendError;
+
+/// A place to connect to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Address {
+    Unix(PathBuf),
+    Tcp(String, u16),
+}
+
+/// What a host's scheme says of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// Nothing.
+    Plain,
+    /// It is to be spoken, in any version.
+    Tls,
+    /// In this version alone.
+    Tls12,
+    /// In this version alone.
+    Tls13,
+}
+
+impl Address {
+    /// Reads a host as PHP's clients do.
+    pub(super) fn parse(host: &str, port: u16) -> Result<(Self, Scheme), BackendError> {
+        let (scheme, rest) = host.split_once("://").unwrap_or(("", host));
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "" if rest.starts_with('/') => return Ok((Self::Unix(rest.into()), Scheme::Plain)),
+            "unix" => return Ok((Self::Unix(rest.into()), Scheme::Plain)),
+            "" | "tcp" | "redis" => Scheme::Plain,
+            "tls" | "ssl" | "rediss" => Scheme::Tls,
+            "tlsv1.2" => Scheme::Tls12,
+            "tlsv1.3" => Scheme::Tls13,
+            old @ ("sslv2" | "sslv3" | "tlsv1.0" | "tlsv1.1") => {
+                return Err(BackendError::Settings(format!(
+                    "redis host `{host}`: `{old}` is not safe any more, and not supported; use `tls://`"
+                )));
+            }
+            _ => return Err(Self::none(host)),
+        };
+        let name = rest.trim_start_matches('[').trim_end_matches(']');
+        if name.is_empty() {
+            return Err(Self::none(host));
+        }
+        Ok((Self::Tcp(name.to_owned(), port), scheme))
+    }
+
+    fn none(host: &str) -> BackendError {
+        BackendError::Settings(format!("redis host `{host}`: neither a host name nor a socket"))
+    }
+
+    /// Reads `HOST:PORT` as a server of a cluster says it; one that does not know its own host is at `from`'s.
+    pub(super) fn told(text: &str, from: &Self) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        Some(Self::at(host, port.parse().ok()?, from))
+    }
+
+    /// As [`Self::told`].
+    pub(super) fn at(host: &str, port: u16, from: &Self) -> Self {
+        match (host, from) {
+            ("" | "?", Self::Tcp(same, _)) => Self::Tcp(same.clone(), port),
+            _ => Self::Tcp(host.trim_start_matches('[').trim_end_matches(']').to_owned(), port),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => path.display().fmt(f),
+            Self::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A Redis Cluster: which node has which slot, and what a node says when it is another's.
+//!
+//! Replicas are never asked: what they know of a queue is old, and all that we do writes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+
+use super::access::Access;
+use super::address::Address;
+use super::link::{Link, Way};
+use crate::backend::BackendError;
+
+/// The map of the slots is asked for no more often than this, whatever the nodes say.
+const REFRESH: Duration = Duration::from_secs(1);
+/// What one node may take to tell the map. There are others.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A master of the cluster.
+pub(super) struct Node {
+    pub(super) address: Address,
+    pub(super) link: Link,
+}
+
+/// Where to go on after a refusal.
+pub(super) enum Redirect {
+    /// To the new owner of the slot.
+    Moved(Rc<Node>),
+    /// To the one that is about to own it, for this call.
+    Ask(Rc<Node>),
+    /// To the same one, a little later.
+    TryAgain,
+}
+
+/// First slot, last slot, and who has them.
+type Range = (u16, u16, Address);
+
+/// All that is known of the cluster.
+pub(super) struct Cluster {
+    access: Rc<Access>,
+    seeds: Vec<Address>,
+    nodes: RefCell<BTreeMap<Address, Rc<Node>>>,
+    ranges: RefCell<Vec<Range>>,
+    /// What nodes have said since `ranges` was made.
+    moved: RefCell<HashMap<u16, Address>>,
+    stale: Cell<bool>,
+    asked: Cell<Option<Instant>>,
+}
+
+impl Cluster {
+    pub(super) fn new(access: Access, seeds: Vec<Address>) -> Self {
+        Self {
+            access: Rc::new(access),
+            seeds,
+            nodes: RefCell::default(),
+            ranges: RefCell::default(),
+            moved: RefCell::default(),
+            stale: Cell::new(true),
+            asked: Cell::new(None),
+        }
+    }
+
+    /// The master that has this slot, as far as is known.
+    pub(super) async fn owner(&self, slot: u16) -> Result<Rc<Node>, BackendError> {
+        if self.stale.get() && self.asked.get().is_none_or(|at| at.elapsed() >= REFRESH) {
+            self.refresh().await?;
+        }
+        let owner = self.moved.borrow().get(&slot).cloned().or_else(|| {
+            let ranges = self.ranges.borrow();
+            ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot)).map(|(.., owner)| owner.clone())
+        });
+        match owner {
+            Some(owner) => Ok(self.node(owner)),
+            None => {
+                self.stale.set(true);
+                Err(self.unavailable(&format!("no node has slot {slot}")))
+            }
+        }
+    }
+
+    /// What a refusal by `node` means for the slot; `None` if it is no redirection.
+    pub(super) fn redirect(&self, node: &Node, e: &RedisError) -> Option<Redirect> {
+        let target = || {
+            let (told, slot) = e.redirect_node()?;
+            Some((slot, Address::told(told, &node.address)?))
+        };
+        match e.kind() {
+            ErrorKind::Server(ServerErrorKind::Moved) => {
+                self.stale.set(true);
+                let (slot, owner) = target()?;
+                self.moved.borrow_mut().insert(slot, owner.clone());
+                Some(Redirect::Moved(self.node(owner)))
+            }
+            ErrorKind::Server(ServerErrorKind::Ask) => Some(Redirect::Ask(self.node(target()?.1))),
+            ErrorKind::Server(ServerErrorKind::TryAgain) => Some(Redirect::TryAgain),
+            // A node that is down, or that is no master any more: another may have its slots by now.
+            _ => {
+                self.stale.set(true);
+                None
+            }
+        }
+    }
+
+    /// Every node that we may have a connection to.
+    pub(super) fn nodes(&self) -> Vec<Rc<Node>> {
+        self.nodes.borrow().values().cloned().collect()
+    }
+
+    fn node(&self, address: Address) -> Rc<Node> {
+        let make = || {
+            let link = Link::new(Way::Address(address.clone()), self.access.clone());
+            Rc::new(Node { address: address.clone(), link })
+        };
+        self.nodes.borrow_mut().entry(address.clone()).or_insert_with(make).clone()
+    }
+
+    /// Asks one node after the other for the map.
+    async fn refresh(&self) -> Result<(), BackendError> {
+        self.asked.set(Some(Instant::now()));
+        let known: Vec<Address> = self.nodes.borrow().keys().cloned().collect();
+        let seeds = self.seeds.iter().filter(|seed| !known.contains(seed));
+        let mut failure = None;
+        for address in known.iter().chain(seeds) {
+            let node = self.node(address.clone());
+            match self.ask(&node).await {
+                Ok(ranges) => {
+                    let still = |address: &Address| ranges.iter().any(|(.., owner)| owner == address);
+                    self.nodes.borrow_mut().retain(|address, _| still(address));
+                    self.ranges.replace(ranges);
+                    self.moved.borrow_mut().clear();
+                    self.stale.set(false);
+                    return Ok(());
+                }
+                Err(e) => failure = Some(node.link.error(&e)),
+            }
+        }
+        // With an older map the call itself will tell what is wrong.
+        match failure {
+            Some(failure) if self.ranges.borrow().is_empty() => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    async fn ask(&self, node: &Node) -> RedisResult<Vec<Range>> {
+        let mut slots = redis::cmd("CLUSTER");
+        slots.arg("SLOTS");
+        let answer = tokio::time::timeout(ASK_TIMEOUT, node.link.command::<Vec<Vec<Value>>>(&slots)).await;
+        let Ok(answer) = answer else {
+            node.link.forget().await;
+            return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+        };
+        let ranges: Vec<Range> = answer?.iter().filter_map(|range| read(range, &node.address)).collect();
+        match ranges.is_empty() {
+            true => Err(std::io::Error::other("it knows of no node that has slots").into()),
+            false => Ok(ranges),
+        }
+    }
+
+    fn unavailable(&self, reason: &str) -> BackendError {
+        let seeds: Vec<String> = self.seeds.iter().map(ToString::to_string).collect();
+        BackendError::Unavailable {
+            target: format!("redis cluster at {}", seeds.join(", ")),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+/// A range of the answer to `CLUSTER SLOTS`: first, last, master, replicas; the master: host, port, and more.
+fn read(range: &[Value], from: &Address) -> Option<Range> {
+    let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = range else {
+        return None;
+    };
+    let [host, Value::Int(port), ..] = master.as_slice() else {
+        return None;
+    };
+    let host = match host {
+        Value::BulkString(host) => String::from_utf8_lossy(host).into_owned(),
+        Value::SimpleString(host) => host.clone(),
+        // It does not know how it is called from outside.
+        _ => String::new(),
+    };
+    let [first, last, port] = [first, last, port].map(|&n| u16::try_from(n).ok());
+    Some((first?, last?, Address::at(&host, port?, from)))
+}
