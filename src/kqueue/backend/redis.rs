@@ -106,7 +106,7 @@ impl RedisBackend {
             retry_after: settings.retry_after,
             migration_batch_size: settings.migration_batch_size,
             strict: pop == Pop::Strict,
-            reserve: Lua::new(include_str!("redis/reserve.lua")),
+            reserve: Lua::reserving(include_str!("redis/reserve.lua")),
             renew: Lua::new(include_str!("redis/renew.lua")),
             unreserve: Lua::new(include_str!("redis/unreserve.lua")),
             blocking: Blocking::default(),

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisResult};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,6 +20,9 @@ use crate::backend::{BUDGET, LARGEST};
 
 /// Bytes that may come after a command was sent. The largest reply carries a full batch, each job twice.
 const MAX_REPLY: usize = 2 * (BUDGET + LARGEST) + (32 << 20);
+
+/// Seconds for which a connection is quiet before its other end is asked whether it is there.
+const KEEPALIVE: u32 = 5;
 
 /// A connection that is closed with its last clone, whatever is under way on it.
 #[derive(Clone)]
@@ -46,6 +50,7 @@ impl Connection {
         };
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
+        notice_death(&stream)?;
         match tls {
             None => Self::over(stream, response).await,
             Some(tls) => Self::over(tls.over(stream, host).await?, response).await,
@@ -74,6 +79,17 @@ impl Connection {
     pub(super) fn inner(&mut self) -> &mut MultiplexedConnection {
         &mut self.inner
     }
+}
+
+/// Has the kernel end a connection whose other end is gone without a word, within three times [`KEEPALIVE`]. A server that
+/// only hangs is kept: its kernel answers.
+fn notice_death(stream: &TcpStream) -> io::Result<()> {
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &KEEPALIVE)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &KEEPALIVE)?;
+    setsockopt(stream, sockopt::TcpKeepCount, &2)?;
+    setsockopt(stream, sockopt::TcpUserTimeout, &(3 * 1000 * KEEPALIVE))?;
+    Ok(())
 }
 
 /// A stream that fails once too much comes without a command in between.

@@ -18,17 +18,29 @@ use crate::backend::BackendError;
 
 /// What a command that does not block may take. Long, since a reply may carry many megabytes.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
+/// What a script may take that reserves jobs: a server that hangs runs it when it goes on, and if nobody reads the answer,
+/// the jobs wait for the end of their leases.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What such an answer may still take once the server answers others.
+const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// A script and the hash by which the server knows it.
 pub(super) struct Lua {
     code: &'static str,
     hash: String,
+    /// It reserves jobs, so its answer is worth waiting for.
+    reserves: bool,
 }
 
 impl Lua {
     pub(super) fn new(code: &'static str) -> Self {
         let hash = redis::Script::new(code).get_hash().to_owned();
-        Self { code, hash }
+        Self { code, hash, reserves: false }
+    }
+
+    /// A script that reserves jobs.
+    pub(super) fn reserving(code: &'static str) -> Self {
+        Self { reserves: true, ..Self::new(code) }
     }
 }
 
@@ -103,19 +115,46 @@ impl Link {
             let (value,) = self.run(async |connection| pipe.query_async(connection).await).await?;
             return Ok(value);
         }
+        let run = async |cmd: &Cmd| if lua.reserves { self.patiently(cmd).await } else { self.command(cmd).await };
         let mut denied = false;
         if !self.eval_only.get() {
-            match self.command(&build("EVALSHA", &lua.hash)).await {
+            match run(&build("EVALSHA", &lua.hash)).await {
                 Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
                 Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => denied = true,
                 answer => return answer,
             }
         }
-        let value = self.command(&build("EVAL", lua.code)).await?;
+        let value = run(&build("EVAL", lua.code)).await?;
         if denied {
             self.eval_only.set(true);
         }
         Ok(value)
+    }
+
+    /// As [`Self::command`], for as long as the server may only hang.
+    async fn patiently<T: FromRedisValue>(&self, cmd: &Cmd) -> RedisResult<T> {
+        self.run(async |connection| {
+            connection.set_response_timeout(PATIENCE);
+            tokio::select! {
+                answer = cmd.query_async(connection) => answer,
+                () = self.answers_others() => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+            }
+        })
+        .await
+    }
+
+    /// Returns when a new connection has had an answer for a moment, and ours has had none for long: it is dead, or the
+    /// server is another one by now.
+    async fn answers_others(&self) {
+        loop {
+            tokio::time::sleep(RESPONSE_TIMEOUT).await;
+            let Ok(mut other) = self.connect(Some(LAST_WAIT)).await else { continue };
+            let answer: RedisResult<Value> = redis::cmd("PING").query_async(other.inner()).await;
+            // To refuse is to answer.
+            if !answer.is_err_and(|e| e.is_timeout() || e.is_io_error()) {
+                return tokio::time::sleep(LAST_WAIT).await;
+            }
+        }
     }
 
     /// What to tell the caller of a failure on any connection to this server.
