@@ -30,13 +30,15 @@ impl Store {
         self.reserved.remove(&job).is_some()
     }
 
-    /// Every lease is over: what is reserved for nobody comes back.
-    pub fn expire(&mut self, is_held: impl Fn(u64) -> bool) {
-        let free: Vec<u64> = self.reserved.keys().copied().filter(|job| !is_held(*job)).collect();
-        for job in free {
-            self.reserved.remove(&job);
-            self.pending.push_back(job);
-        }
+    /// Every lease is over.
+    pub fn expire(&mut self) {
+        self.pending.extend(std::mem::take(&mut self.reserved).into_keys());
+    }
+
+    /// Nobody holds these: they come back when their lease is over.
+    pub fn lose(&mut self, which: impl Fn(u64) -> bool) {
+        let now = Instant::now();
+        self.lost.extend(self.reserved.keys().filter(|job| which(**job)).map(|job| (*job, now)));
     }
 
     fn expire_lost(&mut self) {
@@ -91,7 +93,8 @@ impl Server {
     }
 }
 
-fn number(job: &Reservation) -> u64 {
+/// The job of a reservation.
+pub fn number(job: &Reservation) -> u64 {
     let encoded = job.receipt.encode();
     std::str::from_utf8(encoded.body.unwrap()).unwrap().parse().unwrap()
 }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::php::{Manager, Process, Starter};
-use super::server::{Server, Store};
+use super::server::{Server, Store, number};
 use super::{Asked, DONE};
 use crate::backend::QueueBackend;
 use crate::launch::output::Outputs;
@@ -276,6 +276,11 @@ impl World {
             Some((ledger, left)) => (Some(ledger), left),
             None => Default::default(),
         };
+        if self.units {
+            // What was reserved and is in no ledger comes back when its lease is over.
+            let known: BTreeSet<u64> = left.values().map(|held| number(&held.reservation)).collect();
+            self.store.borrow_mut().lose(|job| !known.contains(&job));
+        }
         let recipe = Recipe::new(settings.clone(), "worker.php".into(), &self.path(), self.units);
         let capabilities = backend.capabilities();
         let history = History::new();
@@ -334,11 +339,8 @@ impl World {
         *self.senders.borrow_mut() = None;
         self.after(|process| purpose == Purpose::Stop || process.unit.borrow().is_none()).await;
         if purpose == Purpose::Stop {
-            // Whoever held something has given it back, or the lease of what was lost is over later.
-            self.store.borrow_mut().expire(|_| false);
-        } else {
-            let running = self.running.borrow();
-            self.store.borrow_mut().expire(|job| running.contains_key(&job));
+            // What could not be settled comes back when its lease is over.
+            self.store.borrow_mut().expire();
         }
     }
 
