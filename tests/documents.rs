@@ -87,7 +87,9 @@ fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
 fn the_folders_of_the_runtime_import_nothing_from_above_or_beside_them() {
     let runtime = repository().join("src/kqueue/runtime");
     let mut owners = Vec::new();
-    for folder in fs::read_dir(&runtime).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+    let folders = fs::read_dir(&runtime).unwrap().map(|entry| entry.unwrap().path());
+    // The simulation owns nothing: it drives all of them.
+    for folder in folders.filter(|path| path.is_dir() && !path.ends_with("simulation")) {
         let owner = folder.file_name().unwrap().to_string_lossy().into_owned();
         for (path, text) in sources(&folder) {
             let deep = path.strip_prefix(&folder).unwrap().components().count();

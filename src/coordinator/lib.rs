@@ -27,12 +27,13 @@ mod tests;
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
 use kqueue_config::{self as config, IsolatedCaps, Surroundings};
-use kqueue_system::systemd::health::{self, Watchdog};
+use kqueue_system::systemd::health::{self, Loops, Watchdog};
 use kqueue_system::systemd::{Bus, Manager, activation};
 use policy::Caps;
 use state::Coordinator;
@@ -117,7 +118,8 @@ async fn serve(listener: UnixListener) -> anyhow::Result<()> {
     let coordinator = Coordinator::new(Rc::clone(&manager) as Rc<dyn host::Host>, caps);
     let adopted = coordinator.adopt().await.context("units that run")?;
     tracing::info!("ready: systemd {}, {adopted} units adopted", manager.version());
-    health::ready(&coordinator.status());
+    health::status(&coordinator.status());
+    health::ready();
     tokio::select! {
         result = server::accept(&coordinator, listener) => result.context("accept")?,
         () = keep_watch(&manager, &coordinator) => {}
@@ -126,19 +128,23 @@ async fn serve(listener: UnixListener) -> anyhow::Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    health::stopping("ending; what runs goes on");
+    health::status("ending; what runs goes on");
+    health::stopping();
     tracing::info!("ending; what runs goes on");
     Ok(())
 }
 
 /// Feeds the watchdog while the loops live, and says what goes on.
 async fn keep_watch(manager: &Manager, coordinator: &Coordinator) {
-    let mut watchdog = Watchdog::new(&["accepting connections", "hearing systemd"]);
+    let mut watchdog = Watchdog::new();
+    let mut loops = Loops::new(&["accepting connections", "hearing systemd"], &watchdog);
     let mut period = tokio::time::interval(watchdog.period());
     loop {
         period.tick().await;
-        if let Some(stuck) = watchdog.look(&[coordinator.rounds(), manager.rounds()]) {
-            tracing::error!("{stuck}: stuck");
+        let now = Instant::now();
+        match loops.stuck(&[coordinator.rounds(), manager.rounds()], now) {
+            Some(stuck) => tracing::error!("{stuck}: stuck"),
+            None => watchdog.feed(now),
         }
         health::status(&coordinator.status());
     }

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use super::app::App;
 use super::connection;
 use super::state::Coordinator;
+use kqueue_system::proc;
 use kqueue_system::systemd::{names, process};
 
 /// Connections there may be.
@@ -97,7 +98,7 @@ impl Drop for Turn {
 pub(super) async fn accept(coordinator: &Rc<Coordinator>, listener: UnixListener) -> io::Result<()> {
     let listener = registered(listener)?;
     let unidentified = Unidentified::default();
-    let own = process::cgroup(std::process::id() as i32).unwrap_or_default();
+    let own = proc::cgroup(std::process::id() as i32).unwrap_or_default();
     // Empty on a host; in a container that shares the host's groups it is the container's own.
     let root = own.strip_suffix(OWN).ok_or_else(|| io::Error::other(format!("in {own:?}, not in kqueue.service")))?;
     let mut round = tokio::time::interval(ROUND);
@@ -168,7 +169,7 @@ fn tell_apart(coordinator: &Coordinator, stream: UnixStream, root: &str) -> Opti
     if !coordinator.strangers.may_look(user) {
         return None;
     }
-    let why = match hold_peer(&stream, pid).zip(process::cgroup(pid)) {
+    let why = match hold_peer(&stream, pid).zip(proc::cgroup(pid)) {
         Some((pidfd, cgroup)) => match app_in(root, &cgroup) {
             Some(app) => return Some(Peer { stream, pid, user, pidfd, app: coordinator.app(app) }),
             None => "not the runtime of an app",

@@ -7,5 +7,7 @@ pub mod harmless;
 pub mod identity;
 pub mod log;
 pub mod owner;
+pub mod proc;
 pub mod processes;
+pub mod sockets;
 pub mod systemd;

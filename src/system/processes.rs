@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::proc;
+
 /// How far up a chain of parents is followed.
 const GENERATIONS: usize = 32;
 /// How often a tree is looked at again for what it forked while it was being killed.
@@ -14,26 +16,17 @@ const ROUNDS: usize = 8;
 
 /// The parent of each process that exists now. Zombies are left out. Reads all of `/proc`.
 pub fn snapshot() -> BTreeMap<i32, i32> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return BTreeMap::new();
-    };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter_map(|pid| Some((pid, living_parent(pid)?))).collect()
+    proc::all().filter_map(|pid| Some((pid, living_parent(pid)?))).collect()
+}
+
+/// The living processes that were started with this in their environment: `NAME=value`.
+pub fn with_variable(variable: &str) -> Vec<i32> {
+    proc::all().filter(|pid| is_alive(*pid) && proc::has_variable(*pid, variable)).collect()
 }
 
 /// The parent of a process that lives.
 fn living_parent(pid: i32) -> Option<i32> {
-    parent(pid).filter(|(_, lives)| *lives).map(|(parent, _)| parent)
-}
-
-/// The parent of a process, and whether it lives or only waits for its parent to take note of its end.
-fn parent(pid: i32) -> Option<(i32, bool)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything; the fields after the last parenthesis do not.
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    let state = fields.next()?;
-    let parent = fields.next()?.parse().ok()?;
-    Some((parent, state != "Z" && state != "X"))
+    proc::stat(pid).filter(|stat| stat.lives).map(|stat| stat.parent)
 }
 
 /// The nearest of `pid` and its ancestors that is one of some, as `which` knows them.
@@ -46,7 +39,7 @@ pub fn ancestor_among<T>(pid: i32, which: impl Fn(i32) -> Option<T>) -> Option<T
         if let Some(found) = which(at) {
             return Some(found);
         }
-        (at, _) = parent(at)?;
+        at = proc::stat(at)?.parent;
     }
     None
 }
@@ -58,7 +51,7 @@ pub fn is_alive(pid: i32) -> bool {
 
 /// Whether a process exists, if only as a zombie.
 pub fn is_there(pid: i32) -> bool {
-    parent(pid).is_some()
+    proc::stat(pid).is_some()
 }
 
 /// Whether `pid` is `ancestor` or was started by it, directly or not.
@@ -94,7 +87,7 @@ impl Family {
     fn children(&self, parent: i32) -> Vec<i32> {
         match &self.parents {
             Some(parents) => parents.iter().filter(|(_, of)| **of == parent).map(|(pid, _)| *pid).collect(),
-            None => children(parent),
+            None => proc::children(parent),
         }
     }
 
@@ -110,13 +103,6 @@ impl Family {
         }
         found
     }
-}
-
-/// What the threads of a process have started, zombies included.
-fn children(parent: i32) -> Vec<i32> {
-    let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else { return Vec::new() };
-    let lists = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 /// Kills a process and everything below it. All of them are stopped first, so that none starts anything new.
@@ -143,12 +129,9 @@ pub fn memory_kb(root: i32, family: &Family) -> u64 {
 }
 
 fn own_memory_kb(pid: i32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let field = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok()
-    };
-    Some(field("RssAnon:")? + field("RssShmem:").unwrap_or(0))
+    let status = proc::Status::of(pid)?;
+    let field = |name: &str| status.numbers(name)?.first().copied();
+    Some(field("RssAnon")? + field("RssShmem").unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -192,13 +175,7 @@ mod tests {
     #[test]
     fn what_forks_all_the_time_is_killed_whole() {
         let mark = format!("KQUEUE_TEST_TREE={}", std::process::id());
-        let marked = || {
-            let bears = |pid: &i32| {
-                fs::read(format!("/proc/{pid}/environ"))
-                    .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|var| var == mark.as_bytes()))
-            };
-            snapshot().into_keys().filter(bears).count()
-        };
+        let marked = || with_variable(&mark).len();
         let forks = "f() { sleep 1000 & [ $1 -lt 60 ] && f $(($1 + 1)) & wait; }; f 0";
         let (name, value) = mark.split_once('=').unwrap();
         let mut child = Command::new("sh").args(["-c", forks]).env(name, value).spawn().unwrap();

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::frames::{Cutter, TooLong};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Bytes that a request may have.
@@ -274,22 +275,19 @@ pub fn frame(message: &impl Serialize) -> Vec<u8> {
     frame
 }
 
-/// Cuts a stream of bytes into messages of at most `max` bytes.
+/// Cuts a stream of bytes into messages of at most so many bytes.
 #[derive(Debug)]
-pub struct Frames {
-    buffer: Vec<u8>,
-    max: usize,
-}
+pub struct Frames(Cutter);
 
 impl Frames {
     /// For messages up to `max` bytes.
     pub fn new(max: usize) -> Self {
-        Self { buffer: Vec::new(), max }
+        Self(Cutter::new(max))
     }
 
     /// Takes in bytes as they came.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        self.0.feed(bytes);
     }
 
     /// The next whole message, if there is one.
@@ -297,16 +295,9 @@ impl Frames {
     /// # Errors
     /// See [`FrameError`].
     pub fn message<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
-        let Some(length) = self.buffer.first_chunk::<4>().map(|four| u32::from_be_bytes(*four) as usize) else {
-            return Ok(None);
-        };
-        if length > self.max {
-            return Err(FrameError::TooLong { length, max: self.max });
-        }
-        let Some(body) = self.buffer.get(4..4 + length) else { return Ok(None) };
-        let message = serde_json::from_slice(body).map_err(|error| FrameError::Malformed(error.to_string()))?;
-        self.buffer.drain(..4 + length);
-        Ok(Some(message))
+        let frame = self.0.next().map_err(|TooLong { length, max }| FrameError::TooLong { length, max })?;
+        let read = |frame| serde_json::from_slice(frame).map_err(|error| FrameError::Malformed(error.to_string()));
+        frame.map(read).transpose()
     }
 }
 

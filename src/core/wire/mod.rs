@@ -4,10 +4,12 @@
 use bytes::Bytes;
 
 pub mod coordinator;
+pub mod frames;
 mod message;
 mod order;
 mod parts;
 
+use frames::{Cutter, TooLong};
 pub use message::{
     BootFailure, BootFault, ClassHints, Done, FromWorker, Held, HorizonAsk, Mode, Popped, Unforkable, kind,
 };
@@ -34,12 +36,10 @@ pub enum WireError {
         max: usize,
     },
     /// The header's length does not fit into the frame.
-    #[error("a frame of {length} bytes with a header of {header}")]
+    #[error("a frame of {length} bytes whose header does not fit into it")]
     Malformed {
         /// Bytes of the frame.
         length: usize,
-        /// Bytes promised for the header.
-        header: usize,
     },
     /// No message of this version has that kind.
     #[error("a frame of unknown kind {0}")]
@@ -54,26 +54,25 @@ pub enum WireError {
     },
 }
 
-/// Cuts a stream of bytes into messages. Holds at most one frame and what was read behind it.
-#[derive(Debug, Default)]
-pub struct Decoder {
-    buffer: Vec<u8>,
-    start: usize,
+/// Cuts a stream of bytes into messages.
+#[derive(Debug)]
+pub struct Decoder(Cutter);
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self(Cutter::new(MAX_FROM_WORKER))
+    }
 }
 
 impl Decoder {
     /// Takes in bytes as they came from the socket.
     pub fn feed(&mut self, bytes: &[u8]) {
-        if self.start > 0 && self.start == self.buffer.len() {
-            self.buffer.clear();
-            self.start = 0;
-        }
-        self.buffer.extend_from_slice(bytes);
+        self.0.feed(bytes);
     }
 
     /// Whether a frame has begun and not ended: a peer that leaves now has cut it in half.
     pub fn is_partial(&self) -> bool {
-        self.start < self.buffer.len()
+        self.0.is_partial()
     }
 
     /// The next whole message, if there is one.
@@ -81,35 +80,15 @@ impl Decoder {
     /// # Errors
     /// What the peer did wrong; nothing after it can be trusted.
     pub fn message(&mut self) -> Result<Option<FromWorker>, WireError> {
-        let pending = self.buffer.get(self.start..).unwrap_or_default();
-        let Some(length) = be32(pending, 0) else {
-            return Ok(None);
+        let frame = self.0.next().map_err(|TooLong { length, max }| WireError::TooLong { length, max })?;
+        let Some(frame) = frame else { return Ok(None) };
+        let (kind, header) = frame.split_first().unzip();
+        let header = header.and_then(frames::split).map(|(header, _)| header);
+        let (Some(kind), Some(header)) = (kind, header) else {
+            return Err(WireError::Malformed { length: frame.len() });
         };
-        if !(5..=MAX_FROM_WORKER).contains(&length) {
-            return Err(WireError::TooLong { length, max: MAX_FROM_WORKER });
-        }
-        let Some(frame) = pending.get(4..4 + length) else {
-            return Ok(None);
-        };
-        let header = be32(frame, 1).unwrap_or(usize::MAX);
-        let bytes = frame.get(5..).and_then(|rest| rest.get(..header));
-        let Some((kind, bytes)) = frame.first().zip(bytes) else {
-            return Err(WireError::Malformed { length, header });
-        };
-        let message = FromWorker::parse(*kind, bytes)?;
-        self.start += 4 + length;
-        // Room is given back once the dead part outweighs the living.
-        if self.start > 4096 && self.start * 2 > self.buffer.len() {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
-        Ok(Some(message))
+        FromWorker::parse(*kind, header).map(Some)
     }
-}
-
-fn be32(bytes: &[u8], at: usize) -> Option<usize> {
-    let four = bytes.get(at..at + 4)?.try_into().ok()?;
-    Some(u32::from_be_bytes(four) as usize)
 }
 
 /// Lays out one frame.
@@ -207,7 +186,8 @@ mod tests {
             (encode(200, b"{}", &[]), "unknown kind 200"),
             (encode(kind::HELLO, b"{}", &[]), "bad header"),
             (encode(kind::READY, b"[1", &[]), "bad header"),
-            (vec![0, 0, 0, 6, 2, 0, 0, 0, 200, b'{'], "header of 200"),
+            (vec![0, 0, 0, 6, 2, 0, 0, 0, 200, b'{'], "header does not fit"),
+            (vec![0, 0, 0, 0], "a frame of 0 bytes"),
             (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "a frame of 1195725856 bytes"),
         ];
         for (bytes, expected) in cases {

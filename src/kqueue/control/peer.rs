@@ -1,7 +1,8 @@
 //! Who may ask, by what the kernel says of a peer.
 
-use std::fs;
 use std::path::Path;
+
+use kqueue_system::proc::Status;
 
 /// The other end of a connection, as the kernel knows it from the moment of connecting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,18 +35,19 @@ impl Rule {
 /// The other groups of a peer's process. The kernel has let it through by them already, if it did so by the
 /// file's mode: this is the second look, and a process that is gone has none.
 fn groups_of(proc: &Path, peer: Peer) -> Vec<u32> {
-    let Ok(status) = fs::read_to_string(proc.join(peer.pid.to_string()).join("status")) else { return Vec::new() };
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().map(|number| number.parse::<u32>().ok()).collect::<Option<Vec<_>>>()
+    let Some(status) = Status::below(proc, peer.pid) else { return Vec::new() };
+    let field = |name: &str| -> Option<Vec<u32>> {
+        status.numbers(name)?.into_iter().map(|number| u32::try_from(number).ok()).collect()
     };
     // Another user's process by now: the number has been used again.
-    let same = field("Uid:").is_some_and(|uids| uids.get(1) == Some(&peer.uid));
-    if same { field("Groups:").unwrap_or_default() } else { Vec::new() }
+    let same = field("Uid").is_some_and(|uids| uids.get(1) == Some(&peer.uid));
+    if same { field("Groups").unwrap_or_default() } else { Vec::new() }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use nix::unistd::{Gid, Group, chown, geteuid};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::GROUP;
 use super::peer::{Peer, Rule};
 use super::snapshot::Snapshot;
 use kqueue_config::CONTROL_SOCKET;
+use kqueue_system::sockets::{self, Bounded, Connection};
 
 /// Connections that are served at once; others wait in the kernel's backlog, which is bounded too.
 const CONNECTIONS: usize = 16;
@@ -62,17 +63,13 @@ impl ControlSocket {
 
     fn bind_for(directory: &Path, group: Option<Gid>) -> Result<Self, ControlError> {
         let path = directory.join(CONTROL_SOCKET);
-        let bound = match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => UnixListener::bind(&path),
-        };
-        let listener = bound.map_err(|source| ControlError { path: path.clone(), source })?;
+        let listener = sockets::bind(&path, 0o600).map_err(|source| ControlError { path: path.clone(), source })?;
         let given = group.filter(|group| chown(&path, None, Some(*group)).is_ok());
         if let Some(group) = given {
             open_to(directory, group);
+            let members = Permissions::from_mode(0o660);
+            fs::set_permissions(&path, members).map_err(|source| ControlError { path, source })?;
         }
-        let mode = if given.is_some() { 0o660 } else { 0o600 };
-        fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(|source| ControlError { path, source })?;
         Ok(Self::new(listener, given.map(Gid::as_raw)))
     }
 
@@ -81,12 +78,9 @@ impl ControlSocket {
     /// # Errors
     /// Where it is no socket to listen on.
     pub fn given(listener: StdListener) -> Result<Self, ControlError> {
-        let address = listener.local_addr().ok();
-        let path =
-            address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(Path::new(CONTROL_SOCKET)).to_owned();
+        let path = sockets::path_of(&listener, CONTROL_SOCKET);
         let group = fs::metadata(&path).ok().filter(|file| file.mode() & 0o020 != 0).map(|file| file.gid());
-        let set = listener.set_nonblocking(true).and_then(|()| UnixListener::from_std(listener));
-        Ok(Self::new(set.map_err(|source| ControlError { path, source })?, group))
+        Ok(Self::new(sockets::adopt(listener).map_err(|source| ControlError { path, source })?, group))
     }
 
     fn new(listener: UnixListener, gid: Option<u32>) -> Self {
@@ -96,19 +90,12 @@ impl ControlSocket {
     /// Takes connections for ever, and asks for a snapshot for each; one at a time, whoever asks. While nobody
     /// takes requests yet, `meanwhile` is told; once nobody does any more, that it stops.
     pub async fn serve(self, asks: mpsc::Sender<Ask>, meanwhile: Snapshot) {
-        let places = std::sync::Arc::new(Semaphore::new(CONNECTIONS));
         let desk = Rc::new(Mutex::new(Desk { asks, make: self.make, last: None, meanwhile }));
+        let listener = Bounded::new(self.listener, CONNECTIONS, "the control socket");
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!("the control socket cannot take a connection: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
-            let Some(peer) = peer_of(&stream).filter(|peer| self.rule.allows(*peer)) else {
+            let Connection { stream, peer, place } = listener.next().await;
+            let peer = peer.pid().map(|pid| Peer { pid, uid: peer.uid(), gid: peer.gid() });
+            let Some(peer) = peer.filter(|peer| self.rule.allows(*peer)) else {
                 tracing::debug!("refused a process on the control socket that is not of the group {GROUP}");
                 refuse(&stream);
                 continue;
@@ -129,11 +116,6 @@ fn open_to(directory: &Path, group: Gid) {
     if metadata.mode() & 0o001 == 0 && chown(directory, None, Some(group)).is_ok() {
         let _ = fs::set_permissions(directory, Permissions::from_mode(metadata.mode() & 0o700 | 0o010));
     }
-}
-
-fn peer_of(stream: &UnixStream) -> Option<Peer> {
-    let credentials = stream.peer_cred().ok()?;
-    Some(Peer { pid: credentials.pid()?, uid: credentials.uid(), gid: credentials.gid() })
 }
 
 /// Says why there is nothing to read, without waiting for anybody.

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Order;
 use super::units::{UnitError, UnitNotice, Units};
+use kqueue_core::backoff::Backoff;
 use kqueue_core::wire::coordinator::{
     Answer, Frames, FromCoordinator, Listed, MAX_ANSWER, MAX_REQUEST, MAX_WATCH, Notice, Purpose, Refusal, Request,
     Unit, UnitLimits, Verb, frame,
@@ -41,7 +42,7 @@ const QUICK: Duration = Duration::from_secs(45);
 /// How long a start may take. The worker's own unit says less.
 const START: Duration = Duration::from_secs(130);
 /// Pauses between attempts to connect.
-const PAUSES: std::ops::RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(2);
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -165,7 +166,7 @@ struct Driver {
 
 impl Driver {
     async fn run(mut self) {
-        let mut pause = *PAUSES.start();
+        let mut pauses = Backoff::new(PAUSES.0, PAUSES.1);
         let mut was_lost = false;
         while !self.queue.is_closed() && !self.notices.is_closed() {
             match UnixStream::connect(&self.path).await {
@@ -177,15 +178,14 @@ impl Driver {
                     let why = self.converse(stream).await;
                     tracing::debug!("coordinator: {why}");
                     if self.is_known {
-                        pause = *PAUSES.start();
+                        pauses.succeeded();
                     }
                     self.lose();
                     was_lost = true;
                 }
                 Err(error) => tracing::debug!("{}: {error}", self.path.display()),
             }
-            self.rest(pause).await;
-            pause = (pause * 2).min(*PAUSES.end());
+            self.rest(pauses.failed()).await;
         }
     }
 

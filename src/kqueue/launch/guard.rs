@@ -13,6 +13,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
+use kqueue_system::processes::with_variable;
+
 /// The variable that marks our processes.
 pub const MARK: &str = "KQUEUE_RUN";
 /// Rounds of looking for marked processes; each takes a few milliseconds.
@@ -65,7 +67,7 @@ pub fn guard(mark: &str) -> ExitCode {
     while matches!(io::stdin().read(&mut nothing), Ok(1..)) {}
     let mark = format!("{MARK}={mark}");
     for _ in 0..ROUNDS {
-        let marked = marked(mark.as_bytes());
+        let marked = with_variable(&mark);
         if marked.is_empty() {
             return ExitCode::SUCCESS;
         }
@@ -74,13 +76,4 @@ pub fn guard(mark: &str) -> ExitCode {
         }
     }
     ExitCode::FAILURE
-}
-
-/// The living processes that bear the mark.
-fn marked(mark: &[u8]) -> Vec<i32> {
-    let bears = |pid: &i32| {
-        std::fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|variable| variable == mark))
-    };
-    kqueue_system::processes::snapshot().into_keys().filter(bears).collect()
 }

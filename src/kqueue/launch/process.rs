@@ -18,6 +18,7 @@ use super::guard::{Guard, MARK};
 use super::output::Outputs;
 use super::{Exit, LaunchError, LaunchEvent, Launcher, Order};
 use kqueue_core::wire::Mode;
+use kqueue_system::proc::cgroup;
 use kqueue_system::processes::{Family, kill_tree};
 
 /// What PHP may take to say what it can.
@@ -143,7 +144,6 @@ impl Launcher for ProcessLauncher {
 
 /// Kills a process and what it has started in our own unit.
 fn kill_own(root: i32) {
-    let cgroup = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok();
     let own = cgroup(std::process::id() as i32);
     for pid in Family::now().tree(root).into_iter().rev().filter(|pid| cgroup(*pid) == own) {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);

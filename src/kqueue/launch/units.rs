@@ -45,6 +45,11 @@ pub trait Units {
     /// Whether pooled workers have unit files, and read the app's config file themselves whenever they start.
     fn workers_read_file(&self) -> bool;
 
+    /// Whether a process is in this unit of the app.
+    fn holds(&self, unit: &Unit, app: &str, pid: i32) -> bool {
+        kqueue_system::systemd::process::is_in(pid, &unit.name(app))
+    }
+
     /// Kills every process of a unit.
     async fn kill(&self, unit: &Unit) -> Result<(), UnitError>;
 

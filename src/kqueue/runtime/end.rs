@@ -8,6 +8,7 @@ use kqueue_core::schedule::{StopReason, WorkerId};
 use kqueue_core::wire::ToWorker;
 
 use super::Runtime;
+use super::service::health;
 use crate::workers::Worker;
 
 /// What the queue may take to settle what is finished.
@@ -54,7 +55,7 @@ impl Runtime {
             }
             self.end.stage = match self.end.stage {
                 Stage::Working if self.schedule.is_over() => {
-                    self.service.health.farewell();
+                    health::farewell();
                     self.service.observer.close();
                     self.service.history.save(&self.schedule.history);
                     self.queue.look_again();

@@ -3,6 +3,7 @@
 use super::end::Stage;
 use super::processes::ProcessEvent;
 use super::queue::QueueEvent;
+use super::service::health;
 use super::service::horizon::DUTIES;
 use super::{Runtime, held::ledger::Given};
 use kqueue_core::schedule::{Cause, Event, JobId, JobKind, WorkerId};
@@ -26,7 +27,7 @@ impl Runtime {
 
     fn on_queue(&mut self, event: QueueEvent) {
         match event {
-            QueueEvent::Opened => self.service.health.ready(),
+            QueueEvent::Opened => health::ready(),
             QueueEvent::Rang => self.tell(Event::Rung),
             QueueEvent::Reserved(jobs) => self.admit(jobs),
             QueueEvent::Empty { settled } => self.tell(Event::Empty { settled }),

@@ -25,6 +25,8 @@ mod processes;
 mod queue;
 mod reload;
 mod service;
+#[cfg(test)]
+mod simulation;
 mod start;
 mod status;
 mod stop;
@@ -54,7 +56,7 @@ use held::HeldJobs;
 use processes::Processes;
 use queue::QueueSide;
 use service::settings::SettingsSource;
-use service::signals::Signals;
+use service::signals::Asked;
 use service::{Service, health};
 
 /// Inputs that may wait to be handled before those who bring them have to wait.
@@ -122,9 +124,8 @@ impl Runtime {
         }
     }
 
-    /// Works until the schedule says that it is over, and then through the stages of the end.
-    async fn work(&mut self) -> anyhow::Result<ExitCode> {
-        let mut signals = Signals::new()?;
+    /// Works until the schedule says that it is over, and then through the stages of the end. `signals` ask for that.
+    async fn work(&mut self, mut signals: mpsc::Receiver<Asked>) -> anyhow::Result<ExitCode> {
         self.tell(Event::Tick);
         self.settle();
         loop {
@@ -145,7 +146,7 @@ impl Runtime {
             self.processes.begin_turn();
             tokio::select! {
                 biased;
-                asked = signals.next(), if works => self.on_signal(asked),
+                Some(asked) = signals.recv(), if works => self.on_signal(asked),
                 Some(said) = self.said.recv() => self.hear_all(said),
                 input = self.queue.next() => self.queue.handle(input),
                 input = self.processes.next() => self.processes.handle(input),

@@ -45,7 +45,7 @@ impl Runtime {
             }
         }
         if ready {
-            self.service.health.ready();
+            health::ready();
         }
     }
 

@@ -27,6 +27,7 @@ use super::service::history_file::{HistoryFile, load_history};
 use super::service::horizon::Duties;
 use super::service::observer::{self, Observer};
 use super::service::settings::{self, Reread, SettingsSource};
+use super::service::signals;
 use super::service::upgrade::Upgrade;
 use super::{INPUTS, Runtime};
 use crate::backend::{self, BackendError, ConnectionSettings};
@@ -201,7 +202,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             runtime.settle();
         }
     }
-    runtime.work().await
+    runtime.work(signals::listen().context("signals")?).await
 }
 
 /// Who starts processes.

@@ -10,6 +10,7 @@ use crate::workers::Worker;
 use kqueue_core::routing::Tier;
 use kqueue_core::schedule::Standing;
 use kqueue_system::harmless;
+use kqueue_system::systemd::health::is_listening;
 
 /// Waiting jobs of a tier that are told one by one.
 const WAITING: usize = 50;
@@ -23,7 +24,7 @@ const REASON: usize = 400;
 impl Runtime {
     /// Notifies the service manager of what is due.
     pub(super) fn look_after_health(&mut self) {
-        if !self.service.health.is_watched() {
+        if !is_listening() {
             return;
         }
         let now = Instant::now();
@@ -37,7 +38,7 @@ impl Runtime {
         }
         let waits = matches!(self.schedule.standing(), Standing::Draining(_) | Standing::Killing(_));
         self.service.health.extend_stop(now, waits);
-        self.service.health.watchdog(now, self.queue.calls_under_way());
+        self.service.health.feed_watchdog(now, self.queue.calls_under_way());
     }
 
     /// Whether it takes on jobs, and why not.

@@ -7,10 +7,12 @@ use nix::unistd::Pid;
 
 use super::Runtime;
 use super::service::Request;
+use super::service::health;
 use super::service::signals::Asked;
 use super::service::upgrade::is_replaced;
 use kqueue_core::schedule::{Event, Standing};
 use kqueue_core::wire::coordinator::Purpose;
+use kqueue_system::systemd::health::is_listening;
 
 impl Runtime {
     pub(super) fn on_signal(&mut self, asked: Asked) {
@@ -39,7 +41,7 @@ impl Runtime {
         } else {
             tracing::info!("{signal}: waiting for {running} running jobs, giving back the others");
         }
-        self.service.health.stopping();
+        health::stopping();
         if self.schedule.is_stopping() || !self.processes.ask_purpose() {
             self.drain();
         }
@@ -125,7 +127,7 @@ impl Runtime {
 
     /// Whether somebody would start us again, and our processes would live on meanwhile.
     fn is_restarted(&self) -> bool {
-        self.processes.outlive() && self.service.health.is_watched()
+        self.processes.outlive() && is_listening()
     }
 
     fn running(&self) -> usize {

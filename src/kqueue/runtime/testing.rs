@@ -2,14 +2,19 @@
 
 use std::path::Path;
 
-use kqueue_config::{Request, Settings, Surroundings, load};
+use kqueue_config::{Loaded, Request, Settings, Surroundings, load};
 
 /// Settings of an app in this directory, which must have an `artisan`.
 pub fn settings(path: &Path, flags: &[(&'static str, &str)]) -> Settings {
+    loaded(path, flags).settings
+}
+
+/// The same, with where each comes from.
+pub fn loaded(path: &Path, flags: &[(&'static str, &str)]) -> Loaded {
     let here = Surroundings::read().unwrap();
     let mut request = Request { app: Some("shop".to_owned()), ..Request::default() };
     // Any program does for PHP: nothing is run.
     request.flags = vec![("path", path.to_str().unwrap().to_owned()), ("php", "/bin/sh".to_owned())];
     request.flags.extend(flags.iter().map(|(key, value)| (*key, (*value).to_owned())));
-    load(&request, &here).unwrap().settings
+    load(&request, &here).unwrap()
 }

@@ -35,6 +35,13 @@ impl Outbox {
         Self(mpsc::channel(1).0)
     }
 
+    /// The way to a process that is played by a test, and what comes there.
+    #[cfg(test)]
+    pub fn pair(frames: usize) -> (Self, mpsc::Receiver<Parts>) {
+        let (sender, receiver) = mpsc::channel(frames);
+        (Self(sender), receiver)
+    }
+
     /// Sends a frame; false when the process no longer takes any.
     pub fn send(&self, frame: Parts) -> bool {
         self.0.try_send(frame).is_ok()

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use tokio::net::UnixListener;
@@ -13,6 +12,7 @@ use kqueue_config::WORKER_SOCKET;
 
 use super::connection::{Peer, Said, refuse, serve};
 use kqueue_system::identity::{NotPrivate, make_private};
+use kqueue_system::sockets::{self, Bounded, Connection};
 
 /// Connections that have not said yet who they are, or that are served.
 const CONNECTIONS: usize = 512;
@@ -60,11 +60,7 @@ impl Listener {
         let held =
             Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| ListenError::Taken(directory.to_owned()))?;
         let path = directory.join(WORKER_SOCKET);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(ListenError::Io { path, source }),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&path).map_err(io(&path))?;
+        let listener = sockets::bind(&path, 0o600).map_err(io(&path))?;
         Ok(Self { listener, path, _lock: Some(held) })
     }
 
@@ -73,12 +69,8 @@ impl Listener {
     /// # Errors
     /// See [`ListenError`].
     pub fn adopt(socket: std::os::unix::net::UnixListener) -> Result<Self, ListenError> {
-        let address = socket.local_addr().ok();
-        let path = address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(Path::new(WORKER_SOCKET));
-        let path = path.to_owned();
-        let io = |source| ListenError::Io { path: path.clone(), source };
-        socket.set_nonblocking(true).map_err(io)?;
-        let listener = UnixListener::from_std(socket).map_err(io)?;
+        let path = sockets::path_of(&socket, WORKER_SOCKET);
+        let listener = sockets::adopt(socket).map_err(|source| ListenError::Io { path: path.clone(), source })?;
         Ok(Self { listener, path, _lock: None })
     }
 
@@ -101,21 +93,11 @@ impl Listener {
 
     /// Takes connections for ever, and passes on what they say. Only our own user's are listened to.
     pub async fn serve(self, said: mpsc::Sender<Said>) {
-        let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
         let own = nix::unistd::geteuid().as_raw();
+        let listener = Bounded::new(self.listener, CONNECTIONS, "the worker socket");
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Out of file descriptors, in all likelihood: those that end will make room.
-                    tracing::warn!("the worker socket cannot take a connection: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
-            let Ok(credentials) = stream.peer_cred() else { continue };
-            let peer = Peer { pid: credentials.pid().unwrap_or(0), uid: credentials.uid() };
+            let Connection { stream, peer, place } = listener.next().await;
+            let peer = Peer { pid: peer.pid().unwrap_or(0), uid: peer.uid() };
             if peer.uid != own || peer.pid == 0 {
                 refuse(peer, "is not the app's user");
                 continue;

@@ -13,6 +13,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getppid, setsid};
 
+use crate::proc;
 use crate::processes::snapshot;
 
 /// Signals that are for the process behind the front.
@@ -24,10 +25,7 @@ const ROUNDS: usize = 256;
 
 /// Whether this process has a controlling terminal.
 pub fn has_terminal() -> bool {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name in parentheses may hold anything; of the fields after it, the fifth is the terminal.
-    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
-    fields.split(' ').nth(4).is_some_and(|terminal| terminal != "0")
+    proc::stat(std::process::id().cast_signed()).is_some_and(|own| own.has_terminal)
 }
 
 /// Leaves the session, and with it the terminal.

@@ -18,7 +18,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
 use super::PHP_TARGET;
-use super::lines::Lines;
+use super::outlet::{Outlet, Stream};
 use super::record::JOB_TARGET;
 use crate::harmless;
 
@@ -38,15 +38,16 @@ pub struct Human<W> {
 
 impl Human<Box<dyn Write + Send>> {
     /// On stderr, dressed for what stderr is; and what is on its way there, to be flushed at the end.
-    pub fn on_stderr() -> (Self, Option<Lines>) {
+    pub fn on_stderr() -> (Self, Option<Outlet>) {
         let terminal = io::stderr().is_terminal();
-        let lines = Lines::to(io::stderr(), if terminal { dropped::<true> } else { dropped::<false> }).ok();
+        let report = if terminal { dropped::<true> } else { dropped::<false> };
+        let outlet = Outlet::to(Stream::new(io::stderr(), report)).ok();
         // Without a thread it is better to wait for whoever reads than to say nothing.
-        let out: Box<dyn Write + Send> = match &lines {
-            Some(lines) => Box::new(lines.clone()),
+        let out: Box<dyn Write + Send> = match &outlet {
+            Some(outlet) => Box::new(outlet.clone()),
             None => Box::new(io::stderr()),
         };
-        (Self::new(out, terminal, super::has_colour(&io::stderr()), Zoned::now), lines)
+        (Self::new(out, terminal, super::has_colour(&io::stderr()), Zoned::now), outlet)
     }
 }
 

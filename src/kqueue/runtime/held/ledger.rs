@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use crate::backend::{Encoded, QueueBackend, Receipt, Reservation};
 use kqueue_core::schedule::{JobId, JobKind, WorkerId};
 use kqueue_core::wire::coordinator::Unit;
-use kqueue_core::wire::{Mode, Parts};
+use kqueue_core::wire::{Mode, Parts, frames};
 
 /// Bytes below which the file is never written anew.
 const SMALL: u64 = 1 << 20;
@@ -277,11 +277,8 @@ fn read(mut bytes: &[u8], backend: &dyn QueueBackend) -> BTreeMap<JobId, Held> {
 }
 
 fn next<'a>(bytes: &mut &'a [u8]) -> Option<(Line<'a>, &'a [u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let length = u32::from_be_bytes(*length) as usize;
-    let (frame, rest) = rest.split_at_checked(length).filter(|_| length <= ENTRY)?;
-    let (header, body) = frame.split_first_chunk::<4>()?;
-    let (header, body) = body.split_at_checked(u32::from_be_bytes(*header) as usize)?;
+    let (frame, rest) = frames::split(bytes).filter(|(frame, _)| frame.len() <= ENTRY)?;
+    let (header, body) = frames::split(frame)?;
     *bytes = rest;
     Some((serde_json::from_slice(header).ok()?, body))
 }

@@ -68,7 +68,7 @@ impl Processes {
     /// The worker in the unit of this number, where the process that says so is in that unit.
     fn by_unit(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
         let unit = Unit::Worker(u32::try_from(number).ok()?);
-        if !kqueue_system::systemd::process::is_in(pid, &unit.name(&self.recipe.settings().app)) {
+        if !self.units.as_ref()?.manager.holds(&unit, &self.recipe.settings().app, pid) {
             return None;
         }
         self.workers.iter().find(|(_, worker)| worker.unit.as_ref() == Some(&unit)).map(|(id, _)| *id)

@@ -251,7 +251,8 @@ impl Processes {
     /// Tells the template when its child has ended, which it then says how. Where the kernel cannot say so, the template
     /// finds out by itself, a little later.
     fn watch_fork(&self, template: i32, pid: i32) {
-        let child = rustix::process::Pid::from_raw(pid).filter(|_| pid > 0);
+        // A fork that failed has no number that could be one.
+        let child = Some(pid).filter(|pid| *pid > 0).and_then(rustix::process::Pid::from_raw);
         let held = child.and_then(|child| pidfd_open(child, PidfdFlags::NONBLOCK).ok());
         let (Some(held), Some(outbox)) = (held, self.templates.outbox(template)) else { return };
         tokio::task::spawn_local(async move {

@@ -4,9 +4,7 @@
 //! Anybody on the machine may ring, as the web server is seldom the app's user: what is rung with is not read, and
 //! all it can do is to make us look.
 
-use std::fs::{self, Permissions};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +12,10 @@ use tokio::net::UnixDatagram;
 use tokio::sync::mpsc;
 
 use crate::backend::{Capabilities, DOORBELL};
+use kqueue_system::sockets::bind_datagram;
 
+/// The web server is seldom the app's user.
+const EVERYBODY: u32 = 0o666;
 /// The least time from one look to the next, however often it rings.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -36,22 +37,12 @@ impl Doorbell {
             let _ = fs::remove_file(&path);
             return Self { rings };
         }
-        match open(&path) {
+        match bind_datagram(&path, EVERYBODY) {
             Ok(socket) => drop(tokio::task::spawn_local(hear(socket, ring))),
             Err(error) => tracing::warn!("{}: no doorbell: {error}", path.display()),
         }
         Self { rings }
     }
-}
-
-fn open(path: &Path) -> io::Result<UnixDatagram> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let socket = UnixDatagram::bind(path)?;
-    fs::set_permissions(path, Permissions::from_mode(0o666))?;
-    Ok(socket)
 }
 
 async fn hear(socket: UnixDatagram, ring: mpsc::Sender<()>) {
@@ -72,6 +63,8 @@ async fn hear(socket: UnixDatagram, ring: mpsc::Sender<()>) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn backend(doorbell: bool) -> Capabilities {

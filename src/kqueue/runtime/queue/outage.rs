@@ -6,6 +6,7 @@ use super::RETRY;
 use crate::backend::BackendError;
 use kqueue_core::backoff::Backoff;
 use kqueue_system::harmless;
+use kqueue_system::systemd::health::is_listening;
 
 /// Bytes of a server's own text in one line of the log.
 const MAX_ERROR: usize = 512;
@@ -36,7 +37,7 @@ struct Logged {
 pub fn is_final(error: &BackendError) -> bool {
     match error {
         BackendError::Settings(_) => true,
-        BackendError::Refused { .. } => std::env::var_os("NOTIFY_SOCKET").is_none_or(|socket| socket.is_empty()),
+        BackendError::Refused { .. } => !is_listening(),
         BackendError::Unavailable { .. } => false,
     }
 }

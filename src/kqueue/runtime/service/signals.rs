@@ -2,44 +2,37 @@
 
 use std::io;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// To stop; the signal's name.
     Stop(&'static str),
-    /// To read the settings again: SIGHUP.
+    /// To read the settings again.
     Reload,
 }
 
-/// Listens to them.
-#[derive(Debug)]
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
-    hangup: Signal,
-}
+/// Every signal, and what it asks for.
+const SIGNALS: [(fn() -> SignalKind, Asked); 4] = [
+    (SignalKind::terminate, Asked::Stop("SIGTERM")),
+    (SignalKind::interrupt, Asked::Stop("SIGINT")),
+    (SignalKind::quit, Asked::Stop("SIGQUIT")),
+    (SignalKind::hangup, Asked::Reload),
+];
 
-impl Signals {
-    /// From now on. Before that, each of them ends the process.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+/// Listens to them from now on. Before that, each of them ends the process.
+///
+/// # Errors
+/// When the system does not let us.
+pub fn listen() -> io::Result<mpsc::Receiver<Asked>> {
+    let (sender, asked) = mpsc::channel(SIGNALS.len());
+    for (kind, what) in SIGNALS {
+        let (mut signals, sender) = (signal(kind())?, sender.clone());
+        tokio::task::spawn_local(
+            async move { while signals.recv().await.is_some() && sender.send(what).await.is_ok() {} },
+        );
     }
-
-    pub async fn next(&mut self) -> Asked {
-        tokio::select! {
-            biased;
-            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
-            _ = self.quit.recv() => Asked::Stop("SIGQUIT"),
-            _ = self.hangup.recv() => Asked::Reload,
-        }
-    }
+    Ok(asked)
 }

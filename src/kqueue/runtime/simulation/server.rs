@@ -1,0 +1,180 @@
+//! The queue: a list in memory, whose server fails at times, before or after it has done what it was asked.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::world::World;
+use crate::backend::{self, BackendError, Capabilities, QueueBackend, QueueSize, Receipt, Reservation, Reserved, Wait};
+
+/// How long a reservation lasts that nobody knows of: its call had no answer.
+const LOST: Duration = Duration::from_millis(300);
+
+/// What the server keeps.
+#[derive(Default)]
+pub struct Store {
+    pub pending: VecDeque<u64>,
+    pub reserved: BTreeMap<u64, Instant>,
+    /// Reservations whose answer was lost.
+    lost: BTreeMap<u64, Instant>,
+}
+
+impl Store {
+    /// Removes a job that is reserved.
+    pub fn remove(&mut self, job: u64) -> bool {
+        self.reserved.remove(&job).is_some()
+    }
+
+    /// Every lease is over.
+    pub fn expire(&mut self) {
+        self.pending.extend(std::mem::take(&mut self.reserved).into_keys());
+    }
+
+    /// Nobody holds these: they come back when their lease is over.
+    pub fn lose(&mut self, which: impl Fn(u64) -> bool) {
+        let now = Instant::now();
+        self.lost.extend(self.reserved.keys().filter(|job| which(**job)).map(|job| (*job, now)));
+    }
+
+    fn expire_lost(&mut self) {
+        let over: Vec<u64> = self.lost.iter().filter(|(_, at)| at.elapsed() > LOST).map(|(job, _)| *job).collect();
+        for job in over {
+            self.lost.remove(&job);
+            if self.reserved.remove(&job).is_some() {
+                self.pending.push_back(job);
+            }
+        }
+    }
+}
+
+/// The backend of one runtime.
+pub struct Server {
+    world: Rc<World>,
+    redis: Box<dyn QueueBackend>,
+}
+
+impl Server {
+    pub fn new(world: Rc<World>) -> Self {
+        let settings = r#"{"driver": "redis", "host": "localhost", "retry_after": 90}"#;
+        Self { world, redis: backend::open(serde_json::from_str(settings).unwrap(), Default::default()).unwrap() }
+    }
+
+    fn store(&self) -> &RefCell<Store> {
+        &self.world.store
+    }
+
+    fn receipt(&self, job: u64) -> Receipt {
+        Receipt::decode(&*self.redis, "redis", None, Bytes::from(job.to_string()))
+    }
+
+    /// Whether this call fails before anything, or after all.
+    fn fails(&self) -> Option<BackendError> {
+        let error =
+            || BackendError::Unavailable { target: "the server".to_owned(), reason: "as the seed says".to_owned() };
+        self.world.chance(self.world.faults.call).then(error)
+    }
+
+    async fn each(
+        &self,
+        jobs: &[Reservation],
+        mut one: impl FnMut(&mut Store, u64) -> bool,
+    ) -> Result<Vec<bool>, BackendError> {
+        self.world.pause(3).await;
+        if let Some(error) = self.fails() {
+            return Err(error);
+        }
+        let done = jobs.iter().map(|job| one(&mut self.store().borrow_mut(), number(job))).collect();
+        self.fails().map_or(Ok(done), Err)
+    }
+}
+
+/// The job of a reservation.
+pub fn number(job: &Reservation) -> u64 {
+    let encoded = job.receipt.encode();
+    std::str::from_utf8(encoded.body.unwrap()).unwrap().parse().unwrap()
+}
+
+#[async_trait(?Send)]
+impl QueueBackend for Server {
+    fn driver(&self) -> &'static str {
+        "redis"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let (ordered, exact_sizes, unreserve) = (true, true, true);
+        Capabilities { ordered, exact_sizes, unreserve, max_batch: 7, max_lease: None, doorbell: false }
+    }
+
+    async fn next_batch(&self, _: &[String], max: usize, wait: &Wait) -> Result<Reserved, BackendError> {
+        let look = |limit: Duration| async move {
+            let end = Instant::now() + limit;
+            while self.store().borrow().pending.is_empty() && Instant::now() < end {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                self.store().borrow_mut().expire_lost();
+            }
+            Ok(())
+        };
+        let reserve = async {
+            self.world.pause(3).await;
+            if let Some(error) = self.fails() {
+                return Err(error);
+            }
+            let mut store = self.store().borrow_mut();
+            store.expire_lost();
+            let count = max.min(store.pending.len());
+            let jobs: Vec<u64> = store.pending.drain(..count).collect();
+            let now = Instant::now();
+            store.reserved.extend(jobs.iter().map(|job| (*job, now)));
+            if let Some(error) = self.fails() {
+                store.lost.extend(jobs.iter().map(|job| (*job, now)));
+                return Err(error);
+            }
+            let jobs = jobs.into_iter().map(|job| Reservation {
+                queue: "default".to_owned(),
+                payload: self.world.payload(job),
+                receipt: self.receipt(job),
+            });
+            Ok(Reserved { jobs: jobs.collect(), set_aside: Vec::new() })
+        };
+        wait.first(look, reserve).await
+    }
+
+    fn decode(&self, header: Option<&RawValue>, body: &Bytes) -> Option<Receipt> {
+        self.redis.decode(header, body)
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        Some(Duration::from_secs(1))
+    }
+
+    async fn renew(&self, jobs: &mut [Reservation]) -> Result<Vec<bool>, BackendError> {
+        self.each(jobs, |store, job| store.reserved.contains_key(&job)).await
+    }
+
+    async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
+        let mut front = 0;
+        self.each(jobs, |store, job| {
+            let ours = store.remove(job);
+            if ours {
+                store.pending.insert(front, job);
+                front += 1;
+            }
+            ours
+        })
+        .await
+    }
+
+    async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
+        self.each(jobs, Store::remove).await
+    }
+
+    async fn sizes(&self, queues: &[String]) -> Result<Vec<QueueSize>, BackendError> {
+        let pending = self.store().borrow().pending.len() as u64;
+        Ok(vec![QueueSize { pending, ..QueueSize::default() }; queues.len()])
+    }
+}

@@ -1,0 +1,380 @@
+//! What is there whichever runtime works: the queue, the processes, and what may go wrong.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kqueue_core::routing::History;
+use kqueue_core::schedule::Schedule;
+use kqueue_core::wire::coordinator::{Purpose, Unit};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::php::{Manager, Process, Starter};
+use super::server::{Server, Store, number};
+use super::{Asked, DONE};
+use crate::backend::QueueBackend;
+use crate::launch::output::Outputs;
+use crate::launch::{LaunchEvent, UnitNotice};
+use crate::runtime::app::App;
+use crate::runtime::end::End;
+use crate::runtime::held::HeldJobs;
+use crate::runtime::held::ledger::Ledger;
+use crate::runtime::processes::Processes;
+use crate::runtime::processes::printed::Printing;
+use crate::runtime::processes::recipe::Recipe;
+use crate::runtime::processes::template::Templates;
+use crate::runtime::processes::units::UnitSide;
+use crate::runtime::queue::QueueSide;
+use crate::runtime::queue::doorbell::Doorbell;
+use crate::runtime::service::Service;
+use crate::runtime::service::app_signals::AppSignals;
+use crate::runtime::service::health::Health;
+use crate::runtime::service::history_file::HistoryFile;
+use crate::runtime::service::horizon::Duties;
+use crate::runtime::service::observer::{self, Observer};
+use crate::runtime::service::settings::SettingsSource;
+use crate::runtime::service::upgrade::Upgrade;
+use crate::runtime::start::schedule_config;
+use crate::runtime::{Runtime, testing};
+use crate::workers::Said;
+
+/// How often things go wrong, in a thousand.
+#[derive(Clone, Copy, Debug)]
+pub struct Faults {
+    /// A call to the queue, before it has done anything, and again after.
+    pub call: u64,
+    /// A process dies while it runs a job.
+    pub death: u64,
+    /// It closes its connection before it reads the next frame.
+    pub deaf: u64,
+    /// One cannot be started, forked, or put into its scope.
+    pub start: u64,
+    /// Lanes have no pipe for tickets: no job can be offered.
+    pub no_tickets: u64,
+    /// So many templates say nothing at all.
+    pub templates_that_hang: u64,
+}
+
+impl Faults {
+    pub fn none() -> Self {
+        Self { call: 0, death: 0, deaf: 0, start: 0, no_tickets: 0, templates_that_hang: 0 }
+    }
+
+    pub fn some() -> Self {
+        Self { call: 60, death: 60, deaf: 40, start: 60, no_tickets: 500, templates_that_hang: 0 }
+    }
+}
+
+/// Of the runtime that works now.
+pub struct Senders {
+    pub said: mpsc::Sender<Said>,
+    pub launched: mpsc::Sender<LaunchEvent>,
+    pub notices: mpsc::Sender<UnitNotice>,
+}
+
+/// A runtime that works.
+pub struct Running {
+    asked: mpsc::Sender<Asked>,
+    task: JoinHandle<anyhow::Result<ExitCode>>,
+}
+
+/// See the module.
+pub struct World {
+    pub units: bool,
+    pub faults: Faults,
+    tier: &'static str,
+    rng: Cell<u64>,
+    directory: tempfile::TempDir,
+    pub store: RefCell<Store>,
+    dispatched: Cell<u64>,
+    /// How often each job was finished.
+    finished: RefCell<BTreeMap<u64, u32>>,
+    /// The process that runs each job.
+    pub running: RefCell<BTreeMap<u64, i32>>,
+    /// Jobs that may have been finished without anybody knowing: a runtime was killed meanwhile.
+    excused: RefCell<BTreeSet<u64>>,
+    pub processes: RefCell<BTreeMap<i32, Rc<Process>>>,
+    pids: Cell<i32>,
+    hung: Cell<u64>,
+    eras: Cell<u64>,
+    pub purpose: Cell<Purpose>,
+    pub senders: RefCell<Option<Rc<Senders>>>,
+}
+
+impl World {
+    pub fn new(seed: u64, units: bool, tier: &'static str, faults: Faults) -> Rc<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("artisan"), "").unwrap();
+        Rc::new(Self {
+            units,
+            faults,
+            tier,
+            rng: Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            directory,
+            store: RefCell::default(),
+            dispatched: Cell::new(0),
+            finished: RefCell::default(),
+            running: RefCell::default(),
+            excused: RefCell::default(),
+            processes: RefCell::default(),
+            // Above any that the kernel gives.
+            pids: Cell::new(100_000_000),
+            hung: Cell::new(0),
+            eras: Cell::new(1),
+            purpose: Cell::new(Purpose::Stop),
+            senders: RefCell::new(None),
+        })
+    }
+
+    fn next(&self) -> u64 {
+        let mut state = self.rng.get();
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        self.rng.set(state);
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+
+    pub fn between(&self, low: u64, high: u64) -> u64 {
+        low + self.next() % (high - low + 1)
+    }
+
+    pub fn chance(&self, permille: u64) -> bool {
+        self.next() % 1000 < permille
+    }
+
+    /// Milliseconds at the most.
+    pub async fn pause(&self, most: u64) {
+        tokio::time::sleep(Duration::from_micros(self.between(0, most * 1000))).await;
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.pids.replace(self.pids.get() + 1)
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    /// Where lanes have their pipes.
+    fn runtime_dir(&self) -> PathBuf {
+        // In one that is not there, no pipe can be made.
+        if self.chance(self.faults.no_tickets) { self.path().join("absent") } else { self.path() }
+    }
+
+    pub fn dispatch(&self) {
+        let job = self.dispatched.get();
+        self.dispatched.set(job + 1);
+        self.store.borrow_mut().pending.push_back(job);
+    }
+
+    pub fn payload(&self, job: u64) -> Bytes {
+        let class = format!("App\\\\Jobs\\\\Kind{}", job % 3);
+        format!(
+            r#"{{"uuid":"{job}","displayName":"{class}","job":"Illuminate\\Queue\\CallQueuedHandler@call","data":{{"commandName":"{class}"}}}}"#
+        )
+        .into()
+    }
+
+    /// Whether the next template hangs.
+    pub fn hangs(&self) -> bool {
+        self.hung.replace(self.hung.get() + 1) < self.faults.templates_that_hang
+    }
+
+    /// A process begins to run a job.
+    pub fn begins(&self, job: u64, pid: i32) {
+        let other = self.running.borrow_mut().insert(job, pid);
+        assert_eq!(other, None, "job {job} runs twice at the same time");
+        assert!(!self.is_finished(job) || self.is_excused(job), "job {job} runs again after it was finished");
+    }
+
+    /// It runs no longer.
+    pub fn ends(&self, job: u64) {
+        self.running.borrow_mut().remove(&job);
+    }
+
+    /// It has run to its end, or was failed.
+    pub fn finishes(&self, job: u64) {
+        *self.finished.borrow_mut().entry(job).or_default() += 1;
+    }
+
+    fn is_finished(&self, job: u64) -> bool {
+        self.finished.borrow().contains_key(&job)
+    }
+
+    fn is_excused(&self, job: u64) -> bool {
+        self.excused.borrow().contains(&job)
+    }
+
+    /// Jobs that are finished, and gone from the queue.
+    pub fn done(&self) -> u64 {
+        let store = self.store.borrow();
+        let there = |job: &u64| store.pending.contains(job) || store.reserved.contains_key(job);
+        self.finished.borrow().keys().filter(|job| !there(job)).count() as u64
+    }
+
+    /// Waits for something, but not for ever.
+    pub async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let end = Instant::now() + DONE;
+        while !is_so() {
+            let store = self.store.borrow();
+            assert!(
+                Instant::now() < end,
+                "it was waited in vain until {what}: {} done, {:?} pending, {:?} reserved, running {:?}",
+                self.done(),
+                store.pending,
+                store.reserved.keys(),
+                self.running.borrow(),
+            );
+            drop(store);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// What must hold at the end.
+    pub fn check(&self) {
+        let finished = self.finished.borrow();
+        for job in 0..self.dispatched.get() {
+            let times = finished.get(&job).copied().unwrap_or(0);
+            assert!(times == 1 || times > 1 && self.is_excused(job), "job {job} was finished {times} times");
+        }
+        assert!(self.running.borrow().is_empty());
+        let store = self.store.borrow();
+        assert!(store.pending.is_empty() && store.reserved.is_empty());
+        let left: Vec<i32> = self.processes.borrow().keys().copied().collect();
+        assert!(left.is_empty(), "processes are left: {left:?}");
+    }
+
+    /// Starts a runtime, as `start::run` does.
+    pub async fn start(self: &Rc<Self>) -> Running {
+        let (said_in, said) = mpsc::channel(1024);
+        let (launched_in, launched) = mpsc::channel(1024);
+        let (notices_in, notices) = mpsc::channel(1024);
+        *self.senders.borrow_mut() =
+            Some(Rc::new(Senders { said: said_in, launched: launched_in, notices: notices_in }));
+        let era = self.eras.replace(self.eras.get() + 1);
+        let flags = [
+            ("default_tier", self.tier),
+            ("boot_timeout", "1s"),
+            ("pool_size", "2"),
+            ("pool_max_size", "3"),
+            ("stop_timeout", "20s"),
+            ("worker_max_jobs", "20"),
+        ];
+        let loaded = testing::loaded(&self.path(), &flags);
+        let mut settings = loaded.settings.clone();
+        (settings.runtime_dir, settings.state_dir) = (self.runtime_dir(), self.path());
+        let settings = Rc::new(settings);
+        let units = self.units.then(|| UnitSide::new(Rc::new(Manager(self.clone())), notices, era));
+        let backend: Rc<dyn QueueBackend> = Rc::new(Server::new(self.clone()));
+        let (ledger, left) = match self.units.then(|| Ledger::open(&settings.state_dir, &*backend).unwrap()) {
+            Some((ledger, left)) => (Some(ledger), left),
+            None => Default::default(),
+        };
+        if self.units {
+            // What was reserved and is in no ledger comes back when its lease is over.
+            let known: BTreeSet<u64> = left.values().map(|held| number(&held.reservation)).collect();
+            self.store.borrow_mut().lose(|job| !known.contains(&job));
+        }
+        let recipe = Recipe::new(settings.clone(), "worker.php".into(), &self.path(), self.units);
+        let capabilities = backend.capabilities();
+        let history = History::new();
+        let launcher = Rc::new(Starter(self.clone()));
+        let (_, asks) = mpsc::channel(1);
+        let mut runtime = Runtime {
+            app: App {
+                connection: "redis".to_owned(),
+                own_queue: "default".to_owned(),
+                queues: vec!["default".to_owned()],
+                ack: true,
+                signals: true,
+            },
+            events: VecDeque::new(),
+            held: HeldJobs::new(ledger, era << 20),
+            queue: QueueSide::new(backend, Doorbell::bind(&self.path(), capabilities), &settings),
+            processes: Processes::new(
+                Templates::new(),
+                launcher,
+                launched,
+                units,
+                Printing::new(Outputs::new()),
+                recipe,
+            ),
+            service: Service {
+                health: Health::new(),
+                upgrade: Upgrade::new().unwrap(),
+                observer: Observer::new(asks, observer::starting("shop")),
+                duties: Duties::new(None),
+                history: HistoryFile::new(&settings.state_dir, &history),
+                app: AppSignals::default(),
+            },
+            schedule: Schedule::new(schedule_config(&settings, true), history),
+            said,
+            started: Instant::now(),
+            max_time: None,
+            end: End::new(),
+            source: SettingsSource::new(Box::new(|| anyhow::bail!("never")), loaded, Default::default()),
+            settings,
+        };
+        runtime.processes.start_template();
+        if runtime.processes.outlive() {
+            let there = runtime.processes.list_units().await.unwrap();
+            runtime.take_over(left, &there);
+        }
+        let (asked, requests) = mpsc::channel(4);
+        Running { asked, task: tokio::task::spawn_local(async move { runtime.work(requests).await }) }
+    }
+
+    /// SIGTERM, and the end.
+    pub async fn stop(&self, runtime: Running, purpose: Purpose) {
+        self.purpose.set(purpose);
+        runtime.asked.send(Asked::Stop("SIGTERM")).await.unwrap();
+        let end = tokio::time::timeout(DONE, runtime.task).await.expect("told to stop, and it does not end");
+        end.unwrap().unwrap();
+        *self.senders.borrow_mut() = None;
+        self.after(|process| purpose == Purpose::Stop || process.unit.borrow().is_none()).await;
+        if purpose == Purpose::Stop {
+            // What could not be settled comes back when its lease is over.
+            self.store.borrow_mut().expire();
+        }
+    }
+
+    /// SIGKILL.
+    pub async fn kill(&self, runtime: Running) {
+        // What its lanes had finished, or were about to, it may not have heard.
+        let processes = self.processes.borrow().clone();
+        let in_unit = |pid: &i32| processes.get(pid).is_some_and(|process| process.unit.borrow().is_some());
+        let lost =
+            self.running.borrow().iter().filter(|(_, pid)| !in_unit(pid)).map(|(job, _)| *job).collect::<Vec<_>>();
+        self.excused.borrow_mut().extend(lost);
+        let unheard =
+            self.store.borrow().reserved.keys().copied().filter(|job| self.is_finished(*job)).collect::<Vec<_>>();
+        self.excused.borrow_mut().extend(unheard);
+        runtime.task.abort();
+        let _ = runtime.task.await;
+        *self.senders.borrow_mut() = None;
+        self.after(|process| process.unit.borrow().is_none()).await;
+    }
+
+    /// A runtime has ended, and with it those of its processes for which this holds.
+    async fn after(&self, dies: impl Fn(&Process) -> bool) {
+        let all: Vec<Rc<Process>> = self.processes.borrow().values().cloned().collect();
+        all.iter().filter(|process| dies(process)).for_each(|process| process.kill.notify_one());
+        let pids: Vec<i32> = all.iter().filter(|process| dies(process)).map(|process| process.pid).collect();
+        let end = Instant::now() + DONE;
+        while self.processes.borrow().keys().any(|pid| pids.contains(pid)) {
+            assert!(Instant::now() < end, "they do not die");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// The process in a unit.
+    pub fn in_unit(&self, unit: &Unit) -> Option<Rc<Process>> {
+        self.processes.borrow().values().find(|process| process.unit.borrow().as_ref() == Some(unit)).cloned()
+    }
+}

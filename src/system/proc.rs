@@ -1,0 +1,121 @@
+//! What `/proc` says of one process: the only place where its files are read.
+
+use std::fs;
+use std::path::Path;
+
+/// Of `/proc/PID/stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The parent.
+    pub parent: i32,
+    /// Whether it lives, and does not only wait for its parent to take note of its end.
+    pub lives: bool,
+    /// Whether it has a controlling terminal.
+    pub has_terminal: bool,
+}
+
+/// The state of a process; none when it is gone.
+pub fn stat(pid: i32) -> Option<Stat> {
+    stat_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn stat_in(line: &str) -> Option<Stat> {
+    // The name in parentheses may hold anything; the fields after the last parenthesis do not.
+    let mut fields = line.rsplit_once(") ")?.1.split(' ');
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    // The group and the session come before it.
+    let terminal = fields.nth(2)?;
+    Some(Stat { parent, lives: !matches!(state, "Z" | "X"), has_terminal: terminal != "0" })
+}
+
+/// `/proc/PID/status`, a line for each field.
+#[derive(Debug)]
+pub struct Status(String);
+
+impl Status {
+    /// Of a process; none when it is gone.
+    pub fn of(pid: i32) -> Option<Self> {
+        Self::below(Path::new("/proc"), pid)
+    }
+
+    /// The same, where `/proc` is somewhere else.
+    pub fn below(proc: &Path, pid: i32) -> Option<Self> {
+        fs::read_to_string(proc.join(pid.to_string()).join("status")).ok().map(Self)
+    }
+
+    /// The numbers of a field, such as `Uid`, up to the first word that is none.
+    pub fn numbers(&self, field: &str) -> Option<Vec<u64>> {
+        let named = |line: &str| line.strip_prefix(field)?.strip_prefix(':').map(str::to_owned);
+        let words = self.0.lines().find_map(named)?;
+        Some(words.split_whitespace().map_while(|word| word.parse().ok()).collect())
+    }
+}
+
+/// The cgroup that systemd has a process in, from the root of its hierarchy.
+pub fn cgroup(pid: i32) -> Option<String> {
+    cgroup_in(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+}
+
+/// On a host with cgroup v1 beside v2, systemd's own tree is the one called `name=systemd`.
+fn cgroup_in(lines: &str) -> Option<String> {
+    let of = |kind: &str| {
+        lines.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (name, path) = rest.split_once(':')?;
+            (name == kind).then(|| path.to_owned())
+        })
+    };
+    of("name=systemd").or_else(|| of(""))
+}
+
+/// Whether a process was started with this in its environment: `NAME=value`.
+pub fn has_variable(pid: i32, variable: &str) -> bool {
+    fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|found| found == variable.as_bytes()))
+}
+
+/// What the threads of a process have started, zombies included.
+pub fn children(parent: i32) -> Vec<i32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else { return Vec::new() };
+    let lists = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+/// Every process there is.
+pub fn all() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let stat = |line| stat_in(line).map(|stat| (stat.parent, stat.lives, stat.has_terminal));
+        assert_eq!(stat("42 (a) S 1) R 7 42 42 34816 42"), Some((7, true, true)));
+        assert_eq!(stat("42 (php) Z 1 42 42 0 -1"), Some((1, false, false)));
+        assert_eq!(stat("42 (php"), None);
+        let own = super::stat(std::process::id() as i32);
+        assert!(own.is_some_and(|own| own.lives && own.parent > 0));
+    }
+
+    #[test]
+    fn fields_of_a_status() {
+        let status = Status("Name:\tUid: 3\nUid:\t1001\t1002\nGroups:\t4 77 \nRssAnon:\t  5120 kB\n".to_owned());
+        assert_eq!(status.numbers("Uid"), Some(vec![1001, 1002]));
+        assert_eq!(status.numbers("Groups"), Some(vec![4, 77]));
+        assert_eq!(status.numbers("RssAnon"), Some(vec![5120]));
+        assert_eq!(status.numbers("RssShmem"), None);
+    }
+
+    #[test]
+    fn cgroups_of_both_kinds() {
+        let hybrid = "12:pids:/x\n1:name=systemd:/kqueue.slice/kqueue-shop-a.scope\n0::/other\n";
+        assert_eq!(cgroup_in(hybrid).as_deref(), Some("/kqueue.slice/kqueue-shop-a.scope"));
+        assert_eq!(cgroup_in("0::/a:b.service\n").as_deref(), Some("/a:b.service"));
+        assert_eq!(cgroup_in(""), None);
+    }
+}
