@@ -44,6 +44,7 @@ final class DatabaseServer
             'tls' => $isPostgres ? self::libpq($config) : self::pdo((array) ($config['options'] ?? [])),
             'charset' => self::text($config['charset'] ?? null),
             'collation' => self::text($config['collation'] ?? null),
+            'notified' => $isPostgres && self::isNotified($app),
             'search_path' => $isPostgres ? self::searchPath($app, $config) : [],
         ];
     }
@@ -175,6 +176,12 @@ final class DatabaseServer
         }
 
         return array_values(array_map(static fn (mixed $name): string => $isOld ? (string) $name : trim((string) $name, '\'"'), $path));
+    }
+
+    /** Whether the app's package says so when a job is dispatched. */
+    private static function isNotified(Application $app): bool
+    {
+        return $app->getProviders('Kqueue\KqueueServiceProvider') !== [] && (bool) ($app['config']['kqueue.doorbell'] ?? true);
     }
 
     private static function text(mixed $value): ?string
