@@ -350,7 +350,12 @@ impl QueueBackend for DatabaseBackend {
             *seen.borrow_mut() = Some(self.wait(&self.names(queues), limit).await?);
             Ok(())
         };
-        wait.first(look, async { self.reserve(queues, max, seen.take()).await }).await
+        let found = wait.first(look, async { self.reserve(queues, max, seen.take()).await }).await;
+        if found.is_err() {
+            // The next call must not answer before the server does.
+            self.pace.failed();
+        }
+        found
     }
 
     fn decode(&self, header: Option<&RawValue>, _: &Bytes) -> Option<Receipt> {

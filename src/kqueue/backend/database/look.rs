@@ -38,6 +38,11 @@ impl Pace {
         self.next.set(Instant::now());
     }
 
+    /// What was seen before says nothing any more.
+    pub(super) fn failed(&self) {
+        self.next.set(Instant::now());
+    }
+
     /// A look that took so long found nothing.
     pub(super) fn found_nothing(&self, cost: Duration, is_told: bool) {
         let (shortest, longest) = PAUSE;
