@@ -32,6 +32,8 @@ final class Bench
     public function run(): bool
     {
         $dir = sys_get_temp_dir() . '/kqueue-bench-' . getmypid();
+        // PostgreSQL runs as nobody, and passes through here.
+        mkdir($dir, 0755);
         $this->redis = RedisServer::start($dir . '/redis');
         $service = Service::named($this->driver);
         $this->server = $this->driver === 'redis' ? $this->redis : $service->start($dir . '/server');

@@ -147,9 +147,13 @@ async fn a_lost_reply_loses_nothing<const POSTGRES: bool>() {
 
 async fn credentials_name_their_keys<const POSTGRES: bool>() {
     let f = DatabaseFixture::<POSTGRES>::start().await;
+    if POSTGRES {
+        f.run(&format!("GRANT asked TO {}", f.name)).await;
+        assert!(f.backend().sizes(&queues(&["default"])).await.is_ok());
+    }
     let cases: [(&str, fn(&mut DatabaseSettings)); 3] = [
         ("DB_PASSWORD", |s| s.password = Some("falsch".into())),
-        ("DB_PASSWORD", |s| s.username = Some("nobody".into())),
+        ("DB_USERNAME", |s| s.username = Some("nobody".into())),
         ("DB_DATABASE", |s| s.database = "nowhere".into()),
     ];
     for (key, change) in cases {

@@ -224,7 +224,7 @@ async fn sqlite_holds_the_row_that_laravel_would_hold() {
 }
 
 /// What Laravel's own connection to the fixture's database is configured with.
-pub(super) fn connection<const POSTGRES: bool>(f: &DatabaseFixture<POSTGRES>) -> String {
+fn connection<const POSTGRES: bool>(f: &DatabaseFixture<POSTGRES>) -> String {
     let mut config = serde_json::json!({
         "driver": if POSTGRES { "pgsql" } else { "mysql" },
         "database": f.name,
