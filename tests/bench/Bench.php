@@ -14,6 +14,8 @@ final class Bench
 {
     private RedisServer $redis;
 
+    private Server $server;
+
     private Sandbox $sandbox;
 
     private Application $laravel;
@@ -22,7 +24,7 @@ final class Bench
 
     private int $failed = 0;
 
-    public function __construct(private readonly string $kqueue, private readonly bool $quick)
+    public function __construct(private readonly string $kqueue, private readonly bool $quick, private readonly string $driver)
     {
         is_executable($kqueue) || throw new RuntimeException("{$kqueue} is no program; build it, or name it in KQUEUE_BIN");
     }
@@ -30,23 +32,31 @@ final class Bench
     public function run(): bool
     {
         $dir = sys_get_temp_dir() . '/kqueue-bench-' . getmypid();
+        // PostgreSQL runs as nobody, and passes through here.
+        mkdir($dir, 0755);
         $this->redis = RedisServer::start($dir . '/redis');
-        $this->sandbox = new Sandbox($dir . '/app', Service::named('redis'), $this->redis, $this->redis, null, ['RECORD' => 'false', 'CACHE_STORE' => 'file']);
+        $service = Service::named($this->driver);
+        $this->server = $this->driver === 'redis' ? $this->redis : $service->start($dir . '/server');
+        $this->sandbox = new Sandbox($dir . '/app', $service, $this->server, $this->redis, null, ['RECORD' => 'false', 'CACHE_STORE' => 'file']);
         $this->laravel = $this->sandbox->boot();
-        printf("Laravel %s, PHP %s, Redis; medians\n\n", $this->laravel->version(), PHP_VERSION);
+        printf("Laravel %s, PHP %s, %s; medians\n\n", $this->laravel->version(), PHP_VERSION, $service::TITLE);
         printf("%-52s %12s %12s %9s %8s\n", '', 'queue:work', 'kqueue', 'ratio', 'floor');
 
         try {
             $this->throughput();
             $this->latency();
-            $this->isolatedStart();
-            $this->memory();
+            $this->driver === 'redis' || $this->idleLoad();
+            if ($this->driver === 'redis') {
+                $this->isolatedStart();
+                $this->memory();
+            }
         } catch (Throwable $e) {
             // Said here: the app that is booted in this process would want to say it, and is about to be removed.
             echo $e, "\n";
             $this->failed++;
         } finally {
             Processes::kill(SIGKILL, ...Processes::of($this->sandbox->dir));
+            $this->server->stop();
             $this->redis->stop();
             Files::remove($dir);
         }
@@ -66,7 +76,7 @@ final class Bench
             $batch = array_fill(0, $warm, new Timed());
             array_push($batch, new Timed($marks), ...array_fill(0, $jobs, new Timed()));
             $batch[] = new Timed($marks);
-            $this->laravel['queue']->connection('redis')->bulk($batch);
+            $this->laravel['queue']->connection($this->sandbox->driver)->bulk($batch);
             $daemon = $this->start($engine, ['max-concurrent-inline' => 1, 'worker-max-jobs' => 0, 'stop-when-empty' => true]);
             $daemon->wait(120);
             [$first, $last] = $this->starts($marks, 2);
@@ -105,6 +115,43 @@ final class Bench
         $this->row('  the slowest of a hundred, ms', $worst, '%.1f', $this->ratio($worst['stock'], $worst['kqueue']), 20);
     }
 
+    /** What the server has to do while there is nothing to do, in processor time. */
+    private function idleLoad(): void
+    {
+        $seconds = $this->quick ? 20 : 60;
+        $figures = ['stock' => [], 'kqueue' => []];
+        foreach ($this->engines() as $name => $engine) {
+            $daemon = $this->start($engine, []);
+            $marks = $this->file();
+            $this->dispatch(new Timed($marks));
+            $this->starts($marks, 1);
+            // The first seconds after a job are not idle yet.
+            sleep($seconds);
+            $before = $this->load();
+            sleep($seconds);
+            $figures[$name][] = ($this->load() - $before) / $seconds;
+            $daemon->stop();
+        }
+        $before = $this->load();
+        sleep($seconds);
+        $nobody = ($this->load() - $before) / $seconds;
+        foreach ($figures as &$of) {
+            $of[0] = max(0.0, $of[0] - $nobody);
+        }
+        $this->row('processor time of the idle server, ms a second', $figures, '%.2f', $this->ratio($figures['stock'], $figures['kqueue']), 0.2);
+    }
+
+    /** Milliseconds of processor time that the server has used, of all its processes. */
+    private function load(): float
+    {
+        $tasks = [];
+        foreach (Processes::within($this->server->dir) as $pid) {
+            $tasks = [...$tasks, ...(glob("/proc/{$pid}/task/*/schedstat") ?: [])];
+        }
+
+        return array_sum(array_map(static fn (string $task): float => (float) explode(' ', (string) @file_get_contents($task))[0], $tasks)) / 1e6;
+    }
+
     /** A process of its own for one job: a fork of the template, against `queue:work --once`. */
     private function isolatedStart(): void
     {
@@ -127,7 +174,7 @@ final class Bench
             $marks = $this->file();
             $this->dispatch(new Timed($marks));
             $made = microtime(true);
-            $once = new Daemon([PHP_BINARY, $this->sandbox->app . '/artisan', 'queue:work', 'redis', '--once'], $this->sandbox);
+            $once = new Daemon([PHP_BINARY, $this->sandbox->app . '/artisan', 'queue:work', $this->sandbox->driver, '--once'], $this->sandbox);
             $figures['stock'][] = ($this->starts($marks, 1)[0] - $made) * 1000;
             $once->wait();
         }
@@ -215,7 +262,7 @@ final class Bench
 
     private function dispatch(object $job): void
     {
-        $this->laravel['queue']->connection('redis')->push($job);
+        $this->laravel['queue']->connection($this->sandbox->driver)->push($job);
     }
 
     private function file(): string

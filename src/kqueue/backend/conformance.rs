@@ -16,6 +16,7 @@ use super::{
 
 mod database;
 mod database_only;
+mod database_wires;
 mod laravel;
 mod least;
 mod redis;

@@ -4,7 +4,7 @@
 //! what Laravel's own class does. May touch the network; knows of no PHP.
 
 use std::cell::RefCell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,6 +18,8 @@ use super::{
 };
 
 mod dialect;
+mod ear;
+mod horizon;
 mod link;
 mod look;
 pub(super) mod session;
@@ -25,8 +27,10 @@ pub(super) mod settings;
 mod trouble;
 
 use dialect::{Free, budget};
+use ear::Ear;
+use horizon::{Horizon, LONG};
 use link::{Link, Ready};
-use look::{Pace, UNANNOUNCED};
+use look::{Pace, Work};
 use session::{Answer, Cell};
 pub use settings::DatabaseSettings;
 use settings::Engine;
@@ -46,6 +50,13 @@ pub struct DatabaseBackend {
     link: Link,
     retry_after: i64,
     pace: Pace,
+    /// What is announced, if somebody may announce it.
+    ear: Option<Ear>,
+    /// To look through the table takes long: longer than this.
+    is_long: std::cell::Cell<bool>,
+    long: Duration,
+    /// What was seen of it then.
+    horizon: RefCell<Option<Horizon>>,
 }
 
 impl std::fmt::Debug for DatabaseBackend {
@@ -53,9 +64,6 @@ impl std::fmt::Debug for DatabaseBackend {
         f.debug_struct("DatabaseBackend").field("settings", self.link.settings()).finish_non_exhaustive()
     }
 }
-
-/// Which of the queues that were asked for have work.
-type Work = Vec<bool>;
 
 impl DatabaseBackend {
     /// A backend for these settings. Connects with the first call.
@@ -68,7 +76,23 @@ impl DatabaseBackend {
                 "the database queue connection needs a number of seconds as `retry_after`".to_owned(),
             ));
         };
-        Ok(Self { link: Link::new(settings), retry_after, pace: Pace::new() })
+        let listens = settings.engine == Engine::Postgres && settings.notified;
+        Ok(Self {
+            link: Link::new(settings),
+            retry_after,
+            pace: Pace::new(),
+            ear: listens.then(Ear::new),
+            is_long: std::cell::Cell::new(false),
+            long: LONG,
+            horizon: RefCell::new(None),
+        })
+    }
+
+    /// To which no table is short.
+    #[cfg(test)]
+    pub(super) fn with_long_table(mut self) -> Self {
+        self.long = Duration::ZERO;
+        self
     }
 
     /// What a queue is called in the table.
@@ -80,38 +104,9 @@ impl DatabaseBackend {
         queues.iter().map(|queue| self.name(queue)).collect()
     }
 
-    fn free<'a>(&self, queue: &'a str) -> Free<'a> {
+    fn free<'a>(&self, queue: &'a str, past: i64) -> Free<'a> {
         let now = epoch_seconds();
-        Free { queue, now, expired: now.saturating_sub(self.retry_after), past: 0 }
-    }
-
-    /// Which queues have a row that can be reserved now. Locks nothing.
-    async fn work(&self, ready: &mut Ready, names: &[String]) -> sqlx::Result<Work> {
-        if names.is_empty() {
-            return Ok(Work::new());
-        }
-        let free: Vec<_> = names.iter().map(|name| self.free(name)).collect();
-        let answers = ready.session.run(ready.dialect.ready(&free)).await?;
-        Ok(row_of(answers).iter().map(|cell| matches!(cell.as_deref(), Some(b"1" | b"t"))).collect())
-    }
-
-    /// Returns when there may be work in one of `queues`, or after `limit`, whichever is first. Cancel-safe, at the cost of
-    /// the session if it is in the midst of a look.
-    async fn wait(&self, queues: &[String], limit: Duration) -> Result<Work, BackendError> {
-        check_queues(queues)?;
-        let (start, names) = (Instant::now(), self.names(queues));
-        loop {
-            let cost = Instant::now();
-            let work = match self.link.with(async |ready| self.work(ready, &names).await).await {
-                Err(Trouble::Busy(_)) => Work::new(),
-                other => other?,
-            };
-            let left = limit.saturating_sub(start.elapsed());
-            if work.contains(&true) || left.is_zero() {
-                return Ok(work);
-            }
-            tokio::time::sleep(self.pace.pause(cost.elapsed(), UNANNOUNCED).min(left)).await;
-        }
+        Free { queue, now, expired: now.saturating_sub(self.retry_after), past, only: &[] }
     }
 
     /// Reserves what is there now, where `work` says that something is. Not cancel-safe.
@@ -120,25 +115,37 @@ impl DatabaseBackend {
         if max == 0 {
             return Ok(Reserved::default());
         }
+        if let Some(ear) = &self.ear {
+            ear.drain();
+        }
         let names = self.names(queues);
+        let work = match work {
+            Some(work) => Ok(work),
+            None => self.look(&names).await,
+        };
         let mut found = Reserved::default();
-        let done = self
-            .link
-            .with(async |ready| {
-                let work = match work {
-                    Some(work) => work,
-                    None => self.work(ready, &names).await?,
-                };
-                for ((queue, name), _) in queues.iter().zip(&names).zip(work).filter(|(_, has_work)| *has_work) {
-                    if self.take(ready, queue, name, max, &mut found).await? || found.jobs.len() >= max {
-                        break;
-                    }
-                }
-                Ok(())
-            })
-            .await;
-        if !found.jobs.is_empty() {
-            self.pace.quicken();
+        let done = match work {
+            Ok(work) if !work.contains(&true) => Ok(()),
+            Ok(work) => {
+                let with_work = names.iter().enumerate().zip(queues).zip(work).filter(|(_, has_work)| *has_work);
+                self.link
+                    .with(async |ready| {
+                        for (((which, name), queue), _) in with_work {
+                            if self.take_queue(ready, which, queue, name, max, &mut found).await? {
+                                break;
+                            }
+                        }
+                        Ok(())
+                    })
+                    .await
+            }
+            Err(trouble) => Err(trouble),
+        };
+        if found.jobs.is_empty() {
+            // What others hold looks as if it were free.
+            self.pace.found_nothing(Duration::ZERO, false);
+        } else {
+            self.pace.found();
         }
         match done {
             // What is ours already must not be lost with the error; the next call meets it again.
@@ -151,19 +158,42 @@ impl DatabaseBackend {
         }
     }
 
+    /// Takes jobs off one queue: those whose time was known to come, and those behind. `true` if that is enough for one call.
+    async fn take_queue(
+        &self,
+        ready: &mut Ready,
+        which: usize,
+        queue: &str,
+        name: &str,
+        max: usize,
+        found: &mut Reserved,
+    ) -> sqlx::Result<bool> {
+        let mut free = self.free(name, 0);
+        let mut due = Vec::new();
+        if let Some(horizon) = &mut *self.horizon.borrow_mut() {
+            due = horizon.due(which, free.now, (max - found.jobs.len()).min(MOST_TAKEN));
+            horizon.tried(which, &due);
+            free.past = horizon.past(which);
+        }
+        if !due.is_empty() && self.take(ready, queue, Free { only: &due, ..free }, max, found).await? {
+            return Ok(true);
+        }
+        Ok(self.take(ready, queue, free, max, found).await? || found.jobs.len() >= max)
+    }
+
     /// Takes jobs off one queue, setting aside what is none. `true` if there may be more, but enough for one call.
     async fn take(
         &self,
         ready: &mut Ready,
         queue: &str,
-        name: &str,
+        free: Free<'_>,
         max: usize,
         found: &mut Reserved,
     ) -> sqlx::Result<bool> {
         let mut carried: usize = found.jobs.iter().map(|job| job.payload.len()).sum();
         while found.jobs.len() < max {
             let wanted = (max - found.jobs.len()).min(MOST_TAKEN);
-            let rows = self.take_rows(ready, name, wanted, budget(carried)).await?;
+            let rows = self.take_rows(ready, &free, wanted, budget(carried)).await?;
             let (got, mut broken) = (rows.len(), Vec::new());
             for TakenRow { row, bytes, payload } in rows {
                 let large = || format!("it is larger than {LARGEST} bytes");
@@ -178,7 +208,7 @@ impl DatabaseBackend {
             }
             ready.heavy |= carried >= HEAVY;
             let was_clean = broken.is_empty();
-            self.set_aside(ready, name, broken, found).await?;
+            self.set_aside(ready, free.queue, broken, found).await?;
             if found.set_aside.len() >= MOST_ASIDE || carried >= BUDGET {
                 return Ok(true);
             }
@@ -189,16 +219,21 @@ impl DatabaseBackend {
         Ok(false)
     }
 
-    async fn take_rows(&self, ready: &mut Ready, name: &str, max: usize, budget: usize) -> sqlx::Result<Vec<TakenRow>> {
-        let free = self.free(name);
+    async fn take_rows(
+        &self,
+        ready: &mut Ready,
+        free: &Free<'_>,
+        max: usize,
+        budget: usize,
+    ) -> sqlx::Result<Vec<TakenRow>> {
         if self.link.settings().engine == Engine::Postgres {
-            let answers = ready.session.run(ready.dialect.reserve(&free, max, budget)).await?;
+            let answers = ready.session.run(ready.dialect.reserve(free, max, budget)).await?;
             let mut rows = taken(answers)?;
             // RETURNING promises no order.
             rows.sort_by_key(|taken| taken.row.id);
             return Ok(rows);
         }
-        let locked = ready.session.run(ready.dialect.lock(&free, max)).await?;
+        let locked = ready.session.run(ready.dialect.lock(free, max)).await?;
         let (mut ids, mut total) = (Vec::new(), 0);
         for row in locked.into_iter().flat_map(|answer| answer.rows) {
             if total >= budget {
@@ -311,10 +346,16 @@ impl QueueBackend for DatabaseBackend {
     async fn next_batch(&self, queues: &[String], max: usize, wait: &Wait) -> Result<Reserved, BackendError> {
         let seen = RefCell::new(None);
         let look = async |limit| {
-            *seen.borrow_mut() = Some(self.wait(queues, limit).await?);
+            check_queues(queues)?;
+            *seen.borrow_mut() = Some(self.wait(&self.names(queues), limit).await?);
             Ok(())
         };
-        wait.first(look, async { self.reserve(queues, max, seen.take()).await }).await
+        let found = wait.first(look, async { self.reserve(queues, max, seen.take()).await }).await;
+        if found.is_err() {
+            // The next call must not answer before the server does.
+            self.pace.failed();
+        }
+        found
     }
 
     fn decode(&self, header: Option<&RawValue>, _: &Bytes) -> Option<Receipt> {
@@ -338,7 +379,15 @@ impl QueueBackend for DatabaseBackend {
 
     async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
         // The rows keep their ids, so they are where they were: before all that came later.
-        self.settle(jobs, dialect::Dialect::unreserve).await
+        let held = self.settle(jobs, dialect::Dialect::unreserve).await?;
+        if let Some(horizon) = &mut *self.horizon.borrow_mut() {
+            for (job, _) in jobs.iter().zip(&held).filter(|(_, held)| **held) {
+                if let Some(row) = Row::of(&job.receipt) {
+                    horizon.freed(&self.name(&job.queue), row.id);
+                }
+            }
+        }
+        Ok(held)
     }
 
     async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {

@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace Kqueue;
 
 use Illuminate\Contracts\Foundation\Application;
+use Illuminate\Database\Connection;
 use Illuminate\Queue\DatabaseQueue;
 use Illuminate\Queue\NullQueue;
 use Illuminate\Queue\RedisQueue;
@@ -19,6 +20,11 @@ final class Doorbell
 {
     /** The bells of other apps that are rung, at the most, when our own cannot be told from them. */
     private const NEIGHBOURS = 8;
+
+    /** Seconds within which one word is enough. */
+    private const MOMENT = 0.005;
+
+    private static float $notified = 0.0;
 
     /** @param string|list<string>|bool $where */
     private function __construct(private Application $app, private $where)
@@ -51,9 +57,23 @@ final class Doorbell
 
             $database = $queue->getDatabase();
             // Nobody sees the row before the transaction is over; if it is rolled back there is nothing to see.
-            $database->transactionLevel() > 0 ? $database->afterCommit(fn () => $this->ring()) : $this->ring();
+            $tell = function () use ($database): void {
+                $this->ring();
+                self::notify($database);
+            };
+            $database->transactionLevel() > 0 ? $database->afterCommit($tell) : $tell();
         } catch (Throwable) {
             // The job is queued.
+        }
+    }
+
+    /** PostgreSQL tells runtimes on other hosts. Once for all that is dispatched within a moment: who was told looks again. */
+    private static function notify(Connection $database): void
+    {
+        if ($database->getDriverName() === 'pgsql' && microtime(true) - self::$notified > self::MOMENT) {
+            // Past the connection: it is not one of the app's own queries.
+            $database->getPdo()->exec('NOTIFY kqueue');
+            self::$notified = microtime(true);
         }
     }
 

@@ -20,6 +20,9 @@ final class DatabaseServer
     /** Where MySQL's socket is if PHP does not say. */
     private const SOCKETS = ['/run/mysqld/mysqld.sock', '/var/lib/mysql/mysql.sock', '/tmp/mysql.sock'];
 
+    /** What makes two entries one database. */
+    private const SAME = ['database', 'username', 'password', 'options', 'sslmode'];
+
     /** PDO's options of MySQL by their names, since a number needs the extension. */
     private const TLS = ['ca' => 'SSL_CA', 'cert' => 'SSL_CERT', 'key' => 'SSL_KEY'];
 
@@ -36,7 +39,7 @@ final class DatabaseServer
         $isPostgres = $database->getDriverName() === 'pgsql';
 
         return [
-            'addresses' => self::addresses($config, self::hosts($app, $config), $isPostgres),
+            'addresses' => self::addresses(self::sides($app, $config), $isPostgres),
             'direct' => $isPostgres && ! empty($config['direct']) ? self::direct($config) : [],
             'database' => (string) ($isPostgres ? $config['connect_via_database'] ?? $config['database'] ?? '' : $config['database'] ?? ''),
             'username' => self::text($config['username'] ?? null),
@@ -44,66 +47,68 @@ final class DatabaseServer
             'tls' => $isPostgres ? self::libpq($config) : self::pdo((array) ($config['options'] ?? [])),
             'charset' => self::text($config['charset'] ?? null),
             'collation' => self::text($config['collation'] ?? null),
+            'notified' => $isPostgres && self::isNotified($app),
             'search_path' => $isPostgres ? self::searchPath($app, $config) : [],
         ];
     }
 
     /**
-     * The hosts of the writing side. Laravel picks one of several entries for each connection; where they differ in their
-     * host alone, all of them are known.
+     * Of a writing side with several entries Laravel picks one for each connection. The others are known, too, as far as
+     * they are the same database.
      *
-     * @param array<string, mixed> $config
-     * @return list<string>
+     * @param array<string, mixed> $config the one that was picked
+     * @return list<array<string, mixed>>
      */
-    private static function hosts(Application $app, array $config): array
+    private static function sides(Application $app, array $config): array
     {
-        $hosts = Arr::wrap($config['host'] ?? '');
         $all = (new ConfigurationUrlParser)->parseConfiguration((array) ($app['config']["database.connections.{$config['name']}"] ?? []));
-        $sides = isset($all['write'][0]) ? (array) $all['write'] : [];
+        $sides = isset($all['write'][0]) ? array_filter((array) $all['write'], 'is_array') : [];
+        $whole = array_map(static fn (array $side): array => array_merge(Arr::except($all, ['read', 'write']), $side), $sides);
+        $own = Arr::only($config, self::SAME);
 
-        foreach ($sides as $side) {
-            if (is_array($side) && isset($side['host']) && array_diff_assoc(Arr::dot(Arr::except($side, 'host')), Arr::dot($config)) === []) {
-                $hosts = array_merge($hosts, Arr::wrap($side['host']));
-            }
-        }
-
-        return array_values(array_unique(array_map('strval', $hosts)));
+        return [$config, ...array_filter($whole, static fn (array $side): bool => Arr::only($side, self::SAME) == $own)];
     }
 
     /**
-     * @param array<string, mixed> $config
-     * @param list<string> $hosts
+     * @param list<array<string, mixed>> $configs
      * @return list<array{host: string, port: int|null, socket: string|null}>
      */
-    private static function addresses(array $config, array $hosts, bool $isPostgres): array
+    private static function addresses(array $configs, bool $isPostgres): array
     {
-        $port = $isPostgres ? $config['connect_via_port'] ?? $config['port'] ?? null : $config['port'] ?? null;
-
-        if (! $isPostgres) {
-            $socket = ($config['unix_socket'] ?? '') ?: null;
-
-            return $socket !== null
-                ? [['host' => '', 'port' => null, 'socket' => (string) $socket]]
-                : array_map(static fn (string $host): array => [
-                    'host' => $host,
-                    'port' => self::port($port),
-                    // To MySQL's clients this name is its socket.
-                    'socket' => $host === 'localhost' ? self::socket() : null,
-                ], $hosts);
-        }
-
         $addresses = [];
 
-        // libpq takes lists, of which one port counts for all hosts.
-        foreach ($hosts as $host) {
-            $ports = explode(',', (string) $port);
-
-            foreach (explode(',', $host) as $at => $one) {
-                $addresses[] = ['host' => trim($one), 'port' => self::port($ports[$at] ?? $ports[0]), 'socket' => null];
+        foreach ($configs as $config) {
+            foreach (array_map('strval', Arr::wrap($config['host'] ?? '')) as $host) {
+                array_push($addresses, ...($isPostgres ? self::libpqHosts($config, $host) : [self::mysqlHost($config, $host)]));
             }
         }
 
-        return $addresses;
+        return array_values(array_unique($addresses, SORT_REGULAR));
+    }
+
+    /** @param array<string, mixed> $config */
+    private static function mysqlHost(array $config, string $host): array
+    {
+        $socket = self::text($config['unix_socket'] ?? null);
+
+        return match (true) {
+            $socket !== null => ['host' => '', 'port' => null, 'socket' => $socket],
+            // To MySQL's clients this name is its socket.
+            $host === 'localhost' => ['host' => $host, 'port' => self::port($config['port'] ?? null), 'socket' => self::socket()],
+            default => ['host' => $host, 'port' => self::port($config['port'] ?? null), 'socket' => null],
+        };
+    }
+
+    /** libpq takes lists, of which one port counts for all hosts. @param array<string, mixed> $config */
+    private static function libpqHosts(array $config, string $hosts): array
+    {
+        $ports = explode(',', (string) ($config['connect_via_port'] ?? $config['port'] ?? ''));
+
+        return array_map(
+            static fn (string $host, int $at): array => ['host' => trim($host), 'port' => self::port($ports[$at] ?? $ports[0]), 'socket' => null],
+            $hosts = explode(',', $hosts),
+            array_keys($hosts),
+        );
     }
 
     /** Where a session is kept, behind a pooler that keeps none. @param array<string, mixed> $config */
@@ -111,7 +116,7 @@ final class DatabaseServer
     {
         $direct = array_diff_key(array_merge($config, (array) ($config['direct'][0] ?? $config['direct'])), ['connect_via_port' => 0]);
 
-        return self::addresses($direct, array_map('strval', Arr::wrap($direct['host'] ?? '')), true);
+        return self::addresses([$direct], true);
     }
 
     private static function port(mixed $port): ?int
@@ -127,9 +132,9 @@ final class DatabaseServer
     }
 
     /** @param array<string, mixed> $config */
-    private static function libpq(array $config): array
+    private static function libpq(array $config): object
     {
-        return array_filter([
+        return (object) array_filter([
             'mode' => self::text($config['sslmode'] ?? null),
             'ca' => self::text($config['sslrootcert'] ?? null),
             'cert' => self::text($config['sslcert'] ?? null),
@@ -175,6 +180,12 @@ final class DatabaseServer
         }
 
         return array_values(array_map(static fn (mixed $name): string => $isOld ? (string) $name : trim((string) $name, '\'"'), $path));
+    }
+
+    /** Whether the app's package says so when a job is dispatched. */
+    private static function isNotified(Application $app): bool
+    {
+        return $app->getProviders('Kqueue\KqueueServiceProvider') !== [] && (bool) ($app['config']['kqueue.doorbell'] ?? true);
     }
 
     private static function text(mixed $value): ?string

@@ -67,7 +67,7 @@ impl<const POSTGRES: bool> DatabaseFixture<POSTGRES> {
             addresses: vec![Address { host: address.ip().to_string(), port: Some(address.port()), socket: None }],
             database: self.name.clone(),
             username: Some(self.name.clone()),
-            tls: Tls { mode: TlsMode::Disable, ..Tls::default() },
+            tls: Tls { mode: TlsMode::Prefer, ..Tls::default() },
             ..server::settings(Self::ENGINE)
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::database::{DatabaseFixture, MySqlFixture, PostgresFixture, server};
 use super::{Fixture, job, jobs, payloads, queues, take};
 use crate::backend::database::settings::{Address, DatabaseSettings, Engine};
-use crate::backend::{BackendError, DatabaseBackend, QueueBackend, Reservation, Wait};
+use crate::backend::{BackendError, DatabaseBackend, QueueBackend, Reservation, Wait, epoch_seconds};
 
 /// Runs a case on both.
 macro_rules! both {
@@ -36,7 +36,8 @@ both!(
     queues_may_be_called_anything,
     tries_one_address_after_the_other,
     attempts_stay_in_their_column,
-    says_who_it_is
+    says_who_it_is,
+    a_long_table_is_looked_through_once
 );
 
 async fn error(backend: &DatabaseBackend) -> BackendError {
@@ -146,9 +147,13 @@ async fn a_lost_reply_loses_nothing<const POSTGRES: bool>() {
 
 async fn credentials_name_their_keys<const POSTGRES: bool>() {
     let f = DatabaseFixture::<POSTGRES>::start().await;
+    if POSTGRES {
+        f.run(&format!("GRANT asked TO {}", f.name)).await;
+        assert!(f.backend().sizes(&queues(&["default"])).await.is_ok());
+    }
     let cases: [(&str, fn(&mut DatabaseSettings)); 3] = [
         ("DB_PASSWORD", |s| s.password = Some("falsch".into())),
-        ("DB_PASSWORD", |s| s.username = Some("nobody".into())),
+        ("DB_USERNAME", |s| s.username = Some("nobody".into())),
         ("DB_DATABASE", |s| s.database = "nowhere".into()),
     ];
     for (key, change) in cases {
@@ -237,6 +242,52 @@ async fn says_who_it_is<const POSTGRES: bool>() {
         f.column(&format!("SELECT user FROM information_schema.processlist WHERE user = '{}'", f.name)).await
     };
     assert_eq!(sessions, [if POSTGRES { b"kqueue test".to_vec() } else { f.name.clone().into_bytes() }]);
+}
+
+/// Thousands of delayed jobs before all others: what comes is taken in its time and its order, from before and behind.
+async fn a_long_table_is_looked_through_once<const POSTGRES: bool>() {
+    let f = DatabaseFixture::<POSTGRES>::start().await;
+    let later = epoch_seconds() + 1000;
+    f.push_delayed("default", &job("later"), later).await;
+    for _ in 0..12 {
+        f.run(
+            "INSERT INTO jobs (queue, payload, attempts, available_at, created_at) \
+             SELECT queue, payload, 0, available_at, 1 FROM jobs ORDER BY id",
+        )
+        .await;
+    }
+    let b = f.backend().with_long_table();
+    assert!(take(&b, &["default"], 5).await.is_empty());
+    let soon = epoch_seconds() + 3;
+    f.run(&format!(
+        "UPDATE jobs SET available_at = {soon}, payload = {} WHERE id = 9",
+        DatabaseFixture::<POSTGRES>::text(&job("9"))
+    ))
+    .await;
+    f.run(&format!(
+        "UPDATE jobs SET available_at = {soon}, payload = {} WHERE id = 8",
+        DatabaseFixture::<POSTGRES>::text(&job("8"))
+    ))
+    .await;
+    // This look finds them among those that are coming.
+    assert!(take(&b, &["default"], 5).await.is_empty());
+    f.push("default", &job("new")).await;
+    let new = take(&b, &["default"], 5).await;
+    assert_eq!(payloads(&new), jobs(&["new"]));
+    assert_eq!(b.unreserve(&new).await.unwrap(), [true]);
+
+    let wait = Wait::up_to(Duration::from_secs(30));
+    let again = b.next_batch(&queues(&["default"]), 5, &Wait::none()).await.unwrap().jobs;
+    assert_eq!(payloads(&again), jobs(&["new"]));
+    let came = b.next_batch(&queues(&["default"]), 5, &wait).await.unwrap().jobs;
+    assert_eq!(payloads(&came), jobs(&["8", "9"]));
+    assert!((soon..soon + 2).contains(&epoch_seconds()));
+
+    // What we give back is taken again, though others would not be looked at.
+    assert_eq!(b.unreserve(&came).await.unwrap(), [true, true]);
+    let again = b.next_batch(&queues(&["default"]), 5, &wait).await.unwrap().jobs;
+    assert_eq!(payloads(&again), jobs(&["8", "9"]));
+    assert_eq!(b.delete(&again).await.unwrap(), [true, true]);
 }
 
 #[tokio::test]

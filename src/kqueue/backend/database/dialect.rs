@@ -18,8 +18,10 @@ pub(super) struct Free<'a> {
     pub now: i64,
     /// A reservation made then, or before, has ended.
     pub expired: i64,
-    /// Rows up to this id are known not to be free.
+    /// Rows up to this id are left out.
     pub past: i64,
+    /// All but these are; empty is none.
+    pub only: &'a [i64],
 }
 
 /// Columns of a reserved row, in order: those of [`Row`], the size of the payload, and the payload unless it is too large.
@@ -50,14 +52,23 @@ impl Dialect {
         sql
     }
 
-    /// Epoch seconds from which the first row of the queues can be reserved, and the last id among them.
-    pub(super) fn horizon(&self, queues: &[Free<'_>], retry_after: i64) -> String {
-        let names: Vec<_> = queues.iter().map(|free| self.literal(free.queue)).collect();
+    /// The first free row of a queue.
+    pub(super) fn first(&self, free: &Free<'_>) -> String {
+        format!("SELECT id FROM {} WHERE {} ORDER BY id LIMIT 1", self.table, self.free(free))
+    }
+
+    /// The last row of all.
+    pub(super) fn last(&self) -> String {
+        format!("SELECT MAX(id) FROM {}", self.table)
+    }
+
+    /// The next rows of a queue, up to an id: their ids and the epoch seconds from which they are free, in order of these.
+    pub(super) fn coming(&self, queue: &str, up_to: i64, retry_after: i64, most: usize) -> String {
         format!(
-            "SELECT MIN(CASE WHEN reserved_at IS NULL THEN available_at ELSE reserved_at + {retry_after} END), MAX(id) \
-             FROM {} WHERE queue IN ({})",
+            "SELECT id, CASE WHEN reserved_at IS NULL THEN available_at ELSE reserved_at + {retry_after} END AS due \
+             FROM {} WHERE queue = {} AND id <= {up_to} ORDER BY due LIMIT {most}",
             self.table,
-            names.join(", ")
+            self.literal(queue)
         )
     }
 
@@ -154,11 +165,15 @@ impl Dialect {
     }
 
     fn free(&self, free: &Free<'_>) -> String {
-        let Free { queue, now, expired, past } = *free;
-        // Without a bound, so that the index of the queue is all that there is to choose.
-        let past = if past > 0 { format!("AND id > {past} ") } else { String::new() };
+        let Free { queue, now, expired, past, only } = *free;
+        // Without a bound where there is none, so that the index of the queue is all that there is to choose.
+        let ids = match (only, past) {
+            ([], 0) => String::new(),
+            ([], past) => format!("AND id > {past} "),
+            (only, _) => format!("AND id IN ({}) ", list(only)),
+        };
         format!(
-            "queue = {} {past}AND ((reserved_at IS NULL AND available_at <= {now}) OR reserved_at <= {expired})",
+            "queue = {} {ids}AND ((reserved_at IS NULL AND available_at <= {now}) OR reserved_at <= {expired})",
             self.literal(queue)
         )
     }

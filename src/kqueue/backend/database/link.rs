@@ -122,6 +122,12 @@ impl Link {
     async fn open_at(&self, address: &Address) -> Result<Ready, Trouble> {
         let at = self.name(address);
         let place = self.place(&at);
+        let tls = &self.settings.tls;
+        for file in [&tls.ca, &tls.cert, &tls.key].into_iter().flatten() {
+            // The library does not say which one it misses.
+            std::fs::File::open(file)
+                .map_err(|error| Trouble::Other(place.unavailable(&format!("{file}: {error}"))))?;
+        }
         let opened = timeout(CONNECT, async {
             let mut session = Session::open(&self.settings, address).await.map_err(|error| place.trouble(&error))?;
             let dialect = match self.settings.engine {

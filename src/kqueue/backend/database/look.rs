@@ -1,43 +1,169 @@
-//! How often the table is looked at while nothing is known to be in it.
+//! How the table is looked at, and how often while nothing is known to be in it.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::backend::epoch;
+use super::horizon::{Coming, Horizon, LONG, MOST, Seen};
+use super::link::Link;
+use super::session::Answer;
+use super::trouble::Trouble;
+use super::{DatabaseBackend, numbers, row_of};
+use crate::backend::{BackendError, epoch, epoch_seconds};
 
-/// After a job was found.
-const FIRST: Duration = Duration::from_millis(2);
-/// While nobody announces jobs: half of it is what a job waits at the median.
-pub(super) const UNANNOUNCED: Duration = Duration::from_millis(180);
-/// While somebody does: what is not announced is what becomes due.
-pub(super) const ANNOUNCED: Duration = Duration::from_secs(1);
-/// A look takes no more than this part of the time.
+/// Between two looks: after a job was found, and when none has been for long.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
+/// The pause is this part of the time since a job was found: so a job waits for no longer than that.
+const PATIENCE: u32 = 100;
+/// Looks take no more than this part of the time.
 const SHARE: u32 = 10;
 
-/// Grows from look to look, until a job is found.
+/// Which of the queues that were asked for have work.
+pub(super) type Work = Vec<bool>;
+
+/// When the next look is due.
 #[derive(Debug)]
-pub(super) struct Pace(Cell<Duration>);
+pub(super) struct Pace {
+    found: Cell<Option<Instant>>,
+    next: Cell<Instant>,
+}
 
 impl Pace {
-    pub(super) const fn new() -> Self {
-        Self(Cell::new(FIRST))
+    pub(super) fn new() -> Self {
+        Self { found: Cell::new(None), next: Cell::new(Instant::now()) }
     }
 
     /// There was work: there may soon be more.
-    pub(super) fn quicken(&self) {
-        self.0.set(FIRST);
+    pub(super) fn found(&self) {
+        self.found.set(Some(Instant::now()));
+        self.next.set(Instant::now());
     }
 
-    /// How long to pause after a look that took so long and found nothing.
-    pub(super) fn pause(&self, cost: Duration, slowest: Duration) -> Duration {
-        let pause = self.0.get().min(slowest);
-        self.0.set((pause + pause / 2).min(slowest));
+    /// What was seen before says nothing any more.
+    pub(super) fn failed(&self) {
+        self.next.set(Instant::now());
+    }
+
+    /// A look that took so long found nothing.
+    pub(super) fn found_nothing(&self, cost: Duration, is_told: bool) {
+        let (shortest, longest) = PAUSE;
+        let pause = self.found.get().filter(|_| !is_told).map_or(longest, |at| at.elapsed() / PATIENCE);
         // Jobs become due on whole seconds.
-        let pause = if pause < ANNOUNCED { pause } else { pause.min(to_next_second()) };
-        pause.max(cost * SHARE)
+        let pause = if pause < longest { pause.max(shortest) } else { to_next_second() };
+        self.next.set(Instant::now() + pause.max(cost * SHARE));
     }
 }
 
+/// And a little more.
 fn to_next_second() -> Duration {
     Duration::from_millis(u64::from(1001 - epoch().subsec_millis()))
+}
+
+impl DatabaseBackend {
+    /// Returns when there may be work in one of the queues, or after `limit`, whichever is first. Cancel-safe, at the cost of
+    /// the session if it is in the midst of a look.
+    pub(super) async fn wait(&self, names: &[String], limit: Duration) -> Result<Work, BackendError> {
+        let end = Instant::now() + limit;
+        loop {
+            if let Some(ear) = &self.ear
+                && let Some(word) = ear.open(self.link.settings()).await
+            {
+                self.link.with(async |ready| ready.session.run(word).await).await?;
+            }
+            let pause = tokio::time::sleep_until(self.pace.next.get().min(end).into());
+            match &self.ear {
+                Some(ear) => tokio::select! {
+                    () = pause => {}
+                    () = ear.hear() => self.pace.next.set(Instant::now()),
+                },
+                None => pause.await,
+            }
+            if Instant::now() >= end && Instant::now() < self.pace.next.get() {
+                return Ok(Work::new());
+            }
+            match self.look(names).await {
+                Err(Trouble::Busy(_)) => self.pace.found_nothing(Duration::ZERO, false),
+                work => {
+                    let work = work?;
+                    if work.contains(&true) || Instant::now() >= end {
+                        return Ok(work);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Which queues have a row that can be reserved now. Locks nothing.
+    pub(super) async fn look(&self, names: &[String]) -> Result<Work, Trouble> {
+        if names.is_empty() {
+            return Ok(Work::new());
+        }
+        if !self.is_seen(names) {
+            self.horizon.take();
+            if self.is_long.get() {
+                self.scan(names).await?;
+            }
+        }
+        let now = epoch_seconds();
+        let (past, due): (Vec<_>, Vec<_>) = match &*self.horizon.borrow() {
+            Some(horizon) => (0..names.len()).map(|n| (horizon.past(n), !horizon.due(n, now, 1).is_empty())).unzip(),
+            None => names.iter().map(|_| (0, false)).unzip(),
+        };
+        let cost = Instant::now();
+        let free: Vec<_> = names.iter().zip(past).map(|(name, past)| self.free(name, past)).collect();
+        let answers = self.link.with(async |ready| ready.session.run(ready.dialect.ready(&free)).await).await?;
+        let is_yes = |cell: &super::Cell| matches!(cell.as_deref(), Some(b"1" | b"t"));
+        let cost = cost.elapsed();
+        let work: Work = row_of(answers).iter().zip(due).map(|(cell, is_due)| is_yes(cell) || is_due).collect();
+        if !work.contains(&true) {
+            self.pace.found_nothing(cost, self.hears());
+        }
+        if cost > self.long && self.horizon.borrow().is_none() {
+            self.is_long.set(true);
+        }
+        Ok(work)
+    }
+
+    /// Whether what is dispatched is announced.
+    pub(in crate::backend) fn hears(&self) -> bool {
+        self.ear.as_ref().is_some_and(super::Ear::hears)
+    }
+
+    fn is_seen(&self, names: &[String]) -> bool {
+        self.horizon.borrow().as_ref().is_some_and(|horizon| horizon.holds(names, epoch_seconds()))
+    }
+
+    /// Looks through the whole table, so that it need not be done again soon.
+    async fn scan(&self, names: &[String]) -> Result<(), Trouble> {
+        let cost = Instant::now();
+        // On a session of its own, so that no finished job waits for it; but never on a third one.
+        let own = (self.ear.is_none()).then(|| Link::new(self.link.settings().clone()));
+        let link = own.as_ref().unwrap_or(&self.link);
+        let retry_after = self.retry_after;
+        let seen = link.with(async |ready| {
+            let [last] = numbers(&row_of(ready.session.run(ready.dialect.last()).await?))?;
+            let mut seen = Vec::new();
+            for name in names {
+                let first = row_of(ready.session.run(ready.dialect.first(&self.free(name, 0))).await?);
+                let first = if first.is_empty() { None } else { Some(numbers::<1>(&first)?[0]) };
+                let up_to = first.map_or(last, |id| id - 1);
+                let coming = ready.session.run(ready.dialect.coming(name, up_to, retry_after, MOST)).await?;
+                seen.push(Seen::new(first, last, rows(coming)?));
+            }
+            Ok(seen)
+        });
+        let seen = seen.await?;
+        if let Some(own) = &own {
+            own.close().await;
+        }
+        let cost = cost.elapsed();
+        tracing::debug!("looked through the table in {} ms", cost.as_millis());
+        self.is_long.set(cost > self.long);
+        self.horizon.replace(Some(Horizon::new(names.to_vec(), seen, cost.max(LONG))));
+        Ok(())
+    }
+}
+
+fn rows(answers: Vec<Answer>) -> sqlx::Result<Vec<Coming>> {
+    let rows = answers.into_iter().flat_map(|answer| answer.rows);
+    rows.map(|row| numbers(&row).map(|[id, due]| Coming { id, due })).collect()
 }

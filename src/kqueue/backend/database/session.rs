@@ -98,6 +98,8 @@ fn mysql(settings: &DatabaseSettings, address: &Address) -> MySqlConnectOptions 
         .port(address.port.unwrap_or(Engine::MySql.port()))
         .username(settings.username.as_deref().unwrap_or_default())
         .ssl_mode(match tls.mode {
+            // MySQL takes a socket for secure and expects the bare password, which the library sends over TLS alone.
+            TlsMode::Disable if address.socket.is_some() => MySqlSslMode::Preferred,
             TlsMode::Disable => MySqlSslMode::Disabled,
             TlsMode::Prefer => MySqlSslMode::Preferred,
             TlsMode::Require => MySqlSslMode::Required,

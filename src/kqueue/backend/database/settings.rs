@@ -139,7 +139,7 @@ impl std::fmt::Display for Engine {
 
 impl Engine {
     /// The port where none is named.
-    pub(super) const fn port(self) -> u16 {
+    pub(in crate::backend) const fn port(self) -> u16 {
         match self {
             Self::MySql => 3306,
             Self::Postgres => 5432,

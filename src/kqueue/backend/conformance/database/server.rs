@@ -21,12 +21,18 @@ pub(in crate::backend::conformance) struct Server {
     pub engine: Engine,
     pub socket: PathBuf,
     pub dir: PathBuf,
+    port: u16,
     /// What it runs beneath: it ends the server, and removes the directory, when our end of its input is closed.
     keeper: Child,
 }
 
 /// What a server is started with beside what all are.
 pub(in crate::backend::conformance) fn start(engine: Engine, options: &[&str]) -> Server {
+    start_at(engine, options, engine.port())
+}
+
+/// On a port, by which PostgreSQL also calls its socket.
+pub(in crate::backend::conformance) fn start_at(engine: Engine, options: &[&str], port: u16) -> Server {
     let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap().keep();
     let is_root = nix::unistd::geteuid().is_root();
     if engine == Engine::Postgres && is_root {
@@ -35,13 +41,14 @@ pub(in crate::backend::conformance) fn start(engine: Engine, options: &[&str]) -
     let data = dir.join("data").to_str().unwrap().to_owned();
     let (make, mut serve, socket) = match engine {
         Engine::MySql => mysql(&dir, &data, is_root),
-        Engine::Postgres => postgres(&dir, &data, is_root),
+        Engine::Postgres => postgres(&dir, &data, is_root, port),
     };
     let log = std::fs::File::create(dir.join("log")).unwrap();
     let (program, args) = make.split_first().unwrap();
     assert!(run(program, args, &log), "{make:?}: {}", std::fs::read_to_string(dir.join("log")).unwrap());
     if engine == Engine::Postgres {
-        let rules = "local all root trust\nlocal all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        // To hash a password takes a second where nothing is optimised, so few are asked for one.
+        let rules = "local all +asked scram-sha-256\nlocal all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
         std::fs::write(dir.join("data/pg_hba.conf"), rules).unwrap();
     }
     serve.extend(options.iter().map(|&option| option.to_owned()));
@@ -64,7 +71,7 @@ pub(in crate::backend::conformance) fn start(engine: Engine, options: &[&str]) -
         );
         std::thread::sleep(Duration::from_millis(10));
     }
-    Server { engine, socket, dir, keeper }
+    Server { engine, socket, dir, port, keeper }
 }
 
 impl Drop for Server {
@@ -114,7 +121,7 @@ fn mysql(dir: &Path, data: &str, is_root: bool) -> Started {
         "--max-connections=300",
     ]);
     if own.is_some() {
-        serve.extend(words(&["--mysqlx=OFF", "--innodb-flush-method=nosync"]));
+        serve.extend(words(&["--mysqlx=OFF", "--skip-log-bin"]));
     }
     if is_root {
         make.push("--user=root".to_owned());
@@ -123,7 +130,7 @@ fn mysql(dir: &Path, data: &str, is_root: bool) -> Started {
     (make, serve, socket)
 }
 
-fn postgres(dir: &Path, data: &str, is_root: bool) -> Started {
+fn postgres(dir: &Path, data: &str, is_root: bool, port: u16) -> Started {
     let program = |name: &str| {
         let all = glob::glob(&format!("/usr/lib/postgresql/*/bin/{name}")).unwrap();
         let program = all.filter_map(Result::ok).last().map_or(name.to_owned(), |path| path.display().to_string());
@@ -137,11 +144,11 @@ fn postgres(dir: &Path, data: &str, is_root: bool) -> Started {
     make.extend(words(&["-D", data, "-A", "trust", "-U", "root", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]));
     let dir = dir.to_str().unwrap();
     let mut serve = program("postgres");
-    serve.extend(words(&["-D", data, "-k", dir, "-h", "", "-p", "5432"]));
+    serve.extend(words(&["-D", data, "-k", dir, "-h", "", "-p", &port.to_string()]));
     for option in ["fsync=off", "max_connections=300", "full_page_writes=off"] {
         serve.extend(words(&["-c", option]));
     }
-    (make, serve, PathBuf::from(format!("{dir}/.s.PGSQL.5432")))
+    (make, serve, PathBuf::from(format!("{dir}/.s.PGSQL.{port}")))
 }
 
 impl Server {
@@ -182,7 +189,7 @@ impl Server {
             Engine::MySql => self.socket.clone(),
             Engine::Postgres => self.dir.clone(),
         };
-        Address { socket: Some(socket.to_str().unwrap().to_owned()), ..Address::default() }
+        Address { socket: Some(socket.to_str().unwrap().to_owned()), port: Some(self.port), ..Address::default() }
     }
 
     /// A new database with a user of its own, both of this name.
@@ -197,6 +204,7 @@ impl Server {
                  CREATE USER {name}@localhost IDENTIFIED BY '{password}'; GRANT ALL ON {name}.* TO {name}@localhost"
             )],
             Engine::Postgres => vec![
+                "DO $$ BEGIN CREATE ROLE asked; EXCEPTION WHEN OTHERS THEN END $$".to_owned(),
                 format!("CREATE USER {name} PASSWORD '{password}'"),
                 format!("CREATE DATABASE {name} OWNER {name}"),
             ],
