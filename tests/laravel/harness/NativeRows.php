@@ -16,6 +16,10 @@ final class NativeRows
 
     public static function excludes(Row $row): ?string
     {
+        if ($row->package && $row->id !== 'doorbell') {
+            return 'what a job declares chooses its tier, and there is one';
+        }
+
         return self::among(self::ABSENT, $row);
     }
 
