@@ -236,7 +236,9 @@ impl Schedule {
         if !self.config.native || self.looks.flows.is_some_and(|since| now >= since + FLOW_MS.0) {
             return self.running(Tier::Pooled);
         }
-        self.workers.iter().filter(|(_, worker)| worker.is_busy() && now >= worker.since + KEEPS_MS).count()
+        // One that leaves after its job does not come back to look.
+        let kept = |worker: &Worker| worker.is_busy() && (worker.parting || now >= worker.since + KEEPS_MS);
+        self.workers.iter().filter(|(_, worker)| kept(worker)).count()
     }
 
     /// When that changes by itself.
@@ -259,6 +261,12 @@ impl Schedule {
     /// Whether a worker was sent to look and has not come back.
     pub fn is_looking(&self, worker: WorkerId) -> bool {
         self.workers.get(worker).is_some_and(looks)
+    }
+
+    /// A worker that holds what it has found, to be asked what its class declares.
+    pub fn a_holder(&self) -> Option<WorkerId> {
+        let holds = |worker: &Worker| worker.killed.is_none() && worker.is_popping() && worker.has_job();
+        self.workers.iter().find(|(_, worker)| holds(worker)).map(|(id, _)| id)
     }
 
     /// Whether a worker has its job to itself, and leaves after it.

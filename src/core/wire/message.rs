@@ -222,6 +222,8 @@ pub enum FromWorker {
         restart: Option<String>,
         /// Why the state could not be read.
         error: Option<String>,
+        /// What Laravel counts in each queue, where nobody else can: jobs that wait, are delayed, are reserved.
+        sizes: BTreeMap<String, [u64; 3]>,
     },
     /// What classes declare for kqueue.
     Hints {
@@ -386,6 +388,8 @@ impl FromWorker {
             paused: Vec<String>,
             restart: Option<String>,
             error: Option<String>,
+            #[serde(default)]
+            sizes: BTreeMap<String, [u64; 3]>,
         }
         // PHP writes an empty array for an empty map.
         #[derive(Deserialize)]
@@ -461,8 +465,8 @@ impl FromWorker {
                 FromWorker::Exited { worker, code, signal }
             }
             kind::STATE => {
-                let State { down, paused, restart, error } = read(kind, header)?;
-                FromWorker::State { down, paused, restart, error }
+                let State { down, paused, restart, error, sizes } = read(kind, header)?;
+                FromWorker::State { down, paused, restart, error, sizes }
             }
             kind::HINTS => {
                 let Hints { classes, missing, unloadable, ignored } = read(kind, header)?;

@@ -22,7 +22,8 @@ impl Runtime {
             Action::Unreserve(jobs) => self.queue.give_back(self.held.returning(&jobs)),
             Action::Verify(job) => self.verify(job),
             Action::Inspect(classes) => {
-                self.processes.inspect(&classes, self.settings.property_hints, || self.schedule.an_idle_worker());
+                let someone = || self.schedule.an_idle_worker().or_else(|| self.schedule.a_holder());
+                self.processes.inspect(&classes, self.settings.property_hints, someone);
             }
             Action::Check(worker) => {
                 self.processes.send(worker, ToWorker::Check { queues: &self.app.queues }.encode());

@@ -112,7 +112,10 @@ impl Runtime {
                 }
                 self.tell(Event::Died { worker, fatal, done });
             }
-            FromWorker::State { down, paused, restart, error } => self.signals(down, paused, restart, error),
+            FromWorker::State { down, paused, restart, error, sizes } => {
+                self.queue.counted_by_worker(sizes);
+                self.signals(down, paused, restart, error);
+            }
             FromWorker::Hints { classes, missing, unloadable, ignored } => {
                 self.hints(&classes, missing, unloadable, ignored);
             }

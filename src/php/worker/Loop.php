@@ -523,7 +523,9 @@ final class Loop
             $state['error'] = self::text($e);
         }
 
-        return $state;
+        $sizes = $this->pop->sizes(fn () => $manager->connection($this->boot->connection()), $queues);
+
+        return $state + ($sizes === [] ? [] : ['sizes' => $sizes]);
     }
 
     private static function text(Throwable $error): string

@@ -19,6 +19,9 @@ final class Pop
     /** Bytes of the largest payload that the runtime is told as it is. */
     private const LARGEST = 131_072;
 
+    /** Seconds from one count of the queues to the next. */
+    private const COUNT = 5.0;
+
     /** Seconds for which a driver may wait for a job: for as long, nobody can tell the process to leave. */
     private const WAIT = 1;
 
@@ -29,6 +32,9 @@ final class Pop
     public ?Throwable $fault = null;
 
     private string $queue = '';
+
+    /** When the queues were last counted; null as long as this process was not sent to look. */
+    private ?float $counted = null;
 
     /**
      * Looks in the queues that are open, in their order.
@@ -42,6 +48,7 @@ final class Pop
         $all = explode(',', $all);
         self::limitWait($connection, count($all) === 1);
         $this->fault = null;
+        $this->counted ??= 0.0;
 
         try {
             foreach ($all as $index => $queue) {
@@ -78,6 +85,40 @@ final class Pop
             'id' => self::text(self::ask(fn () => $this->job->getJobId())),
             'attempts' => max(0, (int) self::ask(fn () => $this->job->attempts())) ?: null,
         ];
+    }
+
+    /**
+     * What Laravel counts in each queue, now and then: nobody else can. Nothing of a queue that its driver cannot count.
+     *
+     * @param \Closure(): Queue $connection
+     * @param list<string> $queues
+     * @return array<string, array{int, int, int}> jobs that wait, are delayed, are reserved
+     */
+    public function sizes(\Closure $connection, array $queues): array
+    {
+        if ($this->counted === null || microtime(true) - $this->counted < self::COUNT) {
+            return [];
+        }
+
+        $sizes = [];
+
+        foreach ($queues as $queue) {
+            $size = self::ask(static function () use ($connection, $queue): array {
+                $connection = $connection();
+
+                return method_exists($connection, 'pendingSize')
+                    ? [$connection->pendingSize($queue), $connection->delayedSize($queue), $connection->reservedSize($queue)]
+                    : [$connection->size($queue), 0, 0];
+            });
+
+            if ($size !== null) {
+                $sizes[$queue] = array_map(static fn (mixed $jobs): int => max(0, (int) $jobs), $size);
+            }
+        }
+
+        $this->counted = microtime(true);
+
+        return $sizes;
     }
 
     /**

@@ -194,11 +194,12 @@ class Machine
      */
     public function configure(array $settings): void
     {
-        $lines = '';
+        [$usual, $lines] = [$this->config, ''];
         foreach ($settings as $key => $value) {
+            $usual = preg_replace("/^{$key} = .*\n/m", '', $usual);
             $lines .= $key . ' = ' . json_encode($value, JSON_UNESCAPED_SLASHES) . "\n";
         }
-        $this->writeConfig($this->config . $lines);
+        $this->writeConfig($usual . $lines);
     }
 
     /** Adds lines to a unit, until the row ends. */

@@ -114,3 +114,15 @@ fn a_drain_waits_for_whoever_looks() {
     assert_eq!(shop.ends.len(), 1);
     assert!(shop.exited.is_some_and(|at| at < 4_200), "{:?}", shop.exited);
 }
+
+#[test]
+fn whoever_leaves_after_its_job_is_replaced_meanwhile() {
+    let mut shop = Shop::open(Config { pool_min_idle: 1, ..native() });
+    let hints = Hints { isolated: Some(true), ..Hints::default() };
+    shop.push(3, Task { hints, ..task("Alone", 60) });
+    shop.until(5_000);
+    assert_eq!(shop.ends.len(), 3);
+    let starts = shop.starts_of("Alone");
+    // Half of the boot is over when the job is.
+    assert!(starts.windows(2).all(|pair| pair[1] - pair[0] < 60 + BOOT), "{starts:?}");
+}

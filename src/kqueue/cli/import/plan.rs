@@ -9,9 +9,6 @@ use std::path::{Path, PathBuf};
 use crate::cli::command::Why;
 use kqueue_config::{self as config, Draft};
 
-/// What kqueue can work at present.
-const DRIVERS: &str = "kqueue works redis and database";
-
 /// A place in a file: `shop.conf:12`. Empty where there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct At {
@@ -377,11 +374,12 @@ fn app(name: String, first: &Set, group: &[Set], notes: &mut Vec<String>) -> App
 /// What is to be said of a connection, which is known by its name alone.
 fn of_connection(connection: &str) -> Option<String> {
     match connection {
-        "redis" | "database" => None,
+        "redis" | "database" | "sqs" | "mysql" | "mariadb" | "pgsql" => None,
         "sync" | "null" | "deferred" | "background" => Some("has no queue that could be worked".into()),
-        "sqs" | "beanstalkd" | "rabbitmq" | "mongodb" | "failover" | "kafka" | "pubsub" | "azure" | "mysql"
-        | "pgsql" => Some(format!("{DRIVERS}; if its driver is another one, it stays with queue:work")),
-        _ => Some(format!("is none of Laravel's own; {DRIVERS}: `kqueue check` says whether this one works")),
+        "beanstalkd" | "rabbitmq" | "mongodb" | "failover" | "kafka" | "pubsub" | "azure" => {
+            Some("its workers take jobs off the queue by themselves; `kqueue check` says what differs then".into())
+        }
+        _ => Some("is none of Laravel's own; `kqueue check` says how it is worked".into()),
     }
 }
 

@@ -93,12 +93,20 @@ pub fn partial_fault(counts: &BTreeMap<String, Count>) -> Option<String> {
 impl QueueSide {
     /// Counts what waits in these queues, if that is due.
     pub fn count(&mut self, now: Instant, queues: &[String]) {
-        if self.backlog.since.is_some() || self.backlog.next.is_some_and(|at| now < at) {
+        if self.is_native() || self.backlog.since.is_some() || self.backlog.next.is_some_and(|at| now < at) {
             return;
         }
         (self.backlog.since, self.backlog.next) = (Some(now), None);
         let queues = queues.to_vec();
         self.call(|backend| async move { Answer::Counted(count(&*backend, &queues).await) });
+    }
+
+    /// What a worker has counted, where nobody else can.
+    pub fn counted_by_worker(&mut self, sizes: BTreeMap<String, [u64; 3]>) {
+        if self.is_native() {
+            let size = |[pending, delayed, reserved]: [u64; 3]| Count::Sizes(QueueSize { pending, delayed, reserved });
+            self.backlog.counts.extend(sizes.into_iter().map(|(queue, sizes)| (queue, size(sizes))));
+        }
     }
 
     /// What was counted last.
@@ -113,17 +121,20 @@ impl QueueSide {
 
     /// Counts what is in these queues now.
     pub fn count_now(&self, queues: &[String]) -> impl Future<Output = BTreeMap<String, Count>> + use<> {
+        let known = self.is_native().then(|| self.backlog.counts.clone());
         let (backend, queues) = (self.backend.clone(), queues.to_vec());
-        async move { count(&*backend, &queues).await }
+        async move {
+            match known {
+                Some(known) => known,
+                None => count(&*backend, &queues).await,
+            }
+        }
     }
 }
 
 /// Asks the queues for their sizes, and does not wait for long. Where they cannot be had together, each is asked by
 /// itself: one that cannot be read hides no other.
 async fn count(backend: &dyn QueueBackend, names: &[String]) -> BTreeMap<String, Count> {
-    if backend.is_native() {
-        return BTreeMap::new();
-    }
     let mut counts: BTreeMap<String, Count> = names.iter().map(|name| (name.clone(), Count::Late)).collect();
     let asked = async {
         match backend.sizes(names).await {
