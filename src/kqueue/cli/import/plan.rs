@@ -10,7 +10,7 @@ use crate::cli::command::Why;
 use kqueue_config::{self as config, Draft};
 
 /// What kqueue can work at present.
-const DRIVERS: &str = "kqueue works redis and database";
+const DRIVERS: &str = "kqueue works redis, database and sqs";
 
 /// A place in a file: `shop.conf:12`. Empty where there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -377,10 +377,11 @@ fn app(name: String, first: &Set, group: &[Set], notes: &mut Vec<String>) -> App
 /// What is to be said of a connection, which is known by its name alone.
 fn of_connection(connection: &str) -> Option<String> {
     match connection {
-        "redis" | "database" => None,
+        "redis" | "database" | "sqs" => None,
         "sync" | "null" | "deferred" | "background" => Some("has no queue that could be worked".into()),
-        "sqs" | "beanstalkd" | "rabbitmq" | "mongodb" | "failover" | "kafka" | "pubsub" | "azure" | "mysql"
-        | "pgsql" => Some(format!("{DRIVERS}; if its driver is another one, it stays with queue:work")),
+        "beanstalkd" | "rabbitmq" | "mongodb" | "failover" | "kafka" | "pubsub" | "azure" | "mysql" | "pgsql" => {
+            Some(format!("{DRIVERS}; if its driver is another one, it stays with queue:work"))
+        }
         _ => Some(format!("is none of Laravel's own; {DRIVERS}: `kqueue check` says whether this one works")),
     }
 }
