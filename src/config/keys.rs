@@ -302,7 +302,7 @@ keys! {
     /// Laravel at once) or "laravel" (it stays reserved until `retry_after`).
     crash: Crash, Is("replay"), App, [Live];
     /// How jobs are taken off Redis: "safe" (a payload that is no job is set aside on `NAME:broken`) or
-    /// "strict" (Laravel's own script, which loses it).
+    /// "strict" (Laravel's own script, which loses it). On SQS, "safe" hides it, and "strict" has Laravel remove it.
     pop: Pop, Is("safe"), App, [Start];
     /// Who removes a finished job from the queue: "auto" (kqueue, in batches, where that is the same) or
     /// "laravel" (always Laravel).

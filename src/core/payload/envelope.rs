@@ -69,6 +69,16 @@ pub struct Envelope {
     pub carried: Option<String>,
 }
 
+/// Whether it stands for a payload that Laravel (13.9 and later) keeps in the app's cache, and reads from there itself.
+pub fn is_pointer(payload: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Pointer {
+        #[serde(rename = "@pointer")]
+        _at: String,
+    }
+    payload.starts_with(b"{") && serde_json::from_slice::<Pointer>(payload).is_ok()
+}
+
 /// Jobs of packages that carry what the app wrote, which is named by their property `actionClass`.
 const WRAPPERS: [&str; 3] = [
     "Lorisleiva\\Actions\\Decorators\\JobDecorator",

@@ -36,7 +36,13 @@ impl Schedule {
         if self.is_helpless() {
             return 0;
         }
-        let free: usize = [self.inline_room(now.ms), self.pooled_room(), self.isolated_room()].iter().sum();
+        let rooms = [self.inline_room(now.ms), self.pooled_room(), self.isolated_room()];
+        let free: usize = match self.config.ahead {
+            true => rooms.iter().sum(),
+            false if self.is_backed_up() => 0,
+            // All of them may be for one tier.
+            false => rooms.iter().copied().max().unwrap_or(0),
+        };
         free.saturating_sub(asked).min(room).min(left).min(BATCH)
     }
 

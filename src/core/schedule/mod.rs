@@ -63,6 +63,8 @@ pub struct Config {
     pub pool_max_size: usize,
     /// Jobs at once: inline, pooled, isolated.
     pub max_concurrent: PerTier<usize>,
+    /// Whether jobs are reserved that may have to wait: one that is given back is then as it was.
+    pub ahead: bool,
     /// Reserved jobs that wait for their tier.
     pub max_waiting: usize,
     /// Bytes of their payloads.

@@ -317,6 +317,24 @@ fn a_full_tier_does_not_stop_the_others_until_too_many_wait() {
 }
 
 #[test]
+fn where_returning_a_job_counts_an_attempt_none_is_taken_that_would_wait_for_long() {
+    let mut shop = Shop::open(Config { ahead: false, pool_size: 2, pool_max_size: 3, ..config() });
+    // Of a class that is not known yet: it may be for any tier, and all are for the pool.
+    let slow = Task {
+        hints: Hints { estimated_duration: Some(Duration::from_secs(10)), ..Hints::default() },
+        ..task("Slow", 60_000)
+    };
+    shop.push(30, slow);
+    shop.until(20_000);
+    let running = shop.starts_of("Slow").len();
+    assert_eq!(running, 3);
+    let waiting = shop.schedule.waiting()[Tier::Pooled].len();
+    assert!(waiting <= config().max_concurrent[Tier::Inline].max(3), "{waiting} wait");
+    assert_eq!(shop.schedule.wanted(shop.now()), 0);
+    assert_eq!(shop.queue.len(), 30 - running - waiting);
+}
+
+#[test]
 fn priority_orders_those_that_wait() {
     let mut shop = Shop::open(Config { pool_size: 1, pool_max_size: 1, pool_min_idle: 1, ..config() });
     let known = |class, priority| Task {

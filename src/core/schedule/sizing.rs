@@ -47,7 +47,8 @@ impl Schedule {
             return 0;
         }
         let pace = if now / WINDOW <= self.pace.0 + 1 { self.pace.1.max(self.pace.2) } else { 0 };
-        let ahead = 2 * lanes.max(1) + (pace / 2).min(48);
+        let at_hand = if self.config.ahead { 2 } else { 1 };
+        let ahead = at_hand * lanes.max(1) + (pace / 2).min(48);
         let room = ahead.saturating_sub(self.waiting[Tier::Inline].len());
         // In batches while it flows: a call for each single job would cost more than the job.
         if room < ahead / 2 { 0 } else { room }
@@ -56,13 +57,23 @@ impl Schedule {
     pub(super) fn pooled_room(&self) -> usize {
         let busy = self.running(Tier::Pooled);
         let most = self.config.pool_max_size.min(self.config.max_concurrent[Tier::Pooled]);
-        most.saturating_sub(busy + self.waiting[Tier::Pooled].len())
+        let taken = busy + self.waiting[Tier::Pooled].len();
+        // Past its usual size the pool only grows when a job waits: one then has to.
+        let at_once = if self.config.ahead { most } else { most.min(self.config.pool_size.max(busy + 1)) };
+        at_once.saturating_sub(taken)
     }
 
     pub(super) fn isolated_room(&self) -> usize {
         let live = self.live(Tier::Isolated);
         let most = self.config.max_concurrent[Tier::Isolated];
         most.saturating_sub(live + self.waiting[Tier::Isolated].len())
+    }
+
+    /// Whether as many jobs wait for a full tier as it has processes: each of these has its next one.
+    pub(super) fn is_backed_up(&self) -> bool {
+        let most = &self.config.max_concurrent;
+        self.waiting[Tier::Pooled].len() >= self.config.pool_max_size.min(most[Tier::Pooled]).max(1)
+            || self.waiting[Tier::Isolated].len() >= most[Tier::Isolated].max(1)
     }
 
     /// Whether jobs that wait for the pool will soon find a worker there.

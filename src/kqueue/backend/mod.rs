@@ -22,6 +22,7 @@ mod redis;
 mod row;
 mod settings;
 mod sqlite;
+mod sqs;
 mod wait;
 
 #[cfg(test)]
@@ -35,6 +36,7 @@ use redis::{NodeSettings, SentinelSettings, TlsSettings};
 pub use redis::{RedisBackend, RedisSettings};
 pub use settings::{ConnectionSettings, Names, SqliteSettings};
 pub use sqlite::SqliteBackend;
+pub use sqs::{SqsBackend, SqsSettings};
 pub use wait::Wait;
 
 /// Bytes of payloads after which one call takes no more jobs; the last one may exceed it.
@@ -116,12 +118,16 @@ pub struct Capabilities {
     pub exact_sizes: bool,
     /// A job that is given back is as it was. Otherwise an attempt stays counted.
     pub unreserve: bool,
+    /// A lease that has run out can still be renewed, while nobody else has the job.
+    pub revives: bool,
     /// Jobs that one call can bring at the most.
     pub max_batch: usize,
     /// How long one reservation can last, all renewals included; `None` is for ever.
     pub max_lease: Option<Duration>,
     /// A push is announced by nobody, so that it is worth while to be told of it at [`DOORBELL`].
     pub doorbell: bool,
+    /// How long one wait for jobs is best: a longer one may take longer to end, and shorter ones may cost more.
+    pub poll: Duration,
 }
 
 impl Capabilities {
@@ -130,9 +136,11 @@ impl Capabilities {
         ordered: true,
         exact_sizes: true,
         unreserve: true,
+        revives: true,
         max_batch: usize::MAX,
         max_lease: None,
         doorbell: false,
+        poll: Duration::from_secs(1),
     };
 }
 
@@ -172,6 +180,7 @@ pub fn open(settings: ConnectionSettings, pop: Pop) -> Result<Box<dyn QueueBacke
         ConnectionSettings::Redis(redis) => Ok(Box::new(RedisBackend::connect(*redis, pop)?)),
         ConnectionSettings::Sqlite(sqlite) => Ok(Box::new(SqliteBackend::connect(sqlite)?)),
         ConnectionSettings::Database(database) => Ok(Box::new(DatabaseBackend::connect(database)?)),
+        ConnectionSettings::Sqs(sqs) => Ok(Box::new(SqsBackend::connect(sqs, pop)?)),
         ConnectionSettings::Native => Ok(Box::new(NativeBackend)),
         ConnectionSettings::Unsupported { driver, engine } => Err(settings::unsupported(&driver, engine.as_deref())),
     }

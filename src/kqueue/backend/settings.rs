@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{BackendError, DatabaseSettings, RedisSettings};
+use super::{BackendError, DatabaseSettings, RedisSettings, SqsSettings};
 
 /// What the app's queue object calls its queues, where the driver keeps them: keys in Redis, values in a column.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -26,6 +26,11 @@ pub struct Names {
 }
 
 impl Names {
+    /// What PHP says that a queue is called, if it was asked.
+    pub(super) fn exact(&self, queue: &str) -> Option<&str> {
+        self.exact.get(queue).map(String::as_str)
+    }
+
     /// What a queue is called; `before` is what Laravel's own class puts before every name.
     pub(super) fn of<'a>(&'a self, queue: &'a str, before: &str) -> Cow<'a, str> {
         match self.exact.get(queue) {
@@ -48,6 +53,8 @@ pub enum ConnectionSettings {
     Sqlite(SqliteSettings),
     /// `{"driver": "database", "engine": "mysql", …}`, or `mariadb` or `pgsql`.
     Database(DatabaseSettings),
+    /// `{"driver": "sqs", …}`.
+    Sqs(SqsSettings),
     /// Any other queue that `queue:work` can work, be it by its driver or by a class of the app's own that reserves in
     /// a way of its own, which kqueue would pass over.
     Native,
@@ -79,6 +86,16 @@ pub struct SqliteSettings {
     pub names: Names,
 }
 
+impl ConnectionSettings {
+    /// Where only the app's own code can get at the keys, the app takes the jobs as well.
+    fn of_sqs(settings: SqsSettings) -> Self {
+        match settings.provider.as_deref() {
+            None | Some("ecs" | "instance") => Self::Sqs(settings),
+            Some(_) => Self::Native,
+        }
+    }
+}
+
 impl TryFrom<serde_json::Value> for ConnectionSettings {
     type Error = String;
 
@@ -97,6 +114,7 @@ impl TryFrom<serde_json::Value> for ConnectionSettings {
             ("database", Some("mysql" | "mariadb" | "pgsql")) => {
                 serde_json::from_value(value).map(Self::Database).map_err(of)
             }
+            ("sqs", _) => serde_json::from_value(value).map(Self::of_sqs).map_err(of),
             ("sync" | "deferred" | "background" | "null", _) | ("database", None) => {
                 Ok(Self::Unsupported { driver, engine })
             }

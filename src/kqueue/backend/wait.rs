@@ -31,6 +31,16 @@ impl Wait {
         self.end.notify_one();
     }
 
+    /// How long it may take.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Whether it is ended within this time, which passes if it is not.
+    pub(super) async fn ends_within(&self, time: Duration) -> bool {
+        tokio::time::timeout(time, self.end.notified()).await.is_ok()
+    }
+
     /// Runs `look`, which looks for jobs up to a limit and reserves none, where there is to be a wait at all, and
     /// `reserve` after it. If the wait is ended meanwhile, `look` is dropped and nothing is reserved.
     pub async fn first<E>(

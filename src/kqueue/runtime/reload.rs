@@ -80,7 +80,8 @@ impl Runtime {
         self.settings = Rc::new(settings);
         self.app.queues = queues;
         let restarts = self.processes.recipe.configure(self.settings.clone());
-        self.schedule.configure(schedule_config(&self.settings, self.app.signals, self.queue.is_native()));
+        let (native, ahead) = (self.queue.is_native(), self.queue.capabilities().unreserve);
+        self.schedule.configure(schedule_config(&self.settings, self.app.signals, native, ahead));
         self.queue.configure(&self.settings);
         self.source.accepted(loaded);
         Ok(Taken { changed, restarts })

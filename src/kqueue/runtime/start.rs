@@ -167,7 +167,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         );
     }
     let mut runtime = Runtime {
-        schedule: Schedule::new(schedule_config(&settings, app.signals, native), history),
+        schedule: Schedule::new(schedule_config(&settings, app.signals, native, capabilities.unreserve), history),
         events: VecDeque::new(),
         app,
         // Jobs are never called alike, even where the ledger of an earlier runtime was lost.
@@ -302,8 +302,9 @@ pub(crate) fn find_script() -> anyhow::Result<PathBuf> {
     found.canonicalize().with_context(|| found.display().to_string())
 }
 
-/// `signals`: whether PHP can be signalled; `native`: whether its workers pop by themselves.
-pub(super) fn schedule_config(settings: &Settings, signals: bool, native: bool) -> Config {
+/// `signals`: whether PHP can be signalled; `native`: whether its workers pop by themselves; `ahead`: whether a job that is
+/// given back is as it was.
+pub(super) fn schedule_config(settings: &Settings, signals: bool, native: bool, ahead: bool) -> Config {
     let millis = |duration: Duration| duration.as_millis() as u64;
     Config {
         queues: settings.queues.clone(),
@@ -326,6 +327,7 @@ pub(super) fn schedule_config(settings: &Settings, signals: bool, native: bool) 
             settings.max_concurrent_pooled,
             settings.max_concurrent_isolated,
         ),
+        ahead,
         max_waiting: settings.max_waiting,
         max_waiting_bytes: settings.max_waiting_bytes,
         timeout_ms: settings.timeout.map_or(0, millis),

@@ -8,6 +8,8 @@ use kqueue_core::wire::BootFault;
 /// say, and only what is one of these is a fix.
 const CONNECTIONS: &[&str] = &[
     "set QUEUE_CONNECTION to a redis or database connection",
+    "set it in the app's config/queue.php (AWS_DEFAULT_REGION)",
+    "rename it, or give its whole URL",
     "keep it in InnoDB (ALTER TABLE … ENGINE = InnoDB)",
     "use `tls://`",
     "give the key without one: openssl pkey",
@@ -61,6 +63,7 @@ mod tests {
         for json in [
             r#"{"driver": "sync"}"#,
             r#"{"driver": "null"}"#,
+            r#"{"driver": "sqs"}"#,
             r#"{"driver": "database", "engine": "sqlite", "path": ":memory:", "retry_after": 90}"#,
             r#"{"driver": "redis", "host": "tlsv1.0://a"}"#,
             r#"{"driver": "redis", "host": "tls://a", "tls": {"passphrase": "x"}}"#,

@@ -8,6 +8,7 @@ use Illuminate\Contracts\Foundation\Application;
 use Illuminate\Contracts\Queue\Queue;
 use Illuminate\Queue\DatabaseQueue;
 use Illuminate\Queue\RedisQueue;
+use Illuminate\Queue\SqsQueue;
 use ReflectionMethod;
 
 /**
@@ -25,7 +26,7 @@ final class Backend
     private const REPLACED = ['pop', 'migrate', 'migrateExpiredJobs', 'retrieveNextJob', 'getNextAvailableJob', 'isAvailable', 'isReservedButExpired', 'marshalJob', 'markJobAsReserved'];
 
     /** Classes whose own way is known: Laravel's, and Horizon's, which raises events (see {@see RedisDriver}). */
-    private const KNOWN = ['Illuminate\Queue\Queue', RedisQueue::class, DatabaseQueue::class, 'Laravel\Horizon\RedisQueue'];
+    private const KNOWN = ['Illuminate\Queue\Queue', RedisQueue::class, DatabaseQueue::class, SqsQueue::class, 'Laravel\Horizon\RedisQueue'];
 
     /** Stands for any queue, to find what the class puts around its name. */
     private const PROBE = 'kqueue-any-queue';

@@ -15,7 +15,7 @@ use Illuminate\Queue\Jobs\Job;
 abstract class Driver
 {
     /** By Laravel's name, which a JOB frame carries. */
-    private const ALL = ['redis' => RedisDriver::class, 'database' => DatabaseDriver::class];
+    private const ALL = ['redis' => RedisDriver::class, 'database' => DatabaseDriver::class, 'sqs' => SqsDriver::class];
 
     /** Laravel's class of such a queue. */
     public const QUEUE = '';

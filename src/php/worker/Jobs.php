@@ -160,7 +160,7 @@ final class Jobs
     }
 }
 
-foreach (['Driver', 'RedisServers', 'RedisDriver', 'DatabaseDriver', 'RuntimeRedisJob', 'RuntimeDatabaseJob'] as $class) {
+foreach (['Driver', 'RedisServers', 'RedisDriver', 'DatabaseDriver', 'SqsDriver', 'RuntimeRedisJob', 'RuntimeDatabaseJob', 'RuntimeSqsJob'] as $class) {
     // Some are there already, unless the program that needs us is of the version before.
     require_once __DIR__."/{$class}.php";
 }

@@ -94,7 +94,7 @@ final class Observation
         $rows = array_map(fn (array $row): array => [
             'job' => $this->job($row['uuid']),
             'connection' => $row['connection'],
-            'queue' => $row['queue'],
+            'queue' => $this->plain($row['queue']),
             'payload' => $this->payload($row['payload']),
             // Class and text; where it was thrown and the trace are the engine's.
             'exception' => $this->plain(preg_replace('/ in \S+:\d+$/', '', strtok($row['exception'], "\n"))),
@@ -169,7 +169,9 @@ final class Observation
     /** Without what is chance. */
     private function plain(string $text): string
     {
-        $text = str_replace([$this->world->sandbox->dir, $this->world->sandbox->prefix], ['<dir>', '<prefix>'], $text);
+        $sandbox = $this->world->sandbox;
+        $text = $sandbox->service->plain($sandbox, $text);
+        $text = str_replace([$sandbox->dir, $sandbox->prefix], ['<dir>', '<prefix>'], $text);
         $text = preg_replace_callback(self::UUID, fn (array $uuid): string => '<' . $this->job($uuid[0]) . '>', $text);
 
         // A byte more or less was free when the memory was at its end.

@@ -39,6 +39,7 @@ final class Root
     public static function enter(Options $options, array $arguments): never
     {
         $repository = dirname(__DIR__, 3);
+        in_array('sqs', $options->drivers, true) && SqsServer::lend();
         pcntl_exec('/usr/bin/unshare', ['-m', 'sh', '-c', self::SCRIPT, 'sh', (string) $options->root, $repository, $options->kqueue, ...$arguments]);
         fwrite(STDERR, "run: cannot run unshare\n");
         exit(2);

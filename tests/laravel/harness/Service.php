@@ -20,6 +20,7 @@ abstract class Service
         'sqlite' => SqliteService::class,
         'mariadb' => MariaDbService::class,
         'pgsql' => PostgresService::class,
+        'sqs' => SqsService::class,
         'beanstalkd' => BeanstalkdService::class,
         'own' => OwnService::class,
     ];
@@ -65,6 +66,12 @@ abstract class Service
     public function isNative(): bool
     {
         return false;
+    }
+
+    /** A text of the app's, with its queues by the names that it was given for them. */
+    public function plain(Sandbox $sandbox, string $text): string
+    {
+        return $text;
     }
 
     /** Whether scenarios can have one server together. */

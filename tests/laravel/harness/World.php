@@ -337,7 +337,9 @@ final class World
     /** @return list<array<string, mixed>> rows of failed_jobs */
     public function failed(): array
     {
-        return $this->sandbox->database()->query('select * from failed_jobs order by id')->fetchAll(PDO::FETCH_ASSOC);
+        $rows = $this->sandbox->database()->query('select * from failed_jobs order by id')->fetchAll(PDO::FETCH_ASSOC);
+
+        return array_map(fn (array $row): array => ['queue' => $this->sandbox->service->plain($this->sandbox, $row['queue'])] + $row, $rows);
     }
 
     public function makeDue(): void

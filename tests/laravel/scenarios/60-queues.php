@@ -209,11 +209,6 @@ row(66, 'SQLite, 8 workers, 1,000 jobs that write to the same file: each once, a
     $w->expectFailed(0);
 }, drivers: ['sqlite'], engines: ['kqueue'], env: ['RECORD' => 'false'], tiers: false);
 
-foreach ([67 => 'SQS: a FIFO queue with three groups', 68 => 'SQS: the pointer to an overflowing body', 69 => 'SQS: release(0), release(100000)'] as $id => $title) {
-    row($id, $title, static function (): void {
-    }, later: 'needs SQS, and comes with that backend');
-}
-
 row('own', 'the app has a queue class of its own, with other keys and another table: its jobs run, are released and fail', function (World $w): void {
     if ($w->sandbox->driver === 'database') {
         preg_match('/^CREATE TABLE jobs .*?^\);/ms', TestApp::schema($w->sandbox->service->name), $table);

@@ -37,9 +37,11 @@ impl QueueBackend for Least {
             ordered: false,
             exact_sizes: false,
             unreserve: false,
+            revives: false,
             max_batch: BATCH,
             max_lease: Some(Duration::from_secs(12 * 3600)),
             doorbell: false,
+            poll: Duration::from_secs(1),
         }
     }
 

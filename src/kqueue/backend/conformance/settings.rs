@@ -38,6 +38,7 @@ fn says_what_is_wrong_in_one_line() {
         (r#"{"driver":"null"}"#, "`null`"),
         (r#"{"driver":"deferred"}"#, "`deferred`"),
         (r#"{"driver":"background"}"#, "`background`"),
+        (r#"{"driver":"sqs"}"#, "`region`"),
         (r#"{"driver":"database"}"#, "`engine`"),
         (r#"{"driver":"database","engine":"mysql","addresses":[],"table":"`jobs`"}"#, "`retry_after`"),
         (r#"{"driver":"database","engine":"sqlite","path":":memory:","retry_after":90}"#, "in memory"),
@@ -80,6 +81,7 @@ fn php_has_a_class_for_each_driver() {
     let ours = [
         r#"{"driver":"redis","host":"localhost"}"#,
         r#"{"driver":"database","engine":"sqlite","path":"/srv/db.sqlite","retry_after":90}"#,
+        r#"{"driver":"sqs","region":"eu-west-1"}"#,
     ];
     let ours = ours.map(|settings| open(parse(settings), Pop::Safe).unwrap().driver());
     assert_eq!(named, ours);

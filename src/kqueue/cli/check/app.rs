@@ -70,7 +70,11 @@ fn missing(lacks: &str, found: &Found) -> Finding {
     let connection = found.connection.as_deref().unwrap_or_default();
     if lacks.contains('/') {
         let what = format!("connection {connection} needs {lacks}, which the app does not have");
-        return Finding::error("extension", what, "composer require predis/predis, or REDIS_CLIENT=phpredis");
+        let fix = match lacks {
+            "aws/aws-sdk-php" => "composer require aws/aws-sdk-php",
+            _ => "composer require predis/predis, or REDIS_CLIENT=phpredis",
+        };
+        return Finding::error("extension", what, fix);
     }
     let what = format!("connection {connection} needs PHP's extension {lacks}, which is not there");
     // By name, since it is the app that says what it lacks.
@@ -192,7 +196,8 @@ fn cache(found: &Found, findings: &mut Vec<Finding>) {
 fn retry_after(settings: &Settings, found: &Found, rival: bool, findings: &mut Vec<Finding>) {
     let connection = found.connection.as_deref().unwrap_or_default();
     let Some(retry_after) = found.retry_after else {
-        if settings.crash == Crash::Laravel {
+        // SQS has its own, which is the queue's.
+        if settings.crash == Crash::Laravel && found.driver.as_deref() != Some("sqs") {
             findings.push(Finding::warning(
                 "retry-after",
                 format!("crash = \"laravel\" leaves a job whose process died to retry_after, and connection {connection} has none: it never runs again"),

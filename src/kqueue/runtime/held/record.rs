@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::ledger::Given;
 use crate::backend::Reservation;
-use kqueue_core::payload::{Envelope, Hints};
+use kqueue_core::payload::{Envelope, Hints, is_pointer};
 use kqueue_core::schedule::{JobId, JobSpec};
 use kqueue_core::wire::coordinator::UnitEnd;
 
@@ -38,12 +38,15 @@ impl Record {
     pub fn new(reservation: Reservation, properties: bool) -> (Self, JobSpecParts) {
         // A backend in strict mode passes on what it found: Laravel itself says then what is wrong with it.
         let envelope = Envelope::parse(&reservation.payload).ok();
-        let (class, wrapper) = envelope.as_ref().map_or(("(no job)", None), Envelope::classes);
+        let is_elsewhere = envelope.is_none() && is_pointer(&reservation.payload);
+        let unknown = if is_elsewhere { "(payload elsewhere)" } else { "(no job)" };
+        let (class, wrapper) = envelope.as_ref().map_or((unknown, None), Envelope::classes);
         let (class, wrapper) = (class.to_owned(), wrapper.map(str::to_owned));
         let counted = || envelope.as_ref().and_then(|envelope| envelope.attempts).unwrap_or(0) + 1;
         let attempt = reservation.receipt.attempts().unwrap_or_else(counted);
         let parts = JobSpecParts {
-            timeout: envelope.as_ref().and_then(|envelope| envelope.timeout),
+            // What the job itself says is known to Laravel alone, which ends it.
+            timeout: if is_elsewhere { Some(0) } else { envelope.as_ref().and_then(|envelope| envelope.timeout) },
             hints: envelope.as_ref().map(|envelope| envelope.hints(properties)).unwrap_or_default(),
         };
         let record = Self {

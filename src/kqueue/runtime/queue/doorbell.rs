@@ -68,8 +68,16 @@ mod tests {
     use super::*;
 
     fn backend(doorbell: bool) -> Capabilities {
-        let (ordered, exact_sizes, unreserve) = (true, true, true);
-        Capabilities { ordered, exact_sizes, unreserve, max_batch: usize::MAX, max_lease: None, doorbell }
+        Capabilities {
+            ordered: true,
+            exact_sizes: true,
+            unreserve: true,
+            revives: true,
+            max_batch: usize::MAX,
+            max_lease: None,
+            doorbell,
+            poll: Duration::from_secs(1),
+        }
     }
 
     #[test]

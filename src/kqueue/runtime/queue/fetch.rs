@@ -4,11 +4,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{Answer, QueueEvent, QueueSide};
-use crate::backend::{BackendError, Reserved, Wait};
+use crate::backend::{BackendError, Capabilities, Reserved, Wait};
 
-/// How long one wait for work lasts: a job that becomes due meanwhile, and that no queue announces, is at
-/// most so late.
-const WAIT: Duration = Duration::from_secs(1);
 /// A call for jobs that takes longer is not being answered.
 const SILENCE: Duration = Duration::from_secs(5);
 /// One that takes longer is an outage. It is not given up: the jobs that it brings would be reserved and nobody's.
@@ -36,6 +33,8 @@ pub struct Fetch {
     queues: Rc<[String]>,
     /// When it was made.
     since: Option<Instant>,
+    /// Finished jobs were on their way out then, and might have held back others.
+    removing: bool,
     retry: Option<Instant>,
 }
 
@@ -105,10 +104,13 @@ impl QueueSide {
 
     /// Reserves jobs, or waits for some.
     pub fn reserve(&mut self, Demand { jobs, queues, settled }: Demand) {
-        let max = jobs.min(self.backend.capabilities().max_batch);
+        let Capabilities { max_batch, poll, .. } = self.backend.capabilities();
+        let max = jobs.min(max_batch);
+        let removing = self.is_removing();
         let fetch = &mut self.fetch;
+        fetch.removing = removing;
         (fetch.since, fetch.retry, fetch.queues) = (Some(Instant::now()), None, queues.clone());
-        let wait = if fetch.dry { Wait::up_to(WAIT) } else { Wait::none() };
+        let wait = if fetch.dry { Wait::up_to(poll) } else { Wait::none() };
         fetch.state = if fetch.dry { FetchState::Waiting } else { FetchState::Reserving };
         fetch.wait = fetch.dry.then(|| wait.clone());
         self.call(|backend| async move {
@@ -171,9 +173,10 @@ impl QueueSide {
                 aside.now
             );
         }
-        self.events.push_back(match found.jobs {
-            jobs if jobs.is_empty() => QueueEvent::Empty { settled },
-            jobs => QueueEvent::Reserved(jobs),
-        });
+        match found.jobs {
+            jobs if !jobs.is_empty() => self.events.push_back(QueueEvent::Reserved(jobs)),
+            _ if self.fetch.removing => {}
+            _ => self.events.push_back(QueueEvent::Empty { settled }),
+        }
     }
 }

@@ -4,24 +4,39 @@ use std::time::{Duration, Instant};
 
 use super::{Answer, QueueEvent, QueueSide, RETRY};
 use crate::backend::{BackendError, Reservation};
+use kqueue_core::backoff::Backoff;
 use kqueue_core::schedule::JobId;
 
 /// Finished jobs on their way out of the queue.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Removals {
     pending: Vec<(JobId, Reservation)>,
     /// When the call was made that is under way.
     pub sending: Option<Instant>,
     retry: Option<Instant>,
+    backoff: Backoff,
 }
 
 /// Jobs on their way back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Returns {
     pub pending: Vec<(JobId, Reservation)>,
     /// When the call was made that is under way.
     pub sending: Option<Instant>,
     pub retry: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl Default for Removals {
+    fn default() -> Self {
+        Self { pending: Vec::new(), sending: None, retry: None, backoff: Backoff::new(RETRY.0, RETRY.1) }
+    }
+}
+
+impl Default for Returns {
+    fn default() -> Self {
+        Self { pending: Vec::new(), sending: None, retry: None, backoff: Backoff::new(RETRY.0, RETRY.1) }
+    }
 }
 
 impl Removals {
@@ -76,7 +91,7 @@ impl QueueSide {
     }
 
     fn send_removals(&mut self) {
-        let Removals { pending, sending, retry } = &mut self.removals;
+        let Removals { pending, sending, retry, .. } = &mut self.removals;
         if sending.is_some() || pending.is_empty() || retry.is_some_and(|at| Instant::now() < at) {
             return;
         }
@@ -94,11 +109,12 @@ impl QueueSide {
         let Ok(ours) = result else {
             // They are finished, and must not run again: they stay at the head of the next batch.
             self.removals.pending.splice(..0, jobs);
-            self.removals.retry = Some(Instant::now() + RETRY.0);
+            self.removals.retry = Some(Instant::now() + self.removals.backoff.failed());
             return;
         };
         // A call that got no answer may have removed them all the same.
         let retried = self.removals.retry.take().is_some();
+        self.removals.backoff.succeeded();
         let lost = ours.iter().filter(|ours| !**ours).count();
         if lost > 0 && !retried {
             tracing::warn!(
@@ -134,10 +150,11 @@ impl QueueSide {
         self.returns.sending = None;
         if result.is_err() {
             self.returns.pending.extend(jobs);
-            self.returns.retry = Some(Instant::now() + RETRY.0);
+            self.returns.retry = Some(Instant::now() + self.returns.backoff.failed());
             return;
         }
         self.returns.retry = None;
+        self.returns.backoff.succeeded();
         if self.backend.capabilities().unreserve {
             tracing::debug!("{} jobs are back at the head of their queues", jobs.len());
         } else {

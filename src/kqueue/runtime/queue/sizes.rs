@@ -10,6 +10,8 @@ use kqueue_system::harmless;
 
 /// Between two counts.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Between two estimates: they change slowly, and the server may charge for each.
+const ESTIMATE_PAUSE: Duration = Duration::from_secs(60);
 /// A count that took longer is followed by a longer pause: this many times as long.
 const SHARE: u32 = 50;
 /// What the queues may take to answer.
@@ -59,7 +61,8 @@ impl Backlog {
     pub fn counted(&mut self, counts: BTreeMap<String, Count>) {
         self.counts = counts;
         let took = self.since.take().map(|since| since.elapsed()).unwrap_or_default();
-        self.next = Some(Instant::now() + PAUSE.max(took * SHARE));
+        let pause = if self.estimated { ESTIMATE_PAUSE } else { PAUSE };
+        self.next = Some(Instant::now() + pause.max(took * SHARE));
     }
 }
 

@@ -40,7 +40,16 @@ impl QueueBackend for Scripted {
 
     fn capabilities(&self) -> Capabilities {
         let (ordered, exact_sizes, unreserve) = (true, true, true);
-        Capabilities { ordered, exact_sizes, unreserve, max_batch: 3, max_lease: None, doorbell: false }
+        Capabilities {
+            ordered,
+            exact_sizes,
+            unreserve,
+            revives: true,
+            max_batch: 3,
+            max_lease: None,
+            doorbell: false,
+            poll: Duration::from_secs(1),
+        }
     }
 
     async fn next_batch(&self, queues: &[String], max: usize, wait: &Wait) -> Result<Reserved, BackendError> {

@@ -19,6 +19,8 @@ spl_autoload_register(static function (string $class): void {
     if (str_starts_with($class, 'App\\')) {
         $file = dirname(__DIR__) . '/app/' . strtr(substr($class, 4), '\\', '/') . '.php';
         is_file($file) && require $file;
+    } elseif ($class === 'Aws\\Sqs\\SqsClient') {
+        require dirname(__DIR__) . '/app/Sqs/SqsClient.php';
     }
 });
 

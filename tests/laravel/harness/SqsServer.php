@@ -1,0 +1,110 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Tests;
+
+use RuntimeException;
+
+/** `tests/servers/moto`: it keeps everything in memory, and makes the queues that it is asked for. */
+final class SqsServer implements Server
+{
+    public const ACCOUNT = '123456789012';
+
+    /** Seconds for which a message is hidden that was received. */
+    private const VISIBILITY = 90;
+
+    private const LENT = 'KQUEUE_TEST_SQS';
+
+    private static ?self $lent = null;
+
+    /** Seconds in which it is there; the first time, it is fetched. */
+    private const PATIENCE = 300.0;
+
+    /** @var resource|null */
+    private $process;
+
+    private int $pid = 0;
+
+    private function __construct(private readonly string $dir, public readonly int $port)
+    {
+    }
+
+    public static function start(string $dir): self
+    {
+        // One that was started outside of the root file system that we are in, which has no Python.
+        if (($lent = (int) getenv(self::LENT)) > 0) {
+            return new self($dir, $lent);
+        }
+        is_dir($dir) || mkdir($dir, 0700, true);
+        $server = new self($dir, Ports::free());
+        $server->launch();
+
+        return $server;
+    }
+
+    /** Starts one for the suite in another root file system, by which this process is about to be replaced. */
+    public static function lend(): void
+    {
+        $server = self::start(sys_get_temp_dir());
+        putenv(self::LENT . "={$server->port}");
+        // It is to outlive this object, and to end with this process.
+        self::$lent = $server;
+    }
+
+    public function url(): string
+    {
+        return "http://127.0.0.1:{$this->port}";
+    }
+
+    public function launch(): void
+    {
+        $log = ['file', $this->dir . '/sqs.log', 'a'];
+        $command = ['setpriv', '--pdeathsig', 'KILL', dirname(__DIR__, 2) . '/servers/moto', (string) $this->port, '--create', (string) self::VISIBILITY];
+        $this->process = proc_open($command, [['file', '/dev/null', 'r'], $log, $log], $pipes, $this->dir) ?: throw new RuntimeException('cannot start moto');
+        $this->pid = proc_get_status($this->process)['pid'];
+        Wait::until(function (): bool {
+            proc_get_status($this->process)['running'] || throw new RuntimeException('moto ended: ' . file_get_contents($this->dir . '/sqs.log'));
+
+            return @file_get_contents($this->url() . '/test') !== false;
+        }, 'moto to answer', self::PATIENCE);
+    }
+
+    public function stop(): void
+    {
+        if ($this->process !== null) {
+            posix_kill($this->pid, SIGKILL);
+            proc_close($this->process);
+            $this->process = null;
+        }
+    }
+
+    public function shutDown(): void
+    {
+        throw new RuntimeException('what is in it would be lost');
+    }
+
+    public function pause(): void
+    {
+        posix_kill($this->pid, SIGSTOP);
+    }
+
+    public function resume(): void
+    {
+        posix_kill($this->pid, SIGCONT);
+    }
+
+    /**
+     * The server's back door.
+     *
+     * @param array<string, mixed>|null $order
+     * @return list<mixed>
+     */
+    public function ask(string $queue = '', ?array $order = null): array
+    {
+        $options = $order === null ? [] : ['method' => 'POST', 'header' => 'Content-Type: application/json', 'content' => json_encode($order)];
+        $answer = file_get_contents($this->url() . '/test' . ($queue === '' ? '' : "/{$queue}"), false, stream_context_create(['http' => $options]));
+
+        return json_decode((string) $answer, true, 512, JSON_THROW_ON_ERROR);
+    }
+}
