@@ -5,14 +5,20 @@ declare(strict_types=1);
 namespace Kqueue\Tests;
 
 use Redis;
+use RedisCluster;
 
 /** The keys of Laravel's Redis queue. */
 final class RedisBackend implements Backend
 {
-    private ?Redis $redis = null;
+    private Redis|RedisCluster|null $redis = null;
 
-    public function __construct(private readonly RedisServer $server, private readonly string $prefix, private readonly int $database)
-    {
+    /** @param bool $tagged whether names are in braces, as Laravel has them in a cluster from 13.5 on */
+    public function __construct(
+        private readonly RedisServer|RedisClusterServer $server,
+        private readonly string $prefix,
+        private readonly int $database,
+        private readonly bool $tagged = false,
+    ) {
     }
 
     public function state(string $queue = 'default'): QueueState
@@ -87,7 +93,7 @@ final class RedisBackend implements Backend
 
     public function queues(): array
     {
-        $names = preg_replace('/^' . preg_quote($this->prefix, '/') . 'queues:|:(delayed|reserved|broken)$/', '', $this->leftovers());
+        $names = preg_replace('/^' . preg_quote($this->prefix, '/') . 'queues:|:(delayed|reserved|broken)$|[{}]/', '', $this->leftovers());
 
         return array_values(array_unique($names));
     }
@@ -109,14 +115,14 @@ final class RedisBackend implements Backend
 
     private function key(string $name): string
     {
-        return $this->prefix . 'queues:' . $name;
+        return $this->prefix . 'queues:' . ($this->tagged ? preg_replace('/^[^:]+/', '{$0}', $name) : $name);
     }
 
-    private function redis(): Redis
+    private function redis(): Redis|RedisCluster
     {
         if ($this->redis === null) {
             $this->redis = $this->server->client();
-            $this->redis->select($this->database);
+            $this->database === 0 || $this->redis->select($this->database);
         }
 
         return $this->redis;

@@ -17,6 +17,7 @@ abstract class Service
     /** @var array<string, class-string<self>> */
     public const ALL = [
         'redis' => RedisService::class,
+        'cluster' => RedisClusterService::class,
         'sqlite' => SqliteService::class,
         'mariadb' => MariaDbService::class,
         'pgsql' => PostgresService::class,

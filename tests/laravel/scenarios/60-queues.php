@@ -123,8 +123,42 @@ row(61, 'queue order high,low: high is drained first', function (World $w): void
     $w->expect(count($order) < 71, 'low jobs were left');
 }, tiers: false);
 
-row(62, 'a Redis Cluster: hash tags in the keys', static function (): void {
-}, drivers: ['redis'], later: 'needs a Redis Cluster, and comes with that backend');
+/** Queues in several slots, in strict order, delayed and released: all keys of a queue are where its name puts them. */
+$cluster = static function (World $w): void {
+    $names = $w->laravelIs('13.5') ? ['high', 'default', 'low', '{own}tag'] : ['{high}', '{default}', '{low}', '{own}tag'];
+    $tag = static fn (string $name): string => str_contains($name, '{') ? $name : "{{$name}}";
+    $prefix = $w->sandbox->env('REDIS_NODES_PREFIX', '');
+    $redis = $w->sandbox->server->client();
+    $uuids = [];
+    foreach ($names as $name) {
+        $uuids[] = $w->dispatch((new Throws(times: 1))->with(['tries' => 3]), $name);
+        $uuids[] = $later = $w->dispatch(new Plain(), $name, delay: 60);
+        $w->expectSame([1, 1, 1], [$redis->lLen("{$prefix}queues:{$tag($name)}"), $redis->lLen("{$prefix}queues:{$tag($name)}:notify"), $redis->zCard("{$prefix}queues:{$tag($name)}:delayed")], "keys of {$name}");
+    }
+    $last = $w->dispatch((new Sleeps(400))->with(['tries' => 1]), $names[0], delay: 60);
+    $daemon = $w->start(['queue' => implode(',', $names)]);
+    Wait::until(fn (): bool => count($w->journal('end')) === count($names), 'the jobs, at their second attempt', 30.0, 20000);
+    foreach ($names as $name) {
+        $delayed = "{$prefix}queues:{$tag($name)}:delayed";
+        foreach ($redis->zRange($delayed, 0, -1) as $member) {
+            $redis->zAdd($delayed, ['XX'], time() - 1, $member);
+        }
+    }
+    $w->waitFor('start', uuid: $last);
+    $w->expect($redis->zCard("{$prefix}queues:{$tag($names[0])}:reserved") > 0, 'it is among the reserved jobs');
+    Wait::until(fn (): bool => count($w->journal('end')) === 2 * count($names) + 1, 'the delayed jobs', 30.0, 20000);
+    Wait::until(fn (): bool => $redis->zCard("{$prefix}queues:{$tag($names[0])}:reserved") === 0, 'the last to be removed');
+    $daemon->stop();
+    $w->expectFailed(0);
+    $left = array_filter($redis->keys("{$prefix}queues:*") ?: [], static fn (string $key): bool => ! str_ends_with($key, ':notify'));
+    $w->expectSame([], array_values($left), 'keys that are left');
+    $w->leftToChance('which queue is looked at when the jobs come due');
+};
+
+$predis = stream_resolve_include_path('Predis/autoload.php') === false ? 'needs predis' : null;
+foreach (['phpredis' => null, 'predis' => $predis] as $client => $later) {
+    row(62, "a Redis Cluster with {$client}: queues in several slots, their keys as Laravel has them", $cluster, drivers: ['cluster'], env: ['REDIS_CLIENT' => $client, 'REDIS_NODES_PREFIX' => 'shop_database_'], later: $later, ownServer: true, tiers: false);
+}
 
 /** The engine finds the keys of whatever client the app has, and leaves none beside them. */
 $keys = static function (World $w): void {
@@ -155,7 +189,6 @@ $keys = static function (World $w): void {
     $strange = array_filter($redis->keys('*'), static fn (string $key): bool => ! str_starts_with($key, $prefix));
     $w->expectSame([], array_values($strange), 'keys without the prefix');
 };
-$predis = stream_resolve_include_path('Predis/autoload.php') === false ? 'needs predis' : null;
 foreach (['phpredis' => null, 'predis' => $predis] as $client => $later) {
     foreach ([
         'for all connections' => ['REDIS_PREFIX' => 'all_'],

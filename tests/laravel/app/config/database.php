@@ -34,6 +34,14 @@ $server = [
     'prefix' => env('DB_PREFIX', ''),
 ];
 
+// A cluster for the queue; what else there is, the cache, stays where it is.
+$nodes = [];
+foreach (array_filter(explode(',', (string) env('REDIS_NODES'))) as $node) {
+    [$host, $port] = explode(':', $node);
+    $nodes[] = ['host' => $host, 'port' => (int) $port];
+}
+$ofQueue = $nodes === [] ? ['default' => $redis] : ['clusters' => ['default' => $nodes, 'options' => ['prefix' => env('REDIS_NODES_PREFIX', env('REDIS_PREFIX', ''))]]];
+
 return [
     'default' => env('DB_CONNECTION', 'sqlite'),
     'connections' => [
@@ -67,7 +75,6 @@ return [
     'redis' => [
         'client' => env('REDIS_CLIENT', 'phpredis'),
         'options' => $options,
-        'default' => $redis,
         'cache' => $redis,
-    ],
+    ] + $ofQueue,
 ];
