@@ -23,6 +23,7 @@ mod redis;
 mod redis_cluster;
 mod redis_nodes;
 mod redis_only;
+mod redis_refusals;
 mod redis_sentinel;
 mod redis_servers;
 mod redis_tls;

@@ -25,10 +25,17 @@ final class RedisDriver extends Driver
         $manager = $fields['redis'];
         $name = $fields['connection'] ?? null ?: 'default';
         $retryAfter = $fields['retryAfter'] ?? null;
-        self::expectConnection($app, $name);
-        $servers = RedisServers::of($manager instanceof RedisManager ? $manager : $app['redis'], $name);
+        $manager instanceof RedisManager && self::expectConnection($app, $name);
+        // What connects in a way of its own does so for the jobs, too: its workers pop by themselves.
+        $servers = $manager instanceof RedisManager
+            ? RedisServers::of($manager, $name)
+            : ['own' => ['class' => get_class($manager), 'method' => 'connection']];
         $servers['tls'] = self::tls($servers['tls'] ?? null);
         isset($servers['sentinel']) && $servers['sentinel']['tls'] = self::tls($servers['sentinel']['tls'] ?? null);
+
+        if (isset($servers['tls']->passphrase) || isset($servers['tls']->peer_fingerprint)) {
+            $servers['own'] = ['class' => get_class($manager), 'method' => 'connection'];
+        }
 
         return $servers + [
             'driver' => 'redis',

@@ -120,7 +120,8 @@ final class RedisServers
                 $this->connectionFactory->create(['host' => 'host', 'port' => 1])->getParameters()->toArray(),
             ])),
             'MasterSlaveReplication' => self::node($inside(fn (): array => $this->master ? $this->master->getParameters()->toArray() : [])),
-            'PredisCluster' => throw new Misconfigured(Misconfigured::CONNECTION, "predis shares the keys of the Redis connection '{$name}' out among servers that know nothing of each other, which only predis can follow; `'cluster' => 'redis'` in the options is a Redis Cluster"),
+            // It shares keys out among servers that know nothing of each other, which it alone can follow.
+            'PredisCluster' => ['own' => ['class' => get_class($connection), 'method' => 'getConnectionByCommand']],
             default => self::node($connection->getParameters()->toArray()),
         };
     }

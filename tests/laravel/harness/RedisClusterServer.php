@@ -79,11 +79,11 @@ final class RedisClusterServer implements Server
         $this->signal(SIGCONT);
     }
 
-    /** Kills the master that has a key, and waits until its replica is the master. */
-    public function failOver(string $key): void
+    /** Has the master of a key give way to its replica, or kills it, and waits until the replica is the master. */
+    public function failOver(string $key, bool $dies): void
     {
         $node = $this->owner($key);
-        $this->kill($node);
+        $dies ? $this->kill($node) : $this->node(($node + self::MASTERS) % (2 * self::MASTERS))->rawCommand('CLUSTER', 'FAILOVER');
         Wait::until(fn (): bool => in_array($this->owner($key), [$node + self::MASTERS, $node - self::MASTERS], true), 'the replica to take over', 30.0);
     }
 

@@ -6,7 +6,7 @@ namespace Kqueue\Tests;
 
 use Illuminate\Queue\RedisQueue;
 
-/** Laravel's Redis queue in a cluster. The cache is on a server of its own. */
+/** Laravel's Redis queue in a cluster, and the cache beside it. */
 final class RedisClusterService extends RedisService
 {
     public const TITLE = 'Redis Cluster';
@@ -27,17 +27,15 @@ final class RedisClusterService extends RedisService
         return ['REDIS_NODES' => implode(',', $server->seeds()), 'CACHE_STORE' => 'redis'];
     }
 
-    public function prepare(Sandbox $sandbox): void
+    /** Before 13.5 it is the app that has to see to it that a queue is in one slot: by such a prefix, for one. */
+    public function prefix(string $name): string
     {
-        require_once $sandbox->app . '/vendor/autoload.php';
-        // Before 13.5 it is the app that has to see to it that a queue is in one slot: here by its prefix.
-        self::tagged() || $sandbox->env('REDIS_NODES_PREFIX', '') !== '' || $sandbox->setEnv(['REDIS_NODES_PREFIX' => "{{$sandbox->name}}_database_"]);
-        parent::prepare($sandbox);
+        return "{{$name}}_database_";
     }
 
     public function backend(Sandbox $sandbox): Backend
     {
-        return new RedisBackend($sandbox->server, $sandbox->env('REDIS_NODES_PREFIX', $sandbox->prefix), 0, self::tagged());
+        return new RedisBackend($sandbox->server, $sandbox->prefix, 0, self::tagged());
     }
 
     /** Whether Laravel puts the braces around queues itself. */

@@ -40,7 +40,7 @@ final class Sandbox
         $this->app = $dir . '/app';
         $this->name = basename($dir);
         $this->driver = $service->driver();
-        $this->prefix = (string) ($env['REDIS_PREFIX'] ?? "{$this->name}_database_");
+        $this->prefix = (string) ($env['REDIS_PREFIX'] ?? $service->prefix($this->name));
         TestApp::make($this->app, $this->laravel);
         $package && TestApp::require($this->app);
         $this->env = array_map('strval', $env + [

@@ -87,6 +87,12 @@ abstract class Service
         return null;
     }
 
+    /** What an app with this name has before each of its keys in Redis. */
+    public function prefix(string $name): string
+    {
+        return "{$name}_database_";
+    }
+
     /** The app's settings. @return array<string, string|int> */
     abstract public function settings(string $name, ?Server $server): array;
 

@@ -97,7 +97,11 @@ final class World
         $before = count($this->uuids);
         // SQLite bounds the values of one statement.
         foreach (array_chunk(array_fill(0, $count, $job), 500) as $jobs) {
-            $this->laravel['queue']->connection($this->sandbox->driver)->bulk($jobs, '', $queue);
+            $connection = $this->laravel['queue']->connection($this->sandbox->driver);
+            // Before 13 Laravel cannot do it in a cluster.
+            $this->sandbox->server instanceof RedisClusterServer
+                ? array_walk($jobs, static fn (object $job) => $connection->push($job, '', $queue))
+                : $connection->bulk($jobs, '', $queue);
         }
 
         return array_slice($this->uuids, $before);

@@ -127,7 +127,7 @@ row(61, 'queue order high,low: high is drained first', function (World $w): void
 $cluster = static function (World $w): void {
     $names = $w->laravelIs('13.5') ? ['high', 'default', 'low', '{own}tag'] : ['{high}', '{default}', '{low}', '{own}tag'];
     $tag = static fn (string $name): string => str_contains($name, '{') ? $name : "{{$name}}";
-    $prefix = $w->sandbox->env('REDIS_NODES_PREFIX', '');
+    $prefix = $w->sandbox->prefix;
     $redis = $w->sandbox->server->client();
     $uuids = [];
     foreach ($names as $name) {
@@ -157,7 +157,7 @@ $cluster = static function (World $w): void {
 
 $predis = stream_resolve_include_path('Predis/autoload.php') === false ? 'needs predis' : null;
 foreach (['phpredis' => null, 'predis' => $predis] as $client => $later) {
-    row(62, "a Redis Cluster with {$client}: queues in several slots, their keys as Laravel has them", $cluster, drivers: ['cluster'], env: ['REDIS_CLIENT' => $client, 'REDIS_NODES_PREFIX' => 'shop_database_'], later: $later, ownServer: true, tiers: false);
+    row(62, "a Redis Cluster with {$client}: queues in several slots, their keys as Laravel has them", $cluster, drivers: ['cluster'], env: ['REDIS_CLIENT' => $client, 'REDIS_PREFIX' => 'shop_database_'], later: $later, ownServer: true, tiers: false);
 }
 
 /** The engine finds the keys of whatever client the app has, and leaves none beside them. */

@@ -29,6 +29,7 @@ $cases = [
     ['predis', ['default' => $sentinel]],
     ['predis', ['default' => ['tcp://a:1?role=slave', 'tcp://b:2?alias=master&role=master', 'options' => ['replication' => true]]]],
     ['predis', ['default' => ['tcp://a:1', 'tcp://b:2']]],
+    ['phpredis', ['default' => ['host' => 'tls://a', 'port' => 1, 'context' => ['stream' => ['passphrase' => 'geheim']]]]],
 ];
 
 foreach ($cases as [$client, $config]) {
@@ -38,20 +39,16 @@ foreach ($cases as [$client, $config]) {
     $queue = new Illuminate\Queue\RedisQueue($manager, 'default', 'default', 90);
     $driver = new Kqueue\Worker\RedisDriver;
 
-    try {
-        $fields = Closure::bind(fn (): array => get_object_vars($this), $queue, Illuminate\Queue\RedisQueue::class)();
-        // Nothing of Laravel's application is asked for but its configuration.
-        echo json_encode($driver->describe(new class($app) extends Illuminate\Foundation\Application {
-            public function __construct(private $inner)
-            {
-            }
+    $fields = Closure::bind(fn (): array => get_object_vars($this), $queue, Illuminate\Queue\RedisQueue::class)();
+    // Nothing of Laravel's application is asked for but its configuration.
+    echo json_encode($driver->describe(new class($app) extends Illuminate\Foundation\Application {
+        public function __construct(private $inner)
+        {
+        }
 
-            public function offsetGet($key): mixed
-            {
-                return $this->inner[$key];
-            }
-        }, $fields) + ['name' => $driver->name($queue, 'mail')]), "\n";
-    } catch (Kqueue\Worker\Misconfigured $e) {
-        echo json_encode(['driver' => 'redis', 'error' => $e->getMessage()]), "\n";
-    }
+        public function offsetGet($key): mixed
+        {
+            return $this->inner[$key];
+        }
+    }, $fields) + ['name' => $driver->name($queue, 'mail')]), "\n";
 }

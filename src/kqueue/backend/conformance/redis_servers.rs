@@ -74,6 +74,12 @@ impl Server {
         self.process = Some(process);
     }
 
+    /// With further arguments from now on.
+    pub(super) fn restart_with(&mut self, args: &[&str]) {
+        self.args.extend(args.iter().map(|&arg| arg.to_owned()));
+        self.restart();
+    }
+
     pub(super) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             // It may be gone already; that is what was wanted.

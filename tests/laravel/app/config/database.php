@@ -34,13 +34,13 @@ $server = [
     'prefix' => env('DB_PREFIX', ''),
 ];
 
-// A cluster for the queue; what else there is, the cache, stays where it is.
+// A cluster for the queue, and for what else uses its connection.
 $nodes = [];
 foreach (array_filter(explode(',', (string) env('REDIS_NODES'))) as $node) {
     [$host, $port] = explode(':', $node);
     $nodes[] = ['host' => $host, 'port' => (int) $port];
 }
-$ofQueue = $nodes === [] ? ['default' => $redis] : ['clusters' => ['default' => $nodes, 'options' => ['prefix' => env('REDIS_NODES_PREFIX', env('REDIS_PREFIX', ''))]]];
+$ofQueue = $nodes === [] ? ['default' => $redis] : ['clusters' => ['default' => $nodes]];
 
 return [
     'default' => env('DB_CONNECTION', 'sqlite'),
