@@ -47,7 +47,7 @@ fn native(settings: &Settings, connection: &str, found: &Found, findings: &mut V
         Some(first) => format!(
             "connection = \"{first}\", the one that failover pops from, where kqueue can reserve from that itself"
         ),
-        None => "nothing; src/kqueue/backend/native.md says what differs for each driver".to_owned(),
+        None => "nothing; native-pop.md in /usr/share/doc/kqueue says what differs for each driver".to_owned(),
     };
     findings.push(Finding::note(
         "native-pop",
