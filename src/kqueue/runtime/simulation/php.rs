@@ -197,7 +197,7 @@ impl Connection<'_> {
     }
 
     async fn ready(&self, done: Option<Done>) -> bool {
-        self.say(FromWorker::Ready { done, app: None, unforkable: Unforkable::default() }).await
+        self.say(FromWorker::Ready { done, app: None, unforkable: Unforkable::default(), fault: None }).await
     }
 
     async fn obey(&mut self, frames: &mut mpsc::Receiver<Parts>) -> End {
@@ -240,7 +240,7 @@ impl Connection<'_> {
 
     /// The only job of this process is over. It waits until what became of that is written down.
     async fn part(&self, done: Done, frames: &mut mpsc::Receiver<Parts>) -> End {
-        if !self.say(FromWorker::Stopping { status: 0, done: Some(done) }).await {
+        if !self.say(FromWorker::Stopping { status: 0, done: Some(done), fault: None }).await {
             return End::Runtime;
         }
         while self.world.units {
@@ -340,12 +340,13 @@ impl Connection<'_> {
 }
 
 /// Starts processes that are no units.
-pub struct Starter(pub Rc<World>);
+pub struct Starter(pub Rc<World>, pub u64);
 
 #[async_trait(?Send)]
 impl Launcher for Starter {
     async fn start(&self, order: &Order) -> Result<i32, LaunchError> {
         self.0.pause(3).await;
+        self.0.is_current(self.1).await;
         if order.mode != Mode::Template && self.0.chance(self.0.faults.start) {
             return Err(LaunchError::Unit("as the seed says".to_owned()));
         }

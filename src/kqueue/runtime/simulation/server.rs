@@ -55,13 +55,14 @@ impl Store {
 /// The backend of one runtime.
 pub struct Server {
     world: Rc<World>,
+    era: u64,
     redis: Box<dyn QueueBackend>,
 }
 
 impl Server {
-    pub fn new(world: Rc<World>) -> Self {
+    pub fn new(world: Rc<World>, era: u64) -> Self {
         let settings = r#"{"driver": "redis", "host": "localhost", "retry_after": 90}"#;
-        Self { world, redis: backend::open(serde_json::from_str(settings).unwrap(), Default::default()).unwrap() }
+        Self { world, era, redis: backend::open(serde_json::from_str(settings).unwrap(), Default::default()).unwrap() }
     }
 
     fn store(&self) -> &RefCell<Store> {
@@ -85,6 +86,7 @@ impl Server {
         mut one: impl FnMut(&mut Store, u64) -> bool,
     ) -> Result<Vec<bool>, BackendError> {
         self.world.pause(3).await;
+        self.world.is_current(self.era).await;
         if let Some(error) = self.fails() {
             return Err(error);
         }
@@ -121,6 +123,7 @@ impl QueueBackend for Server {
         };
         let reserve = async {
             self.world.pause(3).await;
+            self.world.is_current(self.era).await;
             if let Some(error) = self.fails() {
                 return Err(error);
             }

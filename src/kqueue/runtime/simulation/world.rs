@@ -102,6 +102,8 @@ pub struct World {
     pids: Cell<i32>,
     hung: Cell<u64>,
     eras: Cell<u64>,
+    /// The one that works; what is under way of another that was killed comes to nothing.
+    current: Cell<u64>,
     pub purpose: Cell<Purpose>,
     pub senders: RefCell<Option<Rc<Senders>>>,
 }
@@ -126,6 +128,7 @@ impl World {
             pids: Cell::new(100_000_000),
             hung: Cell::new(0),
             eras: Cell::new(1),
+            current: Cell::new(0),
             purpose: Cell::new(Purpose::Stop),
             senders: RefCell::new(None),
         })
@@ -151,6 +154,13 @@ impl World {
     /// Milliseconds at the most.
     pub async fn pause(&self, most: u64) {
         tokio::time::sleep(Duration::from_micros(self.between(0, most * 1000))).await;
+    }
+
+    /// Returns only to a runtime that still works.
+    pub async fn is_current(&self, era: u64) {
+        if self.current.get() != era {
+            std::future::pending().await
+        }
     }
 
     pub fn pid(&self) -> i32 {
@@ -258,6 +268,7 @@ impl World {
         *self.senders.borrow_mut() =
             Some(Rc::new(Senders { said: said_in, launched: launched_in, notices: notices_in }));
         let era = self.eras.replace(self.eras.get() + 1);
+        self.current.set(era);
         let flags = [
             ("default_tier", self.tier),
             ("boot_timeout", "1s"),
@@ -271,7 +282,7 @@ impl World {
         (settings.runtime_dir, settings.state_dir) = (self.runtime_dir(), self.path());
         let settings = Rc::new(settings);
         let units = self.units.then(|| UnitSide::new(Rc::new(Manager(self.clone())), notices, era));
-        let backend: Rc<dyn QueueBackend> = Rc::new(Server::new(self.clone()));
+        let backend: Rc<dyn QueueBackend> = Rc::new(Server::new(self.clone(), era));
         let (ledger, left) = match self.units.then(|| Ledger::open(&settings.state_dir, &*backend).unwrap()) {
             Some((ledger, left)) => (Some(ledger), left),
             None => Default::default(),
@@ -284,7 +295,7 @@ impl World {
         let recipe = Recipe::new(settings.clone(), "worker.php".into(), &self.path(), self.units);
         let capabilities = backend.capabilities();
         let history = History::new();
-        let launcher = Rc::new(Starter(self.clone()));
+        let launcher = Rc::new(Starter(self.clone(), era));
         let (_, asks) = mpsc::channel(1);
         let mut runtime = Runtime {
             app: App {
@@ -313,7 +324,7 @@ impl World {
                 history: HistoryFile::new(&settings.state_dir, &history),
                 app: AppSignals::default(),
             },
-            schedule: Schedule::new(schedule_config(&settings, true), history),
+            schedule: Schedule::new(schedule_config(&settings, true, false), history),
             said,
             started: Instant::now(),
             max_time: None,
@@ -355,6 +366,7 @@ impl World {
         let unheard =
             self.store.borrow().reserved.keys().copied().filter(|job| self.is_finished(*job)).collect::<Vec<_>>();
         self.excused.borrow_mut().extend(unheard);
+        self.current.set(0);
         runtime.task.abort();
         let _ = runtime.task.await;
         *self.senders.borrow_mut() = None;
