@@ -179,7 +179,7 @@ pub fn open(settings: ConnectionSettings, pop: Pop) -> Result<Box<dyn QueueBacke
     match settings {
         ConnectionSettings::Redis(redis) => Ok(Box::new(RedisBackend::connect(*redis, pop)?)),
         ConnectionSettings::Sqlite(sqlite) => Ok(Box::new(SqliteBackend::connect(sqlite)?)),
-        ConnectionSettings::Database(database) => Ok(Box::new(DatabaseBackend::connect(database)?)),
+        ConnectionSettings::Database(database) => Ok(Box::new(DatabaseBackend::connect(*database)?)),
         ConnectionSettings::Sqs(sqs) => Ok(Box::new(SqsBackend::connect(sqs, pop)?)),
         ConnectionSettings::Native => Ok(Box::new(NativeBackend)),
         ConnectionSettings::Unsupported { driver, engine } => Err(settings::unsupported(&driver, engine.as_deref())),

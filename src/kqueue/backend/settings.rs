@@ -52,7 +52,7 @@ pub enum ConnectionSettings {
     /// `{"driver": "database", "engine": "sqlite", …}`.
     Sqlite(SqliteSettings),
     /// `{"driver": "database", "engine": "mysql", …}`, or `mariadb` or `pgsql`.
-    Database(DatabaseSettings),
+    Database(Box<DatabaseSettings>),
     /// `{"driver": "sqs", …}`.
     Sqs(SqsSettings),
     /// Any other queue that `queue:work` can work, be it by its driver or by a class of the app's own that reserves in
