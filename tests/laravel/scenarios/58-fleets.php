@@ -99,6 +99,9 @@ $failover = static function (World $w, bool $dies): void {
     foreach ($daemons as $daemon) {
         $daemon->stop(30.0);
     }
+    // What a dying master reserved for somebody who never heard of it comes back when its lease is over.
+    $w->backend->expireLeases();
+    $w->work();
     $ends = array_count_values(array_column($w->journal('end'), 'uuid'));
     $lost = array_diff($uuids, array_keys($ends));
     $again = array_filter($ends, static fn (int $times): bool => $times > 1);
