@@ -132,7 +132,7 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// Of a store in which Laravel itself keeps the order, and that announces what is pushed.
-    const ALL: Self = Self {
+    pub const ALL: Self = Self {
         ordered: true,
         exact_sizes: true,
         unreserve: true,

@@ -211,8 +211,8 @@ impl Connection<'_> {
             let (kind, header, body) = read(&frame);
             let more = match kind {
                 kind::CHECK => {
-                    let (paused, restart, error) = Default::default();
-                    self.say(FromWorker::State { down: false, paused, restart, error }).await
+                    let (paused, restart, error, sizes) = Default::default();
+                    self.say(FromWorker::State { down: false, paused, restart, error, sizes }).await
                 }
                 kind::INSPECT => {
                     let names = header["classes"].as_array().unwrap().iter();

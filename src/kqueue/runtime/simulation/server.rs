@@ -108,8 +108,7 @@ impl QueueBackend for Server {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let (ordered, exact_sizes, unreserve) = (true, true, true);
-        Capabilities { ordered, exact_sizes, unreserve, max_batch: 7, max_lease: None, doorbell: false }
+        Capabilities { max_batch: 7, ..Capabilities::ALL }
     }
 
     async fn next_batch(&self, _: &[String], max: usize, wait: &Wait) -> Result<Reserved, BackendError> {
