@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use libsystemd::logging::{Priority, connected_to_journal, journal_send};
+
 use kqueue_core::wire::coordinator::{UnitEnd, UnitLimits};
-use kqueue_system::{harmless, log};
+use kqueue_system::harmless;
 
 /// Bytes of a told line that are kept.
 const LINE: usize = 1024;
@@ -16,15 +18,26 @@ const FIELDS: usize = 16;
 /// A line that a runtime has us write. Of which app it is, the kernel said.
 pub(super) fn told(app: &str, priority: u8, message: &str, fields: &BTreeMap<String, String>) {
     let message = format!("{app}: {}", harmless::line(message, LINE));
-    let own = ("KQUEUE_APP".to_owned(), app.to_owned());
-    let priority = priority.clamp(3, 6);
-    if log::send_to_journal(priority, &message, [own].into_iter().chain(permitted(fields))) {
-        return;
+    let priority = match priority {
+        0..=3 => Priority::Error,
+        4 => Priority::Warning,
+        5 => Priority::Notice,
+        _ => Priority::Info,
+    };
+    if connected_to_journal() {
+        let own = [
+            ("SYSLOG_IDENTIFIER".to_owned(), "kqueue-coordinator".to_owned()),
+            ("KQUEUE_APP".to_owned(), app.to_owned()),
+        ];
+        let fields = permitted(fields);
+        if journal_send(priority, &message, own.into_iter().chain(fields)).is_ok() {
+            return;
+        }
     }
     // tracing has names of fields at compile time only, and a terminal has none at all.
     match priority {
-        3 => tracing::error!(kqueue_app = app, "{message}"),
-        4 => tracing::warn!(kqueue_app = app, "{message}"),
+        Priority::Error => tracing::error!(kqueue_app = app, "{message}"),
+        Priority::Warning => tracing::warn!(kqueue_app = app, "{message}"),
         _ => tracing::info!(kqueue_app = app, "{message}"),
     }
 }

@@ -18,7 +18,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
 use super::PHP_TARGET;
-use super::outlet::{Outlet, Stream};
+use super::lines::Lines;
 use super::record::JOB_TARGET;
 use crate::harmless;
 
@@ -38,16 +38,15 @@ pub struct Human<W> {
 
 impl Human<Box<dyn Write + Send>> {
     /// On stderr, dressed for what stderr is; and what is on its way there, to be flushed at the end.
-    pub fn on_stderr() -> (Self, Option<Outlet>) {
+    pub fn on_stderr() -> (Self, Option<Lines>) {
         let terminal = io::stderr().is_terminal();
-        let report = if terminal { dropped::<true> } else { dropped::<false> };
-        let outlet = Outlet::to(Stream::new(io::stderr(), report)).ok();
+        let lines = Lines::to(io::stderr(), if terminal { dropped::<true> } else { dropped::<false> }).ok();
         // Without a thread it is better to wait for whoever reads than to say nothing.
-        let out: Box<dyn Write + Send> = match &outlet {
-            Some(outlet) => Box::new(outlet.clone()),
+        let out: Box<dyn Write + Send> = match &lines {
+            Some(lines) => Box::new(lines.clone()),
             None => Box::new(io::stderr()),
         };
-        (Self::new(out, terminal, super::has_colour(&io::stderr()), Zoned::now), outlet)
+        (Self::new(out, terminal, super::has_colour(&io::stderr()), Zoned::now), lines)
     }
 }
 

@@ -6,7 +6,7 @@
 
 mod human;
 mod journal;
-mod outlet;
+mod lines;
 mod record;
 
 use std::io::IsTerminal;
@@ -16,8 +16,7 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-pub use journal::send as send_to_journal;
-use outlet::Outlet;
+use lines::Lines;
 pub use record::{Fault, JOB_TARGET, JobRecord, message_id};
 
 /// Whether to write colours to `stream`: a terminal that can show them, for somebody who has not asked for none
@@ -30,18 +29,18 @@ pub fn has_colour(stream: &impl IsTerminal) -> bool {
 /// Target of what PHP prints: `KQUEUE_LOG=info,kqueue::php=off` hides it.
 pub const PHP_TARGET: &str = "kqueue::php";
 
-/// What an end waits for a stderr that nobody reads, or a journal that hangs.
+/// What an end waits for a stderr that nobody reads.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// Keeps what was logged from being lost at the end of the program: to be dropped last.
 #[derive(Debug)]
 #[must_use]
-pub struct Log(Option<Outlet>);
+pub struct Log(Option<Lines>);
 
 impl Drop for Log {
     fn drop(&mut self) {
-        if let Some(outlet) = &self.0 {
-            outlet.flush(FLUSH);
+        if let Some(lines) = &self.0 {
+            lines.flush(FLUSH);
         }
     }
 }
@@ -57,26 +56,26 @@ pub fn init_host(identifier: &str) -> Log {
     set_up(journal::layer(identifier, None))
 }
 
-fn set_up(journal: Option<journal::Journal>) -> Log {
+fn set_up(journal: Option<tracing_journald::Layer>) -> Log {
     let (filter, complaint) = filter(|name| std::env::var(name).ok());
     // Boxed would be simpler, but an absent layer costs nothing as it is.
-    let (human, stderr) = journal.is_none().then(human::Human::on_stderr).unzip();
-    let outlet = stderr.flatten().or(journal.as_ref().map(journal::Journal::outlet));
+    let (human, lines) = journal.is_none().then(human::Human::on_stderr).unzip();
+    let lines = lines.flatten();
     let set = tracing_subscriber::registry().with(filter).with(journal).with(human).try_init();
     if let (Ok(()), Some(complaint)) = (set, complaint) {
         tracing::warn!("{complaint}");
     }
-    if let Some(outlet) = outlet.clone() {
-        flush_on_panic(outlet);
+    if let Some(lines) = lines.clone() {
+        flush_on_panic(lines);
     }
-    Log(outlet)
+    Log(lines)
 }
 
 /// A panic ends the process at once.
-fn flush_on_panic(outlet: Outlet) {
+fn flush_on_panic(lines: Lines) {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        outlet.flush(FLUSH);
+        lines.flush(FLUSH);
         before(panic);
     }));
 }
@@ -113,7 +112,6 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use super::outlet::Stream;
     use super::*;
 
     /// Takes its time.
@@ -131,9 +129,9 @@ mod tests {
         }
     }
 
-    fn slow() -> (Outlet, Arc<AtomicBool>) {
+    fn slow() -> (Lines, Arc<AtomicBool>) {
         let written = Arc::<AtomicBool>::default();
-        let lines = Outlet::to(Stream::new(Slow(written.clone()), |_| String::new())).unwrap();
+        let lines = Lines::to(Slow(written.clone()), |_| String::new()).unwrap();
         (lines, written)
     }
 
