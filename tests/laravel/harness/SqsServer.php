@@ -16,6 +16,15 @@ final class SqsServer implements Server
 
     private const LENT = 'KQUEUE_TEST_SQS';
 
+    /** Milliseconds that a request and its answer take on their way, where there are to be any. */
+    public const LATENCY = 'KQUEUE_TEST_SQS_LATENCY';
+
+    /** @var resource|null */
+    private $relay;
+
+    /** The port of the relay, or of the server itself. */
+    private int $way;
+
     private static ?self $lent = null;
 
     /** Seconds in which it is there; the first time, it is fetched. */
@@ -28,6 +37,7 @@ final class SqsServer implements Server
 
     private function __construct(private readonly string $dir, public readonly int $port)
     {
+        $this->way = $port;
     }
 
     public static function start(string $dir): self
@@ -54,7 +64,7 @@ final class SqsServer implements Server
 
     public function url(): string
     {
-        return "http://127.0.0.1:{$this->port}";
+        return "http://127.0.0.1:{$this->way}";
     }
 
     public function launch(): void
@@ -68,6 +78,16 @@ final class SqsServer implements Server
 
             return @file_get_contents($this->url() . '/test') !== false;
         }, 'moto to answer', self::PATIENCE);
+        (string) getenv(self::LATENCY) === '' || $this->goLongWay((string) getenv(self::LATENCY));
+    }
+
+    private function goLongWay(string $milliseconds): void
+    {
+        $way = Ports::free();
+        $command = ['setpriv', '--pdeathsig', 'KILL', dirname(__DIR__, 2) . '/servers/relay', (string) $way, (string) $this->port, $milliseconds];
+        $this->relay = proc_open($command, [['file', '/dev/null', 'r'], ['file', '/dev/null', 'w'], STDERR], $pipes) ?: throw new RuntimeException('cannot start the relay');
+        Wait::until(static fn (): bool => @stream_socket_client("tcp://127.0.0.1:{$way}") !== false, 'the relay to listen');
+        $this->way = $way;
     }
 
     public function stop(): void
@@ -76,6 +96,11 @@ final class SqsServer implements Server
             posix_kill($this->pid, SIGKILL);
             proc_close($this->process);
             $this->process = null;
+        }
+        if ($this->relay !== null) {
+            proc_terminate($this->relay, SIGKILL);
+            proc_close($this->relay);
+            $this->relay = null;
         }
     }
 

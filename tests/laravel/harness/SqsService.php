@@ -11,6 +11,16 @@ final class SqsService extends Service
 
     public const TITLE = 'SQS';
 
+    /** Why a row has no place on SQS, by its number or a part of its title. */
+    private const ABSENT = [
+        'release() and throw on the last try' => 'a job that is released is the same message, which goes when the job is failed',
+    ];
+
+    public function excludes(Row $row): ?string
+    {
+        return NativeRows::among(self::ABSENT, $row);
+    }
+
     public function start(string $dir): ?Server
     {
         return SqsServer::start($dir);

@@ -155,7 +155,8 @@ fn jobs_are_reserved_in_bounded_calls_and_then_waited_for_until_somebody_rings()
         queue.reserve(demand(1));
         assert!(queue.waits_for(|name| name == "default") && !queue.waits_for(|name| name == "other"));
         queue.handle(QueueInput::Rang);
-        assert!(answer(&mut queue).await.is_empty());
+        let events = answer(&mut queue).await;
+        assert!(matches!(events[..], [QueueEvent::Rang]), "{events:?}");
         assert!(queue.may_reserve(Instant::now()));
         let calls = ["reserve 3 of default", "reserve 1 of default", "reserve 1 of default"];
         assert_eq!(*backend.calls.borrow(), calls);

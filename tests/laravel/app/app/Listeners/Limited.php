@@ -11,6 +11,7 @@ use Illuminate\Queue\InteractsWithQueue;
 use Illuminate\Queue\Jobs\BeanstalkdJob;
 use Illuminate\Queue\Jobs\DatabaseJob;
 use Illuminate\Queue\Jobs\RedisJob;
+use Illuminate\Queue\Jobs\SqsJob;
 use RuntimeException;
 use Throwable;
 
@@ -35,7 +36,14 @@ class Limited implements ShouldQueue
 
     public function handle(Happened $event): void
     {
-        Journal::write('start', ['class' => 'Limited', 'x' => $event->x, 'driver' => $this->job instanceof RedisJob ? 'redis' : ($this->job instanceof DatabaseJob ? 'database' : ($this->job instanceof BeanstalkdJob ? 'beanstalkd' : get_class($this->job)))] + Journal::about($this->job));
+        $driver = match (true) {
+            $this->job instanceof RedisJob => 'redis',
+            $this->job instanceof DatabaseJob => 'database',
+            $this->job instanceof SqsJob => 'sqs',
+            $this->job instanceof BeanstalkdJob => 'beanstalkd',
+            default => get_class($this->job),
+        };
+        Journal::write('start', ['class' => 'Limited', 'x' => $event->x, 'driver' => $driver] + Journal::about($this->job));
 
         throw new RuntimeException('thrown on purpose');
     }
