@@ -8,7 +8,7 @@ use super::job::Stage;
 use super::machine::{LEAVE_MS, Phase, Schedule};
 use super::worker::{State, Worker};
 use super::{Action, Cause, JobId, JobSpec, Now, Outcome, WorkerId};
-use crate::routing::Tier;
+use crate::routing::{Route, Tier, Why};
 
 /// Milliseconds from one look in vain to the next: the first, and the longest.
 const PAUSE_MS: (u64, u64) = (10, 1_000);
@@ -276,7 +276,19 @@ impl Schedule {
 
     /// Whether a popped job gets the process to itself, which leaves after it.
     fn runs_alone(&mut self, job: JobId) -> bool {
-        self.route(job).is_some_and(|route| route.tier == Tier::Isolated)
+        self.route(job).is_some_and(|Route { tier, why, .. }| {
+            // That it may take long is no reason to boot the app for each: it keeps nobody waiting who has popped another.
+            let long = matches!(
+                why,
+                Why::Estimate(_)
+                    | Why::History { .. }
+                    | Why::Overrun { .. }
+                    | Why::Timeout(_)
+                    | Why::Name(_)
+                    | Why::Nothing
+            );
+            tier == Tier::Isolated && !long
+        })
     }
 }
 

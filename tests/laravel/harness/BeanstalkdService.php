@@ -34,6 +34,10 @@ final class BeanstalkdService extends Service
         '54' => self::GIVES_BACK,
         '56' => 'a job that outlasts its time to run is released by the server, and nobody can delete it then',
         '85' => self::GIVES_BACK,
+        'SIGQUIT while a job runs' => self::GIVES_BACK,
+        'SIGINT while a job runs' => self::GIVES_BACK,
+        'queue:clear' => 'Laravel cannot clear a tube',
+        'queue:monitor under load' => 'beanstalkd counts what is ready',
     ];
 
     public function start(string $dir): ?Server

@@ -18,7 +18,7 @@ final class OwnService extends Service
 
     public function excludes(Row $row): ?string
     {
-        return NativeRows::excludes($row);
+        return str_contains($row->title, 'queue:clear') ? 'the class cannot be cleared' : NativeRows::excludes($row);
     }
 
     public function settings(string $name, ?Server $server): array

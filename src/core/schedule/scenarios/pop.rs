@@ -82,6 +82,15 @@ fn a_job_that_is_to_run_isolated_has_the_process_to_itself() {
 }
 
 #[test]
+fn a_job_that_may_take_long_costs_no_process() {
+    let mut shop = Shop::open(native());
+    let hints = Hints { estimated_duration: Some(Duration::from_secs(600)), ..Hints::default() };
+    shop.push(5, Task { hints, ..task("Long", 50) });
+    shop.until(5_000);
+    assert_eq!((shop.ends.len(), shop.stops.len()), (5, 0));
+}
+
+#[test]
 fn what_dies_with_its_process_is_left_to_the_queue() {
     let mut shop = Shop::open(native());
     shop.push(1, task("Slow", 60_000));
