@@ -8,11 +8,12 @@ use serde_json::value::RawValue;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use super::Fixture;
 use super::sqlite::SqliteFixture;
+use super::{Fixture, LEASE};
 use crate::backend::row::Row;
 use crate::backend::{
     BackendError, Capabilities, QueueBackend, QueueSize, Receipt, Reservation, Reserved, SqliteBackend, Wait,
+    epoch_seconds,
 };
 
 super::suite!(LeastFixture);
@@ -60,7 +61,13 @@ impl QueueBackend for Least {
     }
 
     async fn renew(&self, jobs: &mut [Reservation]) -> Result<Vec<bool>, BackendError> {
-        self.inner.renew(jobs).await
+        let over =
+            |job: &Reservation| Row::of(&job.receipt).is_none_or(|row| row.reserved_at + LEASE <= epoch_seconds());
+        let mut held = Vec::new();
+        for job in jobs.chunks_mut(1) {
+            held.extend(if over(&job[0]) { vec![false] } else { self.inner.renew(job).await? });
+        }
+        Ok(held)
     }
 
     /// The attempt stays counted.

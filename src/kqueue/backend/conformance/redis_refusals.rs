@@ -47,7 +47,7 @@ async fn a_server_that_loads_is_an_outage() {
     f.served.0.kill();
     f.served.0.restart_with(&["--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024"]);
     assert_outage(&b, "LOADING").await;
-    until("the server has loaded", || f.served.0.run::<String>("INFO persistence").contains("loading:0"));
+    until("the server has loaded", || f.served.0.run::<String>("INFO persistence").contains("\nloading:0"));
     assert_eq!(payloads(&take(&b, 1).await.jobs), jobs(&["a"]));
 }
 
