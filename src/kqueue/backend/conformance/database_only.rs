@@ -151,7 +151,8 @@ async fn credentials_name_their_keys<const POSTGRES: bool>() {
         f.run(&format!("GRANT asked TO {}", f.name)).await;
         assert!(f.backend().sizes(&queues(&["default"])).await.is_ok());
     }
-    let cases: [(&str, fn(&mut DatabaseSettings)); 3] = [
+    type Change = fn(&mut DatabaseSettings);
+    let cases: [(&str, Change); 3] = [
         ("DB_PASSWORD", |s| s.password = Some("falsch".into())),
         ("DB_USERNAME", |s| s.username = Some("nobody".into())),
         ("DB_DATABASE", |s| s.database = "nowhere".into()),

@@ -103,7 +103,8 @@ impl World {
             Exit::Code(code) => (Some(code), None),
             Exit::Signal(signal) => (None, Some(signal)),
         };
-        if let Some(unit) = process.unit.borrow().clone() {
+        let unit = process.unit.borrow().clone();
+        if let Some(unit) = unit {
             let result = if code == Some(0) { "success" } else { "signal" }.to_owned();
             let end = UnitEnd { result, code, signal, ..UnitEnd::default() };
             let _ = senders.notices.send(UnitNotice::Ended { unit, end }).await;
@@ -243,14 +244,16 @@ impl Connection<'_> {
         if !self.say(FromWorker::Stopping { status: 0, done: Some(done), fault: None }).await {
             return End::Runtime;
         }
-        while self.world.units {
+        if !self.world.units {
+            return End::Exit(Exit::Code(0));
+        }
+        loop {
             match frames.recv().await {
-                Some(frame) if read(&frame).0 == kind::STOP => break,
+                Some(frame) if read(&frame).0 == kind::STOP => return End::Exit(Exit::Code(0)),
                 Some(_) => {}
                 None => return End::Runtime,
             }
         }
-        End::Exit(Exit::Code(0))
     }
 
     async fn fork(&self, header: &Value) -> bool {

@@ -19,7 +19,9 @@ const LOST: Duration = Duration::from_millis(300);
 #[derive(Default)]
 pub struct Store {
     pub pending: VecDeque<u64>,
-    pub reserved: BTreeMap<u64, Instant>,
+    /// Each with the number of its reservation, by which a call of before knows that this one is not its own.
+    pub reserved: BTreeMap<u64, u64>,
+    reservations: u64,
     /// Reservations whose answer was lost.
     lost: BTreeMap<u64, Instant>,
 }
@@ -69,8 +71,8 @@ impl Server {
         &self.world.store
     }
 
-    fn receipt(&self, job: u64) -> Receipt {
-        Receipt::decode(&*self.redis, "redis", None, Bytes::from(job.to_string()))
+    fn receipt(&self, job: u64, reservation: u64) -> Receipt {
+        Receipt::decode(&*self.redis, "redis", None, Bytes::from(format!("{job} {reservation}")))
     }
 
     /// Whether this call fails before anything, or after all.
@@ -90,15 +92,24 @@ impl Server {
         if let Some(error) = self.fails() {
             return Err(error);
         }
-        let done = jobs.iter().map(|job| one(&mut self.store().borrow_mut(), number(job))).collect();
+        let settle = |job| {
+            let ((job, reservation), mut store) = (numbers(job), self.store().borrow_mut());
+            store.reserved.get(&job) == Some(&reservation) && one(&mut store, job)
+        };
+        let done = jobs.iter().map(settle).collect();
         self.fails().map_or(Ok(done), Err)
     }
 }
 
 /// The job of a reservation.
 pub fn number(job: &Reservation) -> u64 {
+    numbers(job).0
+}
+
+fn numbers(job: &Reservation) -> (u64, u64) {
     let encoded = job.receipt.encode();
-    std::str::from_utf8(encoded.body.unwrap()).unwrap().parse().unwrap()
+    let (job, reservation) = std::str::from_utf8(encoded.body.unwrap()).unwrap().split_once(' ').unwrap();
+    (job.parse().unwrap(), reservation.parse().unwrap())
 }
 
 #[async_trait(?Send)]
@@ -130,16 +141,19 @@ impl QueueBackend for Server {
             store.expire_lost();
             let count = max.min(store.pending.len());
             let jobs: Vec<u64> = store.pending.drain(..count).collect();
-            let now = Instant::now();
-            store.reserved.extend(jobs.iter().map(|job| (*job, now)));
+            let first = store.reservations;
+            let jobs: Vec<(u64, u64)> = jobs.into_iter().zip(first..).collect();
+            store.reservations += jobs.len() as u64;
+            store.reserved.extend(jobs.iter().copied());
             if let Some(error) = self.fails() {
-                store.lost.extend(jobs.iter().map(|job| (*job, now)));
+                let now = Instant::now();
+                store.lost.extend(jobs.iter().map(|(job, _)| (*job, now)));
                 return Err(error);
             }
-            let jobs = jobs.into_iter().map(|job| Reservation {
+            let jobs = jobs.into_iter().map(|(job, reservation)| Reservation {
                 queue: "default".to_owned(),
                 payload: self.world.payload(job),
-                receipt: self.receipt(job),
+                receipt: self.receipt(job, reservation),
             });
             Ok(Reserved { jobs: jobs.collect(), set_aside: Vec::new() })
         };
