@@ -153,7 +153,7 @@ const MISTAKES: &[Mistake] = &[
             "run",
         ],
         says: &[
-            "the app has no queue connection named 'rabbits'; config/queue.php has sync, database, redis",
+            "the app has no queue connection named 'rabbits'; config/queue.php has sync, database, beanstalkd, own, redis, sqs",
             "name one that is there",
         ],
         code: 78,
@@ -237,8 +237,8 @@ impl Drop for Redis {
 #[test]
 fn a_redis_that_refuses_is_named_with_the_key_of_the_environment() {
     for (lines, says) in [
-        ("REDIS_PASSWORD=falsch", ["WRONGPASS", "check REDIS_PASSWORD in .env"]),
-        ("", ["NOAUTH", "check REDIS_PASSWORD in .env"]),
+        ("REDIS_PASSWORD=falsch", ["WRONGPASS", "check REDIS_USERNAME and REDIS_PASSWORD in .env"]),
+        ("", ["NOAUTH", "check REDIS_USERNAME and REDIS_PASSWORD in .env"]),
         ("REDIS_PASSWORD=geheim\nREDIS_DB=99", ["out of range", "check REDIS_DB in .env"]),
     ] {
         let world = World::new();

@@ -22,7 +22,8 @@ impl World {
         let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         let here = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-        let make = "require $argv[1]; use Kqueue\\Tests\\TestApp; TestApp::make($argv[2]); TestApp::writeEnv($argv[2], \
+        let make = "require $argv[1]; use Kqueue\\Tests\\TestApp; TestApp::make($argv[2]); \
+                    TestApp::database($argv[2])->exec(TestApp::schema('sqlite')); TestApp::writeEnv($argv[2], \
                     ['APP_KEY' => TestApp::key(), 'APP_ENV' => 'production', 'QUEUE_CONNECTION' => 'database']);";
         let world = Self { dir };
         let output = Command::new("php")

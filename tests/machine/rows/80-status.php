@@ -107,7 +107,7 @@ row('wrong-password', 'a server that refuses the password at the first start is 
     try {
         // It is ready once its queue answers.
         $m->must('systemctl start --no-block kqueue@shop.service');
-        $m->waitForRecord('check REDIS_PASSWORD in .env', 'kqueue@shop.service', $since);
+        $m->waitForRecord('check REDIS_USERNAME and REDIS_PASSWORD in .env', 'kqueue@shop.service', $since);
         $pid = $m->runtime()->pid();
         $m->expect(str_contains($m->sh('kqueue status shop')->text(), 'REDIS_PASSWORD'), 'status says what to change');
     } finally {
