@@ -299,7 +299,7 @@ impl RedisBackend {
             }
         }
         // A key of the wrong type is found by the reserve.
-        Ok(self.servers.counts(&calls).await?.iter().any(|count| count.is_none_or(|count| count > 0)))
+        Ok(self.servers.counts(calls).await?.iter().any(|count| count.is_none_or(|count| count > 0)))
     }
 
     /// Blocks until a token comes for one of `queues`, at most for `limit`; takes the token.
@@ -393,7 +393,7 @@ impl QueueBackend for RedisBackend {
                 (key, zrem)
             };
             let calls: Vec<_> = jobs.iter().map(remove).collect();
-            let answers = self.servers.counts(&calls).await?;
+            let answers = self.servers.counts(calls).await?;
             self.forget_heavy(jobs.iter().map(|job| member(job).len()).sum()).await;
             removed.extend(answers.into_iter().map(|answer| answer == Some(1)));
         }
@@ -410,7 +410,7 @@ impl QueueBackend for RedisBackend {
             [call("LLEN", keys.list), call("ZCARD", keys.delayed), call("ZCARD", keys.reserved)]
         };
         let calls: Vec<_> = queues.iter().flat_map(size).collect();
-        let counts = self.servers.counts(&calls).await?;
+        let counts = self.servers.counts(calls).await?;
         // Of several queues the others can still be asked each by itself.
         let broken = counts.iter().position(Option::is_none).map(|at| at / 3);
         if let Some(queue) = broken.and_then(|at| queues.get(at)) {

@@ -98,23 +98,27 @@ impl Servers {
 
     /// Runs commands that count, each where its key is; those for one server in one round trip. `None` where the key
     /// is of another type.
-    pub(super) async fn counts(&self, calls: &[(String, Cmd)]) -> Result<Vec<Option<i64>>, BackendError> {
+    pub(super) async fn counts(&self, mut calls: Vec<(String, Cmd)>) -> Result<Vec<Option<i64>>, BackendError> {
         let mut counts = vec![None; calls.len()];
         let mut open: Vec<(Route, Vec<usize>)> = Vec::new();
         for (index, (key, _)) in calls.iter().enumerate() {
             file(&mut open, self.route(self.slot(key)).await?, index);
         }
         for hop in 0..HOPS {
-            let answers = open.iter().map(async |(route, indexes)| {
+            let mut pipes = Vec::with_capacity(open.len());
+            for (route, indexes) in &open {
                 let mut pipe = Pipeline::new();
-                for (_, cmd) in indexes.iter().filter_map(|index| calls.get(*index)) {
+                for index in indexes {
+                    let Some((_, cmd)) = calls.get_mut(*index) else { continue };
                     if route.asking {
                         pipe.cmd("ASKING").ignore();
                     }
-                    pipe.add_command(cmd.clone());
+                    // Only a cluster sends anybody elsewhere: a single server's commands, which may be large, are no copies.
+                    pipe.add_command(if self.is_cluster() { cmd.clone() } else { std::mem::take(cmd) });
                 }
-                route.node.link.pipeline(&mut pipe).await
-            });
+                pipes.push((route.node.clone(), pipe));
+            }
+            let answers = pipes.iter_mut().map(|(node, pipe)| node.link.pipeline(pipe));
             let answers = join_all(answers).await;
             for ((route, indexes), answers) in std::mem::take(&mut open).into_iter().zip(answers) {
                 let answers = match answers {
@@ -159,6 +163,10 @@ impl Servers {
                 }
             }
         }
+    }
+
+    fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
     }
 
     /// Outside a cluster all keys are in one.
