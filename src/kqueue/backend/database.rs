@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::head::why_broken;
 use super::row::{self, Row};
+use super::trouble::Trouble;
 use super::{
     BUDGET, BackendError, Capabilities, LARGEST, QueueBackend, QueueSize, Receipt, Reservation, Reserved, SetAside,
     Wait, check_queues, epoch_seconds,
@@ -34,7 +35,6 @@ use look::{Pace, Work};
 use session::{Answer, Cell};
 pub use settings::DatabaseSettings;
 use settings::Engine;
-use trouble::Trouble;
 
 /// Messages that one call sets aside at the most.
 const MOST_ASIDE: usize = 100;

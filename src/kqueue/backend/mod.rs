@@ -23,6 +23,7 @@ mod row;
 mod settings;
 mod sqlite;
 mod sqs;
+mod trouble;
 mod wait;
 
 #[cfg(test)]

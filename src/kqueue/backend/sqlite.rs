@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection, Transaction};
 
 use super::head::why_broken;
 use super::row::{self, Row};
+use super::trouble::Trouble;
 use super::{
     BUDGET, BackendError, Capabilities, LARGEST, Names, QueueBackend, QueueSize, Receipt, Reservation, Reserved,
     SetAside, SqliteSettings, Wait, check_queues, epoch, epoch_seconds,
@@ -22,7 +23,7 @@ use super::{
 mod file;
 mod statements;
 
-use file::{File, Trouble};
+use file::File;
 use statements::Statements;
 
 /// Messages that one call sets aside at the most.

@@ -92,7 +92,18 @@ async fn a_deadlock_is_no_job_now<const POSTGRES: bool>() {
     // It has the first row and waits for the second.
     let renewing = b.renew(&mut mine);
     let (renewed, theirs) = futures_util::future::join(renewing, async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        let waiting = if POSTGRES {
+            format!("SELECT pid FROM pg_stat_activity WHERE usename = '{}' AND wait_event_type = 'Lock'", f.name)
+        } else {
+            format!(
+                "SELECT trx_id FROM information_schema.innodb_trx JOIN information_schema.processlist AS p \
+                 ON p.id = trx_mysql_thread_id WHERE p.user = '{}' AND trx_state = 'LOCK WAIT'",
+                f.name
+            )
+        };
+        while f.column(&waiting).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         app.run(touch(1)).await
     })
     .await;

@@ -9,8 +9,9 @@ use tokio::time::timeout;
 use super::dialect::{self, Dialect};
 use super::session::Session;
 use super::settings::{Address, DatabaseSettings, Engine};
-use super::trouble::{Place, Trouble};
+use super::trouble::Place;
 use crate::backend::BackendError;
+use crate::backend::trouble::Trouble;
 
 /// What a server may take to take us in.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::horizon::{Coming, Horizon, LONG, MOST, Seen};
 use super::link::Link;
 use super::session::Answer;
-use super::trouble::Trouble;
 use super::{DatabaseBackend, numbers, row_of};
+use crate::backend::trouble::Trouble;
 use crate::backend::{BackendError, epoch, epoch_seconds};
 
 /// Between two looks: after a job was found, and when none has been for long.

@@ -5,29 +5,11 @@ use sqlx::postgres::PgDatabaseError;
 
 use super::settings::Engine;
 use crate::backend::BackendError;
+use crate::backend::trouble::{MAKE_TABLE, Trouble};
 
 /// What the app may have to change, by the keys of a fresh Laravel.
 const CREDENTIALS: &str = "check DB_USERNAME and DB_PASSWORD (or DB_URL) in the app's .env";
 const DATABASE: &str = "check DB_DATABASE, DB_HOST and DB_PORT (or DB_URL) in the app's .env";
-const MAKE_TABLE: &str =
-    "make it: php artisan make:queue-table (queue:table before Laravel 11), then php artisan migrate";
-
-/// Why a call failed.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// Another transaction was in the way. The session is as good as before.
-    Busy(BackendError),
-    /// Anything else: the session is given up.
-    Other(BackendError),
-}
-
-impl From<Trouble> for BackendError {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Busy(e) | Trouble::Other(e) => e,
-        }
-    }
-}
 
 /// Where and on what, for the error's line.
 #[derive(Clone, Copy, Debug)]

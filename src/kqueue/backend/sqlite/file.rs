@@ -8,25 +8,10 @@ use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::Mutex;
 
 use crate::backend::BackendError;
+use crate::backend::trouble::{MAKE_TABLE, Trouble};
 
 /// What a lock held by another process may delay us.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why a call failed.
-pub(super) enum Trouble {
-    /// Another process held the lock for longer than the busy timeout.
-    Busy(BackendError),
-    /// Anything else.
-    Other(BackendError),
-}
-
-impl From<Trouble> for BackendError {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Busy(e) | Trouble::Other(e) => e,
-        }
-    }
-}
 
 /// An open file and which one it is.
 struct Open {
@@ -108,10 +93,8 @@ impl File {
 
     fn error(&self, reason: &dyn std::fmt::Display) -> BackendError {
         let mut reason = reason.to_string();
-        // Once the app has it, work goes on by itself.
         if reason.contains("no such table") {
-            reason +=
-                "; make it: php artisan make:queue-table (queue:table before Laravel 11), then php artisan migrate";
+            reason = format!("{reason}; {MAKE_TABLE}");
         }
         BackendError::Unavailable { target: self.path.clone(), reason }
     }

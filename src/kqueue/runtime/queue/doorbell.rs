@@ -68,16 +68,7 @@ mod tests {
     use super::*;
 
     fn backend(doorbell: bool) -> Capabilities {
-        Capabilities {
-            ordered: true,
-            exact_sizes: true,
-            unreserve: true,
-            revives: true,
-            max_batch: usize::MAX,
-            max_lease: None,
-            doorbell,
-            poll: Duration::from_secs(1),
-        }
+        Capabilities { doorbell, ..Capabilities::ALL }
     }
 
     #[test]

@@ -39,17 +39,7 @@ impl QueueBackend for Scripted {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let (ordered, exact_sizes, unreserve) = (true, true, true);
-        Capabilities {
-            ordered,
-            exact_sizes,
-            unreserve,
-            revives: true,
-            max_batch: 3,
-            max_lease: None,
-            doorbell: false,
-            poll: Duration::from_secs(1),
-        }
+        Capabilities { max_batch: 3, ..Capabilities::ALL }
     }
 
     async fn next_batch(&self, queues: &[String], max: usize, wait: &Wait) -> Result<Reserved, BackendError> {

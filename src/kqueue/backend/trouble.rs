@@ -1,0 +1,24 @@
+//! Why a call to a jobs table failed: of every backend that keeps jobs in one.
+
+use super::BackendError;
+
+/// What to do about a missing table. Once the app has it, work goes on by itself.
+pub(super) const MAKE_TABLE: &str =
+    "make it: php artisan make:queue-table (queue:table before Laravel 11), then php artisan migrate";
+
+/// Why a call failed.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// Another transaction was in the way. The connection is as good as before.
+    Busy(BackendError),
+    /// Anything else: the connection is given up.
+    Other(BackendError),
+}
+
+impl From<Trouble> for BackendError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Busy(e) | Trouble::Other(e) => e,
+        }
+    }
+}
