@@ -7,7 +7,6 @@ namespace Kqueue\Worker;
 use Illuminate\Cache\Repository;
 use Illuminate\Contracts\Events\Dispatcher;
 use Illuminate\Contracts\Foundation\Application;
-use Illuminate\Contracts\Queue\Interruptible;
 use Illuminate\Contracts\Queue\Job;
 use Illuminate\Queue\Console\WorkCommand;
 use Illuminate\Queue\Events\JobExceptionOccurred;
@@ -41,6 +40,8 @@ final class Loop
     /** Where no backend of the runtime's serves the queue. */
     private Pop $pop;
 
+    private Signals $signals;
+
     private ?Job $job = null;
 
     /** Whether the runtime has our READY and has not answered it. */
@@ -48,9 +49,6 @@ final class Loop
 
     /** A job that Laravel has finished and that the runtime does not know yet it is to remove. */
     private ?RuntimeJob $finished = null;
-
-    /** Whether there are jobs that can be interrupted, once known. */
-    private ?bool $interrupts = null;
 
     private ?Throwable $error = null;
 
@@ -118,6 +116,7 @@ final class Loop
         Nested::guard($this->worker);
         Sqlite::takeTurns($app);
         $this->pop = new Pop;
+        $this->signals = new Signals($this->boot);
         Worker::popUsing('kqueue', fn (\Closure $pop, string $queues) => $this->next($pop, $queues));
 
         $input = new ArgvInput($this->boot->arguments());
@@ -158,7 +157,7 @@ final class Loop
                     'failed' => $this->job->hasFailed(),
                     'unfinished' => $this->job->hasFailed() && ! $this->toldOfFailure,
                     'ack' => $this->finished !== null,
-                    'error' => $this->error === null ? null : self::text($this->error),
+                    'error' => $this->error === null ? null : Output::text($this->error),
                 ]);
             }
         });
@@ -180,7 +179,7 @@ final class Loop
                 throw $error;
             }
 
-            Output::say('this process ends: '.self::text($error));
+            Output::say('this process ends: '.Output::text($error));
             $this->worker->shouldQuit = true;
 
             return null;
@@ -275,7 +274,10 @@ final class Loop
                     break;
 
                 case Wire::CHECK:
-                    $this->wire->send(Wire::STATE, $this->state($order['queues'] ?? []));
+                    $names = $order['queues'] ?? [];
+                    $state = $this->signals->read($names);
+                    $sizes = $this->pop->sizes(fn () => $this->worker->getManager()->connection($this->boot->connection()), $names);
+                    $this->wire->send(Wire::STATE, $state + ($sizes === [] ? [] : ['sizes' => $sizes]));
                     break;
 
                 case Wire::INSPECT:
@@ -409,7 +411,7 @@ final class Loop
             $this->wire->send(Wire::TAKEN);
         }
 
-        if ($order['kind'] === 'run' && $this->isInterruptible($this->job)) {
+        if ($order['kind'] === 'run' && $this->signals->interrupts($this->job)) {
             $this->wire->send(Wire::INTERRUPTIBLE);
         }
 
@@ -447,25 +449,7 @@ final class Loop
     {
         [$fault, $this->pop->fault] = [$this->pop->fault, null];
 
-        return $fault === null ? [] : ['fault' => self::text($fault)];
-    }
-
-    /**
-     * Whether Laravel passes a signal on to this job, as 13.7 and later do. Others must get none: it would cut short what
-     * they wait for.
-     */
-    private function isInterruptible(Job $job): bool
-    {
-        $this->interrupts ??= interface_exists(Interruptible::class) && function_exists('pcntl_signal');
-
-        try {
-            return $this->interrupts
-                && preg_match('/"commandName":"((?:[^"\\\\]|\\\\.)+)"/', $job->getRawBody(), $found) === 1
-                && is_subclass_of(stripslashes($found[1]), Interruptible::class);
-        } catch (Throwable) {
-            // The class does not load. Its job will say so itself, with Laravel's own error.
-            return false;
-        }
+        return $fault === null ? [] : ['fault' => Output::text($fault)];
     }
 
     /** How the last job ended; null when there was none. @return array<string, mixed>|null */
@@ -487,7 +471,7 @@ final class Loop
         }
 
         if ($this->error !== null) {
-            $done['error'] = self::text($this->error);
+            $done['error'] = Output::text($this->error);
         }
 
         $this->job = $this->error = null;
@@ -500,36 +484,5 @@ final class Loop
         }
 
         return $done;
-    }
-
-    /**
-     * @param list<string> $queues
-     * @return array<string, mixed>
-     */
-    private function state(array $queues): array
-    {
-        $app = $this->boot->app;
-        $manager = $app['queue'];
-        $state = ['down' => false, 'paused' => [], 'restart' => null];
-
-        try {
-            $state['down'] = $app->isDownForMaintenance();
-            $state['restart'] = (string) $app['cache.store']->get('illuminate:queue:restart');
-
-            if (method_exists($manager, 'isPaused')) {
-                $state['paused'] = array_values(array_filter($queues, fn ($queue) => $manager->isPaused($this->boot->connection(), $queue)));
-            }
-        } catch (Throwable $e) {
-            $state['error'] = self::text($e);
-        }
-
-        $sizes = $this->pop->sizes(fn () => $manager->connection($this->boot->connection()), $queues);
-
-        return $state + ($sizes === [] ? [] : ['sizes' => $sizes]);
-    }
-
-    private static function text(Throwable $error): string
-    {
-        return $error::class.': '.substr($error->getMessage(), 0, 500);
     }
 }

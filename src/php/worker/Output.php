@@ -25,6 +25,12 @@ final class Output
         \is_resource(STDERR) && @fwrite(STDERR, $line."\n");
     }
 
+    /** An error in words, at a length that a frame can carry. */
+    public static function text(\Throwable $error): string
+    {
+        return $error::class.': '.substr($error->getMessage(), 0, 500);
+    }
+
     /** Whether a job has closed one of the standard streams: what is opened next would get its number. */
     public static function isClosed(): bool
     {
