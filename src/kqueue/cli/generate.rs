@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_page_names_every_field_of_a_snapshot() {
-        use crate::control::{Failure, Process, Queue, RunningJob, Sizes, Snapshot, TierLoad, WaitingJob};
+        use kqueue_control::{Failure, Process, Queue, RunningJob, Sizes, Snapshot, TierLoad, WaitingJob};
         let tier = TierLoad {
             running_jobs: vec![RunningJob::default()],
             waiting_jobs: vec![WaitingJob::default()],

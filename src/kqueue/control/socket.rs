@@ -9,27 +9,39 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::{Gid, Group, chown, geteuid};
-use tokio::io::AsyncWriteExt;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::GROUP;
 use super::peer::{Peer, Rule};
-use super::snapshot::Snapshot;
 use kqueue_config::CONTROL_SOCKET;
+use kqueue_control::{GROUP, LARGEST_REQUEST, Request, Snapshot, VERSION};
 use kqueue_system::sockets::{self, Bounded, Connection};
 
 /// Connections that are served at once; others wait in the kernel's backlog, which is bounded too.
 const CONNECTIONS: usize = 16;
-/// What a peer may take to read a snapshot.
+/// What a peer may take to send its request, and to read the answer.
 const READ: Duration = Duration::from_secs(2);
 /// What the runtime may take to make one, before the peer is told only that it is there.
 const MAKE: Duration = Duration::from_secs(3);
+/// What the runtime may take to answer anything else.
+const ANSWER: Duration = Duration::from_secs(6);
+/// A peer that has sent nothing for so long is of a version that sends nothing, and wants the snapshot.
+const MUTE: Duration = Duration::from_millis(50);
 /// For how long a snapshot is good enough for the next one who asks: asking in a loop costs next to nothing.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// A request for a snapshot.
-pub type Ask = oneshot::Sender<Snapshot>;
+/// A request, and where its answer goes: one JSON object.
+#[derive(Debug)]
+pub struct Ask {
+    /// What is asked for.
+    pub request: Request,
+    /// It is the app's own user or root who asks: who may see what jobs carry.
+    pub owner: bool,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Vec<u8>>,
+}
 
 /// Why the socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -100,10 +112,11 @@ impl ControlSocket {
                 refuse(&stream);
                 continue;
             };
-            tracing::trace!("process {} of user {} asks how things are", peer.pid, peer.uid);
+            tracing::trace!("process {} of user {} asks", peer.pid, peer.uid);
+            let owner = peer.uid == 0 || peer.uid == self.rule.uid;
             let desk = desk.clone();
             tokio::task::spawn_local(async move {
-                answer(stream, &desk, self.read).await;
+                serve_peer(stream, &desk, owner, self.read).await;
                 drop(place);
             });
         }
@@ -123,7 +136,7 @@ fn refuse(stream: &UnixStream) {
     let _ = stream.try_write(br#"{"version":1,"refused":true}"#);
 }
 
-/// Where snapshots are made.
+/// Where answers are made.
 #[derive(Debug)]
 struct Desk {
     asks: mpsc::Sender<Ask>,
@@ -137,34 +150,64 @@ impl Desk {
         if let Some((_, bytes)) = self.last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
             return bytes.clone();
         }
-        let (ask, answer) = oneshot::channel();
-        let made = tokio::time::timeout(self.make, async {
-            self.asks.send(ask).await.ok()?;
-            answer.await.ok()
-        });
-        let made = made.await.ok().flatten();
-        let bytes = match &made {
-            Some(snapshot) => serde_json::to_vec(snapshot),
-            None if self.asks.is_closed() => serde_json::to_vec(&self.meanwhile.clone().stopping()),
-            None => serde_json::to_vec(&self.meanwhile),
-        };
-        let bytes = bytes.unwrap_or_default();
-        let bytes: Rc<[u8]> = bytes.into();
-        if made.is_some() {
+        if let Some(bytes) = ask(&self.asks, Request::Snapshot, false, self.make).await {
+            let bytes: Rc<[u8]> = bytes.into();
             self.last = Some((Instant::now(), bytes.clone()));
+            return bytes;
         }
-        bytes
+        let meanwhile = self.meanwhile.clone();
+        let told = if self.asks.is_closed() { meanwhile.stopping() } else { meanwhile };
+        serde_json::to_vec(&told).unwrap_or_default().into()
     }
 }
 
-async fn answer(mut stream: UnixStream, desk: &Mutex<Desk>, read: Duration) {
-    let bytes = desk.lock().await.snapshot().await;
+/// Has the runtime answer; `None` where it does not in time, or is about to end.
+async fn ask(asks: &mpsc::Sender<Ask>, request: Request, owner: bool, limit: Duration) -> Option<Vec<u8>> {
+    let (answer, answered) = oneshot::channel();
+    let asked = async {
+        asks.send(Ask { request, owner, answer }).await.ok()?;
+        answered.await.ok()
+    };
+    tokio::time::timeout(limit, asked).await.ok().flatten()
+}
+
+async fn serve_peer(mut stream: UnixStream, desk: &Mutex<Desk>, owner: bool, read: Duration) {
+    let request = tokio::time::timeout(read, read_request(&mut stream)).await;
+    let bytes = match request.unwrap_or_else(|_| Err("the request does not end".to_owned())) {
+        Ok(Request::Snapshot) => desk.lock().await.snapshot().await,
+        Ok(request) => {
+            let asks = desk.lock().await.asks.clone();
+            let answered = ask(&asks, request, owner, ANSWER).await;
+            answered.unwrap_or_else(|| unable("it is starting, stopping, or too busy to answer")).into()
+        }
+        Err(why) => unable(&why).into(),
+    };
     // Who does not read in time is cut off.
     let _ = tokio::time::timeout(read, async {
         stream.write_all(&bytes).await?;
         stream.shutdown().await
     })
     .await;
+}
+
+/// Reads the one request of a peer.
+async fn read_request(stream: &mut UnixStream) -> Result<Request, String> {
+    let mut bounded = BufReader::new(stream.take(LARGEST_REQUEST));
+    if tokio::time::timeout(MUTE, bounded.fill_buf()).await.is_err() {
+        return Ok(Request::Snapshot);
+    }
+    let mut line = Vec::new();
+    bounded.read_until(b'\n', &mut line).await.map_err(|error| error.to_string())?;
+    match line.last() {
+        None => Ok(Request::Snapshot),
+        Some(b'\n') => serde_json::from_slice(&line).map_err(|error| format!("no request that is known here: {error}")),
+        Some(_) => Err(format!("a request is one line of at most {LARGEST_REQUEST} bytes")),
+    }
+}
+
+/// Says why there is no answer.
+pub fn unable(why: &str) -> Vec<u8> {
+    json!({ "version": VERSION, "unable": why }).to_string().into_bytes()
 }
 
 #[cfg(test)]

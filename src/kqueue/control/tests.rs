@@ -1,7 +1,7 @@
 use tokio::task::LocalSet;
 
 use super::*;
-use crate::control::{AskError, State, ask};
+use kqueue_control::{AskError, JobsFilter, State, ask, request};
 
 fn shop(status: &str) -> Snapshot {
     Snapshot { version: 1, app: "shop".to_owned(), status: status.to_owned(), ..Snapshot::default() }
@@ -24,7 +24,13 @@ fn runtime(socket: ControlSocket) {
         let mut count = 0;
         while let Some(ask) = asked.recv().await {
             count += 1;
-            let _ = ask.send(Snapshot { state: State::Running, ..shop(&count.to_string()) });
+            let told = match &ask.request {
+                Request::Snapshot => {
+                    serde_json::to_vec(&Snapshot { state: State::Running, ..shop(&count.to_string()) })
+                }
+                request => serde_json::to_vec(&json!({ "version": 1, "asked": request, "owner": ask.owner })),
+            };
+            let _ = ask.answer.send(told.unwrap());
         }
     });
 }
@@ -116,7 +122,7 @@ fn who_does_not_read_costs_a_moment_and_blocks_nobody() {
         tokio::task::spawn_local(socket.serve(asks, shop("starting")));
         tokio::task::spawn_local(async move {
             while let Some(ask) = asked.recv().await {
-                let _ = ask.send(large.clone());
+                let _ = ask.answer.send(serde_json::to_vec(&large).unwrap());
             }
         });
         let path = dir.path().join(CONTROL_SOCKET);
@@ -137,5 +143,41 @@ fn nobody_there() {
         assert!(matches!(ask(&dir.path().join(CONTROL_SOCKET)).await, Err(AskError::NotRunning)));
         drop(StdListener::bind(dir.path().join(CONTROL_SOCKET)).unwrap());
         assert!(matches!(ask(&dir.path().join(CONTROL_SOCKET)).await, Err(AskError::NotRunning)));
+    });
+}
+
+#[test]
+fn a_request_is_one_short_line() {
+    let dir = tempfile::tempdir().unwrap();
+    on_a_loop(async {
+        runtime(ControlSocket::bind_for(dir.path(), None).unwrap());
+        let path = dir.path().join(CONTROL_SOCKET);
+        let jobs = Request::Jobs(JobsFilter { limit: 3, ..JobsFilter::default() });
+        let answer: serde_json::Value = request(&path, &jobs).await.unwrap();
+        assert_eq!((&answer["asked"]["limit"], &answer["owner"]), (&json!(3), &json!(true)));
+        let told = |sent: Vec<u8>| {
+            let path = path.clone();
+            async move {
+                let mut stream = UnixStream::connect(&path).await.unwrap();
+                let _ = stream.write_all(&sent).await;
+                let _ = AsyncWriteExt::shutdown(&mut stream).await;
+                let mut answer = String::new();
+                let _ = stream.read_to_string(&mut answer).await;
+                answer
+            }
+        };
+        // As those ask that know of no requests.
+        assert!(told(Vec::new()).await.contains(r#""app":"shop""#));
+        for nonsense in [&b"{\"ask\":\"moon\"}\n"[..], b"{\"ask\":\"metrics\"}", b"\n", b"\xff\n"] {
+            let answer = told(nonsense.to_vec()).await;
+            assert!(answer.contains(r#""unable":"#), "{answer}");
+        }
+        let endless = told(vec![b' '; 1 << 20]).await;
+        assert!(endless.is_empty() || endless.contains(r#""unable":"#), "{endless}");
+        // One that only connects is told everything too.
+        let mut mute = UnixStream::connect(&path).await.unwrap();
+        let mut answer = String::new();
+        mute.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains(r#""state":"running""#), "{answer}");
     });
 }

@@ -10,6 +10,7 @@
 mod act;
 mod admit;
 mod app;
+mod ask;
 mod boot;
 mod deliver;
 mod end;

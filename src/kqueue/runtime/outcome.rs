@@ -11,8 +11,8 @@ use kqueue_system::log::{self, JobRecord};
 use super::Runtime;
 use super::held::record::{Record, Usage};
 use super::status::NAME;
-use crate::control::Failure;
 use crate::workers::Worker;
+use kqueue_control::Failure;
 
 /// Bytes of a cause that are kept for those who ask.
 const CAUSE: usize = 500;

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use super::Runtime;
 use super::queue::sizes::{self, Count};
-use crate::control::{Ask, Process, RunningJob, Snapshot, State, TierLoad, WaitingJob};
 use crate::workers::Worker;
+use kqueue_control::{Process, RunningJob, Snapshot, State, TierLoad, WaitingJob};
 use kqueue_core::routing::Tier;
 use kqueue_core::schedule::Standing;
 use kqueue_system::harmless;
@@ -101,7 +103,7 @@ impl Runtime {
     }
 
     /// Somebody asks. What takes time is asked beside the runtime's own work.
-    pub(super) fn answer_ask(&self, ask: Ask) {
+    pub(super) fn tell_snapshot(&self, answer: oneshot::Sender<Vec<u8>>) {
         let mut snapshot = self.snapshot();
         // What the queues say is asked anew.
         snapshot.reason = self.trouble(&BTreeMap::new());
@@ -126,7 +128,7 @@ impl Runtime {
             for worker in &mut snapshot.workers {
                 worker.memory_kb = worker.pid.and_then(|pid| memory.get(&pid)).copied().filter(|kb| *kb > 0);
             }
-            let _ = ask.send(snapshot);
+            let _ = answer.send(serde_json::to_vec(&snapshot).unwrap_or_default());
         });
     }
 

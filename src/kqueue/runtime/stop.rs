@@ -24,7 +24,7 @@ impl Runtime {
 
     pub(super) fn on_request(&mut self, request: Request) {
         match request {
-            Request::Snapshot(ask) => self.answer_ask(ask),
+            Request::Ask(ask) => self.answer(ask),
             Request::Upgrade => {
                 let restarted = self.is_restarted();
                 self.service.upgrade.when_idle(restarted);

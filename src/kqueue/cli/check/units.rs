@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::finding::Finding;
-use crate::cli::status::systemd::{blocks, show};
+use kqueue_control::{blocks, show};
 use kqueue_system::identity::Account;
 
 /// The oldest systemd that has what kqueue needs.

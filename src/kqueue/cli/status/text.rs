@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::table::Table;
-use crate::control::{Snapshot, State};
+use kqueue_control::{Snapshot, State};
 use kqueue_system::harmless;
 
 /// How bad something is.
@@ -96,8 +96,8 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
 
     let mut queues = Table::new(&["QUEUE", ">PENDING", ">DELAYED", ">RESERVED", ""]);
     for queue in &told.queues {
-        let size = |of: fn(&crate::control::Sizes) -> u64| {
-            let about = |sizes: &crate::control::Sizes| if sizes.estimated { "~" } else { "" };
+        let size = |of: fn(&kqueue_control::Sizes) -> u64| {
+            let about = |sizes: &kqueue_control::Sizes| if sizes.estimated { "~" } else { "" };
             queue.sizes.as_ref().map_or("?".to_owned(), |sizes| format!("{}{}", about(sizes), of(sizes)))
         };
         let paused = queue.paused.then(|| "paused".to_owned());
@@ -191,7 +191,7 @@ fn span(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{Failure, Process, Queue, RunningJob, Sizes, TierLoad, WaitingJob};
+    use kqueue_control::{Failure, Process, Queue, RunningJob, Sizes, TierLoad, WaitingJob};
 
     fn shop() -> Snapshot {
         let running = RunningJob {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Answer, QueueSide};
 use crate::backend::{BackendError, QueueBackend, QueueSize};
-use crate::control::{Queue, Sizes};
+use kqueue_control::{Queue, Sizes};
 use kqueue_system::harmless;
 
 /// Between two counts.

@@ -35,8 +35,8 @@ pub struct Service {
 /// What somebody asks of the runtime.
 #[derive(Debug)]
 pub enum Request {
-    /// A snapshot, on the control socket.
-    Snapshot(Ask),
+    /// Something on the control socket.
+    Ask(Ask),
     /// To restart into a newly installed version.
     Upgrade,
 }
@@ -47,7 +47,7 @@ impl Service {
         tokio::select! {
             biased;
             () = self.upgrade.asked() => Request::Upgrade,
-            Some(ask) = self.observer.asks.recv() => Request::Snapshot(ask),
+            Some(ask) = self.observer.asks.recv() => Request::Ask(ask),
             else => std::future::pending().await,
         }
     }

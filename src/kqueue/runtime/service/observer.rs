@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use tokio::sync::mpsc;
 
-use crate::control::{Ask, Failure, Snapshot, State, VERSION};
+use crate::control::Ask;
+use kqueue_control::{Failure, Snapshot, State, VERSION};
 
 /// Failures that are remembered.
 const FAILURES: usize = 20;

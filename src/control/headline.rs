@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Snapshot, State};
+use crate::{Snapshot, State};
 use kqueue_system::harmless;
 
 /// Bytes of the names of paused queues that are shown.
@@ -86,7 +86,7 @@ fn rate(rate: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{Queue, Sizes};
+    use crate::{Queue, Sizes};
 
     fn queue(name: &str, pending: u64, delayed: u64, paused: bool) -> Queue {
         let sizes = Some(Sizes { pending, delayed, reserved: 3, estimated: false });

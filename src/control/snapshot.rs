@@ -63,7 +63,8 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The same of a runtime that has no time left to tell more.
-    pub(super) fn stopping(self) -> Self {
+    #[must_use]
+    pub fn stopping(self) -> Self {
         Self { state: State::Stopping, status: format!("{}: stopping", self.app), reason: None, ..self }
     }
 }

@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What follows from the state of an app's units.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub struct Verdict {
     /// The app runs, or is about to: asking it starts nothing.
     pub runs: bool,
     /// systemd listens for it: asking it would start it.
@@ -27,7 +27,7 @@ pub(super) struct Verdict {
 ///
 /// # Errors
 /// Why there is no answer.
-pub(super) async fn ask(app: &str) -> Result<Verdict, String> {
+pub(crate) async fn ask(app: &str) -> Result<Verdict, String> {
     let units = [format!("kqueue@{app}.service"), format!("kqueue@{app}.socket")];
     let shown = show("Id,LoadState,ActiveState,SubState,Result,StatusText", &units).await?;
     Ok(verdict(&shown))
@@ -37,7 +37,7 @@ pub(super) async fn ask(app: &str) -> Result<Verdict, String> {
 ///
 /// # Errors
 /// Why there is no answer.
-pub(in crate::cli) async fn show(properties: &str, units: &[String]) -> Result<String, String> {
+pub async fn show(properties: &str, units: &[String]) -> Result<String, String> {
     let mut command = Command::new("systemctl");
     command.args(["show", "--no-pager", &format!("--property={properties}")]).args(units);
     command.env("LC_ALL", "C").stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -53,7 +53,7 @@ pub(in crate::cli) async fn show(properties: &str, units: &[String]) -> Result<S
 }
 
 /// One unit after the other.
-pub(in crate::cli) fn blocks(shown: &str) -> Vec<BTreeMap<&str, &str>> {
+pub fn blocks(shown: &str) -> Vec<BTreeMap<&str, &str>> {
     shown.split("\n\n").map(|block| block.lines().filter_map(|line| line.split_once('=')).collect()).collect()
 }
 

@@ -1,0 +1,26 @@
+//! The control socket, as those see it who ask: what may be asked, what is answered, and which apps there are to ask.
+//!
+//! A peer connects, sends one [`Request`] as JSON on one line, and gets one JSON object and the end of the connection.
+//! One that sends nothing gets a [`Snapshot`], as in versions before there were requests. The runtime answers; what it
+//! answers comes from the app's user, who may say anything: whoever shows it makes it harmless first.
+#![doc = include_str!("protocol.md")]
+
+mod client;
+mod figures;
+mod find;
+mod headline;
+mod history;
+mod request;
+mod snapshot;
+mod systemd;
+
+pub use client::{AskError, ask, request};
+pub use figures::{ClassFigures, Figures, Metrics, MetricsRow, Point, QueueFigures, Series, Stats};
+pub use find::{Found, find, find_all};
+pub use history::{Happening, Happenings, Job, JobState, Jobs, Timeline};
+pub use request::{JobsFilter, LARGEST_REQUEST, Request, StatsFilter};
+pub use snapshot::{Failure, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob};
+pub use systemd::{Verdict, blocks, show};
+
+/// The group whose members may ask.
+pub const GROUP: &str = "kqueue";

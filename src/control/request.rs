@@ -1,0 +1,120 @@
+//! What may be asked. Touches nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::history::JobState;
+
+/// Bytes of the largest request that is read, its line break included.
+pub const LARGEST_REQUEST: u64 = 16 << 10;
+
+/// One request: `{"ask":"jobs","state":"failed","limit":20}` and a line break.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Request {
+    /// Everything at this moment: [`Snapshot`](crate::Snapshot).
+    Snapshot,
+    /// Jobs: [`Jobs`](crate::Jobs).
+    Jobs(JobsFilter),
+    /// Everything known of one job: [`Timeline`](crate::Timeline).
+    Job {
+        /// Its uuid.
+        uuid: String,
+        /// Whether its payload is asked for too. Only the app's user and root get it.
+        #[serde(default)]
+        payload: bool,
+    },
+    /// Figures by class and queue: [`Stats`](crate::Stats).
+    Stats(StatsFilter),
+    /// Figures over time: [`Series`](crate::Series).
+    Series {
+        /// What they are of.
+        #[serde(flatten)]
+        filter: StatsFilter,
+        /// How many points there may be; the span of one is a whole number of minutes or hours.
+        #[serde(default)]
+        points: u32,
+    },
+    /// What happened beside jobs: [`Happenings`](crate::Happenings).
+    Events {
+        /// Not before this time, in seconds since 1970.
+        #[serde(default)]
+        since: u64,
+        /// At most so many, the latest first; 0 is as many as the runtime thinks best.
+        #[serde(default)]
+        limit: u32,
+    },
+    /// Counters and histograms since the runtime's start: [`Metrics`](crate::Metrics).
+    Metrics,
+}
+
+/// Which jobs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobsFilter {
+    /// In this state alone; those that have ended, the latest first, where this is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<JobState>,
+    /// Of this class, or of one whose last part this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// Of this queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// With this tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// With this in their uuid, class, queue, tags or cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// That ended (or were queued, where they have not) at this time or later, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// That ended before this time, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+    /// Goes on where an earlier answer ended: its `next`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// At most so many; 0 is as many as the runtime thinks best.
+    pub limit: u32,
+}
+
+/// Which figures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StatsFilter {
+    /// Of this class, or of one whose last part this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// Of this queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// From this time, in seconds since 1970; absent: the last hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// Up to this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_short_lines() {
+        let jobs = Request::Jobs(JobsFilter { state: Some(JobState::Failed), limit: 20, ..JobsFilter::default() });
+        for (request, text) in [
+            (Request::Snapshot, r#"{"ask":"snapshot"}"#),
+            (jobs, r#"{"ask":"jobs","state":"failed","limit":20}"#),
+            (Request::Metrics, r#"{"ask":"metrics"}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&request).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);
+        }
+        let series: Request = serde_json::from_str(r#"{"ask":"series","queue":"mail","points":60}"#).unwrap();
+        let filter = StatsFilter { queue: Some("mail".to_owned()), ..StatsFilter::default() };
+        assert_eq!(series, Request::Series { filter, points: 60 });
+        assert!(serde_json::from_str::<Request>(r#"{"ask":"moon"}"#).is_err());
+    }
+}

@@ -1,0 +1,189 @@
+//! How many values fell where: exact counts in buckets that grow by the eighth root of two, so that a percentile is true
+//! to five percent from one millisecond to weeks.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Buckets in each power of two.
+const PER_OCTAVE: f64 = 8.0;
+/// The last bucket: 2^32 ms are seven weeks.
+const LAST: u16 = 8 * 32 + 1;
+
+/// Counts of values, by bucket. Bucket 0 holds what is below one; bucket `n` what is from 2^((n-1)/8) up to 2^(n/8).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Histogram {
+    /// Count of each bucket that is not empty.
+    buckets: BTreeMap<u16, u64>,
+    /// All values together.
+    sum: u64,
+    /// The largest one.
+    max: u64,
+}
+
+impl Histogram {
+    /// Counts a value.
+    pub fn record(&mut self, value: u64) {
+        *self.buckets.entry(bucket(value)).or_default() += 1;
+        self.sum = self.sum.saturating_add(value);
+        self.max = self.max.max(value);
+    }
+
+    /// Adds the counts of another one.
+    pub fn add(&mut self, other: &Self) {
+        for (bucket, count) in &other.buckets {
+            let known = self.buckets.entry(*bucket).or_default();
+            *known = known.saturating_add(*count);
+        }
+        self.sum = self.sum.saturating_add(other.sum);
+        self.max = self.max.max(other.max);
+    }
+
+    /// How many values there are.
+    pub fn count(&self) -> u64 {
+        self.buckets.values().fold(0, |all, count| all.saturating_add(*count))
+    }
+
+    /// All values together.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// The largest value; 0 where there is none.
+    pub fn max(&self) -> u64 {
+        self.max
+    }
+
+    /// The value that this share of all is not above, `0.95` for the 95th percentile; `None` without any.
+    pub fn quantile(&self, share: f64) -> Option<u64> {
+        let count = self.count();
+        let rank = ((share * count as f64).ceil() as u64).clamp(1, count.max(1));
+        let mut seen = 0_u64;
+        let (bucket, _) = self.buckets.iter().find(|(_, count)| {
+            seen = seen.saturating_add(**count);
+            seen >= rank
+        })?;
+        Some(middle(*bucket).min(self.max))
+    }
+
+    /// How many values are below 2^`power`: exactly, since that is the bound of a bucket.
+    pub fn below(&self, power: u16) -> u64 {
+        self.buckets.range(..=power.saturating_mul(8)).fold(0, |all, (_, count)| all.saturating_add(*count))
+    }
+
+    /// As bytes that [`Histogram::from_bytes`] reads: short, for a database.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(16 + self.buckets.len() * 4);
+        number(&mut bytes, self.sum);
+        number(&mut bytes, self.max);
+        for (bucket, count) in &self.buckets {
+            number(&mut bytes, u64::from(*bucket));
+            number(&mut bytes, *count);
+        }
+        bytes
+    }
+
+    /// Reads what [`Histogram::to_bytes`] has written; `None` for anything else.
+    pub fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
+        let (sum, max) = (read_number(&mut bytes)?, read_number(&mut bytes)?);
+        let mut buckets = BTreeMap::new();
+        while !bytes.is_empty() {
+            let bucket = u16::try_from(read_number(&mut bytes)?).ok().filter(|bucket| *bucket <= LAST)?;
+            let count = read_number(&mut bytes)?;
+            if buckets.insert(bucket, count).is_some() {
+                return None;
+            }
+        }
+        Some(Self { buckets, sum, max })
+    }
+}
+
+fn bucket(value: u64) -> u16 {
+    if value == 0 {
+        return 0;
+    }
+    // A power of two begins a bucket: the logarithm of one is exact.
+    let bucket = ((value as f64).log2() * PER_OCTAVE).floor() as u16;
+    bucket.saturating_add(1).min(LAST)
+}
+
+/// The middle of a bucket, in the geometric sense; the value itself where the bucket holds but one.
+fn middle(bucket: u16) -> u64 {
+    if bucket == 0 {
+        return 0;
+    }
+    2_f64.powf((f64::from(bucket) - 0.5) / PER_OCTAVE).round() as u64
+}
+
+/// Seven bits a byte, the lowest first; the eighth says that there are more.
+fn number(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+fn read_number(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for place in 0..10 {
+        let (first, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(first & 0x7f).checked_shl(place * 7)?;
+        if first & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: impl IntoIterator<Item = u64>) -> Histogram {
+        let mut histogram = Histogram::default();
+        values.into_iter().for_each(|value| histogram.record(value));
+        histogram
+    }
+
+    #[test]
+    fn percentiles_are_true_to_five_percent() {
+        let histogram = of(1..=100_000);
+        for share in [0.01, 0.5, 0.9, 0.95, 0.99, 1.0] {
+            let (true_value, found) = (share * 100_000.0, histogram.quantile(share).unwrap() as f64);
+            assert!((found / true_value - 1.0).abs() < 0.05, "{share}: {found}");
+        }
+        assert_eq!((histogram.count(), histogram.max(), histogram.sum()), (100_000, 100_000, 5_000_050_000));
+        assert_eq!(Histogram::default().quantile(0.5), None);
+        assert_eq!(of([0, 0]).quantile(0.99), Some(0));
+        assert_eq!(of([3]).quantile(0.5), Some(3));
+        assert_eq!(of([u64::MAX]).count(), 1);
+    }
+
+    #[test]
+    fn powers_of_two_are_bounds() {
+        let histogram = of([0, 1, 2, 3, 4, 7, 8, 1023, 1024]);
+        for (power, below) in [(0, 1), (1, 2), (2, 4), (3, 6), (4, 7), (10, 8), (11, 9)] {
+            assert_eq!(histogram.below(power), below, "2^{power}");
+        }
+        (0..32).for_each(|power| {
+            let bound = 1_u64 << power;
+            assert_eq!((of([bound - 1]).below(power), of([bound]).below(power)), (1, 0), "2^{power}");
+        });
+    }
+
+    #[test]
+    fn sums_and_bytes() {
+        let (mut one, other) = (of([1, 5, 900]), of([5, 70_000]));
+        one.add(&other);
+        assert_eq!(one, of([1, 5, 5, 900, 70_000]));
+        let bytes = one.to_bytes();
+        assert!(bytes.len() < 20, "{}", bytes.len());
+        assert_eq!(Histogram::from_bytes(&bytes), Some(one));
+        for nonsense in [&bytes[..1], &bytes[..bytes.len() - 1], &[0, 0, 5, 1, 5, 1], &[0xff; 30], &[]] {
+            assert_eq!(Histogram::from_bytes(nonsense), None, "{nonsense:?}");
+        }
+    }
+}
