@@ -20,6 +20,7 @@ mod database_wires;
 mod laravel;
 mod least;
 mod payloads;
+mod ports;
 mod redis;
 mod redis_cluster;
 mod redis_nodes;

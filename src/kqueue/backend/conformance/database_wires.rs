@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::database::{DatabaseFixture, PostgresFixture, server};
+use super::ports::free_port;
 use super::{Fixture, job, jobs, payloads, queues, take};
 use crate::backend::database::settings::{Address, Tls, TlsMode};
 use crate::backend::{BackendError, DatabaseBackend, QueueBackend, Wait};
@@ -18,10 +19,6 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn reached(port: u16) {

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use redis::{Connection, RedisResult};
 
+use super::ports::free_port;
 use super::redis::Served;
-use super::redis_servers::{PLAIN, Server, free_port, local};
+use super::redis_servers::{PLAIN, Server, local};
 use super::until;
 use crate::backend::RedisSettings;
 

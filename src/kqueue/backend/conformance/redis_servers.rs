@@ -1,6 +1,5 @@
 //! Redis servers of each test's own, on private sockets and ports, gone with the test.
 
-use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use redis::Connection;
 use tempfile::TempDir;
 
+use super::ports::free_port;
 use super::redis::Served;
 use super::until;
 use crate::backend::{NodeSettings, RedisSettings, TlsSettings};
@@ -19,16 +19,6 @@ const DATABASE: i64 = 2;
 /// The program under test: another version, or Valkey, by `KQUEUE_TEST_REDIS_SERVER`.
 fn program() -> String {
     std::env::var("KQUEUE_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
-}
-
-/// A port that is free, and so is the one that a cluster's nodes use beside it.
-pub(super) fn free_port() -> u16 {
-    loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if port < 55_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// One process, in a directory of its own.
@@ -104,12 +94,17 @@ impl Server {
 
     /// Runs a command of one line.
     pub(super) fn run<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        self.try_run(command).unwrap()
+    }
+
+    /// The same, where the server may close connections meanwhile.
+    pub(super) fn try_run<T: redis::FromRedisValue>(&self, command: &str) -> redis::RedisResult<T> {
         let mut words = command.split(' ');
         let mut cmd = redis::cmd(words.next().unwrap());
         words.for_each(|word| {
             cmd.arg(word);
         });
-        cmd.query(&mut self.connection(0)).unwrap()
+        cmd.query(&mut self.connection(0))
     }
 }
 

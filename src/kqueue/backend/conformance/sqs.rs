@@ -12,6 +12,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
+use super::ports::free_port;
 use super::{Fixture, LEASE};
 use crate::backend::sqs::testing;
 use crate::backend::{Reservation, SqsBackend, SqsSettings, epoch_seconds};
@@ -47,11 +48,6 @@ fn shared() -> u16 {
         wait.recv().unwrap();
         port
     })
-}
-
-/// The kernel names one; nothing else takes it in the moment before the server does.
-pub(super) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Starts a server that makes the queues it is asked for.

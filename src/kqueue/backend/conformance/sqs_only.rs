@@ -6,7 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::sqs::{ACCOUNT, SqsFixture, free_port, settings};
+use super::ports::free_port;
+use super::sqs::{ACCOUNT, SqsFixture, settings};
 use super::{Fixture, NO_TIMEOUTS, TIMEOUTS, job, jobs, payloads, queues, reserve, take};
 use crate::backend::sqs::testing;
 use crate::backend::{BackendError, ConnectionSettings, QueueBackend, SqsBackend, SqsSettings, Wait, open};

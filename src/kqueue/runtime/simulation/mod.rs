@@ -21,6 +21,8 @@ use world::{Faults, World};
 
 /// Jobs of one run.
 const JOBS: u64 = 60;
+/// Runs at once.
+const AT_ONCE: usize = 8;
 /// By when all must be done.
 const DONE: Duration = Duration::from_secs(40);
 
@@ -67,61 +69,66 @@ async fn finish(world: &Rc<World>, runtime: world::Running) {
     world.check();
 }
 
-/// Runs seeds of a kind, or the one that is asked for.
-fn seeds(from: u64, one: impl Fn(u64)) {
+/// Runs seeds of a kind in each tier, with units and without, or the seed that is asked for: many at once, since most of
+/// their time is waiting.
+fn each_tier(from: u64, one: impl Fn(u64, bool, &'static str) + Sync) {
     let number = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
     let count = 2 * number("KQUEUE_SIM_SCALE").unwrap_or(1);
     let asked = number("KQUEUE_SIM_SEED");
-    (from..from + count).filter(|seed| asked.is_none_or(|asked| asked == *seed)).for_each(one);
+    let mut runs = Vec::new();
+    for (tier, first) in TIERS.into_iter().zip((from..).step_by(1_000)) {
+        let seeds = (first..first + count).filter(|seed| asked.is_none_or(|asked| asked == *seed));
+        runs.extend(seeds.flat_map(|seed| [(seed, false, tier), (seed, true, tier)]));
+    }
+    for some in runs.chunks(AT_ONCE) {
+        std::thread::scope(|threads| {
+            some.iter().for_each(|(seed, units, tier)| drop(threads.spawn(|| one(*seed, *units, tier))));
+        });
+    }
 }
 
 const TIERS: [&str; 3] = ["inline", "pooled", "isolated"];
 
 #[test]
 fn loop_simulation_without_faults() {
-    for (from, tier) in [0, 1_000, 2_000].into_iter().zip(TIERS) {
-        for units in [false, true] {
-            seeds(from, |seed| simulate(seed, units, tier, Faults::none(), Succession::None));
-        }
-    }
+    each_tier(0, |seed, units, tier| simulate(seed, units, tier, Faults::none(), Succession::None));
 }
 
 #[test]
 fn loop_simulation_with_failing_calls_sends_offers_and_processes() {
-    for (from, tier) in [10_000, 11_000, 12_000].into_iter().zip(TIERS) {
-        for units in [false, true] {
-            seeds(from, |seed| simulate(seed, units, tier, Faults::some(), Succession::None));
-        }
-    }
+    each_tier(10_000, |seed, units, tier| simulate(seed, units, tier, Faults::some(), Succession::None));
 }
 
 #[test]
 fn loop_simulation_of_a_template_that_hangs() {
-    for tier in ["inline", "isolated"] {
-        seeds(20_000, |seed| {
-            let faults = Faults { templates_that_hang: 2, ..Faults::none() };
+    let faults = Faults { templates_that_hang: 2, ..Faults::none() };
+    each_tier(20_000, |seed, units, tier| {
+        // Pooled workers know no template.
+        if !units && tier != "pooled" {
             simulate(seed, false, tier, faults, Succession::None);
-        });
-    }
+        }
+    });
 }
 
 #[test]
 fn loop_simulation_of_a_stop() {
-    for (from, tier) in [30_000, 31_000, 32_000].into_iter().zip(TIERS) {
-        seeds(from, |seed| simulate(seed, seed % 2 == 0, tier, Faults::some(), Succession::Stop));
-    }
+    each_tier(30_000, |seed, units, tier| simulate(seed, units, tier, Faults::some(), Succession::Stop));
 }
 
 #[test]
 fn loop_simulation_of_a_hand_over() {
-    for (from, tier) in [40_000, 41_000, 42_000].into_iter().zip(TIERS) {
-        seeds(from, |seed| simulate(seed, true, tier, Faults::some(), Succession::HandOver));
-    }
+    each_tier(40_000, |seed, units, tier| {
+        if units {
+            simulate(seed, true, tier, Faults::some(), Succession::HandOver);
+        }
+    });
 }
 
 #[test]
 fn loop_simulation_of_a_runtime_that_is_killed() {
-    for (from, tier) in [50_000, 51_000, 52_000].into_iter().zip(TIERS) {
-        seeds(from, |seed| simulate(seed, true, tier, Faults::some(), Succession::Kill));
-    }
+    each_tier(50_000, |seed, units, tier| {
+        if units {
+            simulate(seed, true, tier, Faults::some(), Succession::Kill);
+        }
+    });
 }
