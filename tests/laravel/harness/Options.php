@@ -15,7 +15,7 @@ final class Options
           --row LIST                   numbers, ranges and names: 3,4,10-20,overlap
           --laravel DIR                a directory whose vendor/ is a Laravel installed by Composer
           --root DIR                   run all of it inside this root file system (see tests/machine/rootfs)
-          -j N                         cases at a time (2)
+          -j N                         cases at a time (as many as the machine bears)
           --verbose                    journal and logs of what fails
           --results FILE               how every case went, for tests/laravel/table
           --times                      how long each case took
@@ -35,7 +35,7 @@ final class Options
 
     public ?string $root = null;
 
-    public int $jobs = 2;
+    public ?int $jobs = null;
 
     public bool $verbose = false;
 

@@ -11,6 +11,9 @@ final class Runner
 {
     private const CASE_SECONDS = 300;
 
+    /** Cases at once, however idle the machine is. */
+    private const MOST = 10;
+
     /** Rows that may be tried a second time. More than that is no chance. */
     private const SECOND_TRIES = 4;
 
@@ -21,6 +24,8 @@ final class Runner
     private array $running = [];
 
     private bool $interrupted = false;
+
+    private readonly Pressure $pressure;
 
     public int $passed = 0;
 
@@ -36,6 +41,7 @@ final class Runner
         private readonly Servers $servers,
         private readonly Results $results,
     ) {
+        $this->pressure = new Pressure();
     }
 
     /** @param list<TestCase> $cases */
@@ -59,14 +65,20 @@ final class Runner
     }
 
     /** @param list<TestCase> $cases */
-    private function work(array $cases, int $atOnce): void
+    private function work(array $cases, ?int $atOnce): void
     {
         while (! $this->interrupted && ($cases !== [] || $this->running !== [])) {
-            while ($cases !== [] && count($this->running) < $atOnce) {
+            while ($cases !== [] && $this->hasRoom(count($this->running), $atOnce)) {
                 $this->launch(array_shift($cases));
             }
             $this->collect();
         }
+    }
+
+    /** Most of a case's time is waiting: without a number given, as many run as the machine bears. */
+    private function hasRoom(int $running, ?int $atOnce): bool
+    {
+        return $atOnce !== null ? $running < $atOnce : $running < 2 || ($running < self::MOST && $this->pressure->isLow());
     }
 
     /**
