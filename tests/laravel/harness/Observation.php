@@ -108,15 +108,21 @@ final class Observation
     private function batches(): array
     {
         $rows = $this->world->sandbox->database()->query('select * from job_batches')->fetchAll();
-        $rows = array_map(fn (array $row): array => [
-            'name' => $row['name'],
-            'total' => (int) $row['total_jobs'],
-            'pending' => (int) $row['pending_jobs'],
-            'failed' => (int) $row['failed_jobs'],
-            'failed_job_ids' => array_map($this->job(...), json_decode($row['failed_job_ids'], true) ?? []),
-            'cancelled' => $row['cancelled_at'] !== null,
-            'finished' => $row['finished_at'] !== null,
-        ], $rows);
+        $rows = array_map(function (array $row): array {
+            $failed = array_map($this->job(...), json_decode($row['failed_job_ids'], true) ?? []);
+            // Jobs of a batch run beside each other, and fail in any order.
+            sort($failed);
+
+            return [
+                'name' => $row['name'],
+                'total' => (int) $row['total_jobs'],
+                'pending' => (int) $row['pending_jobs'],
+                'failed' => (int) $row['failed_jobs'],
+                'failed_job_ids' => $failed,
+                'cancelled' => $row['cancelled_at'] !== null,
+                'finished' => $row['finished_at'] !== null,
+            ];
+        }, $rows);
         sort($rows);
 
         return $rows;
