@@ -214,6 +214,9 @@ keys! {
     user: Name, None("www-data"), File, [Root];
     /// The group that the app's PHP runs as under systemd; the user's own where there is none.
     group: Name, None("www-data"), File, [Root];
+    /// Let members of the group kqueue act too (`kqueue pause` and its like), who otherwise may only look. The app's user
+    /// and root always may.
+    operators: bool, Is("false"), File, [Live];
     /// Let jobs start programs that are setuid or setgid, such as sudo and most kinds of sendmail, under
     /// systemd. It turns off most of what the app's units are not allowed to do.
     setuid: bool, Is("false"), File, [Root];

@@ -26,7 +26,8 @@ impl Snapshot {
             State::Maintenance => Some("php artisan up".to_owned()),
             State::Paused => {
                 let queue = self.queues.iter().find(|queue| queue.paused)?;
-                Some(format!("php artisan queue:resume {}:{} (or --all)", self.connection, queue.name))
+                let by = queue.paused_by.clone().unwrap_or_default();
+                Some(by.remedy(&self.app, &self.connection, &queue.name))
             }
             _ => None,
         });
@@ -90,7 +91,7 @@ mod tests {
 
     fn queue(name: &str, pending: u64, delayed: u64, paused: bool) -> Queue {
         let sizes = Some(Sizes { pending, delayed, reserved: 3, estimated: false });
-        Queue { name: name.to_owned(), paused, sizes, error: None }
+        Queue { name: name.to_owned(), paused, sizes, ..Queue::default() }
     }
 
     fn shop(state: State) -> Snapshot {

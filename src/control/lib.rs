@@ -18,8 +18,10 @@ pub use client::{AskError, ask, request};
 pub use figures::{ClassFigures, Figures, Metrics, MetricsRow, Point, QueueFigures, Series, Stats};
 pub use find::{Found, find, find_all};
 pub use history::{Happening, Happenings, Job, JobState, Jobs, Timeline};
-pub use request::{JobsFilter, LARGEST_REQUEST, Request, StatsFilter};
-pub use snapshot::{Failure, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob};
+pub use request::{Act, Acted, JobsFilter, LARGEST_REQUEST, Request, StatsFilter};
+pub use snapshot::{
+    Failure, Paused, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob,
+};
 pub use systemd::{Verdict, blocks, show};
 
 /// The group whose members may ask.

@@ -45,6 +45,40 @@ pub enum Request {
     },
     /// Counters and histograms since the runtime's start: [`Metrics`](crate::Metrics).
     Metrics,
+    /// Something is to be done: [`Acted`](crate::Acted). For those who may act.
+    #[serde(untagged)]
+    Act(Act),
+}
+
+/// What may be done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Act {
+    /// Start no further job of a queue. What runs, runs on.
+    Pause {
+        /// Its name; absent: of every queue.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queue: Option<String>,
+        /// For so long; absent: until it is resumed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<u64>,
+    },
+    /// Go on with a queue that an operator has paused.
+    Resume {
+        /// Its name; absent: with every one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queue: Option<String>,
+    },
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Acted {
+    /// The version of this form.
+    pub version: u32,
+    /// What came of it, in lines.
+    pub said: Vec<String>,
 }
 
 /// Which jobs.
@@ -104,10 +138,12 @@ mod tests {
     #[test]
     fn requests_are_short_lines() {
         let jobs = Request::Jobs(JobsFilter { state: Some(JobState::Failed), limit: 20, ..JobsFilter::default() });
+        let pause = Request::Act(Act::Pause { queue: Some("mail".to_owned()), seconds: Some(60) });
         for (request, text) in [
             (Request::Snapshot, r#"{"ask":"snapshot"}"#),
             (jobs, r#"{"ask":"jobs","state":"failed","limit":20}"#),
             (Request::Metrics, r#"{"ask":"metrics"}"#),
+            (pause, r#"{"ask":"pause","queue":"mail","seconds":60}"#),
         ] {
             assert_eq!(serde_json::to_string(&request).unwrap(), text);
             assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);

@@ -115,12 +115,43 @@ impl State {
 pub struct Queue {
     /// Its name.
     pub name: String,
-    /// Whether the app has paused it.
+    /// Whether it is paused.
     pub paused: bool,
+    /// Who has paused it; null where nobody has.
+    pub paused_by: Option<Paused>,
     /// How many jobs it has; null where the queue does not answer.
     pub sizes: Option<Sizes>,
     /// Why there are no sizes.
     pub error: Option<String>,
+}
+
+/// Who has paused a queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Paused {
+    /// `app` (`queue:pause`), `horizon`, or `operator` (`kqueue pause`).
+    pub by: String,
+    /// The operator's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Until when; for ever where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+    /// It is paused together with all others.
+    pub every: bool,
+}
+
+impl Paused {
+    /// The command that lets the queue go on.
+    #[must_use]
+    pub fn remedy(&self, app: &str, connection: &str, queue: &str) -> String {
+        match self.by.as_str() {
+            "operator" if self.every => format!("kqueue resume {app}"),
+            "operator" => format!("kqueue resume {app} --queue {queue}"),
+            "horizon" => "php artisan horizon:continue".to_owned(),
+            _ => format!("php artisan queue:resume {connection}:{queue} (or --all)"),
+        }
+    }
 }
 
 /// How many jobs a queue has, as Laravel counts them.

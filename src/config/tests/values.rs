@@ -23,6 +23,7 @@ fn defaults() {
         umask: None,
         user: None,
         group: None,
+        operators: false,
         setuid: false,
         default_tier: DefaultTier::Auto,
         inline_max_duration: Duration::from_secs(1),

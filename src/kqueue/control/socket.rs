@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{Gid, Group, chown, geteuid};
+use nix::unistd::{Gid, Group, Uid, User, chown, geteuid};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::peer::{Peer, Rule};
 use kqueue_config::CONTROL_SOCKET;
 use kqueue_control::{GROUP, LARGEST_REQUEST, Request, Snapshot, VERSION};
+use kqueue_system::harmless;
 use kqueue_system::sockets::{self, Bounded, Connection};
 
 /// Connections that are served at once; others wait in the kernel's backlog, which is bounded too.
@@ -29,6 +30,8 @@ const MAKE: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(6);
 /// A peer that has sent nothing for so long is of a version that sends nothing, and wants the snapshot.
 const MUTE: Duration = Duration::from_millis(50);
+/// Bytes of a user's name.
+const NAME: usize = 64;
 /// For how long a snapshot is good enough for the next one who asks: asking in a loop costs next to nothing.
 const FRESH: Duration = Duration::from_millis(100);
 
@@ -39,6 +42,8 @@ pub struct Ask {
     pub request: Request,
     /// It is the app's own user or root who asks: who may see what jobs carry.
     pub owner: bool,
+    /// Who acts, for the log: the name of the user, or its number. Empty for those who only look.
+    pub who: String,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Vec<u8>>,
 }
@@ -113,13 +118,27 @@ impl ControlSocket {
                 continue;
             };
             tracing::trace!("process {} of user {} asks", peer.pid, peer.uid);
-            let owner = peer.uid == 0 || peer.uid == self.rule.uid;
+            let asker = Asker { owner: peer.uid == 0 || peer.uid == self.rule.uid, uid: peer.uid };
             let desk = desk.clone();
             tokio::task::spawn_local(async move {
-                serve_peer(stream, &desk, owner, self.read).await;
+                serve_peer(stream, &desk, asker, self.read).await;
                 drop(place);
             });
         }
+    }
+}
+
+/// The peer of one connection.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asker {
+    owner: bool,
+    uid: u32,
+}
+
+impl Asker {
+    fn name(self) -> String {
+        let user = User::from_uid(Uid::from_raw(self.uid)).ok().flatten();
+        user.map_or_else(|| format!("user {}", self.uid), |user| harmless::line(&user.name, NAME))
     }
 }
 
@@ -150,7 +169,7 @@ impl Desk {
         if let Some((_, bytes)) = self.last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
             return bytes.clone();
         }
-        if let Some(bytes) = ask(&self.asks, Request::Snapshot, false, self.make).await {
+        if let Some(bytes) = ask(&self.asks, Request::Snapshot, Asker::default(), self.make).await {
             let bytes: Rc<[u8]> = bytes.into();
             self.last = Some((Instant::now(), bytes.clone()));
             return bytes;
@@ -162,22 +181,27 @@ impl Desk {
 }
 
 /// Has the runtime answer; `None` where it does not in time, or is about to end.
-async fn ask(asks: &mpsc::Sender<Ask>, request: Request, owner: bool, limit: Duration) -> Option<Vec<u8>> {
+async fn ask(asks: &mpsc::Sender<Ask>, request: Request, asker: Asker, limit: Duration) -> Option<Vec<u8>> {
     let (answer, answered) = oneshot::channel();
     let asked = async {
-        asks.send(Ask { request, owner, answer }).await.ok()?;
+        let who = match request {
+            // A directory service may take its time.
+            Request::Act(_) => tokio::task::spawn_blocking(move || asker.name()).await.ok()?,
+            _ => String::new(),
+        };
+        asks.send(Ask { request, owner: asker.owner, who, answer }).await.ok()?;
         answered.await.ok()
     };
     tokio::time::timeout(limit, asked).await.ok().flatten()
 }
 
-async fn serve_peer(mut stream: UnixStream, desk: &Mutex<Desk>, owner: bool, read: Duration) {
+async fn serve_peer(mut stream: UnixStream, desk: &Mutex<Desk>, asker: Asker, read: Duration) {
     let request = tokio::time::timeout(read, read_request(&mut stream)).await;
     let bytes = match request.unwrap_or_else(|_| Err("the request does not end".to_owned())) {
         Ok(Request::Snapshot) => desk.lock().await.snapshot().await,
         Ok(request) => {
             let asks = desk.lock().await.asks.clone();
-            let answered = ask(&asks, request, owner, ANSWER).await;
+            let answered = ask(&asks, request, asker, ANSWER).await;
             answered.unwrap_or_else(|| unable("it is starting, stopping, or too busy to answer")).into()
         }
         Err(why) => unable(&why).into(),

@@ -183,7 +183,7 @@ impl Runtime {
             self.restart_all("queue:restart");
         }
         let down = down && !self.settings.force;
-        let paused = self.service.duties.signals(down, paused, &self.app.queues);
-        self.tell(Event::State { down, paused });
+        self.service.pauses.app_says(down, paused);
+        self.pauses_changed();
     }
 }

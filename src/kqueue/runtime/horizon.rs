@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Runtime;
 use super::service::horizon::{DUTIES, Seen, Step};
-use kqueue_core::schedule::{Cause, Event, JobId, StopReason};
+use kqueue_core::schedule::{Cause, JobId, StopReason};
 use kqueue_core::wire::{HorizonAsk, Mode, ToWorker};
 
 impl Runtime {
@@ -95,9 +95,8 @@ impl Runtime {
 
     fn hold(&mut self, held: bool) {
         if self.service.duties.hold(held) {
-            let (down, paused) = self.service.duties.app_signals();
-            let paused = self.service.duties.signals(down, paused, &self.app.queues);
-            self.tell(Event::State { down, paused });
+            self.service.pauses.horizon_says(held);
+            self.pauses_changed();
         }
     }
 }

@@ -21,6 +21,7 @@ mod held;
 mod horizon;
 mod limits;
 mod outcome;
+mod pauses;
 mod pop;
 mod processes;
 mod queue;
@@ -196,6 +197,7 @@ impl Runtime {
         self.queue.on_time(now);
         self.processes.on_time(now);
         self.service.history.on_time(now, &self.schedule.history);
+        self.look_after_pauses(now);
         self.look_after_duties(now);
         self.look_at_max_time(now);
         self.tell(Event::Tick);

@@ -26,6 +26,7 @@ use super::service::health::Health;
 use super::service::history_file::{HistoryFile, load_history};
 use super::service::horizon::Duties;
 use super::service::observer::{self, Observer};
+use super::service::pauses::Pauses;
 use super::service::settings::{self, Reread, SettingsSource};
 use super::service::signals;
 use super::service::upgrade::Upgrade;
@@ -167,6 +168,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             longest.as_secs()
         );
     }
+    let pauses = Pauses::load(&settings.state_dir);
     let mut runtime = Runtime {
         schedule: Schedule::new(schedule_config(&settings, app.signals, native, capabilities.unreserve), history),
         events: VecDeque::new(),
@@ -182,6 +184,8 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             duties: Duties::new(description.horizon),
             history: history_file,
             app: AppSignals::default(),
+            pauses,
+            pauses_end: None,
         },
         said: boot.said,
         started,
@@ -190,6 +194,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         source: SettingsSource::new(reread, loaded, description.settings),
         settings,
     };
+    runtime.hold_paused();
     if !runtime.processes.recipe.forking.is_on() {
         runtime.processes.templates.dismiss();
     }

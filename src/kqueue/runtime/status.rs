@@ -85,8 +85,7 @@ impl Runtime {
 
     /// How things are, without what it takes to list them.
     fn outline(&self) -> Snapshot {
-        let paused: Vec<&str> = self.schedule.paused().collect();
-        let queues = self.app.queues.iter().map(|name| self.queue.queue(name, paused.contains(&name.as_str())));
+        let queues = self.app.queues.iter().map(|name| self.queue.queue(name, self.service.pauses.of(name)));
         Snapshot {
             at: self.now().epoch,
             state: self.state(),

@@ -221,7 +221,7 @@ mod tests {
                     name: "high".to_owned(),
                     paused: true,
                     sizes: Some(Sizes { pending: 12, ..Sizes::default() }),
-                    error: None,
+                    ..Queue::default()
                 },
                 Queue { name: "default".to_owned(), error: Some("timed out".to_owned()), ..Queue::default() },
             ],

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Answer, QueueSide};
 use crate::backend::{BackendError, QueueBackend, QueueSize};
-use kqueue_control::{Queue, Sizes};
+use kqueue_control::{Paused, Queue, Sizes};
 use kqueue_system::harmless;
 
 /// Between two counts.
@@ -50,8 +50,8 @@ impl Backlog {
         self.next
     }
 
-    fn queue(&self, name: &str, paused: bool) -> Queue {
-        let mut queue = Queue { name: name.to_owned(), paused, ..Queue::default() };
+    fn queue(&self, name: &str, paused_by: Option<Paused>) -> Queue {
+        let mut queue = Queue { name: name.to_owned(), paused: paused_by.is_some(), paused_by, ..Queue::default() };
         if let Some(count) = self.counts.get(name) {
             count.put(&mut queue, self.estimated);
         }
@@ -118,7 +118,7 @@ impl QueueSide {
     }
 
     /// A queue as it was when it was last counted.
-    pub fn queue(&self, name: &str, paused: bool) -> Queue {
+    pub fn queue(&self, name: &str, paused: Option<Paused>) -> Queue {
         self.backlog.queue(name, paused)
     }
 
@@ -189,9 +189,9 @@ mod tests {
         backlog.counted(counts(&[("a", Count::Sizes(QueueSize { pending: 3, ..QueueSize::default() }))]));
         let pause = backlog.wake().map(|at| at.saturating_duration_since(Instant::now()));
         assert!(pause.is_some_and(|pause| pause > Duration::from_secs(45)), "{pause:?}");
-        assert_eq!(backlog.queue("a", true).sizes.map(|sizes| sizes.pending), Some(3));
-        assert_eq!(backlog.queue("b", false).sizes, None);
+        assert_eq!(backlog.queue("a", None).sizes.map(|sizes| sizes.pending), Some(3));
+        assert_eq!(backlog.queue("b", None).sizes, None);
         backlog.estimated = true;
-        assert!(backlog.queue("a", true).sizes.is_some_and(|sizes| sizes.estimated));
+        assert!(backlog.queue("a", None).sizes.is_some_and(|sizes| sizes.estimated));
     }
 }

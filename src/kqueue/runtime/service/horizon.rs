@@ -68,8 +68,6 @@ pub struct Duties {
     fault: Option<String>,
     /// Horizon is paused.
     held: bool,
-    /// What the app's own signals were last: maintenance mode, paused queues.
-    signals: (bool, Vec<String>),
 }
 
 impl Duties {
@@ -83,7 +81,6 @@ impl Duties {
             failures: Backoff::after_one(DELAYS.0, DELAYS.1),
             fault: None,
             held: false,
-            signals: (false, Vec::new()),
         };
         duties.found(horizon);
         duties
@@ -210,17 +207,6 @@ impl Duties {
         true
     }
 
-    /// The app's own signals, as they were last.
-    pub fn app_signals(&self) -> (bool, Vec<String>) {
-        self.signals.clone()
-    }
-
-    /// The queues that are paused: all of them, while Horizon is.
-    pub fn signals(&mut self, down: bool, paused: Vec<String>, queues: &[String]) -> Vec<String> {
-        self.signals = (down, paused);
-        if self.held { queues.to_vec() } else { self.signals.1.clone() }
-    }
-
     /// The command that lets jobs go on, while Horizon is paused.
     pub fn remedy(&self) -> Option<String> {
         self.held.then(|| CONTINUE.to_owned())
@@ -230,19 +216,6 @@ impl Duties {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_pause_of_horizon_covers_that_of_the_app() {
-        let queues = ["a".to_owned(), "b".to_owned()];
-        let mut duties = Duties::new(Some(Horizon { lacks: None }));
-        assert!(duties.wake().is_some());
-        assert_eq!(duties.signals(false, vec!["a".to_owned()], &queues), ["a"]);
-        duties.held = true;
-        assert_eq!(duties.signals(false, vec!["a".to_owned()], &queues), queues);
-        assert_eq!(duties.remedy().as_deref(), Some(CONTINUE));
-        // It is there still when Horizon goes on.
-        assert_eq!(duties.signals, (false, vec!["a".to_owned()]));
-    }
 
     #[test]
     fn its_process_is_started_told_and_killed_when_it_is_silent() {

@@ -8,6 +8,7 @@ pub mod health;
 pub mod history_file;
 pub mod horizon;
 pub mod observer;
+pub mod pauses;
 pub mod settings;
 pub mod signals;
 pub mod upgrade;
@@ -20,6 +21,7 @@ use health::Health;
 use history_file::HistoryFile;
 use horizon::Duties;
 use observer::Observer;
+use pauses::Pauses;
 use upgrade::Upgrade;
 
 /// See the module.
@@ -30,6 +32,9 @@ pub struct Service {
     pub duties: Duties,
     pub history: HistoryFile,
     pub app: AppSignals,
+    pub pauses: Pauses,
+    /// When the next pause ends.
+    pub pauses_end: Option<Instant>,
 }
 
 /// What somebody asks of the runtime.
@@ -54,6 +59,6 @@ impl Service {
 
     /// When something is due that no request brings.
     pub fn wake(&self) -> Option<Instant> {
-        [self.health.wake(), self.duties.wake(), self.history.wake()].into_iter().flatten().min()
+        [self.health.wake(), self.duties.wake(), self.history.wake(), self.pauses_end].into_iter().flatten().min()
     }
 }

@@ -37,6 +37,7 @@ use crate::runtime::service::health::Health;
 use crate::runtime::service::history_file::HistoryFile;
 use crate::runtime::service::horizon::Duties;
 use crate::runtime::service::observer::{self, Observer};
+use crate::runtime::service::pauses::Pauses;
 use crate::runtime::service::settings::SettingsSource;
 use crate::runtime::service::upgrade::Upgrade;
 use crate::runtime::start::schedule_config;
@@ -323,6 +324,8 @@ impl World {
                 duties: Duties::new(None),
                 history: HistoryFile::new(&settings.state_dir, &history),
                 app: AppSignals::default(),
+                pauses: Pauses::load(&settings.state_dir),
+                pauses_end: None,
             },
             schedule: Schedule::new(schedule_config(&settings, true, false, true), history),
             said,

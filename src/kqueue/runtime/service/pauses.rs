@@ -1,0 +1,187 @@
+//! Which queues are paused, and by whom: by the app, by Horizon, or by an operator through kqueue. What operators have
+//! paused is kept in the state directory, and outlives us.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use kqueue_control::Paused;
+use serde::{Deserialize, Serialize};
+
+const FILE: &str = "paused.json";
+/// Stands for every queue, those included that the app gets later.
+const EVERY: &str = "*";
+/// Bytes of the file that are read.
+const LARGEST: usize = 1 << 20;
+
+/// A pause by an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Pause {
+    /// Who.
+    by: String,
+    /// Until when, in seconds since 1970; for ever where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<u64>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Pauses {
+    file: PathBuf,
+    /// By queue.
+    own: BTreeMap<String, Pause>,
+    /// Queues that the app has paused, as it said last.
+    app: Vec<String>,
+    /// The app is in maintenance mode.
+    down: bool,
+    /// Horizon is paused.
+    horizon: bool,
+}
+
+impl Pauses {
+    /// As an earlier runtime has left them in this directory.
+    pub fn load(directory: &Path) -> Self {
+        let file = directory.join(FILE);
+        let own = match fs::read(&file) {
+            Ok(bytes) if bytes.len() <= LARGEST => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+            Ok(_) => Err("too large".to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(error) => Err(error.to_string()),
+        };
+        let own = own.unwrap_or_else(|error| {
+            tracing::warn!("{}: {error}; no queue is taken to be paused by it", file.display());
+            BTreeMap::new()
+        });
+        Self { file, own, app: Vec::new(), down: false, horizon: false }
+    }
+
+    /// What the app says of itself.
+    pub fn app_says(&mut self, down: bool, paused: Vec<String>) {
+        (self.down, self.app) = (down, paused);
+    }
+
+    /// Whether Horizon is paused.
+    pub fn horizon_says(&mut self, held: bool) {
+        self.horizon = held;
+    }
+
+    /// Whether the app is in maintenance mode.
+    pub fn is_down(&self) -> bool {
+        self.down
+    }
+
+    /// Pauses a queue, or every one, until then.
+    pub fn pause(&mut self, queue: Option<&str>, by: String, until: Option<u64>) {
+        self.own.insert(queue.unwrap_or(EVERY).to_owned(), Pause { by, until });
+    }
+
+    /// Lets a queue go on that an operator has paused; every one where none is named. The names of those.
+    pub fn resume(&mut self, queue: Option<&str>) -> Vec<String> {
+        match queue {
+            Some(queue) => self.own.remove_entry(queue).map(|(queue, _)| queue).into_iter().collect(),
+            None => std::mem::take(&mut self.own).into_keys().collect(),
+        }
+    }
+
+    /// Ends the pauses whose time is over. Whether there were any.
+    pub fn expire(&mut self, epoch: u64) -> bool {
+        let before = self.own.len();
+        self.own.retain(|_, pause| pause.until.is_none_or(|until| until > epoch));
+        self.own.len() < before
+    }
+
+    /// When the next one ends, in seconds since 1970.
+    pub fn next_end(&self) -> Option<u64> {
+        self.own.values().filter_map(|pause| pause.until).min()
+    }
+
+    /// Those of these queues that are paused.
+    pub fn effective(&self, queues: &[String]) -> Vec<String> {
+        queues.iter().filter(|queue| self.of(queue).is_some()).cloned().collect()
+    }
+
+    /// Who has paused a queue. An operator comes first, who can undo it here.
+    pub fn of(&self, queue: &str) -> Option<Paused> {
+        let own = self.own.get_key_value(queue).or_else(|| self.own.get_key_value(EVERY));
+        if let Some((name, pause)) = own {
+            let every = name == EVERY;
+            return Some(Paused { by: "operator".to_owned(), user: Some(pause.by.clone()), until: pause.until, every });
+        }
+        let by = |by: &str, every| Some(Paused { by: by.to_owned(), every, ..Paused::default() });
+        match self.horizon {
+            true => by("horizon", true),
+            false => self.app.iter().any(|paused| paused == queue).then(|| by("app", false)).flatten(),
+        }
+    }
+
+    /// Writes down what operators have paused: whole or not at all. It may be done beside the runtime's own work.
+    pub fn save(&self) -> impl FnOnce() -> Result<(), String> + Send + 'static {
+        let (file, own) = (self.file.clone(), self.own.clone());
+        move || write(&file, &own).map_err(|error| format!("{}: {error}", file.display()))
+    }
+}
+
+fn write(file: &Path, own: &BTreeMap<String, Pause>) -> std::io::Result<()> {
+    if own.is_empty() {
+        return match fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+    }
+    let new = file.with_extension("json.new");
+    let mut handle = fs::File::create(&new)?;
+    handle.write_all(&serde_json::to_vec(own)?)?;
+    handle.sync_all()?;
+    fs::rename(&new, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queues() -> Vec<String> {
+        ["high", "mail"].map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn whoever_pauses_is_told_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut pauses = Pauses::load(directory.path());
+        assert!(pauses.effective(&queues()).is_empty() && pauses.of("mail").is_none());
+        pauses.app_says(false, vec!["mail".to_owned(), "elsewhere".to_owned()]);
+        assert_eq!(pauses.effective(&queues()), ["mail"]);
+        assert_eq!(pauses.of("mail").unwrap().by, "app");
+        pauses.horizon_says(true);
+        assert_eq!(pauses.effective(&queues()), queues());
+        pauses.pause(Some("mail"), "alice".to_owned(), None);
+        assert_eq!(pauses.of("mail").unwrap().user.as_deref(), Some("alice"));
+        assert_eq!(pauses.of("high").unwrap().by, "horizon");
+        // Each undoes its own.
+        assert_eq!(pauses.resume(None), ["mail"]);
+        pauses.horizon_says(false);
+        assert_eq!(pauses.of("mail").unwrap().by, "app");
+        assert!(pauses.resume(Some("mail")).is_empty());
+    }
+
+    #[test]
+    fn pauses_end_and_outlive_us() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut pauses = Pauses::load(directory.path());
+        pauses.pause(None, "root".to_owned(), Some(500));
+        pauses.pause(Some("mail"), "root".to_owned(), Some(900));
+        pauses.save()().unwrap();
+        let mut later = Pauses::load(directory.path());
+        assert_eq!((later.effective(&queues()), later.next_end()), (queues(), Some(500)));
+        assert!(!later.expire(499) && later.expire(500) && !later.expire(501));
+        assert_eq!((later.effective(&queues()), later.next_end()), (vec!["mail".to_owned()], Some(900)));
+        assert!(later.expire(1_000) && later.effective(&queues()).is_empty());
+        later.save()().unwrap();
+        assert!(!directory.path().join(FILE).exists());
+        later.save()().unwrap();
+        fs::write(directory.path().join(FILE), "{").unwrap();
+        assert!(Pauses::load(directory.path()).effective(&queues()).is_empty());
+        let nowhere = Pauses::load(Path::new("/nonexistent"));
+        assert!(nowhere.effective(&queues()).is_empty());
+    }
+}
