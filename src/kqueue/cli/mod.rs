@@ -395,6 +395,17 @@ fn start(loaded: Loaded, request: Request) -> Result<ExitCode, Failed> {
     })
 }
 
+/// Pages, and what their commands print as JSON.
+#[cfg(test)]
+fn printed() -> [(&'static str, serde_json::Value); 4] {
+    [
+        ("kqueue-stats.1", see::stats::tests::printed()),
+        ("kqueue-pool.1", see::pool::tests::printed()),
+        ("kqueue-health.1", see::health::tests::printed()),
+        ("kqueue-tune.1", tune::tests::printed()),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

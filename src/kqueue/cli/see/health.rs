@@ -276,7 +276,7 @@ fn as_json(level: Level, verdicts: &[Verdict]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::cli) mod tests {
     use super::*;
     use kqueue_control::Queue;
 
@@ -295,6 +295,12 @@ mod tests {
     fn weighed(told: &Snapshot, failures: Option<u64>, limits: &Limits) -> (Level, String) {
         let verdict = weigh("shop".to_owned(), told, failures, limits);
         (verdict.level, line(verdict.level, &[verdict], limits))
+    }
+
+    /// What is printed as JSON.
+    pub fn printed() -> Value {
+        let verdict = weigh("shop".to_owned(), &told(State::Running), None, &Limits::default());
+        serde_json::from_str(&as_json(Level::Ok, &[verdict])).unwrap()
     }
 
     #[test]

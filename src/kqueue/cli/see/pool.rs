@@ -140,7 +140,7 @@ fn text(told: &Snapshot, metrics: &Metrics, style: Style) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::cli) mod tests {
     use super::*;
     use kqueue_control::{Process, TierLoad};
 
@@ -177,6 +177,13 @@ mod tests {
         assert!(shown.contains(expected), "{shown}");
         assert!(shown.contains("1\tpooled\tbusy\t0.0 s\t0\t40 MB\t512 MB\t2500 ms\t"), "{shown}");
         assert!(!shown.contains('\u{1b}'), "{shown}");
+    }
+
+    /// What is printed as JSON, but settings and workers: those have pages of their own.
+    pub fn printed() -> Value {
+        let (told, metrics) = told();
+        let told = Snapshot { workers: vec![], settings: BTreeMap::new(), ..told };
+        as_json(&told, &metrics, vec!["x".to_owned()])
     }
 
     #[test]

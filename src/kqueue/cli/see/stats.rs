@@ -180,7 +180,7 @@ fn row(name: &str, figures: &Figures, tier: String, why: String) -> [String; 16]
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::cli) mod tests {
     use super::*;
     use kqueue_control::{ClassFigures, QueueFigures};
 
@@ -204,13 +204,18 @@ mod tests {
         }
     }
 
+    /// What is printed as JSON.
+    pub fn printed() -> Value {
+        with_percentiles(&Stats { lacks: vec!["x".to_owned()], ..stats() })
+    }
+
     #[test]
     fn classes_and_queues() {
         let shown = text(&stats(), 1, Style { columns: true, ..Style::default() });
         assert!(shown.starts_with("100 runs from 1970-"), "{shown}");
         for part in [
             ": 97 done, 2 failed, 1 lost\n",
-            "1 min 10 s",
+            "1 min 8 s",
             "90 MB",
             "4 ms  pooled  nothing known",
             "1 of 2 classes; --all",

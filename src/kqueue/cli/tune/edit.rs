@@ -21,9 +21,9 @@ pub(super) fn edited(text: &str, changes: &[Change<'_>]) -> Result<String, Strin
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| first(error.to_string()))?;
     for Change { key, value, why } in changes {
         let mut value: Value = value.parse().map_err(|error: toml_edit::TomlError| first(error.to_string()))?;
-        if let Some(old) = document.get(key).and_then(Item::as_value) {
+        if let Some(old) = document.get_mut(key).and_then(Item::as_value_mut) {
             *value.decor_mut() = old.decor().clone();
-            document.insert(key, Item::Value(value));
+            *old = value;
             continue;
         }
         document.insert(key, Item::Value(value));

@@ -220,7 +220,7 @@ fn write(asked: &Tune, told: &Told, here: &Surroundings) -> Result<(), Failed> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::cli) mod tests {
     use super::*;
     use kqueue_control::{ClassFigures, Figures, MetricsRow};
 
@@ -257,6 +257,11 @@ mod tests {
         let given = given(&Snapshot::default(), &stats(), &metrics, &sample, settings, Some(16_000));
         assert_eq!((given.classes[0].sampled, given.classes[0].timed_out), (7, 6));
         Told { app: "shop".to_owned(), since: 0, runs: given.runs(), advice: advise(&given), lacks: vec![] }
+    }
+
+    /// What is printed as JSON.
+    pub fn printed() -> Value {
+        as_json(&Told { lacks: vec!["x".to_owned()], ..told() })
     }
 
     #[test]
