@@ -44,7 +44,7 @@ fn a_snapshot_is_shown_as_text_and_as_json() {
     assert!(shown.starts_with("shop: 1 running, 0 waiting, 3/s, redis ok\n"), "{shown}");
     assert!(shown.contains("kqueue-worker@shop:7.service") && shown.contains("redis:default"), "{shown}");
     assert!(!shown.contains('\u{1b}'), "{shown}");
-    assert_eq!(said.join().unwrap(), 0, "it sends nothing");
+    assert_eq!(said.join().unwrap(), r#"{"ask":"snapshot"}"#.len() + 1, "it asks for no more");
 
     let said = listen(dir.path(), SHOP);
     let output = status(&[&args[..], &["--json"]].concat());
@@ -120,8 +120,8 @@ fn requests_without_an_answer() {
             "permission denied; ask as root or as the app's user, or join the group kqueue",
         ),
         ("", "it does not answer"),
-        ("{\"version\":1,", "what it answers is no snapshot"),
-        ("[]", "what it answers is no snapshot"),
+        ("{\"version\":1,", "it gives an answer that cannot be read"),
+        ("[]", "it gives an answer that cannot be read"),
     ];
     for (answer, why) in cases {
         let said = listen(dir.path(), answer);

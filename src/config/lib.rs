@@ -46,4 +46,5 @@ pub use raw::Origin;
 pub use root::{IsolatedCaps, RootSettings, root};
 pub use settings::{Ack, Crash, DefaultTier, LauncherKind, Limits, Pop, Start};
 pub use surroundings::Surroundings;
+pub use units::duration;
 pub use whose::{Whose, whose};

@@ -73,8 +73,27 @@ impl Snapshot {
     }
 
     fn flow(&self) -> String {
+        let oldest = self.oldest().filter(|seconds| *seconds >= 1.0);
+        let oldest = oldest.map(|seconds| format!(" (the oldest for {})", age(seconds))).unwrap_or_default();
         let delayed = if self.delayed > 0 { format!(", {} delayed", self.delayed) } else { String::new() };
-        format!("{delayed}, {}/s", rate(self.rate))
+        let failed = self.failed.filter(|jobs| *jobs > 0);
+        let failed = failed.map(|jobs| format!(", {jobs} failed in 1 h")).unwrap_or_default();
+        format!("{oldest}{delayed}, {}/s{failed}", rate(self.rate))
+    }
+
+    /// For how many seconds the oldest job that could run has waited, of all queues.
+    pub fn oldest(&self) -> Option<f64> {
+        self.queues.iter().filter_map(|queue| queue.oldest).max_by(f64::total_cmp)
+    }
+}
+
+/// An age as somebody would say it, in one unit.
+fn age(seconds: f64) -> String {
+    match seconds as u64 {
+        whole @ 0..120 => format!("{whole} s"),
+        whole @ 120..7_200 => format!("{} min", whole / 60),
+        whole @ 7_200..172_800 => format!("{} h", whole / 3_600),
+        whole => format!("{} d", whole / 86_400),
     }
 }
 
@@ -111,6 +130,24 @@ mod tests {
         shop.conclude();
         assert_eq!(shop.status, "shop: 3 running, 1703 waiting, 4 delayed, 41/s, redis ok");
         assert_eq!((shop.state, shop.waiting, shop.delayed), (State::Running, 1_703, 4));
+    }
+
+    #[test]
+    fn how_long_the_oldest_waits_and_what_failed() {
+        let mut queues = vec![queue("high", 3, 0, false), queue("default", 1, 4, false)];
+        let ages = |queues: &mut Vec<Queue>, ages: [f64; 2]| {
+            queues.iter_mut().zip(ages).for_each(|(queue, age)| queue.oldest = Some(age));
+        };
+        ages(&mut queues, [0.2, 725.0]);
+        let told = Snapshot { queues: queues.clone(), failed: Some(2), ..shop(State::Running) };
+        assert_eq!(
+            status(told),
+            "shop: 3 running, 6 waiting (the oldest for 12 min), 4 delayed, 41/s, 2 failed in 1 h, redis ok"
+        );
+        ages(&mut queues, [0.2, 0.9]);
+        let told = Snapshot { queues, failed: Some(0), ..shop(State::Running) };
+        assert_eq!(status(told), "shop: 3 running, 6 waiting, 4 delayed, 41/s, redis ok");
+        assert_eq!([5.0, 7_200.0, 200_000.0].map(age), ["5 s", "2 h", "2 d"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The version of this form. It changes only when a reader of an older one would misread it: fields may be added.
 pub const VERSION: u32 = 1;
@@ -59,6 +60,15 @@ pub struct Snapshot {
     pub totals: BTreeMap<String, u64>,
     /// Jobs that ended, per second, over the last ten seconds.
     pub rate: f64,
+    /// Attempts that failed for good in the last hour, where history is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<u64>,
+    /// Seconds after which the queue gives a reserved job to somebody else, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+    /// The settings in effect that a reload can change, by key; durations in seconds.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, Value>,
 }
 
 impl Snapshot {
@@ -123,6 +133,9 @@ pub struct Queue {
     pub sizes: Option<Sizes>,
     /// Why there are no sizes.
     pub error: Option<String>,
+    /// For how long the oldest of those that could run has waited, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<f64>,
 }
 
 /// Who has paused a queue.
@@ -201,6 +214,9 @@ pub struct RunningJob {
     pub worker: u64,
     /// For how long.
     pub seconds: f64,
+    /// How long it may; 0 is without limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
 }
 
 /// A job that waits.
@@ -237,6 +253,9 @@ pub struct Process {
     pub jobs: u32,
     /// KiB of memory of it and of all that it has started, without mapped files.
     pub memory_kb: Option<u64>,
+    /// Microseconds of processor time of it and of all that it has started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_usec: Option<u64>,
 }
 
 /// A job that did not end well.

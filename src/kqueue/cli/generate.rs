@@ -17,6 +17,14 @@ const ENDS: &[(&str, &str)] = &[
     ("kqueue-init.1", include_str!("../../../packaging/man/kqueue-init.1.end")),
     ("kqueue-check.1", include_str!("../../../packaging/man/kqueue-check.1.end")),
     ("kqueue-status.1", include_str!("../../../packaging/man/kqueue-status.1.end")),
+    ("kqueue-top.1", include_str!("../../../packaging/man/kqueue-top.1.end")),
+    ("kqueue-jobs.1", include_str!("../../../packaging/man/kqueue-jobs.1.end")),
+    ("kqueue-job.1", include_str!("../../../packaging/man/kqueue-job.1.end")),
+    ("kqueue-stats.1", include_str!("../../../packaging/man/kqueue-stats.1.end")),
+    ("kqueue-pool.1", include_str!("../../../packaging/man/kqueue-pool.1.end")),
+    ("kqueue-events.1", include_str!("../../../packaging/man/kqueue-events.1.end")),
+    ("kqueue-health.1", include_str!("../../../packaging/man/kqueue-health.1.end")),
+    ("kqueue-tune.1", include_str!("../../../packaging/man/kqueue-tune.1.end")),
     ("kqueue-config-check.1", include_str!("../../../packaging/man/kqueue-config-check.1.end")),
 ];
 
@@ -143,26 +151,56 @@ mod tests {
         }
     }
 
+    /// Whether a page names each field of what its command prints.
+    fn names_all(page: &str, printed: &serde_json::Value) {
+        let mut names = Vec::new();
+        fields(printed, &mut names);
+        assert!(names.len() > 5, "{page}: {names:?}");
+        let text = ENDS.iter().find(|(name, _)| *name == page).unwrap().1;
+        for name in names {
+            assert!(text.contains(&format!("\\fB{name}\\fR")), "{page}: {name}");
+        }
+    }
+
     #[test]
     fn the_page_names_every_field_of_a_snapshot() {
         use kqueue_control::{Failure, Process, Queue, RunningJob, Sizes, Snapshot, TierLoad, WaitingJob};
         let tier = TierLoad {
-            running_jobs: vec![RunningJob::default()],
+            running_jobs: vec![RunningJob { timeout: Some(1), ..RunningJob::default() }],
             waiting_jobs: vec![WaitingJob::default()],
             ..TierLoad::default()
         };
+        let sizes = Some(Sizes { estimated: true, ..Sizes::default() });
         let whole = Snapshot {
-            queues: vec![Queue { sizes: Some(Sizes::default()), ..Queue::default() }],
+            queues: vec![Queue { sizes, oldest: Some(1.0), ..Queue::default() }],
             tiers: vec![tier],
-            workers: vec![Process::default()],
+            workers: vec![Process { cpu_usec: Some(1), ..Process::default() }],
             failures: vec![Failure::default()],
+            failed: Some(1),
+            retry_after: Some(90),
             ..Snapshot::default()
         };
-        let mut names = Vec::new();
-        fields(&serde_json::to_value(&whole).unwrap(), &mut names);
-        let page = ENDS.iter().find(|(page, _)| *page == "kqueue-status.1").unwrap().1;
-        for name in names {
-            assert!(page.contains(&format!("\\fB{name}\\fR")), "{name}");
+        names_all("kqueue-status.1", &serde_json::to_value(&whole).unwrap());
+        assert!(ENDS.iter().any(|(page, text)| *page == "kqueue-status.1" && text.contains("\\fBsettings\\fR")));
+    }
+
+    #[test]
+    fn pages_name_every_field_of_what_is_asked() {
+        use kqueue_control::{Happening, Happenings, Job, Jobs, Timeline};
+        let job = Job { tags: vec!["a".into()], ..Job::default() };
+        let lacks = vec!["x".to_owned()];
+        let jobs = Jobs { jobs: vec![job.clone()], lacks: lacks.clone(), ..Jobs::default() };
+        names_all("kqueue-jobs.1", &serde_json::to_value(&jobs).unwrap());
+        let (tier, id) = (Some("pooled".to_owned()), Some("u".to_owned()));
+        let event = Happening { tier, worker: Some(1), job: id, ended: Some(1), ..Happening::default() };
+        let events = vec![event];
+        let (payload, attempts) = (Some(String::new()), vec![job]);
+        let told = Timeline { attempts, events: events.clone(), payload, lacks: lacks.clone(), ..Timeline::default() };
+        names_all("kqueue-job.1", &serde_json::to_value(&told).unwrap());
+        let told = Happenings { events, lacks, ..Happenings::default() };
+        names_all("kqueue-events.1", &serde_json::to_value(&told).unwrap());
+        for (page, printed) in super::super::printed() {
+            names_all(page, &printed);
         }
     }
 
@@ -171,7 +209,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path()).unwrap();
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
-        for name in ["kqueue", "kqueue-run", "kqueue-status", "kqueue-config-check"] {
+        for name in ["kqueue", "kqueue-run", "kqueue-status", "kqueue-top", "kqueue-jobs", "kqueue-config-check"] {
             let page = read(&format!("man/{name}.1"));
             assert!(page.contains(".SH SYNOPSIS") && page.contains(&format!("\n.TH {name} 1 \"\" ")), "{name}");
         }

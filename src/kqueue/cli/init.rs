@@ -60,7 +60,7 @@ pub(super) fn run(asked: Init) -> Result<ExitCode, Failed> {
     let file = file.unwrap_or_else(|| here.etc.join(format!("{app}.toml")));
     let text = complete(&app, &path, &looked, &draft, "written by `kqueue init`")?;
     let outcome = write::put(&app, &file, &text, asked.manner, &here)?;
-    write::settle(&app, &file, outcome, &here)?;
+    write::settle(&app, &file, outcome, &here, &write::enable(&app))?;
     print(&others_of(&app, &path, &looked.found))?;
     Ok(ExitCode::SUCCESS)
 }

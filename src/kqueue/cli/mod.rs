@@ -13,8 +13,14 @@ mod import;
 mod init;
 mod leave_root;
 mod pid1;
+mod see;
+mod show;
 mod status;
 mod stdio;
+mod steer;
+#[cfg(feature = "top")]
+mod top;
+mod tune;
 mod unit;
 mod write;
 
@@ -69,6 +75,50 @@ enum Command {
     },
     /// Show what runs and waits, of one app or of all
     Status(status::Status),
+    /// Watch queues, tiers, processes and running jobs on a terminal
+    ///
+    /// Keys: q quits, Tab goes to the next panel, the arrows sort and scroll, r reverses, / filters. Exit code: 0 quit, 1
+    /// there is no terminal, or no answer, 3 the app does not run, 4 there is no such app.
+    #[cfg(feature = "top")]
+    Top(top::Ask),
+    /// List jobs of an app: those that run, wait, or have ended
+    ///
+    /// Exit code: 0 asked and answered, 1 no answer, 3 the app does not run, 4 there is no such app.
+    Jobs(see::jobs::List),
+    /// Show everything known of one job
+    ///
+    /// Exit code: 0 asked and answered, 1 no answer, 2 several jobs begin so, 3 the app does not run, 4 there is no such
+    /// app or job.
+    Job(see::job::One),
+    /// Show how jobs fared, by class and by queue
+    ///
+    /// Exit code: 0 asked and answered, 1 no answer, 3 the app does not run, 4 there is no such app.
+    Stats(see::stats::Ask),
+    /// Show the PHP processes of an app against their settings
+    ///
+    /// Exit code: 0 asked and answered, 1 no answer, 3 the app does not run, 4 there is no such app.
+    Pool(see::pool::Ask),
+    /// Show what happened beside the jobs: starts, deploys, outages, ends of workers
+    ///
+    /// Exit code: 0 asked and answered, 1 no answer, 3 the app does not run, 4 there is no such app.
+    Events(see::events::Ask),
+    /// Tell a monitor in one line whether an app is well, or all are
+    ///
+    /// Exit code: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    Health(see::health::Health),
+    /// Start no further job of an app, or of one of its queues, until that is taken back; what runs, runs on
+    ///
+    /// It holds over restarts. Exit code: 0 done, 1 refused or no answer, 3 the app does not run, 4 there is no such app.
+    Pause(steer::pause::Pause),
+    /// Go on with what `kqueue pause` has paused
+    ///
+    /// Exit code: 0 done, 1 refused or no answer, 3 the app does not run, 4 there is no such app.
+    Resume(steer::pause::Resume),
+    /// Say which settings would do better, each with its evidence and the exact line
+    ///
+    /// It changes nothing without --write. Exit code: 0 asked and answered, 1 no answer, or a file that cannot be
+    /// written, 3 the app does not run, 4 there is no such app.
+    Tune(tune::Tune),
     /// Show the configuration, or check a config file alone
     Config {
         #[command(subcommand)]
@@ -269,6 +319,11 @@ fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
     }
     let command = match Cli::try_parse_from(&args).and_then(Cli::accepted) {
         Ok(command) => command,
+        // To a monitor, 2 would be the app's.
+        Err(error) if error.use_stderr() && args.get(1).is_some_and(|name| name == "health") => {
+            let _ = explain(&error);
+            return Ok(ExitCode::from(see::health::UNKNOWN));
+        }
         Err(error) => return Ok(explain(&error)),
     };
     match command {
@@ -295,6 +350,17 @@ fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
         Command::Check(asked) => check::run(asked),
         Command::Import { import } => import::run(import),
         Command::Status(asked) => status::run(asked),
+        #[cfg(feature = "top")]
+        Command::Top(asked) => top::run(asked),
+        Command::Jobs(asked) => see::jobs::run(asked),
+        Command::Job(asked) => see::job::run(asked),
+        Command::Stats(asked) => see::stats::run(asked),
+        Command::Pool(asked) => see::pool::run(asked),
+        Command::Events(asked) => see::events::run(asked),
+        Command::Health(asked) => see::health::run(asked),
+        Command::Pause(asked) => steer::pause::pause(asked),
+        Command::Resume(asked) => steer::pause::resume(asked),
+        Command::Tune(asked) => tune::run(asked),
         Command::Config { command: Config::Example } => {
             print(&Settings::example())?;
             Ok(ExitCode::SUCCESS)
@@ -338,6 +404,17 @@ fn start(loaded: Loaded, request: Request) -> Result<ExitCode, Failed> {
             || matches!(error.downcast_ref(), Some(StartFailure { settings: true, .. }));
         Failed { code: if settings { CONFIG } else { FAILURE }, line: format!("{error:#}") }
     })
+}
+
+/// Pages, and what their commands print as JSON.
+#[cfg(test)]
+fn printed() -> [(&'static str, serde_json::Value); 4] {
+    [
+        ("kqueue-stats.1", see::stats::tests::printed()),
+        ("kqueue-pool.1", see::pool::tests::printed()),
+        ("kqueue-health.1", see::health::tests::printed()),
+        ("kqueue-tune.1", tune::tests::printed()),
+    ]
 }
 
 #[cfg(test)]

@@ -9,10 +9,18 @@ use kqueue_system::harmless;
 /// # Errors
 /// A disk that is full, and the like: the output is not what was asked for.
 pub fn out(text: &str) -> io::Result<()> {
+    is_read(text).map(|_| ())
+}
+
+/// Writes all of `text` to stdout, and says whether anybody reads it still.
+///
+/// # Errors
+/// As [`out`].
+pub fn is_read(text: &str) -> io::Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        result => result.map(|()| true),
     }
 }
 

@@ -76,8 +76,8 @@ pub(super) fn put(app: &str, file: &Path, text: &str, manner: Manner, here: &Sur
     Ok(Outcome::Written)
 }
 
-/// Has systemd make the app's units, and says what comes next.
-pub(super) fn settle(app: &str, file: &Path, outcome: Outcome, here: &Surroundings) -> Result<(), Failed> {
+/// Has systemd make the app's units, and says what comes `next`.
+pub(super) fn settle(app: &str, file: &Path, outcome: Outcome, here: &Surroundings, next: &str) -> Result<(), Failed> {
     if outcome == Outcome::Left {
         return Ok(());
     }
@@ -101,7 +101,12 @@ pub(super) fn settle(app: &str, file: &Path, outcome: Outcome, here: &Surroundin
         );
         return Err(Failed { code: FAILURE, line });
     }
-    print(&format!("systemd has made the units of {app}\nnext: systemctl enable --now kqueue@{app}\n"))
+    print(&format!("systemd has made the units of {app}\nnext: {next}\n"))
+}
+
+/// What comes next for an app that is new.
+pub(super) fn enable(app: &str) -> String {
+    format!("systemctl enable --now kqueue@{app}")
 }
 
 /// Asks on a terminal, and only there.

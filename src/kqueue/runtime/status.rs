@@ -145,7 +145,7 @@ impl Runtime {
                 state: view.state.to_owned(),
                 seconds: seconds(now.ms.saturating_sub(view.since)),
                 jobs: view.jobs,
-                memory_kb: None,
+                ..Process::default()
             }
         });
         Snapshot {
@@ -174,6 +174,7 @@ impl Runtime {
                 attempt: record.attempt,
                 worker: view.id,
                 seconds: now.ms.saturating_sub(view.since) as f64 / 1000.0,
+                ..RunningJob::default()
             })
         });
         let (waiting, first) = self.schedule.first_waiting(now, tier, WAITING);

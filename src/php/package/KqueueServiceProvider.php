@@ -7,6 +7,11 @@ namespace Kqueue;
 use Illuminate\Queue\Events\JobQueued;
 use Illuminate\Queue\Queue;
 use Illuminate\Support\ServiceProvider;
+use Kqueue\Console\JobsCommand;
+use Kqueue\Console\PoolCommand;
+use Kqueue\Console\StatsCommand;
+use Kqueue\Console\StatusCommand;
+use Kqueue\Console\TuneCommand;
 use Kqueue\Console\WorkCommand;
 
 /**
@@ -26,7 +31,14 @@ final class KqueueServiceProvider extends ServiceProvider
 
         if ($this->app->runningInConsole()) {
             $this->publishes([__DIR__.'/config/kqueue.php' => $this->app->configPath('kqueue.php')], 'kqueue-config');
-            $this->commands([WorkCommand::class]);
+            $this->commands([
+                JobsCommand::class,
+                PoolCommand::class,
+                StatsCommand::class,
+                StatusCommand::class,
+                TuneCommand::class,
+                WorkCommand::class,
+            ]);
         }
     }
 }

@@ -322,3 +322,44 @@ row('kqueue:work', 'refuses what means nothing to kqueue, with the reason, and s
     $w->expectSame(0, $status, 'exit status of what it said: ' . implode("\n", $said));
     $w->expectRuns(1);
 }, engines: ['kqueue'], package: true);
+
+row('kqueue:status', 'and its like ask kqueue about this app, with its options, output and exit codes', function (World $w) use ($env): void {
+    $run = $w->sandbox->dir . '/run';
+    $ask = static function (string $command, string ...$arguments) use ($w, $env, $run): array {
+        $daemon = $w->startArtisan([$command, "--runtime-dir={$run}", ...$arguments], $env($w));
+        $status = $daemon->wait();
+
+        return [$status, $daemon->output()];
+    };
+    [$status, $said] = $ask('kqueue:status');
+    $w->expectSame(3, $status, 'exit status where nothing runs');
+    $w->expectContains(': stopped', $said, 'what it says');
+    $w->start(['tries' => 1]);
+    $uuid = $w->dispatch(new Throws());
+    $w->waitFor('failed');
+    [$status, $said] = $ask('kqueue:status');
+    $w->expectSame(0, $status, 'exit status');
+    $w->expectContains(': 0 running, 0 waiting', $said, 'what it says');
+    $job = Wait::until(static function () use ($ask): ?array {
+        [$status, $said] = $ask('kqueue:jobs', '--failed', '--class=Throws', '--since=1h', '--json');
+
+        return $status === 0 ? (json_decode((string) strstr($said, '{'), true)['jobs'][0] ?? null) : null;
+    }, 'the job');
+    $w->expectSame([$uuid, Throws::class, 1], [$job['uuid'], $job['class'], $job['attempt']], 'the job that failed');
+    foreach (['kqueue:stats' => "CLASS\tRUNS", 'kqueue:pool' => "TIER\tPROCESSES", 'kqueue:tune' => 'too few to say anything'] as $command => $text) {
+        [$status, $said] = $ask($command);
+        $w->expectSame(0, $status, "exit status of {$command}");
+        $w->expectContains($text, $said, "what {$command} says");
+    }
+    [$status, $said] = $ask('kqueue:stats', '--since=yesterday');
+    $w->expectSame(2, $status, 'exit status of what cannot be right');
+    $w->expectContains("invalid value 'yesterday'", $said, 'what it says');
+    $daemon = $w->startArtisan(['kqueue:status'], ['KQUEUE_BINARY' => 'no-such-program'] + $env($w));
+    $w->expectSame(78, $daemon->wait(), 'exit status without kqueue');
+    $w->expectContains("kqueue:status: no program 'no-such-program' that can be run; install kqueue", $daemon->output(), 'what it says');
+    // Within the app, the output is whose it was asked for.
+    $w->laravel['config']->set('kqueue.binary', (string) realpath((string) getenv('KQUEUE_BIN')));
+    $kernel = $w->laravel->make(\Illuminate\Contracts\Console\Kernel::class);
+    $w->expectSame(0, $kernel->call('kqueue:status', ['--runtime-dir' => $run, '--json' => true]), 'exit status within the app');
+    $w->expectSame('running', json_decode($kernel->output(), true)['state'] ?? null, 'the state');
+}, engines: ['kqueue'], package: true);

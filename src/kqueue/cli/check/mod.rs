@@ -19,7 +19,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::leave_root::AsRoot;
-use super::status::text::{Mood, Style};
+use super::show::{Mood, Style};
 use super::{Failed, complete, print};
 use crate::survey::{self, Found, Question, UNIT_PATH};
 use finding::{Finding, Severity};

@@ -322,5 +322,5 @@ fn write_app(app: &App, source: &str, manner: Manner, here: &Surroundings) -> Re
     let text = init::complete(&app.name, &app.path, &looked, &app.draft, &by)?;
     let file = here.etc.join(format!("{}.toml", app.name));
     let outcome = write::put(&app.name, &file, &text, manner, here)?;
-    write::settle(&app.name, &file, outcome, here)
+    write::settle(&app.name, &file, outcome, here, &write::enable(&app.name))
 }

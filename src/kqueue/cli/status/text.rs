@@ -1,62 +1,8 @@
 //! A snapshot for people.
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
-use super::table::Table;
-use kqueue_control::{Snapshot, State};
+use super::super::show::{Mood, Style, Table, moment, span};
+use kqueue_control::Snapshot;
 use kqueue_system::harmless;
-
-/// How bad something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Mood {
-    Good,
-    /// Somebody may want to know.
-    Uneasy,
-    Bad,
-    Quiet,
-}
-
-impl Mood {
-    pub fn of(snapshot: &Snapshot) -> Self {
-        match snapshot.state {
-            _ if snapshot.silent.is_some() => Mood::Bad,
-            State::Running => Mood::Good,
-            State::Degraded => Mood::Bad,
-            _ => Mood::Uneasy,
-        }
-    }
-}
-
-/// How to write.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::cli) struct Style {
-    pub colour: bool,
-}
-
-impl Style {
-    /// In colour where standard output can show it.
-    pub fn of_stdout() -> Self {
-        Self { colour: kqueue_system::log::has_colour(&std::io::stdout()) }
-    }
-
-    fn dress(self, codes: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{codes}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    fn head(self, text: &str) -> String {
-        self.dress("2", text)
-    }
-
-    pub fn mood(self, mood: Mood, text: &str) -> String {
-        match mood {
-            Mood::Good => self.dress("32", text),
-            Mood::Uneasy => self.dress("33", text),
-            Mood::Bad => self.dress("31", text),
-            Mood::Quiet => self.dress("2", text),
-        }
-    }
-}
 
 /// One line for each app: name, words, how bad it is.
 pub(super) fn list(apps: &[(String, String, Mood)], style: Style) -> String {
@@ -92,9 +38,10 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
     }
     let totals: Vec<String> = told.totals.iter().map(|(outcome, jobs)| format!("{jobs} {outcome}")).collect();
     let totals = if totals.is_empty() { "none yet".to_owned() } else { totals.join(", ") };
-    fact("jobs", format!("{totals}; {:.1}/s over the last 10 s", told.rate));
+    let failed = told.failed.map(|jobs| format!("; {jobs} failed in the last hour")).unwrap_or_default();
+    fact("jobs", format!("{totals}; {:.1}/s over the last 10 s{failed}", told.rate));
 
-    let mut queues = Table::new(&["QUEUE", ">PENDING", ">DELAYED", ">RESERVED", ""]);
+    let mut queues = Table::new(&["QUEUE", ">PENDING", ">DELAYED", ">RESERVED", ">OLDEST", ""]);
     for queue in &told.queues {
         let size = |of: fn(&kqueue_control::Sizes) -> u64| {
             let about = |sizes: &kqueue_control::Sizes| if sizes.estimated { "~" } else { "" };
@@ -107,11 +54,12 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
             size(|sizes| sizes.pending),
             size(|sizes| sizes.delayed),
             size(|sizes| sizes.reserved),
+            queue.oldest.map(span).unwrap_or_default(),
             remarks.join(", "),
         ]);
     }
     let mut tiers = Table::new(&["TIER", ">RUNNING", ">WAITING"]);
-    let mut running = Table::new(&["RUNNING", "TIER", ">FOR", ">WORKER", ">ATTEMPT", "QUEUE", "JOB"]);
+    let mut running = Table::new(&["RUNNING", "TIER", ">FOR", ">OF", ">WORKER", ">ATTEMPT", "QUEUE", "JOB"]);
     let mut waiting = Table::new(&["WAITING", "TIER", ">FOR", "QUEUE", "JOB"]);
     for tier in &told.tiers {
         tiers.row([tier.tier.clone(), tier.running.to_string(), tier.waiting.to_string()]);
@@ -120,6 +68,7 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
                 job.class.clone(),
                 tier.tier.clone(),
                 span(job.seconds),
+                job.timeout.map(limit).unwrap_or_default(),
                 job.worker.to_string(),
                 job.attempt.to_string(),
                 job.queue.clone(),
@@ -166,32 +115,15 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
     text
 }
 
-/// A point in time, where we are.
-fn moment(epoch: u64) -> String {
-    let at = i64::try_from(epoch).ok().and_then(|epoch| Timestamp::from_second(epoch).ok());
-    at.map_or("?".to_owned(), |at| at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string())
-}
-
-/// A span of time, in the two units that matter.
-fn span(seconds: f64) -> String {
-    let whole = seconds.max(0.0) as u64;
-    let two = |n: u64, large: &str, rest: u64, small: &str| match rest {
-        0 => format!("{n} {large}"),
-        _ => format!("{n} {large} {rest} {small}"),
-    };
-    match whole {
-        0..=9 => format!("{:.1} s", seconds.max(0.0)),
-        10..60 => format!("{whole} s"),
-        60..3_600 => two(whole / 60, "min", whole % 60, "s"),
-        3_600..86_400 => two(whole / 3_600, "h", whole % 3_600 / 60, "min"),
-        _ => two(whole / 86_400, "d", whole % 86_400 / 3_600, "h"),
-    }
+/// How long a job may run.
+fn limit(seconds: u64) -> String {
+    if seconds == 0 { "no limit".to_owned() } else { span(seconds as f64) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kqueue_control::{Failure, Process, Queue, RunningJob, Sizes, TierLoad, WaitingJob};
+    use kqueue_control::{Failure, Process, Queue, RunningJob, Sizes, State, TierLoad, WaitingJob};
 
     fn shop() -> Snapshot {
         let running = RunningJob {
@@ -201,6 +133,7 @@ mod tests {
             attempt: 2,
             worker: 5,
             seconds: 75.2,
+            timeout: Some(90),
         };
         let waiting =
             WaitingJob { uuid: "u-2".to_owned(), class: "App\\Jobs\\Report".to_owned(), ..WaitingJob::default() };
@@ -221,6 +154,7 @@ mod tests {
                     name: "high".to_owned(),
                     paused: true,
                     sizes: Some(Sizes { pending: 12, ..Sizes::default() }),
+                    oldest: Some(130.0),
                     ..Queue::default()
                 },
                 Queue { name: "default".to_owned(), error: Some("timed out".to_owned()), ..Queue::default() },
@@ -249,6 +183,7 @@ mod tests {
             }],
             totals: [("done".to_owned(), 7), ("failed".to_owned(), 1)].into(),
             rate: 41.26,
+            failed: Some(3),
             ..Snapshot::default()
         }
     }
@@ -258,14 +193,14 @@ mod tests {
         let whole = serde_json::to_vec(&shop()).unwrap();
         kqueue_fuzz::fuzz("snapshots", &[&whole], |input| {
             let Ok(told) = serde_json::from_slice::<Snapshot>(input) else { return };
-            let text = details(&told, Style { colour: false });
+            let text = details(&told, Style::default());
             assert!(!text.contains(|c| kqueue_system::harmless::is_harmful(c) && c != '\n'), "{text:?}");
         });
     }
 
     #[test]
     fn all_of_it_is_told_and_nothing_else_reaches_the_terminal() {
-        let text = details(&shop(), Style { colour: false });
+        let text = details(&shop(), Style::default());
         assert!(!text.contains('\u{1b}'), "{text}");
         for part in [
             "shop: 1 running, 60 waiting, 41/s, redis ok\n",
@@ -273,23 +208,23 @@ mod tests {
             "(2 h 1 min)",
             "Laravel 13.31.0 on PHP 8.4.1, process launcher",
             "7 done, 1 failed; 41.3/s",
-            "redis:high          12        0         0  paused",
-            "redis:default        ?        ?         ?  timed out",
-            "1 min 15 s",
+            "redis:high          12        0         0  2 min 10 s  paused",
+            "redis:default        ?        ?         ?              timed out",
+            "1 min 15 s  1 min 30 s",
+            "41.3/s over the last 10 s; 3 failed in the last hour",
             "and 59 more",
             "20 MB",
             "failed   oom-kill at 64M",
         ] {
             assert!(text.contains(part), "no {part:?} in\n{text}");
         }
-        assert!(details(&shop(), Style { colour: true }).starts_with("\u{1b}[32mshop:"));
+        assert!(details(&shop(), Style { colour: true, ..Style::default() }).starts_with("\u{1b}[32mshop:"));
     }
 
     #[test]
     fn one_that_starts_has_little_to_tell() {
         let status = "shop: starting".to_owned();
-        let text =
-            details(&Snapshot { state: State::Starting, status, ..Snapshot::default() }, Style { colour: false });
+        let text = details(&Snapshot { state: State::Starting, status, ..Snapshot::default() }, Style::default());
         assert!(text.starts_with("shop: starting\n  state       starting\n"), "{text}");
     }
 
@@ -299,22 +234,7 @@ mod tests {
             ("shop".to_owned(), "3 running".to_owned(), Mood::Good),
             ("a_blog".to_owned(), "stopped (inactive)".to_owned(), Mood::Quiet),
         ];
-        assert_eq!(list(&apps, Style { colour: false }), "shop    3 running\na_blog  stopped (inactive)\n");
-        assert!(list(&[], Style { colour: false }).starts_with("no apps"));
-    }
-
-    #[test]
-    fn spans() {
-        let cases = [
-            (0.31, "0.3 s"),
-            (12.9, "12 s"),
-            (60.0, "1 min"),
-            (3_725.0, "1 h 2 min"),
-            (90_000.0, "1 d 1 h"),
-            (-1.0, "0.0 s"),
-        ];
-        for (seconds, text) in cases {
-            assert_eq!(span(seconds), text);
-        }
+        assert_eq!(list(&apps, Style::default()), "shop    3 running\na_blog  stopped (inactive)\n");
+        assert!(list(&[], Style::default()).starts_with("no apps"));
     }
 }

@@ -32,33 +32,28 @@ final class WorkCommand extends Command
 
     private const TIERS = ['inline' => 'inline', 'smart' => 'auto', 'secure' => 'isolated'];
 
-    /** What kqueue says of a wrong command line, and of settings that cannot work. */
-    private const USAGE = 2;
-
-    private const CONFIG = 78;
-
     public function handle(): int
     {
         if ($this->option('sleep') !== null) {
-            return $this->refuse('--sleep: kqueue does not poll, a job starts as soon as it is dispatched; leave it out', self::USAGE);
+            return $this->refuse('--sleep: kqueue does not poll, a job starts as soon as it is dispatched; leave it out', Program::USAGE);
         }
 
         $tiers = array_filter(self::TIERS, fn (string $option): bool => (bool) $this->option($option), ARRAY_FILTER_USE_KEY);
 
         if (count($tiers) > 1) {
-            return $this->refuse('--'.implode(' and --', array_keys($tiers)).': each says where jobs run that declare nothing; give one', self::USAGE);
+            return $this->refuse('--'.implode(' and --', array_keys($tiers)).': each says where jobs run that declare nothing; give one', Program::USAGE);
         }
 
         $connection = $this->argument('connection');
 
         if ($connection !== null && ! is_array(config("queue.connections.{$connection}"))) {
-            return $this->refuse("no queue connection named '{$connection}' in config/queue.php", self::USAGE);
+            return $this->refuse("no queue connection named '{$connection}' in config/queue.php", Program::USAGE);
         }
 
-        $binary = $this->find((string) config('kqueue.binary'));
+        $binary = Program::find((string) config('kqueue.binary'));
 
         if ($binary === null) {
-            return $this->refuse("no program '".config('kqueue.binary')."' that can be run; install kqueue, or say where it is: KQUEUE_BINARY", self::CONFIG);
+            return $this->refuse(Program::absent((string) config('kqueue.binary')), Program::CONFIG);
         }
 
         $arguments = ['run', '--path='.$this->laravel->basePath()];
@@ -77,47 +72,14 @@ final class WorkCommand extends Command
         }
 
         if (! function_exists('pcntl_exec')) {
-            $command = implode(' ', array_map('escapeshellarg', [$binary, ...$arguments]));
+            $command = Program::line($binary, ...$arguments);
 
-            return $this->refuse("this PHP cannot become another program (pcntl_exec); run: {$command}", self::CONFIG);
+            return $this->refuse("this PHP cannot become another program (pcntl_exec); run: {$command}", Program::CONFIG);
         }
 
-        pcntl_exec($binary, $arguments, $this->environment());
+        pcntl_exec($binary, $arguments, Program::environment());
 
-        return $this->refuse("{$binary}: ".pcntl_strerror(pcntl_get_last_error()), self::CONFIG);
-    }
-
-    private function find(string $binary): ?string
-    {
-        $places = str_contains($binary, '/')
-            ? [$binary]
-            : array_map(static fn (string $place): string => "{$place}/{$binary}", explode(':', (string) getenv('PATH')));
-
-        foreach ($places as $place) {
-            if ($binary !== '' && is_file($place) && is_executable($place)) {
-                return $place;
-            }
-        }
-
-        return null;
-    }
-
-    /**
-     * As it was when PHP started. By now the values of `.env` are in it: kqueue would hand them on to every process, and
-     * no change of the file would count any more.
-     *
-     * @return array<string, string>
-     */
-    private function environment(): array
-    {
-        $environment = [];
-
-        foreach (explode("\0", (string) @file_get_contents('/proc/self/environ'), -1) as $variable) {
-            [$name, $value] = explode('=', $variable, 2) + [1 => ''];
-            $environment[$name] = $value;
-        }
-
-        return $environment ?: getenv();
+        return $this->refuse("{$binary}: ".pcntl_strerror(pcntl_get_last_error()), Program::CONFIG);
     }
 
     private function refuse(string $why, int $code): int

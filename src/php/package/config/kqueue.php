@@ -8,7 +8,7 @@ return [
     // where that is not so, as where a deploy makes a directory for each release.
     'app' => env('KQUEUE_APP'),
 
-    // The program that `php artisan kqueue:work` becomes: a path, or a name that is looked up in PATH.
+    // The program that `php artisan kqueue:work` becomes, and that kqueue:status and the like ask: a path, or a name that is looked up in PATH.
     'binary' => env('KQUEUE_BINARY', 'kqueue'),
 
     // Whether kqueue is woken when a job is put into a database queue: true, false, or the path of the bell.sock in its

@@ -1,10 +1,14 @@
 //! Columns under each other. Pure.
 
+use super::Style;
 use kqueue_system::harmless;
+
+/// Bytes of one cell that are shown.
+const CELL: usize = 400;
 
 /// A table that is filled row by row.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(in crate::cli) struct Table {
     heads: &'static [&'static str],
     rows: Vec<Vec<String>>,
 }
@@ -17,16 +21,21 @@ impl Table {
 
     /// Adds a row. Nothing of a cell can leave its line, or tell a terminal anything.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.iter().map(|cell| harmless::whole_line(cell)).collect());
+        self.rows.push(cells.iter().map(|cell| harmless::line(cell, CELL)).collect());
     }
 
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The lines, each dressed by `head` or `body`, indented by two.
+    /// The lines, as the style wants them: columns, indented by two, or cells with a tab between them.
+    pub fn show(&self, style: Style) -> String {
+        if style.columns { self.lines(|line| style.head(line)) } else { self.cells() }
+    }
+
+    /// The lines, the heads dressed by `head`, indented by two.
     pub fn lines(&self, head: impl Fn(&str) -> String) -> String {
-        let names: Vec<&str> = self.heads.iter().map(|head| head.trim_start_matches('>')).collect();
+        let names: Vec<&str> = self.names().collect();
         let width = |at: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
             cells.chain(names.get(at).map(|name| name.chars().count())).max().unwrap_or(0)
@@ -48,6 +57,17 @@ impl Table {
         }
         text
     }
+
+    /// The cells with tabs between them, which no cell has in it.
+    fn cells(&self) -> String {
+        let heads: Vec<&str> = self.names().collect();
+        let rows = self.rows.iter().map(|row| row.join("\t"));
+        [heads.join("\t")].into_iter().chain(rows).map(|line| line + "\n").collect()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.heads.iter().map(|head| head.trim_start_matches('>'))
+    }
 }
 
 #[cfg(test)]
@@ -59,9 +79,10 @@ mod tests {
         let mut table = Table::new(&["NAME", ">SIZE", "WHY"]);
         table.row(["a".to_owned(), "12".to_owned(), "x".to_owned()]);
         table.row(["béta".to_owned(), "1234567".to_owned(), String::new()]);
-        table.row(["c\u{1b}[31m\n".to_owned(), String::new(), "y".to_owned()]);
-        let text = table.lines(str::to_owned);
-        let expected = "  NAME        SIZE  WHY\n  a             12  x\n  béta     1234567\n  c [31m            y\n";
-        assert_eq!(text, expected);
+        table.row(["c\u{1b}[31m\n".to_owned(), String::new(), "y\tz".to_owned()]);
+        let expected = "  NAME        SIZE  WHY\n  a             12  x\n  béta     1234567\n  c [31m            y z\n";
+        assert_eq!(table.show(Style { columns: true, ..Style::default() }), expected);
+        let expected = "NAME\tSIZE\tWHY\na\t12\tx\nbéta\t1234567\t\nc [31m \t\ty z\n";
+        assert_eq!(table.show(Style::default()), expected);
     }
 }

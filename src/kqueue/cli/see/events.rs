@@ -1,0 +1,78 @@
+//! `kqueue events`: what happened beside the jobs: starts, deploys, outages, and what became of workers.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Target, Which, as_json, print_json, print_text, span};
+use crate::cli::Failed;
+use crate::cli::show::{Style, Table, moment_ms, span_ms};
+use kqueue_control::{Happenings, Request};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Ask {
+    #[command(flatten)]
+    which: Which,
+    /// Not older than this: 30min, 24h, 7d, or a time such as 14:00 or "2026-11-30 14:00"; all that is kept without
+    #[arg(long, value_name = span::TIME, value_parser = span::parse)]
+    since: Option<u64>,
+    /// At most so many, the latest
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(in crate::cli) fn run(asked: Ask) -> Result<ExitCode, Failed> {
+    let here = super::surroundings()?;
+    let request = Request::Events { since: asked.since.unwrap_or(0), limit: asked.limit };
+    let told: Happenings =
+        super::wait(async { Target::find(&asked.which.request(), &here).await?.ask(&request).await })??;
+    if asked.json {
+        return print_json(&as_json(&told));
+    }
+    print_text(&text(&told, Style::of_stdout()), &told.lacks)
+}
+
+fn text(told: &Happenings, style: Style) -> String {
+    let mut table = Table::new(&["AT", "WHAT", "TIER", ">PROCESS", ">FOR", "", "JOB"]);
+    for event in &told.events {
+        table.row([
+            moment_ms(event.at),
+            event.kind.clone(),
+            event.tier.clone().unwrap_or_default(),
+            event.worker.map(|worker| worker.to_string()).unwrap_or_default(),
+            event.ended.map(|ended| span_ms(ended.saturating_sub(event.at))).unwrap_or_default(),
+            event.text.clone(),
+            event.job.clone().unwrap_or_default(),
+        ]);
+    }
+    match (table.is_empty(), style.columns) {
+        (true, true) => "nothing has happened\n".to_owned(),
+        (true, false) => String::new(),
+        _ => table.show(style),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kqueue_control::Happening;
+
+    #[test]
+    fn a_line_each() {
+        let outage = Happening {
+            at: 1_000_000,
+            kind: "outage".to_owned(),
+            text: "redis: \u{1b}[1mrefused".to_owned(),
+            ended: Some(1_012_000),
+            ..Happening::default()
+        };
+        let told = Happenings { events: vec![outage], ..Happenings::default() };
+        let shown = text(&told, Style { columns: true, ..Style::default() });
+        assert!(shown.contains(".000  outage") && shown.contains("12 s  redis:  [1mrefused"), "{shown}");
+        assert_eq!(text(&told, Style::default()).lines().count(), 2);
+        assert_eq!(text(&Happenings::default(), Style::default()), "");
+    }
+}
