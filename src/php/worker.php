@@ -6,8 +6,8 @@ declare(strict_types=1);
  * One PHP process of kqueue: `php worker.php MODE`, with the runtime's socket in KQUEUE_SOCKET.
  *
  * MODE is `template` (boots the app and forks others), `pooled`, `lane` and `isolated` (run jobs), or `horizon` (stands in
- * for Horizon's master). `probe` ends
- * with 0 if forks can have an output of their own; `survey` says what the commands that set kqueue up ask of an app.
+ * for Horizon's master). `probe` ends with 0 if forks can have an output of their own; `survey` says what the commands that
+ * set kqueue up ask of an app; `failed` lists, retries and forgets its failed jobs.
  * It needs nothing of the app but its bootstrap files: no Composer package, no configuration.
  * It talks to the runtime over the socket alone; the protocol is specified in src/core/wire/protocol.md.
  */
@@ -36,6 +36,11 @@ foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'Databas
         require __DIR__.'/worker/Others.php';
         require __DIR__.'/worker/Survey.php';
         exit((new Survey((array) json_decode($argv[2] ?? '', true)))->run());
+    }
+
+    if ($mode === 'failed') {
+        require __DIR__.'/worker/FailedJobs.php';
+        exit((new FailedJobs((array) json_decode($argv[2] ?? '', true)))->run());
     }
 
     $socket = getenv('KQUEUE_SOCKET');

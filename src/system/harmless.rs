@@ -44,10 +44,19 @@ pub fn block(text: &str) -> String {
 
 /// Makes every text in a value such a [`line()`], keys too.
 pub fn value(value: Value, most: usize) -> Value {
+    texts(value, &|text| line(text, most))
+}
+
+/// Makes every text in a value such a [`block()`], keys too.
+pub fn value_of_blocks(value: Value) -> Value {
+    texts(value, &block)
+}
+
+fn texts(value: Value, clean: &impl Fn(&str) -> String) -> Value {
     match value {
-        Value::String(text) => Value::String(line(&text, most)),
-        Value::Array(list) => list.into_iter().map(|part| self::value(part, most)).collect(),
-        Value::Object(map) => map.into_iter().map(|(key, part)| (line(&key, most), self::value(part, most))).collect(),
+        Value::String(text) => Value::String(clean(&text)),
+        Value::Array(list) => list.into_iter().map(|part| texts(part, clean)).collect(),
+        Value::Object(map) => map.into_iter().map(|(key, part)| (clean(&key), texts(part, clean))).collect(),
         plain => plain,
     }
 }

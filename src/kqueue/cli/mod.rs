@@ -106,6 +106,10 @@ enum Command {
     ///
     /// Exit code: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
     Health(see::health::Health),
+    /// List the failed jobs of an app, retry them, or forget them, through Laravel's own record of them
+    ///
+    /// Exit code: 0 done, 1 not or not wholly done, 2 nothing says which jobs, 78 the app cannot be asked.
+    Failed(steer::failed::Asked),
     /// Start no further job of an app, or of one of its queues, until that is taken back; what runs, runs on
     ///
     /// It holds over restarts. Exit code: 0 done, 1 refused or no answer, 3 the app does not run, 4 there is no such app.
@@ -133,6 +137,8 @@ enum Command {
 enum Internal {
     /// Ask an app about itself, for other commands
     Survey,
+    /// Do something in an app's PHP, for other commands
+    Errand,
     /// End what the process that holds our standard input has started, once that process is gone
     Guard {
         /// What marks it
@@ -174,6 +180,10 @@ impl Internal {
                 let script = crate::runtime::find_script().map_err(|error| Failed::config(format!("{error:#}")))?;
                 print(&crate::survey::answer(&script).map_err(|line| Failed { code: FAILURE, line })?)?;
                 Ok(ExitCode::SUCCESS)
+            }
+            Internal::Errand => {
+                let script = crate::runtime::find_script().map_err(|error| Failed::config(format!("{error:#}")))?;
+                crate::survey::carry_out(&script).map_err(|line| Failed { code: FAILURE, line })
             }
             Internal::Guard { mark } => Ok(crate::launch::guard(&mark)),
             Internal::Worker { instance, as_root } => unit::become_worker(&instance, as_root),
@@ -358,6 +368,7 @@ fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
         Command::Pool(asked) => see::pool::run(asked),
         Command::Events(asked) => see::events::run(asked),
         Command::Health(asked) => see::health::run(asked),
+        Command::Failed(asked) => steer::failed::run(asked),
         Command::Pause(asked) => steer::pause::pause(asked),
         Command::Resume(asked) => steer::pause::resume(asked),
         Command::Tune(asked) => tune::run(asked),

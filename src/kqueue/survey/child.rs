@@ -6,6 +6,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use nix::unistd::geteuid;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -27,12 +28,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// Where it cannot ask at all, in one line.
 pub fn answer(script: &Path) -> Result<String, String> {
+    let question: Question = take_place("survey")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let found = runtime.block_on(look(&question, script));
+    // Whatever the app has started in the background while it booted.
+    identity::end_descendants();
+    serde_json::to_string(&found).map_err(|error| error.to_string())
+}
+
+/// Reads from standard input what is to be done and as whom, and becomes that user, in a session of its own with nothing of
+/// whoever asks but the pipes to it.
+///
+/// # Errors
+/// In one line.
+pub(super) fn take_place<T: DeserializeOwned>(command: &str) -> Result<T, String> {
     let mut asked = Vec::new();
     std::io::stdin().read_to_end(&mut asked).map_err(|error| format!("stdin: {error}"))?;
-    let (question, user, as_root): (Question, Option<Account>, bool) = serde_json::from_slice(&asked)
-        .map_err(|_| "survey is asked by other commands of kqueue; use `kqueue check`".to_owned())?;
+    let (order, user, as_root): (T, Option<Account>, bool) = serde_json::from_slice(&asked)
+        .map_err(|_| format!("{command} is for other commands of kqueue; use `kqueue check` or `kqueue failed`"))?;
     let cannot = |what: &str, error: std::io::Error| format!("{what}: {error}");
-    // Of a session of its own, with nothing of whoever asks but the pipes to it.
     identity::detach().map_err(|error| cannot("session", error))?;
     identity::close_inherited();
     identity::adopt_descendants().map_err(|error| cannot("subreaper", error))?;
@@ -44,12 +59,7 @@ pub fn answer(script: &Path) -> Result<String, String> {
             "the app's PHP does not run as root; say who runs the app: user = \"www-data\", or --as-root".to_owned()
         );
     }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let found = runtime.block_on(look(&question, script));
-    // Whatever the app has started in the background while it booted.
-    identity::end_descendants();
-    serde_json::to_string(&found).map_err(|error| error.to_string())
+    Ok(order)
 }
 
 async fn look(question: &Question, script: &Path) -> Found {

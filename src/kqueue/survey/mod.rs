@@ -5,6 +5,7 @@
 //! (`Survey.php`), and looks whether the queue answers. No password of the app comes back from it.
 
 mod child;
+mod errand;
 mod fix;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use kqueue_system::harmless;
 use kqueue_system::identity::Account;
 
 pub use child::answer;
+pub use errand::{Errand, carry_out, run as run_errand};
 pub use fix::{of_boot as boot_fix, of_connection as connection_fix};
 
 /// `PATH` as systemd gives it to units: what the app's processes will have.
@@ -220,13 +222,11 @@ pub struct Manner {
     pub as_root: bool,
 }
 
-/// Asks, as `user` or as who we are. The app sees the environment that it will see when it runs.
-///
-/// # Errors
-/// Where the process that is to ask cannot be had; what is wrong with the app is in what it answers.
-pub fn ask(question: &Question, user: Option<&Account>, manner: Manner) -> Result<Found, String> {
+/// This program again, for something that is done as `user` or as who we are. The app sees the environment that it will see
+/// when it runs.
+fn again(what: &str, user: Option<&Account>, manner: Manner) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.arg("survey").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.arg(what).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(user) = user {
         if manner.unit && sd_notify::booted().unwrap_or(false) {
             let kept = ["LANG", "TZ", "KQUEUE_PHP_DIR"].map(|name| (name, std::env::var_os(name)));
@@ -238,6 +238,15 @@ pub fn ask(question: &Question, user: Option<&Account>, manner: Manner) -> Resul
             command.envs(user.environment());
         }
     }
+    command
+}
+
+/// Asks, as `user` or as who we are. The app sees the environment that it will see when it runs.
+///
+/// # Errors
+/// Where the process that is to ask cannot be had; what is wrong with the app is in what it answers.
+pub fn ask(question: &Question, user: Option<&Account>, manner: Manner) -> Result<Found, String> {
+    let mut command = again("survey", user, manner);
     let asked = serde_json::to_vec(&(question, user, manner.as_root)).map_err(|error| error.to_string())?;
     let mut child = command.spawn().map_err(|error| format!("cannot start kqueue again: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {

@@ -4,6 +4,7 @@
 //! is at `info`. What became of a job is told with [`JobRecord`], so that every part names its fields alike.
 //! Touches stderr and the journal's socket, and nothing else.
 
+mod act;
 mod human;
 mod journal;
 mod lines;
@@ -16,6 +17,7 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub use act::{act, user};
 use lines::Lines;
 pub use record::{Fault, JOB_TARGET, JobRecord, message_id};
 

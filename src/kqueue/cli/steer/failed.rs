@@ -1,0 +1,277 @@
+//! `kqueue failed`: the failed jobs of an app, through Laravel's own record of them. It needs no runtime: the app's PHP is
+//! asked, as the app's user.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::cli::leave_root::AsRoot;
+use crate::cli::see::{self, Which};
+use crate::cli::show::{Style, Table, moment};
+use crate::cli::{CONFIG, FAILURE, Failed, USAGE, complete, print, stdio};
+use crate::survey::{self, Errand, Manner};
+use kqueue_config::{self as config, Loaded};
+use kqueue_system::harmless;
+use kqueue_system::identity::{self, Account, App};
+use kqueue_system::log;
+
+/// Shown at the terminal while something takes long, each so many jobs.
+const PACE: u64 = 100;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Asked {
+    #[command(flatten)]
+    which: Which,
+    /// What to do with them
+    #[arg(value_enum, default_value = "list")]
+    act: Act,
+    /// These jobs: by uuid, or by the number that Laravel's table has for them
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// Of this class; its last part is enough
+    #[arg(long, add = complete::classes())]
+    class: Option<String>,
+    /// With this in their exception or payload
+    #[arg(long = "match", value_name = "TEXT")]
+    text: Option<String>,
+    /// Of this queue
+    #[arg(long, value_name = "QUEUE", add = complete::queues())]
+    queue: Option<String>,
+    /// That failed at this time or later: 30min, 24h, or a time such as 14:00 or "2026-11-30 14:00"
+    #[arg(long, value_name = "TIME", value_parser = see::parse)]
+    since: Option<u64>,
+    /// All of them
+    #[arg(long)]
+    all: bool,
+    /// At most so many in a list
+    #[arg(long, value_name = "N", default_value = "50")]
+    limit: u32,
+    /// Only count what would be retried or forgotten
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    as_root: AsRoot,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Act {
+    /// A line each
+    List,
+    /// Everything of them: payload, exception, trace
+    Show,
+    /// Put them back into their queues, as `queue:retry` does
+    Retry,
+    /// Remove them from the record, as `queue:forget` does
+    Forget,
+}
+
+/// A failed job, as PHP tells it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Job {
+    id: String,
+    uuid: String,
+    class: String,
+    connection: String,
+    queue: String,
+    failed_at: u64,
+    exception: String,
+    payload: Option<String>,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+struct Done {
+    jobs: Vec<Value>,
+    matched: u64,
+    done: u64,
+}
+
+pub(in crate::cli) fn run(asked: Asked) -> Result<ExitCode, Failed> {
+    let changes = matches!(asked.act, Act::Retry | Act::Forget);
+    let chosen = !asked.ids.is_empty();
+    let filtered = asked.class.is_some() || asked.text.is_some() || asked.queue.is_some() || asked.since.is_some();
+    if changes && !(chosen || filtered || asked.all) {
+        let line = "which jobs? name their ids, choose by --class, --match, --queue or --since, or say --all";
+        return Err(Failed { code: USAGE, line: line.to_owned() });
+    }
+    let app = Desk::find(&asked)?;
+    if changes && !asked.dry_run && !asked.yes && !chosen {
+        let matched = app.carry_out(&asked, true)?.matched;
+        if matched > 0 && !agreed(asked.act, matched)? {
+            return Err(Failed { code: FAILURE, line: "nothing was done".to_owned() });
+        }
+    }
+    let done = app.carry_out(&asked, asked.dry_run)?;
+    if changes && !asked.dry_run && done.done > 0 {
+        let (verb, who) = (asked.act.past(), log::user());
+        log::act(&app.loaded.settings.app, &who, &format!("{verb} {} failed jobs ({})", done.done, asked.choice()));
+    }
+    report(&asked, &done)
+}
+
+impl Act {
+    fn past(self) -> &'static str {
+        if self == Act::Retry { "retried" } else { "forgot" }
+    }
+}
+
+impl Asked {
+    /// What PHP is to do.
+    fn order(&self, path: &std::path::Path, dry: bool) -> Value {
+        let act = self.act.to_possible_value().map(|value| value.get_name().to_owned());
+        json!({
+            "path": path,
+            "act": act,
+            "ids": self.ids,
+            "class": self.class,
+            "match": self.text,
+            "queue": self.queue,
+            "since": self.since,
+            "limit": self.limit,
+            "dry": dry,
+        })
+    }
+
+    /// The choice in words, for the log.
+    fn choice(&self) -> String {
+        let since = self.since.map(|since| since.to_string());
+        let chosen = [("class", &self.class), ("match", &self.text), ("queue", &self.queue), ("since", &since)];
+        let mut words: Vec<String> =
+            chosen.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?))).collect();
+        words.extend(self.ids.iter().map(|id| format!("id {id}")));
+        if words.is_empty() { "all".to_owned() } else { words.join(", ") }
+    }
+}
+
+/// An app whose PHP can be asked.
+struct Desk {
+    loaded: Loaded,
+    user: Account,
+    manner: Manner,
+}
+
+impl Desk {
+    fn find(asked: &Asked) -> Result<Self, Failed> {
+        let mut here = see::surroundings()?;
+        let request = asked.which.request();
+        let unit = request.config.is_none() && request.flags.is_empty();
+        if unit {
+            // As its units will find it.
+            here.vars.insert("PATH".into(), survey::UNIT_PATH.into());
+        }
+        let loaded = config::load(&request, &here)?;
+        let whose = config::whose(&request, &here)?;
+        let app = App { path: &whose.path, user: whose.user.as_deref(), group: whose.group.as_deref() };
+        let user = identity::user_of(app, asked.as_root.as_root)?;
+        if here.uid != 0 && !user.is_us() {
+            let line = format!("{} runs as {}: ask as that user, or as root", loaded.settings.app, user.name);
+            return Err(Failed { code: FAILURE, line });
+        }
+        Ok(Self { loaded, user, manner: Manner { unit, as_root: asked.as_root.as_root } })
+    }
+
+    fn carry_out(&self, asked: &Asked, dry: bool) -> Result<Done, Failed> {
+        let settings = &self.loaded.settings;
+        let errand = Errand {
+            php: settings.php.clone(),
+            php_args: settings.php_args.clone(),
+            path: settings.path.clone(),
+            mode: "failed".to_owned(),
+            order: asked.order(&settings.path, dry),
+        };
+        let shows = io::stderr().is_terminal();
+        let mut done = Done::default();
+        let ended = survey::run_errand(&errand, Some(&self.user), self.manner, |answer| {
+            let number = |name: &str| answer.get(name).and_then(Value::as_u64);
+            if let Some(progress) = number("progress").filter(|progress| shows && progress % PACE == 0) {
+                let _ = write!(io::stderr(), "\r{progress} {} …", asked.act.past());
+            }
+            if answer.get("end").is_some() {
+                (done.matched, done.done) = (number("matched").unwrap_or(0), number("done").unwrap_or(0));
+            } else if let Some(job) = answer.get("job") {
+                done.jobs.push(job.clone());
+            }
+        });
+        if shows && done.done >= PACE {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+        ended.map_err(|line| Failed { code: CONFIG, line: format!("{}: {line}", settings.app) })?;
+        Ok(done)
+    }
+}
+
+/// Asks at the terminal.
+fn agreed(act: Act, jobs: u64) -> Result<bool, Failed> {
+    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        let line = format!("that would be {jobs} failed jobs {}; say --yes where nobody can be asked", act.past());
+        return Err(Failed { code: USAGE, line });
+    }
+    let verb = if act == Act::Retry { "retry" } else { "forget" };
+    print(&format!("{verb} {jobs} failed jobs? [y/N] "))?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(|error| Failed::at("stdin", error))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn report(asked: &Asked, done: &Done) -> Result<ExitCode, Failed> {
+    let changes = matches!(asked.act, Act::Retry | Act::Forget);
+    let missed = changes && !asked.dry_run && done.done < done.matched;
+    let missing = !asked.ids.is_empty() && done.matched < asked.ids.len() as u64;
+    let text = match asked.act {
+        _ if asked.json => {
+            let jobs = if changes { json!(null) } else { json!(done.jobs) };
+            format!("{:#}\n", json!({ "version": 1, "matched": done.matched, "done": done.done, "jobs": jobs }))
+        }
+        Act::List => list(done, Style::of_stdout()),
+        Act::Show => done.jobs.iter().map(whole).collect::<Vec<_>>().join("\n"),
+        _ if asked.dry_run => format!("{} failed jobs would be {}\n", done.matched, asked.act.past()),
+        _ => format!("{} {} of {} failed jobs\n", asked.act.past(), done.done, done.matched),
+    };
+    print(&text)?;
+    if missing {
+        stdio::err(&format!("kqueue: {} of the named jobs are not there", asked.ids.len() as u64 - done.matched));
+    }
+    Ok(if missed || missing { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS })
+}
+
+fn list(done: &Done, style: Style) -> String {
+    let mut table = Table::new(&["FAILED", "ID", "CLASS", "QUEUE", "EXCEPTION"]);
+    for job in &done.jobs {
+        let job = Job::deserialize(job).unwrap_or_default();
+        let id = if job.uuid.is_empty() { job.id } else { job.uuid };
+        table.row([moment(job.failed_at), id, job.class, job.queue, job.exception]);
+    }
+    if table.is_empty() {
+        return if style.columns { "no failed jobs\n".to_owned() } else { String::new() };
+    }
+    let mut text = table.show(style);
+    if style.columns && done.matched > done.jobs.len() as u64 {
+        text.push_str(&format!("and {} more (--limit N)\n", done.matched - done.jobs.len() as u64));
+    }
+    text
+}
+
+/// Everything of one job.
+fn whole(job: &Value) -> String {
+    let job = Job::deserialize(job).unwrap_or_default();
+    let Job { id, uuid, class, connection, queue, failed_at, exception, payload } = job;
+    let payload = payload.unwrap_or_default();
+    let line = harmless::whole_line;
+    let [class, id, uuid] = [class, id, uuid].map(|text| line(&text));
+    let [connection, queue, payload] = [connection, queue, payload].map(|text| line(&text));
+    format!(
+        "{class}\n  id          {id}\n  uuid        {uuid}\n  connection  {connection}\n  queue       {queue}\n  \
+         failed      {}\n  payload     {payload}\n\n{exception}\n",
+        moment(failed_at)
+    )
+}
