@@ -15,6 +15,7 @@ final class Options
           --row LIST                   numbers, ranges and names: 3,4,10-20,overlap
           --laravel DIR                a directory whose vendor/ is a Laravel installed by Composer
           --root DIR                   run all of it inside this root file system (see tests/machine/rootfs)
+          --routed                     kqueue only as it routes jobs by itself, not in each tier too
           -j N                         cases at a time (as many as the machine bears)
           --verbose                    journal and logs of what fails
           --results FILE               how every case went, for tests/laravel/table
@@ -43,6 +44,8 @@ final class Options
 
     public bool $times = false;
 
+    public bool $routed = false;
+
     public bool $keep = false;
 
     public bool $list = false;
@@ -68,6 +71,7 @@ final class Options
                 '--verbose', '-v' => $options->verbose = true,
                 '--results' => $options->results = $take(),
                 '--times' => $options->times = true,
+                '--routed' => $options->routed = true,
                 '--keep' => $options->keep = true,
                 '--list' => $options->list = true,
                 '--help', '-h' => self::refuse(''),

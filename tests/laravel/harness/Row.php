@@ -44,13 +44,13 @@ final class Row
      *
      * @return list<TestCase>
      */
-    public function cases(string $engine, Service $service): array
+    public function cases(string $engine, Service $service, bool $everyTier): array
     {
         $cases = [new TestCase($this, $engine, $service)];
         if ($engine === 'kqueue' && $this->back !== []) {
             $cases[] = new TestCase($this, $engine, $service, back: $this->back);
         }
-        if ($engine === 'kqueue' && $this->tiers && in_array('stock', $this->engines, true)) {
+        if ($everyTier && $engine === 'kqueue' && $this->tiers && in_array('stock', $this->engines, true)) {
             $cases[] = new TestCase($this, $engine, $service, tier: 'inline');
             $cases[] = new TestCase($this, $engine, $service, tier: 'isolated');
         }
