@@ -87,7 +87,7 @@ impl Runtime {
                 }));
             }
         }
-        said.iter().for_each(|line| tracing::info!(kqueue_by = who, "{line}, by {who}"));
+        said.iter().for_each(|line| tracing::info!(kqueue_by = who, "{line}"));
         self.pauses_changed();
         let save = self.service.pauses.save();
         tokio::task::spawn_local(async move {

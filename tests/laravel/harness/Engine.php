@@ -56,7 +56,17 @@ final class Engine
     /** @return list<string> */
     public function status(Sandbox $sandbox): array
     {
-        return [$this->kqueue, 'status', '--path', $sandbox->app, '--runtime-dir', $sandbox->dir . '/run', '--json'];
+        return $this->about($sandbox, 'status');
+    }
+
+    /**
+     * A command of kqueue's about the sandbox's app.
+     *
+     * @return list<string>
+     */
+    public function about(Sandbox $sandbox, string ...$words): array
+    {
+        return [$this->kqueue, ...$words, '--path', $sandbox->app, '--runtime-dir', $sandbox->dir . '/run', '--json'];
     }
 
     /**

@@ -185,8 +185,26 @@ final class World
      */
     public function status(): array
     {
-        $command = implode(' ', array_map('escapeshellarg', $this->engine->status($this->sandbox)));
-        exec($command . ' 2>&1', $lines, $code);
+        return self::told($this->engine->status($this->sandbox));
+    }
+
+    /**
+     * What another command of kqueue's says.
+     *
+     * @return array{array<string, mixed>, int} its JSON, or what it complains of as `state`, and its exit code
+     */
+    public function kqueue(string ...$words): array
+    {
+        return self::told($this->engine->about($this->sandbox, ...$words));
+    }
+
+    /**
+     * @param list<string> $command
+     * @return array{array<string, mixed>, int}
+     */
+    private static function told(array $command): array
+    {
+        exec(implode(' ', array_map('escapeshellarg', $command)) . ' 2>&1', $lines, $code);
 
         return [json_decode(implode("\n", $lines), true) ?? ['state' => implode("\n", $lines)], $code];
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use kqueue_control::Paused;
@@ -129,6 +130,9 @@ fn write(file: &Path, own: &BTreeMap<String, Pause>) -> std::io::Result<()> {
             _ => Ok(()),
         };
     }
+    if let Some(directory) = file.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
+    }
     let new = file.with_extension("json.new");
     let mut handle = fs::File::create(&new)?;
     handle.write_all(&serde_json::to_vec(own)?)?;
@@ -168,16 +172,17 @@ mod tests {
     fn pauses_end_and_outlive_us() {
         let directory = tempfile::tempdir().unwrap();
         let mut pauses = Pauses::load(directory.path());
+        pauses.file = directory.path().join("new").join(FILE);
         pauses.pause(None, "root".to_owned(), Some(500));
         pauses.pause(Some("mail"), "root".to_owned(), Some(900));
         pauses.save()().unwrap();
-        let mut later = Pauses::load(directory.path());
+        let mut later = Pauses::load(&directory.path().join("new"));
         assert_eq!((later.effective(&queues()), later.next_end()), (queues(), Some(500)));
         assert!(!later.expire(499) && later.expire(500) && !later.expire(501));
         assert_eq!((later.effective(&queues()), later.next_end()), (vec!["mail".to_owned()], Some(900)));
         assert!(later.expire(1_000) && later.effective(&queues()).is_empty());
         later.save()().unwrap();
-        assert!(!directory.path().join(FILE).exists());
+        assert!(!later.file.exists());
         later.save()().unwrap();
         fs::write(directory.path().join(FILE), "{").unwrap();
         assert!(Pauses::load(directory.path()).effective(&queues()).is_empty());
