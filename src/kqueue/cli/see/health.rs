@@ -336,7 +336,10 @@ pub(in crate::cli) mod tests {
         assert_eq!(weighed(&Snapshot { waiting: 0, ..silent }, None, &wait("1min")).0, Level::Ok);
         let failures = Limits { max_failures: numbers("0").ok(), ..Limits::default() };
         let (level, line) = weighed(&told(State::Running), Some(1), &failures);
-        assert!(level == Level::Critical && line.contains(" - shop: failures of the hour: 1 is over 0; 1 running"), "{line}");
+        assert!(
+            level == Level::Critical && line.contains(" - shop: failures of the hour: 1 is over 0; 1 running"),
+            "{line}"
+        );
         assert_eq!(weighed(&told(State::Running), None, &failures).0, Level::Unknown);
         assert_eq!(weighed(&told(State::Degraded), None, &failures).0, Level::Critical);
     }
