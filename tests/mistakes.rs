@@ -119,8 +119,8 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a command that does not exist",
         make: |_| {},
-        args: &["statu"],
-        says: &["unrecognized subcommand 'statu'", "a similar subcommand exists: 'status'"],
+        args: &["chekc"],
+        says: &["unrecognized subcommand 'chekc'", "a similar subcommand exists: 'check'"],
         code: 2,
     },
     Mistake {

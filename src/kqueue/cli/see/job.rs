@@ -283,7 +283,10 @@ mod tests {
         kqueue_fuzz::fuzz("job", &[&whole], |input| {
             let Ok(told) = serde_json::from_slice::<Timeline>(input) else { return };
             let text = text(&told, style);
-            assert!(!text.contains(|c| kqueue_system::harmless::is_harmful(c) && !matches!(c, '\n' | '\t')), "{text:?}");
+            assert!(
+                !text.contains(|c| kqueue_system::harmless::is_harmful(c) && !matches!(c, '\n' | '\t')),
+                "{text:?}"
+            );
         });
     }
 }
