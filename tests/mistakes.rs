@@ -125,7 +125,7 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         name: "jobs of an app that does not run",
-        make: |_| {},
+        make: |world| fs::create_dir(world.dir.path().join("run")).unwrap(),
         args: &["jobs", "shop", "--runtime-dir", "run"],
         says: &["shop: it does not run (stopped)", "start it: systemctl start kqueue@shop"],
         code: 3,
