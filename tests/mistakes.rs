@@ -119,13 +119,13 @@ const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "a command that does not exist",
         make: |_| {},
-        args: &["statu"],
-        says: &["unrecognized subcommand 'statu'", "a similar subcommand exists: 'status'"],
+        args: &["chekc"],
+        says: &["unrecognized subcommand 'chekc'", "a similar subcommand exists: 'check'"],
         code: 2,
     },
     Mistake {
         name: "jobs of an app that does not run",
-        make: |_| {},
+        make: |world| fs::create_dir(world.dir.path().join("run")).unwrap(),
         args: &["jobs", "shop", "--runtime-dir", "run"],
         says: &["shop: it does not run (stopped)", "start it: systemctl start kqueue@shop"],
         code: 3,

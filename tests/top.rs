@@ -76,8 +76,8 @@ impl Terminal {
 
 #[test]
 fn it_draws_and_leaves_the_terminal_as_it_was() {
-    let runtime = Runtime::start(&[]);
-    runtime.php("dispatch(new App\\Jobs\\Sleeps(50000));");
+    let runtime = Runtime::start(&["--timeout", "1200"]);
+    runtime.php("dispatch(new App\\Jobs\\Sleeps(900000));");
     type End = fn(&mut Terminal, &Child);
     let ends: [(&str, End); 4] = [
         ("q", |terminal, _| terminal.press("q")),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{NOBODY, World, run, said};
+use crate::app::{NOBODY, World, run, said};
 
 /// Waits for something to be so, at most as long as a busy machine takes.
 pub fn until<T>(what: &str, mut is: impl FnMut() -> Option<T>) -> T {

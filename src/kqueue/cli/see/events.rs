@@ -60,19 +60,33 @@ mod tests {
     use super::*;
     use kqueue_control::Happening;
 
-    #[test]
-    fn a_line_each() {
-        let outage = Happening {
+    fn outage() -> Happening {
+        Happening {
             at: 1_000_000,
             kind: "outage".to_owned(),
             text: "redis: \u{1b}[1mrefused".to_owned(),
             ended: Some(1_012_000),
             ..Happening::default()
-        };
-        let told = Happenings { events: vec![outage], ..Happenings::default() };
+        }
+    }
+
+    #[test]
+    fn a_line_each() {
+        let told = Happenings { events: vec![outage()], ..Happenings::default() };
         let shown = text(&told, Style { columns: true, ..Style::default() });
         assert!(shown.contains(".000  outage") && shown.contains("12 s  redis:  [1mrefused"), "{shown}");
         assert_eq!(text(&told, Style::default()).lines().count(), 2);
         assert_eq!(text(&Happenings::default(), Style::default()), "");
+    }
+
+    #[test]
+    fn fuzz_events() {
+        let whole = serde_json::to_vec(&Happenings { events: vec![outage()], ..Happenings::default() }).unwrap();
+        let style = Style { columns: true, ..Style::default() };
+        kqueue_fuzz::fuzz("events", &[&whole], |input| {
+            let Ok(told) = serde_json::from_slice::<Happenings>(input) else { return };
+            let text = text(&told, style);
+            assert!(!text.contains(|c| kqueue_system::harmless::is_harmful(c) && c != '\n'), "{text:?}");
+        });
     }
 }

@@ -198,19 +198,23 @@ fn weigh(app: String, told: &Snapshot, failures: Option<u64>, limits: &Limits) -
     };
     let mut faults = Vec::new();
     let mut level = state;
-    let mut hold = |limit: Option<Limit>, value: Option<f64>, fault: &dyn Fn(f64) -> String, lacks: &str| {
+    let mut hold = |limit: Option<Limit>, value: Option<f64>, name: &str, unit: &str| {
         let Some(limit) = limit else { return };
         let found = value.map_or(Level::Unknown, |value| limit.level(value));
-        if found != Level::Ok {
-            faults.push(value.map_or_else(|| lacks.to_owned(), fault));
+        let over = match found {
+            Level::Warning => limit.warning.unwrap_or(limit.critical),
+            _ => limit.critical,
+        };
+        match value {
+            _ if found == Level::Ok => {}
+            Some(value) => faults.push(format!("{name} {value:.0}{unit} is over {over}{unit}")),
+            None => faults.push(format!("{name} is not told: is history off?")),
         }
         level = level.max(found);
     };
-    hold(limits.max_backlog, Some(told.waiting as f64), &|jobs| format!("{jobs} jobs wait"), "");
-    let lacks = "it does not tell how long jobs have waited";
-    hold(limits.max_wait, oldest, &|seconds| format!("the oldest job waits for {seconds:.0} s"), lacks);
-    let lacks = "it does not tell what has failed: is history off?";
-    hold(limits.max_failures, failures.map(|jobs| jobs as f64), &|jobs| format!("{jobs} jobs failed in 1 h"), lacks);
+    hold(limits.max_backlog, Some(told.waiting as f64), "backlog", "");
+    hold(limits.max_wait, oldest, "wait of the oldest job", " s");
+    hold(limits.max_failures, failures.map(|jobs| jobs as f64), "failures of the hour:", "");
     let status = told.status.strip_prefix(&format!("{app}: ")).unwrap_or(&told.status);
     faults.push(status.to_owned());
     let figures = Figures { running: told.running, backlog: told.waiting, oldest, failures, rate: told.rate };
@@ -332,7 +336,10 @@ pub(in crate::cli) mod tests {
         assert_eq!(weighed(&Snapshot { waiting: 0, ..silent }, None, &wait("1min")).0, Level::Ok);
         let failures = Limits { max_failures: numbers("0").ok(), ..Limits::default() };
         let (level, line) = weighed(&told(State::Running), Some(1), &failures);
-        assert!(level == Level::Critical && line.contains(" - shop: 1 jobs failed in 1 h; 1 running"), "{line}");
+        assert!(
+            level == Level::Critical && line.contains(" - shop: failures of the hour: 1 is over 0; 1 running"),
+            "{line}"
+        );
         assert_eq!(weighed(&told(State::Running), None, &failures).0, Level::Unknown);
         assert_eq!(weighed(&told(State::Degraded), None, &failures).0, Level::Critical);
     }

@@ -275,4 +275,18 @@ mod tests {
         );
         assert_eq!(pick("shop", "x", found()).unwrap_err().code, UNKNOWN);
     }
+
+    #[test]
+    fn fuzz_job() {
+        let whole = serde_json::to_vec(&told()).unwrap();
+        let style = Style { columns: true, ..Style::default() };
+        kqueue_fuzz::fuzz("job", &[&whole], |input| {
+            let Ok(told) = serde_json::from_slice::<Timeline>(input) else { return };
+            let text = text(&told, style);
+            assert!(
+                !text.contains(|c| kqueue_system::harmless::is_harmful(c) && !matches!(c, '\n' | '\t')),
+                "{text:?}"
+            );
+        });
+    }
 }

@@ -267,4 +267,15 @@ mod tests {
         assert_eq!(cells[1..5], ["Render [2J", "default", "isolated", "2"]);
         assert_eq!(text(&Jobs::default(), JobState::Recent, Style::default()), "");
     }
+
+    #[test]
+    fn fuzz_jobs() {
+        let whole = serde_json::to_vec(&Jobs { jobs: vec![job()], ..Jobs::default() }).unwrap();
+        let style = Style { columns: true, ..Style::default() };
+        kqueue_fuzz::fuzz("jobs", &[&whole], |input| {
+            let Ok(told) = serde_json::from_slice::<Jobs>(input) else { return };
+            let text = text(&told, JobState::Recent, style) + &text(&told, JobState::Running, style);
+            assert!(!text.contains(|c| kqueue_system::harmless::is_harmful(c) && c != '\n'), "{text:?}");
+        });
+    }
 }

@@ -81,8 +81,8 @@ struct Tally {
 
 impl Tally {
     fn of(told: &Snapshot, tier: &str) -> Self {
-        let mut tally = Self::default();
-        tally.waiting = told.tiers.iter().filter(|load| load.tier == tier).map(|load| load.waiting).sum();
+        let waiting = told.tiers.iter().filter(|load| load.tier == tier).map(|load| load.waiting).sum();
+        let mut tally = Self { waiting, ..Self::default() };
         for worker in told.workers.iter().filter(|worker| worker.tier == tier) {
             tally.processes += 1;
             tally.busy += usize::from(worker.state == "busy");

@@ -238,4 +238,15 @@ pub(in crate::cli) mod tests {
         }
         assert_eq!(percentiles(&Histogram::default())["max"], Value::Null);
     }
+
+    #[test]
+    fn fuzz_stats() {
+        let whole = serde_json::to_vec(&stats()).unwrap();
+        let style = Style { columns: true, ..Style::default() };
+        kqueue_fuzz::fuzz("stats", &[&whole], |input| {
+            let Ok(told) = serde_json::from_slice::<Stats>(input) else { return };
+            let text = text(&told, 50, style);
+            assert!(!text.contains(|c| kqueue_system::harmless::is_harmful(c) && c != '\n'), "{text:?}");
+        });
+    }
 }

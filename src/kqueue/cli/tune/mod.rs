@@ -55,6 +55,8 @@ pub(super) struct Tune {
 /// What was asked, and what came of it.
 struct Told {
     app: String,
+    /// The app's config file, whether it is there or not.
+    file: PathBuf,
     since: u64,
     runs: u64,
     advice: Vec<Advice>,
@@ -98,7 +100,11 @@ async fn look(asked: &Tune, here: &Surroundings) -> Result<Told, Failed> {
         lacks.push("which settings are in effect: nothing is advised that depends on one".to_owned());
     }
     let given = given(&snapshot, &stats, &metrics, &sample, settings, here.memory_mb);
-    Ok(Told { app: target.app, since: stats.since, runs: given.runs(), advice: advise(&given), lacks })
+    let file = match request.config {
+        Some(file) => here.cwd.join(file),
+        None => here.etc.join(format!("{}.toml", target.app)),
+    };
+    Ok(Told { app: target.app, file, since: stats.since, runs: given.runs(), advice: advise(&given), lacks })
 }
 
 fn shown(loaded: &config::Loaded) -> BTreeMap<String, Value> {
@@ -156,7 +162,7 @@ fn text(told: &Told, style: Style) -> String {
     let mut text = format!("{app}: {of}\n");
     for one in advice {
         let place = match &one.place {
-            Place::File { .. } => format!("/etc/kqueue/{app}.toml"),
+            Place::File { .. } => harmless::line(&told.file.to_string_lossy(), LONGEST),
             Place::Class { class, .. } => harmless::line(class, LONGEST),
         };
         text += &format!("\n  {}\n", style.mood(Mood::Uneasy, &harmless::line(&one.line(), LONGEST)));
@@ -202,21 +208,17 @@ fn write(asked: &Tune, told: &Told, here: &Surroundings) -> Result<(), Failed> {
     if changes.is_empty() {
         return super::print("nothing to write: no line belongs into the config file\n");
     }
-    let app = &told.app;
-    let file: PathBuf = match asked.which.request().config {
-        Some(file) => here.cwd.join(file),
-        None => here.etc.join(format!("{app}.toml")),
-    };
+    let Told { app, file, .. } = told;
     let failed = |what: String| Failed { code: FAILURE, line: format!("{}: {what}", file.display()) };
-    let old = fs::read_to_string(&file)
+    let old = fs::read_to_string(file)
         .map_err(|error| failed(format!("{error}; `kqueue init {app} --path DIR` writes one")))?;
     let new =
         edited(&old, &changes).map_err(|error| failed(format!("{error}; kqueue config check {app} says more")))?;
     // Everything that was there still is: only the lines that are advised are others.
     let manner = Manner { dry_run: false, force: true, yes: asked.yes };
     super::print("\n")?;
-    let outcome = write::put(app, &file, &new, manner, here)?;
-    write::settle(app, &file, outcome, here, &format!("systemctl reload kqueue@{app}"))
+    let outcome = write::put(app, file, &new, manner, here)?;
+    write::settle(app, file, outcome, here, &format!("systemctl reload kqueue@{app}"))
 }
 
 #[cfg(test)]
@@ -256,7 +258,14 @@ pub(in crate::cli) mod tests {
         let metrics = Metrics { rows, ..Metrics::default() };
         let given = given(&Snapshot::default(), &stats(), &metrics, &sample, settings, Some(16_000));
         assert_eq!((given.classes[0].sampled, given.classes[0].timed_out), (7, 6));
-        Told { app: "shop".to_owned(), since: 0, runs: given.runs(), advice: advise(&given), lacks: vec![] }
+        Told {
+            app: "shop".to_owned(),
+            file: "/etc/kqueue/shop.toml".into(),
+            since: 0,
+            runs: given.runs(),
+            advice: advise(&given),
+            lacks: vec![],
+        }
     }
 
     /// What is printed as JSON.

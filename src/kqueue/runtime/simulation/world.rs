@@ -328,6 +328,7 @@ impl World {
                 pauses_end: None,
             },
             schedule: Schedule::new(schedule_config(&settings, true, false, true), history),
+            recorder: crate::history::Recorder::new(&settings.state_dir, Some(50)),
             said,
             started: Instant::now(),
             max_time: None,
