@@ -8,4 +8,4 @@
 mod peer;
 mod socket;
 
-pub use socket::{Ask, ControlSocket, unable};
+pub use socket::{Ask, ControlSocket};
