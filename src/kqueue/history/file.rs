@@ -94,7 +94,9 @@ impl File {
         match (&self.said, &now) {
             (Some(before), Some(now)) if std::mem::discriminant(before) == std::mem::discriminant(now) => {}
             (_, Some(error)) => {
-                tracing::warn!("{error}; history is kept in memory until then, as far as there is room")
+                tracing::warn!(
+                    "{error}; what happens is kept in memory, as far as there is room, until it can be written"
+                )
             }
             (Some(_), None) => tracing::info!("{}: history is written again", self.path.display()),
             (None, None) => {}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kqueue_control::{Happening, Happenings, Job, Jobs, JobsFilter, MetricsRow, Series, Stats, StatsFilter, VERSION};
+use kqueue_system::harmless;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
@@ -16,7 +17,7 @@ use super::buffer::{Buffer, Grade, Id};
 use super::file::{File, HistoryError};
 use super::tally::Sample;
 use super::write::HOUR;
-use super::{events, figures, jobs};
+use super::{NAME, TEXT, events, figures, jobs};
 
 /// Between what is recorded first and its being written: what comes meanwhile goes with it.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -69,6 +70,8 @@ impl Recorder {
     pub fn configure(&self, jobs: Option<usize>) {
         if self.jobs.replace(jobs) != jobs {
             self.buffer.borrow_mut().configure(jobs);
+            // It opens the file with other bounds, or closes it.
+            self.wake.notify_one();
         }
     }
 
@@ -85,7 +88,15 @@ impl Recorder {
 
     /// Takes in what has happened, now. Its number, by which it can be ended.
     pub fn happened(&self, event: Happening, grade: Grade) -> Id {
-        let id = self.buffer.borrow_mut().happened(Happening { at: epoch_ms(), ..event }, grade);
+        let line = |text: &str, most| harmless::line(text, most);
+        let event = Happening {
+            at: epoch_ms(),
+            kind: line(&event.kind, NAME),
+            text: line(&event.text, TEXT),
+            job: event.job.as_ref().map(|job| line(job, NAME)),
+            ..event
+        };
+        let id = self.buffer.borrow_mut().happened(event, grade);
         self.pending();
         id
     }
@@ -133,7 +144,10 @@ impl Recorder {
             return true;
         };
         let mut file = self.file.clone().lock_owned().await;
-        file.jobs = jobs;
+        if file.jobs != jobs {
+            file.close().await;
+            file.jobs = jobs;
+        }
         let batch = self.buffer.borrow_mut().take();
         if batch.is_empty() {
             return true;

@@ -13,7 +13,7 @@ use super::buffer::{Batch, Event, Id};
 use super::file::Open;
 use super::names::Names;
 use super::tally::{OUTCOMES, Span, Tally};
-use super::{NAME, TEXT, prune};
+use super::{NAME, prune};
 use kqueue_system::harmless;
 
 /// Attempts that one statement writes.
@@ -267,11 +267,11 @@ async fn event(work: &mut SqliteConnection, event: &Event) -> sqlx::Result<()> {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )
             .bind(*id)
-            .bind(harmless::line(&event.kind, NAME))
-            .bind(harmless::line(&event.text, TEXT))
+            .bind(event.kind.clone())
+            .bind(event.text.clone())
             .bind(event.tier.clone())
             .bind(event.worker.map(signed))
-            .bind(event.job.as_ref().map(|job| harmless::line(job, NAME)))
+            .bind(event.job.clone())
             .bind(event.ended.map(signed))
             .bind(*grade as i64)
             .execute(work)
