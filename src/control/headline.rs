@@ -76,8 +76,7 @@ impl Snapshot {
         let oldest = self.oldest().filter(|seconds| *seconds >= 1.0);
         let oldest = oldest.map(|seconds| format!(" (the oldest for {})", age(seconds))).unwrap_or_default();
         let delayed = if self.delayed > 0 { format!(", {} delayed", self.delayed) } else { String::new() };
-        let failed = self.failed.filter(|jobs| *jobs > 0);
-        let failed = failed.map(|jobs| format!(", {jobs} failed in 1 h")).unwrap_or_default();
+        let failed = if self.failed_hour > 0 { format!(", {} failed in 1 h", self.failed_hour) } else { String::new() };
         format!("{oldest}{delayed}, {}/s{failed}", rate(self.rate))
     }
 
@@ -139,13 +138,13 @@ mod tests {
             queues.iter_mut().zip(ages).for_each(|(queue, age)| queue.oldest = Some(age));
         };
         ages(&mut queues, [0.2, 725.0]);
-        let told = Snapshot { queues: queues.clone(), failed: Some(2), ..shop(State::Running) };
+        let told = Snapshot { queues: queues.clone(), failed_hour: 2, ..shop(State::Running) };
         assert_eq!(
             status(told),
             "shop: 3 running, 6 waiting (the oldest for 12 min), 4 delayed, 41/s, 2 failed in 1 h, redis ok"
         );
         ages(&mut queues, [0.2, 0.9]);
-        let told = Snapshot { queues, failed: Some(0), ..shop(State::Running) };
+        let told = Snapshot { queues, failed_hour: 0, ..shop(State::Running) };
         assert_eq!(status(told), "shop: 3 running, 6 waiting, 4 delayed, 41/s, redis ok");
         assert_eq!([5.0, 7_200.0, 200_000.0].map(age), ["5 s", "2 h", "2 d"]);
     }

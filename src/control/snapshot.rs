@@ -58,11 +58,10 @@ pub struct Snapshot {
     pub failures: Vec<Failure>,
     /// Jobs since the start, by how they ended: `done`, `released`, `failed`, `left`, `lost`.
     pub totals: BTreeMap<String, u64>,
+    /// Jobs that failed for good within the last hour.
+    pub failed_hour: u64,
     /// Jobs that ended, per second, over the last ten seconds.
     pub rate: f64,
-    /// Attempts that failed for good in the last hour, where history is kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failed: Option<u64>,
     /// Seconds after which the queue gives a reserved job to somebody else, where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
@@ -133,8 +132,7 @@ pub struct Queue {
     pub sizes: Option<Sizes>,
     /// Why there are no sizes.
     pub error: Option<String>,
-    /// For how long the oldest of those that could run has waited, where that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Seconds that the job has waited that has waited for longest; null where none does, or nobody knows.
     pub oldest: Option<f64>,
 }
 
@@ -214,9 +212,12 @@ pub struct RunningJob {
     pub worker: u64,
     /// For how long.
     pub seconds: f64,
-    /// How long it may; 0 is without limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<u64>,
+    /// Seconds that it may run; 0 is without limit.
+    pub timeout: u64,
+    /// KiB of memory that its process and all that it has started have now.
+    pub memory_kb: Option<u64>,
+    /// Processor time in microseconds of its process, where that runs it alone.
+    pub cpu_usec: Option<u64>,
 }
 
 /// A job that waits.

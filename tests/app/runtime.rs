@@ -1,4 +1,5 @@
 //! An app that is worked by a real runtime.
+#![allow(dead_code)] // each program of tests uses its part
 
 use std::fs;
 use std::os::unix::process::CommandExt;

@@ -166,17 +166,16 @@ mod tests {
     fn the_page_names_every_field_of_a_snapshot() {
         use kqueue_control::{Failure, Process, Queue, RunningJob, Sizes, Snapshot, TierLoad, WaitingJob};
         let tier = TierLoad {
-            running_jobs: vec![RunningJob { timeout: Some(1), ..RunningJob::default() }],
+            running_jobs: vec![RunningJob::default()],
             waiting_jobs: vec![WaitingJob::default()],
             ..TierLoad::default()
         };
         let sizes = Some(Sizes { estimated: true, ..Sizes::default() });
         let whole = Snapshot {
-            queues: vec![Queue { sizes, oldest: Some(1.0), ..Queue::default() }],
+            queues: vec![Queue { sizes, ..Queue::default() }],
             tiers: vec![tier],
             workers: vec![Process { cpu_usec: Some(1), ..Process::default() }],
             failures: vec![Failure::default()],
-            failed: Some(1),
             retry_after: Some(90),
             ..Snapshot::default()
         };

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kqueue_control::{Happening, Happenings, Job, Jobs, JobsFilter, MetricsRow, Series, Stats, StatsFilter, VERSION};
+use kqueue_system::harmless;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 use super::attempt::Attempt;
-use super::buffer::{Buffer, Id};
+use super::buffer::{Buffer, Grade, Id};
 use super::file::{File, HistoryError};
 use super::tally::Sample;
-use super::{events, figures, jobs};
+use super::write::HOUR;
+use super::{NAME, TEXT, events, figures, jobs};
 
 /// Between what is recorded first and its being written: what comes meanwhile goes with it.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -68,7 +70,14 @@ impl Recorder {
     pub fn configure(&self, jobs: Option<usize>) {
         if self.jobs.replace(jobs) != jobs {
             self.buffer.borrow_mut().configure(jobs);
+            // It opens the file with other bounds, or closes it.
+            self.wake.notify_one();
         }
+    }
+
+    /// Whether anything is kept.
+    pub fn is_on(&self) -> bool {
+        self.jobs.get().is_some()
     }
 
     /// Takes in an attempt that has ended.
@@ -78,8 +87,16 @@ impl Recorder {
     }
 
     /// Takes in what has happened, now. Its number, by which it can be ended.
-    pub fn happened(&self, event: Happening) -> Id {
-        let id = self.buffer.borrow_mut().happened(Happening { at: epoch_ms(), ..event });
+    pub fn happened(&self, event: Happening, grade: Grade) -> Id {
+        let line = |text: &str, most| harmless::line(text, most);
+        let event = Happening {
+            at: epoch_ms(),
+            kind: line(&event.kind, NAME),
+            text: line(&event.text, TEXT),
+            job: event.job.as_ref().map(|job| line(job, NAME)),
+            ..event
+        };
+        let id = self.buffer.borrow_mut().happened(event, grade);
         self.pending();
         id
     }
@@ -104,6 +121,7 @@ impl Recorder {
 
     /// Writes for ever what is recorded.
     async fn write_on(self) {
+        self.remember_failures().await;
         loop {
             self.wake.notified().await;
             self.awake.set(true);
@@ -126,7 +144,10 @@ impl Recorder {
             return true;
         };
         let mut file = self.file.clone().lock_owned().await;
-        file.jobs = jobs;
+        if file.jobs != jobs {
+            file.close().await;
+            file.jobs = jobs;
+        }
         let batch = self.buffer.borrow_mut().take();
         if batch.is_empty() {
             return true;
@@ -157,11 +178,21 @@ impl Recorder {
         self.buffer.borrow().totals().rows()
     }
 
-    /// Attempts that ended within the last hour and failed for good, as far as is known.
-    pub async fn failed_since(&self, seconds: u64) -> Option<u64> {
-        let filter = StatsFilter { since: Some(seconds), ..StatsFilter::default() };
-        let stats = self.stats(filter, Vec::new()).await;
-        stats.lacks.is_empty().then(|| stats.total.outcomes.get("failed").copied().unwrap_or(0))
+    /// Jobs that failed for good within the last hour.
+    pub fn failed_hour(&self) -> u64 {
+        self.buffer.borrow_mut().failed_since((epoch_ms() / 1000).saturating_sub(HOUR))
+    }
+
+    /// What an earlier runtime has counted of the last hour.
+    async fn remember_failures(&self) {
+        let Ok(mut file) = self.turn().await else { return };
+        let since = (epoch_ms() / 1000).saturating_sub(HOUR);
+        let read = beside(move || async move {
+            file.read(async |open| figures::failures(&mut open.connection, since).await).await
+        });
+        if let Some(Ok(minutes)) = read.await {
+            self.buffer.borrow_mut().had_failed(minutes);
+        }
     }
 
     /// Attempts that have ended, as asked for.
@@ -306,6 +337,12 @@ impl Recorder {
         answer.events = all.into_iter().map(|(_, event)| event).collect();
         answer.lacks.extend(why);
         answer
+    }
+
+    /// Gives the file room for so many pages.
+    #[cfg(test)]
+    pub async fn limit_pages(&self, pages: u64) {
+        self.file.lock().await.pages = Some(pages);
     }
 
     /// Waits until nobody else uses the file.

@@ -13,7 +13,7 @@ use super::buffer::{Batch, Event, Id};
 use super::file::Open;
 use super::names::Names;
 use super::tally::{OUTCOMES, Span, Tally};
-use super::{NAME, TEXT, prune};
+use super::{NAME, prune};
 use kqueue_system::harmless;
 
 /// Attempts that one statement writes.
@@ -261,19 +261,19 @@ async fn size(
 
 async fn event(work: &mut SqliteConnection, event: &Event) -> sqlx::Result<()> {
     match event {
-        Event::New(id, event) => {
+        Event::New(id, event, grade) => {
             sqlx::query(
-                "INSERT OR REPLACE INTO events (id, kind, text, tier, worker, job, ended, lasting) \
+                "INSERT OR REPLACE INTO events (id, kind, text, tier, worker, job, ended, grade) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )
             .bind(*id)
-            .bind(harmless::line(&event.kind, NAME))
-            .bind(harmless::line(&event.text, TEXT))
+            .bind(event.kind.clone())
+            .bind(event.text.clone())
             .bind(event.tier.clone())
             .bind(event.worker.map(signed))
-            .bind(event.job.as_ref().map(|job| harmless::line(job, NAME)))
+            .bind(event.job.clone())
             .bind(event.ended.map(signed))
-            .bind(matches!(event.kind.as_str(), "outage" | "pause"))
+            .bind(*grade as i64)
             .execute(work)
             .await?;
         }

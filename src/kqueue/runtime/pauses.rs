@@ -25,8 +25,9 @@ impl Runtime {
 
     /// Tells the schedule what is paused now.
     pub(super) fn pauses_changed(&mut self) {
-        let paused = self.service.pauses.effective(&self.app.queues);
-        self.tell(Event::State { down: self.service.pauses.is_down(), paused });
+        let (down, paused) = (self.service.pauses.is_down(), self.service.pauses.effective(&self.app.queues));
+        self.note_signals(down, &paused);
+        self.tell(Event::State { down, paused });
         let epoch = self.now().epoch;
         self.service.pauses_end = self
             .service

@@ -8,15 +8,14 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{At, span};
+use super::At;
 use crate::cli::{Failed, complete, print};
 use kqueue_config as config;
-use kqueue_control::{self as control, Found, Request, Snapshot, State, Stats, StatsFilter};
+use kqueue_control::{self as control, Found, Snapshot, State};
 use kqueue_system::harmless;
 
 /// Bytes of the line that are told of one app.
 const LINE: usize = 300;
-const HOUR: u64 = 3_600;
 /// The exit code of what cannot be told.
 pub(in crate::cli) const UNKNOWN: u8 = 3;
 
@@ -128,7 +127,7 @@ struct Figures {
     running: usize,
     backlog: u64,
     oldest: Option<f64>,
-    failures: Option<u64>,
+    failures: u64,
     rate: f64,
 }
 
@@ -169,15 +168,9 @@ fn judge_all(asked: &Health) -> Result<Vec<Verdict>, Failed> {
 /// Of an app that nobody has named, a stop is nothing bad: somebody may have wanted it.
 async fn judge(app: String, found: Found, limits: &Limits, named: bool) -> Verdict {
     let (level, why) = match found {
-        Found::Told(value, socket) => {
+        Found::Told(value, _) => {
             let told = super::snapshot(&value);
-            let mut failures = told.failed;
-            if failures.is_none() && limits.max_failures.is_some() {
-                let filter = StatsFilter { since: Some(span::ago(HOUR)), ..StatsFilter::default() };
-                let stats: Result<Stats, _> = control::request(&socket, &Request::Stats(filter)).await;
-                failures = stats.ok().map(|stats| stats.total.outcomes.get("failed").copied().unwrap_or(0));
-            }
-            return weigh(app, &told, failures, limits);
+            return weigh(app, &told, limits);
         }
         Found::Stopped { failed: false, why } if !named => (Level::Ok, why),
         Found::Stopped { why, .. } => (Level::Critical, format!("it does not run: {why}")),
@@ -188,7 +181,7 @@ async fn judge(app: String, found: Found, limits: &Limits, named: bool) -> Verdi
 }
 
 /// Weighs what an app tells. Pure.
-fn weigh(app: String, told: &Snapshot, failures: Option<u64>, limits: &Limits) -> Verdict {
+fn weigh(app: String, told: &Snapshot, limits: &Limits) -> Verdict {
     let oldest = if told.waiting == 0 { Some(0.0) } else { told.oldest() };
     let state = match told.state {
         State::Running => Level::Ok,
@@ -208,16 +201,17 @@ fn weigh(app: String, told: &Snapshot, failures: Option<u64>, limits: &Limits) -
         match value {
             _ if found == Level::Ok => {}
             Some(value) => faults.push(format!("{name} {value:.0}{unit} is over {over}{unit}")),
-            None => faults.push(format!("{name} is not told: is history off?")),
+            None => faults.push(format!("{name} is not told")),
         }
         level = level.max(found);
     };
     hold(limits.max_backlog, Some(told.waiting as f64), "backlog", "");
     hold(limits.max_wait, oldest, "wait of the oldest job", " s");
-    hold(limits.max_failures, failures.map(|jobs| jobs as f64), "failures of the hour:", "");
+    hold(limits.max_failures, Some(told.failed_hour as f64), "failures of the hour:", "");
     let status = told.status.strip_prefix(&format!("{app}: ")).unwrap_or(&told.status);
     faults.push(status.to_owned());
-    let figures = Figures { running: told.running, backlog: told.waiting, oldest, failures, rate: told.rate };
+    let figures =
+        Figures { running: told.running, backlog: told.waiting, oldest, failures: told.failed_hour, rate: told.rate };
     Verdict { app, level, why: faults.join("; "), figures: Some(figures) }
 }
 
@@ -257,7 +251,7 @@ fn data(verdict: &Verdict, several: bool, limits: &Limits) -> Vec<String> {
     data.extend(
         figures.oldest.map(|seconds| format!("{}={seconds:.1}s;{};0", name("oldest"), bounds(limits.max_wait))),
     );
-    data.extend(figures.failures.map(|jobs| format!("{}={jobs};{};0", name("failures"), bounds(limits.max_failures))));
+    data.push(format!("{}={};{};0", name("failures"), figures.failures, bounds(limits.max_failures)));
     data.push(format!("{}={};;;0", name("running"), figures.running));
     data.push(format!("{}={:.1};;;0", name("rate"), figures.rate));
     data
@@ -272,7 +266,7 @@ fn as_json(level: Level, verdicts: &[Verdict]) -> String {
                 "app": app, "level": level.word(), "why": harmless::line(why, super::LONGEST),
                 "running": figures.map(|figures| figures.running), "backlog": figures.map(|figures| figures.backlog),
                 "oldest": figures.and_then(|figures| figures.oldest),
-                "failures": figures.and_then(|figures| figures.failures), "rate": figures.map(|figures| figures.rate),
+                "failures": figures.map(|figures| figures.failures), "rate": figures.map(|figures| figures.rate),
             })
         })
         .collect();
@@ -296,21 +290,22 @@ pub(in crate::cli) mod tests {
         }
     }
 
-    fn weighed(told: &Snapshot, failures: Option<u64>, limits: &Limits) -> (Level, String) {
-        let verdict = weigh("shop".to_owned(), told, failures, limits);
+    fn weighed(told: &Snapshot, failures: u64, limits: &Limits) -> (Level, String) {
+        let told = Snapshot { failed_hour: failures, ..told.clone() };
+        let verdict = weigh("shop".to_owned(), &told, limits);
         (verdict.level, line(verdict.level, &[verdict], limits))
     }
 
     /// What is printed as JSON.
     pub fn printed() -> Value {
-        let verdict = weigh("shop".to_owned(), &told(State::Running), None, &Limits::default());
+        let verdict = weigh("shop".to_owned(), &told(State::Running), &Limits::default());
         serde_json::from_str(&as_json(Level::Ok, &[verdict])).unwrap()
     }
 
     #[test]
     fn a_line_with_figures() {
         let limits = Limits { max_backlog: numbers("100,1000").ok(), ..Limits::default() };
-        let (level, line) = weighed(&told(State::Running), Some(3), &limits);
+        let (level, line) = weighed(&told(State::Running), 3, &limits);
         let figures = "backlog=12;100;1000;0 oldest=90.0s;;;0 failures=3;;;0 running=1;;;0 rate=2.5;;;0";
         assert_eq!((level, line), (Level::Ok, format!("KQUEUE OK - shop: 1 running / 12 waiting | {figures}\n")));
     }
@@ -325,23 +320,23 @@ pub(in crate::cli) mod tests {
             (State::Degraded, Level::Critical),
             (State::Unknown, Level::Unknown),
         ] {
-            assert_eq!(weighed(&told(state), None, &none).0, level, "{state:?}");
+            assert_eq!(weighed(&told(state), 0, &none).0, level, "{state:?}");
         }
         let wait = |text: &str| Limits { max_wait: durations(text).ok(), ..Limits::default() };
         for (text, level) in [("1min,5min", Level::Warning), ("1min", Level::Critical), ("2min", Level::Ok)] {
-            assert_eq!(weighed(&told(State::Running), None, &wait(text)).0, level, "{text}");
+            assert_eq!(weighed(&told(State::Running), 0, &wait(text)).0, level, "{text}");
         }
         let silent = Snapshot { queues: vec![], ..told(State::Running) };
-        assert_eq!(weighed(&silent, None, &wait("1min")).0, Level::Unknown);
-        assert_eq!(weighed(&Snapshot { waiting: 0, ..silent }, None, &wait("1min")).0, Level::Ok);
+        assert_eq!(weighed(&silent, 0, &wait("1min")).0, Level::Unknown);
+        assert_eq!(weighed(&Snapshot { waiting: 0, ..silent }, 0, &wait("1min")).0, Level::Ok);
         let failures = Limits { max_failures: numbers("0").ok(), ..Limits::default() };
-        let (level, line) = weighed(&told(State::Running), Some(1), &failures);
+        let (level, line) = weighed(&told(State::Running), 1, &failures);
         assert!(
             level == Level::Critical && line.contains(" - shop: failures of the hour: 1 is over 0; 1 running"),
             "{line}"
         );
-        assert_eq!(weighed(&told(State::Running), None, &failures).0, Level::Unknown);
-        assert_eq!(weighed(&told(State::Degraded), None, &failures).0, Level::Critical);
+        assert_eq!(weighed(&told(State::Running), 0, &failures).0, Level::Ok);
+        assert_eq!(weighed(&told(State::Degraded), 0, &failures).0, Level::Critical);
     }
 
     #[test]

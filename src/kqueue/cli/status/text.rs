@@ -38,8 +38,10 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
     }
     let totals: Vec<String> = told.totals.iter().map(|(outcome, jobs)| format!("{jobs} {outcome}")).collect();
     let totals = if totals.is_empty() { "none yet".to_owned() } else { totals.join(", ") };
-    let failed = told.failed.map(|jobs| format!("; {jobs} failed in the last hour")).unwrap_or_default();
-    fact("jobs", format!("{totals}; {:.1}/s over the last 10 s{failed}", told.rate));
+    fact(
+        "jobs",
+        format!("{totals}; {:.1}/s over the last 10 s; {} failed in the last hour", told.rate, told.failed_hour),
+    );
 
     let mut queues = Table::new(&["QUEUE", ">PENDING", ">DELAYED", ">RESERVED", ">OLDEST", ""]);
     for queue in &told.queues {
@@ -68,7 +70,7 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
                 job.class.clone(),
                 tier.tier.clone(),
                 span(job.seconds),
-                job.timeout.map(limit).unwrap_or_default(),
+                limit(job.timeout),
                 job.worker.to_string(),
                 job.attempt.to_string(),
                 job.queue.clone(),
@@ -133,7 +135,8 @@ mod tests {
             attempt: 2,
             worker: 5,
             seconds: 75.2,
-            timeout: Some(90),
+            timeout: 90,
+            ..RunningJob::default()
         };
         let waiting =
             WaitingJob { uuid: "u-2".to_owned(), class: "App\\Jobs\\Report".to_owned(), ..WaitingJob::default() };
@@ -183,7 +186,7 @@ mod tests {
             }],
             totals: [("done".to_owned(), 7), ("failed".to_owned(), 1)].into(),
             rate: 41.26,
-            failed: Some(3),
+            failed_hour: 3,
             ..Snapshot::default()
         }
     }

@@ -31,7 +31,7 @@ pub(super) fn apps(all: &[(String, Found)]) -> Grid {
                 Cell::count(told.waiting),
                 Cell::maybe(told.oldest(), span),
                 Cell::number(told.rate, per_second(told.rate)),
-                Cell::maybe(told.failed.map(|jobs| jobs as f64), |jobs| jobs.to_string()),
+                Cell::count(told.failed_hour),
                 Cell::count(told.workers.len() as u64),
                 Cell::number(memory as f64, size(memory as f64)),
                 Cell::text(told.reason.as_deref().unwrap_or_default()),
@@ -132,7 +132,7 @@ pub(super) fn workers(told: &Snapshot, rates: &Rates) -> Grid {
 pub(super) fn jobs(told: &Snapshot) -> Grid {
     let all = told.tiers.iter().flat_map(|load| load.running_jobs.iter().map(move |job| (&load.tier, job)));
     let rows = all.map(|(tier, job)| {
-        let limit = job.timeout.filter(|seconds| *seconds > 0).map(|seconds| seconds as f64);
+        let limit = Some(job.timeout).filter(|seconds| *seconds > 0).map(|seconds| seconds as f64);
         let share = limit.map(|limit| job.seconds / limit);
         let cells = vec![
             Cell::text(&job.class),

@@ -197,7 +197,7 @@ mod tests {
             class: class.to_owned(),
             worker,
             seconds,
-            timeout: Some(60),
+            timeout: 60,
             uuid: format!("uuid-{worker}"),
             ..RunningJob::default()
         };
