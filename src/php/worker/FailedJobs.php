@@ -4,7 +4,9 @@ declare(strict_types=1);
 
 namespace Kqueue\Worker;
 
+use Illuminate\Queue\Events\JobRetryRequested;
 use Illuminate\Support\Carbon;
+use RuntimeException;
 use Throwable;
 
 /**
@@ -29,6 +31,9 @@ final class FailedJobs
 
     private int $done = 0;
 
+    /** Retries that Laravel has begun. */
+    private int $begun = 0;
+
     /**
      * @param array{path: string, act: string, ids?: list<string>, class?: string|null, match?: string|null, queue?: string|null, since?: int|null, limit?: int, dry?: bool} $order
      */
@@ -44,6 +49,7 @@ final class FailedJobs
         try {
             $this->boot = new Boot($this->order);
             $this->boot->boot();
+            $this->boot->app['events']->listen(JobRetryRequested::class, fn () => $this->begun++);
             $this->act($this->order['act']);
         } catch (Throwable $error) {
             $this->say(['error' => get_class($error).': '.$error->getMessage()]);
@@ -84,9 +90,19 @@ final class FailedJobs
     /** @param list<int|string> $ids */
     private function retry(array $ids): void
     {
-        $this->boot->kernel->call('queue:retry', ['id' => array_map('strval', $ids)]);
-        // One that could not be put into its queue is where it was.
-        $this->done += count(array_filter($ids, fn (int|string $id): bool => $this->failer()->find($id) === null));
+        $before = $this->begun;
+
+        try {
+            $this->boot->kernel->call('queue:retry', ['id' => array_map('strval', $ids)]);
+        } catch (Throwable $error) {
+            // The one that could not be put into its queue is where it was, as are those behind it.
+            $this->done += max(0, $this->begun - $before - 1);
+
+            throw new RuntimeException("{$this->done} were retried, then: ".$error->getMessage(), 0, $error);
+        }
+
+        // Not by what is left in the record: a job may have failed again by now.
+        $this->done += $this->begun - $before;
         $this->say(['progress' => $this->done]);
     }
 

@@ -332,8 +332,8 @@ row('kqueue:status', 'and its like ask kqueue about this app, with its options, 
         return [$status, $daemon->output()];
     };
     [$status, $said] = $ask('kqueue:status');
-    $w->expectSame(3, $status, 'exit status where nothing runs');
-    $w->expectContains(': stopped', $said, 'what it says');
+    $w->expectSame(4, $status, 'exit status where nothing has ever run');
+    $w->expectContains(': no such app', $said, 'what it says');
     $w->start(['tries' => 1]);
     $uuid = $w->dispatch(new Throws());
     $w->waitFor('failed');

@@ -7,6 +7,7 @@ declare(strict_types=1);
 use App\Jobs\Fails;
 use App\Jobs\FailsUntil;
 use App\Jobs\Plain;
+use Kqueue\Tests\Wait;
 use Kqueue\Tests\World;
 
 row('steer', 'kqueue pause holds over a restart, is told apart from queue:pause, and kqueue resume ends it', function (World $w): void {
@@ -51,7 +52,8 @@ row('steer', 'kqueue failed: jobs of one class are retried while the app works, 
     $w->start();
     $w->dispatchMany(new FailsUntil('one of many'), 120);
     $w->dispatchMany(new Fails('another'), 3);
-    $w->waitFor('failed', 123);
+    // The record comes after the event.
+    Wait::until(static fn (): bool => count($w->failed()) === 123, 'a record of 123 failed jobs', 40.0);
     [$told] = $w->kqueue('failed', '--as-root', 'app', 'list', '--class', 'FailsUntil', '--limit', '5');
     $w->expectSame([120, 5], [$told['matched'] ?? $told, count($told['jobs'] ?? [])], 'what is listed');
     $w->expectContains('one of many', $told['jobs'][0]['exception'], 'its exception');
@@ -59,7 +61,8 @@ row('steer', 'kqueue failed: jobs of one class are retried while the app works, 
     $w->expectSame([120, 0], [$dry['matched'], $dry['done']], 'what a dry run counts');
     [$said, $code] = $w->kqueue('failed', '--as-root', 'app', 'retry', '--class', 'FailsUntil', '--yes');
     $w->expectSame([120, 120, 0], [$said['matched'], $said['done'], $code], 'what is retried');
-    $w->waitFor('failed', 243);
+    $w->waitFor('failed', 243, 40.0);
+    Wait::until(static fn (): bool => count($w->failed()) === 123, 'a record of as many again', 40.0);
     $times = array_count_values(array_count_values(array_column($w->journal('failed'), 'uuid')));
     $w->expectSame([2 => 120, 1 => 3], $times, 'how many jobs failed how often');
     [$said, $code] = $w->kqueue('failed', '--as-root', 'app', 'forget', '--match', 'another', '--yes');
