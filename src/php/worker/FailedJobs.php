@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Worker;
 
+use Closure;
 use Illuminate\Queue\Events\JobRetryRequested;
 use Illuminate\Support\Carbon;
 use RuntimeException;
@@ -31,8 +32,11 @@ final class FailedJobs
 
     private int $done = 0;
 
-    /** Retries that Laravel has begun. */
-    private int $begun = 0;
+    /** The app's own provider of failed jobs. */
+    private object $failer;
+
+    /** The job that is being retried, as its record was. */
+    private ?object $out = null;
 
     /**
      * @param array{path: string, act: string, ids?: list<string>, class?: string|null, match?: string|null, queue?: string|null, since?: int|null, limit?: int, dry?: bool} $order
@@ -49,7 +53,9 @@ final class FailedJobs
         try {
             $this->boot = new Boot($this->order);
             $this->boot->boot();
-            $this->boot->app['events']->listen(JobRetryRequested::class, fn () => $this->begun++);
+            $this->failer = $this->boot->app['queue.failer'];
+            $this->boot->app->instance('queue.failer', $this->failerOfCommand());
+            $this->boot->app['events']->listen(JobRetryRequested::class, fn (JobRetryRequested $event) => $this->takeOut($event->job));
             $this->act($this->order['act']);
         } catch (Throwable $error) {
             $this->say(['error' => get_class($error).': '.$error->getMessage()]);
@@ -77,7 +83,7 @@ final class FailedJobs
                     $batch = [];
                 }
             } elseif ($act === 'forget' && ! ($this->order['dry'] ?? false)) {
-                $this->done += (int) (bool) $this->failer()->forget($job->id);
+                $this->done += (int) (bool) $this->failer->forget($job->id);
                 $this->done % self::AT_ONCE === 0 && $this->say(['progress' => $this->done]);
             } elseif ($this->matched <= ($this->order['limit'] ?? 0)) {
                 $this->say(['job' => $this->describe($job, $act === 'show')]);
@@ -90,20 +96,45 @@ final class FailedJobs
     /** @param list<int|string> $ids */
     private function retry(array $ids): void
     {
-        $before = $this->begun;
-
         try {
             $this->boot->kernel->call('queue:retry', ['id' => array_map('strval', $ids)]);
         } catch (Throwable $error) {
-            // The one that could not be put into its queue is where it was, as are those behind it.
-            $this->done += max(0, $this->begun - $before - 1);
+            $this->keep();
 
             throw new RuntimeException("{$this->done} were retried, then: ".$error->getMessage(), 0, $error);
         }
 
-        // Not by what is left in the record: a job may have failed again by now.
-        $this->done += $this->begun - $before;
         $this->say(['progress' => $this->done]);
+    }
+
+    /**
+     * Laravel puts a job into its queue and removes its record afterwards: one that has failed again by then would be
+     * removed too, or could not be recorded. So the record goes first, and comes back if there was no way into the queue.
+     */
+    private function takeOut(object $job): void
+    {
+        $this->out = $job;
+        $this->failer->forget($job->id);
+        $this->done++;
+    }
+
+    /** Puts the record back of a job that did not get into its queue. */
+    private function keep(): void
+    {
+        if ($this->out !== null) {
+            $exception = new class($this->out->exception) {
+                public function __construct(private string $text)
+                {
+                }
+
+                public function __toString(): string
+                {
+                    return $this->text;
+                }
+            };
+            $this->failer->log($this->out->connection, $this->out->queue, $this->out->payload, $exception);
+            $this->done--;
+        }
     }
 
     /** @return iterable<object> the failed jobs that are meant, the latest first */
@@ -119,7 +150,7 @@ final class FailedJobs
     /** @return iterable<object|null> */
     private function candidates(): iterable
     {
-        $failer = $this->failer();
+        $failer = $this->failer;
 
         if (($this->order['ids'] ?? []) !== []) {
             $ids = $this->order['ids'];
@@ -177,9 +208,27 @@ final class FailedJobs
         ] + ($whole ? ['payload' => $job->payload] : []);
     }
 
-    private function failer(): object
+    /** The provider as Laravel's command has it: what it wants to remove is gone already, and only what is in its queue by then. */
+    private function failerOfCommand(): object
     {
-        return $this->boot->app['queue.failer'];
+        return new class($this->failer, fn () => $this->out = null) {
+            public function __construct(private object $failer, private Closure $isIn)
+            {
+            }
+
+            public function forget(mixed $id): bool
+            {
+                ($this->isIn)();
+
+                return true;
+            }
+
+            /** @param list<mixed> $arguments */
+            public function __call(string $name, array $arguments): mixed
+            {
+                return $this->failer->{$name}(...$arguments);
+            }
+        };
     }
 
     /** @param array<string, mixed> $line */
