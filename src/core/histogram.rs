@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Buckets in each power of two.
 const PER_OCTAVE: f64 = 8.0;
@@ -15,6 +16,7 @@ const LAST: u16 = 8 * 32 + 1;
 #[serde(default)]
 pub struct Histogram {
     /// Count of each bucket that is not empty.
+    #[serde(deserialize_with = "read_buckets")]
     buckets: BTreeMap<u16, u64>,
     /// All values together.
     sum: u64,
@@ -99,6 +101,16 @@ impl Histogram {
     }
 }
 
+/// Reads counts by bucket. In JSON the buckets are texts, and stay so inside a flattened form.
+fn read_buckets<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<u16, u64>, D::Error> {
+    let texts = BTreeMap::<String, u64>::deserialize(from)?;
+    let number = |text: &str| text.parse::<u16>().ok().filter(|bucket| *bucket <= LAST);
+    let read = |(text, count): (String, u64)| {
+        Ok((number(&text).ok_or_else(|| D::Error::custom(format_args!("no bucket: {text}")))?, count))
+    };
+    texts.into_iter().map(read).collect()
+}
+
 fn bucket(value: u64) -> u16 {
     if value == 0 {
         return 0;
@@ -172,6 +184,26 @@ mod tests {
             let bound = 1_u64 << power;
             assert_eq!((of([bound - 1]).below(power), of([bound]).below(power)), (1, 0), "2^{power}");
         });
+    }
+
+    #[test]
+    fn json_is_read_inside_a_flattened_form_too() {
+        #[derive(Deserialize)]
+        struct Outer {
+            #[serde(flatten)]
+            inner: Inner,
+        }
+        #[derive(Serialize, Deserialize)]
+        struct Inner {
+            wait: Histogram,
+        }
+        let inner = Inner { wait: of([0, 3, 900]) };
+        let text = serde_json::to_string(&inner).unwrap();
+        assert_eq!(serde_json::from_str::<Inner>(&text).unwrap().wait, inner.wait);
+        assert_eq!(serde_json::from_str::<Outer>(&text).unwrap().inner.wait, inner.wait);
+        for nonsense in [r#"{"wait":{"buckets":{"9999":1}}}"#, r#"{"wait":{"buckets":{"x":1}}}"#] {
+            assert!(serde_json::from_str::<Inner>(nonsense).is_err());
+        }
     }
 
     #[test]
