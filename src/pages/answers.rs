@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kqueue_control::{Happenings, Jobs, Request, Series, Snapshot, Stats, Timeline};
 use kqueue_system::harmless;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// Series of single queues that are kept.
 const QUEUES: usize = 8;
@@ -79,18 +79,18 @@ impl Answers {
     /// Takes an answer, as JSON, or why there is none.
     pub fn put(&mut self, slot: Slot, answer: Result<&[u8], String>) {
         let told = match slot {
-            Slot::Snapshot => take(answer, &mut self.snapshot, |_| &[]),
-            Slot::Stats => take(answer, &mut self.stats, |stats| &stats.lacks),
-            Slot::Series => take(answer, &mut self.series, |series| &series.lacks),
+            Slot::Snapshot => take(answer, &mut self.snapshot, true, |_| &[]),
+            Slot::Stats => take(answer, &mut self.stats, false, |stats| &stats.lacks),
+            Slot::Series => take(answer, &mut self.series, false, |series| &series.lacks),
             Slot::QueueSeries(queue) if self.queues.len() < QUEUES => {
-                take(answer, self.queues.entry(queue).or_default(), |_| &[])
+                take(answer, self.queues.entry(queue).or_default(), false, |_| &[])
             }
             Slot::QueueSeries(_) => Ok(Vec::new()),
-            Slot::Jobs => take(answer, &mut self.jobs, |jobs| &jobs.lacks),
-            Slot::Running => take(answer, &mut self.running, |jobs| &jobs.lacks),
-            Slot::Failed => take(answer, &mut self.failed, |jobs| &jobs.lacks),
-            Slot::Timeline => take(answer, &mut self.timeline, |timeline| &timeline.lacks),
-            Slot::Events => take(answer, &mut self.events, |events| &events.lacks),
+            Slot::Jobs => take(answer, &mut self.jobs, false, |jobs| &jobs.lacks),
+            Slot::Running => take(answer, &mut self.running, false, |jobs| &jobs.lacks),
+            Slot::Failed => take(answer, &mut self.failed, false, |jobs| &jobs.lacks),
+            Slot::Timeline => take(answer, &mut self.timeline, false, |timeline| &timeline.lacks),
+            Slot::Events => take(answer, &mut self.events, false, |events| &events.lacks),
         };
         match told {
             Ok(lacks) => lacks.into_iter().for_each(|lack| self.lack(&lack)),
@@ -107,21 +107,30 @@ impl Answers {
     }
 }
 
-/// A runtime's way to say that it has no answer.
+/// A runtime's ways to say that it has no answer.
 #[derive(serde::Deserialize)]
 struct Unable {
     unable: Option<String>,
+    refused: Option<IgnoredAny>,
+    /// A runtime that reads no requests answers everybody with its snapshot.
+    launcher: Option<IgnoredAny>,
 }
 
 /// Reads an answer into its place. Returns what it says that it lacks.
 fn take<T: DeserializeOwned>(
     answer: Result<&[u8], String>,
     place: &mut T,
+    is_snapshot: bool,
     lacks: impl Fn(&T) -> &[String],
 ) -> Result<Vec<String>, String> {
     let bytes = answer?;
-    if let Ok(Unable { unable: Some(why) }) = serde_json::from_slice(bytes) {
-        return Err(why);
+    match serde_json::from_slice(bytes) {
+        Ok(Unable { unable: Some(why), .. }) => return Err(why),
+        Ok(Unable { refused: Some(_), .. }) => return Err("the runtime refuses to answer".to_owned()),
+        Ok(Unable { launcher: Some(_), .. }) if !is_snapshot => {
+            return Err("the runtime is of an older version, which cannot tell all of this; restart it".to_owned());
+        }
+        _ => {}
     }
     *place = serde_json::from_slice(bytes).map_err(|_| "the runtime gives an answer that cannot be read".to_owned())?;
     Ok(lacks(place).to_vec())
@@ -138,8 +147,13 @@ mod tests {
         answers.put(Slot::Series, Err("history is off".to_owned()));
         answers.put(Slot::Jobs, Ok(br#"{"jobs":[{"uuid":"a"}],"lacks":["the queue\nmail cannot be listed"]}"#));
         answers.put(Slot::Snapshot, Ok(b"[]x"));
+        answers.put(Slot::Failed, Ok(br#"{"version":1,"app":"shop","launcher":"process"}"#));
+        answers.put(Slot::Snapshot, Ok(br#"{"version":1,"app":"shop","launcher":"process"}"#));
+        assert_eq!(answers.snapshot.app, "shop");
         assert_eq!(answers.jobs.jobs.len(), 1);
         let nonsense = "the runtime gives an answer that cannot be read";
+        let older = answers.lacks.pop().unwrap();
+        assert!(older.contains("older version"), "{older}");
         assert_eq!(answers.lacks, ["history is off", "the queue mail cannot be listed", nonsense]);
         (0..99).for_each(|number| answers.lack(&number.to_string()));
         assert_eq!(answers.lacks.len(), LACKS);
