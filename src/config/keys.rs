@@ -321,6 +321,11 @@ keys! {
     boot_timeout: Time<100>, Is("60s"), CommandLine, [Live, Root];
     /// How long running jobs may take on SIGTERM before they are killed.
     stop_timeout: Time<0>, Is("60s"), CommandLine, [Live, Root];
+    /// Keep what has happened, in `history.sqlite` in state_dir: the last jobs, figures by class and queue for a month,
+    /// restarts, deploys and outages. That file may be deleted at any time.
+    history: bool, Is("true"), CommandLine, [Live];
+    /// How many of the last jobs are kept that ended well, and how many that did not: so many of each.
+    history_jobs: Count<0, 1000000>, Is("10000"), CommandLine, [Live];
     /// Where history is kept. The default is $STATE_DIRECTORY; else `/var/lib/kqueue/APP` for root or where
     /// it can be written; else `kqueue/APP` in $XDG_STATE_HOME or `~/.local/state`.
     state_dir: PathBuf, WorkedOut("/var/lib/kqueue/shop"), CommandLine, [Start];

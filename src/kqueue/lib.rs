@@ -10,6 +10,7 @@
 mod backend;
 mod cli;
 mod control;
+mod history;
 mod launch;
 mod runtime;
 mod survey;

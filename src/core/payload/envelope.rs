@@ -18,6 +18,13 @@ pub const MAX_DEPTH: usize = 512;
 /// Bytes to which every name read from a payload is cut: names become keys of maps and fields of logs.
 pub const MAX_NAME: usize = 512;
 
+/// Tags that are read of one payload.
+pub const MAX_TAGS: usize = 16;
+/// Bytes of a tag that are read.
+pub const MAX_TAG: usize = 100;
+/// Bytes of a list of tags past which none is read.
+const MAX_TAGS_TEXT: usize = 64 << 10;
+
 /// The `job` of every message that carries an object.
 const OBJECT_JOB: &str = "Illuminate\\Queue\\CallQueuedHandler@call";
 
@@ -61,12 +68,30 @@ pub struct Envelope {
     pub created_at: Option<u64>,
     /// `delay`: seconds from the dispatch; Laravel 12.11 and later.
     pub delay: Option<u64>,
+    /// `pushedAt`: epoch milliseconds of the dispatch, by Horizon.
+    pub pushed_at: Option<u64>,
+    /// `tags`: at most [`MAX_TAGS`] of them, each cut to [`MAX_TAG`] bytes.
+    pub tags: Vec<String>,
     /// What this one job declares in its `kqueue` key.
     pub declared: Hints,
     /// What it declares by the properties of its serialised command.
     pub properties: Hints,
+    /// The delay that its serialised command asks for, read where nothing else says it.
+    pub own_delay: OwnDelay,
     /// The class that a package's wrapper says it carries, where `displayName` does not.
     pub carried: Option<String>,
+}
+
+/// The `delay` of a serialised command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OwnDelay {
+    /// There is none.
+    #[default]
+    None,
+    /// This many.
+    Seconds(u64),
+    /// It is a date, or cannot be read.
+    Unknown,
 }
 
 /// Whether it stands for a payload that Laravel (13.9 and later) keeps in the app's cache, and reads from there itself.
@@ -99,6 +124,19 @@ impl Envelope {
         if too_deep(bytes) {
             return Err(Broken::TooDeep);
         }
+        Self::of(keys)
+    }
+
+    /// Reads the beginning of a payload that is larger: what its first keys say. Nothing of what is behind them is checked.
+    pub fn parse_head(bytes: &[u8]) -> Option<Self> {
+        let mut keys = Keys::default();
+        // It always ends with an error, where the text does.
+        let _ =
+            serde::Deserializer::deserialize_map(&mut serde_json::Deserializer::from_slice(bytes), FillInto(&mut keys));
+        Self::of(keys).ok()
+    }
+
+    fn of(keys: Keys<'_>) -> Result<Self, Broken> {
         let job = scalar::text(keys.job, MAX_NAME).ok_or(Broken::NoJob)?;
         // A string job's data is whatever it was given: only an object can have the keys.
         let data = keys
@@ -108,6 +146,10 @@ impl Envelope {
             .unwrap_or_default();
         let properties = data.command.map_or_else(Hints::default, |command| Hints::from_command(command.get()));
         let declared = keys.kqueue.map_or_else(Hints::default, |kqueue| Hints::from_json(kqueue.get()));
+        let own_delay = match (keys.pushed_at, keys.created_at) {
+            (Some(_), None) => own_delay(data.command),
+            _ => OwnDelay::None,
+        };
         let command_name = scalar::text(data.command_name, MAX_NAME);
         let wraps = command_name.as_deref().is_some_and(|class| WRAPPERS.contains(&class));
         let carried = data
@@ -126,10 +168,30 @@ impl Envelope {
             attempts: scalar::unsigned(keys.attempts),
             created_at: scalar::unsigned(keys.created_at),
             delay: scalar::unsigned(keys.delay),
+            pushed_at: scalar::seconds(keys.pushed_at).map(|at| at.as_millis() as u64),
+            tags: tags(keys.tags),
             declared,
             properties,
+            own_delay,
             carried,
         })
+    }
+
+    /// When it was dispatched, as far as it says so: milliseconds since 1970.
+    pub fn dispatched_at(&self) -> Option<u64> {
+        self.pushed_at.or(self.created_at.map(|at| at.saturating_mul(1000)))
+    }
+
+    /// When its first attempt could have begun, as far as it says so: milliseconds since 1970. Laravel says of what it
+    /// delays for how long together with when it was dispatched; where Horizon alone says when, a delay is in the job.
+    pub fn due_at(&self) -> Option<u64> {
+        let delay = match (self.created_at, self.delay, self.own_delay) {
+            (_, Some(delay), _) => delay,
+            (Some(_), None, _) | (None, None, OwnDelay::None) => 0,
+            (None, None, OwnDelay::Seconds(delay)) => delay,
+            (None, None, OwnDelay::Unknown) => return None,
+        };
+        Some(self.dispatched_at()?.saturating_add(delay.saturating_mul(1000)))
     }
 
     /// The name under which the job's history is kept and its class is reflected, at most [`MAX_NAME`]
@@ -164,6 +226,33 @@ impl Envelope {
 pub fn is_class_name(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'\\' || byte >= 0x80)
+}
+
+/// Names that are texts, out of a list of anything. One that is not a list has none.
+fn tags(raw: Option<&RawValue>) -> Vec<String> {
+    let Some(raw) = raw.filter(|raw| raw.get().len() <= MAX_TAGS_TEXT && raw.get().starts_with('[')) else {
+        return Vec::new();
+    };
+    let all: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
+    all.into_iter().filter_map(|tag| scalar::text(Some(tag), MAX_TAG)).take(MAX_TAGS).collect()
+}
+
+/// The delay that a serialised command asks for.
+fn own_delay(command: Option<&RawValue>) -> OwnDelay {
+    let Some(command) = command.map(RawValue::get).filter(|command| command.contains("delay")) else {
+        return OwnDelay::None;
+    };
+    // One that is encrypted does not name it, but by chance.
+    let command = serde_json::from_str::<String>(command).unwrap_or_default();
+    match super::php::properties(command.as_bytes(), ["delay"]) {
+        Some([Some(delay)]) => match delay.integer() {
+            Some(seconds) => OwnDelay::Seconds(u64::try_from(seconds).unwrap_or(0)),
+            None => OwnDelay::None,
+        },
+        // An object, a text, or no such property.
+        _ if command.contains(":\"delay\";") || command.contains("*\0delay\";") => OwnDelay::Unknown,
+        _ => OwnDelay::None,
+    }
 }
 
 /// A `uuid` or `id`. One past the bound is none at all: cut, it could stand for two jobs.
@@ -218,6 +307,8 @@ struct Keys<'a> {
     attempts: Option<&'a RawValue>,
     created_at: Option<&'a RawValue>,
     delay: Option<&'a RawValue>,
+    pushed_at: Option<&'a RawValue>,
+    tags: Option<&'a RawValue>,
     data: Option<&'a RawValue>,
     kqueue: Option<&'a RawValue>,
 }
@@ -243,6 +334,8 @@ enum Key {
     Attempts,
     CreatedAt,
     Delay,
+    PushedAt,
+    Tags,
     Data,
     Kqueue,
     CommandName,
@@ -270,6 +363,8 @@ impl<'a> Keep<'a> for Keys<'a> {
             Key::Attempts => &mut self.attempts,
             Key::CreatedAt => &mut self.created_at,
             Key::Delay => &mut self.delay,
+            Key::PushedAt => &mut self.pushed_at,
+            Key::Tags => &mut self.tags,
             Key::Data => &mut self.data,
             Key::Kqueue => &mut self.kqueue,
             Key::CommandName | Key::Command | Key::Other => return None,
@@ -297,17 +392,33 @@ impl<'de, K: Keep<'de>> Visitor<'de> for Fill<K> {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<K, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<K, A::Error> {
         let mut kept = K::default();
+        FillInto(&mut kept).visit_map(map)?;
+        Ok(kept)
+    }
+}
+
+/// The same, into what is there: it keeps what was read when the text ends.
+struct FillInto<'k, K>(&'k mut K);
+
+impl<'de, K: Keep<'de>> Visitor<'de> for FillInto<'_, K> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<Key>()? {
-            match kept.slot(&key) {
+            match self.0.slot(&key) {
                 Some(slot) => *slot = Some(map.next_value()?),
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        Ok(kept)
+        Ok(())
     }
 }
 

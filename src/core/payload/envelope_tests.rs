@@ -75,7 +75,7 @@ fn depth_is_php_s() {
 fn every_key_is_read() {
     let envelope = parse(
         r#"{"uuid":"u","displayName":"D","job":"Illuminate\\Queue\\CallQueuedHandler@call","timeout":33,
-        "maxTries":3,"retryUntil":1795336411,"attempts":2,"createdAt":1795336109,"delay":60,
+        "maxTries":3,"retryUntil":1795336411,"attempts":2,"createdAt":1795336109,"delay":60,"pushedAt":"1795336109.5",
         "data":{"commandName":"App\\Jobs\\T","command":"O:10:\"App\\Jobs\\T\":1:{s:8:\"priority\";i:4;}"},
         "kqueue":{"isolated":true,"estimatedDuration":2},"id":"i","tags":["a"],"silenced":false}"#,
     );
@@ -92,15 +92,51 @@ fn every_key_is_read() {
             attempts: Some(2),
             created_at: Some(1_795_336_109),
             delay: Some(60),
+            pushed_at: Some(1_795_336_109_500),
+            tags: vec!["a".into()],
             declared: Hints {
                 isolated: Some(true),
                 estimated_duration: Some(Duration::from_secs(2)),
                 ..Hints::default()
             },
             properties: Hints { priority: Some(4), ..Hints::default() },
+            own_delay: OwnDelay::None,
             carried: None,
         }
     );
+}
+
+#[test]
+fn when_a_job_could_have_begun() {
+    let horizon = |command: &str| {
+        let command = serde_json::to_string(command).unwrap();
+        format!(r#"{{"job":"J","pushedAt":"100.25","data":{{"command":{command}}}}}"#)
+    };
+    let own = |value: &str| horizon(&format!("O:1:\"T\":1:{{s:5:\"delay\";{value}}}"));
+    let date = own(r#"O:13:"Carbon\Carbon":1:{s:4:"date";s:1:"x";}"#);
+    for (text, dispatched, due) in [
+        (r#"{"job":"J"}"#, None, None),
+        (r#"{"job":"J","createdAt":100}"#, Some(100_000), Some(100_000)),
+        (r#"{"job":"J","createdAt":100,"delay":7}"#, Some(100_000), Some(107_000)),
+        (r#"{"job":"J","createdAt":100,"delay":7,"pushedAt":"100.25"}"#, Some(100_250), Some(107_250)),
+        (&own("N;"), Some(100_250), Some(100_250)),
+        (&own("i:7;"), Some(100_250), Some(107_250)),
+        (&date, Some(100_250), None),
+        (&horizon("eyJpdiI6ImRlbGF5In0="), Some(100_250), Some(100_250)),
+    ] {
+        let envelope = parse(text);
+        assert_eq!((envelope.dispatched_at(), envelope.due_at()), (dispatched, due), "{text}");
+    }
+}
+
+#[test]
+fn tags_are_few_and_short() {
+    let tags = |list: &str| parse(&format!(r#"{{"job":"J","tags":{list}}}"#)).tags;
+    assert_eq!(tags(r#"["App\\User:1",7,null,"","b"]"#), ["App\\User:1", "b"]);
+    assert!(tags(r#"{"a":"b"}"#).is_empty() && tags("\"a\"").is_empty());
+    let many = format!("[{}]", vec![format!("\"{}\"", "x".repeat(500)); 100].join(","));
+    assert_eq!(tags(&many), vec!["x".repeat(MAX_TAG); MAX_TAGS]);
+    assert!(tags(&format!("[{}]", vec!["\"x\""; 50_000].join(","))).is_empty());
 }
 
 #[test]

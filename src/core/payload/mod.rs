@@ -17,7 +17,7 @@ mod hints;
 mod php;
 mod scalar;
 
-pub use envelope::{Broken, Envelope, MAX_DEPTH, MAX_NAME, is_class_name, is_pointer};
+pub use envelope::{Broken, Envelope, MAX_DEPTH, MAX_NAME, MAX_TAG, MAX_TAGS, OwnDelay, is_class_name, is_pointer};
 pub use hints::Hints;
 pub use php::{Scalar, properties};
 pub(crate) use scalar::bounded;

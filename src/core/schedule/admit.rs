@@ -169,10 +169,11 @@ impl Schedule {
 
     /// Routes a job and lets it wait for its tier.
     fn enqueue(&mut self, now: Now, id: JobId) {
-        let Some(Route { tier, known, .. }) = self.route(id) else { return };
+        let Some(route) = self.route(id) else { return };
+        let Route { tier, known, .. } = route;
         let turn = self.turn(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.tier = tier;
+        (job.tier, job.route) = (tier, Some(route));
         job.turn = turn;
         job.unknown = !known;
         job.stage = Stage::Waiting;
@@ -366,6 +367,7 @@ pub(super) fn job(spec: JobSpec, now: u64) -> Job {
         timeout: spec.timeout,
         hints: spec.hints,
         tier: Tier::Pooled,
+        route: None,
         turn: Turn::default(),
         unknown: false,
         stage: Stage::Inspecting,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Cause, JobId, JobKind, WorkerId};
 use crate::payload::Hints;
-use crate::routing::Tier;
+use crate::routing::{Route, Tier};
 
 /// Where a job stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +34,8 @@ pub(super) struct Job {
     pub timeout: Option<u32>,
     pub hints: Hints,
     pub tier: Tier,
+    /// Where it was meant to go when it was routed last, and why.
+    pub route: Option<Route>,
     /// As it was when the job began to wait: what it goes by may change meanwhile.
     pub turn: Turn,
     /// Nothing was known of its class when it was routed.

@@ -2,7 +2,7 @@
 
 use super::machine::{Phase, Schedule};
 use super::{Cause, JobId, Now, Waiting, WorkerId, WorkerView};
-use crate::routing::{PerTier, Tier};
+use crate::routing::{PerTier, Route, Tier};
 
 /// How far a schedule is with stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,11 @@ impl Schedule {
             Some((deaths, cause)) if *deaths > 1 || !up(tier) => Some((tier, cause)),
             _ => None,
         })
+    }
+
+    /// Where a job was meant to go when it was routed last, and why.
+    pub fn route_of(&self, job: JobId) -> Option<Route> {
+        self.jobs.get(&job)?.route
     }
 
     /// Jobs that run now.

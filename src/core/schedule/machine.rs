@@ -448,7 +448,15 @@ impl Schedule {
                 self.probes.remove(&job.class);
             }
             self.settled += 1;
-            out.push(Action::Finished(Finished { job: id, tier, outcome, kind: job.kind, ms, cause }));
+            out.push(Action::Finished(Finished {
+                job: id,
+                tier,
+                route: job.route,
+                outcome,
+                kind: job.kind,
+                ms,
+                cause,
+            }));
         }
     }
 

@@ -25,7 +25,7 @@ mod workers;
 use std::fmt;
 
 use crate::payload::Hints;
-use crate::routing::{Limits, PerTier, Tier};
+use crate::routing::{Limits, PerTier, Route, Tier};
 
 pub use crate::wire::{Done, JobKind, LastResort};
 pub use adopt::{Adopted, AdoptedJob};
@@ -456,6 +456,8 @@ pub struct Finished {
     pub job: JobId,
     /// The tier in which it ran last.
     pub tier: Tier,
+    /// Where it was meant to run and why, if it has come that far.
+    pub route: Option<Route>,
     /// How.
     pub outcome: Outcome,
     /// What PHP was last told to do with it: tells a crash and a timeout from a failure of its own.

@@ -254,6 +254,10 @@ impl Schedule {
 
     /// It is known what a popped job is.
     pub(super) fn hold(&mut self, now: Now, worker: WorkerId, job: JobId) {
+        let route = self.route(job);
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.route = route;
+        }
         self.set_stage(now, job, Stage::Bound);
         self.popped.push((worker, job));
     }

@@ -124,6 +124,9 @@ pub struct Done {
     /// Peak of PHP's heap during the job, KiB.
     #[serde(default)]
     pub peak: u32,
+    /// Processor time that PHP took for the job and all its children that it has waited for, microseconds.
+    #[serde(default)]
+    pub cpu: Option<u64>,
     /// Class and message of the exception it threw, if any.
     #[serde(default)]
     pub error: Option<String>,

@@ -14,8 +14,8 @@ use super::head::why_broken;
 use super::row::{self, Row};
 use super::trouble::Trouble;
 use super::{
-    BUDGET, BackendError, Capabilities, LARGEST, QueueBackend, QueueSize, Receipt, Reservation, Reserved, SetAside,
-    Wait, check_queues, epoch_seconds,
+    BUDGET, BackendError, Capabilities, DEEP, LARGEST, Listed, Listing, PAGE, Page, QueueBackend, QueueSize, Receipt,
+    Reservation, Reserved, SetAside, Wait, check_queues, epoch_seconds,
 };
 
 mod dialect;
@@ -416,5 +416,52 @@ impl QueueBackend for DatabaseBackend {
             reserved: count(reserved),
         };
         Ok(counted.into_iter().map(size).collect())
+    }
+
+    fn unlisted(&self) -> Option<&'static str> {
+        None
+    }
+
+    async fn list(&self, queue: &str, which: Listing, first: usize, most: usize) -> Result<Page, BackendError> {
+        let most = most.min(PAGE).min(DEEP.saturating_sub(first));
+        let (name, now) = (self.name(queue), epoch_seconds());
+        let rows: Vec<Vec<Cell>> = self
+            .link
+            .with(async |ready| {
+                // One more tells whether there are more.
+                let sql = ready.dialect.list(&name, now, which, first, most + 1);
+                Ok(ready.session.run(sql).await?.into_iter().flat_map(|answer| answer.rows).collect())
+            })
+            .await?;
+        let mut jobs = Vec::with_capacity(rows.len());
+        for row in rows {
+            let [bytes, attempts, available] = numbers(&row).unwrap_or_default();
+            jobs.push(Listed {
+                payload: row.into_iter().next_back().flatten().unwrap_or_default(),
+                bytes: usize::try_from(bytes).unwrap_or(0),
+                attempts: u32::try_from(attempts).ok(),
+                available: u64::try_from(available).ok(),
+            });
+        }
+        let more = jobs.len() > most && first + most < DEEP;
+        jobs.truncate(most);
+        Ok(Page { jobs, more })
+    }
+
+    async fn oldest(&self, queues: &[String]) -> Result<Vec<Option<u64>>, BackendError> {
+        let (names, now) = (self.names(queues), epoch_seconds());
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let oldest = self
+            .link
+            .with(async |ready| {
+                let all: Vec<_> = names.iter().map(|name| ready.dialect.oldest(name, now)).collect();
+                let answers = ready.session.run(all.join("; ")).await?;
+                answers.into_iter().flat_map(|answer| answer.rows).map(|row| numbers::<1>(&row)).collect()
+            })
+            .await?;
+        let oldest: Vec<[i64; 1]> = oldest;
+        Ok(oldest.into_iter().map(|[at]| u64::try_from(at).ok().filter(|at| *at > 0).map(|at| at * 1000)).collect())
     }
 }

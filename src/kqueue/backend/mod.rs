@@ -16,6 +16,7 @@ use kqueue_config::Pop;
 
 mod database;
 mod head;
+mod listing;
 mod native;
 mod receipt;
 mod redis;
@@ -30,6 +31,7 @@ mod wait;
 mod conformance;
 
 pub use database::{DatabaseBackend, DatabaseSettings};
+pub use listing::{DEEP, Listed, Listing, PAGE, Page};
 pub use native::{NativeBackend, popped};
 pub use receipt::{Encoded, Receipt};
 #[cfg(test)]
@@ -266,4 +268,26 @@ pub trait QueueBackend {
 
     /// The sizes of `queues`, in order.
     async fn sizes(&self, queues: &[String]) -> Result<Vec<QueueSize>, BackendError>;
+
+    /// Why jobs of these queues cannot be listed, where that is so.
+    fn unlisted(&self) -> Option<&'static str> {
+        Some("jobs of this queue cannot be listed")
+    }
+
+    /// Jobs of a queue that nobody has reserved, from the one at place `first` on: at most `most` and [`PAGE`] of them,
+    /// and fewer where they are large. Changes nothing, and reads a bounded number of bytes. None behind [`DEEP`].
+    async fn list(&self, _queue: &str, _which: Listing, _first: usize, _most: usize) -> Result<Page, BackendError> {
+        Ok(Page::default())
+    }
+
+    /// For each of `queues`, since when the job has waited that has waited for longest: milliseconds since 1970, where
+    /// that is known.
+    async fn oldest(&self, queues: &[String]) -> Result<Vec<Option<u64>>, BackendError> {
+        let mut oldest = Vec::with_capacity(queues.len());
+        for queue in queues {
+            let first = self.list(queue, Listing::Waiting, 0, 1).await?;
+            oldest.push(first.jobs.first().and_then(Listed::ready_at));
+        }
+        Ok(oldest)
+    }
 }

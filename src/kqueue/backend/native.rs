@@ -102,6 +102,10 @@ impl QueueBackend for NativeBackend {
     async fn sizes(&self, _: &[String]) -> Result<Vec<QueueSize>, BackendError> {
         Ok(Vec::new())
     }
+
+    fn unlisted(&self) -> Option<&'static str> {
+        Some("the app's own driver shows no job but to whom it gives it")
+    }
 }
 
 #[cfg(test)]

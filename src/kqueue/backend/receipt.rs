@@ -25,6 +25,10 @@ pub(super) trait ReceiptData: Any + fmt::Debug {
     fn attempts(&self) -> Option<u32> {
         None
     }
+    /// Epoch seconds from which the job was available, where the queue keeps that.
+    fn available_at(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Identifies a reservation towards its backend: the identity that Laravel's own ack uses.
@@ -72,6 +76,11 @@ impl Receipt {
     /// Attempts including this one; `None` where the payload counts those before it.
     pub fn attempts(&self) -> Option<u32> {
         self.0.attempts()
+    }
+
+    /// Epoch seconds from which the job was available for this attempt, where the queue keeps that.
+    pub fn available_at(&self) -> Option<u64> {
+        self.0.available_at()
     }
 
     /// Bytes that it holds besides the payload.

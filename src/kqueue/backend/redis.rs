@@ -11,9 +11,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use super::listing::CUT;
 use super::{
-    BUDGET, BackendError, Capabilities, LARGEST, Names, QueueBackend, QueueSize, Receipt, Reservation, Reserved,
-    SetAside, Wait, check_queues, epoch, epoch_seconds,
+    BUDGET, BackendError, Capabilities, DEEP, LARGEST, Listed, Listing, Names, PAGE, Page, QueueBackend, QueueSize,
+    Receipt, Reservation, Reserved, SetAside, Wait, check_queues, epoch, epoch_seconds,
 };
 use kqueue_config::Pop;
 
@@ -57,6 +58,7 @@ pub struct RedisBackend {
     reserve: Lua,
     renew: Lua,
     unreserve: Lua,
+    list: Lua,
     blocking: Blocking,
     /// Notify tokens that our BLPOP took, by queue: the next reserve leaves as many in the list.
     taken: RefCell<HashMap<String, usize>>,
@@ -109,6 +111,7 @@ impl RedisBackend {
             reserve: Lua::reserving(include_str!("redis/reserve.lua")),
             renew: Lua::new(include_str!("redis/renew.lua")),
             unreserve: Lua::new(include_str!("redis/unreserve.lua")),
+            list: Lua::new(include_str!("redis/list.lua")),
             blocking: Blocking::default(),
             taken: RefCell::default(),
             unusable: RefCell::default(),
@@ -424,6 +427,34 @@ impl QueueBackend for RedisBackend {
             .iter()
             .map(|&[pending, delayed, reserved]| QueueSize { pending, delayed, reserved })
             .collect())
+    }
+
+    fn unlisted(&self) -> Option<&'static str> {
+        None
+    }
+
+    async fn list(&self, queue: &str, which: Listing, first: usize, most: usize) -> Result<Page, BackendError> {
+        let keys = self.keys(queue);
+        let (key, kind) = match which {
+            Listing::Waiting => (keys.list, "list"),
+            Listing::Delayed => (keys.delayed, "set"),
+        };
+        let most = most.min(PAGE).min(DEEP.saturating_sub(first));
+        let (all, parts): (usize, Vec<Bytes>) = self
+            .servers
+            .script(&self.list, &[key], |cmd| {
+                cmd.arg(kind).arg(first).arg(most).arg(CUT).arg(BUDGET);
+            })
+            .await?;
+        let text = |part: &Bytes| str::from_utf8(part).unwrap_or_default().to_owned();
+        let listed = |part: &[Bytes; 3]| Listed {
+            payload: part[0].clone(),
+            bytes: text(&part[1]).parse().unwrap_or(0),
+            attempts: None,
+            available: text(&part[2]).parse::<f64>().ok().map(|due| due as u64),
+        };
+        let jobs: Vec<_> = parts.as_chunks::<3>().0.iter().map(listed).collect();
+        Ok(Page { more: all > first + jobs.len() && first + jobs.len() < DEEP, jobs })
     }
 }
 

@@ -61,4 +61,8 @@ impl ReceiptData for Reserved {
     fn attempts(&self) -> Option<u32> {
         Some(u32::try_from(self.row.attempts).unwrap_or(u32::MAX))
     }
+
+    fn available_at(&self) -> Option<u64> {
+        u64::try_from(self.row.available_at).ok().filter(|at| *at > 0)
+    }
 }

@@ -13,11 +13,12 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection, Transaction};
 
 use super::head::why_broken;
+use super::listing::CUT;
 use super::row::{self, Row};
 use super::trouble::Trouble;
 use super::{
-    BUDGET, BackendError, Capabilities, LARGEST, Names, QueueBackend, QueueSize, Receipt, Reservation, Reserved,
-    SetAside, SqliteSettings, Wait, check_queues, epoch, epoch_seconds,
+    BUDGET, BackendError, Capabilities, DEEP, LARGEST, Listed, Listing, Names, PAGE, Page, QueueBackend, QueueSize,
+    Receipt, Reservation, Reserved, SetAside, SqliteSettings, Wait, check_queues, epoch, epoch_seconds,
 };
 
 mod file;
@@ -361,6 +362,66 @@ impl QueueBackend for SqliteBackend {
             .await?;
         Ok(sizes)
     }
+
+    fn unlisted(&self) -> Option<&'static str> {
+        None
+    }
+
+    async fn list(&self, queue: &str, which: Listing, first: usize, most: usize) -> Result<Page, BackendError> {
+        let most = most.min(PAGE).min(DEEP.saturating_sub(first));
+        let sql = match which {
+            Listing::Waiting => &self.sql.waiting,
+            Listing::Delayed => &self.sql.delayed,
+        };
+        let mut jobs = self
+            .file
+            .with(async |connection| {
+                let rows = sqlx::query(AssertSqlSafe(sql.clone()))
+                    .bind(epoch_seconds())
+                    .bind(self.names.of(queue, "").into_owned())
+                    // One more tells whether there are more.
+                    .bind(most as i64 + 1)
+                    .bind(first as i64)
+                    .bind(CUT as i64)
+                    .fetch_all(&mut *connection)
+                    .await?;
+                rows.iter().map(listed).collect::<sqlx::Result<Vec<_>>>()
+            })
+            .await?;
+        let more = jobs.len() > most && first + most < DEEP;
+        jobs.truncate(most);
+        Ok(Page { jobs, more })
+    }
+
+    async fn oldest(&self, queues: &[String]) -> Result<Vec<Option<u64>>, BackendError> {
+        let oldest = self
+            .file
+            .with(async |connection| {
+                let mut oldest = Vec::with_capacity(queues.len());
+                for queue in queues {
+                    let first: Option<i64> = sqlx::query_scalar(AssertSqlSafe(self.sql.oldest.clone()))
+                        .bind(epoch_seconds())
+                        .bind(self.names.of(queue, "").into_owned())
+                        .fetch_one(&mut *connection)
+                        .await?;
+                    oldest.push(first.and_then(|first| u64::try_from(first).ok()).map(|first| first * 1000));
+                }
+                Ok(oldest)
+            })
+            .await?;
+        Ok(oldest)
+    }
+}
+
+/// Reads what [`Statements::waiting`] and [`Statements::delayed`] find.
+fn listed(row: &SqliteRow) -> sqlx::Result<Listed> {
+    let number = |at: usize| row.try_get::<i64, _>(at);
+    Ok(Listed {
+        payload: row.try_get::<Vec<u8>, _>(0)?.into(),
+        bytes: usize::try_from(number(1)?).unwrap_or(0),
+        attempts: u32::try_from(number(2)?).ok(),
+        available: u64::try_from(number(3)?).ok(),
+    })
 }
 
 /// Time until an epoch second begins, and a little more.

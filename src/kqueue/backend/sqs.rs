@@ -426,6 +426,10 @@ impl QueueBackend for SqsBackend {
         self.change(Change::Delete, jobs).await
     }
 
+    fn unlisted(&self) -> Option<&'static str> {
+        Some("SQS shows a job only to whoever receives it")
+    }
+
     async fn sizes(&self, queues: &[String]) -> Result<Vec<QueueSize>, BackendError> {
         self.check_queues(queues)?;
         let sizes = join_all(queues.iter().map(|queue| self.attributes(queue))).await;

@@ -1,15 +1,168 @@
-//! What is asked on the control socket, and who answers it.
+//! What is asked on the control socket, and who answers it: the runtime's own tables at once, history and the queue beside
+//! the loop.
 
-use kqueue_control::Request;
+use std::collections::HashMap;
+
+use kqueue_control::{Job, JobState, Jobs, JobsFilter, Metrics, Request, Timeline, VERSION};
+use kqueue_core::schedule::{JobId, WorkerView};
+use kqueue_system::harmless;
+use serde::Serialize;
+use tokio::sync::oneshot;
 
 use super::Runtime;
-use crate::control::{Ask, unable};
+use super::held::epoch_ms;
+use super::held::record::Record;
+use super::status::NAME;
+use crate::control::Ask;
+use crate::history::{is_wanted, why};
+
+/// Jobs of one answer: where nobody says how many, and at the most.
+const PAGE: (usize, usize) = (50, 500);
+/// Bytes of a payload that are told.
+const PAYLOAD: usize = 1 << 20;
 
 impl Runtime {
-    pub(super) fn answer(&self, Ask { request, answer, .. }: Ask) {
+    pub(super) fn answer(&mut self, Ask { request, owner, answer }: Ask) {
+        let recorder = self.recorder.clone();
         match request {
             Request::Snapshot => self.tell_snapshot(answer),
-            _ => drop(answer.send(unable("not yet"))),
+            Request::Jobs(filter) => match filter.state {
+                Some(JobState::Running | JobState::Waiting) => send(answer, &self.own_jobs(&filter)),
+                Some(JobState::Delayed) => send(answer, &Jobs { version: VERSION, ..Jobs::default() }),
+                _ => beside(answer, async move { recorder.jobs(filter).await }),
+            },
+            Request::Job { uuid, payload } => {
+                let timeline = self.timeline(&uuid, payload && owner);
+                beside(answer, async move {
+                    let (mut attempts, events, lacks) = recorder.job(uuid).await;
+                    attempts.extend(timeline.attempts);
+                    Timeline { attempts, events, lacks: [timeline.lacks, lacks].concat(), ..timeline }
+                });
+            }
+            Request::Stats(filter) => {
+                let queues = self.app.queues.clone();
+                beside(answer, async move { recorder.stats(filter, queues).await });
+            }
+            Request::Series { filter, points } => {
+                beside(answer, async move { recorder.series(filter, points).await });
+            }
+            Request::Events { since, limit } => beside(answer, async move { recorder.events(since, limit).await }),
+            Request::Metrics => send(answer, &self.metrics()),
         }
     }
+
+    /// Jobs that run, and those that wait here: those that began first, and those that came first.
+    fn own_jobs(&self, filter: &JobsFilter) -> Jobs {
+        let limit = match usize::try_from(filter.limit).unwrap_or(PAGE.1) {
+            0 => PAGE.0,
+            limit => limit.min(PAGE.1),
+        };
+        let after: JobId = filter.after.as_ref().and_then(|after| after.parse().ok()).unwrap_or(0);
+        let running = self.running_jobs();
+        let mut ids: Vec<JobId> = self.held.iter().map(|(id, _)| id).filter(|id| *id > after).collect();
+        ids.sort_unstable();
+        let jobs = ids.into_iter().filter_map(|id| Some((id, self.own_job(id, self.held.get(id)?, &running))));
+        let mut found: Vec<(JobId, Job)> =
+            jobs.filter(|(_, job)| is_wanted(job, filter)).take(limit.saturating_add(1)).collect();
+        let mut next = None;
+        if found.len() > limit {
+            found.truncate(limit);
+            next = found.last().map(|(id, _)| id.to_string());
+        }
+        Jobs { version: VERSION, jobs: found.into_iter().map(|(_, job)| job).collect(), next, lacks: Vec::new() }
+    }
+
+    /// The processes that run jobs, by job.
+    fn running_jobs(&self) -> HashMap<JobId, WorkerView> {
+        self.schedule.workers().filter_map(|view| Some((view.job?, view))).collect()
+    }
+
+    /// A job that is ours, as it is told.
+    fn own_job(&self, id: JobId, record: &Record, running: &HashMap<JobId, WorkerView>) -> Job {
+        let name = |text: &str| harmless::line(text, NAME);
+        let now = epoch_ms();
+        let view = running.get(&id);
+        let route = self.schedule.route_of(id);
+        let tier = view.map(|view| view.tier).or(route.map(|route| route.tier));
+        let started = record.started.filter(|_| view.is_some());
+        let usage = record.usage();
+        Job {
+            uuid: name(&record.uuid),
+            class: name(&record.class),
+            queue: name(&record.reservation.queue),
+            tags: record.tags.iter().map(|tag| name(tag)).collect(),
+            state: Some(if view.is_some() { JobState::Running } else { JobState::Waiting }),
+            attempt: record.attempt,
+            tier: tier.map(|tier| tier.name().to_owned()),
+            why: route.zip(tier).map(|(route, tier)| why(route, tier)),
+            worker: view.map(|view| view.id),
+            queued: Some(record.queued),
+            due: None,
+            started,
+            ended: None,
+            wait_ms: Some(started.unwrap_or(now).saturating_sub(record.ready)),
+            ms: started.map(|started| now.saturating_sub(started)),
+            memory_peak: usage.memory_peak,
+            cpu_usec: usage.cpu_usec,
+            timeout: Some(self.seconds_for(record.timeout)),
+            cause: None,
+        }
+    }
+
+    /// What is known here of one job. `payload`: whether its payload is told.
+    fn timeline(&self, uuid: &str, payload: bool) -> Timeline {
+        let own = self.held.iter().find(|(_, record)| record.uuid == uuid && !uuid.is_empty());
+        let running = self.running_jobs();
+        let mut lacks = Vec::new();
+        let payload = own.filter(|_| payload).and_then(|(_, record)| {
+            let bytes = &record.reservation.payload;
+            if bytes.len() > PAYLOAD {
+                lacks.push(format!("the payload: it has {} bytes", bytes.len()));
+            }
+            (1..=PAYLOAD).contains(&bytes.len()).then(|| String::from_utf8_lossy(bytes).into_owned())
+        });
+        Timeline {
+            version: VERSION,
+            uuid: harmless::line(uuid, NAME),
+            attempts: own.map(|(id, record)| self.own_job(id, record, &running)).into_iter().collect(),
+            events: Vec::new(),
+            journal: self.journal(uuid),
+            payload,
+            lacks,
+        }
+    }
+
+    /// The command that shows what a job has printed, where the journal has that.
+    fn journal(&self, uuid: &str) -> Option<String> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let named = !uuid.is_empty() && uuid.len() <= NAME && uuid.chars().all(is_plain);
+        // The service manager says so where what we print goes to the journal.
+        let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
+        (named && in_journal).then(|| {
+            let app = &self.settings.app;
+            let unit = format!("kqueue@{app}.service");
+            match kqueue_system::systemd::process::is_in(std::process::id() as i32, &unit) {
+                true => format!("journalctl -u kqueue@{app} KQUEUE_JOB={uuid}"),
+                false => format!("journalctl KQUEUE_APP={app} KQUEUE_JOB={uuid}"),
+            }
+        })
+    }
+
+    fn metrics(&self) -> Metrics {
+        Metrics {
+            version: VERSION,
+            since: self.service.observer.about().since,
+            rows: self.recorder.metrics(),
+            ..Metrics::default()
+        }
+    }
+}
+
+/// Sends an answer once it is there.
+fn beside<T: Serialize + 'static>(answer: oneshot::Sender<Vec<u8>>, made: impl Future<Output = T> + 'static) {
+    tokio::task::spawn_local(async move { send(answer, &made.await) });
+}
+
+fn send(answer: oneshot::Sender<Vec<u8>>, told: &impl Serialize) {
+    let _ = answer.send(serde_json::to_vec(told).unwrap_or_default());
 }

@@ -21,8 +21,7 @@ impl Runtime {
         let limits = (isolated && self.processes.outlive()).then(|| self.limits(job));
         let Some(record) = self.held.get_mut(job) else { return };
         if kind == JobKind::Run {
-            record.delivered = Some(std::time::Instant::now());
-            record.took = None;
+            record.begins(worker);
         }
         let scope = limits.map(|limits| Scope { uuid: record.uuid.clone(), limits });
         let memory_mb = self.schedule.max_memory_mb(job);

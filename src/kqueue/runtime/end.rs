@@ -112,6 +112,7 @@ impl Runtime {
         for (record, finished) in self.held.all_unlogged() {
             self.log_outcome(&record, finished);
         }
+        self.recorder.close().await;
         self.held.write(self.queue.is_removing());
         let told: Vec<String> = self.held.tally().iter().map(|(outcome, jobs)| format!("{jobs} {outcome}")).collect();
         let told = if told.is_empty() { "no job ran".to_owned() } else { told.join(", ") };

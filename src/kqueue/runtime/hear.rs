@@ -1,7 +1,6 @@
 //! Messages of PHP processes are handled: each goes to the owner that it concerns, and to the schedule.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use super::Runtime;
 use super::service::horizon::DUTIES;
@@ -86,7 +85,7 @@ impl Runtime {
                 if let Some(record) = self.held.get_mut(job)
                     && self.processes.goes_on_with(worker, job, self.schedule.max_memory_mb(job))
                 {
-                    record.delivered = Some(Instant::now());
+                    record.begins(worker);
                     self.note_given(worker, job, JobKind::Run);
                 }
                 self.tell(Event::Next { worker, done, job });
@@ -107,6 +106,7 @@ impl Runtime {
                 self.processes.release_isolated(worker);
             }
             FromWorker::Died { fatal, done } => {
+                self.used(worker, &done);
                 if done.ack {
                     self.acknowledge_of(worker);
                 }
@@ -131,11 +131,20 @@ impl Runtime {
     /// A worker has said how its job ended.
     fn reported(&mut self, worker: WorkerId, done: Option<&Done>) {
         let Some(done) = done else { return };
+        self.used(worker, done);
         if done.ack {
             self.acknowledge_of(worker);
             self.forget_payload_of(worker);
         }
         self.processes.finished_job(worker);
+    }
+
+    /// Notes what a job used, as its process says.
+    fn used(&mut self, worker: WorkerId, done: &Done) {
+        let job = self.processes.job_of(worker);
+        if let Some(record) = job.and_then(|job| self.held.get_mut(job)) {
+            record.used(done.peak, done.cpu);
+        }
     }
 
     fn forget_payload_of(&mut self, worker: WorkerId) {

@@ -43,6 +43,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::history::Recorder;
 use crate::workers::Said;
 use kqueue_config::{Loaded, Settings};
 use kqueue_core::schedule::{Action, Event, Now, Schedule};
@@ -93,6 +94,8 @@ struct Runtime {
     queue: QueueSide,
     processes: Processes,
     service: Service,
+    /// What has happened, for those who ask.
+    recorder: Recorder,
     said: mpsc::Receiver<Said>,
     started: Instant,
     /// When `--max-time` is over.

@@ -9,8 +9,10 @@ use kqueue_system::harmless;
 use kqueue_system::log::{self, JobRecord};
 
 use super::Runtime;
+use super::held::epoch_ms;
 use super::held::record::{Record, Usage};
 use super::status::NAME;
+use crate::history::Attempt;
 use crate::workers::Worker;
 use kqueue_control::Failure;
 
@@ -35,7 +37,7 @@ impl Runtime {
 
     /// Logs what became of a job, and counts it.
     pub(super) fn log_outcome(&mut self, record: &Record, finished: Finished) {
-        let Finished { tier, outcome, kind, ms, cause, .. } = finished;
+        let Finished { tier, route, outcome, kind, ms, cause, .. } = finished;
         let fault = match kind {
             JobKind::Run => None,
             JobKind::Crash => Some(log::Fault::Crash),
@@ -65,12 +67,40 @@ impl Runtime {
             attempt: record.attempt,
             cause: logged.why().map(|cause| harmless::line(&cause, CAUSE)),
         });
+        let usage = record.usage();
+        let ended = record.ended.unwrap_or_else(epoch_ms);
+        self.recorder.attempt(Attempt {
+            uuid: record.uuid.clone(),
+            class: record.class.clone(),
+            queue: record.reservation.queue.clone(),
+            tags: record.tags.clone(),
+            outcome,
+            well,
+            attempt: record.attempt,
+            tier,
+            route,
+            worker: record.worker,
+            queued: record.queued,
+            ready: record.ready,
+            started: record.started,
+            ended,
+            ms: logged.took.as_millis() as u64,
+            memory_peak: usage.memory_peak,
+            cpu_usec: usage.cpu_usec,
+            timeout: self.seconds_for(record.timeout),
+            cause: logged.why(),
+        });
         let now = self.now().ms;
         self.service.observer.job_ended(now, failure);
         logged.emit();
         if let Some(priority) = logged.notable() {
             self.processes.note(priority, &logged.line(), logged.fields());
         }
+    }
+
+    /// Seconds that a job may run whose payload says this; 0 is without limit.
+    pub(super) fn seconds_for(&self, declared: Option<u32>) -> u64 {
+        declared.map_or_else(|| self.settings.timeout.map_or(0, |timeout| timeout.as_secs()), u64::from)
     }
 
     /// What a unit used is noted with the job that ran in it, which is logged if it has been waiting for this.

@@ -8,7 +8,7 @@ use super::Runtime;
 use super::app::Description;
 use super::service::health;
 use super::service::settings::Proposal;
-use super::start::schedule_config;
+use super::start::{kept, schedule_config};
 use kqueue_config::{KEYS, Key, Origin, Reader};
 use kqueue_core::schedule::Event;
 
@@ -83,6 +83,7 @@ impl Runtime {
         let (native, ahead) = (self.queue.is_native(), self.queue.capabilities().unreserve);
         self.schedule.configure(schedule_config(&self.settings, self.app.signals, native, ahead));
         self.queue.configure(&self.settings);
+        self.recorder.configure(kept(&self.settings));
         self.source.accepted(loaded);
         Ok(Taken { changed, restarts })
     }

@@ -32,6 +32,7 @@ use super::service::upgrade::Upgrade;
 use super::{INPUTS, Runtime};
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::control::ControlSocket;
+use crate::history::Recorder;
 use crate::launch::output::Outputs;
 use crate::launch::{Coordinator, LaunchEvent, Launcher, ProcessLauncher, Units, UserManager};
 use crate::workers::Listener;
@@ -183,6 +184,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             history: history_file,
             app: AppSignals::default(),
         },
+        recorder: Recorder::new(&settings.state_dir, kept(&settings)),
         said: boot.said,
         started,
         max_time: (!settings.limits.max_time.is_zero()).then(|| started + settings.limits.max_time),
@@ -301,6 +303,11 @@ pub(crate) fn find_script() -> anyhow::Result<PathBuf> {
         anyhow!("worker.php is not in {}; reinstall kqueue, or set KQUEUE_PHP_DIR", looked.join(" nor in "))
     })?;
     found.canonicalize().with_context(|| found.display().to_string())
+}
+
+/// Attempts of each kind that history keeps; none where it is off.
+pub(super) fn kept(settings: &Settings) -> Option<usize> {
+    settings.history.then(|| usize::try_from(settings.history_jobs).unwrap_or(usize::MAX))
 }
 
 /// `signals`: whether PHP can be signalled; `native`: whether its workers pop by themselves; `ahead`: whether a job that is

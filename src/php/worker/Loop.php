@@ -42,6 +42,8 @@ final class Loop
 
     private Signals $signals;
 
+    private Usage $usage;
+
     private ?Job $job = null;
 
     /** Whether the runtime has our READY and has not answered it. */
@@ -117,6 +119,7 @@ final class Loop
         Sqlite::takeTurns($app);
         $this->pop = new Pop;
         $this->signals = new Signals($this->boot);
+        $this->usage = new Usage;
         Worker::popUsing('kqueue', fn (\Closure $pop, string $queues) => $this->next($pop, $queues));
 
         $input = new ArgvInput($this->boot->arguments());
@@ -158,7 +161,7 @@ final class Loop
                     'unfinished' => $this->job->hasFailed() && ! $this->toldOfFailure,
                     'ack' => $this->finished !== null,
                     'error' => $this->error === null ? null : Output::text($this->error),
-                ]);
+                ] + $this->usage->sofar());
             }
         });
     }
@@ -420,9 +423,7 @@ final class Loop
             $this->memoryLimit = @ini_set('memory_limit', $order['memory'].'M');
         }
 
-        if (function_exists('memory_reset_peak_usage')) {
-            memory_reset_peak_usage();
-        }
+        $this->usage->begins(isset($order['ticket']));
 
         if ($order['kind'] !== 'run' && ! (new Replay($this->boot, $this->worker))->isForLaravel($this->job, $order)) {
             return null;
@@ -463,8 +464,7 @@ final class Loop
             'deleted' => $this->job->isDeleted(),
             'released' => $this->job->isReleased(),
             'failed' => $this->job->hasFailed(),
-            'peak' => memory_get_peak_usage(true) >> 10,
-        ];
+        ] + $this->usage->sofar();
 
         if ($this->finished !== null) {
             $done['ack'] = true;

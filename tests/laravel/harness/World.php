@@ -210,6 +210,24 @@ final class World
         }
     }
 
+    /**
+     * What kqueue answers on its control socket.
+     *
+     * @param array<string, mixed> $more fields of the request
+     * @return array<string, mixed>
+     */
+    public function ask(string $what, array $more = []): array
+    {
+        $socket = stream_socket_client("unix://{$this->sandbox->dir}/run/control.sock", $code, $error, 5.0)
+            ?: throw new Failure("the control socket: {$error}");
+        fwrite($socket, json_encode(['ask' => $what] + $more, JSON_THROW_ON_ERROR) . "\n");
+        $answer = (string) stream_get_contents($socket);
+        fclose($socket);
+        $told = json_decode($answer, true) ?? throw new Failure("no answer to {$what}: {$answer}");
+
+        return isset($told['unable']) ? throw new Failure("{$what}: {$told['unable']}") : $told;
+    }
+
     /** What Laravel itself counts: waiting, delayed and reserved jobs. Costs little, however many there are. */
     public function size(string $queue = 'default'): int
     {

@@ -308,6 +308,7 @@ pub fn done(reservation: &Reservation) -> Done {
         failed: reservation.failed,
         ack: false,
         unfinished: false,
+        cpu: None,
         peak: 20_000,
         error: None,
     }

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use super::settings::Engine;
+use crate::backend::listing::CUT;
 use crate::backend::row::Row;
-use crate::backend::{BUDGET, LARGEST};
+use crate::backend::{BUDGET, LARGEST, Listing};
 
 /// Seconds for which a row that another transaction holds is waited for.
 const PATIENCE: u32 = 5;
@@ -133,6 +134,34 @@ impl Dialect {
             "SELECT COUNT(CASE WHEN reserved_at IS NULL AND available_at <= {now} THEN 1 END), \
              COUNT(CASE WHEN reserved_at IS NULL AND available_at > {now} THEN 1 END), \
              COUNT(reserved_at) FROM {} WHERE queue = {}",
+            self.table,
+            self.literal(queue)
+        )
+    }
+
+    /// Jobs that nobody has reserved: bytes of the payload, attempts, when it is available, and the first part of the payload.
+    pub(super) fn list(&self, queue: &str, now: i64, which: Listing, first: usize, most: usize) -> String {
+        let when = match which {
+            Listing::Waiting => "<=",
+            Listing::Delayed => ">",
+        };
+        let cut = match self.engine {
+            Engine::MySql => format!("SUBSTRING(CAST(payload AS BINARY), 1, {CUT})"),
+            // Of characters, each of which has four bytes at the most.
+            Engine::Postgres => format!("LEFT(payload, {})", CUT / 4),
+        };
+        format!(
+            "SELECT OCTET_LENGTH(payload), attempts, available_at, {cut} FROM {} WHERE queue = {} AND reserved_at IS NULL \
+             AND available_at {when} {now} ORDER BY id LIMIT {most} OFFSET {first}",
+            self.table,
+            self.literal(queue)
+        )
+    }
+
+    /// One row: when the first of those was available that could run now; NULL without any.
+    pub(super) fn oldest(&self, queue: &str, now: i64) -> String {
+        format!(
+            "SELECT MIN(available_at) FROM {} WHERE queue = {} AND reserved_at IS NULL AND available_at <= {now}",
             self.table,
             self.literal(queue)
         )

@@ -13,6 +13,9 @@ pub(super) struct Statements {
     pub(super) unreserve: String,
     pub(super) delete: String,
     pub(super) sizes: String,
+    pub(super) waiting: String,
+    pub(super) delayed: String,
+    pub(super) oldest: String,
 }
 
 impl Statements {
@@ -21,6 +24,14 @@ impl Statements {
         let free = "queue = ?2 AND ((reserved_at IS NULL AND available_at <= ?1) OR (reserved_at <= ?3))";
         // Whoever else reserves a row counts an attempt. The time of the reservation says less: it moves with
         // each renewal, and one may be under way while the job is being removed.
+        // 1 now, 2 queue, 3 limit, 4 offset, 5 bytes of a payload that are read.
+        let list = |which: &str| {
+            format!(
+                "SELECT substr(CAST(payload AS BLOB), 1, ?5), OCTET_LENGTH(payload), attempts, \
+                 CAST(available_at AS INTEGER) FROM {jobs} WHERE queue = ?2 AND reserved_at IS NULL AND \
+                 available_at {which} ?1 ORDER BY id LIMIT ?3 OFFSET ?4"
+            )
+        };
         let ours = "id = ?1 AND reserved_at IS NOT NULL AND attempts = ?3";
         Self {
             ready: format!("SELECT 1 FROM {jobs} WHERE {free} LIMIT 1"),
@@ -46,6 +57,13 @@ impl Statements {
             renew: format!("UPDATE {jobs} SET reserved_at = ?4 WHERE {ours}"),
             unreserve: format!("UPDATE {jobs} SET reserved_at = NULL, attempts = attempts - 1 WHERE {ours}"),
             delete: format!("DELETE FROM {jobs} WHERE {ours}"),
+            waiting: list("<="),
+            delayed: list(">"),
+            // 1 now, 2 queue.
+            oldest: format!(
+                "SELECT MIN(CAST(available_at AS INTEGER)) FROM {jobs} \
+                 WHERE queue = ?2 AND reserved_at IS NULL AND available_at <= ?1"
+            ),
             // 1 now, 2 queue.
             sizes: format!(
                 "SELECT COUNT(CASE WHEN reserved_at IS NULL AND available_at <= ?1 THEN 1 END), \

@@ -95,6 +95,7 @@ impl HeldJobs {
                 Some(given) => {
                     let ran_ms = epoch_ms().saturating_sub(given.at);
                     record.delivered = Instant::now().checked_sub(Duration::from_millis(ran_ms));
+                    (record.started, record.worker) = (Some(given.at), Some(given.worker));
                     record.given = Some(given.clone());
                     inherited.running.push((record.spec(id, parts), given, ran_ms));
                 }
@@ -120,9 +121,9 @@ impl HeldJobs {
 
     /// A job that had been given to a process waits again.
     pub fn waits_again(&mut self, job: JobId) {
-        if let (Some(ledger), Some(record)) = (&mut self.ledger, self.records.get_mut(&job))
-            && record.given.take().is_some()
-        {
+        let Some(record) = self.records.get_mut(&job) else { return };
+        (record.started, record.worker) = (None, None);
+        if let (Some(ledger), true) = (&mut self.ledger, record.given.take().is_some()) {
             ledger.back(job);
         }
     }
@@ -155,6 +156,7 @@ impl HeldJobs {
     /// The schedule is done with a job.
     pub fn finish(&mut self, finished: &Finished) -> Option<Record> {
         let mut record = self.records.remove(&finished.job)?;
+        record.ended = Some(epoch_ms());
         record.took = record.took.or(record.delivered.map(|at| at.elapsed()));
         *self.tally.entry(finished.outcome.as_str()).or_default() += 1;
         if !record.acked {

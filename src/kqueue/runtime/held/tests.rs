@@ -30,7 +30,7 @@ fn given(worker: WorkerId) -> Given {
 }
 
 fn finished(job: JobId, outcome: Outcome) -> Finished {
-    Finished { job, tier: Tier::Pooled, outcome, kind: JobKind::Run, ms: 3, cause: None }
+    Finished { job, tier: Tier::Pooled, route: None, outcome, kind: JobKind::Run, ms: 3, cause: None }
 }
 
 fn open(directory: &Path) -> (HeldJobs, BTreeMap<JobId, Held>) {

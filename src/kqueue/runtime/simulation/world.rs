@@ -325,6 +325,7 @@ impl World {
                 app: AppSignals::default(),
             },
             schedule: Schedule::new(schedule_config(&settings, true, false, true), history),
+            recorder: crate::history::Recorder::new(&settings.state_dir, Some(50)),
             said,
             started: Instant::now(),
             max_time: None,

@@ -1,0 +1,261 @@
+//! What is not in the file yet. Bounded; no disk, no clock.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kqueue_control::{Happening, Job, JobState, JobsFilter};
+
+use super::attempt::{Attempt, is_class, is_wanted, state};
+use super::tally::{CLASSES, Sample, Samples, Span};
+
+/// Attempts that may wait to be written, of those that ended well and of the others: each.
+const MOST: usize = 10_000;
+/// Events that may.
+const EVENTS: usize = 1_000;
+/// Minutes whose figures may: more than there are between two writes, where these succeed.
+const MINUTES: usize = 10;
+/// Queues whose sizes are kept.
+const QUEUES: usize = 100;
+
+/// The number of what is recorded: milliseconds since 1970, and a count behind them.
+pub type Id = i64;
+
+/// Bits of the count.
+const COUNT: u32 = 20;
+
+/// The lowest number of what happened at this time.
+pub fn first_id(ms: u64) -> Id {
+    i64::try_from(ms.min(1 << 42)).unwrap_or(0) << COUNT
+}
+
+/// When what has this number happened.
+pub fn ms_of(id: Id) -> u64 {
+    u64::try_from(id >> COUNT).unwrap_or(0)
+}
+
+/// An event, or the end of one.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Something happened.
+    New(Id, Happening),
+    /// What has this number was over at this time.
+    Over(Id, u64),
+}
+
+/// What one write takes at once.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Attempts that ended well.
+    pub well: VecDeque<(Id, Attempt)>,
+    /// The others.
+    pub bad: VecDeque<(Id, Attempt)>,
+    /// Figures by minute, in seconds since 1970.
+    pub minutes: BTreeMap<u64, Span>,
+    /// Those that could not be written the last time.
+    pub again: BTreeMap<u64, Span>,
+    /// Sizes of queues, likewise.
+    pub samples: BTreeMap<u64, Samples>,
+    /// Events.
+    pub events: VecDeque<Event>,
+}
+
+impl Batch {
+    /// Whether there is nothing to be written.
+    pub fn is_empty(&self) -> bool {
+        self.well.is_empty()
+            && self.bad.is_empty()
+            && self.minutes.is_empty()
+            && self.again.is_empty()
+            && self.samples.is_empty()
+            && self.events.is_empty()
+    }
+
+    /// Attempts, in no order.
+    pub fn attempts(&self) -> impl Iterator<Item = &(Id, Attempt)> {
+        self.well.iter().chain(&self.bad)
+    }
+
+    /// Figures, by minute. One may come twice.
+    pub fn spans(&self) -> impl Iterator<Item = (u64, &Span)> {
+        self.minutes.iter().chain(&self.again).map(|(minute, span)| (*minute, span))
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    /// What waits to be written.
+    pub batch: Batch,
+    /// What has been written or given up is counted here, since the start.
+    totals: Span,
+    count: Id,
+    /// Attempts of each kind that are kept at the most; none where nothing is kept.
+    jobs: Option<usize>,
+}
+
+impl Buffer {
+    /// Keeps so many attempts of each kind, or nothing but figures since the start.
+    pub fn configure(&mut self, jobs: Option<usize>) {
+        self.jobs = jobs;
+        if jobs.is_none() {
+            self.take();
+        }
+    }
+
+    /// Whether anything is kept.
+    pub fn is_on(&self) -> bool {
+        self.jobs.is_some()
+    }
+
+    fn id(&mut self, ms: u64) -> Id {
+        self.count = (self.count + 1) & ((1 << COUNT) - 1);
+        first_id(ms) + self.count
+    }
+
+    /// Takes in an attempt.
+    pub fn attempt(&mut self, attempt: Attempt) {
+        let minute = attempt.ended / 60_000 * 60;
+        // Where nothing is kept there is nothing to keep minutes apart for.
+        let most = if self.is_on() { MINUTES } else { 1 };
+        if !self.batch.minutes.contains_key(&minute) && self.batch.minutes.len() >= most {
+            self.forget_minute();
+        }
+        self.batch.minutes.entry(minute).or_default().record(&attempt);
+        let Some(jobs) = self.jobs else { return };
+        let id = self.id(attempt.ended);
+        let kept = if attempt.well { &mut self.batch.well } else { &mut self.batch.bad };
+        // What would be pruned at once is never written.
+        if kept.len() >= jobs.min(MOST) {
+            kept.pop_front();
+        }
+        if jobs > 0 {
+            kept.push_back((id, attempt));
+        }
+    }
+
+    fn forget_minute(&mut self) {
+        if let Some((_, span)) = self.batch.minutes.pop_first() {
+            self.totals.add(&span, CLASSES);
+        }
+    }
+
+    /// Something happened. Its number.
+    pub fn happened(&mut self, event: Happening) -> Id {
+        let id = self.id(event.at);
+        self.event(Event::New(id, event));
+        id
+    }
+
+    /// What began with this event was over at this time.
+    pub fn over(&mut self, id: Id, ms: u64) {
+        self.event(Event::Over(id, ms));
+    }
+
+    fn event(&mut self, event: Event) {
+        if !self.is_on() {
+            return;
+        }
+        if self.batch.events.len() >= EVENTS {
+            self.batch.events.pop_front();
+        }
+        self.batch.events.push_back(event);
+    }
+
+    /// A queue was looked at.
+    pub fn sized(&mut self, ms: u64, Sample { queue, backlog, oldest }: Sample) {
+        if !self.is_on() {
+            return;
+        }
+        let samples = self.batch.samples.entry(ms / 60_000 * 60).or_default();
+        if samples.len() < QUEUES || samples.contains_key(&queue) {
+            let most = samples.entry(queue).or_default();
+            *most = (most.0.max(backlog), most.1.max(oldest));
+        }
+        while self.batch.samples.len() > MINUTES {
+            self.batch.samples.pop_first();
+        }
+    }
+
+    /// All that waits to be written.
+    pub fn take(&mut self) -> Batch {
+        for span in self.batch.minutes.values() {
+            self.totals.add(span, CLASSES);
+        }
+        std::mem::take(&mut self.batch)
+    }
+
+    /// What could not be written waits again, as far as there is room.
+    pub fn put_back(&mut self, mut batch: Batch) {
+        let Some(jobs) = self.jobs else { return };
+        for (kept, new) in [(&mut batch.well, &mut self.batch.well), (&mut batch.bad, &mut self.batch.bad)] {
+            kept.append(new);
+            let over = kept.len().saturating_sub(jobs.min(MOST));
+            kept.drain(..over);
+            std::mem::swap(kept, new);
+        }
+        std::mem::swap(&mut batch.events, &mut self.batch.events);
+        self.batch.events.append(&mut batch.events);
+        let over = self.batch.events.len().saturating_sub(EVENTS);
+        self.batch.events.drain(..over);
+        // Apart from what comes from now on, which is not counted in the totals yet.
+        for (minute, span) in batch.minutes.into_iter().chain(batch.again) {
+            self.batch.again.entry(minute).or_default().add(&span, usize::MAX);
+        }
+        while self.batch.again.len() > MINUTES {
+            self.batch.again.pop_first();
+        }
+        self.batch.samples.append(&mut batch.samples);
+    }
+
+    /// Figures since the start.
+    pub fn totals(&self) -> Span {
+        let mut totals = self.totals.clone();
+        self.batch.minutes.values().for_each(|span| totals.add(span, CLASSES));
+        totals
+    }
+
+    /// Attempts that fit, the latest first, before the one with this number.
+    pub fn find(&self, filter: &JobsFilter, before: Option<Id>, limit: usize) -> Vec<(Id, Job)> {
+        let of = |kept: &VecDeque<(Id, Attempt)>| -> Vec<(Id, Job)> {
+            let fit = kept
+                .iter()
+                .rev()
+                .filter(|(id, attempt)| before.is_none_or(|before| *id < before) && may_fit(attempt, filter));
+            let jobs = fit.map(|(id, attempt)| (*id, attempt.job())).filter(|(_, job)| is_wanted(job, filter));
+            jobs.take(limit).collect()
+        };
+        let mut found = of(&self.batch.well);
+        found.extend(of(&self.batch.bad));
+        found.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
+        found.truncate(limit);
+        found
+    }
+
+    /// The attempts of one job.
+    pub fn of(&self, uuid: &str) -> Vec<(Id, Job)> {
+        let of = self.batch.well.iter().chain(&self.batch.bad).filter(|(_, attempt)| attempt.uuid == uuid);
+        of.map(|(id, attempt)| (*id, attempt.job())).collect()
+    }
+
+    /// Events that are not written yet.
+    pub fn events(&self) -> Vec<Event> {
+        self.batch.events.iter().cloned().collect()
+    }
+
+    /// Figures that are not written yet.
+    pub fn figures(&self) -> Batch {
+        let Batch { minutes, again, samples, .. } = &self.batch;
+        Batch { minutes: minutes.clone(), again: again.clone(), samples: samples.clone(), ..Batch::default() }
+    }
+}
+
+/// Whether an attempt is worth a closer look: this one is cheap.
+fn may_fit(attempt: &Attempt, filter: &JobsFilter) -> bool {
+    let wanted = match filter.state {
+        None | Some(JobState::Recent) => true,
+        Some(wanted) => state(attempt.outcome) == wanted,
+    };
+    wanted
+        && filter.class.as_ref().is_none_or(|class| is_class(&attempt.class, class))
+        && filter.queue.as_ref().is_none_or(|queue| attempt.queue == *queue)
+        && filter.tag.as_ref().is_none_or(|tag| attempt.tags.contains(tag))
+}

@@ -1,0 +1,226 @@
+//! Figures are looked for in the file, and put together with those that are not in it yet.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt;
+use kqueue_control::{ClassFigures, Point, QueueFigures, Series, Stats, StatsFilter};
+use sqlx::{AssertSqlSafe, Row};
+
+use super::attempt::{is_class, why};
+use super::buffer::Batch;
+use super::file::Open;
+use super::names;
+use super::tally::Tally;
+use super::write::{HOUR, MINUTE, read_tally, signed, unsigned};
+use super::{DAY, MONTH, NAME};
+use kqueue_system::harmless;
+
+/// Seconds up to which figures are put together from minutes.
+const FINE: u64 = 3 * HOUR;
+/// Classes that are told one by one.
+const CLASSES: usize = 1_000;
+/// Points of a series, at the most.
+const POINTS: u64 = 2_000;
+
+/// What is looked at: from, up to and not including, in seconds since 1970, and the seconds of the spans used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub since: u64,
+    pub until: u64,
+    pub span: u64,
+}
+
+impl Window {
+    /// Of what was asked for at this time. By the minute for a few hours, else by the hour.
+    pub fn of(filter: &StatsFilter, now: u64, fine: u64) -> Self {
+        let until = filter.until.unwrap_or(now).min(now);
+        let since = filter.since.unwrap_or_else(|| until.saturating_sub(HOUR)).clamp(now.saturating_sub(MONTH), until);
+        let span = if until - since <= fine && since >= now.saturating_sub(DAY) { MINUTE } else { HOUR };
+        Self { since: since / span * span, until: until.max(since + 1), span }
+    }
+}
+
+/// Rows of a span of time: when, class, queue, figures.
+struct Row4 {
+    at: u64,
+    class: String,
+    queue: String,
+    tally: Tally,
+}
+
+/// Hands every row that fits to `each`: those of the file and those that wait to be written.
+async fn rows(
+    open: Option<&mut Open>,
+    waiting: &Batch,
+    filter: &StatsFilter,
+    window: Window,
+    mut each: impl FnMut(Row4),
+) -> sqlx::Result<()> {
+    let StatsFilter { class: asked_class, queue: asked_queue, .. } = filter;
+    if let Some(open) = open {
+        let classes = match asked_class {
+            Some(class) => {
+                let classes = names::classes(&mut open.connection, class).await?;
+                let classes: Vec<_> = classes.iter().map(i64::to_string).collect();
+                format!(" AND f.class IN ({})", classes.join(","))
+            }
+            None => String::new(),
+        };
+        let queue = if asked_queue.is_some() { " AND q.name = ?4" } else { "" };
+        let sql = format!(
+            "SELECT f.at, c.name, q.name, f.done, f.released, f.failed, f.\"left\", f.lost, f.memory_peak, f.cpu_usec, \
+             f.wait, f.duration FROM figures f JOIN names c ON c.id = f.class JOIN names q ON q.id = f.queue \
+             WHERE f.span = ?1 AND f.at >= ?2 AND f.at < ?3{classes}{queue}"
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        query = query.bind(signed(window.span)).bind(signed(window.since)).bind(signed(window.until));
+        if let Some(queue) = asked_queue {
+            query = query.bind(queue);
+        }
+        let mut found = query.fetch(&mut open.connection);
+        while let Some(row) = found.try_next().await? {
+            let at = unsigned(row.try_get(0)?);
+            each(Row4 { at, class: row.try_get(1)?, queue: row.try_get(2)?, tally: read_tally(&row, 3)? });
+        }
+    }
+    for (minute, span) in waiting.spans() {
+        let at = minute / window.span * window.span;
+        if at < window.since || at >= window.until {
+            continue;
+        }
+        for (class, known) in &span.classes {
+            if asked_class.as_ref().is_some_and(|asked| !is_class(class, asked)) {
+                continue;
+            }
+            for slot in known.slots.iter().filter(|slot| asked_queue.as_ref().is_none_or(|asked| slot.queue == *asked))
+            {
+                let (class, queue) = (harmless::line(class, NAME), harmless::line(&slot.queue, NAME));
+                each(Row4 { at, class, queue, tally: slot.tally.clone() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Figures by class and by queue. `queues` says in which order those come.
+pub async fn stats(
+    mut open: Option<&mut Open>,
+    waiting: &Batch,
+    filter: &StatsFilter,
+    now: u64,
+    queues: &[String],
+) -> sqlx::Result<Stats> {
+    let window = Window::of(filter, now, FINE);
+    let mut total = Tally::default();
+    let (mut classes, mut by_queue) = (BTreeMap::<String, Tally>::new(), BTreeMap::<String, Tally>::new());
+    rows(open.as_deref_mut(), waiting, filter, window, |row| {
+        total.add(&row.tally);
+        classes.entry(row.class).or_default().add(&row.tally);
+        by_queue.entry(row.queue).or_default().add(&row.tally);
+    })
+    .await?;
+    let mut places = BTreeMap::new();
+    if let Some(open) = open {
+        let known: Vec<(String, Option<String>, Option<String>)> =
+            sqlx::query_as("SELECT name, tier, why FROM names WHERE tier IS NOT NULL LIMIT 20000")
+                .fetch_all(&mut open.connection)
+                .await?;
+        places.extend(known.into_iter().map(|(name, tier, why)| (name, (tier, why))));
+    }
+    for (_, span) in waiting.spans() {
+        for (class, known) in &span.classes {
+            if let Some((tier, route)) = known.last {
+                let place = (Some(tier.name().to_owned()), route.map(|route| why(route, tier)));
+                places.insert(harmless::line(class, NAME), place);
+            }
+        }
+    }
+    let mut classes: Vec<ClassFigures> = classes
+        .into_iter()
+        .map(|(class, tally)| {
+            let (tier, why) = places.remove(&class).unwrap_or_default();
+            ClassFigures { class, tier, why, figures: tally.figures() }
+        })
+        .collect();
+    classes.sort_by_key(|class| std::cmp::Reverse(class.figures.runs()));
+    let mut lacks = Vec::new();
+    if classes.len() > CLASSES {
+        lacks.push(format!("the {CLASSES} classes with the most runs, of {}", classes.len()));
+        classes.truncate(CLASSES);
+    }
+    let place = |queue: &str| queues.iter().position(|known| known == queue).unwrap_or(usize::MAX);
+    let mut by_queue: Vec<QueueFigures> =
+        by_queue.into_iter().map(|(queue, tally)| QueueFigures { queue, figures: tally.figures() }).collect();
+    by_queue.sort_by_key(|queue| place(&queue.queue));
+    let total = total.figures();
+    Ok(Stats { version: 1, since: window.since, until: window.until, total, classes, queues: by_queue, lacks })
+}
+
+/// Figures over time.
+pub async fn series(
+    mut open: Option<&mut Open>,
+    waiting: &Batch,
+    filter: &StatsFilter,
+    points: u32,
+    now: u64,
+) -> sqlx::Result<Series> {
+    let window = Window::of(filter, now, DAY);
+    let wanted = match points {
+        0 => 60,
+        points => u64::from(points).min(POINTS),
+    };
+    let length = window.until - window.since;
+    let step = length.div_ceil(wanted).div_ceil(window.span).max(1) * window.span;
+    // Points begin at whole steps, so that they stay where they are while time goes on.
+    let first = window.since / step * step;
+    let count = (window.until - first).div_ceil(step).max(1);
+    let mut all: Vec<(Tally, Option<u64>, Option<u64>)> = vec![Default::default(); usize::try_from(count).unwrap_or(1)];
+    let place = |at: u64| usize::try_from(at.saturating_sub(first) / step).unwrap_or(usize::MAX);
+    let window = Window { since: first, ..window };
+    rows(open.as_deref_mut(), waiting, filter, window, |row| {
+        if let Some((tally, ..)) = all.get_mut(place(row.at)) {
+            tally.add(&row.tally);
+        }
+    })
+    .await?;
+    let mut backlogs = BTreeMap::<u64, BTreeMap<String, (u64, Option<u64>)>>::new();
+    let mut note = |at: u64, queue: String, backlog: u64, oldest: Option<u64>| {
+        if filter.queue.as_ref().is_none_or(|asked| queue == *asked) {
+            let most = backlogs.entry(at).or_default().entry(queue).or_default();
+            *most = (most.0.max(backlog), most.1.max(oldest));
+        }
+    };
+    // What waits is known by queue alone.
+    if filter.class.is_none() {
+        if let Some(open) = open {
+            let sql = "SELECT s.at, q.name, s.backlog, s.oldest FROM sizes s JOIN names q ON q.id = s.queue \
+                       WHERE s.span = ?1 AND s.at >= ?2 AND s.at < ?3";
+            let query = sqlx::query_as(sql).bind(signed(window.span)).bind(signed(window.since));
+            let known: Vec<(i64, String, i64, Option<i64>)> =
+                query.bind(signed(window.until)).fetch_all(&mut open.connection).await?;
+            for (at, queue, backlog, oldest) in known {
+                note(unsigned(at), queue, unsigned(backlog), oldest.map(unsigned));
+            }
+        }
+        for (minute, samples) in &waiting.samples {
+            for (queue, (backlog, oldest)) in samples {
+                note(minute / window.span * window.span, harmless::line(queue, NAME), *backlog, *oldest);
+            }
+        }
+    }
+    for (at, queues) in backlogs {
+        let backlog: u64 = queues.values().map(|(backlog, _)| *backlog).sum();
+        let oldest = queues.values().filter_map(|(_, oldest)| *oldest).max();
+        if let Some((_, most, longest)) = all.get_mut(place(at)).filter(|_| at >= first) {
+            *most = (*most).max(Some(backlog));
+            *longest = (*longest).max(oldest);
+        }
+    }
+    let points = all.into_iter().enumerate().map(|(place, (tally, backlog, oldest))| Point {
+        at: first + place as u64 * step,
+        figures: tally.figures(),
+        backlog,
+        oldest,
+    });
+    Ok(Series { version: 1, step, points: points.collect(), lacks: Vec::new() })
+}

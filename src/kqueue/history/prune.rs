@@ -1,0 +1,89 @@
+//! What is too much or too old goes.
+
+use sqlx::SqliteConnection;
+
+use super::buffer::first_id;
+use super::write::{HOUR, MINUTE, signed};
+use super::{DAY, MONTH};
+
+/// Attempts above the bound that are left, so that not each write removes some: one in so many.
+const SLACK: usize = 20;
+/// Rows of figures by the minute, and by the hour, that are kept.
+const FIGURES: i64 = 200_000;
+/// Events of processes that are kept, and of other kinds.
+const EVENTS: i64 = 4_000;
+
+/// Removes the oldest attempts of a kind of which there are this many. How many went.
+pub async fn attempts(work: &mut SqliteConnection, kind: usize, count: i64, most: usize) -> sqlx::Result<i64> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    if count <= most.saturating_add(most / SLACK as i64) {
+        return Ok(0);
+    }
+    let gone = sqlx::query("DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE well = ?1 ORDER BY id LIMIT ?2)")
+        .bind(kind as i64)
+        .bind(count - most)
+        .execute(work)
+        .await?;
+    Ok(gone.rows_affected() as i64)
+}
+
+/// Removes what is too old, and of events and figures what is too much.
+pub async fn old(work: &mut SqliteConnection, now_ms: u64) -> sqlx::Result<()> {
+    let now = now_ms / 1000;
+    for (span, age) in [(MINUTE, DAY), (HOUR, MONTH)] {
+        let first = signed(now.saturating_sub(age) / span * span);
+        for sql in ["DELETE FROM figures WHERE span = ?1 AND at < ?2", "DELETE FROM sizes WHERE span = ?1 AND at < ?2"]
+        {
+            sqlx::query(sql).bind(signed(span)).bind(first).execute(&mut *work).await?;
+        }
+    }
+    let first = first_id(now_ms.saturating_sub(MONTH * 1000));
+    for sql in ["DELETE FROM jobs WHERE id < ?1", "DELETE FROM events WHERE id < ?1"] {
+        sqlx::query(sql).bind(first).execute(&mut *work).await?;
+    }
+    Ok(())
+}
+
+/// Removes what is too much. Looks through more than [`old()`], so it is for once in a while.
+pub async fn many(work: &mut SqliteConnection) -> sqlx::Result<()> {
+    for (span, kept) in [(MINUTE, FIGURES), (HOUR, FIGURES)] {
+        sqlx::query(
+            "DELETE FROM figures WHERE span = ?1 AND at <= \
+             (SELECT at FROM figures WHERE span = ?1 ORDER BY at DESC LIMIT 1 OFFSET ?2)",
+        )
+        .bind(signed(span))
+        .bind(kept)
+        .execute(&mut *work)
+        .await?;
+    }
+    for of in ["kind = 'worker'", "kind <> 'worker'"] {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "DELETE FROM events WHERE {of} AND id <= (SELECT id FROM events WHERE {of} ORDER BY id DESC LIMIT 1 OFFSET ?1)"
+        )))
+        .bind(EVENTS)
+        .execute(&mut *work)
+        .await?;
+    }
+    sqlx::query(
+        "DELETE FROM names WHERE id NOT IN (SELECT class FROM jobs UNION SELECT queue FROM jobs \
+         UNION SELECT class FROM figures UNION SELECT queue FROM figures UNION SELECT queue FROM sizes)",
+    )
+    .execute(&mut *work)
+    .await?;
+    sqlx::query("PRAGMA incremental_vacuum(1000)").execute(work).await?;
+    Ok(())
+}
+
+/// Makes room: the oldest quarter of what there is of each kind goes.
+pub async fn quarter(work: &mut SqliteConnection) -> sqlx::Result<()> {
+    for sql in [
+        "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE well = 0 ORDER BY id LIMIT (SELECT COUNT(*) / 4 FROM jobs WHERE well = 0))",
+        "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE well = 1 ORDER BY id LIMIT (SELECT COUNT(*) / 4 FROM jobs WHERE well = 1))",
+        "DELETE FROM figures WHERE span = 60 AND at <= (SELECT at FROM figures WHERE span = 60 ORDER BY at LIMIT 1 OFFSET (SELECT COUNT(*) / 4 FROM figures WHERE span = 60))",
+        "DELETE FROM figures WHERE span = 3600 AND at <= (SELECT at FROM figures WHERE span = 3600 ORDER BY at LIMIT 1 OFFSET (SELECT COUNT(*) / 4 FROM figures WHERE span = 3600))",
+        "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT (SELECT COUNT(*) / 4 FROM events))",
+    ] {
+        sqlx::query(sql).execute(&mut *work).await?;
+    }
+    Ok(())
+}

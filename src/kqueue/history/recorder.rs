@@ -1,0 +1,338 @@
+//! The loop's end: records into memory, has it written beside the loop, and answers what is asked.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use kqueue_control::{Happening, Happenings, Job, Jobs, JobsFilter, MetricsRow, Series, Stats, StatsFilter, VERSION};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
+
+use super::attempt::Attempt;
+use super::buffer::{Buffer, Id};
+use super::file::{File, HistoryError};
+use super::tally::Sample;
+use super::{events, figures, jobs};
+
+/// Between what is recorded first and its being written: what comes meanwhile goes with it.
+const PERIOD: Duration = Duration::from_secs(1);
+/// A write is followed by a pause of this many times as long: one percent of a processor is what writing may take.
+const SHARE: u32 = 100;
+/// The longest pause.
+const LONGEST: Duration = Duration::from_secs(20);
+/// The pause after a write that failed.
+const AGAIN: Duration = Duration::from_secs(10);
+/// For how long whoever asks waits for what is under way.
+const TURN: Duration = Duration::from_secs(2);
+/// Jobs and events of one answer: where nobody says how many, and at the most.
+const PAGE: (usize, usize) = (50, 500);
+
+/// See the module. Every clone records into the same.
+#[derive(Clone)]
+pub struct Recorder {
+    buffer: Rc<RefCell<Buffer>>,
+    file: Arc<Mutex<File>>,
+    /// Attempts of each kind that are kept; none where nothing is.
+    jobs: Rc<Cell<Option<usize>>>,
+    wake: Rc<Notify>,
+    awake: Rc<Cell<bool>>,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("jobs", &self.jobs).finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// Into the file in this directory, which keeps so many attempts of each kind; or into memory alone. To be called
+    /// where tasks of this thread can be started.
+    pub fn new(directory: &Path, jobs: Option<usize>) -> Self {
+        let recorder = Self {
+            buffer: Rc::default(),
+            file: Arc::new(Mutex::new(File::new(directory, jobs.unwrap_or(0), epoch_ms()))),
+            jobs: Rc::new(Cell::new(jobs)),
+            wake: Rc::default(),
+            awake: Rc::default(),
+        };
+        recorder.buffer.borrow_mut().configure(jobs);
+        let writer = recorder.clone();
+        tokio::task::spawn_local(async move { writer.write_on().await });
+        recorder
+    }
+
+    /// Keeps so many attempts of each kind from now on, or nothing.
+    pub fn configure(&self, jobs: Option<usize>) {
+        if self.jobs.replace(jobs) != jobs {
+            self.buffer.borrow_mut().configure(jobs);
+        }
+    }
+
+    /// Takes in an attempt that has ended.
+    pub fn attempt(&self, attempt: Attempt) {
+        self.buffer.borrow_mut().attempt(attempt);
+        self.pending();
+    }
+
+    /// Takes in what has happened, now. Its number, by which it can be ended.
+    pub fn happened(&self, event: Happening) -> Id {
+        let id = self.buffer.borrow_mut().happened(Happening { at: epoch_ms(), ..event });
+        self.pending();
+        id
+    }
+
+    /// What began with the event of this number is over now.
+    pub fn over(&self, id: Id) {
+        self.buffer.borrow_mut().over(id, epoch_ms());
+        self.pending();
+    }
+
+    /// A queue was looked at, now.
+    pub fn sized(&self, sample: Sample) {
+        self.buffer.borrow_mut().sized(epoch_ms(), sample);
+        self.pending();
+    }
+
+    fn pending(&self) {
+        if self.jobs.get().is_some() && !self.awake.replace(true) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Writes for ever what is recorded.
+    async fn write_on(self) {
+        loop {
+            self.wake.notified().await;
+            self.awake.set(true);
+            tokio::time::sleep(PERIOD).await;
+            let begun = Instant::now();
+            let written = self.write().await;
+            let pause = if written { (begun.elapsed() * SHARE).min(LONGEST) } else { AGAIN };
+            tokio::time::sleep(pause.saturating_sub(PERIOD)).await;
+            self.awake.set(false);
+            if !self.buffer.borrow().batch.is_empty() {
+                self.pending();
+            }
+        }
+    }
+
+    /// Writes what is recorded. False where that fails: then it waits again.
+    pub async fn write(&self) -> bool {
+        let Some(jobs) = self.jobs.get() else {
+            self.file.lock().await.close().await;
+            return true;
+        };
+        let mut file = self.file.clone().lock_owned().await;
+        file.jobs = jobs;
+        let batch = self.buffer.borrow_mut().take();
+        if batch.is_empty() {
+            return true;
+        }
+        let done = beside(move || async move {
+            let result = file.write(&batch, epoch_ms()).await;
+            (batch, result)
+        })
+        .await;
+        match done {
+            Some((_, Ok(()))) => true,
+            Some((batch, Err(_))) => {
+                self.buffer.borrow_mut().put_back(batch);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Writes what is recorded, and closes the file.
+    pub async fn close(&self) {
+        self.write().await;
+        self.file.lock().await.close().await;
+    }
+
+    /// Figures since the start, by class, queue and tier.
+    pub fn metrics(&self) -> Vec<MetricsRow> {
+        self.buffer.borrow().totals().rows()
+    }
+
+    /// Attempts that ended within the last hour and failed for good, as far as is known.
+    pub async fn failed_since(&self, seconds: u64) -> Option<u64> {
+        let filter = StatsFilter { since: Some(seconds), ..StatsFilter::default() };
+        let stats = self.stats(filter, Vec::new()).await;
+        stats.lacks.is_empty().then(|| stats.total.outcomes.get("failed").copied().unwrap_or(0))
+    }
+
+    /// Attempts that have ended, as asked for.
+    pub async fn jobs(&self, filter: JobsFilter) -> Jobs {
+        let limit = page(filter.limit);
+        let before: Option<Id> = filter.after.as_ref().and_then(|after| after.parse().ok());
+        let mut answer = Jobs { version: VERSION, ..Jobs::default() };
+        let mut file = match self.turn().await {
+            Ok(file) => file,
+            Err(why) => {
+                answer.lacks.push(why);
+                return answer;
+            }
+        };
+        let mut found = self.buffer.borrow().find(&filter, before, limit + 1);
+        let read =
+            beside(
+                move || async move { file.read(async |open| jobs::find(open, &filter, before, limit + 1).await).await },
+            );
+        match read.await {
+            Some(Ok(rows)) => found.extend(rows),
+            Some(Err(error)) => answer.lacks.push(error.to_string()),
+            None => {}
+        }
+        found.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
+        found.dedup_by_key(|(id, _)| *id);
+        if found.len() > limit {
+            found.truncate(limit);
+            answer.next = found.last().map(|(id, _)| id.to_string());
+        }
+        answer.jobs = found.into_iter().map(|(_, job)| job).collect();
+        answer
+    }
+
+    /// The attempts of one job that have ended, the first one first, and what happened to it; and what is not known.
+    pub async fn job(&self, uuid: String) -> (Vec<Job>, Vec<Happening>, Vec<String>) {
+        let mut file = match self.turn().await {
+            Ok(file) => file,
+            Err(why) => return (Vec::new(), Vec::new(), vec![why]),
+        };
+        let (mut attempts, waiting) = {
+            let buffer = self.buffer.borrow();
+            (buffer.of(&uuid), buffer.events())
+        };
+        let read = beside(move || async move {
+            file.read(async |open| {
+                let attempts = jobs::of(&mut open.connection, &uuid).await?;
+                let events = events::of_job(&mut open.connection, &uuid).await?;
+                Ok((attempts, events::merge(events, &waiting), uuid.clone()))
+            })
+            .await
+        });
+        match read.await {
+            Some(Ok((rows, mut events, uuid))) => {
+                attempts.extend(rows);
+                attempts.sort_by_key(|(id, _)| *id);
+                attempts.dedup_by_key(|(id, _)| *id);
+                events.retain(|(_, event)| event.job.as_ref() == Some(&uuid));
+                events.reverse();
+                let attempts = attempts.into_iter().map(|(_, job)| job).collect();
+                (attempts, events.into_iter().map(|(_, event)| event).collect(), Vec::new())
+            }
+            other => {
+                let why = other.and_then(Result::err).map(|error| error.to_string()).into_iter().collect();
+                attempts.sort_by_key(|(id, _)| *id);
+                (attempts.into_iter().map(|(_, job)| job).collect(), Vec::new(), why)
+            }
+        }
+    }
+
+    /// Figures by class and queue. `queues` says in which order those come.
+    pub async fn stats(&self, filter: StatsFilter, queues: Vec<String>) -> Stats {
+        let lacking = |why: String| Stats { version: VERSION, lacks: vec![why], ..Stats::default() };
+        let mut file = match self.turn().await {
+            Ok(file) => file,
+            Err(why) => return lacking(why),
+        };
+        let waiting = self.buffer.borrow().figures();
+        let read = beside(move || async move {
+            let now = epoch_ms() / 1000;
+            let read = file.read(async |open| figures::stats(Some(open), &waiting, &filter, now, &queues).await).await;
+            match read {
+                Ok(stats) => stats,
+                Err(error) => {
+                    let mut stats = figures::stats(None, &waiting, &filter, now, &queues).await.unwrap_or_default();
+                    stats.lacks.push(error.to_string());
+                    stats
+                }
+            }
+        });
+        read.await.unwrap_or_else(|| lacking("history cannot be read".to_owned()))
+    }
+
+    /// Figures over time.
+    pub async fn series(&self, filter: StatsFilter, points: u32) -> Series {
+        let lacking = |why: String| Series { version: VERSION, lacks: vec![why], ..Series::default() };
+        let mut file = match self.turn().await {
+            Ok(file) => file,
+            Err(why) => return lacking(why),
+        };
+        let waiting = self.buffer.borrow().figures();
+        let read = beside(move || async move {
+            let now = epoch_ms() / 1000;
+            let read = file.read(async |open| figures::series(Some(open), &waiting, &filter, points, now).await).await;
+            match read {
+                Ok(series) => series,
+                Err(error) => {
+                    let mut series = figures::series(None, &waiting, &filter, points, now).await.unwrap_or_default();
+                    series.lacks.push(error.to_string());
+                    series
+                }
+            }
+        });
+        read.await.unwrap_or_else(|| lacking("history cannot be read".to_owned()))
+    }
+
+    /// What happened since then (seconds since 1970), the latest first.
+    pub async fn events(&self, since: u64, limit: u32) -> Happenings {
+        let limit = page(limit);
+        let mut answer = Happenings { version: VERSION, ..Happenings::default() };
+        let mut file = match self.turn().await {
+            Ok(file) => file,
+            Err(why) => {
+                answer.lacks.push(why);
+                return answer;
+            }
+        };
+        let waiting = self.buffer.borrow().events();
+        let since = since.saturating_mul(1000);
+        let read = beside(move || async move {
+            let read = file.read(async |open| events::since(&mut open.connection, since, limit).await).await;
+            let (known, why) = match read {
+                Ok(known) => (known, None),
+                Err(error) => (Vec::new(), Some(error.to_string())),
+            };
+            let mut all = events::merge(known, &waiting);
+            all.retain(|(_, event)| event.ended.unwrap_or(event.at).max(event.at) >= since);
+            all.truncate(limit);
+            (all, why)
+        });
+        let (all, why) = read.await.unwrap_or_default();
+        answer.events = all.into_iter().map(|(_, event)| event).collect();
+        answer.lacks.extend(why);
+        answer
+    }
+
+    /// Waits until nobody else uses the file.
+    async fn turn(&self) -> Result<OwnedMutexGuard<File>, String> {
+        if self.jobs.get().is_none() {
+            return Err("history is off (history = false)".to_owned());
+        }
+        let turn = tokio::time::timeout(TURN, self.file.clone().lock_owned()).await;
+        turn.map_err(|_| HistoryError::Slow.to_string())
+    }
+}
+
+/// How many there may be in an answer.
+fn page(limit: u32) -> usize {
+    match usize::try_from(limit).unwrap_or(PAGE.1) {
+        0 => PAGE.0,
+        limit => limit.min(PAGE.1),
+    }
+}
+
+/// Runs this on a thread of its own: rows are read and put together there.
+async fn beside<T: Send + 'static, F: Future<Output = T>>(work: impl FnOnce() -> F + Send + 'static) -> Option<T> {
+    let handle = Handle::current();
+    tokio::task::spawn_blocking(move || handle.block_on(work())).await.ok()
+}
+
+/// Milliseconds since 1970.
+pub fn epoch_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}

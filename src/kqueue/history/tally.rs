@@ -1,0 +1,182 @@
+//! Figures as they are counted, in memory. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use kqueue_control::{Figures, MetricsRow};
+use kqueue_core::histogram::Histogram;
+use kqueue_core::routing::{Route, Tier};
+use kqueue_core::schedule::Outcome;
+use kqueue_system::harmless;
+
+use super::NAME;
+use super::attempt::Attempt;
+
+/// Every outcome, in the order of the columns.
+pub const OUTCOMES: [Outcome; 5] = [Outcome::Done, Outcome::Released, Outcome::Failed, Outcome::Left, Outcome::Lost];
+/// The class of all that are not told apart.
+pub const OTHER: &str = "other";
+/// What is told apart by class, queue and tier in one span.
+const MOST: usize = 1_000;
+/// Classes that are told apart since the start.
+pub const CLASSES: usize = 200;
+
+/// How some jobs fared.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Attempts by [`OUTCOMES`].
+    pub outcomes: [u64; OUTCOMES.len()],
+    /// Milliseconds.
+    pub wait: Histogram,
+    /// Milliseconds.
+    pub duration: Histogram,
+    /// Bytes.
+    pub memory_peak: Option<u64>,
+    /// Microseconds.
+    pub cpu_usec: u64,
+}
+
+impl Tally {
+    /// Counts an attempt.
+    pub fn record(&mut self, attempt: &Attempt) {
+        let place = OUTCOMES.iter().position(|outcome| *outcome == attempt.outcome);
+        if let Some(count) = place.and_then(|place| self.outcomes.get_mut(place)) {
+            *count += 1;
+        }
+        if let Some(wait) = attempt.wait_ms() {
+            self.wait.record(wait);
+        }
+        if attempt.started.is_some() {
+            self.duration.record(attempt.ms);
+        }
+        self.memory_peak = self.memory_peak.max(attempt.memory_peak);
+        self.cpu_usec = self.cpu_usec.saturating_add(attempt.cpu_usec.unwrap_or(0));
+    }
+
+    /// Adds others.
+    pub fn add(&mut self, other: &Self) {
+        self.outcomes.iter_mut().zip(other.outcomes).for_each(|(count, more)| *count = count.saturating_add(more));
+        self.wait.add(&other.wait);
+        self.duration.add(&other.duration);
+        self.memory_peak = self.memory_peak.max(other.memory_peak);
+        self.cpu_usec = self.cpu_usec.saturating_add(other.cpu_usec);
+    }
+
+    /// As they are told.
+    pub fn figures(self) -> Figures {
+        let counts = OUTCOMES.iter().zip(self.outcomes).filter(|(_, count)| *count > 0);
+        Figures {
+            outcomes: counts.map(|(outcome, count)| (outcome.as_str().to_owned(), count)).collect(),
+            wait: self.wait,
+            duration: self.duration,
+            memory_peak: self.memory_peak,
+            cpu_usec: self.cpu_usec,
+        }
+    }
+}
+
+/// The jobs of one class from one queue in one tier.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    /// The queue.
+    pub queue: String,
+    /// The tier.
+    pub tier: Tier,
+    /// How they fared.
+    pub tally: Tally,
+}
+
+/// One class.
+#[derive(Clone, Debug, Default)]
+pub struct Class {
+    /// By queue and tier.
+    pub slots: Vec<Slot>,
+    /// Where its last job ran and why.
+    pub last: Option<(Tier, Option<Route>)>,
+}
+
+impl Class {
+    /// What is counted of a queue and tier. True where it is new.
+    fn slot(&mut self, queue: &str, tier: Tier, count: impl FnOnce(&mut Tally)) -> bool {
+        match self.slots.iter_mut().find(|slot| slot.tier == tier && slot.queue == queue) {
+            Some(slot) => {
+                count(&mut slot.tally);
+                false
+            }
+            None => {
+                let mut tally = Tally::default();
+                count(&mut tally);
+                self.slots.push(Slot { queue: queue.to_owned(), tier, tally });
+                true
+            }
+        }
+    }
+}
+
+/// Figures of one span of time.
+#[derive(Clone, Debug, Default)]
+pub struct Span {
+    /// By class, by queue, by tier.
+    pub classes: HashMap<String, Class>,
+    slots: usize,
+}
+
+impl Span {
+    /// Counts an attempt.
+    pub fn record(&mut self, attempt: &Attempt) {
+        self.count(&attempt.class, &attempt.queue, attempt.tier, usize::MAX, |tally| tally.record(attempt));
+        if let Some(class) = self.classes.get_mut(&attempt.class) {
+            class.last = Some((attempt.tier, attempt.route));
+        }
+    }
+
+    fn count(&mut self, class: &str, queue: &str, tier: Tier, classes: usize, count: impl FnOnce(&mut Tally)) {
+        if let Some(class) = self.classes.get_mut(class) {
+            self.slots += usize::from(class.slot(queue, tier, count));
+            return;
+        }
+        let full = self.slots >= MOST || self.classes.len() >= classes;
+        let class = self.classes.entry(if full { OTHER } else { class }.to_owned()).or_default();
+        self.slots += usize::from(class.slot(queue, tier, count));
+    }
+
+    /// Adds all of another one, whose classes are told apart up to this number.
+    pub fn add(&mut self, other: &Self, classes: usize) {
+        for (name, class) in &other.classes {
+            for Slot { queue, tier, tally } in &class.slots {
+                self.count(name, queue, *tier, classes, |known| known.add(tally));
+            }
+            if let (Some(known), Some(last)) = (self.classes.get_mut(name), class.last) {
+                known.last = Some(last);
+            }
+        }
+    }
+
+    /// Each class, queue and tier, in the order of names.
+    pub fn rows(&self) -> Vec<MetricsRow> {
+        let slots = self.classes.iter().flat_map(|(name, class)| class.slots.iter().map(move |slot| (name, slot)));
+        let mut rows: Vec<MetricsRow> = slots
+            .map(|(name, slot)| MetricsRow {
+                class: harmless::line(name, NAME),
+                queue: harmless::line(&slot.queue, NAME),
+                tier: slot.tier.name().to_owned(),
+                figures: slot.tally.clone().figures(),
+            })
+            .collect();
+        rows.sort_by(|one, other| (&one.class, &one.queue, &one.tier).cmp(&(&other.class, &other.queue, &other.tier)));
+        rows
+    }
+}
+
+/// How many jobs a queue had.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sample {
+    /// Its name.
+    pub queue: String,
+    /// Jobs that could run and did not yet.
+    pub backlog: u64,
+    /// Seconds that the oldest of them had waited, where that is known.
+    pub oldest: Option<u64>,
+}
+
+/// The most of what was seen of each queue in a minute.
+pub type Samples = BTreeMap<String, (u64, Option<u64>)>;
