@@ -121,10 +121,10 @@ impl Chart<'_> {
             figure.chart {
                 figcaption {
                     span.title { (self.title) }
-                    @if self.all.len() > 1 {
-                        span.legend { @for values in self.all { span { i class=(format!("swatch {}", values.class)) {} (values.name) } } }
-                    }
                     span.peak { @if peak > 0.0 { "at most " ((self.say)(peak)) } @else { "nothing" } }
+                    span.legend {
+                        @for values in self.all { span { i class=(format!("swatch {}", values.class)) {} (values.name) } }
+                    }
                 }
                 div.plot {
                     div.y aria-hidden="true" { span { ((self.say)(top)) } span { ((self.say)(top / 2.0)) } span { "0" } }

@@ -30,8 +30,7 @@ pub fn body(page: &Page<'_>) -> Markup {
     let sort = COLUMNS.iter().map(|(word, _)| *word).find(|word| *word == asked).unwrap_or("runs");
     html! {
         section aria-labelledby="classes" {
-            h1 #classes { "Classes" }
-            (windows(page, "classes", &[("sort", sort)]))
+            div.heading { h1 #classes { "Classes" } (windows(page, "classes", &[("sort", sort)])) }
             div #class-list data-live {
                 @if page.answers.stats.classes.is_empty() { (empty("No job has ended in this time.")) }
                 @else { (scrolling("Classes", table(page, sort))) }

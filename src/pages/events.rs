@@ -19,8 +19,7 @@ pub fn body(page: &Page<'_>) -> Markup {
         |kind: &str| page.mount.link("events", &[("kind", kind), ("span", page.span()), ("end", &page.window.end())]);
     html! {
         section aria-labelledby="events" {
-            h1 #events { "Events" }
-            (windows(page, "events", &[("kind", kind)]))
+            div.heading { h1 #events { "Events" } (windows(page, "events", &[("kind", kind)])) }
             nav.tabs aria-label="Kinds of events" {
                 ul { @for each in KINDS { li { a href=(link(each)) aria-current=[(*each == kind).then_some("page")] { (if each.is_empty() { "all" } else { each }) } } } }
             }

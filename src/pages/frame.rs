@@ -36,7 +36,7 @@ fn whole(mount: &Mount, title: &str, updates: Updates, header: Markup, body: &Ma
                 a.skip href="#main" { "Skip to the content" }
                 header.top { div.bar { (header) } }
                 main #main tabindex="-1" { (body) }
-                footer { p { "kqueue" } }
+                footer { p { "kqueue " (env!("CARGO_PKG_VERSION")) } }
             }
         }
     }

@@ -15,7 +15,9 @@ use crate::parts::{
 use crate::view::Page;
 
 /// Rows of a table.
-const ROWS: usize = 60;
+const ROWS: usize = 200;
+/// Processes that are shown at once.
+const WORKERS: usize = 10;
 /// Queues that are listed.
 const QUEUES: usize = 100;
 /// Events that are listed.
@@ -173,25 +175,39 @@ fn workers(page: &Page<'_>) -> Markup {
     let jobs: BTreeMap<u64, &RunningJob> =
         snapshot.tiers.iter().flat_map(|tier| &tier.running_jobs).map(|job| (job.worker, job)).collect();
     let memory: u64 = snapshot.workers.iter().filter_map(|worker| worker.memory_kb).fold(0, u64::saturating_add);
+    // Those that do something first; what idles is there for who wants to see it.
+    let mut all: Vec<&Process> = snapshot.workers.iter().take(ROWS).collect();
+    all.sort_by_key(|worker| (worker.state == "idle", worker.id));
+    let (shown, folded) = all.split_at(all.len().min(WORKERS));
+    html! {
+        (worker_table(page, shown, &jobs))
+        @if !folded.is_empty() {
+            details.folded #more-workers {
+                summary { (folded.len()) " more" }
+                (worker_table(page, folded, &jobs))
+            }
+        }
+        p.note {
+            (number(snapshot.workers.len() as u64)) " processes" @if memory > 0 { ", " (bytes(memory.saturating_mul(1024))) " of memory" }
+            @if snapshot.workers.len() > ROWS { "; the first " (ROWS) " are listed" } "."
+        }
+    }
+}
+
+fn worker_table(page: &Page<'_>, workers: &[&Process], jobs: &BTreeMap<u64, &RunningJob>) -> Markup {
     let table = html! {
         table {
-            caption.sr { "PHP processes" }
+            caption.sr { "PHP processes, those that do something first" }
             thead {
                 tr {
                     th.num scope="col" { "Worker" } th scope="col" { "Tier" } th scope="col" { "State" } th scope="col" { "Job" }
                     th.num scope="col" { "Memory" } th.num scope="col" { "Jobs" } th scope="col" { "Process" }
                 }
             }
-            tbody { @for worker in snapshot.workers.iter().take(ROWS) { (worker_row(page, worker, jobs.get(&worker.id).copied())) } }
+            tbody { @for worker in workers { (worker_row(page, worker, jobs.get(&worker.id).copied())) } }
         }
     };
-    html! {
-        (scrolling("Workers", table))
-        p.note {
-            (number(snapshot.workers.len() as u64)) " processes" @if memory > 0 { ", " (bytes(memory.saturating_mul(1024))) " of memory" }
-            @if snapshot.workers.len() > ROWS { "; the first " (ROWS) " are listed" } "."
-        }
-    }
+    scrolling("Workers", table)
 }
 
 fn worker_row(page: &Page<'_>, worker: &Process, job: Option<&RunningJob>) -> Markup {

@@ -41,7 +41,7 @@ pub fn job_state(state: Option<JobState>) -> &'static str {
 pub fn lacks(page: &Page<'_>) -> Markup {
     html! {
         @if !page.answers.lacks.is_empty() {
-            ul.lacks aria-label="Missing on this page" { @for lack in &page.answers.lacks { li { (lack) } } }
+            ul.lacks aria-label="Missing on this page" { @for lack in &page.answers.lacks { li { "Missing: " (lack) } } }
         }
     }
 }
@@ -86,7 +86,7 @@ pub fn windows(page: &Page<'_>, path: &str, more: &[(&str, &str)]) -> Markup {
             form method="get" action=(page.mount.page(path)) {
                 @for (name, value) in more { input type="hidden" name=(name) value=(value); }
                 input type="hidden" name="span" value=(word);
-                label { span.sr { "Up to" } input type="datetime-local" name="end" value=(page.window.end_field(page.moment)); }
+                label { "up to" input type="datetime-local" name="end" value=(page.window.end_field(page.moment)); }
                 button { "Go" }
             }
         }
@@ -186,29 +186,64 @@ pub fn outcomes(figures: &Figures) -> String {
     if said.is_empty() { "none".to_owned() } else { said }
 }
 
-/// Jobs that have ended, or wait to start.
+/// What a list is of, which says what is worth a column.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Columns {
+    Queued,
+    Running,
+    Ended,
+}
+
+impl Columns {
+    fn of(jobs: &[Job]) -> Self {
+        let all = |states: &[JobState]| jobs.iter().all(|job| job.state.is_some_and(|state| states.contains(&state)));
+        match () {
+            () if all(&[JobState::Waiting, JobState::Delayed]) => Columns::Queued,
+            () if all(&[JobState::Running]) => Columns::Running,
+            () => Columns::Ended,
+        }
+    }
+
+    /// Names, and whether what is in it is a number.
+    fn names(self) -> &'static [(&'static str, bool)] {
+        match self {
+            Columns::Queued => &[("Queued", false), ("Due", false), ("Attempts", true)],
+            Columns::Running => {
+                &[("Tier", false), ("Started", false), ("Waited", true), ("Time", false), ("Attempt", true)]
+            }
+            Columns::Ended => &[
+                ("Tier", false),
+                ("Ended", false),
+                ("Waited", true),
+                ("Took", true),
+                ("Memory", true),
+                ("Attempt", true),
+            ],
+        }
+    }
+}
+
+/// Jobs that have ended, that run, or that wait to start.
 pub fn jobs_table(page: &Page<'_>, caption: &str, jobs: &[Job], most: usize) -> Markup {
-    let queued = jobs.iter().all(|job| matches!(job.state, Some(JobState::Waiting | JobState::Delayed)));
+    let columns = Columns::of(jobs);
     let table = html! {
         table.jobs {
             caption.sr { (caption) }
             thead {
                 tr {
                     th scope="col" { "Job" } th scope="col" { "State" } th scope="col" { "Queue" }
-                    @if queued { th scope="col" { "Queued" } th scope="col" { "Due" } th.num scope="col" { "Attempts" } }
-                    @else {
-                        th scope="col" { "Tier" } th scope="col" { "Ended" } th.num scope="col" { "Waited" }
-                        th.num scope="col" { "Took" } th.num scope="col" { "Memory" } th.num scope="col" { "Attempt" }
-                    }
+                    @for (name, is_number) in columns.names() { th scope="col" class=[is_number.then_some("num")] { (name) } }
                 }
             }
-            tbody { @for job in jobs.iter().take(most) { (job_row(page, job, queued)) } }
+            tbody { @for job in jobs.iter().take(most) { (job_row(page, job, columns)) } }
         }
     };
     scrolling(caption, table)
 }
 
-fn job_row(page: &Page<'_>, job: &Job, queued: bool) -> Markup {
+fn job_row(page: &Page<'_>, job: &Job, columns: Columns) -> Markup {
+    let known_tier = html! { td { @if let Some(known) = &job.tier { (tier(known)) } @else { "–" } } };
+    let time = |ms| html! { td { (known_time(ms, page.moment)) } };
     html! {
         tr {
             th scope="row" {
@@ -218,14 +253,18 @@ fn job_row(page: &Page<'_>, job: &Job, queued: bool) -> Markup {
             }
             td { (pill(job_state(job.state))) }
             td { (page.queue(&job.queue)) }
-            @if queued {
-                td { (known_time(job.queued, page.moment)) } td { (known_time(job.due, page.moment)) } td.num { (job.attempt) }
-            } @else {
-                td { @if let Some(known) = &job.tier { (tier(known)) } @else { "–" } }
-                td { (known_time(job.ended.or(job.started), page.moment)) }
-                td.num { (known_span(job.wait_ms)) } td.num { (known_span(job.ms)) }
-                td.num { (crate::format::known_bytes(job.memory_peak)) } td.num { (job.attempt) }
+            @match columns {
+                Columns::Queued => { (time(job.queued)) (time(job.due)) }
+                Columns::Running => {
+                    (known_tier) (time(job.started)) td.num { (known_span(job.wait_ms)) }
+                    td.time { (elapsed(ran(job, page.moment), job.timeout)) }
+                }
+                Columns::Ended => {
+                    (known_tier) (time(job.ended.or(job.started))) td.num { (known_span(job.wait_ms)) }
+                    td.num { (known_span(job.ms)) } td.num { (crate::format::known_bytes(job.memory_peak)) }
+                }
             }
+            td.num { (job.attempt) }
         }
     }
 }

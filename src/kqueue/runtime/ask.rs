@@ -48,6 +48,8 @@ impl Runtime {
             }
             Request::Events { since, limit } => beside(answer, async move { recorder.events(since, limit).await }),
             Request::Metrics => send(answer, &self.metrics()),
+            // The control socket makes it of the answers above.
+            Request::Page { .. } => {}
         }
     }
 
