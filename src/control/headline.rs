@@ -90,7 +90,7 @@ mod tests {
 
     fn queue(name: &str, pending: u64, delayed: u64, paused: bool) -> Queue {
         let sizes = Some(Sizes { pending, delayed, reserved: 3, estimated: false });
-        Queue { name: name.to_owned(), paused, sizes, error: None }
+        Queue { name: name.to_owned(), paused, sizes, ..Queue::default() }
     }
 
     fn shop(state: State) -> Snapshot {

@@ -57,6 +57,8 @@ pub struct Snapshot {
     pub failures: Vec<Failure>,
     /// Jobs since the start, by how they ended: `done`, `released`, `failed`, `left`, `lost`.
     pub totals: BTreeMap<String, u64>,
+    /// Jobs that failed for good within the last hour.
+    pub failed_hour: u64,
     /// Jobs that ended, per second, over the last ten seconds.
     pub rate: f64,
 }
@@ -121,6 +123,8 @@ pub struct Queue {
     pub sizes: Option<Sizes>,
     /// Why there are no sizes.
     pub error: Option<String>,
+    /// Seconds that the job has waited that has waited for longest; null where none does, or nobody knows.
+    pub oldest: Option<f64>,
 }
 
 /// How many jobs a queue has, as Laravel counts them.
@@ -170,6 +174,12 @@ pub struct RunningJob {
     pub worker: u64,
     /// For how long.
     pub seconds: f64,
+    /// Seconds that it may run; 0 is without limit.
+    pub timeout: u64,
+    /// KiB of memory that its process and all that it has started have now.
+    pub memory_kb: Option<u64>,
+    /// Processor time in microseconds of its process, where that runs it alone.
+    pub cpu_usec: Option<u64>,
 }
 
 /// A job that waits.

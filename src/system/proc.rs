@@ -29,6 +29,17 @@ fn stat_in(line: &str) -> Option<Stat> {
     Some(Stat { parent, lives: !matches!(state, "Z" | "X"), has_terminal: terminal != "0" })
 }
 
+/// Microseconds of processor time that a process and those of its children that have ended have taken.
+pub fn cpu_usec(pid: i32) -> Option<u64> {
+    cpu_usec_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn cpu_usec_in(line: &str) -> Option<u64> {
+    // `utime`, `stime`, `cutime` and `cstime`, which Linux counts in hundredths of a second.
+    let fields = line.rsplit_once(") ")?.1.split(' ').skip(11).take(4);
+    fields.map(|ticks| ticks.parse::<u64>().ok()).sum::<Option<u64>>().map(|ticks| ticks * 10_000)
+}
+
 /// `/proc/PID/status`, a line for each field.
 #[derive(Debug)]
 pub struct Status(String);
@@ -98,6 +109,8 @@ mod tests {
         assert_eq!(stat("42 (a) S 1) R 7 42 42 34816 42"), Some((7, true, true)));
         assert_eq!(stat("42 (php) Z 1 42 42 0 -1"), Some((1, false, false)));
         assert_eq!(stat("42 (php"), None);
+        let line = "42 (a) b) S 1 42 42 0 -1 4194560 100 0 1 0 12 3 40 5 20 0 1 0";
+        assert_eq!((cpu_usec_in(line), cpu_usec_in("42 (php")), (Some(600_000), None));
         let own = super::stat(std::process::id() as i32);
         assert!(own.is_some_and(|own| own.lives && own.parent > 0));
     }

@@ -19,6 +19,7 @@ mod database_only;
 mod database_wires;
 mod laravel;
 mod least;
+mod listing;
 mod payloads;
 mod redis;
 mod redis_cluster;
@@ -35,6 +36,7 @@ mod sqs;
 mod sqs_only;
 mod waiting;
 
+use listing::{lists_few_bytes_of_large_jobs, lists_jobs_without_taking_any, says_how_long_the_oldest_waits};
 pub(super) use payloads::{NO_TIMEOUTS, TIMEOUTS};
 use payloads::{
     brings_few_large_jobs_at_once, carries_large_payloads, keeps_bytes, sets_broken_messages_aside,
@@ -83,7 +85,8 @@ macro_rules! suite {
             brings_expired_jobs_back, renewal_keeps_a_job, a_stolen_job_is_not_ours,
             unreserving_undoes_a_reservation, reserves_each_job_once, sets_broken_messages_aside, sets_impossible_timeouts_aside, brings_few_large_jobs_at_once,
             keeps_bytes, carries_large_payloads, counts_sizes, wakes_on_push, wakes_when_a_job_is_due,
-            waits_no_longer_than_told, an_ended_wait_loses_no_job, receipts_outlive_their_backend, survives_an_outage, refuses_names_of_parts, takes_nothing_for_nothing);
+            waits_no_longer_than_told, an_ended_wait_loses_no_job, receipts_outlive_their_backend, survives_an_outage, refuses_names_of_parts, takes_nothing_for_nothing,
+            lists_jobs_without_taking_any, lists_few_bytes_of_large_jobs, says_how_long_the_oldest_waits);
     };
     ($fixture:ty: $($case:ident),*) => {
         $(#[tokio::test]

@@ -9,4 +9,4 @@ mod page;
 mod peer;
 mod socket;
 
-pub use socket::{Ask, ControlSocket, unable};
+pub use socket::{Ask, ControlSocket};

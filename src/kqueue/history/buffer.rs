@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use kqueue_control::{Happening, Job, JobState, JobsFilter};
+use kqueue_core::schedule::Outcome;
 
 use super::attempt::{Attempt, is_class, is_wanted, state};
 use super::tally::{CLASSES, Sample, Samples, Span};
@@ -32,11 +33,22 @@ pub fn ms_of(id: Id) -> u64 {
     u64::try_from(id >> COUNT).unwrap_or(0)
 }
 
+/// How much an event is worth: those of one grade push out none of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grade {
+    /// What happens all the time.
+    Routine,
+    /// What somebody will ask for.
+    Notable,
+    /// Likewise, and it has an end.
+    Lasting,
+}
+
 /// An event, or the end of one.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Something happened.
-    New(Id, Happening),
+    New(Id, Happening, Grade),
     /// What has this number was over at this time.
     Over(Id, u64),
 }
@@ -69,11 +81,6 @@ impl Batch {
             && self.events.is_empty()
     }
 
-    /// Attempts, in no order.
-    pub fn attempts(&self) -> impl Iterator<Item = &(Id, Attempt)> {
-        self.well.iter().chain(&self.bad)
-    }
-
     /// Figures, by minute. One may come twice.
     pub fn spans(&self) -> impl Iterator<Item = (u64, &Span)> {
         self.minutes.iter().chain(&self.again).map(|(minute, span)| (*minute, span))
@@ -87,6 +94,8 @@ pub struct Buffer {
     pub batch: Batch,
     /// What has been written or given up is counted here, since the start.
     totals: Span,
+    /// Jobs that failed for good, by minute, for an hour.
+    failed: BTreeMap<u64, u64>,
     count: Id,
     /// Attempts of each kind that are kept at the most; none where nothing is kept.
     jobs: Option<usize>,
@@ -114,6 +123,9 @@ impl Buffer {
     /// Takes in an attempt.
     pub fn attempt(&mut self, attempt: Attempt) {
         let minute = attempt.ended / 60_000 * 60;
+        if attempt.outcome == Outcome::Failed {
+            *self.failed.entry(minute).or_default() += 1;
+        }
         // Where nothing is kept there is nothing to keep minutes apart for.
         let most = if self.is_on() { MINUTES } else { 1 };
         if !self.batch.minutes.contains_key(&minute) && self.batch.minutes.len() >= most {
@@ -138,10 +150,24 @@ impl Buffer {
         }
     }
 
+    /// Jobs that failed for good since then: seconds since 1970.
+    pub fn failed_since(&mut self, seconds: u64) -> u64 {
+        self.failed = self.failed.split_off(&(seconds / 60 * 60));
+        self.failed.values().sum()
+    }
+
+    /// So many had failed in these minutes, of those that nobody has counted here.
+    pub fn had_failed(&mut self, minutes: Vec<(u64, u64)>) {
+        for (minute, failed) in minutes {
+            *self.failed.entry(minute).or_default() += failed;
+        }
+        self.failed_since(self.failed.keys().last().map_or(0, |last| last.saturating_sub(3_600)));
+    }
+
     /// Something happened. Its number.
-    pub fn happened(&mut self, event: Happening) -> Id {
+    pub fn happened(&mut self, event: Happening, grade: Grade) -> Id {
         let id = self.id(event.at);
-        self.event(Event::New(id, event));
+        self.event(Event::New(id, event, grade));
         id
     }
 

@@ -26,7 +26,7 @@ pub async fn of_job(connection: &mut SqliteConnection, uuid: &str) -> sqlx::Resu
 pub fn merge(mut known: Vec<(Id, Happening)>, waiting: &[Event]) -> Vec<(Id, Happening)> {
     for event in waiting {
         match event {
-            Event::New(id, event) => known.push((*id, event.clone())),
+            Event::New(id, event, _) => known.push((*id, event.clone())),
             Event::Over(id, ms) => {
                 if let Some((_, event)) = known.iter_mut().find(|(known, _)| known == id) {
                     event.ended = Some(*ms);

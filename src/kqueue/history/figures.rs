@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
 use kqueue_control::{ClassFigures, Point, QueueFigures, Series, Stats, StatsFilter};
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::attempt::{is_class, why};
 use super::buffer::Batch;
@@ -22,12 +22,14 @@ const CLASSES: usize = 1_000;
 /// Points of a series, at the most.
 const POINTS: u64 = 2_000;
 
-/// What is looked at: from, up to and not including, in seconds since 1970, and the seconds of the spans used.
+/// What is looked at: from, up to and not including, in seconds since 1970, the seconds of the spans used, and how many
+/// seconds were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     pub since: u64,
     pub until: u64,
     pub span: u64,
+    pub asked: u64,
 }
 
 impl Window {
@@ -36,7 +38,7 @@ impl Window {
         let until = filter.until.unwrap_or(now).min(now);
         let since = filter.since.unwrap_or_else(|| until.saturating_sub(HOUR)).clamp(now.saturating_sub(MONTH), until);
         let span = if until - since <= fine && since >= now.saturating_sub(DAY) { MINUTE } else { HOUR };
-        Self { since: since / span * span, until: until.max(since + 1), span }
+        Self { since: since / span * span, until: until.max(since + 1), span, asked: until - since }
     }
 }
 
@@ -156,6 +158,14 @@ pub async fn stats(
     Ok(Stats { version: 1, since: window.since, until: window.until, total, classes, queues: by_queue, lacks })
 }
 
+/// Jobs that failed for good, by minute, since then: seconds since 1970.
+pub async fn failures(connection: &mut SqliteConnection, since: u64) -> sqlx::Result<Vec<(u64, u64)>> {
+    let sql = "SELECT at, SUM(failed) FROM figures WHERE span = ?1 AND at >= ?2 GROUP BY at";
+    let rows: Vec<(i64, i64)> =
+        sqlx::query_as(sql).bind(signed(MINUTE)).bind(signed(since)).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|(at, failed)| (unsigned(at), unsigned(failed))).collect())
+}
+
 /// Figures over time.
 pub async fn series(
     mut open: Option<&mut Open>,
@@ -169,11 +179,12 @@ pub async fn series(
         0 => 60,
         points => u64::from(points).min(POINTS),
     };
-    let length = window.until - window.since;
-    let step = length.div_ceil(wanted).div_ceil(window.span).max(1) * window.span;
+    let step = window.asked.div_ceil(wanted).div_ceil(window.span).max(1) * window.span;
     // Points begin at whole steps, so that they stay where they are while time goes on.
     let first = window.since / step * step;
-    let count = (window.until - first).div_ceil(step).max(1);
+    let whole = (window.until - first).div_ceil(step).max(1);
+    // There is one more where the first is no whole one.
+    let (first, count) = if whole > wanted { (first + (whole - wanted) * step, wanted) } else { (first, whole) };
     let mut all: Vec<(Tally, Option<u64>, Option<u64>)> = vec![Default::default(); usize::try_from(count).unwrap_or(1)];
     let place = |at: u64| usize::try_from(at.saturating_sub(first) / step).unwrap_or(usize::MAX);
     let window = Window { since: first, ..window };

@@ -69,6 +69,8 @@ pub struct File {
     open: Option<Open>,
     /// Attempts of each kind that it holds at the most.
     pub jobs: usize,
+    /// Pages that it may have, where that does not follow from the number of jobs.
+    pub pages: Option<u64>,
     /// What was said of it last.
     said: Option<HistoryError>,
     /// When the runtime began: what an earlier one has left open ended by then.
@@ -84,12 +86,7 @@ impl std::fmt::Debug for File {
 impl File {
     /// In this directory. Opens nothing yet.
     pub fn new(directory: &Path, jobs: usize, began: u64) -> Self {
-        Self { path: directory.join(FILE), open: None, jobs, said: None, began }
-    }
-
-    /// Whether it could not be used the last time, and why.
-    pub fn fault(&self) -> Option<&HistoryError> {
-        self.said.as_ref()
+        Self { path: directory.join(FILE), open: None, jobs, pages: None, said: None, began }
     }
 
     /// Says what is wrong with it, once, and that it is fine again.
@@ -215,7 +212,7 @@ impl File {
             .disable_statement_logging()
             .connect()
             .await?;
-        let pages = (ROOM.0 + ROOM.1 * self.jobs as u64) / PAGE;
+        let pages = self.pages.unwrap_or((ROOM.0 + ROOM.1 * self.jobs as u64) / PAGE);
         sqlx::query(AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"))).execute(&mut connection).await?;
         let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await?;
         let tables: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master").fetch_one(&mut connection).await?;
@@ -227,7 +224,7 @@ impl File {
         let rows: Vec<(i64, i64)> =
             sqlx::query_as("SELECT well, COUNT(*) FROM jobs GROUP BY well").fetch_all(&mut connection).await?;
         let count = |well: i64| rows.iter().find(|(kind, _)| *kind == well).map_or(0, |(_, count)| *count);
-        sqlx::query("UPDATE events SET ended = ?1 WHERE ended IS NULL AND lasting = 1 AND id < ?2")
+        sqlx::query("UPDATE events SET ended = ?1 WHERE ended IS NULL AND grade = 2 AND id < ?2")
             .bind(self.began as i64)
             .bind(super::buffer::first_id(self.began))
             .execute(&mut connection)
@@ -323,7 +320,7 @@ CREATE TABLE sizes (
 ) WITHOUT ROWID;
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, text TEXT NOT NULL, tier TEXT, worker INTEGER, job TEXT,
-    ended INTEGER, lasting INTEGER NOT NULL
+    ended INTEGER, grade INTEGER NOT NULL
 );
 PRAGMA user_version = 1;
 COMMIT;

@@ -17,10 +17,12 @@ mod names;
 mod prune;
 mod recorder;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use attempt::{Attempt, is_wanted, why};
-pub use file::HistoryError;
+pub use buffer::{Grade, Id};
 pub use recorder::Recorder;
 pub use tally::Sample;
 

@@ -10,8 +10,8 @@ use super::{DAY, MONTH};
 const SLACK: usize = 20;
 /// Rows of figures by the minute, and by the hour, that are kept.
 const FIGURES: i64 = 200_000;
-/// Events of processes that are kept, and of other kinds.
-const EVENTS: i64 = 4_000;
+/// Events of each grade that are kept.
+const EVENTS: i64 = 3_000;
 
 /// Removes the oldest attempts of a kind of which there are this many. How many went.
 pub async fn attempts(work: &mut SqliteConnection, kind: usize, count: i64, most: usize) -> sqlx::Result<i64> {
@@ -56,7 +56,7 @@ pub async fn many(work: &mut SqliteConnection) -> sqlx::Result<()> {
         .execute(&mut *work)
         .await?;
     }
-    for of in ["kind = 'worker'", "kind <> 'worker'"] {
+    for of in ["grade = 0", "grade = 1", "grade = 2"] {
         sqlx::query(sqlx::AssertSqlSafe(format!(
             "DELETE FROM events WHERE {of} AND id <= (SELECT id FROM events WHERE {of} ORDER BY id DESC LIMIT 1 OFFSET ?1)"
         )))

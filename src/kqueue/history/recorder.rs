@@ -12,9 +12,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 use super::attempt::Attempt;
-use super::buffer::{Buffer, Id};
+use super::buffer::{Buffer, Grade, Id};
 use super::file::{File, HistoryError};
 use super::tally::Sample;
+use super::write::HOUR;
 use super::{events, figures, jobs};
 
 /// Between what is recorded first and its being written: what comes meanwhile goes with it.
@@ -71,6 +72,11 @@ impl Recorder {
         }
     }
 
+    /// Whether anything is kept.
+    pub fn is_on(&self) -> bool {
+        self.jobs.get().is_some()
+    }
+
     /// Takes in an attempt that has ended.
     pub fn attempt(&self, attempt: Attempt) {
         self.buffer.borrow_mut().attempt(attempt);
@@ -78,8 +84,8 @@ impl Recorder {
     }
 
     /// Takes in what has happened, now. Its number, by which it can be ended.
-    pub fn happened(&self, event: Happening) -> Id {
-        let id = self.buffer.borrow_mut().happened(Happening { at: epoch_ms(), ..event });
+    pub fn happened(&self, event: Happening, grade: Grade) -> Id {
+        let id = self.buffer.borrow_mut().happened(Happening { at: epoch_ms(), ..event }, grade);
         self.pending();
         id
     }
@@ -104,6 +110,7 @@ impl Recorder {
 
     /// Writes for ever what is recorded.
     async fn write_on(self) {
+        self.remember_failures().await;
         loop {
             self.wake.notified().await;
             self.awake.set(true);
@@ -157,11 +164,21 @@ impl Recorder {
         self.buffer.borrow().totals().rows()
     }
 
-    /// Attempts that ended within the last hour and failed for good, as far as is known.
-    pub async fn failed_since(&self, seconds: u64) -> Option<u64> {
-        let filter = StatsFilter { since: Some(seconds), ..StatsFilter::default() };
-        let stats = self.stats(filter, Vec::new()).await;
-        stats.lacks.is_empty().then(|| stats.total.outcomes.get("failed").copied().unwrap_or(0))
+    /// Jobs that failed for good within the last hour.
+    pub fn failed_hour(&self) -> u64 {
+        self.buffer.borrow_mut().failed_since((epoch_ms() / 1000).saturating_sub(HOUR))
+    }
+
+    /// What an earlier runtime has counted of the last hour.
+    async fn remember_failures(&self) {
+        let Ok(mut file) = self.turn().await else { return };
+        let since = (epoch_ms() / 1000).saturating_sub(HOUR);
+        let read = beside(move || async move {
+            file.read(async |open| figures::failures(&mut open.connection, since).await).await
+        });
+        if let Some(Ok(minutes)) = read.await {
+            self.buffer.borrow_mut().had_failed(minutes);
+        }
     }
 
     /// Attempts that have ended, as asked for.
@@ -306,6 +323,12 @@ impl Recorder {
         answer.events = all.into_iter().map(|(_, event)| event).collect();
         answer.lacks.extend(why);
         answer
+    }
+
+    /// Gives the file room for so many pages.
+    #[cfg(test)]
+    pub async fn limit_pages(&self, pages: u64) {
+        self.file.lock().await.pages = Some(pages);
     }
 
     /// Waits until nobody else uses the file.

@@ -261,9 +261,9 @@ async fn size(
 
 async fn event(work: &mut SqliteConnection, event: &Event) -> sqlx::Result<()> {
     match event {
-        Event::New(id, event) => {
+        Event::New(id, event, grade) => {
             sqlx::query(
-                "INSERT OR REPLACE INTO events (id, kind, text, tier, worker, job, ended, lasting) \
+                "INSERT OR REPLACE INTO events (id, kind, text, tier, worker, job, ended, grade) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )
             .bind(*id)
@@ -273,7 +273,7 @@ async fn event(work: &mut SqliteConnection, event: &Event) -> sqlx::Result<()> {
             .bind(event.worker.map(signed))
             .bind(event.job.as_ref().map(|job| harmless::line(job, NAME)))
             .bind(event.ended.map(signed))
-            .bind(matches!(event.kind.as_str(), "outage" | "pause"))
+            .bind(*grade as i64)
             .execute(work)
             .await?;
         }

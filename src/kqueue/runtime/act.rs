@@ -7,7 +7,10 @@ use kqueue_core::wire::{Mode, ToWorker};
 impl Runtime {
     pub(super) fn act(&mut self, action: Action) {
         match action {
-            Action::Launch { worker, tier, .. } => self.processes.launch(worker, Mode::of(tier)),
+            Action::Launch { worker, tier, .. } => {
+                self.launched(Mode::of(tier));
+                self.processes.launch(worker, Mode::of(tier));
+            }
             Action::Pop(worker) => self.let_pop(worker),
             Action::Deliver { worker, job, kind, cause, receipt } => self.deliver(worker, job, kind, cause, receipt),
             Action::Ahead { worker, job } => self.send_ahead(worker, job),
@@ -17,7 +20,12 @@ impl Runtime {
                     self.tell(Event::Recalled { worker, jobs });
                 }
             }
-            Action::Stop { worker, reason } => drop(self.processes.stop(worker, reason.as_str())),
+            Action::Stop { worker, reason } => {
+                if let Some(worker) = self.processes.workers.get_mut(&worker) {
+                    worker.stopped = Some(reason);
+                }
+                self.processes.stop(worker, reason.as_str());
+            }
             Action::Kill { worker, cause } => self.kill(worker, &cause),
             Action::Unreserve(jobs) => self.queue.give_back(self.held.returning(&jobs)),
             Action::Verify(job) => self.verify(job),
@@ -30,7 +38,9 @@ impl Runtime {
             }
             Action::Finished(finished) => self.finished(finished),
             Action::Quarantined(class) => {
-                tracing::warn!("{class} has killed two processes: from now on each of its jobs runs isolated");
+                let text = format!("{class} has killed two processes: from now on each of its jobs runs isolated");
+                tracing::warn!("{text}");
+                self.happened("quarantine", text);
             }
             Action::Exit => {}
         }
@@ -52,6 +62,9 @@ impl Runtime {
             let job = worker.job.and_then(|job| self.held.get(job));
             let running = job.map(|record| format!(" running {} ({})", record.class, record.uuid)).unwrap_or_default();
             tracing::warn!("killing {} worker {id}{running}: it {cause}", worker.mode);
+        }
+        if let Some(worker) = self.processes.workers.get_mut(&id) {
+            worker.killed.get_or_insert_with(|| cause.clone());
         }
         self.processes.kill(id, cause);
     }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use kqueue_control::{Job, JobState, Jobs, JobsFilter, Metrics, Request, Timeline, VERSION};
+use kqueue_control::{Job, JobState, Jobs, JobsFilter, Request, Timeline, VERSION};
 use kqueue_core::schedule::{JobId, WorkerView};
 use kqueue_system::harmless;
 use serde::Serialize;
@@ -12,7 +12,9 @@ use tokio::sync::oneshot;
 use super::Runtime;
 use super::held::epoch_ms;
 use super::held::record::Record;
+use super::listing::{Place, Search};
 use super::status::NAME;
+use crate::backend::Listing;
 use crate::control::Ask;
 use crate::history::{is_wanted, why};
 
@@ -27,16 +29,32 @@ impl Runtime {
         match request {
             Request::Snapshot => self.tell_snapshot(answer),
             Request::Jobs(filter) => match filter.state {
-                Some(JobState::Running | JobState::Waiting) => send(answer, &self.own_jobs(&filter)),
-                Some(JobState::Delayed) => send(answer, &Jobs { version: VERSION, ..Jobs::default() }),
+                Some(JobState::Running) => send(answer, &self.own_jobs(&filter)),
+                Some(JobState::Waiting) => self.tell_queued(filter, Listing::Waiting, answer),
+                Some(JobState::Delayed) => self.tell_queued(filter, Listing::Delayed, answer),
                 _ => beside(answer, async move { recorder.jobs(filter).await }),
             },
             Request::Job { uuid, payload } => {
                 let timeline = self.timeline(&uuid, payload && owner);
+                let filter = JobsFilter { text: Some(uuid.clone()), ..JobsFilter::default() };
+                let search = |which, state| self.search(JobsFilter { state: Some(state), ..filter.clone() }, which);
+                let searches =
+                    [search(Listing::Waiting, JobState::Waiting), search(Listing::Delayed, JobState::Delayed)];
                 beside(answer, async move {
-                    let (mut attempts, events, lacks) = recorder.job(uuid).await;
+                    let (mut attempts, events, lacks) = recorder.job(uuid.clone()).await;
+                    let mut lacks = [timeline.lacks, lacks].concat();
+                    let ended = |job: &Job| matches!(job.state, Some(JobState::Done | JobState::Failed));
+                    let is_here = !timeline.attempts.is_empty() || attempts.last().is_some_and(ended);
                     attempts.extend(timeline.attempts);
-                    Timeline { attempts, events, lacks: [timeline.lacks, lacks].concat(), ..timeline }
+                    if !is_here && !uuid.is_empty() {
+                        let mut queued = Jobs::default();
+                        for search in searches {
+                            search.add_to(&mut queued).await;
+                        }
+                        attempts.extend(queued.jobs.into_iter().filter(|job| job.uuid == uuid).take(1));
+                        lacks.extend(queued.lacks.into_iter().take(1));
+                    }
+                    Timeline { attempts, events, lacks, ..timeline }
                 });
             }
             Request::Stats(filter) => {
@@ -53,12 +71,39 @@ impl Runtime {
         }
     }
 
+    /// Jobs of the queue that do not run: those that wait here first, then those that nobody has reserved.
+    fn tell_queued(&self, filter: JobsFilter, which: Listing, answer: oneshot::Sender<Vec<u8>>) {
+        let place = filter.after.as_deref().and_then(Place::read);
+        let mut told = match which {
+            Listing::Waiting if place.is_none() => self.own_jobs(&filter),
+            _ => Jobs { version: VERSION, ..Jobs::default() },
+        };
+        if told.next.is_some() {
+            return send(answer, &told);
+        }
+        let search = self.search(filter, which);
+        beside(answer, async move {
+            search.add_to(&mut told).await;
+            told
+        });
+    }
+
+    /// A search in the queues for jobs that nobody has reserved.
+    fn search(&self, filter: JobsFilter, which: Listing) -> Search {
+        Search {
+            looker: self.queue.looker(),
+            queues: self.app.queues.clone(),
+            from: filter.after.as_deref().and_then(Place::read).unwrap_or_default(),
+            limit: page(filter.limit),
+            timeout: self.seconds_for(None),
+            filter,
+            which,
+        }
+    }
+
     /// Jobs that run, and those that wait here: those that began first, and those that came first.
     fn own_jobs(&self, filter: &JobsFilter) -> Jobs {
-        let limit = match usize::try_from(filter.limit).unwrap_or(PAGE.1) {
-            0 => PAGE.0,
-            limit => limit.min(PAGE.1),
-        };
+        let limit = page(filter.limit);
         let after: JobId = filter.after.as_ref().and_then(|after| after.parse().ok()).unwrap_or(0);
         let running = self.running_jobs();
         let mut ids: Vec<JobId> = self.held.iter().map(|(id, _)| id).filter(|id| *id > after).collect();
@@ -75,7 +120,7 @@ impl Runtime {
     }
 
     /// The processes that run jobs, by job.
-    fn running_jobs(&self) -> HashMap<JobId, WorkerView> {
+    pub(super) fn running_jobs(&self) -> HashMap<JobId, WorkerView> {
         self.schedule.workers().filter_map(|view| Some((view.job?, view))).collect()
     }
 
@@ -149,14 +194,13 @@ impl Runtime {
             }
         })
     }
+}
 
-    fn metrics(&self) -> Metrics {
-        Metrics {
-            version: VERSION,
-            since: self.service.observer.about().since,
-            rows: self.recorder.metrics(),
-            ..Metrics::default()
-        }
+/// How many jobs there may be in an answer.
+fn page(limit: u32) -> usize {
+    match usize::try_from(limit).unwrap_or(PAGE.1) {
+        0 => PAGE.0,
+        limit => limit.min(PAGE.1),
     }
 }
 

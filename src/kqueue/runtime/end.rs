@@ -112,11 +112,12 @@ impl Runtime {
         for (record, finished) in self.held.all_unlogged() {
             self.log_outcome(&record, finished);
         }
-        self.recorder.close().await;
         self.held.write(self.queue.is_removing());
         let told: Vec<String> = self.held.tally().iter().map(|(outcome, jobs)| format!("{jobs} {outcome}")).collect();
         let told = if told.is_empty() { "no job ran".to_owned() } else { told.join(", ") };
         tracing::info!("stopped: {told}");
+        self.happened("runtime", format!("stopped: {told}"));
+        self.recorder.close().await;
         match self.end.failure.take() {
             Some(error) => Err(error),
             None if self.end.killed => Ok(ExitCode::FAILURE),

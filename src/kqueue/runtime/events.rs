@@ -28,6 +28,8 @@ impl Runtime {
     fn on_queue(&mut self, event: QueueEvent) {
         match event {
             QueueEvent::Opened => health::ready(),
+            QueueEvent::Silent(why) => self.queue_is_silent(why),
+            QueueEvent::Answers => self.over("queue"),
             QueueEvent::Rang => self.tell(Event::Rung),
             QueueEvent::Reserved(jobs) => self.admit(jobs),
             QueueEvent::Empty { settled } => self.tell(Event::Empty { settled }),
@@ -71,6 +73,9 @@ impl Runtime {
             ProcessEvent::MemoryOver { worker, used, limit } => self.tell(Event::MemoryOver { worker, used, limit }),
             ProcessEvent::Printed(lines) => self.log_printed(lines),
             ProcessEvent::Purpose(purpose) => self.on_purpose(purpose),
+            ProcessEvent::TemplateGone(how) => self.happened("worker", format!("the template is gone: {how}")),
+            ProcessEvent::ManagerLost => self.began("coordinator", "outage", "the coordinator is gone".to_owned()),
+            ProcessEvent::ManagerBack => self.over("coordinator"),
         }
     }
 
@@ -79,6 +84,7 @@ impl Runtime {
         self.processes.begin_turn();
         self.log_printed(self.processes.output_of(id));
         let Some(worker) = self.processes.workers.remove(&id) else { return };
+        self.departed(id, &worker);
         self.account(id, &worker);
         let cause = worker.cause();
         if let Cause::BootFailed(_) = cause {

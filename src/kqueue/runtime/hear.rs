@@ -16,6 +16,9 @@ impl Runtime {
         match said {
             Said::Hello { worker, hello: FromWorker::Hello { mode, job, .. }, peer, outbox } => {
                 let met = self.processes.hello(worker, mode, job.is_some(), peer, outbox);
+                if let Some(worker) = met.filter(|_| job.is_none()) {
+                    self.greeted(worker);
+                }
                 if let Some((worker, last)) = met.zip(job) {
                     self.met_again(worker, last);
                 }
@@ -142,8 +145,10 @@ impl Runtime {
     /// Notes what a job used, as its process says.
     fn used(&mut self, worker: WorkerId, done: &Done) {
         let job = self.processes.job_of(worker);
+        let seen = self.processes.workers.get(&worker).and_then(|worker| worker.seen_kb);
         if let Some(record) = job.and_then(|job| self.held.get_mut(job)) {
             record.used(done.peak, done.cpu);
+            record.seen_kb = seen;
         }
     }
 
@@ -193,6 +198,7 @@ impl Runtime {
         }
         let down = down && !self.settings.force;
         let paused = self.service.duties.signals(down, paused, &self.app.queues);
+        self.note_signals(down, &paused);
         self.tell(Event::State { down, paused });
     }
 }

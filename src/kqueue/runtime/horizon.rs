@@ -97,6 +97,7 @@ impl Runtime {
         if self.service.duties.hold(held) {
             let (down, paused) = self.service.duties.app_signals();
             let paused = self.service.duties.signals(down, paused, &self.app.queues);
+            self.note_signals(down, &paused);
             self.tell(Event::State { down, paused });
         }
     }

@@ -12,6 +12,7 @@ mod admit;
 mod app;
 mod ask;
 mod boot;
+mod chronicle;
 mod deliver;
 mod end;
 mod events;
@@ -20,6 +21,7 @@ mod hear;
 mod held;
 mod horizon;
 mod limits;
+mod listing;
 mod outcome;
 mod pop;
 mod processes;
@@ -46,6 +48,7 @@ use tokio::task::LocalSet;
 use crate::history::Recorder;
 use crate::workers::Said;
 use kqueue_config::{Loaded, Settings};
+use kqueue_control::Snapshot;
 use kqueue_core::schedule::{Action, Event, Now, Schedule};
 
 pub use failure::StartFailure;
@@ -53,6 +56,7 @@ pub use service::settings::Reread;
 pub(crate) use start::find_script;
 
 use app::App;
+use chronicle::Chronicle;
 use end::{End, Stage};
 use held::HeldJobs;
 use processes::Processes;
@@ -96,6 +100,7 @@ struct Runtime {
     service: Service,
     /// What has happened, for those who ask.
     recorder: Recorder,
+    chronicle: Chronicle,
     said: mpsc::Receiver<Said>,
     started: Instant,
     /// When `--max-time` is over.
@@ -130,6 +135,9 @@ impl Runtime {
 
     /// Works until the schedule says that it is over, and then through the stages of the end. `signals` ask for that.
     async fn work(&mut self, mut signals: mpsc::Receiver<Asked>) -> anyhow::Result<ExitCode> {
+        let Snapshot { laravel, php, .. } = self.service.observer.about();
+        let text = format!("started: kqueue {}, Laravel {laravel}, PHP {php}", env!("CARGO_PKG_VERSION"));
+        self.happened("runtime", text);
         self.tell(Event::Tick);
         self.settle();
         loop {
@@ -181,7 +189,7 @@ impl Runtime {
         }
         let schedule =
             self.schedule.next_wake().map(|ms| self.started + Duration::from_millis(ms.saturating_sub(BEFORE_MS)));
-        [schedule, self.max_time, self.queue.wake(), self.processes.wake(), self.service.wake()]
+        [schedule, self.max_time, self.queue.wake(), self.processes.wake(), self.service.wake(), self.look_wake()]
             .into_iter()
             .flatten()
             .min()
@@ -200,6 +208,7 @@ impl Runtime {
         self.processes.on_time(now);
         self.service.history.on_time(now, &self.schedule.history);
         self.look_after_duties(now);
+        self.look_at_queues(now);
         self.look_at_max_time(now);
         self.tell(Event::Tick);
     }

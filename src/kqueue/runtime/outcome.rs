@@ -110,6 +110,7 @@ impl Runtime {
             self.log_outcome(&Record { usage, ..record }, finished);
         } else if let Some(record) = worker.last.and_then(|job| self.held.get_mut(job)) {
             record.usage = usage;
+            record.seen_kb = record.seen_kb.max(worker.seen_kb);
         }
     }
 }

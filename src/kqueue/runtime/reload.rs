@@ -37,6 +37,7 @@ impl Runtime {
             Ok(Taken { changed, .. }) => {
                 let told = if changed.is_empty() { "no setting has changed".to_owned() } else { changed.join(", ") };
                 tracing::info!("SIGHUP: {told}; replacing every PHP process after its current job");
+                self.happened("reload", format!("{told}; every PHP process is replaced"));
                 self.replace_template();
                 self.tell(Event::Reload);
             }

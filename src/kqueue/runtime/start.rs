@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::app::App;
 use super::boot::Boot;
+use super::chronicle::Chronicle;
 use super::end::End;
 use super::held::HeldJobs;
 use super::held::ledger::Ledger;
@@ -185,6 +186,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             app: AppSignals::default(),
         },
         recorder: Recorder::new(&settings.state_dir, kept(&settings)),
+        chronicle: Chronicle::default(),
         said: boot.said,
         started,
         max_time: (!settings.limits.max_time.is_zero()).then(|| started + settings.limits.max_time),

@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::Runtime;
+use super::held::epoch_ms;
 use super::queue::sizes::{self, Count};
 use crate::workers::Worker;
 use kqueue_control::{Process, RunningJob, Snapshot, State, TierLoad, WaitingJob};
 use kqueue_core::routing::Tier;
 use kqueue_core::schedule::Standing;
 use kqueue_system::harmless;
+use kqueue_system::proc::cpu_usec;
+use kqueue_system::processes::{Family, memory_kb};
 use kqueue_system::systemd::health::is_listening;
 
 /// Waiting jobs of a tier that are told one by one.
@@ -97,6 +100,7 @@ impl Runtime {
             remedy: self.service.duties.remedy(),
             running: self.schedule.running_count(),
             held: self.schedule.job_count(),
+            failed_hour: self.recorder.failed_hour(),
             rate: self.service.observer.rate(self.now().ms),
             ..self.service.observer.about().clone()
         }
@@ -108,15 +112,21 @@ impl Runtime {
         // What the queues say is asked anew.
         snapshot.reason = self.trouble(&BTreeMap::new());
         let (counting, estimated) = (self.queue.count_now(&self.app.queues), !self.queue.capabilities().exact_sizes);
+        let (looker, queues, own) = (self.queue.looker(), self.app.queues.clone(), self.own_waiting());
         tokio::task::spawn_local(async move {
             let pids: Vec<i32> = snapshot.workers.iter().filter_map(|worker| worker.pid).collect();
             // Many small files, where many processes are.
             let memory = tokio::task::spawn_blocking(move || {
-                let family = kqueue_system::processes::Family::now();
-                pids.into_iter().map(|pid| (pid, kqueue_system::processes::memory_kb(pid, &family))).collect()
+                let family = Family::now();
+                let used = |pid| (memory_kb(pid, &family), cpu_usec(pid));
+                pids.into_iter().map(|pid| (pid, used(pid))).collect()
             });
-            let counts = counting.await;
+            let (counts, oldest) = futures_util::future::join(counting, looker.oldest(&queues)).await;
+            let now = epoch_ms();
             for queue in &mut snapshot.queues {
+                let here = own.get(&queue.name).and_then(|(_, first)| *first);
+                let ready = [oldest.get(&queue.name).copied(), here].into_iter().flatten().min();
+                queue.oldest = ready.map(|ready| now.saturating_sub(ready) as f64 / 1000.0);
                 if let Some(count) = counts.get(&queue.name) {
                     count.put(queue, estimated);
                 }
@@ -124,9 +134,18 @@ impl Runtime {
             let known = snapshot.reason.take();
             snapshot.reason = sizes::partial_fault(&counts).or(known).or_else(|| sizes::fault(&counts));
             snapshot.conclude();
-            let memory: BTreeMap<i32, u64> = memory.await.unwrap_or_default();
+            let used: BTreeMap<i32, (u64, Option<u64>)> = memory.await.unwrap_or_default();
+            let mut by_worker = BTreeMap::new();
             for worker in &mut snapshot.workers {
-                worker.memory_kb = worker.pid.and_then(|pid| memory.get(&pid)).copied().filter(|kb| *kb > 0);
+                if let Some((kb, cpu)) = worker.pid.and_then(|pid| used.get(&pid)) {
+                    worker.memory_kb = Some(*kb).filter(|kb| *kb > 0);
+                    // One that runs one job alone has taken it for that.
+                    let alone = worker.tier == Tier::Isolated.name();
+                    by_worker.insert(worker.id, (worker.memory_kb, cpu.filter(|_| alone)));
+                }
+            }
+            for job in snapshot.tiers.iter_mut().flat_map(|tier| &mut tier.running_jobs) {
+                (job.memory_kb, job.cpu_usec) = by_worker.get(&job.worker).copied().unwrap_or_default();
             }
             let _ = answer.send(serde_json::to_vec(&snapshot).unwrap_or_default());
         });
@@ -175,6 +194,9 @@ impl Runtime {
                 attempt: record.attempt,
                 worker: view.id,
                 seconds: now.ms.saturating_sub(view.since) as f64 / 1000.0,
+                timeout: self.seconds_for(record.timeout),
+                memory_kb: None,
+                cpu_usec: None,
             })
         });
         let (waiting, first) = self.schedule.first_waiting(now, tier, WAITING);

@@ -95,6 +95,7 @@ impl Runtime {
     /// `queue:restart` and its like.
     pub(super) fn restart_all(&mut self, why: &str) {
         tracing::info!("{why}: replacing every PHP process after its current job");
+        self.happened("deploy", format!("{why}: every PHP process is replaced"));
         self.replace_template();
         self.tell(Event::Restart);
     }

@@ -7,7 +7,7 @@ use super::connection::Outbox;
 use super::tickets::Tickets;
 use crate::launch::Exit;
 use crate::launch::output::Own;
-use kqueue_core::schedule::{Cause, JobId, WorkerId};
+use kqueue_core::schedule::{Cause, JobId, StopReason, WorkerId};
 use kqueue_core::wire::coordinator::{Unit, UnitEnd};
 use kqueue_core::wire::{Mode, Parts};
 
@@ -54,6 +54,12 @@ pub struct Worker {
     pub last: Option<JobId>,
     /// Since when it has that job, as far as is known.
     pub given: Option<Instant>,
+    /// KiB of memory that it was seen to have at most since it was given that job.
+    pub seen_kb: Option<u64>,
+    /// Why it was told to leave.
+    pub stopped: Option<StopReason>,
+    /// Why it was killed.
+    pub killed: Option<Cause>,
 }
 
 impl Worker {
@@ -80,13 +86,16 @@ impl Worker {
             unit_cause: None,
             last: None,
             given: None,
+            seen_kb: None,
+            stopped: None,
+            killed: None,
         }
     }
 
     /// It is given a job.
     pub fn take(&mut self, job: JobId) {
         (self.job, self.last, self.given) = (Some(job), Some(job), Some(Instant::now()));
-        (self.memory_mb, self.baseline_kb) = (None, None);
+        (self.memory_mb, self.baseline_kb, self.seen_kb) = (None, None, None);
     }
 
     /// What it ended of, as far as is known.

@@ -201,6 +201,7 @@ mod tests {
             attempt: 2,
             worker: 5,
             seconds: 75.2,
+            ..RunningJob::default()
         };
         let waiting =
             WaitingJob { uuid: "u-2".to_owned(), class: "App\\Jobs\\Report".to_owned(), ..WaitingJob::default() };
@@ -221,7 +222,7 @@ mod tests {
                     name: "high".to_owned(),
                     paused: true,
                     sizes: Some(Sizes { pending: 12, ..Sizes::default() }),
-                    error: None,
+                    ..Queue::default()
                 },
                 Queue { name: "default".to_owned(), error: Some("timed out".to_owned()), ..Queue::default() },
             ],

@@ -147,6 +147,7 @@ impl Processes {
         let name = side.scope_name(id, &uuid);
         worker.unit = Some(Unit::Scope(name.clone()));
         let (manager, answer) = (side.manager.clone(), self.answer.clone());
+        *self.orders.entry("scope").or_default() += 1;
         tokio::task::spawn_local(async move {
             let result = manager.scope(&name, pid, &limits).await;
             let _ = answer.send(Answer::Scoped { worker: id, delivery, result }).await;

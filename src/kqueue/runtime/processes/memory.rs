@@ -83,6 +83,7 @@ impl Processes {
             let Some(worker) = same.filter(|worker| (worker.job, worker.pid) == (Some(job), Some(pid))) else {
                 continue;
             };
+            worker.seen_kb = worker.seen_kb.max(Some(used));
             let grown = mb(used.saturating_sub(*worker.baseline_kb.get_or_insert(used)));
             let isolated = worker.mode == Mode::Isolated;
             let declared = worker.memory_mb.or(isolated.then_some(settings.isolated_memory_max));

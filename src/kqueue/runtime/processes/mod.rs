@@ -15,7 +15,7 @@ pub mod template;
 mod tests;
 pub mod units;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -43,15 +43,31 @@ pub enum ProcessEvent {
     /// It never came to be.
     Gone(WorkerId, Cause),
     /// It is about to read its job.
-    Given { worker: WorkerId, job: JobId, kind: JobKind },
+    Given {
+        worker: WorkerId,
+        job: JobId,
+        kind: JobKind,
+    },
     /// It could not be put into its scope, and has seen nothing of its job.
-    NotScoped { job: JobId, error: UnitError },
+    NotScoped {
+        job: JobId,
+        error: UnitError,
+    },
     /// It uses more memory than it may, in MB.
-    MemoryOver { worker: WorkerId, used: u32, limit: u32 },
+    MemoryOver {
+        worker: WorkerId,
+        used: u32,
+        limit: u32,
+    },
     /// Something was printed.
     Printed(Vec<PrintedLine>),
     /// Why the service manager stops us.
     Purpose(Purpose),
+    /// The template is gone, and how.
+    TemplateGone(String),
+    /// The manager of units does not answer, or answers again.
+    ManagerLost,
+    ManagerBack,
 }
 
 /// What [`Processes::next`] waits for.
@@ -84,6 +100,8 @@ pub struct Processes {
     pub launcher: Rc<dyn Launcher>,
     /// The manager of units, where processes are units.
     units: Option<UnitSide>,
+    /// What was asked of it, by kind.
+    orders: BTreeMap<&'static str, u64>,
     printing: Printing,
     pub recipe: Recipe,
     /// When to look again at how processes end.
@@ -112,6 +130,7 @@ impl Processes {
             templates,
             launcher,
             units,
+            orders: BTreeMap::new(),
             printing,
             recipe,
             ends: None,
@@ -121,6 +140,11 @@ impl Processes {
             answers,
             answer,
         }
+    }
+
+    /// What was asked of the manager of units, by kind: `start`, `scope`, `list`.
+    pub fn orders(&self) -> &BTreeMap<&'static str, u64> {
+        &self.orders
     }
 
     /// Whether processes that run no lane outlive us.

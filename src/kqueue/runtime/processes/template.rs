@@ -10,7 +10,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::Processes;
+use super::{ProcessEvent, Processes};
 use crate::launch::Exit;
 use crate::workers::Outbox;
 use kqueue_core::backoff::Backoff;
@@ -323,6 +323,7 @@ impl Processes {
 
     fn template_failed(&mut self, how: String) {
         let delay = self.templates.retry.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        self.events.push_back(ProcessEvent::TemplateGone(how.clone()));
         tracing::warn!("the template is gone ({how}); starting another{}", after(delay));
         self.templates.fault = Some(how);
         // What it was asked to fork and did not, it never will.

@@ -10,7 +10,7 @@ use kqueue_core::schedule::{Cause, WorkerId};
 use kqueue_core::wire::Mode;
 use kqueue_core::wire::coordinator::{Listed, Purpose, Refusal, Unit, UnitEnd};
 
-use super::{Answer, Processes};
+use super::{Answer, ProcessEvent, Processes};
 use crate::launch::{Exit, LaunchError, UnitError, UnitNotice, Units};
 
 /// What the end of all units may take, when we end.
@@ -80,6 +80,7 @@ impl Processes {
         }
         let order = (!side.manager.workers_read_file()).then(|| self.recipe.order(number.into(), Mode::Pooled));
         let (manager, answer) = (side.manager.clone(), self.answer.clone());
+        *self.orders.entry("start").or_default() += 1;
         self.read_output_of_unit(worker);
         tokio::task::spawn_local(async move {
             let mut started = manager.start(number, order.as_ref()).await;
@@ -131,12 +132,14 @@ impl Processes {
                 if let Some(side) = &mut self.units {
                     side.lost.get_or_insert_with(Instant::now);
                 }
+                self.events.push_back(ProcessEvent::ManagerLost);
                 tracing::warn!("the coordinator is gone; what runs goes on, nothing new is started");
             }
             UnitNotice::Back => {
                 if let Some(side) = &mut self.units {
                     side.lost = None;
                 }
+                self.events.push_back(ProcessEvent::ManagerBack);
                 tracing::info!("the coordinator answers again");
                 self.watch_units();
             }
@@ -221,9 +224,12 @@ impl Processes {
     ///
     /// # Errors
     /// When the manager does not answer.
-    pub async fn list_units(&self) -> Result<Vec<Listed>, UnitError> {
+    pub async fn list_units(&mut self) -> Result<Vec<Listed>, UnitError> {
         match &self.units {
-            Some(side) => side.manager.list().await,
+            Some(side) => {
+                *self.orders.entry("list").or_default() += 1;
+                side.manager.list().await
+            }
             None => Ok(Vec::new()),
         }
     }

@@ -146,6 +146,9 @@ impl QueueSide {
     }
 
     fn answered(&mut self) {
+        if self.outage.silence().is_some() {
+            self.events.push_back(QueueEvent::Answers);
+        }
         if self.outage.answered() {
             self.leases.arm(self.backend.lease());
             self.events.push_back(QueueEvent::Opened);
@@ -158,6 +161,9 @@ impl QueueSide {
         } else if self.outage.is_not_awaited() {
             self.events.push_back(QueueEvent::Abandoned(error));
         } else {
+            if self.outage.silence().is_none() {
+                self.events.push_back(QueueEvent::Silent(error.to_string()));
+            }
             let delay = self.outage.failed(&error, self.fetch.since.or_else(|| Some(Instant::now())));
             self.fetch.retry = Some(Instant::now() + delay);
         }

@@ -60,6 +60,10 @@ pub enum QueueEvent {
     Returned(Vec<JobId>),
     /// Whether this reservation is still ours.
     Verified { job: JobId, receipt: Receipt, ours: bool },
+    /// It does not answer, and why.
+    Silent(String),
+    /// It answers again.
+    Answers,
     /// The settings of the connection cannot work.
     Unusable(BackendError),
     /// It does not answer, and the settings say not to wait for it.
@@ -190,7 +194,9 @@ impl QueueSide {
         if let Some(since) = self.fetch.since()
             && self.fetch.outage().is_some_and(|at| at <= now)
         {
-            self.outage.silent(since);
+            if self.outage.silent(since) {
+                self.events.push_back(QueueEvent::Silent("the queue does not answer".to_owned()));
+            }
         }
     }
 

@@ -88,12 +88,15 @@ impl Outage {
     }
 
     /// A call that was made at `since` has had no answer for too long.
-    pub fn silent(&mut self, since: Instant) {
+    /// True where an outage begins.
+    pub fn silent(&mut self, since: Instant) -> bool {
         if !std::mem::replace(&mut self.logged.silent, true) {
             let age = since.elapsed().as_secs();
             tracing::error!("the queue does not answer: nothing for {age} s; waiting for it, running jobs go on");
         }
+        let begins = self.since.is_none();
         self.since = self.since.or(Some(since));
+        begins
     }
 
     /// Whether that is in the log.

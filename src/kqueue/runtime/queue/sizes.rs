@@ -1,10 +1,11 @@
 //! How many jobs the queues have. Counted seldom enough to cost next to nothing.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{Answer, QueueSide};
-use crate::backend::{BackendError, QueueBackend, QueueSize};
+use crate::backend::{BackendError, Listing, Page, QueueBackend, QueueSize};
 use kqueue_control::{Queue, Sizes};
 use kqueue_system::harmless;
 
@@ -67,6 +68,14 @@ impl Backlog {
 }
 
 impl Count {
+    /// Jobs that could run now, where that is known.
+    pub fn pending(&self) -> Option<u64> {
+        match self {
+            Count::Sizes(size) => Some(size.pending),
+            Count::Fault(_) | Count::Late => None,
+        }
+    }
+
     /// Into what is shown of a queue. `estimated`: whether its backend does not count exactly.
     pub fn put(&self, queue: &mut Queue, estimated: bool) {
         (queue.sizes, queue.error) = match self {
@@ -122,6 +131,11 @@ impl QueueSide {
         self.backlog.queue(name, paused)
     }
 
+    /// For whoever looks at jobs that nobody has reserved.
+    pub fn looker(&self) -> Looker {
+        Looker(self.backend.clone())
+    }
+
     /// Counts what is in these queues now.
     pub fn count_now(&self, queues: &[String]) -> impl Future<Output = BTreeMap<String, Count>> + use<> {
         let known = self.is_native().then(|| self.backlog.counts.clone());
@@ -132,6 +146,39 @@ impl QueueSide {
                 None => count(&*backend, &queues).await,
             }
         }
+    }
+}
+
+/// Looks at what is in the queues, and changes nothing.
+#[derive(Clone)]
+pub struct Looker(Rc<dyn QueueBackend>);
+
+impl std::fmt::Debug for Looker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Looker")
+    }
+}
+
+impl Looker {
+    /// Why their jobs cannot be listed, where that is so.
+    pub fn unlisted(&self) -> Option<&'static str> {
+        self.0.unlisted()
+    }
+
+    /// See [`QueueBackend::list`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn list(&self, queue: &str, which: Listing, first: usize, most: usize) -> Result<Page, BackendError> {
+        self.0.list(queue, which, first, most).await
+    }
+
+    /// For each of these queues that says so, since when the job has waited that has waited for longest: milliseconds
+    /// since 1970. Does not wait for long.
+    pub async fn oldest(&self, queues: &[String]) -> BTreeMap<String, u64> {
+        let asked = tokio::time::timeout(PATIENCE, self.0.oldest(queues)).await;
+        let oldest = asked.ok().and_then(Result::ok).unwrap_or_default();
+        queues.iter().cloned().zip(oldest).filter_map(|(queue, at)| Some((queue, at?))).collect()
     }
 }
 

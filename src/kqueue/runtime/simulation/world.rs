@@ -326,6 +326,7 @@ impl World {
             },
             schedule: Schedule::new(schedule_config(&settings, true, false, true), history),
             recorder: crate::history::Recorder::new(&settings.state_dir, Some(50)),
+            chronicle: Default::default(),
             said,
             started: Instant::now(),
             max_time: None,

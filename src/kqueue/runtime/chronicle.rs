@@ -1,0 +1,244 @@
+//! What happens beside jobs is recorded: processes, deploys, reloads, outages, pauses. And counted, for those who ask.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use kqueue_control::{Happening, Metrics, VERSION};
+use kqueue_core::schedule::{Cause, StopReason, WorkerId};
+use kqueue_core::wire::Mode;
+use kqueue_system::proc::Status;
+
+use super::Runtime;
+use super::held::epoch_ms;
+use crate::history::{Grade, Id, Sample};
+use crate::workers::Worker;
+
+/// Between two looks at the sizes of queues while jobs run or wait, and while none does.
+const LOOKS: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(60));
+
+/// A look that took longer is followed by a longer pause: this many times as long.
+const SHARE: u32 = 50;
+
+/// What the runtime counts, and what has begun and is not over.
+#[derive(Debug, Default)]
+pub(super) struct Chronicle {
+    /// Processes that were asked for, by tier.
+    started: BTreeMap<&'static str, u64>,
+    /// Processes that ended, by tier and by how.
+    ended: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+    /// Times that the queue stopped answering.
+    outages: u64,
+    /// What goes on, and the event that it began with.
+    open: HashMap<String, Id>,
+    /// When queues are looked at next.
+    look: Option<Instant>,
+    /// How long the last look took.
+    took: Rc<Cell<Duration>>,
+    /// Jobs that had left when they were looked at last.
+    settled: u64,
+}
+
+impl Runtime {
+    /// Something happened to the runtime or to the app.
+    pub(super) fn happened(&mut self, kind: &str, text: String) {
+        self.recorder.happened(happening(kind, text), Grade::Notable);
+    }
+
+    /// Something has begun. Told once, until it is over.
+    pub(super) fn began(&mut self, key: &str, kind: &str, text: String) {
+        if !self.chronicle.open.contains_key(key) {
+            let id = self.recorder.happened(happening(kind, text), Grade::Lasting);
+            self.chronicle.open.insert(key.to_owned(), id);
+        }
+    }
+
+    /// What has begun is over.
+    pub(super) fn over(&mut self, key: &str) {
+        if let Some(id) = self.chronicle.open.remove(key) {
+            self.recorder.over(id);
+        }
+    }
+
+    /// The queue does not answer.
+    pub(super) fn queue_is_silent(&mut self, why: String) {
+        self.chronicle.outages += 1;
+        self.began("queue", "outage", why);
+    }
+
+    /// The app's signals, as they are now: what is news of them.
+    pub(super) fn note_signals(&mut self, down: bool, paused: &[String]) {
+        match down {
+            true => self.began("down", "pause", "maintenance mode: no job is started".to_owned()),
+            false => self.over("down"),
+        }
+        let name = |queue: &str| format!("paused {queue}");
+        let before: Vec<String> = self.schedule.paused().map(str::to_owned).collect();
+        for queue in before.iter().filter(|queue| !paused.contains(queue)) {
+            self.over(&name(queue));
+        }
+        for queue in paused {
+            self.began(&name(queue), "pause", format!("queue {queue} is paused"));
+        }
+    }
+
+    /// A process was asked for.
+    pub(super) fn launched(&mut self, mode: Mode) {
+        *self.chronicle.started.entry(tier(mode)).or_default() += 1;
+    }
+
+    /// A process is there. One for a single job is not worth a line.
+    pub(super) fn greeted(&mut self, id: WorkerId) {
+        let Some(worker) = self.processes.workers.get(&id).filter(|worker| worker.mode != Mode::Isolated) else {
+            return;
+        };
+        let event = of_worker(id, worker.mode, format!("{} worker {id} started", worker.mode), None);
+        self.recorder.happened(event, Grade::Routine);
+    }
+
+    /// A process has ended.
+    pub(super) fn departed(&mut self, id: WorkerId, worker: &Worker) {
+        let how = how_it_ended(worker);
+        *self.chronicle.ended.entry(tier(worker.mode)).or_default().entry(how).or_default() += 1;
+        let planned = matches!(how, "recycled" | "left");
+        if planned && worker.mode == Mode::Isolated {
+            return;
+        }
+        let job = worker.job.or(worker.last.filter(|_| !planned));
+        let uuid = job.and_then(|job| self.held.get(job)).map(|record| record.uuid.clone());
+        let why = match (how, &worker.killed, worker.stopped) {
+            ("recycled", ..) => "it had run as many jobs, or lived as long, as it may".to_owned(),
+            ("left", _, Some(reason)) => reason.as_str().to_owned(),
+            ("left", ..) => "by itself".to_owned(),
+            ("killed", Some(cause), _) => format!("it {cause}"),
+            _ => worker.cause().to_string(),
+        };
+        let text = format!("{} worker {id} {how}: {why}", worker.mode);
+        let grade = if planned { Grade::Routine } else { Grade::Notable };
+        self.recorder.happened(of_worker(id, worker.mode, text, uuid.filter(|_| !planned)), grade);
+    }
+
+    /// Has the queues' sizes recorded now and then.
+    pub(super) fn look_at_queues(&mut self, now: Instant) {
+        if !self.recorder.is_on() || self.chronicle.look.is_some_and(|at| now < at) {
+            return;
+        }
+        let moves = self.schedule.job_count() > 0 || self.schedule.settled() != self.chronicle.settled;
+        self.chronicle.settled = self.schedule.settled();
+        // Where a look is not for nothing, it is seldom.
+        let often = moves && self.queue.capabilities().exact_sizes;
+        let pause = if often { LOOKS.0 } else { LOOKS.1 };
+        self.chronicle.look = Some(now + pause.max(self.chronicle.took.get() * SHARE));
+        let (counting, looker) = (self.queue.count_now(&self.app.queues), self.queue.looker());
+        let (recorder, queues) = (self.recorder.clone(), self.app.queues.clone());
+        let (own, took) = (self.own_waiting(), self.chronicle.took.clone());
+        tokio::task::spawn_local(async move {
+            let (counts, oldest) = futures_util::future::join(counting, looker.oldest(&queues)).await;
+            took.set(now.elapsed());
+            let now = epoch_ms();
+            for queue in queues {
+                let Some(pending) = counts.get(&queue).and_then(super::queue::sizes::Count::pending) else { continue };
+                let (here, first) = own.get(&queue).copied().unwrap_or((0, None));
+                let ready = [oldest.get(&queue).copied(), first].into_iter().flatten().min();
+                let oldest = ready.map(|ready| now.saturating_sub(ready) / 1000);
+                recorder.sized(Sample { queue, backlog: pending + here, oldest });
+            }
+        });
+    }
+
+    /// When queues are looked at next.
+    pub(super) fn look_wake(&self) -> Option<Instant> {
+        self.chronicle.look.filter(|_| self.recorder.is_on())
+    }
+
+    /// Jobs that are ours and do not run, by queue: how many, and since when the first of them could run (milliseconds
+    /// since 1970).
+    pub(super) fn own_waiting(&self) -> HashMap<String, (u64, Option<u64>)> {
+        let running = self.running_jobs();
+        let mut waiting = HashMap::<String, (u64, Option<u64>)>::new();
+        for (_, record) in self.held.iter().filter(|(id, record)| !record.acked && !running.contains_key(id)) {
+            let (jobs, first) = waiting.entry(record.reservation.queue.clone()).or_default();
+            *jobs += 1;
+            *first = Some(first.map_or(record.ready, |first| first.min(record.ready)));
+        }
+        waiting
+    }
+
+    /// Counters since the start.
+    pub(super) fn metrics(&self) -> Metrics {
+        let own = i32::try_from(std::process::id()).unwrap_or(0);
+        let status = Status::below(Path::new("/proc"), own);
+        let resident = status.and_then(|status| status.numbers("VmRSS")?.first().map(|kb| kb << 10));
+        let named = |counts: &BTreeMap<&'static str, u64>| -> BTreeMap<String, u64> {
+            counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+        };
+        Metrics {
+            version: VERSION,
+            since: self.service.observer.about().since,
+            rows: self.recorder.metrics(),
+            started: named(&self.chronicle.started),
+            ended: self.chronicle.ended.iter().map(|(tier, how)| ((*tier).to_owned(), named(how))).collect(),
+            orders: named(self.processes.orders()),
+            outages: self.chronicle.outages,
+            resident,
+        }
+    }
+}
+
+fn happening(kind: &str, text: String) -> Happening {
+    Happening { kind: kind.to_owned(), text, ..Happening::default() }
+}
+
+fn of_worker(id: WorkerId, mode: Mode, text: String, job: Option<String>) -> Happening {
+    let tier = mode.tier().map(|tier| tier.name().to_owned());
+    Happening { tier, worker: Some(id), job, ..happening("worker", text) }
+}
+
+/// The tier whose jobs a process runs, or what it is.
+fn tier(mode: Mode) -> &'static str {
+    match (mode.tier(), mode) {
+        (Some(tier), _) => tier.name(),
+        (None, Mode::Horizon) => "horizon",
+        (None, _) => "template",
+    }
+}
+
+/// `recycled`, `killed`, `oom`, `crashed` or `left`.
+fn how_it_ended(worker: &Worker) -> &'static str {
+    match (worker.cause(), &worker.killed, worker.stopped) {
+        (Cause::OutOfMemory { .. }, ..) => "oom",
+        (_, Some(Cause::Shutdown), _) => "left",
+        (_, Some(_), _) => "killed",
+        (_, _, Some(StopReason::Recycle)) => "recycled",
+        (_, _, Some(_)) | (Cause::Exit(0), ..) => "left",
+        // Laravel's own limit of memory: it leaves between two jobs.
+        (Cause::Exit(12), ..) if worker.job.is_none() => "recycled",
+        _ => "crashed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launch::Exit;
+
+    #[test]
+    fn how_processes_end() {
+        let of = |exit: Exit, killed: Option<Cause>, stopped: Option<StopReason>, job: Option<u64>| {
+            let worker = Worker { exit: Some(exit), killed, stopped, job, ..Worker::new(Mode::Pooled, false) };
+            how_it_ended(&worker)
+        };
+        assert_eq!(of(Exit::Code(0), None, Some(StopReason::Recycle), None), "recycled");
+        assert_eq!(of(Exit::Code(12), None, None, None), "recycled");
+        assert_eq!(of(Exit::Code(0), None, Some(StopReason::Idle), None), "left");
+        assert_eq!(of(Exit::Code(0), None, None, None), "left");
+        assert_eq!(of(Exit::Signal(9), Some(Cause::Timeout(3)), None, Some(1)), "killed");
+        assert_eq!(of(Exit::Signal(11), None, None, Some(1)), "crashed");
+        assert_eq!(of(Exit::Code(255), None, None, Some(1)), "crashed");
+        let oom = Cause::OutOfMemory { limit: 64, peak: None };
+        let worker = Worker { unit_cause: Some(oom), ..Worker::new(Mode::Isolated, false) };
+        assert_eq!(how_it_ended(&worker), "oom");
+    }
+}
