@@ -4,7 +4,7 @@ use kqueue_control::{Series, Snapshot, State};
 use maud::{Markup, html};
 
 use crate::chart::{Values, spark};
-use crate::format::{number, percent, rate, short, span};
+use crate::format::{number, percent, rate, seconds, short};
 use crate::parts::{empty, per_minute, pill, scrolling};
 use crate::{Moment, Mount, frame};
 
@@ -91,12 +91,7 @@ fn row(mount: &Mount, card: &AppCard) -> Markup {
         card.hour.points.iter().map(|point| of(&point.figures)).fold(0, u64::saturating_add)
     };
     let (runs, failed) = (sum(kqueue_control::Figures::runs), sum(crate::parts::failed));
-    let oldest = card
-        .hour
-        .points
-        .last()
-        .and_then(|point| point.oldest)
-        .filter(|_| snapshot.is_some_and(|snapshot| snapshot.waiting > 0));
+    let oldest = snapshot.filter(|snapshot| snapshot.waiting > 0).and_then(crate::overview::oldest);
     let why = snapshot
         .and_then(|snapshot| snapshot.reason.as_deref())
         .or((!card.words.is_empty()).then_some(card.words.as_str()));
@@ -108,7 +103,7 @@ fn row(mount: &Mount, card: &AppCard) -> Markup {
             }
             td { (pill(card.state())) }
             td.num { (count(|snapshot| snapshot.waiting)) }
-            td.num { (oldest.map_or_else(crate::format::none, |seconds| span(seconds.saturating_mul(1000)))) }
+            td.num { (oldest.map_or_else(crate::format::none, seconds)) }
             td.num { (count(|snapshot| snapshot.running as u64)) }
             td.num { (snapshot.map_or_else(crate::format::none, |snapshot| rate(snapshot.rate))) }
             td.num class=[(failed > 0).then_some("bad")] { @if card.hour.points.is_empty() { "–" } @else { (number(failed)) @if failed > 0 { span.of { " " (percent(failed, runs)) } } } }

@@ -6,7 +6,7 @@ use kqueue_control::{Job, Point, Process, Queue, QueueFigures, RunningJob, Snaps
 use maud::{Markup, html};
 
 use crate::chart::{Kind, Values, spark};
-use crate::format::{self, bytes, known_bytes, known_span, number, percent, rate, seconds, short, span, text};
+use crate::format::{self, bytes, known_bytes, known_span, number, percent, rate, seconds, short, text};
 use crate::marks;
 use crate::parts::{
     Charts, elapsed, empty, failed, heading, jobs_table, per_minute, pill, ran, say_ms, say_number, say_rate,
@@ -47,12 +47,12 @@ pub fn body(page: &Page<'_>) -> Markup {
 
 fn tiles(page: &Page<'_>) -> Markup {
     let (snapshot, stats) = (&page.answers.snapshot, &page.answers.stats);
-    let oldest = page.answers.series.points.last().and_then(|point| point.oldest);
+    let oldest = oldest(snapshot);
     let lost = failed(&stats.total);
     html! {
         dl.tiles #tiles data-live {
             div { dt { "Waiting" } dd { (number(snapshot.waiting)) } dd.sub { (number(snapshot.delayed)) " delayed" } }
-            div { dt { "Oldest waits" } dd { @match oldest { Some(s) if snapshot.waiting > 0 => (span(s.saturating_mul(1000))), _ => "–" } }
+            div { dt { "Oldest waits" } dd { @match oldest { Some(s) if snapshot.waiting > 0 => (seconds(s)), _ => "–" } }
                 dd.sub { "p95 waited " (known_span(stats.total.wait.quantile(0.95))) } }
             div { dt { "Running" } dd { (number(snapshot.running as u64)) } dd.sub { (number(snapshot.workers.len() as u64)) " processes" } }
             div { dt { "Per second" } dd { (rate(snapshot.rate)) } dd.sub { (number(stats.total.runs())) " in " (page.window.word) } }
@@ -60,6 +60,11 @@ fn tiles(page: &Page<'_>) -> Markup {
                 dt { "Failed" } dd { (number(lost)) } dd.sub { (percent(lost, stats.total.runs())) " in " (page.window.word) } }
         }
     }
+}
+
+/// For how many seconds the oldest job that could run has waited, of all queues.
+pub fn oldest(snapshot: &Snapshot) -> Option<f64> {
+    snapshot.queues.iter().filter_map(|queue| queue.oldest).max_by(f64::total_cmp)
 }
 
 fn charts(page: &Page<'_>) -> Markup {
@@ -90,7 +95,7 @@ fn queues(page: &Page<'_>) -> Markup {
             caption.sr { "Queues, in the order in which they are worked" }
             thead {
                 tr {
-                    th scope="col" { "Queue" } th.num scope="col" { "Waiting" } th.num scope="col" { "Delayed" } th.num scope="col" { "Reserved" }
+                    th scope="col" { "Queue" } th.num scope="col" { "Waiting" } th.num scope="col" { "Oldest waits" } th.num scope="col" { "Delayed" } th.num scope="col" { "Reserved" }
                     th.num scope="col" { "p50 waited" } th.num scope="col" { "p95 waited" } th.num scope="col" { "Jobs in " (page.window.word) }
                     th.num scope="col" { "Failed" } th scope="col" { "Throughput" }
                 }
@@ -113,7 +118,7 @@ fn queue_row(page: &Page<'_>, queue: &Queue, known: Option<&QueueFigures>) -> Ma
                 @if queue.paused { " " (pill("paused")) }
                 @if let Some(error) = &queue.error { span.cause { (text(error)) } }
             }
-            td.num { (size(sizes.pending)) } td.num { (size(sizes.delayed)) } td.num { (size(sizes.reserved)) }
+            td.num { (size(sizes.pending)) } td.num { (queue.oldest.map_or_else(format::none, seconds)) } td.num { (size(sizes.delayed)) } td.num { (size(sizes.reserved)) }
             td.num { (wait(0.5)) } td.num { (wait(0.95)) }
             td.num { (known.map_or_else(format::none, |known| number(known.figures.runs()))) }
             td.num { (known.map_or_else(format::none, |known| number(failed(&known.figures)))) }

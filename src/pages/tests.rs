@@ -59,7 +59,7 @@ fn answers(name: &str) -> Answers {
             json!({
                 "version": 1, "app": name, "state": "degraded", "status": name, "reason": name, "remedy": name, "since": since, "launcher": name,
                 "laravel": name, "php": name, "connection": name, "waiting": 12, "rate": 1.5, "running": 1,
-                "queues": [{"name": name, "paused": true, "error": name, "sizes": {"pending": 3, "delayed": 1, "reserved": 1}}],
+                "queues": [{"name": name, "paused": true, "error": name, "oldest": 75.0, "sizes": {"pending": 3, "delayed": 1, "reserved": 1}}],
                 "tiers": [{"tier": name, "running_jobs": [{"uuid": name, "class": name, "queue": name, "attempt": 1, "worker": 7, "seconds": 2.5}]}],
                 "workers": [{"id": 7, "tier": name, "unit": name, "state": name, "seconds": 2.0, "jobs": 4, "memory_kb": 40_000}],
                 "failures": [{"at": since + 9, "uuid": name, "class": name, "queue": name, "tier": name, "outcome": name, "attempt": 1, "cause": name}],

@@ -28,6 +28,8 @@ pub async fn collect(view: &View, query: &Query, moment: &Moment, snapshot: Snap
     // Payloads are not for this door: whoever reads the host's pages need not be one of the app's people.
     let first = view.needs(query, moment, false).into_iter().filter(|need| need.slot != Slot::Snapshot);
     put(&mut answers, first.collect(), socket).await;
+    // One that tells them all the same does not have them shown.
+    answers.timeline.payload = None;
     let then = view.needs_then(query, moment, &answers);
     put(&mut answers, then, socket).await;
     answers

@@ -90,14 +90,14 @@ try {
     await page.goto(link(door, ''));
     const before = await page.evaluate(() => document.querySelector('#tiles').innerText);
     dispatch('SendReceipt=40');
-    const changed = await page.waitForFunction((text) => document.querySelector('#tiles').innerText !== text, before, { timeout: 20_000 }).then(() => true, () => false);
+    const changed = await page.waitForFunction((text) => document.querySelector('#tiles').innerText !== text, before, { timeout: 60_000 }).then(() => true, () => false);
     check(`${door.name}: the page changes by itself`, changed);
     await page.locator('button.live').click();
     check(`${door.name}: the button says that it is paused`, (await page.locator('button.live').getAttribute('aria-pressed')) === 'false');
     const stopped = await page.evaluate(() => document.body.dataset.updated);
     dispatch('SendReceipt=40');
     await page.locator('button.live').click();
-    const goes = await page.waitForFunction((at) => document.body.dataset.updated !== at, stopped, { timeout: 20_000 }).then(() => true, () => false);
+    const goes = await page.waitForFunction((at) => document.body.dataset.updated !== at, stopped, { timeout: 60_000 }).then(() => true, () => false);
     check(`${door.name}: and goes on`, goes);
 
     // By keys alone: the first stop leads past the navigation, and every stop can be seen.

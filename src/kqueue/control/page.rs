@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use kqueue_control::{PageAnswer, Request, VERSION};
 use kqueue_pages::{Answers, Moment, Mount, Need, Query, View, headers, statics, trouble};
 
-use super::unable;
+use super::socket::unable;
 
 /// Bytes of the path that an app mounts pages at.
 const BASE: usize = 200;

@@ -215,7 +215,7 @@ async fn read_request(stream: &mut UnixStream) -> Result<Request, String> {
 }
 
 /// Says why there is no answer.
-fn unable(why: &str) -> Vec<u8> {
+pub(super) fn unable(why: &str) -> Vec<u8> {
     json!({ "version": VERSION, "unable": why }).to_string().into_bytes()
 }
 

@@ -20,13 +20,12 @@ const REST: &str = "other";
 
 /// What all apps have counted.
 pub async fn collect(apps: &Arc<Apps>) -> Host {
-    let told = apps.all(PATIENCE).await.into_iter().map(|(app, known, hour)| async move {
+    let told = apps.all(PATIENCE).await.into_iter().map(|(app, known, _)| async move {
         let counted = match &known {
             Known::Told(_, socket) => counted(socket).await,
             _ => None,
         };
-        let oldest = hour.points.last().and_then(|point| point.oldest);
-        AppTold { app, known, counted, oldest }
+        AppTold { app, known, counted }
     });
     Host(join_all(told).await)
 }

@@ -35,7 +35,6 @@ pub struct AppTold {
     pub app: String,
     pub known: Known,
     pub counted: Option<Metrics>,
-    pub oldest: Option<u64>,
 }
 
 impl AppTold {
@@ -163,7 +162,13 @@ impl Host {
             queues.map(move |queue| (vec![("app", app), ("queue", queue.name.as_str())], truth(queue.paused)))
         });
         family(to, "kqueue_queue_paused", "Whether the app has paused the queue.", MetricType::Gauge, paused)?;
-        let oldest = self.0.iter().filter_map(|told| Some((vec![("app", told.app.as_str())], told.oldest? as f64)));
+        let oldest = self.told().flat_map(|(app, snapshot)| {
+            let queues = snapshot.queues.iter().take(QUEUES);
+            queues.map(move |queue| {
+                let oldest = queue.oldest.filter(|seconds| seconds.is_finite()).unwrap_or_default();
+                (vec![("app", app), ("queue", queue.name.as_str())], oldest)
+            })
+        });
         let help = "For how long the oldest job that could run has waited.";
         family(to, "kqueue_oldest_wait_seconds", help, MetricType::Gauge, oldest)
     }

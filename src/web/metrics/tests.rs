@@ -51,18 +51,9 @@ fn host(classes: usize) -> Host {
         }],
         ..Snapshot::default()
     };
-    let told = AppTold {
-        app: "shop".to_owned(),
-        known: Known::Told(Arc::new(snapshot), "/s".into()),
-        counted: Some(counted),
-        oldest: Some(9),
-    };
-    let down = AppTold {
-        app: "blog".to_owned(),
-        known: Known::Stopped(true, "failed".to_owned()),
-        counted: None,
-        oldest: None,
-    };
+    let told =
+        AppTold { app: "shop".to_owned(), known: Known::Told(Arc::new(snapshot), "/s".into()), counted: Some(counted) };
+    let down = AppTold { app: "blog".to_owned(), known: Known::Stopped(true, "failed".to_owned()), counted: None };
     Host(vec![told, down])
 }
 
