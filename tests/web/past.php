@@ -118,7 +118,7 @@ $insert = $db->prepare('INSERT OR REPLACE INTO sizes (span, at, queue, backlog, 
 foreach ($sizes as [$at, $queue, $backlog, $oldest]) {
     $insert->execute([60, $at, $name($queue), $backlog, $oldest]);
 }
-$event = $db->prepare('INSERT OR REPLACE INTO events (id, kind, text, tier, worker, job, ended, lasting) VALUES (?,?,?,?,?,?,?,?)');
+$event = $db->prepare('INSERT OR REPLACE INTO events (id, kind, text, tier, worker, job, ended, grade) VALUES (?,?,?,?,?,?,?,?)');
 $at = static fn (float $ago): int => (int) (($minute - $ago * 60) * 1000);
 foreach ([
     [95, 'runtime', 'started: kqueue 0.1.0, Laravel 13.31 on PHP 8.4', null, null, null],
@@ -127,6 +127,6 @@ foreach ([
     [12, 'outage', 'redis does not answer: connection refused (127.0.0.1:6379)', null, null, 9],
     [5, 'worker', 'killed: it was above its memory limit of 64 MB', 'isolated', 31, null],
 ] as [$ago, $kind, $text, $tier, $worker, $ended]) {
-    $event->execute([$at($ago) << 20, $kind, $text, $tier, $worker, null, $ended === null ? null : $at($ended), $kind === 'outage' ? 1 : 0]);
+    $event->execute([$at($ago) << 20, $kind, $text, $tier, $worker, null, $ended === null ? null : $at($ended), $kind === "worker" ? 0 : 1]);
 }
 $db->commit();
