@@ -36,6 +36,15 @@ fn the_root_process_speaks_to_no_network_and_no_app() {
 }
 
 #[test]
+fn the_dashboard_speaks_to_runtimes_and_not_to_queues() {
+    let forbidden =
+        ["redis", "sqlx", "sqlx-core", "aws-sdk-sqs", "aws-config", "rustls", "kqueue-coordinator", "kqueue"];
+    expect_none("kqueue-web", &forbidden);
+    let serves = ["axum", "hyper", "redis", "sqlx", "zbus", "kqueue-web", "kqueue"];
+    expect_none("kqueue-pages", &serves);
+}
+
+#[test]
 fn settings_are_read_without_a_runtime() {
     expect_none("kqueue-config", &["redis", "sqlx", "hyper", "kqueue-coordinator", "kqueue"]);
 }

@@ -66,11 +66,30 @@ pub async fn request<T: DeserializeOwned>(socket: &Path, request: &Request) -> R
     serde_json::from_value(value).map_err(|_| AskError::Nonsense)
 }
 
+/// Asks the runtime that listens on `socket`, and returns what it answers as it is: for whoever reads it into a form of
+/// its own, which takes less memory than any form would.
+///
+/// # Errors
+/// See [`AskError`]; what a runtime says that is unable to answer is no error here.
+pub async fn raw(socket: &Path, request: &Request) -> Result<Vec<u8>, AskError> {
+    tokio::time::timeout(PATIENCE, transfer(socket, request)).await.unwrap_or(Err(AskError::Silent))
+}
+
 async fn within(exchange: impl Future<Output = Result<Value, AskError>>) -> Result<Value, AskError> {
     tokio::time::timeout(PATIENCE, exchange).await.unwrap_or(Err(AskError::Silent))
 }
 
 async fn exchange(socket: &Path, request: &Request) -> Result<Value, AskError> {
+    let bytes = transfer(socket, request).await?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|_| AskError::Nonsense)?;
+    match value.get("refused") {
+        Some(_) => Err(AskError::Denied),
+        None if value.is_object() => Ok(value),
+        None => Err(AskError::Nonsense),
+    }
+}
+
+async fn transfer(socket: &Path, request: &Request) -> Result<Vec<u8>, AskError> {
     let mut stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning,
         io::ErrorKind::PermissionDenied => AskError::Denied,
@@ -88,10 +107,5 @@ async fn exchange(socket: &Path, request: &Request) -> Result<Value, AskError> {
     if bytes.is_empty() {
         return Err(AskError::Silent);
     }
-    let value: Value = serde_json::from_slice(&bytes).map_err(|_| AskError::Nonsense)?;
-    match value.get("refused") {
-        Some(_) => Err(AskError::Denied),
-        None if value.is_object() => Ok(value),
-        None => Err(AskError::Nonsense),
-    }
+    Ok(bytes)
 }

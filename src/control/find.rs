@@ -1,6 +1,7 @@
 //! Which apps there are, and how each is. Looking never starts anything: where systemd listens for an app, systemd is asked
 //! first whether the app runs.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,11 +58,12 @@ impl Found {
 /// Finds out how each app is, many at once: one that does not answer holds up no other.
 pub async fn find_all(places: Vec<Place>, here: &Surroundings) -> Vec<(String, Found)> {
     let (mut asked, turns) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE)));
+    let mut verdicts = verdicts(&places, here).await;
     for place in places {
-        let (here, turns) = (here.clone(), turns.clone());
+        let (here, turns, known) = (here.clone(), turns.clone(), verdicts.remove(&place.app));
         asked.spawn(async move {
             let _turn = turns.acquire().await;
-            let found = find(&place, &here).await;
+            let found = find_knowing(&place, &here, known).await;
             (place.configured || found.is_there()).then_some((place.app, found))
         });
     }
@@ -70,14 +72,33 @@ pub async fn find_all(places: Vec<Place>, here: &Surroundings) -> Vec<(String, F
     all
 }
 
+/// What systemd says of many apps at once, for [`find_knowing`]; nothing where it has no say.
+pub async fn verdicts(places: &[Place], here: &Surroundings) -> BTreeMap<String, Verdict> {
+    let may_be_unit = |place: &&Place| place.sockets.iter().any(|socket| socket.starts_with(&here.run));
+    let apps: Vec<&str> = places.iter().filter(may_be_unit).map(|place| place.app.as_str()).collect();
+    match !apps.is_empty() && sd_notify::booted().unwrap_or(true) {
+        true => systemd::ask_all(&apps).await,
+        false => BTreeMap::new(),
+    }
+}
+
 /// Finds out how one app is.
 pub async fn find(place: &Place, here: &Surroundings) -> Found {
+    find_knowing(place, here, None).await
+}
+
+/// The same, with what systemd has just said of it, where that has been asked.
+pub async fn find_knowing(place: &Place, here: &Surroundings, known: Option<Verdict>) -> Found {
     let (mut stopped, mut dark) = (None, None);
     for socket in &place.sockets {
         let mut is_unit = false;
         // Only there can it be systemd that listens.
         if socket.starts_with(&here.run) && sd_notify::booted().unwrap_or(true) {
-            match systemd::ask(&place.app).await {
+            let verdict = match &known {
+                Some(verdict) => Ok(verdict.clone()),
+                None => systemd::ask(&place.app).await,
+            };
+            match verdict {
                 Ok(Verdict { runs: true, .. }) => {
                     is_unit = true;
                     stopped = Some((false, "runs, but nothing listens for us".to_owned()));

@@ -10,14 +10,16 @@ mod figures;
 mod find;
 mod headline;
 mod history;
+mod page;
 mod request;
 mod snapshot;
 mod systemd;
 
-pub use client::{AskError, ask, request};
+pub use client::{AskError, ask, raw, request};
 pub use figures::{ClassFigures, Figures, Metrics, MetricsRow, Point, QueueFigures, Series, Stats};
-pub use find::{Found, find, find_all};
+pub use find::{Found, find, find_all, find_knowing, verdicts};
 pub use history::{Happening, Happenings, Job, JobState, Jobs, Timeline};
+pub use page::PageAnswer;
 pub use request::{Act, Acted, JobsFilter, LARGEST_REQUEST, Request, StatsFilter};
 pub use snapshot::{
     Failure, Paused, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob,

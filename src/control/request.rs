@@ -45,6 +45,19 @@ pub enum Request {
     },
     /// Counters and histograms since the runtime's start: [`Metrics`](crate::Metrics).
     Metrics,
+    /// A page of the dashboard: [`PageAnswer`](crate::PageAnswer). For the app's own door to it; whoever shows pages of
+    /// several apps makes them of the other answers, for a page that a runtime makes is the word of its app.
+    Page {
+        /// Which one, below the place where they are mounted: `jobs`; empty for the first one.
+        #[serde(default)]
+        path: String,
+        /// Its query, without the question mark.
+        #[serde(default)]
+        query: String,
+        /// Where they are mounted: `/kqueue`.
+        #[serde(default)]
+        base: String,
+    },
     /// Something is to be done: [`Acted`](crate::Acted). For those who may act.
     #[serde(untagged)]
     Act(Act),

@@ -23,14 +23,39 @@ pub struct Verdict {
     pub words: String,
 }
 
+/// What is asked of each unit.
+const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,StatusText";
+/// Apps of which one call asks.
+const AT_ONCE: usize = 200;
+
 /// Asks about the units of an app, whose name has been checked.
 ///
 /// # Errors
 /// Why there is no answer.
 pub(crate) async fn ask(app: &str) -> Result<Verdict, String> {
-    let units = [format!("kqueue@{app}.service"), format!("kqueue@{app}.socket")];
-    let shown = show("Id,LoadState,ActiveState,SubState,Result,StatusText", &units).await?;
-    Ok(verdict(&shown))
+    Ok(verdict(&show(PROPERTIES, &units_of(app)).await?))
+}
+
+/// Asks about the units of many apps with as few calls as may be. One of which there is no answer is left out.
+pub(crate) async fn ask_all(apps: &[&str]) -> BTreeMap<String, Verdict> {
+    let mut all = BTreeMap::new();
+    for apps in apps.chunks(AT_ONCE) {
+        let units: Vec<String> = apps.iter().flat_map(|app| units_of(app)).collect();
+        let Ok(shown) = show(PROPERTIES, &units).await else { continue };
+        // In the order in which they were named: a service and a socket for each.
+        let blocks: Vec<&str> = shown.split("\n\n").collect();
+        for (app, pair) in apps.iter().zip(blocks.chunks(2)) {
+            let told = pair.join("\n\n");
+            if units_of(app).iter().all(|unit| told.contains(&format!("Id={unit}"))) {
+                all.insert((*app).to_owned(), verdict(&told));
+            }
+        }
+    }
+    all
+}
+
+fn units_of(app: &str) -> [String; 2] {
+    [format!("kqueue@{app}.service"), format!("kqueue@{app}.socket")]
 }
 
 /// Properties of units, as `systemctl show` has them.

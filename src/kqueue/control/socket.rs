@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use super::page;
 use super::peer::{Peer, Rule};
 use kqueue_config::CONTROL_SOCKET;
 use kqueue_control::{GROUP, LARGEST_REQUEST, Request, Snapshot, VERSION};
@@ -199,6 +200,14 @@ async fn serve_peer(mut stream: UnixStream, desk: &Mutex<Desk>, asker: Asker, re
     let request = tokio::time::timeout(read, read_request(&mut stream)).await;
     let bytes = match request.unwrap_or_else(|_| Err("the request does not end".to_owned())) {
         Ok(Request::Snapshot) => desk.lock().await.snapshot().await,
+        Ok(Request::Page { path, query, base }) => {
+            let asks = desk.lock().await.asks.clone();
+            let told = |request| {
+                let asks = asks.clone();
+                async move { ask(&asks, request, asker, ANSWER).await }
+            };
+            page::answer(&path, &query, &base, asker.owner, told).await.into()
+        }
         Ok(request) => {
             let asks = desk.lock().await.asks.clone();
             let answered = ask(&asks, request, asker, ANSWER).await;

@@ -72,6 +72,8 @@ impl Runtime {
                            /etc/kqueue says operators = true";
                 drop(answer.send(unable(why)));
             }
+            // The control socket makes it of the answers above.
+            Request::Page { .. } => {}
         }
     }
 

@@ -85,9 +85,9 @@ final class Doorbell
             return;
         }
 
-        $name = $this->app['config']['kqueue.app'] ?? self::name($this->app->basePath());
+        $name = Whereabouts::name($this->app);
 
-        foreach (self::places() as $place) {
+        foreach (Whereabouts::places() as $place) {
             if ($this->touch("{$place}/{$name}/bell.sock")) {
                 return;
             }
@@ -112,25 +112,5 @@ final class Doorbell
         fclose($to);
 
         return true;
-    }
-
-    /** @return list<string> where kqueue has the directories of its apps: as a service, and as our own user by hand */
-    private static function places(): array
-    {
-        if (! function_exists('posix_geteuid')) {
-            return ['/run/kqueue'];
-        }
-
-        $user = posix_geteuid();
-
-        $home = posix_getpwuid($user)['dir'] ?? '/';
-
-        return ['/run/kqueue', "/run/user/{$user}/kqueue", "{$home}/.local/state/kqueue/.run", "/tmp/kqueue-{$user}"];
-    }
-
-    /** The name that kqueue gives to an app in this directory. */
-    private static function name(string $path): string
-    {
-        return substr(ltrim((string) preg_replace('/[^a-z0-9]/', '_', strtolower(basename($path))), '_'), 0, 32);
     }
 }

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue;
 
+use Illuminate\Contracts\Foundation\CachesRoutes;
 use Illuminate\Queue\Events\JobQueued;
 use Illuminate\Queue\Queue;
 use Illuminate\Support\ServiceProvider;
@@ -13,6 +14,8 @@ use Kqueue\Console\StatsCommand;
 use Kqueue\Console\StatusCommand;
 use Kqueue\Console\TuneCommand;
 use Kqueue\Console\WorkCommand;
+use Kqueue\Http\Authorize;
+use Kqueue\Http\Dashboard;
 
 /**
  * Everything in this package is optional: kqueue runs the jobs of an app that does not have it.
@@ -29,6 +32,8 @@ final class KqueueServiceProvider extends ServiceProvider
         Queue::createPayloadUsing(static fn (?string $connection, ?string $queue, array $payload): array => Hints::of($payload));
         $this->app['events']->listen(JobQueued::class, fn (JobQueued $event) => Doorbell::of($this->app)->queued($event->connectionName));
 
+        $this->mountDashboard();
+
         if ($this->app->runningInConsole()) {
             $this->publishes([__DIR__.'/config/kqueue.php' => $this->app->configPath('kqueue.php')], 'kqueue-config');
             $this->commands([
@@ -40,5 +45,20 @@ final class KqueueServiceProvider extends ServiceProvider
                 WorkCommand::class,
             ]);
         }
+    }
+
+    private function mountDashboard(): void
+    {
+        $dashboard = $this->app['config']['kqueue.dashboard'];
+
+        if (! is_array($dashboard) || trim((string) ($dashboard['path'] ?? ''), '/') === '' || ($this->app instanceof CachesRoutes && $this->app->routesAreCached())) {
+            return;
+        }
+
+        $this->app['router']
+            ->name('kqueue')
+            ->middleware([...(array) ($dashboard['middleware'] ?? []), Authorize::class])
+            ->get(trim($dashboard['path'], '/').'/{page?}', Dashboard::class)
+            ->where('page', '.*');
     }
 }

@@ -3,23 +3,45 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use libsystemd::activation::{IsType as _, receive_descriptors_with_names};
 
+/// A listening socket.
+#[derive(Debug)]
+pub enum Listening {
+    /// A Unix socket.
+    Unix(UnixListener),
+    /// One of the network.
+    Tcp(TcpListener),
+}
+
 /// What was handed over and not taken yet. Descriptors are a thing of the whole process, so this is too.
-static RECEIVED: OnceLock<Mutex<BTreeMap<String, Vec<UnixListener>>>> = OnceLock::new();
+static RECEIVED: OnceLock<Mutex<BTreeMap<String, Vec<Listening>>>> = OnceLock::new();
 
 /// The listening Unix sockets of this name, each of which is given once. None when systemd did not start us.
+///
+/// # Errors
+/// When what was handed over is not what systemd says it is, or no Unix socket.
+pub fn listeners(name: &str) -> io::Result<Vec<UnixListener>> {
+    let unix = |socket| match socket {
+        Listening::Unix(socket) => Ok(socket),
+        Listening::Tcp(_) => Err(io::Error::other(format!("{name}: not a Unix socket"))),
+    };
+    any_listeners(name)?.into_iter().map(unix).collect()
+}
+
+/// The same, those of the network too.
 ///
 /// The variables that say what was handed over stay as they are: nobody may change them once there are threads, and
 /// they name our process, so that no child takes them for its own.
 ///
 /// # Errors
 /// When what was handed over is not what systemd says it is.
-pub fn listeners(name: &str) -> io::Result<Vec<UnixListener>> {
+pub fn any_listeners(name: &str) -> io::Result<Vec<Listening>> {
     if RECEIVED.get().is_none() {
         let received = receive()?;
         let _ = RECEIVED.set(Mutex::new(received));
@@ -28,12 +50,13 @@ pub fn listeners(name: &str) -> io::Result<Vec<UnixListener>> {
     Ok(received.lock().unwrap_or_else(PoisonError::into_inner).remove(name).unwrap_or_default())
 }
 
-fn receive() -> io::Result<BTreeMap<String, Vec<UnixListener>>> {
+fn receive() -> io::Result<BTreeMap<String, Vec<Listening>>> {
     let descriptors = receive_descriptors_with_names(false).map_err(io::Error::other)?;
-    let mut listeners: BTreeMap<String, Vec<UnixListener>> = BTreeMap::new();
+    let mut listeners: BTreeMap<String, Vec<Listening>> = BTreeMap::new();
     for (descriptor, name) in descriptors {
-        if !descriptor.is_unix() {
-            return Err(io::Error::other(format!("{name}: not a Unix socket")));
+        let (is_unix, is_inet) = (descriptor.is_unix(), descriptor.is_inet());
+        if !is_unix && !is_inet {
+            return Err(io::Error::other(format!("{name}: neither a Unix socket nor one of the network")));
         }
         // SAFETY: the descriptor is open (libsystemd has just looked at it and set its close-on-exec flag), and it
         // is ours alone: systemd opened it for this process, `LISTEN_PID` says so, and `RECEIVED` is filled once.
@@ -43,8 +66,15 @@ fn receive() -> io::Result<BTreeMap<String, Vec<UnixListener>>> {
         if !listening || kind != nix::sys::socket::SockType::Stream {
             return Err(io::Error::other(format!("{name}: not a listening stream socket")));
         }
-        let listener = UnixListener::from(socket);
-        listener.set_nonblocking(true)?;
+        let listener = if is_unix {
+            let listener = UnixListener::from(socket);
+            listener.set_nonblocking(true)?;
+            Listening::Unix(listener)
+        } else {
+            let listener = TcpListener::from(socket);
+            listener.set_nonblocking(true)?;
+            Listening::Tcp(listener)
+        };
         listeners.entry(name).or_default().push(listener);
     }
     Ok(listeners)

@@ -36,8 +36,9 @@ row('first-day', 'apt install, kqueue init, systemctl enable --now, a job: done,
     $m->expect($m->unit('kqueue.socket')->isActive(), 'the coordinator can be asked');
     $m->expectSame('enabled', trim($m->must('systemctl is-enabled kqueue.socket')), 'also after a boot');
     $m->expectSame('inactive', $m->coordinator()->state(), 'but nothing runs');
+    $m->expectSame('disabled', trim($m->sh('systemctl is-enabled kqueue-web.socket')->text()), 'the dashboard is for the operator to enable');
     $m->expect(posix_getpwnam('kqueue') !== false && posix_getgrnam('kqueue') !== false, 'the user and the group are there');
-    foreach (['1 kqueue', '1 kqueue-run', '1 kqueue-config-check', '5 kqueue.toml', '8 kqueue@.service', '8 kqueue-worker@.service', '8 kqueue-coordinator', '8 kqueue-generator'] as $page) {
+    foreach (['1 kqueue', '1 kqueue-run', '1 kqueue-config-check', '5 kqueue.toml', '8 kqueue@.service', '8 kqueue-worker@.service', '8 kqueue-coordinator', '8 kqueue-generator', '8 kqueue-web', '8 kqueue-web.socket'] as $page) {
         $m->expect(strlen($m->must("man --warnings {$page} 2>&1 | cat")) > 500, "man {$page}");
     }
     $m->must('bash -c ". /usr/share/bash-completion/completions/kqueue && complete -p kqueue"');
@@ -48,6 +49,9 @@ row('first-day', 'apt install, kqueue init, systemctl enable --now, a job: done,
     $m->must('systemctl enable --now kqueue@shop');
     $works($m);
     $m->waitForRecord('kqueue-shop-', 'kqueue.service', $since);
+    $m->must('systemctl enable --now kqueue-web.socket');
+    $health = $m->must('php -r \'$c = curl_init("http://localhost/healthz/shop"); curl_setopt($c, CURLOPT_UNIX_SOCKET_PATH, "/run/kqueue/web.sock"); curl_exec($c);\'');
+    $m->expect(str_contains($health, '"status":"running"'), "what the dashboard says of the app: {$health}");
     $m->expectSame('shop', posix_getpwuid((int) fileowner('/proc/' . $m->runtime()->pid()))['name'], 'who runs the app');
     $m->expectSame('', trim($m->must('systemctl --failed --no-legend --plain')), 'failed units');
 }, seconds: 150);
@@ -175,7 +179,7 @@ row('purge', 'apt purge leaves nothing but the user: no file, no link, no unit',
         mkdir($dir);
         file_put_contents("{$dir}/override.conf", $lines);
     }
-    $m->must('systemctl enable --now kqueue-schedule@shop.timer && systemctl mask kqueue-schedule@blog.timer');
+    $m->must('systemctl enable --now kqueue-web.socket kqueue-schedule@shop.timer && systemctl mask kqueue-schedule@blog.timer');
     $works($m);
     $m->apt('purge kqueue');
     $m->expectSame([], array_values(array_diff($m->files(), $before)), 'files that are new');

@@ -15,6 +15,17 @@ return [
     // runtime_dir, where that is not the usual one.
     'doorbell' => env('KQUEUE_DOORBELL', true),
 
+    // The pages that show what kqueue does: below which path, and behind what. While APP_ENV is local everybody sees them, else
+    // whom the gate `viewKqueue` lets in: Gate::define('viewKqueue', fn ($user) => $user->is_admin). null: there are none.
+    // They are kqueue's own, asked for as the user that PHP runs as: the app's, or a member of the group kqueue.
+    'dashboard' => [
+        'path' => env('KQUEUE_DASHBOARD', 'kqueue'),
+        'middleware' => ['web'],
+    ],
+
+    // The control.sock in its runtime_dir, where that is not the usual one.
+    'control' => env('KQUEUE_CONTROL'),
+
     // Settings of kqueue, as in its config file. What a job declares goes before all of them, then the command line, then
     // /etc/kqueue/NAME.toml, then these. A deploy's `queue:restart` puts new ones in force. What is needed before PHP
     // has booted (path, php, connection, launcher …) and what bounds the app (pool_max_size, isolated_memory_cap …) is root's

@@ -1,0 +1,76 @@
+//! A page of the dashboard, for the door in the app: made of the answers that the runtime gives to anybody who may ask.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures_util::future::join_all;
+use jiff::tz::TimeZone;
+use kqueue_control::{PageAnswer, Request, VERSION};
+use kqueue_pages::{Answers, Moment, Mount, Need, Query, View, headers, statics, trouble};
+
+use super::socket::unable;
+
+/// Bytes of the path that an app mounts pages at.
+const BASE: usize = 200;
+
+/// Answers a request for a page. `ask` has the runtime answer one question, `owner` says whether what jobs carry may be
+/// shown.
+pub async fn answer<F, A>(path: &str, query: &str, base: &str, owner: bool, ask: A) -> Vec<u8>
+where
+    A: Fn(Request) -> F,
+    F: Future<Output = Option<Vec<u8>>>,
+{
+    // It stands in links, and in nothing else: a path, of this host.
+    let is_path = base.is_empty() || (base.starts_with('/') && !base.starts_with("//"));
+    if !is_path || base.len() > BASE || base.chars().any(|c| c.is_control() || c == '\\') {
+        return unable("pages are mounted at a path, such as /kqueue");
+    }
+    let mount = Mount::of_app(base);
+    if let Some(file) = path.strip_prefix("static/") {
+        return told(statics::find(file).map(|file| (200, file.kind, file.text.to_owned(), statics::CACHE)), &mount);
+    }
+    let Some(view) = View::at(path) else { return told(None, &mount) };
+    let (query, moment) = (Query::parse(query), Moment { now: now_ms(), zone: TimeZone::system() });
+    let mut answers = Answers::default();
+    collect(&mut answers, view.needs(&query, &moment, owner), &ask).await;
+    let then = view.needs_then(&query, &moment, &answers);
+    collect(&mut answers, then, &ask).await;
+    // Beside the loop: a page of a thousand classes takes some milliseconds, in which no job would start.
+    let made = tokio::task::spawn_blocking(move || {
+        let (status, page) = view.render(&mount, &query, &moment, &answers);
+        told(Some((status, HTML, page, "no-store")), &mount)
+    });
+    made.await.unwrap_or_else(|_| unable("the page could not be made"))
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+
+async fn collect<F, A>(answers: &mut Answers, needs: Vec<Need>, ask: &A)
+where
+    A: Fn(Request) -> F,
+    F: Future<Output = Option<Vec<u8>>>,
+{
+    let asked = needs.into_iter().map(|Need { slot, request }| {
+        let answered = ask(request);
+        async move { (slot, answered.await) }
+    });
+    for (slot, answer) in join_all(asked).await {
+        let why = "the runtime is starting, stopping, or too busy to answer";
+        answers.put(slot, answer.as_deref().ok_or_else(|| why.to_owned()));
+    }
+}
+
+fn told(found: Option<(u16, &str, String, &str)>, mount: &Mount) -> Vec<u8> {
+    let none = || (404, HTML, trouble(mount, "There is no such page", ""), "no-store");
+    let (status, kind, body, cache) = found.unwrap_or_else(none);
+    let mut sent: BTreeMap<String, String> =
+        headers().into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    sent.insert("cache-control".to_owned(), cache.to_owned());
+    let answer = PageAnswer { version: VERSION, status, kind: kind.to_owned(), headers: sent, body };
+    serde_json::to_vec(&answer).unwrap_or_default()
+}

@@ -1,0 +1,163 @@
+//! What a view asks of a runtime, and what came of it.
+
+use std::collections::BTreeMap;
+
+use kqueue_control::{Happenings, Jobs, Request, Series, Snapshot, Stats, Timeline};
+use kqueue_system::harmless;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+/// Series of single queues that are kept.
+const QUEUES: usize = 8;
+/// Things that are said to be missing.
+const LACKS: usize = 8;
+
+/// Where an answer goes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Slot {
+    /// Everything at this moment.
+    Snapshot,
+    /// Figures by class and queue.
+    Stats,
+    /// Figures over time.
+    Series,
+    /// The same of one queue.
+    QueueSeries(String),
+    /// Jobs that the page lists.
+    Jobs,
+    /// Jobs that run.
+    Running,
+    /// Jobs that failed.
+    Failed,
+    /// One job.
+    Timeline,
+    /// What happened beside jobs.
+    Events,
+}
+
+/// A request, and where its answer goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Need {
+    /// Where.
+    pub slot: Slot,
+    /// What is asked.
+    pub request: Request,
+}
+
+impl Need {
+    /// That answer to this question.
+    pub fn new(slot: Slot, request: Request) -> Self {
+        Self { slot, request }
+    }
+}
+
+/// The answers that a page is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    /// Everything at this moment.
+    pub snapshot: Snapshot,
+    /// Figures by class and queue.
+    pub stats: Stats,
+    /// Figures over time.
+    pub series: Series,
+    /// The same of single queues.
+    pub queues: BTreeMap<String, Series>,
+    /// Jobs that the page lists.
+    pub jobs: Jobs,
+    /// Jobs that run.
+    pub running: Jobs,
+    /// Jobs that failed.
+    pub failed: Jobs,
+    /// One job.
+    pub timeline: Timeline,
+    /// What happened beside jobs.
+    pub events: Happenings,
+    /// What is missing and why, each once.
+    pub lacks: Vec<String>,
+}
+
+impl Answers {
+    /// Takes an answer, as JSON, or why there is none.
+    pub fn put(&mut self, slot: Slot, answer: Result<&[u8], String>) {
+        let told = match slot {
+            Slot::Snapshot => take(answer, &mut self.snapshot, true, |_| &[]),
+            Slot::Stats => take(answer, &mut self.stats, false, |stats| &stats.lacks),
+            Slot::Series => take(answer, &mut self.series, false, |series| &series.lacks),
+            Slot::QueueSeries(queue) if self.queues.len() < QUEUES => {
+                take(answer, self.queues.entry(queue).or_default(), false, |_| &[])
+            }
+            Slot::QueueSeries(_) => Ok(Vec::new()),
+            Slot::Jobs => take(answer, &mut self.jobs, false, |jobs| &jobs.lacks),
+            Slot::Running => take(answer, &mut self.running, false, |jobs| &jobs.lacks),
+            Slot::Failed => take(answer, &mut self.failed, false, |jobs| &jobs.lacks),
+            Slot::Timeline => take(answer, &mut self.timeline, false, |timeline| &timeline.lacks),
+            Slot::Events => take(answer, &mut self.events, false, |events| &events.lacks),
+        };
+        match told {
+            Ok(lacks) => lacks.into_iter().for_each(|lack| self.lack(&lack)),
+            Err(why) => self.lack(&why),
+        }
+    }
+
+    /// Says that something is missing.
+    pub fn lack(&mut self, why: &str) {
+        let why = harmless::line(why, 300);
+        if self.lacks.len() < LACKS && !self.lacks.contains(&why) {
+            self.lacks.push(why);
+        }
+    }
+}
+
+/// A runtime's ways to say that it has no answer.
+#[derive(serde::Deserialize)]
+struct Unable {
+    unable: Option<String>,
+    refused: Option<IgnoredAny>,
+    /// A runtime that reads no requests answers everybody with its snapshot.
+    launcher: Option<IgnoredAny>,
+}
+
+/// Reads an answer into its place. Returns what it says that it lacks.
+fn take<T: DeserializeOwned>(
+    answer: Result<&[u8], String>,
+    place: &mut T,
+    is_snapshot: bool,
+    lacks: impl Fn(&T) -> &[String],
+) -> Result<Vec<String>, String> {
+    let bytes = answer?;
+    match serde_json::from_slice(bytes) {
+        Ok(Unable { unable: Some(why), .. }) => return Err(why),
+        Ok(Unable { refused: Some(_), .. }) => return Err("the runtime refuses to answer".to_owned()),
+        Ok(Unable { launcher: Some(_), .. }) if !is_snapshot => {
+            return Err("the runtime is of an older version, which cannot tell all of this; restart it".to_owned());
+        }
+        _ => {}
+    }
+    *place = serde_json::from_slice(bytes).map_err(|_| "the runtime gives an answer that cannot be read".to_owned())?;
+    Ok(lacks(place).to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_said_once_and_in_bounds() {
+        let mut answers = Answers::default();
+        answers.put(Slot::Stats, Ok(br#"{"version":1,"unable":"history is off"}"#));
+        answers.put(Slot::Series, Err("history is off".to_owned()));
+        answers.put(Slot::Jobs, Ok(br#"{"jobs":[{"uuid":"a"}],"lacks":["the queue\nmail cannot be listed"]}"#));
+        answers.put(Slot::Snapshot, Ok(b"[]x"));
+        answers.put(Slot::Failed, Ok(br#"{"version":1,"app":"shop","launcher":"process"}"#));
+        answers.put(Slot::Snapshot, Ok(br#"{"version":1,"app":"shop","launcher":"process"}"#));
+        assert_eq!(answers.snapshot.app, "shop");
+        assert_eq!(answers.jobs.jobs.len(), 1);
+        let nonsense = "the runtime gives an answer that cannot be read";
+        let older = answers.lacks.pop().unwrap();
+        assert!(older.contains("older version"), "{older}");
+        assert_eq!(answers.lacks, ["history is off", "the queue mail cannot be listed", nonsense]);
+        (0..99).for_each(|number| answers.lack(&number.to_string()));
+        assert_eq!(answers.lacks.len(), LACKS);
+        (0..99).for_each(|number| answers.put(Slot::QueueSeries(number.to_string()), Ok(b"{}")));
+        assert_eq!(answers.queues.len(), QUEUES);
+    }
+}

@@ -1,0 +1,128 @@
+//! Classes of jobs: which are slow, which fail, which need memory.
+
+use std::cmp::Reverse;
+
+use kqueue_control::ClassFigures;
+use maud::{Markup, html};
+
+use crate::format::{known_bytes, known_span, number, percent, short, span};
+use crate::parts::{empty, failed, heading, scrolling, tier, windows};
+use crate::view::Page;
+
+/// Classes that are listed.
+const MOST: usize = 1_000;
+/// What they can be sorted by: the word in the query, and the column.
+const COLUMNS: &[(&str, &str)] = &[
+    ("name", "Class"),
+    ("runs", "Jobs"),
+    ("failed", "Failed"),
+    ("wait", "p95 waited"),
+    ("p50", "p50"),
+    ("p95", "p95"),
+    ("p99", "p99"),
+    ("memory", "Peak memory"),
+    ("cpu", "CPU"),
+    ("tier", "Tier and why"),
+];
+
+pub fn body(page: &Page<'_>) -> Markup {
+    let asked = page.query.get("sort").unwrap_or("runs");
+    let sort = COLUMNS.iter().map(|(word, _)| *word).find(|word| *word == asked).unwrap_or("runs");
+    html! {
+        section aria-labelledby="classes" {
+            div.heading { h1 #classes { "Classes" } (windows(page, "classes", &[("sort", sort)])) }
+            div #class-list data-live {
+                @if page.answers.stats.classes.is_empty() { (empty("No job has ended in this time.")) }
+                @else { (scrolling("Classes", table(page, sort))) }
+            }
+        }
+    }
+}
+
+fn sorted<'a>(classes: &'a [ClassFigures], sort: &str) -> Vec<&'a ClassFigures> {
+    let mut all: Vec<&ClassFigures> = classes.iter().collect();
+    let quantile = |class: &ClassFigures, share| class.figures.duration.quantile(share);
+    match sort {
+        "name" => all.sort_by(|one, other| one.class.cmp(&other.class)),
+        "tier" => {
+            all.sort_by(|one, other| (&one.tier, &one.why, &one.class).cmp(&(&other.tier, &other.why, &other.class)))
+        }
+        "failed" => all.sort_by_cached_key(|class| Reverse(failed(&class.figures))),
+        "wait" => all.sort_by_cached_key(|class| Reverse(class.figures.wait.quantile(0.95))),
+        "p50" => all.sort_by_cached_key(|class| Reverse(quantile(class, 0.5))),
+        "p95" => all.sort_by_cached_key(|class| Reverse(quantile(class, 0.95))),
+        "p99" => all.sort_by_cached_key(|class| Reverse(quantile(class, 0.99))),
+        "memory" => all.sort_by_cached_key(|class| Reverse(class.figures.memory_peak)),
+        "cpu" => all.sort_by_cached_key(|class| Reverse(class.figures.cpu_usec)),
+        _ => all.sort_by_cached_key(|class| Reverse(class.figures.runs())),
+    }
+    all
+}
+
+fn table(page: &Page<'_>, sort: &str) -> Markup {
+    let link =
+        |word: &str| page.mount.link("classes", &[("sort", word), ("span", page.span()), ("end", &page.window.end())]);
+    let order = |word: &str| if matches!(word, "name" | "tier") { "ascending" } else { "descending" };
+    html! {
+        table {
+            caption.sr { "Classes of the jobs that ended, sorted by " (sort) }
+            thead {
+                tr {
+                    @for (word, name) in COLUMNS {
+                        th scope="col" class=[(!matches!(*word, "name" | "tier")).then_some("num")] aria-sort=[(*word == sort).then(|| order(word))] {
+                            a.sort href=(link(word)) { (name) }
+                        }
+                    }
+                }
+            }
+            tbody { @for class in sorted(&page.answers.stats.classes, sort).into_iter().take(MOST) { (row(page, class)) } }
+        }
+    }
+}
+
+fn row(page: &Page<'_>, class: &ClassFigures) -> Markup {
+    let ClassFigures { class: name, tier: known, why, figures } = class;
+    let took = |share| known_span(figures.duration.quantile(share));
+    let bad = failed(figures);
+    html! {
+        tr {
+            th scope="row" { (page.class(name)) }
+            td.num { (number(figures.runs())) }
+            td.num class=[(bad > 0).then_some("bad")] { (number(bad)) @if bad > 0 { span.of { " " (percent(bad, figures.runs())) } } }
+            td.num { (known_span(figures.wait.quantile(0.95))) }
+            td.num { (took(0.5)) } td.num { (took(0.95)) } td.num { (took(0.99)) }
+            td.num { (known_bytes(figures.memory_peak)) }
+            td.num { (span(figures.cpu_usec / 1000)) }
+            td.why { @if let Some(known) = known { (tier(known)) } @if let Some(why) = why { span.of { " " (short(why, 120)) } } }
+        }
+    }
+}
+
+/// The figures of one class or queue in a row of tiles.
+pub fn tiles(page: &Page<'_>, figures: &kqueue_control::Figures) -> Markup {
+    let took = |share| known_span(figures.duration.quantile(share));
+    let bad = failed(figures);
+    html! {
+        dl.tiles #tiles data-live {
+            div { dt { "Jobs" } dd { (number(figures.runs())) } dd.sub { "in " (page.window.word) } }
+            div { dt { "p50" } dd { (took(0.5)) } dd.sub { "waited " (known_span(figures.wait.quantile(0.5))) } }
+            div { dt { "p95" } dd { (took(0.95)) } dd.sub { "waited " (known_span(figures.wait.quantile(0.95))) } }
+            div { dt { "p99" } dd { (took(0.99)) } dd.sub { "waited " (known_span(figures.wait.quantile(0.99))) } }
+            div { dt { "Peak memory" } dd { (known_bytes(figures.memory_peak)) } dd.sub { "CPU " (span(figures.cpu_usec / 1000)) } }
+            div class=[(bad > 0).then_some("bad")] { dt { "Failed" } dd { (number(bad)) } dd.sub { (percent(bad, figures.runs())) } }
+        }
+    }
+}
+
+/// A section of classes, the busiest first: for the page of a queue.
+pub fn section(page: &Page<'_>) -> Markup {
+    html! {
+        section aria-labelledby="classes" {
+            (heading("classes", "Classes in it", html! {}))
+            div #class-list data-live {
+                @if page.answers.stats.classes.is_empty() { (empty("No job has ended in this time.")) }
+                @else { (scrolling("Classes", table(page, "runs"))) }
+            }
+        }
+    }
+}

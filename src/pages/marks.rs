@@ -1,0 +1,82 @@
+//! What happened, as it is marked on the charts.
+
+use kqueue_control::Happening;
+use maud::{Markup, html};
+
+use crate::chart::Axis;
+use crate::format::{short, time};
+use crate::view::Page;
+
+/// Marks on one chart.
+const MOST: usize = 60;
+/// Of those, how many are told below it.
+const TOLD: usize = 12;
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// When it was over, where it took time.
+    pub ended: Option<u64>,
+    /// Its class in the stylesheet.
+    pub class: &'static str,
+    /// In words.
+    pub said: String,
+}
+
+/// The class of a kind in the stylesheet.
+pub fn class(kind: &str) -> &'static str {
+    match kind {
+        "runtime" => "runtime",
+        "worker" => "worker",
+        "deploy" => "deploy",
+        "reload" => "reload",
+        "outage" => "outage",
+        "pause" => "pause",
+        "quarantine" => "quarantine",
+        _ => "other",
+    }
+}
+
+/// Whether it concerns all jobs, and not one process among many.
+fn is_large(event: &Happening) -> bool {
+    class(&event.kind) != "worker"
+}
+
+fn within<'a>(page: &'a Page<'_>, axis: &Axis) -> impl Iterator<Item = &'a Happening> + use<'a> {
+    let Axis { since, until, .. } = *axis;
+    let events = page.answers.events.events.iter().filter(|event| is_large(event));
+    events.filter(move |event| event.at < until && event.ended.unwrap_or(event.at) >= since).take(MOST)
+}
+
+/// Those that the charts of a page have.
+pub fn marks(page: &Page<'_>, axis: &Axis) -> Vec<Mark> {
+    let mark = |event: &Happening| {
+        let class = class(&event.kind);
+        // What takes time and is not over lasts to the end of the chart.
+        let open = matches!(class, "outage" | "pause").then_some(axis.until.min(page.moment.now));
+        let said = format!("{}: {}", short(&event.kind, 20), short(&event.text, 200));
+        Mark { at: event.at.max(axis.since), ended: event.ended.or(open), class, said }
+    };
+    within(page, axis).map(mark).collect()
+}
+
+/// The same in words, below the charts.
+pub fn told(page: &Page<'_>, axis: &Axis) -> Markup {
+    let events: Vec<_> = within(page, axis).take(TOLD).collect();
+    html! {
+        @if !events.is_empty() {
+            ol.marks aria-label="What happened in this time, the latest first" {
+                @for event in events {
+                    li { (kind(&event.kind)) " " (time(event.at, page.moment)) " " span { (short(&event.text, 160)) } }
+                }
+            }
+        }
+    }
+}
+
+/// A kind, as a word with its colour.
+pub fn kind(kind: &str) -> Markup {
+    html! { span class=(format!("kind {}", class(kind))) { (short(kind, 20)) } }
+}

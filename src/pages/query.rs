@@ -1,0 +1,55 @@
+//! The query of a page.
+
+use form_urlencoded::{Serializer, parse};
+use kqueue_system::harmless;
+
+/// Fields that are read; what follows them is ignored.
+const FIELDS: usize = 24;
+/// Bytes of one field that are read.
+const LONGEST: usize = 400;
+
+/// What stands behind the question mark: bounded in number and length, and harmless, since pages show it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads one; anything is one.
+    pub fn parse(text: &str) -> Self {
+        let fields = parse(text.as_bytes()).take(FIELDS);
+        Self(fields.map(|(name, value)| (name.into_owned(), harmless::line(value.trim(), LONGEST))).collect())
+    }
+
+    /// A field that is there and not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+
+    /// The same, for somebody who keeps it.
+    pub fn owned(&self, name: &str) -> Option<String> {
+        self.get(name).map(str::to_owned)
+    }
+}
+
+/// A query of these fields, but those that are empty.
+pub fn encoded<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut query = Serializer::new(String::new());
+    for (name, value) in fields.filter(|(_, value)| !value.is_empty()) {
+        query.append_pair(name, value);
+    }
+    query.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_few_and_short() {
+        let query = Query::parse("class=App%5CJobs%5CA+b&tag=&x=%ff&class=second");
+        assert_eq!((query.get("class"), query.get("tag"), query.get("no")), (Some(r"App\Jobs\A b"), None, None));
+        let long = format!("{}last=1", "a=1&".repeat(FIELDS));
+        assert_eq!(Query::parse(&long).get("last"), None);
+        assert!(Query::parse(&format!("a={}", "é".repeat(9_999))).get("a").unwrap().len() <= LONGEST);
+        assert_eq!(Query::parse("a=b%1bc%0d").get("a"), Some("b c"));
+    }
+}

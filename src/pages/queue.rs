@@ -1,0 +1,40 @@
+//! One queue: what waits in it, who filled it, and how it was over time.
+
+use maud::{Markup, html};
+
+use crate::chart::{Kind, Values};
+use crate::classes::{self, tiles};
+use crate::format::short;
+use crate::jobs;
+use crate::parts::{Charts, empty, heading, say_ms, say_number, say_rate, throughput, windows};
+use crate::view::Page;
+
+pub fn body(page: &Page<'_>) -> Markup {
+    let name = page.name();
+    html! {
+        section aria-labelledby="queue" {
+            h1 #queue { "Queue " (short(name, 120)) }
+            (tiles(page, &page.answers.stats.total))
+        }
+        section aria-labelledby="over-time" {
+            (heading("over-time", "Over time", windows(page, "queue", &[("name", name)])))
+            div #charts data-live { (charts(page)) }
+        }
+        (classes::section(page))
+        (jobs::section(page, "Waiting in it", "No job waits in it.", &[("queue", name), ("state", "waiting")]))
+    }
+}
+
+fn charts(page: &Page<'_>) -> Markup {
+    let series = &page.answers.series;
+    let Some(charts) = Charts::of(page) else { return empty("There are no figures of this time yet.") };
+    let backlog = Values::of("waiting", "backlog", series, |point| point.backlog.map(|jobs| jobs as f64));
+    let wait = |name, class, share| {
+        Values::of(name, class, series, move |point| point.figures.wait.quantile(share).map(|ms| ms as f64))
+    };
+    charts
+        .with("Throughput", Kind::Bars, throughput(series), say_rate)
+        .with("Backlog", Kind::Lines, vec![backlog], say_number)
+        .with("Wait before the start", Kind::Lines, vec![wait("p95", "high", 0.95), wait("p50", "middle", 0.5)], say_ms)
+        .render()
+}

@@ -1,0 +1,213 @@
+//! All pages, of an app that says the worst.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use kqueue_core::histogram::Histogram;
+use serde_json::{Value, json};
+
+use super::*;
+
+/// What an app may call anything.
+const HOSTILE: &str = "<script>alert('1')</script>\"'>\u{1b}[31m\r\n\u{202e}\u{0}<img src=x onerror=a()>";
+
+const VIEWS: [View; 7] = [View::Overview, View::Jobs, View::Job, View::Classes, View::Class, View::Queue, View::Events];
+
+fn moment() -> Moment {
+    Moment { now: 1_767_265_200_000, zone: TimeZone::UTC }
+}
+
+fn histogram(values: &[u64]) -> Histogram {
+    let mut histogram = Histogram::default();
+    values.iter().for_each(|value| histogram.record(*value));
+    histogram
+}
+
+fn job(name: &str, state: &str) -> Value {
+    json!({
+        "uuid": name, "class": name, "queue": name, "tags": [name], "state": state, "attempt": 2, "tier": name, "why": name,
+        "worker": 7, "queued": 1_767_265_000_000_u64, "due": 1_767_265_100_000_u64, "started": 1_767_265_100_000_u64,
+        "ended": 1_767_265_101_000_u64, "wait_ms": 90_000, "ms": 1_000, "memory_peak": 1 << 24, "cpu_usec": 4_000, "timeout": 60, "cause": name,
+    })
+}
+
+fn figures(runs: u64) -> Value {
+    json!({
+        "outcomes": {"done": runs, "failed": 2, HOSTILE: 1}, "wait": histogram(&[10, 900]), "duration": histogram(&[3, 70_000]),
+        "memory_peak": 1 << 27, "cpu_usec": 90_000,
+    })
+}
+
+fn with(mut one: Value, more: Value) -> Value {
+    one.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    one
+}
+
+/// Everything that a runtime may say, with `name` wherever it says a text.
+fn answers(name: &str) -> Answers {
+    let since = 1_767_261_600_u64;
+    let event = |kind: &str| json!({"at": (since + 60) * 1000, "kind": kind, "text": name, "tier": name, "worker": 1, "job": name});
+    let points: Vec<Value> = (0..60)
+        .map(|minute| {
+            with(figures(minute), json!({"at": since + minute * 60, "backlog": minute * 3, "oldest": minute}))
+        })
+        .collect();
+    let series = json!({"version": 1, "step": 60, "points": points});
+    let told = [
+        (
+            Slot::Snapshot,
+            json!({
+                "version": 1, "app": name, "state": "degraded", "status": name, "reason": name, "remedy": name, "since": since, "launcher": name,
+                "laravel": name, "php": name, "connection": name, "waiting": 12, "rate": 1.5, "running": 1,
+                "queues": [{"name": name, "paused": true, "error": name, "oldest": 75.0, "sizes": {"pending": 3, "delayed": 1, "reserved": 1}}],
+                "tiers": [{"tier": name, "running_jobs": [{"uuid": name, "class": name, "queue": name, "attempt": 1, "worker": 7, "seconds": 2.5}]}],
+                "workers": [{"id": 7, "tier": name, "unit": name, "state": name, "seconds": 2.0, "jobs": 4, "memory_kb": 40_000}],
+                "failures": [{"at": since + 9, "uuid": name, "class": name, "queue": name, "tier": name, "outcome": name, "attempt": 1, "cause": name}],
+            }),
+        ),
+        (
+            Slot::Stats,
+            json!({"total": figures(9), "lacks": [name],
+                "classes": [with(figures(9), json!({"class": name, "tier": name, "why": name}))],
+                "queues": [with(figures(9), json!({"queue": name}))]}),
+        ),
+        (Slot::Series, series.clone()),
+        (Slot::QueueSeries(name.to_owned()), series),
+        (Slot::Jobs, json!({"jobs": [job(name, "failed"), job(name, "waiting")], "next": name})),
+        (Slot::Running, json!({"jobs": [job(name, "running")]})),
+        (Slot::Failed, json!({"jobs": [job(name, "failed")]})),
+        (
+            Slot::Timeline,
+            json!({"uuid": name, "attempts": [job(name, "released"), job(name, "running")], "events": [event("worker")], "journal": name, "payload": name}),
+        ),
+        (Slot::Events, json!({"events": [event("outage"), event("deploy"), event(name), event("pause")]})),
+    ];
+    let mut answers = Answers::default();
+    for (slot, value) in told {
+        let bytes = serde_json::to_vec(&value).unwrap();
+        answers.put(slot, Ok(&bytes));
+    }
+    answers
+}
+
+fn query(name: &str) -> Query {
+    let fields =
+        ["name", "id", "class", "queue", "tag", "text", "from", "to", "after", "kind", "sort", "state", "end", "span"];
+    let pairs: Vec<(&str, &str)> = fields.iter().map(|field| (*field, name)).collect();
+    Query::parse(&crate::query::encoded(pairs.into_iter()))
+}
+
+fn all_pages(name: &str) -> BTreeMap<String, String> {
+    let answers = answers(name);
+    let mut pages = BTreeMap::new();
+    for mount in [Mount::of_host("/app/shop/x", Some("shop")), Mount::of_app("/kqueue")] {
+        for view in &VIEWS {
+            let (status, page) = view.render(&mount, &query(name), &moment(), &answers);
+            assert_eq!(status, 200);
+            pages.insert(format!("{view:?} at {}", mount.page("")), page);
+        }
+        pages.insert(format!("trouble at {}", mount.page("")), trouble(&mount, "Not here", name));
+    }
+    let card = AppCard {
+        app: name.to_owned(),
+        snapshot: Some(answers.snapshot),
+        hour: answers.series,
+        words: name.to_owned(),
+        is_bad: true,
+    };
+    pages.insert(
+        "host".to_owned(),
+        host(&Mount::of_host("/", None), &moment(), &[card, AppCard { app: "blog".to_owned(), ..AppCard::default() }]),
+    );
+    pages
+}
+
+#[test]
+fn what_an_app_says_stays_text() {
+    for (name, page) in all_pages(HOSTILE) {
+        assert_eq!(page.matches("<script").count(), 1, "{name}: its own script alone");
+        for harmful in ["<img src=x", "alert('1')</script>", "\u{1b}", "\u{202e}", "\u{0}", "\r"] {
+            assert!(!page.contains(harmful), "{name}: {harmful:?}");
+        }
+        // What is quoted stays within its quotes.
+        assert!(!page.contains("\"'>"), "{name}");
+        assert!(page.contains("&lt;script&gt;"), "{name}: it is shown, escaped");
+    }
+}
+
+#[test]
+fn nothing_stands_in_a_page_that_the_policy_forbids() {
+    for (name, page) in all_pages("App\\Jobs\\A") {
+        assert!(!page.contains("<style") && !page.contains(" style=") && !page.contains("javascript:"), "{name}");
+        assert!(!page.contains(" onclick=") && !page.contains(" onload="), "{name}");
+        let script = page.split("<script").nth(1).unwrap();
+        assert!(script.starts_with(" src=") && script.contains("defer></script>"), "{name}: {}", &script[..60]);
+        for part in page.split("href=\"").chain(page.split("src=\"")).chain(page.split("action=\"")).skip(1) {
+            let link = part.split('"').next().unwrap();
+            assert!(!link.contains("//") && !link.starts_with("http"), "{name}: {link}");
+        }
+    }
+    assert!(!POLICY.contains("unsafe"));
+}
+
+/// Names of elements in the order in which they are open: each is closed, and ids are there once.
+#[test]
+fn pages_are_whole_and_have_their_landmarks() {
+    for (name, page) in all_pages("App\\Jobs\\A") {
+        for landmark in ["<main id=\"main\"", "<header", "<h1", "<title>", "lang=\"en\"", "href=\"#main\""] {
+            assert!(
+                page.contains(landmark) || (landmark == "<h1" && name.starts_with("Overview")),
+                "{name}: {landmark}"
+            );
+        }
+        let mut ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|part| part.split('"').next()).collect();
+        let all = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), all, "{name}: {ids:?}");
+        for label in page.split("aria-labelledby=\"").skip(1).filter_map(|part| part.split('"').next()) {
+            assert!(ids.contains(&label), "{name}: {label}");
+        }
+        assert_eq!(page.matches("<table").count(), page.matches("<caption").count(), "{name}");
+        assert_eq!(page.matches("<th ").count(), page.matches("scope=\"").count(), "{name}");
+    }
+}
+
+#[test]
+fn an_app_that_says_nothing_has_pages_too() {
+    let nothing = Answers::default();
+    for view in &VIEWS {
+        let (status, page) = view.render(&Mount::of_app("/kqueue"), &Query::default(), &moment(), &nothing);
+        assert_eq!(status, if *view == View::Job { 404 } else { 200 }, "{view:?}");
+        assert!(page.contains("</html>"), "{view:?}");
+    }
+    assert!(host(&Mount::of_host("/", None), &moment(), &[]).contains("There is no app"));
+}
+
+#[test]
+fn a_page_of_a_thousand_classes_is_made_at_once() {
+    let classes: Vec<Value> =
+        (0..1_000).map(|number| with(figures(number), json!({"class": format!("App\\Jobs\\Class{number}")}))).collect();
+    let mut answers = Answers::default();
+    answers.put(Slot::Stats, Ok(&serde_json::to_vec(&json!({"classes": classes})).unwrap()));
+    let (_, page) = View::Classes.render(&Mount::of_app(""), &Query::parse("sort=failed"), &moment(), &answers);
+    assert_eq!(page.matches("<tr>").count(), 1_001);
+    assert!(page.len() < 2 << 20, "{}", page.len());
+}
+
+#[test]
+fn views_and_their_questions() {
+    for view in &VIEWS {
+        assert_eq!(View::at(view.path()).as_ref(), Some(view));
+        let needs = view.needs(&query("x"), &moment(), true);
+        assert_eq!(needs[0].slot, Slot::Snapshot);
+        for need in needs {
+            assert!(serde_json::to_vec(&need.request).unwrap().len() < 4_096);
+        }
+    }
+    assert_eq!(View::at("live/../jobs"), None);
+    let asked = |payload| {
+        serde_json::to_string(&View::Job.needs(&Query::parse("id=a"), &moment(), payload)[1].request).unwrap()
+    };
+    assert!(asked(true).contains(r#""payload":true"#) && asked(false).contains(r#""payload":false"#));
+}

@@ -1,0 +1,29 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Kqueue\Http;
+
+use Closure;
+use Illuminate\Contracts\Auth\Access\Gate;
+use Illuminate\Contracts\Foundation\Application;
+use Illuminate\Http\Request;
+
+/**
+ * Whoever works on the app may see its pages; where it is in use, who passes the gate `viewKqueue`: nobody, unless the app
+ * says who.
+ */
+final class Authorize
+{
+    public function __construct(private Application $app)
+    {
+    }
+
+    /** @return mixed */
+    public function handle(Request $request, Closure $next)
+    {
+        abort_unless($this->app->environment('local') || ($this->app->bound(Gate::class) && $this->app->make(Gate::class)->check('viewKqueue')), 403);
+
+        return $next($request);
+    }
+}

@@ -1,0 +1,172 @@
+//! Which apps there are, and how each is. Each is given its time, and none waits for another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kqueue_config::{self as config, Place, Surroundings};
+use kqueue_control::{Found, Request, Series, Snapshot, StatsFilter, Verdict, find_knowing, verdicts};
+use kqueue_pages::AppCard;
+use tokio::task::JoinSet;
+
+use crate::ask;
+
+/// What an app may take to say how it is.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// What systemd may take to say which apps run.
+const MANAGER: Duration = Duration::from_secs(2);
+/// For how long the figures of the last hour are good enough: they are by the minute.
+const HOUR: Duration = Duration::from_secs(10);
+/// Points of the last hour.
+const POINTS: u32 = 30;
+/// Apps that are looked at.
+const MOST: usize = 1_000;
+
+/// How an app is.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// It runs: what it tells, and where it does.
+    Told(Arc<Snapshot>, PathBuf),
+    /// It does not run; whether that is a failure, and how it is in words.
+    Stopped(bool, String),
+    /// It cannot be asked, and why.
+    Dark(String),
+}
+
+/// What was last seen of an app.
+#[derive(Clone, Debug)]
+struct Seen {
+    at: Instant,
+    known: Known,
+    hour: Series,
+    hour_at: Option<Instant>,
+}
+
+/// The apps of this host.
+#[derive(Debug)]
+pub struct Apps {
+    here: Surroundings,
+    seen: Mutex<BTreeMap<String, Seen>>,
+    /// Apps that are being looked at: one that is slow is not asked again and again.
+    busy: Mutex<BTreeSet<String>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Apps {
+    /// Those that are to be found from here.
+    pub fn new(here: Surroundings) -> Arc<Self> {
+        Arc::new(Self { here, seen: Mutex::default(), busy: Mutex::default() })
+    }
+
+    fn place(&self, app: &str) -> Option<Place> {
+        config::place(&config::Request { app: Some(app.to_owned()), ..config::Request::default() }, &self.here).ok()
+    }
+
+    /// How one app is; none where there is no such app.
+    pub async fn one(&self, app: &str) -> Option<Known> {
+        let place = self.place(app)?;
+        self.find(&place, None).await
+    }
+
+    async fn find(&self, place: &Place, verdict: Option<Verdict>) -> Option<Known> {
+        match tokio::time::timeout(PATIENCE, find_knowing(place, &self.here, verdict)).await {
+            Err(_) => Some(Known::Dark(format!("it has not answered for {} s", PATIENCE.as_secs()))),
+            Ok(Found::Told(value, socket)) => {
+                let told: Snapshot = serde_json::from_value(value).unwrap_or_default();
+                // Whose it is, is known from where it was found.
+                Some(Known::Told(Arc::new(Snapshot { app: place.app.clone(), ..told }), socket))
+            }
+            Ok(Found::Stopped { failed, why }) => Some(Known::Stopped(failed, why)),
+            Ok(Found::Dark { why, .. }) => Some(Known::Dark(why)),
+            Ok(Found::Nobody) => None,
+        }
+    }
+
+    /// How all apps are, as far as that is known within `patience`.
+    pub async fn all(self: &Arc<Self>, patience: Duration) -> Vec<(String, Known, Series)> {
+        let begun = Instant::now();
+        let names: Vec<String> = config::known_apps(&self.here).into_iter().take(MOST).collect();
+        let apps = self.clone();
+        let asked = names.clone();
+        // It goes on beside us where it takes longer, and is there for the next look.
+        let looked = tokio::spawn(async move { apps.look_at(asked).await });
+        let _ = tokio::time::timeout(patience, looked).await;
+        let mut seen = lock(&self.seen);
+        seen.retain(|app, _| names.contains(app));
+        let told = |app: String| match seen.get(&app) {
+            Some(seen) if seen.at >= begun => (app, seen.known.clone(), seen.hour.clone()),
+            Some(seen) if lock(&self.busy).contains(&app) && begun.duration_since(seen.at) > PATIENCE => {
+                (app, Known::Dark("it does not answer in time".to_owned()), seen.hour.clone())
+            }
+            Some(seen) => (app, seen.known.clone(), seen.hour.clone()),
+            None => (app, Known::Dark("it has not answered yet".to_owned()), Series::default()),
+        };
+        names.into_iter().map(told).collect()
+    }
+
+    async fn look_at(self: Arc<Self>, names: Vec<String>) {
+        let free: Vec<String> = {
+            let mut busy = lock(&self.busy);
+            names.into_iter().filter(|app| busy.insert(app.clone())).collect()
+        };
+        let places: Vec<Place> = free.iter().filter_map(|app| self.place(app)).collect();
+        let mut told = tokio::time::timeout(MANAGER, verdicts(&places, &self.here)).await.unwrap_or_default();
+        let mut looks = JoinSet::new();
+        for place in places {
+            let (apps, verdict) = (self.clone(), told.remove(&place.app));
+            looks.spawn(async move { apps.look(place, verdict).await });
+        }
+        while looks.join_next().await.is_some() {}
+        let mut busy = lock(&self.busy);
+        busy.retain(|app| !free.contains(app));
+    }
+
+    async fn look(&self, place: Place, verdict: Option<Verdict>) {
+        let found = self.find(&place, verdict).await;
+        let Some(known) = found else {
+            lock(&self.seen).remove(&place.app);
+            lock(&self.busy).remove(&place.app);
+            return;
+        };
+        let last = lock(&self.seen).get(&place.app).map(|seen| (seen.hour.clone(), seen.hour_at));
+        let (mut hour, mut hour_at) = last.unwrap_or_default();
+        if let Known::Told(_, socket) = &known {
+            if hour_at.is_none_or(|at| at.elapsed() > HOUR) {
+                let asked = Request::Series { filter: StatsFilter::default(), points: POINTS };
+                if let Some(series) = ask::read(socket, &asked).await {
+                    (hour, hour_at) = (series, Some(Instant::now()));
+                }
+            }
+        }
+        lock(&self.seen).insert(place.app.clone(), Seen { at: Instant::now(), known: slim(known), hour, hour_at });
+        lock(&self.busy).remove(&place.app);
+    }
+
+    /// The same as the host's page has it.
+    pub async fn cards(self: &Arc<Self>, patience: Duration) -> Vec<AppCard> {
+        let card = |(app, known, hour)| match known {
+            Known::Told(snapshot, _) => {
+                AppCard { app, snapshot: Some(Snapshot::clone(&snapshot)), hour, ..AppCard::default() }
+            }
+            Known::Stopped(is_bad, words) => AppCard { app, hour, words, is_bad, ..AppCard::default() },
+            Known::Dark(words) => AppCard { app, hour, words, is_bad: true, ..AppCard::default() },
+        };
+        self.all(patience).await.into_iter().map(card).collect()
+    }
+}
+
+/// Without its long lists, which nobody needs of all apps at once.
+fn slim(known: Known) -> Known {
+    let Known::Told(snapshot, socket) = known else { return known };
+    let mut snapshot = Arc::unwrap_or_clone(snapshot);
+    snapshot.failures.clear();
+    for tier in &mut snapshot.tiers {
+        tier.running_jobs.clear();
+        tier.waiting_jobs.clear();
+    }
+    Known::Told(Arc::new(snapshot), socket)
+}

@@ -1,0 +1,43 @@
+//! Asks one runtime what a page needs.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use kqueue_control::{AskError, Request, Snapshot, raw};
+use kqueue_pages::{Answers, Moment, Need, Query, Slot, View};
+use serde::de::DeserializeOwned;
+
+/// What a runtime may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// One answer, as it is, or why there is none.
+async fn answer(socket: &Path, request: &Request) -> Result<Vec<u8>, String> {
+    let answered = tokio::time::timeout(PATIENCE, raw(socket, request)).await;
+    answered.unwrap_or(Err(AskError::Silent)).map_err(|error| format!("the runtime: {error}"))
+}
+
+/// One answer, read; none where there is none.
+pub async fn read<T: DeserializeOwned>(socket: &Path, request: &Request) -> Option<T> {
+    serde_json::from_slice(&answer(socket, request).await.ok()?).ok()
+}
+
+/// All that a view needs of an app whose snapshot is there already.
+pub async fn collect(view: &View, query: &Query, moment: &Moment, snapshot: Snapshot, socket: &Path) -> Answers {
+    let mut answers = Answers { snapshot, ..Answers::default() };
+    // Payloads are not for this door: whoever reads the host's pages need not be one of the app's people.
+    let first = view.needs(query, moment, false).into_iter().filter(|need| need.slot != Slot::Snapshot);
+    put(&mut answers, first.collect(), socket).await;
+    // One that tells them all the same does not have them shown.
+    answers.timeline.payload = None;
+    let then = view.needs_then(query, moment, &answers);
+    put(&mut answers, then, socket).await;
+    answers
+}
+
+async fn put(answers: &mut Answers, needs: Vec<Need>, socket: &Path) {
+    let asked = needs.into_iter().map(|Need { slot, request }| async move { (slot, answer(socket, &request).await) });
+    for (slot, answered) in join_all(asked).await {
+        answers.put(slot, answered.as_deref().map_err(String::clone));
+    }
+}

@@ -1,0 +1,161 @@
+//! What every request has to pass, and what every answer says to a browser.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use kqueue_pages::headers;
+
+use crate::auth::Keys;
+
+/// What is asked of a request.
+#[derive(Debug)]
+pub struct Guard {
+    /// Who may.
+    pub keys: Keys,
+    /// Names by which it may be asked for, besides addresses.
+    pub names: Vec<String>,
+}
+
+/// Lets a request through, or says why not; and gives every answer the headers that all have.
+pub async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let mut answer = match guard.refusal(request.method(), request.headers()).await {
+        Some(refusal) => refusal,
+        None => next.run(request).await,
+    };
+    let sent = answer.headers_mut();
+    for (name, value) in headers() {
+        sent.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    sent.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    answer
+}
+
+impl Guard {
+    async fn refusal(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
+        // Nothing can be changed here, so nothing but looking is known.
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let words = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            return Some(([(ALLOW, "GET, HEAD")], words).into_response());
+        }
+        if !self.is_ours(headers) {
+            let words = "not a name of this service: say --host NAME, or ask by address\n";
+            return Some(plain(StatusCode::MISDIRECTED_REQUEST, words));
+        }
+        if !self.is_from_here(headers) {
+            return Some(plain(StatusCode::FORBIDDEN, "pages of other sites may not ask\n"));
+        }
+        if self.keys.is_asked() && !self.keys.allow(headers).await {
+            let words = plain(StatusCode::UNAUTHORIZED, "a token or a password is needed\n");
+            return Some(([(WWW_AUTHENTICATE, "Basic realm=\"kqueue\", charset=\"UTF-8\"")], words).into_response());
+        }
+        None
+    }
+
+    /// Whether it was asked for by a name of ours. A stranger can have a name lead here, and a page of that name would be
+    /// one with ours in the eyes of a browser; an address cannot be had by a stranger.
+    fn is_ours(&self, headers: &HeaderMap) -> bool {
+        let mut hosts = headers.get_all(HOST).iter();
+        match (hosts.next().map(HeaderValue::to_str), hosts.next()) {
+            (Some(Ok(host)), None) => self.is_name(host),
+            _ => false,
+        }
+    }
+
+    fn is_name(&self, host: &str) -> bool {
+        let name =
+            host.rsplit_once(':').filter(|(name, port)| is_port(port) && (!name.contains(':') || name.ends_with(']')));
+        let name = name.map_or(host, |(name, _)| name);
+        let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        name.eq_ignore_ascii_case("localhost")
+            || address.parse::<IpAddr>().is_ok()
+            || self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether a browser that says on behalf of whose page it asks says that it is one of ours, or nobody's.
+    fn is_from_here(&self, headers: &HeaderMap) -> bool {
+        let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let goes_there = said("sec-fetch-mode") == Some("navigate") && said("sec-fetch-dest") == Some("document");
+        let is_site = matches!(said("sec-fetch-site"), None | Some("same-origin" | "none")) || goes_there;
+        let is_origin = headers.get(ORIGIN).is_none_or(|origin| {
+            let host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+            host.is_some_and(|host| self.is_name(host))
+        });
+        is_site && is_origin
+    }
+}
+
+fn is_port(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// An answer in words.
+pub fn plain(status: StatusCode, words: &'static str) -> Response {
+    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], words).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard() -> Guard {
+        let keys = Keys::read(&crate::options::Options::default()).unwrap();
+        Guard { keys, names: vec!["queues.example".to_owned()] }
+    }
+
+    fn headers(given: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        HeaderMap::from_iter(given.iter().map(pair))
+    }
+
+    #[test]
+    fn a_strangers_name_is_not_ours() {
+        let guard = guard();
+        for host in
+            ["localhost", "LOCALHOST:8080", "127.0.0.1:80", "[::1]:8080", "[::1]", "10.1.2.3", "Queues.Example:443"]
+        {
+            assert!(guard.is_ours(&headers(&[("host", host)])), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:80",
+            "",
+            "[::1]x",
+            "queues.example:x",
+            "a@localhost",
+        ] {
+            assert!(!guard.is_ours(&headers(&[("host", host)])), "{host}");
+        }
+        assert!(!guard.is_ours(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn pages_of_other_sites_may_link_here_and_nothing_more() {
+        let guard = guard();
+        let link = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+        for allowed in [
+            &[][..],
+            &[("sec-fetch-site", "same-origin")],
+            &[("origin", "http://localhost:8080")],
+            &[("origin", "https://queues.example")],
+            &link,
+        ] {
+            assert!(guard.is_from_here(&headers(allowed)), "{allowed:?}");
+        }
+        let frame = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")];
+        for refused in [
+            &[("sec-fetch-site", "cross-site")][..],
+            &[("sec-fetch-site", "same-site")],
+            &[("origin", "https://evil.example")],
+            &[("origin", "null")],
+            &frame,
+        ] {
+            assert!(!guard.is_from_here(&headers(refused)), "{refused:?}");
+        }
+    }
+}

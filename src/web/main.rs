@@ -1,0 +1,5 @@
+//! The `kqueue-web` command.
+
+fn main() -> std::process::ExitCode {
+    kqueue_web::main()
+}

@@ -1,0 +1,128 @@
+//! What is at which path.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use axum::middleware::from_fn_with_state;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use jiff::tz::TimeZone;
+use kqueue_pages::{Moment, Mount, Query, View, statics, trouble};
+
+use crate::apps::{Apps, Known};
+use crate::guard::{Guard, pass};
+use crate::live::Streams;
+use crate::{ask, guard, health, live, metrics};
+
+/// How long the page of all apps waits for an app that is slow; those that are not are there sooner.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// What all pages are made of.
+#[derive(Debug)]
+pub struct Site {
+    /// The apps.
+    pub apps: Arc<Apps>,
+    /// Places of pages that are kept up to date.
+    pub streams: Streams,
+    zone: TimeZone,
+}
+
+impl Site {
+    fn moment(&self) -> Moment {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Moment { now: u64::try_from(since.as_millis()).unwrap_or(u64::MAX), zone: self.zone.clone() }
+    }
+}
+
+/// All routes, behind the guard.
+pub fn router(apps: Arc<Apps>, guard: Arc<Guard>) -> Router {
+    let site = Arc::new(Site { apps: apps.clone(), streams: Streams::default(), zone: TimeZone::system() });
+    let of_apps = Router::new()
+        .route("/healthz", get(health::health))
+        .route("/readyz", get(health::readiness))
+        .route("/healthz/{app}", get(health::health_of))
+        .route("/readyz/{app}", get(health::readiness_of))
+        .route("/metrics", get(metrics::metrics))
+        .with_state(apps);
+    Router::new()
+        .route("/", get(root))
+        .route("/live", get(live::host))
+        .route("/app/{app}", get(to_app))
+        .route("/app/{app}/", get(overview))
+        .route("/app/{app}/live", get(live::app))
+        .route("/app/{app}/{view}", get(view))
+        .route("/static/{name}", get(file))
+        .route("/robots.txt", get(|| async { guard::plain(StatusCode::OK, "User-agent: *\nDisallow: /\n") }))
+        .with_state(site)
+        .merge(of_apps)
+        .fallback(nothing)
+        .layer(from_fn_with_state(guard, pass))
+}
+
+async fn root(State(site): State<Arc<Site>>) -> Html<String> {
+    Html(host_page(&site, "/").await)
+}
+
+/// The page of all apps, with links from `path`.
+pub async fn host_page(site: &Site, path: &str) -> String {
+    let cards = site.apps.cards(PATIENCE).await;
+    kqueue_pages::host(&Mount::of_host(path, None), &site.moment(), &cards)
+}
+
+/// A page of an app is below its name: links lead from there.
+async fn to_app(Path(app): Path<String>) -> Response {
+    let name: String = app.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    (StatusCode::PERMANENT_REDIRECT, [(LOCATION, format!("{name}/"))]).into_response()
+}
+
+async fn overview(site: State<Arc<Site>>, Path(app): Path<String>, uri: OriginalUri, query: RawQuery) -> Response {
+    view(site, Path((app, String::new())), uri, query).await
+}
+
+async fn view(
+    State(site): State<Arc<Site>>,
+    Path((app, view)): Path<(String, String)>,
+    OriginalUri(uri): OriginalUri,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let Some(view) = View::at(&view) else { return nothing(OriginalUri(uri)).await };
+    let query = Query::parse(&query.unwrap_or_default());
+    let (status, page) = app_page(&site, &app, &view, &query, uri.path()).await;
+    (status, Html(page)).into_response()
+}
+
+/// A page of an app, with links from `path`.
+pub async fn app_page(site: &Site, app: &str, view: &View, query: &Query, path: &str) -> (StatusCode, String) {
+    let bare = Mount::of_host(path, None);
+    match site.apps.one(app).await {
+        None => (StatusCode::NOT_FOUND, trouble(&bare, "There is no such app", app)),
+        Some(Known::Stopped(_, why)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, trouble(&bare, &format!("{app} does not run"), &why))
+        }
+        Some(Known::Dark(why)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, trouble(&bare, &format!("{app} cannot be asked"), &why))
+        }
+        Some(Known::Told(snapshot, socket)) => {
+            let moment = site.moment();
+            let answers = ask::collect(view, query, &moment, Arc::unwrap_or_clone(snapshot), &socket).await;
+            let (status, page) = view.render(&Mount::of_host(path, Some(app)), query, &moment, &answers);
+            (StatusCode::from_u16(status).unwrap_or_default(), page)
+        }
+    }
+}
+
+async fn file(Path(name): Path<String>) -> Response {
+    match statics::find(&name) {
+        Some(file) => ([(CONTENT_TYPE, file.kind), (CACHE_CONTROL, statics::CACHE)], file.text).into_response(),
+        None => guard::plain(StatusCode::NOT_FOUND, "there is no such file\n"),
+    }
+}
+
+async fn nothing(OriginalUri(uri): OriginalUri) -> Response {
+    let page = trouble(&Mount::of_host(uri.path(), None), "There is no such page", "");
+    (StatusCode::NOT_FOUND, Html(page)).into_response()
+}

@@ -1,0 +1,159 @@
+// Every page at both doors, in two sizes, dark and light: that it is whole, fits, breaks no rule of its own policy, can be
+// used by keys and by a screen reader, and keeps itself up to date. Called by tests/web/run.
+import { spawnSync } from 'node:child_process';
+import { readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+
+const { TOKEN, HOST_DOOR, APP_DOOR, SHOTS, PICTURES, TOOLS, DISPATCH, PROFILE } = process.env;
+const require = createRequire(`${TOOLS}/`);
+const { chromium } = require('playwright-core');
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+
+let passed = 0;
+let failed = 0;
+const check = (what, ok, why = '') => {
+  if (ok) { passed++; } else { failed++; console.log(`FAILED: ${what} ${why}`); }
+};
+const dispatch = (...jobs) => {
+  const { status, stderr } = spawnSync('php', [DISPATCH, ...jobs], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`dispatch: ${stderr}`);
+};
+
+const doors = [
+  { name: 'host', url: `${HOST_DOOR}/app/shop/`, headers: { Authorization: `Bearer ${TOKEN}` }, root: HOST_DOOR },
+  { name: 'app', url: APP_DOOR, headers: { 'X-User': 'operator' } },
+];
+const sizes = [{ name: 'desk', width: 1280, height: 900 }, { name: 'phone', width: 390, height: 844 }];
+
+const link = (door, path) => (path === '' ? door.url : `${door.url.replace(/\/$/, '')}/${path}`);
+const pages = (door) => [
+  ...(door.root ? [['apps', `${door.root}/`]] : []),
+  ['overview', link(door, '')],
+  ['overview-24h', link(door, '?span=24h').replace('/?', door.root ? '/?' : '?')],
+  ['jobs', link(door, 'jobs')],
+  ['jobs-failed', link(door, 'jobs?state=failed')],
+  ['jobs-running', link(door, 'jobs?state=running')],
+  ['jobs-waiting', link(door, 'jobs?state=waiting')],
+  ['jobs-search', link(door, 'jobs?class=SyncStock&text=warehouse&state=failed')],
+  ['classes', link(door, 'classes?sort=memory')],
+  ['class', link(door, 'class?name=App%5CJobs%5CResizeImage')],
+  ['queue', link(door, 'queue?name=default')],
+  ['events', link(door, 'events?span=24h')],
+];
+
+rmSync(PROFILE, { recursive: true, force: true });
+const browser = await chromium.launch({
+  executablePath: '/usr/bin/chromium',
+  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+
+const open = async (door, size, colorScheme, more = {}) => {
+  const context = await browser.newContext({ viewport: size, colorScheme, extraHTTPHeaders: door.headers, reducedMotion: 'reduce', ...more });
+  const page = await context.newPage();
+  page.complaints = [];
+  page.on('console', (message) => { if (message.type() === 'error') page.complaints.push(message.text()); });
+  page.on('pageerror', (error) => page.complaints.push(String(error)));
+  return page;
+};
+
+const look = async (page, where, url, full) => {
+  const answer = await page.goto(url, { waitUntil: 'load' });
+  check(`${where}: 200`, answer.status() === 200, `${url} ${answer.status()}`);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  check(`${where}: no wider than the window`, wide <= 0, `${wide} px too wide`);
+  await page.screenshot({ path: `${SHOTS}/${where}.png`, fullPage: full });
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ['violations'] }));
+  const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+  const told = serious.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary.slice(0, 200)}`).join(' | ')}`);
+  check(`${where}: axe-core finds nothing serious`, serious.length === 0, told.join('\n'));
+  check(`${where}: the browser complains of nothing`, page.complaints.length === 0, page.complaints.join('; '));
+  page.complaints.length = 0;
+};
+
+try {
+  for (const door of doors) {
+    for (const size of sizes) {
+      for (const scheme of ['light', 'dark']) {
+        const page = await open(door, size, scheme);
+        for (const [name, url] of pages(door)) await look(page, `${door.name}-${name}-${size.name}-${scheme}`, url, true);
+        // A job's page: of one that failed, as somebody gets there.
+        await page.goto(link(door, 'jobs?state=failed'));
+        await Promise.all([page.waitForNavigation(), page.locator('#job-list tbody th a').first().click()]);
+        await look(page, `${door.name}-job-${size.name}-${scheme}`, page.url(), true);
+        await page.context().close();
+      }
+    }
+
+    // It keeps itself up to date, until it is told not to.
+    const page = await open(door, sizes[0], 'light');
+    await page.goto(link(door, ''));
+    const before = await page.evaluate(() => document.querySelector('#tiles').innerText);
+    dispatch('SendReceipt=40');
+    const changed = await page.waitForFunction((text) => document.querySelector('#tiles').innerText !== text, before, { timeout: 60_000 }).then(() => true, () => false);
+    check(`${door.name}: the page changes by itself`, changed);
+    await page.locator('button.live').click();
+    check(`${door.name}: the button says that it is paused`, (await page.locator('button.live').getAttribute('aria-pressed')) === 'false');
+    const stopped = await page.evaluate(() => document.body.dataset.updated);
+    dispatch('SendReceipt=40');
+    await page.locator('button.live').click();
+    const goes = await page.waitForFunction((at) => document.body.dataset.updated !== at, stopped, { timeout: 60_000 }).then(() => true, () => false);
+    check(`${door.name}: and goes on`, goes);
+
+    // By keys alone: the first stop leads past the navigation, and every stop can be seen.
+    await page.goto(link(door, 'jobs'));
+    await page.keyboard.press('Tab');
+    check(`${door.name}: the first stop is the skip link`, await page.evaluate(() => document.activeElement.matches('.skip')));
+    await page.keyboard.press('Enter');
+    check(`${door.name}: it leads to the content`, await page.evaluate(() => document.activeElement.id === 'main'));
+    await page.keyboard.press('Tab');
+    check(`${door.name}: the focus is seen`, await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle !== 'none'));
+
+    // Search, by the form.
+    await page.goto(link(door, 'jobs'));
+    await page.getByLabel('Class').fill('SyncStock');
+    await Promise.all([page.waitForNavigation(), page.getByRole('button', { name: 'Search' }).click()]);
+    const rows = await page.locator('#job-list tbody tr').allInnerTexts();
+    check(`${door.name}: the search finds its class alone`, rows.length > 0 && rows.every((row) => row.includes('SyncStock')), rows.slice(0, 2).join());
+    await page.getByRole('link', { name: 'Next page' }).click();
+    await page.waitForURL(/after=/);
+    check(`${door.name}: there is a next page`, (await page.locator('#job-list tbody tr').count()) > 0);
+    await page.context().close();
+
+    // Without any script.
+    const plain = await open(door, sizes[0], 'light', { javaScriptEnabled: false });
+    await plain.goto(link(door, ''));
+    check(`${door.name}: it can be read without a script`, (await plain.locator('#queue-list tbody tr').count()) === 3 && (await plain.locator('svg[role=img]').count()) >= 3);
+    check(`${door.name}: and has no dead button`, (await plain.locator('button.live').count()) === 0);
+    await plain.context().close();
+  }
+
+  // What a job carries is shown in its app, to its people.
+  const page = await open(doors[1], sizes[0], 'light');
+  dispatch('RenderVideo=6@media');
+  await page.goto(link(doors[1], 'jobs?state=waiting&class=RenderVideo'));
+  const waiting = page.locator('#job-list tbody th a').first();
+  await Promise.all([page.waitForNavigation(), waiting.click()]);
+  check('app: the payload is there', (await page.content()).includes('CallQueuedHandler'));
+  await page.context().close();
+
+  if (PICTURES) {
+    const door = doors[0];
+    const picture = async (name, url, height, hide = '') => {
+      const page = await open(door, { width: 1000, height }, 'light');
+      await page.goto(url);
+      if (hide) await page.evaluate((parts) => document.querySelectorAll(parts).forEach((part) => part.remove()), hide);
+      await page.screenshot({ path: `${PICTURES}/${name}.png` });
+      await page.context().close();
+    };
+    await picture('a-class-got-slow', link(door, 'class?name=App%5CJobs%5CResizeImage'), 620, '#class + p');
+    await picture('who-filled-the-queue', link(door, 'queue?name=default'), 900);
+    await picture('what-happened', link(door, '').replace(/$/, '?span=1h'), 560);
+    await picture('less-memory', link(door, 'classes?sort=memory'), 420);
+  }
+} catch (error) {
+  check('the browser runs to its end', false, String(error.stack));
+} finally {
+  await browser.close();
+  console.log(`browser: ${passed} passed, ${failed} failed`);
+}
