@@ -462,6 +462,9 @@ impl QueueBackend for DatabaseBackend {
             })
             .await?;
         let oldest: Vec<[i64; 1]> = oldest;
-        Ok(oldest.into_iter().map(|[at]| u64::try_from(at).ok().filter(|at| *at > 0).map(|at| at * 1000)).collect())
+        Ok(oldest
+            .into_iter()
+            .map(|[at]| u64::try_from(at).ok().filter(|at| *at > 0).map(|at| at.saturating_mul(1000)))
+            .collect())
     }
 }

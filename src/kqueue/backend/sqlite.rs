@@ -404,7 +404,9 @@ impl QueueBackend for SqliteBackend {
                         .bind(self.names.of(queue, "").into_owned())
                         .fetch_one(&mut *connection)
                         .await?;
-                    oldest.push(first.and_then(|first| u64::try_from(first).ok()).map(|first| first * 1000));
+                    oldest.push(
+                        first.and_then(|first| u64::try_from(first).ok()).map(|first| first.saturating_mul(1000)),
+                    );
                 }
                 Ok(oldest)
             })

@@ -229,7 +229,16 @@ impl Buffer {
         while self.batch.again.len() > MINUTES {
             self.batch.again.pop_first();
         }
-        self.batch.samples.append(&mut batch.samples);
+        for (minute, samples) in batch.samples {
+            let known = self.batch.samples.entry(minute).or_default();
+            for (queue, (backlog, oldest)) in samples {
+                let most = known.entry(queue).or_default();
+                *most = (most.0.max(backlog), most.1.max(oldest));
+            }
+        }
+        while self.batch.samples.len() > MINUTES {
+            self.batch.samples.pop_first();
+        }
     }
 
     /// Figures since the start.

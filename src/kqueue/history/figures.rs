@@ -35,15 +35,16 @@ pub struct Window {
 impl Window {
     /// Of what was asked for at this time. By the minute for a few hours, else by the hour.
     pub fn of(filter: &StatsFilter, now: u64, fine: u64) -> Self {
-        let until = filter.until.unwrap_or(now).min(now);
-        let since = filter.since.unwrap_or_else(|| until.saturating_sub(HOUR)).clamp(now.saturating_sub(MONTH), until);
+        let first = now.saturating_sub(MONTH);
+        let until = filter.until.unwrap_or(now).clamp(first, now);
+        let since = filter.since.unwrap_or_else(|| until.saturating_sub(HOUR)).clamp(first, until);
         let span = if until - since <= fine && since >= now.saturating_sub(DAY) { MINUTE } else { HOUR };
         Self { since: since / span * span, until: until.max(since + 1), span, asked: until - since }
     }
 }
 
-/// Rows of a span of time: when, class, queue, figures.
-struct Row4 {
+/// How the jobs of a class from a queue fared in a span of time.
+struct Found {
     at: u64,
     class: String,
     queue: String,
@@ -56,7 +57,7 @@ async fn rows(
     waiting: &Batch,
     filter: &StatsFilter,
     window: Window,
-    mut each: impl FnMut(Row4),
+    mut each: impl FnMut(Found),
 ) -> sqlx::Result<()> {
     let StatsFilter { class: asked_class, queue: asked_queue, .. } = filter;
     if let Some(open) = open {
@@ -82,7 +83,7 @@ async fn rows(
         let mut found = query.fetch(&mut open.connection);
         while let Some(row) = found.try_next().await? {
             let at = unsigned(row.try_get(0)?);
-            each(Row4 { at, class: row.try_get(1)?, queue: row.try_get(2)?, tally: read_tally(&row, 3)? });
+            each(Found { at, class: row.try_get(1)?, queue: row.try_get(2)?, tally: read_tally(&row, 3)? });
         }
     }
     for (minute, span) in waiting.spans() {
@@ -97,7 +98,7 @@ async fn rows(
             for slot in known.slots.iter().filter(|slot| asked_queue.as_ref().is_none_or(|asked| slot.queue == *asked))
             {
                 let (class, queue) = (harmless::line(class, NAME), harmless::line(&slot.queue, NAME));
-                each(Row4 { at, class, queue, tally: slot.tally.clone() });
+                each(Found { at, class, queue, tally: slot.tally.clone() });
             }
         }
     }
@@ -179,7 +180,9 @@ pub async fn series(
         0 => 60,
         points => u64::from(points).min(POINTS),
     };
-    let step = window.asked.div_ceil(wanted).div_ceil(window.span).max(1) * window.span;
+    // A little more than a round time, as it passes while somebody asks, makes no point longer.
+    let asked = window.asked.saturating_sub(window.span - 1);
+    let step = asked.div_ceil(wanted).div_ceil(window.span).max(1) * window.span;
     // Points begin at whole steps, so that they stay where they are while time goes on.
     let first = window.since / step * step;
     let whole = (window.until - first).div_ceil(step).max(1);

@@ -220,7 +220,9 @@ impl File {
         let tables: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master").fetch_one(&mut connection).await?;
         match (version, tables) {
             (VERSION, _) => {}
-            (0, 0) => drop(sqlx::raw_sql(SCHEMA).execute(&mut connection).await?),
+            (0, 0) => {
+                sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
+            }
             (other, _) => return Err(sqlx::Error::Configuration(format!("it has version {other}").into())),
         }
         let rows: Vec<(i64, i64)> =
@@ -289,8 +291,12 @@ fn fault(error: &sqlx::Error) -> Fault {
     let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<i32>().ok());
     // Of an extended code the low byte is the primary one.
     match code.map(|code| code & 0xff) {
-        // SQLITE_ERROR: it has other tables than those of its version. SQLITE_CORRUPT, SQLITE_NOTADB.
-        Some(1 | 11 | 26) => Fault::Broken,
+        // SQLITE_CORRUPT, SQLITE_NOTADB.
+        Some(11 | 26) => Fault::Broken,
+        // It has other tables than those of its version.
+        Some(1) if ["no such table", "no such column"].iter().any(|said| error.to_string().contains(said)) => {
+            Fault::Broken
+        }
         Some(13) => Fault::Full,
         Some(9) => Fault::Slow,
         _ => Fault::Other,

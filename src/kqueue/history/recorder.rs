@@ -27,6 +27,8 @@ const SHARE: u32 = 100;
 const LONGEST: Duration = Duration::from_secs(20);
 /// The pause after a write that failed.
 const AGAIN: Duration = Duration::from_secs(10);
+/// What the last write may take.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// For how long whoever asks waits for what is under way.
 const TURN: Duration = Duration::from_secs(2);
 /// Jobs and events of one answer: where nobody says how many, and at the most.
@@ -167,10 +169,13 @@ impl Recorder {
         }
     }
 
-    /// Writes what is recorded, and closes the file.
+    /// Writes what is recorded, and closes the file; as long as that does not take long.
     pub async fn close(&self) {
-        self.write().await;
-        self.file.lock().await.close().await;
+        let closed = async {
+            self.write().await;
+            self.file.lock().await.close().await;
+        };
+        let _ = tokio::time::timeout(FAREWELL, closed).await;
     }
 
     /// Figures since the start, by class, queue and tier.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::held::epoch_ms;
 use super::queue::sizes::Looker;
 use super::status::NAME;
-use crate::backend::{Listed, Listing, PAGE};
+use crate::backend::{DEEP, Listed, Listing, PAGE};
 use crate::history::is_wanted;
 
 /// What the queue may take to show them.
@@ -30,7 +30,8 @@ impl Place {
     /// Reads what [`Self::write`] wrote.
     pub(super) fn read(text: &str) -> Option<Self> {
         let (queue, job) = text.strip_prefix(PLACE)?.split_once(':')?;
-        Some(Self { queue: queue.parse().ok()?, job: job.parse().ok()? })
+        // Nothing is listed behind that.
+        Some(Self { queue: queue.parse().ok()?, job: job.parse::<usize>().ok()?.min(DEEP) })
     }
 
     fn write(self) -> String {

@@ -161,7 +161,7 @@ final class Loop
                     'unfinished' => $this->job->hasFailed() && ! $this->toldOfFailure,
                     'ack' => $this->finished !== null,
                     'error' => $this->error === null ? null : Output::text($this->error),
-                ] + $this->usage->sofar());
+                ] + $this->usage->used());
             }
         });
     }
@@ -464,7 +464,7 @@ final class Loop
             'deleted' => $this->job->isDeleted(),
             'released' => $this->job->isReleased(),
             'failed' => $this->job->hasFailed(),
-        ] + $this->usage->sofar();
+        ] + $this->usage->used();
 
         if ($this->finished !== null) {
             $done['ack'] = true;

@@ -37,7 +37,7 @@ final class Usage
     }
 
     /** What the job has used: KiB and microseconds. @return array{peak: int, cpu: int} */
-    public function sofar(): array
+    public function used(): array
     {
         [$own, $children] = [$this->own, $this->children];
         $this->own = self::look(0);

@@ -138,7 +138,7 @@ impl Record {
 /// When a job was dispatched, and when this attempt of it could have begun. What is told in whole seconds counts from
 /// their end, but not from later than now: a wait is never shown that there was not.
 fn times(now: u64, attempt: u32, receipt: &Receipt, envelope: Option<&Envelope>) -> (u64, u64) {
-    let whole = |ms: u64| if ms.is_multiple_of(1000) { ms + 999 } else { ms };
+    let whole = |ms: u64| if ms.is_multiple_of(1000) { ms.saturating_add(999) } else { ms };
     let dispatched = envelope.and_then(Envelope::dispatched_at);
     let due = envelope.filter(|_| attempt <= 1).and_then(Envelope::due_at);
     let available = receipt.available_at().map(|seconds| seconds.saturating_mul(1000));

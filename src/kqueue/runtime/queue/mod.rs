@@ -193,10 +193,9 @@ impl QueueSide {
         }
         if let Some(since) = self.fetch.since()
             && self.fetch.outage().is_some_and(|at| at <= now)
+            && self.outage.silent(since)
         {
-            if self.outage.silent(since) {
-                self.events.push_back(QueueEvent::Silent("the queue does not answer".to_owned()));
-            }
+            self.events.push_back(QueueEvent::Silent("the queue does not answer".to_owned()));
         }
     }
 

@@ -340,7 +340,12 @@ impl World {
             runtime.take_over(left, &there);
         }
         let (asked, requests) = mpsc::channel(4);
-        Running { asked, task: tokio::task::spawn_local(async move { runtime.work(requests).await }) }
+        let work = async move {
+            let ended = runtime.work(requests).await;
+            runtime.check_history();
+            ended
+        };
+        Running { asked, task: tokio::task::spawn_local(work) }
     }
 
     /// SIGTERM, and the end.
@@ -390,5 +395,18 @@ impl World {
     /// The process in a unit.
     pub fn in_unit(&self, unit: &Unit) -> Option<Rc<Process>> {
         self.processes.borrow().values().find(|process| process.unit.borrow().as_ref() == Some(unit)).cloned()
+    }
+}
+
+impl Runtime {
+    /// Each attempt that has ended is in history, once, and ended as it is said to.
+    fn check_history(&self) {
+        let mut recorded = BTreeMap::new();
+        for (outcome, attempts) in self.recorder.metrics().into_iter().flat_map(|row| row.figures.outcomes) {
+            *recorded.entry(outcome).or_default() += attempts;
+        }
+        let told: BTreeMap<String, u64> =
+            self.held.tally().iter().map(|(outcome, jobs)| ((*outcome).to_owned(), *jobs)).collect();
+        assert_eq!(recorded, told, "recorded, and told");
     }
 }
