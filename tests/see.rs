@@ -114,6 +114,9 @@ fn figures(runtime: &Runtime) {
     let kinds: Vec<&str> =
         events["events"].as_array().unwrap().iter().filter_map(|event| event["kind"].as_str()).collect();
     assert!(kinds.contains(&"runtime"), "{events:#}");
+    let workers = runtime.json(&["events", "shop", "--kind", "worker,deploy", "--limit", "1"]);
+    assert_eq!(workers["events"].as_array().unwrap().len(), 1, "{workers:#}");
+    assert_eq!(workers["events"][0]["kind"], "worker", "{workers:#}");
 
     for (options, code, word) in [
         (&[][..], 0, "KQUEUE OK - shop: 1 running"),

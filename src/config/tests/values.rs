@@ -39,6 +39,8 @@ fn defaults() {
         max_waiting: 256,
         max_waiting_bytes: 64 << 20,
         tries: 1,
+        history: true,
+        history_jobs: 10_000,
         timeout: Some(Duration::from_secs(60)),
         backoff: "0".into(),
         force: false,

@@ -180,7 +180,9 @@ pub async fn series(
         0 => 60,
         points => u64::from(points).min(POINTS),
     };
-    let step = window.asked.div_ceil(wanted).div_ceil(window.span).max(1) * window.span;
+    // A little more than a round time, as it passes while somebody asks, makes no point longer.
+    let asked = window.asked.saturating_sub(window.span - 1);
+    let step = asked.div_ceil(wanted).div_ceil(window.span).max(1) * window.span;
     // Points begin at whole steps, so that they stay where they are while time goes on.
     let first = window.since / step * step;
     let whole = (window.until - first).div_ceil(step).max(1);

@@ -5,9 +5,14 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Target, Which, as_json, print_json, print_text, span};
-use crate::cli::Failed;
 use crate::cli::show::{Style, Table, moment_ms, span_ms};
+use crate::cli::{Failed, complete};
 use kqueue_control::{Happenings, Request};
+
+/// What can happen.
+const KINDS: &[&str] = &["runtime", "worker", "deploy", "reload", "outage", "pause", "quarantine"];
+/// Events of one answer, at the most: those that are looked through for some kinds.
+const MOST: u32 = 500;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Ask {
@@ -16,8 +21,11 @@ pub(in crate::cli) struct Ask {
     /// Not older than this: 30min, 24h, 7d, or a time such as 14:00 or "2026-11-30 14:00"; all that is kept without
     #[arg(long, value_name = span::TIME, value_parser = span::parse)]
     since: Option<u64>,
+    /// Of the last 500 those of these kinds alone: runtime, worker, deploy, reload, outage, pause, quarantine
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',', add = complete::words(KINDS))]
+    kind: Vec<String>,
     /// At most so many, the latest
-    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST)))]
     limit: u32,
     /// Print JSON
     #[arg(long)]
@@ -26,9 +34,12 @@ pub(in crate::cli) struct Ask {
 
 pub(in crate::cli) fn run(asked: Ask) -> Result<ExitCode, Failed> {
     let here = super::surroundings()?;
-    let request = Request::Events { since: asked.since.unwrap_or(0), limit: asked.limit };
-    let told: Happenings =
+    let limit = if asked.kind.is_empty() { asked.limit } else { MOST };
+    let request = Request::Events { since: asked.since.unwrap_or(0), limit };
+    let mut told: Happenings =
         super::wait(async { Target::find(&asked.which.request(), &here).await?.ask(&request).await })??;
+    told.events.retain(|event| asked.kind.is_empty() || asked.kind.contains(&event.kind));
+    told.events.truncate(asked.limit as usize);
     if asked.json {
         return print_json(&as_json(&told));
     }

@@ -138,7 +138,7 @@ fn panel(frame: &mut Frame<'_>, area: Rect, top: &Top, of: Panel) {
     let more = grid.rows.len().saturating_sub(from + room);
     let shown = match (from, more) {
         (0, 0) => String::new(),
-        _ => format!(" {}–{} of {}", from + 1, grid.rows.len() - more, grid.rows.len()),
+        _ => format!(" {}–{} of {} ", from + 1, grid.rows.len() - more, grid.rows.len()),
     };
     let title =
         Style::default().add_modifier(if focused { Modifier::BOLD | Modifier::REVERSED } else { Modifier::BOLD });

@@ -193,6 +193,7 @@ fn what_a_dead_template_was_asked_to_fork_never_comes() {
         add(&mut processes, id, pid, None);
     }
     processes.template_gone(77, Some(Exit::Signal(9)), None);
+    assert!(matches!(processes.events.pop_front(), Some(ProcessEvent::TemplateGone(_))));
     assert!(matches!(processes.events.pop_front(), Some(ProcessEvent::Gone(1, Cause::Vanished))));
     assert!(processes.events.is_empty() && processes.workers.contains_key(&2));
 }
