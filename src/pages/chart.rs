@@ -45,6 +45,9 @@ impl Axis {
     }
 }
 
+/// How a value is said.
+pub type Say = fn(f64) -> String;
+
 /// How values are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -88,7 +91,7 @@ pub struct Chart<'a> {
     /// Its values.
     pub all: &'a [Values],
     /// How a value is said.
-    pub say: fn(f64) -> String,
+    pub say: Say,
     /// What happened meanwhile.
     pub marks: &'a [Mark],
 }
@@ -254,8 +257,8 @@ pub fn spark(values: &Values) -> Markup {
 }
 
 /// The figures of charts as a table, the latest first.
-pub fn table(axis: &Axis, charts: &[(&[Values], fn(f64) -> String)], moment: &Moment) -> Markup {
-    let all: Vec<(&Values, fn(f64) -> String)> =
+pub fn table(axis: &Axis, charts: &[(&[Values], Say)], moment: &Moment) -> Markup {
+    let all: Vec<(&Values, Say)> =
         charts.iter().flat_map(|(all, say)| all.iter().map(|values| (values, *say))).collect();
     let count = all.iter().map(|(values, _)| values.values.len()).max().unwrap_or_default();
     let span = axis.until.saturating_sub(axis.since);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use kqueue_control::{Figures, Job, JobState, Series};
 use maud::{Markup, html};
 
-use crate::chart::{Axis, Chart, Kind, Values, table};
+use crate::chart::{Axis, Chart, Kind, Say, Values, table};
 use crate::format::{bytes, class, known_span, known_time, number, rate, short, span};
 use crate::marks::{self, Mark};
 use crate::view::Page;
@@ -119,7 +119,7 @@ pub struct Charts<'a> {
     pub axis: Axis,
     pub marks: Vec<Mark>,
     drawn: Vec<Markup>,
-    kept: Vec<(Vec<Values>, fn(f64) -> String)>,
+    kept: Vec<(Vec<Values>, Say)>,
     page: &'a Page<'a>,
 }
 
@@ -132,7 +132,7 @@ impl<'a> Charts<'a> {
 
     /// Adds one.
     #[must_use]
-    pub fn with(mut self, title: &'static str, kind: Kind, all: Vec<Values>, say: fn(f64) -> String) -> Self {
+    pub fn with(mut self, title: &'static str, kind: Kind, all: Vec<Values>, say: Say) -> Self {
         let chart = Chart { title, kind, axis: self.axis, all: &all, say, marks: &self.marks };
         self.drawn.push(chart.render(self.page.moment));
         self.kept.push((all, say));

@@ -134,12 +134,12 @@ impl Apps {
         };
         let last = lock(&self.seen).get(&place.app).map(|seen| (seen.hour.clone(), seen.hour_at));
         let (mut hour, mut hour_at) = last.unwrap_or_default();
-        if let Known::Told(_, socket) = &known {
-            if hour_at.is_none_or(|at| at.elapsed() > HOUR) {
-                let asked = Request::Series { filter: StatsFilter::default(), points: POINTS };
-                if let Some(series) = ask::read(socket, &asked).await {
-                    (hour, hour_at) = (series, Some(Instant::now()));
-                }
+        if let Known::Told(_, socket) = &known
+            && hour_at.is_none_or(|at| at.elapsed() > HOUR)
+        {
+            let asked = Request::Series { filter: StatsFilter::default(), points: POINTS };
+            if let Some(series) = ask::read(socket, &asked).await {
+                (hour, hour_at) = (series, Some(Instant::now()));
             }
         }
         lock(&self.seen).insert(place.app.clone(), Seen { at: Instant::now(), known: slim(known), hour, hour_at });

@@ -67,7 +67,7 @@ $classes = [
     'App\Jobs\SyncStock' => ['default', 'inline', 'history: p90 of 20 runs is 52 ms', 14, 40, 34],
     'App\Jobs\ResizeImage' => ['media', 'pooled', 'estimatedDuration 5 s', 6, 600, 58],
     'App\Jobs\RenderVideo' => ['media', 'isolated', 'maxMemory 256 MB', 1, 5_200, 118],
-    'App\Jobs\ImportCatalog' => ['default', 'pooled', 'history: p90 of 9 runs is 1.2 s', 0, 900, 96],
+    'App\Jobs\ImportCatalog' => ['default', 'pooled', 'history: p90 of 9 runs is 1.2 s', 0, 320, 96],
     'App\Jobs\SendNewsletter' => ['mail', 'inline', 'history: p90 of 20 runs is 12 ms', 9, 9, 30],
 ];
 for ($ago = 24 * 60; $ago >= 1; $ago--) {
@@ -77,7 +77,7 @@ for ($ago = 24 * 60; $ago >= 1; $ago--) {
     }
     $import = $ago <= 38 && $ago > 22;
     foreach ($classes as $class => [$queue, $tier, $why, $many, $ms, $mb]) {
-        $many = $class === 'App\Jobs\ImportCatalog' && $import ? 80 : $many;
+        $many = $class === 'App\Jobs\ImportCatalog' && $import ? 240 : $many;
         $slow = $class === 'App\Jobs\ResizeImage' && $ago <= 30 ? 4.5 : 1;
         $count = $many === 0 ? 0 : max(0, (int) round($many * (0.7 + 0.3 * sin($ago / 9)) + mt_rand(-2, 2)));
         if ($count === 0) {

@@ -74,3 +74,48 @@ fn told(found: Option<(u16, &str, String, &str)>, mount: &Mount) -> Vec<u8> {
     let answer = PageAnswer { version: VERSION, status, kind: kind.to_owned(), headers: sent, body };
     serde_json::to_vec(&answer).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(path: &str, base: &str, owner: bool) -> serde_json::Value {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ask = |request: Request| async move {
+            Some(match request {
+                Request::Snapshot => br#"{"version":1,"app":"shop","state":"running","launcher":"process"}"#.to_vec(),
+                Request::Job { payload, .. } => {
+                    format!(r#"{{"attempts":[{{"class":"A"}}],"journal":"payload {payload}"}}"#).into_bytes()
+                }
+                _ => unable("history is off"),
+            })
+        };
+        serde_json::from_slice(&runtime.block_on(answer(path, "id=a", base, owner, ask))).unwrap()
+    }
+
+    #[test]
+    fn pages_and_their_files_below_a_base() {
+        let page = asked("", "/kqueue", true);
+        let body = page["body"].as_str().unwrap();
+        assert_eq!((page["status"].as_u64(), page["type"].as_str()), (Some(200), Some(HTML)));
+        assert!(body.contains("href=\"/kqueue/jobs\"") && body.contains("history is off"), "{body}");
+        assert!(page["headers"]["content-security-policy"].as_str().unwrap().contains("default-src 'none'"));
+        let style = asked(&format!("static/{}", statics::style()), "/kqueue", true);
+        assert!(style["headers"]["cache-control"].as_str().unwrap().contains("immutable"));
+        for none in ["moon", "static/moon.css"] {
+            assert_eq!(asked(none, "/kqueue", true)["status"].as_u64(), Some(404));
+        }
+        // It is asked for what a job carries only for who may see that.
+        for owner in [true, false] {
+            let body = asked("job", "", owner)["body"].to_string();
+            assert!(body.contains(&format!("payload {owner}")), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_base_is_a_path_of_this_host() {
+        for base in ["//evil.example", "https://evil.example", "kqueue", "/a\nb", "/\\evil", &"/a".repeat(BASE)] {
+            assert!(asked("", base, true)["unable"].is_string(), "{base}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Asks all apps for what they have counted, at once.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub async fn collect(apps: &Arc<Apps>) -> Host {
     Host(join_all(told).await)
 }
 
-async fn counted(socket: &PathBuf) -> Option<Metrics> {
+async fn counted(socket: &Path) -> Option<Metrics> {
     let mut metrics: Metrics = ask::read(socket, &Request::Metrics).await?;
     metrics.rows = bounded(metrics.rows);
     metrics.started = metrics.started.into_iter().take(8).collect();

@@ -363,3 +363,39 @@ row('kqueue:status', 'and its like ask kqueue about this app, with its options, 
     $w->expectSame(0, $kernel->call('kqueue:status', ['--runtime-dir' => $run, '--json' => true]), 'exit status within the app');
     $w->expectSame('running', json_decode($kernel->output(), true)['state'] ?? null, 'the state');
 }, engines: ['kqueue'], package: true);
+
+row('package', 'the pages at /kqueue: kqueue\'s own, by the gate viewKqueue, and none where they are off', function (World $w): void {
+    $w->start();
+    $uuid = $w->dispatch(new Plain());
+    $w->waitFor('end', 1);
+    // A request of its own for each question, as a web server would start one.
+    $program = <<<'PHP'
+        require $argv[1] . '/vendor/autoload.php';
+        $app = require $argv[1] . '/bootstrap/app.php';
+        $http = Illuminate\Contracts\Http\Kernel::class;
+        $app->bound($http) || $app->singleton($http, Illuminate\Foundation\Http\Kernel::class);
+        $app->beforeBootstrapping(Illuminate\Foundation\Bootstrap\RegisterProviders::class, static function ($app) use ($argv): void {
+            $app['config']->set('kqueue.control', $argv[2]);
+            $app['config']->set('kqueue.dashboard', json_decode($argv[4], true));
+            $argv[5] === '' || $app->detectEnvironment(static fn (): string => $argv[5]);
+        });
+        $response = $app->make($http)->handle(Illuminate\Http\Request::create($argv[3]));
+        echo json_encode([$response->getStatusCode(), $response->headers->get('Content-Type'), $response->headers->get('Content-Security-Policy'), $response->getContent()], JSON_INVALID_UTF8_SUBSTITUTE);
+        PHP;
+    $get = static function (string $path, string $environment = 'local', ?array $dashboard = ['path' => 'kqueue', 'middleware' => []]) use ($w, $program): array {
+        $line = [PHP_BINARY, '-d', 'error_reporting=8191', '-r', $program, '--', $w->sandbox->app, $w->sandbox->dir . '/run/control.sock', $path, json_encode($dashboard), $environment];
+        $said = (string) shell_exec(implode(' ', array_map('escapeshellarg', $line)) . ' 2>&1');
+
+        return json_decode($said, true, 8) ?? throw new Kqueue\Tests\Failure("{$path}: {$said}");
+    };
+    [$status, $type, $policy, $page] = $get('/kqueue');
+    $w->expectSame([200, 'text/html; charset=utf-8'], [$status, $type], "the page: {$page}");
+    $w->expectContains("default-src 'none'", $policy, 'its policy');
+    $w->expectContains('href="/kqueue/jobs"', $page, 'its links');
+    $w->expectSame(1, preg_match('#"(/kqueue/static/[^"]+\.css)"#', $page, $found), 'its stylesheet');
+    $w->expectSame([200, 'text/css; charset=utf-8'], array_slice($get($found[1]), 0, 2), 'which is there');
+    $w->expectContains($uuid, Wait::until(static fn (): ?string => str_contains($found = $get('/kqueue/jobs')[3], $uuid) ? $found : null, 'the job to be listed'), 'the job');
+    $w->expectSame(404, $get('/kqueue/moon')[0], 'a page that there is not');
+    $w->expectSame(403, $get('/kqueue', 'production')[0], 'in use, without a gate');
+    $w->expectSame(404, $get('/kqueue', 'local', null)[0], 'where they are off');
+}, engines: ['kqueue'], package: true);
