@@ -2,6 +2,7 @@
 
 use super::key::DefaultValue;
 use super::keys::{KEYS, Settings};
+use super::tables::TABLES;
 
 /// How values are written.
 pub const VALUES: &[&str] = &[
@@ -33,6 +34,12 @@ impl Settings {
                 text.push_str("# There is no default; for example:\n");
             }
             text.push_str(&format!("#{} = {}\n", key.name, key.example()));
+        }
+        for table in TABLES {
+            text.push_str(&format!("\n#{}\n#{}\n", table.doc, table.example_head()));
+            for key in table.keys {
+                text.push_str(&format!("#{}\n#{} = {}\n", key.doc, key.name, key.example));
+            }
         }
         text
     }

@@ -19,6 +19,7 @@ use super::settings::{Ack, Crash, DefaultTier, LauncherKind, Limits, Pop, Start}
 use super::shapes::{
     Backoff, Bytes, Capacity, Count, Megabytes, Name, Names, Shape, Time, TimeLimit, Timeout, Umask, Words,
 };
+use super::tables::{Said, Tables};
 
 /// The key of this name.
 pub fn key(name: &str) -> Option<&'static Key> {
@@ -150,6 +151,8 @@ macro_rules! keys {
         #[derive(Clone, Debug)]
         pub(crate) struct Merged {
             $($(#[doc = $doc])+ pub $name: slot!($kind, $shape),)+
+            /// What the file says of classes and queues, and where.
+            pub tables: (Tables, Vec<Said>),
         }
 
         impl Merged {
@@ -158,7 +161,7 @@ macro_rules! keys {
             /// # Errors
             /// None, unless the table is at fault.
             pub fn defaults() -> Result<Self, Error> {
-                Ok(Self { $($name: initial!($kind, $shape, stringify!($name), $text),)+ })
+                Ok(Self { tables: Default::default(), $($name: initial!($kind, $shape, stringify!($name), $text),)+ })
             }
 
             /// The settings, once all that is worked out has been.
@@ -166,7 +169,7 @@ macro_rules! keys {
             /// # Errors
             /// A key that has no value and needs one.
             pub fn settle(self, app: String, limits: Limits) -> Result<Settings, Error> {
-                Ok(Settings { app, limits, $($name: settle!($kind, self.$name, stringify!($name)),)+ })
+                Ok(Settings { app, limits, tables: self.tables.0, $($name: settle!($kind, self.$name, stringify!($name)),)+ })
             }
         }
 
@@ -178,6 +181,8 @@ macro_rules! keys {
             pub app: String,
             /// The limits of this run.
             pub limits: Limits,
+            /// What the file says of classes and queues.
+            pub tables: Tables,
             $($(#[doc = $doc])+ pub $name: setting!($kind, $shape),)+
         }
 

@@ -26,6 +26,7 @@ mod root;
 mod settings;
 mod shapes;
 mod surroundings;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -44,6 +45,7 @@ pub use load::{Loaded, Request, load, load_text};
 pub use place::{Claim, Place, claim, configured, known_apps, place};
 pub use raw::Origin;
 pub use root::{IsolatedCaps, RootSettings, root};
-pub use settings::{Ack, Crash, DefaultTier, LauncherKind, Limits, Pop, Start};
+pub use settings::{Ack, Crash, DefaultTier, LauncherKind, Limits, Pop, Rate, Start};
 pub use surroundings::Surroundings;
+pub use tables::{Bounds, TABLES, Table, TableKey, Tables, differences};
 pub use whose::{Whose, whose};

@@ -62,6 +62,7 @@ fn defaults() {
         state_dir: world.at("lib/shop"),
         runtime_dir: "/run/kqueue/shop".into(),
         limits: Limits::default(),
+        tables: Tables::default(),
     };
     assert_eq!(settings, expected);
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::job::{Job, Stage, Turn, Waiting};
+use super::gate::Pass;
+use super::job::{Job, Stage, Turn};
 use super::machine::{Phase, Schedule};
+use super::waiting::Waiting;
 use super::worker::Worker;
 use super::{Action, Inspection, JobId, JobKind, JobSpec, LastResort, Now, StopReason, WorkerId};
 use crate::payload::{Hints, is_class_name};
@@ -28,7 +30,7 @@ impl Schedule {
         }
         let held: usize = self.waiting.iter().map(|waiting| waiting.len()).sum();
         let asked: usize = self.inspecting.values().map(|(_, jobs)| jobs.len()).sum();
-        let room = self.config.max_waiting.saturating_sub(held + asked);
+        let room = self.most_waiting().saturating_sub(held + asked);
         let left = match self.config.max_jobs {
             0 => usize::MAX,
             max => max.saturating_sub(self.admitted).try_into().unwrap_or(usize::MAX),
@@ -48,7 +50,7 @@ impl Schedule {
 
     /// The queues that may be worked, out of `queues`.
     pub fn open_queues<'a>(&self, queues: &'a [String]) -> Vec<&'a String> {
-        queues.iter().filter(|queue| !self.paused.contains(*queue)).collect()
+        queues.iter().filter(|queue| !self.paused.contains(*queue) && !self.is_held_back(queue)).collect()
     }
 
     pub(super) fn reserved(&mut self, now: Now, specs: Vec<JobSpec>, out: &mut Vec<Action>) {
@@ -172,6 +174,7 @@ impl Schedule {
         let Some(Route { tier, known, .. }) = self.route(id) else { return };
         let turn = self.turn(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.pass = self.gates.pass(&job.class, &job.queue);
         job.tier = tier;
         job.turn = turn;
         job.unknown = !known;
@@ -180,7 +183,7 @@ impl Schedule {
         if job.unknown && tier == Tier::Pooled {
             self.unknown.entry(job.class.clone()).or_default().insert(id);
         }
-        self.waiting[tier].push(id, turn, now.ms);
+        self.waiting[tier].push(id, turn, job.pass, job.bytes, now.ms);
     }
 
     /// A job that was taken for a worker goes back to where it waited: ahead of those that came later.
@@ -191,7 +194,9 @@ impl Schedule {
         }
         match job.kind {
             JobKind::Run if self.may_run(&job.queue) => {
-                self.waiting_bytes += job.bytes;
+                let bytes = job.bytes;
+                self.passed_by(id, true);
+                self.waiting_bytes += bytes;
                 self.enqueue(now, id);
             }
             JobKind::Run => {
@@ -208,10 +213,10 @@ impl Schedule {
     /// Takes a job out of whatever it waits in.
     pub(super) fn take_back(&mut self, now: Now, id: JobId, out: &mut Vec<Action>) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let (class, tier, bytes, turn) = (job.class.clone(), job.tier, job.bytes, job.turn);
+        let (class, tier, bytes, turn, pass) = (job.class.clone(), job.tier, job.bytes, job.turn, job.pass);
         match job.stage {
             Stage::Waiting => {
-                self.waiting[tier].remove(id, turn);
+                self.waiting[tier].remove(id, turn, pass);
                 self.no_longer_unknown(&class, id);
                 self.waiting_bytes -= bytes;
             }
@@ -267,17 +272,16 @@ impl Schedule {
         self.declared(id).max_memory_mb
     }
 
-    fn turn(&self, id: JobId) -> Turn {
+    pub(super) fn turn(&self, id: JobId) -> Turn {
         let Some(job) = self.jobs.get(&id) else { return Turn::default() };
         let declared = self.declared(id).priority;
-        let queues = &self.config.queues;
-        let queue = queues.iter().position(|queue| *queue == job.queue).unwrap_or(queues.len());
-        Turn::new(queue, declared.unwrap_or(0))
+        Turn::new(self.place_of(&job.queue), declared.unwrap_or(0))
     }
 
     /// A job goes back to its queue as it was. It counts as settled, too: a call for jobs that was made
     /// before cannot have found it there.
-    fn forget(&mut self, id: JobId) {
+    pub(super) fn forget(&mut self, id: JobId) {
+        self.passed_by(id, true);
         if self.jobs.remove(&id).is_some() {
             self.admitted -= 1;
             self.settled += 1;
@@ -298,7 +302,7 @@ impl Schedule {
             let Some(Route { tier, known, .. }) = self.route(id) else { continue };
             let Some(job) = self.jobs.get(&id) else { continue };
             if (tier, !known) != (job.tier, job.unknown) {
-                self.waiting[job.tier].remove(id, job.turn);
+                self.waiting[job.tier].remove(id, job.turn, job.pass);
                 self.no_longer_unknown(class, id);
                 self.enqueue(now, id);
             }
@@ -313,8 +317,8 @@ impl Schedule {
             return;
         }
         for id in self.unknown.remove(class).unwrap_or_default() {
-            let turn = self.jobs.get(&id).map(|job| job.turn).unwrap_or_default();
-            self.waiting[Tier::Pooled].remove(id, turn);
+            let (turn, pass) = self.jobs.get(&id).map(|job| (job.turn, job.pass)).unwrap_or_default();
+            self.waiting[Tier::Pooled].remove(id, turn, pass);
             self.enqueue(now, id);
         }
     }
@@ -367,6 +371,8 @@ pub(super) fn job(spec: JobSpec, now: u64) -> Job {
         hints: spec.hints,
         tier: Tier::Pooled,
         turn: Turn::default(),
+        pass: Pass::default(),
+        passed: None,
         unknown: false,
         stage: Stage::Inspecting,
         kind: JobKind::Run,

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::backoff::Backoff;
-use super::job::{Job, Stage, Waiting};
+use super::gate::Gates;
+use super::job::{Job, Stage};
 use super::pop::Looks;
+use super::waiting::Waiting;
 use super::worker::{State, Worker};
 use super::workers::Workers;
 use super::{Action, Cause, Config, Done, Event, Finished, JobId, JobKind, Now, Outcome, Reason, StopReason, WorkerId};
@@ -49,6 +51,8 @@ pub struct Schedule {
     pub(super) workers: Workers,
     pub(super) waiting: PerTier<Waiting>,
     pub(super) waiting_bytes: usize,
+    /// Limits of classes and queues.
+    pub(super) gates: Gates,
     /// Jobs waiting for the pool of whose class nothing is known.
     pub(super) unknown: BTreeMap<String, BTreeSet<JobId>>,
     /// Classes of which a lane tries one job, and that job.
@@ -90,6 +94,7 @@ impl Schedule {
     pub fn new(config: Config, history: History) -> Self {
         Self {
             workers: Workers::new(&config),
+            gates: Gates::new(&config),
             config,
             history,
             hints: BTreeMap::new(),
@@ -126,6 +131,7 @@ impl Schedule {
     /// Takes in one event and appends what is to be done.
     pub fn on(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
         self.seen = now.ms;
+        self.gates.refresh(now.ms);
         if self.phase == Phase::Over {
             // What a call for jobs brings that was on its way goes back; else it matters only who is still there.
             match event {
@@ -443,6 +449,7 @@ impl Schedule {
         cause: Option<Reason>,
         out: &mut Vec<Action>,
     ) {
+        self.passed_by(id, false);
         if let Some(job) = self.jobs.remove(&id) {
             if self.probes.get(&job.class) == Some(&id) {
                 self.probes.remove(&job.class);

@@ -7,6 +7,8 @@ mod adopt;
 mod adopt_tests;
 mod ahead;
 mod backoff;
+mod gate;
+mod held;
 mod job;
 mod look;
 mod machine;
@@ -19,9 +21,11 @@ mod scenarios;
 mod simulation;
 mod sizing;
 mod stop;
+mod waiting;
 mod worker;
 mod workers;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::payload::Hints;
@@ -29,9 +33,10 @@ use crate::routing::{Limits, PerTier, Tier};
 
 pub use crate::wire::{Done, JobKind, LastResort};
 pub use adopt::{Adopted, AdoptedJob};
-pub use job::Waiting;
+pub use gate::{Limit, Rate};
 pub use look::Standing;
 pub use machine::Schedule;
+pub use waiting::Waiting;
 pub use worker::WorkerView;
 
 /// A job, numbered by the runtime in the order of reservation.
@@ -63,6 +68,12 @@ pub struct Config {
     pub pool_max_size: usize,
     /// Jobs at once: inline, pooled, isolated.
     pub max_concurrent: PerTier<usize>,
+    /// Limits of classes, by the name by which their jobs are routed.
+    pub class_limits: BTreeMap<String, Limit>,
+    /// Limits of queues.
+    pub queue_limits: BTreeMap<String, Limit>,
+    /// Reserved jobs of a queue that may wait for a limit, where that is less than its part of `max_waiting`.
+    pub queue_waiting: BTreeMap<String, usize>,
     /// Whether jobs are reserved that may have to wait: one that is given back is then as it was.
     pub ahead: bool,
     /// Reserved jobs that wait for their tier.

@@ -2,7 +2,7 @@
 
 use super::machine::{Phase, Schedule};
 use super::worker::State;
-use super::{Action, Config, Now, StopReason};
+use super::{Action, Config, JobId, Now, StopReason};
 use crate::routing::Tier;
 
 impl Schedule {
@@ -11,6 +11,20 @@ impl Schedule {
     pub fn configure(&mut self, config: Config) {
         self.workers.configure(&config);
         self.config = config;
+        self.count_passed();
+        self.line_up();
+    }
+
+    /// Lets those that wait do so by the settings of now, each since when it has.
+    fn line_up(&mut self) {
+        let all: Vec<JobId> = self.waiting.iter().flat_map(|waiting| waiting.iter()).collect();
+        self.waiting = Default::default();
+        for id in all {
+            let turn = self.turn(id);
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            job.turn = turn;
+            self.waiting[job.tier].push(id, turn, job.pass, job.bytes, job.since);
+        }
     }
 
     /// Replaces every process after its current job. Lanes come from a template within milliseconds, so idle ones

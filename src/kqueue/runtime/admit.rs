@@ -15,12 +15,16 @@ impl Runtime {
         if self.queue.waits_for(|queue| last_look || !self.schedule.may_run(queue)) {
             self.queue.look_again();
         }
+        // What is held back no longer is asked for at once, and not when something else has come.
+        let open = self.schedule.open_queues(&self.app.queues);
+        if self.queue.waits_without(&open) {
+            self.queue.look_again();
+        }
         self.queue.settle();
         if !self.queue.may_reserve(Instant::now()) {
             return;
         }
         let jobs = self.schedule.wanted(self.now());
-        let open = self.schedule.open_queues(&self.app.queues);
         if jobs > 0 && !open.is_empty() {
             let queues = open.into_iter().cloned().collect();
             self.queue.reserve(Demand { jobs, queues, settled: self.schedule.settled() });

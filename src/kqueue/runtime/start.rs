@@ -1,6 +1,6 @@
 //! From settings to a running runtime: socket, template, what the app says of itself, queue.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -35,10 +35,10 @@ use crate::control::ControlSocket;
 use crate::launch::output::Outputs;
 use crate::launch::{Coordinator, LaunchEvent, Launcher, ProcessLauncher, Units, UserManager};
 use crate::workers::Listener;
-use kqueue_config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings};
+use kqueue_config::{Ack, Bounds, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings};
 use kqueue_control::Snapshot;
 use kqueue_core::routing::{Limits, PerTier, Tier};
-use kqueue_core::schedule::{Config, Schedule};
+use kqueue_core::schedule::{Config, Limit, Rate, Schedule};
 use kqueue_core::wire::coordinator::UnitLimits;
 use kqueue_system::systemd::activation;
 
@@ -168,7 +168,10 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         );
     }
     let mut runtime = Runtime {
-        schedule: Schedule::new(schedule_config(&settings, app.signals, native, capabilities.unreserve), history),
+        schedule: Schedule::new(
+            schedule_config(&settings, &app.queues, app.signals, native, capabilities.unreserve),
+            history,
+        ),
         events: VecDeque::new(),
         app,
         // Jobs are never called alike, even where the ledger of an earlier runtime was lost.
@@ -303,12 +306,18 @@ pub(crate) fn find_script() -> anyhow::Result<PathBuf> {
     found.canonicalize().with_context(|| found.display().to_string())
 }
 
-/// `signals`: whether PHP can be signalled; `native`: whether its workers pop by themselves; `ahead`: whether a job that is
+/// `queues`: those that are worked; `signals`: whether PHP can be signalled; `native`: whether its workers pop by themselves; `ahead`: whether a job that is
 /// given back is as it was.
-pub(super) fn schedule_config(settings: &Settings, signals: bool, native: bool, ahead: bool) -> Config {
+pub(super) fn schedule_config(
+    settings: &Settings,
+    queues: &[String],
+    signals: bool,
+    native: bool,
+    ahead: bool,
+) -> Config {
     let millis = |duration: Duration| duration.as_millis() as u64;
     Config {
-        queues: settings.queues.clone(),
+        queues: queues.to_vec(),
         limits: Limits {
             inline_max: settings.inline_max_duration,
             pooled_max: settings.pooled_max_duration,
@@ -328,6 +337,14 @@ pub(super) fn schedule_config(settings: &Settings, signals: bool, native: bool, 
             settings.max_concurrent_pooled,
             settings.max_concurrent_isolated,
         ),
+        class_limits: limits_of(&settings.tables.class),
+        queue_limits: limits_of(&settings.tables.queue),
+        queue_waiting: settings
+            .tables
+            .queue
+            .iter()
+            .filter_map(|(name, of)| Some((name.clone(), of.max_waiting?)))
+            .collect(),
         ahead,
         max_waiting: settings.max_waiting,
         max_waiting_bytes: settings.max_waiting_bytes,
@@ -344,4 +361,18 @@ pub(super) fn schedule_config(settings: &Settings, signals: bool, native: bool, 
         max_jobs: settings.limits.max_jobs,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
     }
+}
+
+/// The limits of classes, or of queues.
+fn limits_of(said: &BTreeMap<String, Bounds>) -> BTreeMap<String, Limit> {
+    let limit = |bounds: &Bounds| Limit {
+        max_concurrent: bounds.max_concurrent,
+        rate: bounds.rate.map(|rate| {
+            let in_a_second = u64::from(rate.jobs) / rate.per.as_secs().max(1);
+            let burst = bounds.burst.unwrap_or_else(|| u32::try_from(in_a_second.max(1)).unwrap_or(u32::MAX));
+            Rate { jobs: rate.jobs, per_ms: rate.per.as_millis() as u64, burst }
+        }),
+    };
+    let limits = said.iter().map(|(name, bounds)| (name.clone(), limit(bounds)));
+    limits.filter(|(_, limit)| *limit != Limit::default()).collect()
 }

@@ -57,6 +57,7 @@ impl World {
                 self.after(0, 500, Next::Tell(Event::Ready { worker, done: None }));
             }
         }
+        self.limits.forget(&first);
         self.tell(Event::Adopted(adopted));
     }
 

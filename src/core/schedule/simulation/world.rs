@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::check;
+use super::limits;
 use super::model::*;
 use super::rng::Rng;
 use crate::routing::History;
@@ -40,12 +41,15 @@ pub struct World {
     pub healed: bool,
     pub steps: u64,
     pub ticks: u64,
+    pub limits: limits::Account,
     /// Print what happens.
     tells: bool,
     pub(super) agenda: BTreeMap<(u64, u64), Next>,
     sequence: u64,
     queue: BTreeMap<&'static str, Vec<Uid>>,
     reserving: bool,
+    /// Which queues the last call was for.
+    asked: Vec<String>,
     /// The last call found nothing and nothing has come since.
     dry: Option<u64>,
     next_job: JobId,
@@ -75,11 +79,13 @@ impl World {
             healed: false,
             steps: 0,
             ticks: 0,
+            limits: limits::Account::default(),
             tells: std::env::var_os("KQUEUE_SIM_SEED").is_some(),
             agenda: BTreeMap::new(),
             sequence: 0,
             queue: QUEUES.iter().map(|queue| (*queue, Vec::new())).collect(),
             reserving: false,
+            asked: Vec::new(),
             dry: None,
             next_job: 1,
             out: Vec::new(),
@@ -207,16 +213,21 @@ impl World {
 
     /// Calls for jobs as the runtime does: one call at a time, and not again at once when there were none.
     fn reserve(&mut self) {
-        if self.reserving || self.exited.is_some() || self.dry.is_some_and(|until| self.now < until) {
+        if self.reserving || self.exited.is_some() {
+            return;
+        }
+        let all: Vec<String> = QUEUES.iter().map(|queue| (*queue).to_owned()).collect();
+        let queues: Vec<String> = self.schedule.open_queues(&all).into_iter().cloned().collect();
+        let more = queues.iter().any(|queue| !self.asked.contains(queue));
+        if queues.is_empty() || !more && self.dry.is_some_and(|until| self.now < until) {
             return;
         }
         let count = self.schedule.wanted(self.clock());
         if count == 0 {
             return;
         }
-        let all: Vec<String> = QUEUES.iter().map(|queue| (*queue).to_owned()).collect();
-        let queues: Vec<String> = self.schedule.open_queues(&all).into_iter().cloned().collect();
         self.reserving = true;
+        self.asked.clone_from(&queues);
         let settled = self.schedule.settled();
         let at = self.now + self.latency();
         self.at(at, Next::Pop { settled, count, queues });
@@ -390,11 +401,13 @@ impl World {
             self.perform(action, exits);
         }
         self.out = out;
+        limits::all(self);
         check::all(self);
     }
 
     fn perform(&mut self, action: Action, exits: bool) {
         check::action(self, &action, exits);
+        limits::action(self, &action);
         match action {
             Action::Launch { worker, tier, .. } => {
                 let process = Process {

@@ -324,7 +324,7 @@ impl World {
                 history: HistoryFile::new(&settings.state_dir, &history),
                 app: AppSignals::default(),
             },
-            schedule: Schedule::new(schedule_config(&settings, true, false, true), history),
+            schedule: Schedule::new(schedule_config(&settings, &settings.queues, true, false, true), history),
             said,
             started: Instant::now(),
             max_time: None,

@@ -1,0 +1,170 @@
+//! The jobs that wait for one tier.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::JobId;
+use super::gate::{Gates, Pass};
+use super::job::Turn;
+
+/// Jobs that the same limits hold back, of one queue. Those that nothing limits are all in one.
+#[derive(Clone, Debug, Default)]
+struct Lane {
+    order: BTreeMap<(Turn, JobId), Entry>,
+    /// The same jobs by the time at which they began to wait.
+    arrivals: BTreeSet<(u64, JobId)>,
+    bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    since: u64,
+    bytes: usize,
+}
+
+impl Lane {
+    fn remove(&mut self, turn: Turn, job: JobId) -> bool {
+        let Some(entry) = self.order.remove(&(turn, job)) else { return false };
+        self.bytes -= entry.bytes;
+        self.arrivals.remove(&(entry.since, job))
+    }
+}
+
+/// What tells the lanes apart: the limits, and the place of the queue.
+type LaneKey = (Pass, usize);
+
+/// Jobs that wait for one tier: by their turn, then by arrival. Those that a limit holds back are passed by.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting {
+    free: Lane,
+    limited: BTreeMap<LaneKey, Lane>,
+}
+
+impl Waiting {
+    pub(super) fn push(&mut self, job: JobId, turn: Turn, pass: Pass, bytes: usize, now: u64) {
+        let lane = match pass.is_free() {
+            true => &mut self.free,
+            false => self.limited.entry((pass, turn.queue())).or_default(),
+        };
+        lane.order.insert((turn, job), Entry { since: now, bytes });
+        lane.arrivals.insert((now, job));
+        lane.bytes += bytes;
+    }
+
+    pub(super) fn remove(&mut self, job: JobId, turn: Turn, pass: Pass) -> bool {
+        if pass.is_free() {
+            return self.free.remove(turn, job);
+        }
+        let key = (pass, turn.queue());
+        let Some(lane) = self.limited.get_mut(&key) else { return false };
+        let removed = lane.remove(turn, job);
+        if lane.order.is_empty() {
+            self.limited.remove(&key);
+        }
+        removed
+    }
+
+    /// Lanes of which a job may start.
+    fn open<'a>(&'a self, gates: &'a Gates) -> impl Iterator<Item = (Pass, &'a Lane)> {
+        let limited = self.limited.iter().map(|((pass, _), lane)| (*pass, lane));
+        let limited = limited.filter(|(pass, _)| gates.is_open(*pass));
+        std::iter::once((Pass::default(), &self.free)).chain(limited)
+    }
+
+    /// The next job, its limits, and since when it has waited.
+    fn next(&self, gates: &Gates) -> Option<((Turn, JobId), Pass, u64)> {
+        let first = |(pass, lane): (Pass, &Lane)| {
+            let (key, entry) = lane.order.first_key_value()?;
+            Some((*key, pass, entry.since))
+        };
+        self.open(gates).filter_map(first).min_by_key(|(key, ..)| *key)
+    }
+
+    /// The next job, without taking it, and since when it could have started.
+    pub(super) fn first(&self, gates: &Gates) -> Option<(JobId, u64)> {
+        let ((_, job), pass, since) = self.next(gates)?;
+        Some((job, since.max(gates.opened(pass))))
+    }
+
+    pub(super) fn pop(&mut self, gates: &Gates) -> Option<JobId> {
+        let ((turn, job), pass, _) = self.next(gates)?;
+        self.remove(job, turn, pass);
+        Some(job)
+    }
+
+    /// Since when the one has waited that has waited for longest of those that could start.
+    pub(super) fn oldest(&self, gates: &Gates) -> Option<u64> {
+        let oldest = |(pass, lane): (Pass, &Lane)| {
+            let (since, _) = lane.arrivals.first()?;
+            Some((*since).max(gates.opened(pass)))
+        };
+        self.open(gates).filter_map(oldest).min()
+    }
+
+    /// How many could start, as far as limits go.
+    pub(super) fn ready(&self, gates: &Gates) -> usize {
+        self.open(gates).map(|(pass, lane)| lane.order.len().min(gates.room(pass))).sum()
+    }
+
+    /// Jobs of a queue that wait for a limit, and the bytes of their payloads.
+    pub(super) fn held_back(&self, gates: &Gates, queue: usize) -> (usize, usize) {
+        let of_queue = self.limited.iter().filter(|((_, of), _)| *of == queue);
+        let held = of_queue.filter_map(|((pass, _), lane)| {
+            let jobs = lane.order.len().saturating_sub(gates.room(*pass));
+            (jobs > 0).then_some((jobs, lane.bytes))
+        });
+        held.fold((0, 0), |(jobs, bytes), (more, size)| (jobs + more, bytes + size))
+    }
+
+    /// The jobs of a queue that wait for a limit, with the bytes of each.
+    pub(super) fn those_held_back(&self, gates: &Gates, queue: usize) -> Vec<(Turn, JobId, usize)> {
+        let of_queue = self.limited.iter().filter(|((_, of), _)| *of == queue);
+        let held = of_queue.flat_map(|((pass, _), lane)| lane.order.iter().skip(gates.room(*pass)));
+        held.map(|((turn, job), entry)| (*turn, *job, entry.bytes)).collect()
+    }
+
+    /// When a limit lets the next one start, if time alone brings that about.
+    pub(super) fn opens_at(&self, gates: &Gates) -> Option<u64> {
+        self.limited.keys().filter_map(|(pass, _)| gates.opens_at(*pass)).min()
+    }
+
+    /// Every waiting job, in order.
+    pub fn iter(&self) -> Box<dyn Iterator<Item = JobId> + '_> {
+        if self.limited.is_empty() {
+            return Box::new(self.free.order.keys().map(|(_, job)| *job));
+        }
+        let lanes = std::iter::once(&self.free).chain(self.limited.values());
+        let mut all: Vec<_> = lanes.flat_map(|lane| lane.order.keys().copied()).collect();
+        all.sort_unstable();
+        Box::new(all.into_iter().map(|(_, job)| job))
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.free.order.len() + self.limited.values().map(|lane| lane.order.len()).sum::<usize>()
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.free.order.is_empty() && self.limited.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_queue_then_higher_priority_then_arrival() {
+        let (mut waiting, gates, free) = (Waiting::default(), Gates::default(), Pass::default());
+        for (job, queue, priority) in [(1, 0, 0), (2, 0, 5), (3, 0, -1), (4, 0, 5), (5, 0, 0), (6, 1, 9)] {
+            waiting.push(job, Turn::new(queue, priority), free, 1, 10 - job);
+        }
+        assert_eq!(waiting.oldest(&gates), Some(4));
+        assert_eq!(waiting.iter().collect::<Vec<_>>(), [2, 4, 1, 5, 3, 6]);
+        assert!(waiting.remove(4, Turn::new(0, 5), free));
+        assert!(!waiting.remove(4, Turn::new(0, 5), free));
+        assert_eq!(waiting.pop(&gates), Some(2));
+        assert_eq!(waiting.first(&gates), Some((1, 9)));
+        assert_eq!(waiting.oldest(&gates), Some(4));
+    }
+}
