@@ -23,6 +23,8 @@ pub struct Bounds {
     pub burst: Option<u32>,
     /// Reserved jobs of a queue that may wait for a limit.
     pub max_waiting: Option<usize>,
+    /// The share of a queue.
+    pub weight: Option<u32>,
 }
 
 /// What is said of each class and each queue, by name.
@@ -101,6 +103,9 @@ table_keys! {
     /// Reserved jobs of the queue that may wait for a limit, where that is less than the queue's part of the
     /// `max_waiting` of all.
     MAX_WAITING, max_waiting: Capacity<1, 1000000>, "20";
+    /// The queue's share of all starts, beside those of the other queues that have work. Where no queue has a weight, the
+    /// order of `queues` is strict; where one has, the others have 1.
+    WEIGHT, weight: Count<1, 1000>, "5";
 }
 
 /// Every kind of table.
@@ -115,9 +120,9 @@ pub static TABLES: &[Table] = &[
     },
     Table {
         name: "queue",
-        doc: " Limits of a queue.",
+        doc: " Limits of a queue, and its weight.",
         example: "mail",
-        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &MAX_WAITING],
+        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &MAX_WAITING, &WEIGHT],
         of: |tables| &mut tables.queue,
         read: |tables| &tables.queue,
     },

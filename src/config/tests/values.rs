@@ -17,6 +17,7 @@ fn defaults() {
         php_args: vec![],
         connection: None,
         queues: vec![],
+        fair_by: None,
         launcher: LauncherKind::Auto,
         start: Start::Fork,
         fork_safe_peers: vec![],

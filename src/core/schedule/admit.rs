@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::gate::Pass;
 use super::job::{Job, Stage, Turn};
 use super::machine::{Phase, Schedule};
-use super::waiting::Waiting;
+use super::waiting::{Entry, Waiting};
 use super::worker::Worker;
 use super::{Action, Inspection, JobId, JobKind, JobSpec, LastResort, Now, StopReason, WorkerId};
 use crate::payload::{Hints, is_class_name};
@@ -45,15 +45,17 @@ impl Schedule {
             // All of them may be for one tier.
             false => rooms.iter().copied().max().unwrap_or(0),
         };
-        free.saturating_sub(asked).min(room).min(left).min(BATCH)
+        free.saturating_sub(asked).min(room).min(left).min(BATCH).min(self.quantum())
     }
 
     /// The queues that may be worked, out of `queues`.
     pub fn open_queues<'a>(&self, queues: &'a [String]) -> Vec<&'a String> {
-        queues.iter().filter(|queue| !self.paused.contains(*queue) && !self.is_held_back(queue)).collect()
+        let open = queues.iter().filter(|queue| !self.paused.contains(*queue) && !self.is_held_back(queue));
+        self.by_share(open.collect())
     }
 
     pub(super) fn reserved(&mut self, now: Now, specs: Vec<JobSpec>, out: &mut Vec<Action>) {
+        self.brought(&specs);
         let mut back = Vec::new();
         let mut ask = Vec::new();
         for spec in specs {
@@ -175,6 +177,14 @@ impl Schedule {
         let turn = self.turn(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.pass = self.gates.pass(&job.class, &job.queue);
+        // One that had its turn before keeps it.
+        let kept = job.turn.round();
+        let round = match job.tenant {
+            Some(_) if kept > 0 && job.tier == tier => kept,
+            Some(tenant) => self.waiting[tier].next_round(turn, tenant),
+            None => 0,
+        };
+        let turn = turn.in_round(round);
         job.tier = tier;
         job.turn = turn;
         job.unknown = !known;
@@ -183,7 +193,7 @@ impl Schedule {
         if job.unknown && tier == Tier::Pooled {
             self.unknown.entry(job.class.clone()).or_default().insert(id);
         }
-        self.waiting[tier].push(id, turn, job.pass, job.bytes, now.ms);
+        self.waiting[tier].push(id, turn, job.pass, Entry::of(job));
     }
 
     /// A job that was taken for a worker goes back to where it waited: ahead of those that came later.
@@ -194,7 +204,8 @@ impl Schedule {
         }
         match job.kind {
             JobKind::Run if self.may_run(&job.queue) => {
-                let bytes = job.bytes;
+                let (bytes, tier, turn) = (job.bytes, job.tier, job.turn);
+                self.waiting[tier].came_back(turn);
                 self.passed_by(id, true);
                 self.waiting_bytes += bytes;
                 self.enqueue(now, id);
@@ -371,6 +382,7 @@ pub(super) fn job(spec: JobSpec, now: u64) -> Job {
         hints: spec.hints,
         tier: Tier::Pooled,
         turn: Turn::default(),
+        tenant: spec.tenant,
         pass: Pass::default(),
         passed: None,
         unknown: false,

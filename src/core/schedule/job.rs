@@ -36,6 +36,8 @@ pub(super) struct Job {
     pub tier: Tier,
     /// As it was when the job began to wait: what it goes by may change meanwhile.
     pub turn: Turn,
+    /// Whose it is, where that counts.
+    pub tenant: Option<u64>,
     /// The limits that it is subject to.
     pub pass: Pass,
     /// Since when it counts among those that these limits bound (milliseconds).
@@ -73,12 +75,24 @@ impl Job {
 pub(super) struct Turn {
     queue: usize,
     priority: Reverse<i32>,
+    /// Among those of one priority; 0 where they go as they came.
+    round: u64,
 }
 
 impl Turn {
     /// Of a job with this priority, from the queue in this place of their order.
     pub(super) fn new(queue: usize, priority: i32) -> Self {
-        Self { queue, priority: Reverse(priority) }
+        Self { queue, priority: Reverse(priority), round: 0 }
+    }
+
+    /// The same in this round.
+    pub(super) fn in_round(self, round: u64) -> Self {
+        Self { round, ..self }
+    }
+
+    /// Its round.
+    pub(super) fn round(self) -> u64 {
+        self.round
     }
 
     /// The place of its queue.

@@ -6,6 +6,7 @@ use super::backoff::Backoff;
 use super::gate::Gates;
 use super::job::{Job, Stage};
 use super::pop::Looks;
+use super::share::Shares;
 use super::waiting::Waiting;
 use super::worker::{State, Worker};
 use super::workers::Workers;
@@ -53,6 +54,8 @@ pub struct Schedule {
     pub(super) waiting_bytes: usize,
     /// Limits of classes and queues.
     pub(super) gates: Gates,
+    /// How much each queue has brought, where each gets a share.
+    pub(super) asked: Option<Shares>,
     /// Jobs waiting for the pool of whose class nothing is known.
     pub(super) unknown: BTreeMap<String, BTreeSet<JobId>>,
     /// Classes of which a lane tries one job, and that job.
@@ -95,13 +98,13 @@ impl Schedule {
         Self {
             workers: Workers::new(&config),
             gates: Gates::new(&config),
-            config,
+            asked: Shares::new(&config),
             history,
             hints: BTreeMap::new(),
             missing: BTreeSet::new(),
             unloadable: BTreeSet::new(),
             jobs: BTreeMap::new(),
-            waiting: Default::default(),
+            waiting: PerTier::of(|_| Waiting::new(&config)),
             waiting_bytes: 0,
             unknown: BTreeMap::new(),
             probes: BTreeMap::new(),
@@ -125,6 +128,7 @@ impl Schedule {
             printing: BTreeMap::new(),
             looks: Looks::default(),
             popped: Vec::new(),
+            config,
         }
     }
 

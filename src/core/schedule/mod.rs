@@ -17,6 +17,7 @@ mod pop;
 mod rolling;
 #[cfg(test)]
 mod scenarios;
+mod share;
 #[cfg(test)]
 mod simulation;
 mod sizing;
@@ -72,6 +73,9 @@ pub struct Config {
     pub class_limits: BTreeMap<String, Limit>,
     /// Limits of queues.
     pub queue_limits: BTreeMap<String, Limit>,
+    /// Weights of queues, of which each gets a share; the order of the queues is strict where none has one. A queue
+    /// without one has 1.
+    pub queue_weights: BTreeMap<String, u32>,
     /// Reserved jobs of a queue that may wait for a limit, where that is less than its part of `max_waiting`.
     pub queue_waiting: BTreeMap<String, usize>,
     /// Whether jobs are reserved that may have to wait: one that is given back is then as it was.
@@ -121,6 +125,8 @@ pub struct JobSpec {
     pub timeout: Option<u32>,
     /// What the instance declares.
     pub hints: Hints,
+    /// Whose it is, where jobs of one queue go one by one for each of these; a hash of whatever says so.
+    pub tenant: Option<u64>,
 }
 
 /// How a process ended, or why it is being killed.

@@ -1,9 +1,11 @@
 //! New settings for a schedule that works, and the replacement of its processes one by one.
 
 use super::machine::{Phase, Schedule};
+use super::share::Shares;
+use super::waiting::{Entry, Waiting};
 use super::worker::State;
 use super::{Action, Config, JobId, Now, StopReason};
-use crate::routing::Tier;
+use crate::routing::{PerTier, Tier};
 
 impl Schedule {
     /// Works by other settings from the next event on. What runs or has been started is left as it is: deadlines
@@ -18,12 +20,14 @@ impl Schedule {
     /// Lets those that wait do so by the settings of now, each since when it has.
     fn line_up(&mut self) {
         let all: Vec<JobId> = self.waiting.iter().flat_map(|waiting| waiting.iter()).collect();
-        self.waiting = Default::default();
+        self.waiting = PerTier::of(|_| Waiting::new(&self.config));
+        self.asked = Shares::new(&self.config);
         for id in all {
             let turn = self.turn(id);
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            job.turn = turn;
-            self.waiting[job.tier].push(id, turn, job.pass, job.bytes, job.since);
+            let round = job.tenant.map_or(0, |tenant| self.waiting[job.tier].next_round(turn, tenant));
+            job.turn = turn.in_round(round);
+            self.waiting[job.tier].push(id, job.turn, job.pass, Entry::of(job));
         }
     }
 

@@ -5,6 +5,7 @@ mod limits;
 mod overruns;
 mod pop;
 mod reload;
+mod shares;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -28,10 +29,11 @@ struct Task {
     /// What it takes; [`u64::MAX`] is for ever.
     ms: u64,
     hints: Hints,
+    tenant: Option<u64>,
 }
 
 fn task(class: &'static str, ms: u64) -> Task {
-    Task { class, queue: "default", ms, hints: Hints::default() }
+    Task { class, queue: "default", ms, hints: Hints::default(), tenant: None }
 }
 
 struct Start {
@@ -163,6 +165,7 @@ impl Shop {
             bytes: 100,
             timeout: None,
             hints: task.hints,
+            tenant: task.tenant,
         }
     }
 

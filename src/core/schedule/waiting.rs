@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::JobId;
 use super::gate::{Gates, Pass};
-use super::job::Turn;
+use super::job::{Job, Turn};
+use super::share::{Rounds, Shares};
+use super::{Config, JobId};
 
 /// Jobs that the same limits hold back, of one queue. Those that nothing limits are all in one.
 #[derive(Clone, Debug, Default)]
@@ -15,17 +16,27 @@ struct Lane {
     bytes: usize,
 }
 
+/// What is to be known of a job while it waits.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+pub(super) struct Entry {
     since: u64,
     bytes: usize,
+    tenant: Option<u64>,
+}
+
+impl Entry {
+    /// Of a job that has just come to this stage.
+    pub(super) fn of(job: &Job) -> Self {
+        Self { since: job.since, bytes: job.bytes, tenant: job.tenant }
+    }
 }
 
 impl Lane {
-    fn remove(&mut self, turn: Turn, job: JobId) -> bool {
-        let Some(entry) = self.order.remove(&(turn, job)) else { return false };
+    fn remove(&mut self, turn: Turn, job: JobId) -> Option<Entry> {
+        let entry = self.order.remove(&(turn, job))?;
         self.bytes -= entry.bytes;
-        self.arrivals.remove(&(entry.since, job))
+        self.arrivals.remove(&(entry.since, job));
+        Some(entry)
     }
 }
 
@@ -37,30 +48,51 @@ type LaneKey = (Pass, usize);
 pub struct Waiting {
     free: Lane,
     limited: BTreeMap<LaneKey, Lane>,
+    /// Where each queue gets a share. Then what nothing limits is in lanes by queue, too.
+    shares: Option<Shares>,
+    rounds: Rounds,
 }
 
 impl Waiting {
-    pub(super) fn push(&mut self, job: JobId, turn: Turn, pass: Pass, bytes: usize, now: u64) {
-        let lane = match pass.is_free() {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { shares: Shares::new(config), ..Self::default() }
+    }
+
+    /// The round of the next job of this one's.
+    pub(super) fn next_round(&self, turn: Turn, tenant: u64) -> u64 {
+        self.rounds.next(turn.queue(), tenant)
+    }
+
+    fn is_free(&self, pass: Pass) -> bool {
+        pass.is_free() && self.shares.is_none()
+    }
+
+    pub(super) fn push(&mut self, job: JobId, turn: Turn, pass: Pass, entry: Entry) {
+        if let Some(tenant) = entry.tenant {
+            self.rounds.waits(turn.queue(), tenant, turn.round());
+        }
+        let lane = match self.is_free(pass) {
             true => &mut self.free,
             false => self.limited.entry((pass, turn.queue())).or_default(),
         };
-        lane.order.insert((turn, job), Entry { since: now, bytes });
-        lane.arrivals.insert((now, job));
-        lane.bytes += bytes;
+        lane.order.insert((turn, job), entry);
+        lane.arrivals.insert((entry.since, job));
+        lane.bytes += entry.bytes;
     }
 
     pub(super) fn remove(&mut self, job: JobId, turn: Turn, pass: Pass) -> bool {
-        if pass.is_free() {
-            return self.free.remove(turn, job);
+        let removed = if self.is_free(pass) {
+            self.free.remove(turn, job)
+        } else {
+            let key = (pass, turn.queue());
+            let removed = self.limited.get_mut(&key).and_then(|lane| lane.remove(turn, job));
+            self.limited.retain(|other, lane| *other != key || !lane.order.is_empty());
+            removed
+        };
+        if let Some(tenant) = removed.and_then(|entry| entry.tenant) {
+            self.rounds.waits_no_more(turn.queue(), tenant);
         }
-        let key = (pass, turn.queue());
-        let Some(lane) = self.limited.get_mut(&key) else { return false };
-        let removed = lane.remove(turn, job);
-        if lane.order.is_empty() {
-            self.limited.remove(&key);
-        }
-        removed
+        removed.is_some()
     }
 
     /// Lanes of which a job may start.
@@ -76,7 +108,8 @@ impl Waiting {
             let (key, entry) = lane.order.first_key_value()?;
             Some((*key, pass, entry.since))
         };
-        self.open(gates).filter_map(first).min_by_key(|(key, ..)| *key)
+        let tag = |turn: Turn| self.shares.as_ref().map_or(0, |shares| shares.tag(turn.queue()));
+        self.open(gates).filter_map(first).min_by_key(|((turn, job), ..)| (tag(*turn), *turn, *job))
     }
 
     /// The next job, without taking it, and since when it could have started.
@@ -88,7 +121,18 @@ impl Waiting {
     pub(super) fn pop(&mut self, gates: &Gates) -> Option<JobId> {
         let ((turn, job), pass, _) = self.next(gates)?;
         self.remove(job, turn, pass);
+        if let Some(shares) = &mut self.shares {
+            shares.took(turn.queue(), 1);
+        }
+        self.rounds.took(turn.queue(), turn.round());
         Some(job)
+    }
+
+    /// One that was taken out for a worker is about to wait again.
+    pub(super) fn came_back(&mut self, turn: Turn) {
+        if let Some(shares) = &mut self.shares {
+            shares.came_back(turn.queue());
+        }
     }
 
     /// Since when the one has waited that has waited for longest of those that could start.
@@ -157,7 +201,8 @@ mod tests {
     fn by_queue_then_higher_priority_then_arrival() {
         let (mut waiting, gates, free) = (Waiting::default(), Gates::default(), Pass::default());
         for (job, queue, priority) in [(1, 0, 0), (2, 0, 5), (3, 0, -1), (4, 0, 5), (5, 0, 0), (6, 1, 9)] {
-            waiting.push(job, Turn::new(queue, priority), free, 1, 10 - job);
+            let entry = Entry { since: 10 - job, bytes: 1, tenant: None };
+            waiting.push(job, Turn::new(queue, priority), free, entry);
         }
         assert_eq!(waiting.oldest(&gates), Some(4));
         assert_eq!(waiting.iter().collect::<Vec<_>>(), [2, 4, 1, 5, 3, 6]);

@@ -3,8 +3,10 @@
 use std::time::Instant;
 
 use super::Runtime;
+use super::held::Reading;
 use super::queue::Demand;
 use crate::backend::Reservation;
+use kqueue_config::Settings;
 use kqueue_core::schedule::Event;
 
 impl Runtime {
@@ -33,9 +35,15 @@ impl Runtime {
 
     /// Makes records of jobs that were reserved.
     pub(super) fn admit(&mut self, jobs: Vec<Reservation>) {
-        let (held, schedule, properties) = (&mut self.held, &self.schedule, self.settings.property_hints);
-        let admit = |reservation| held.admit(reservation, properties, |class| schedule.is_missing(class));
+        let (held, schedule, settings) = (&mut self.held, &self.schedule, self.settings.clone());
+        let reading = reading(&settings);
+        let admit = |reservation| held.admit(reservation, reading, |class| schedule.is_missing(class));
         let specs = jobs.into_iter().map(admit).collect();
         self.tell(Event::Reserved(specs));
     }
+}
+
+/// What of a payload counts by the settings.
+pub(super) fn reading(settings: &Settings) -> Reading<'_> {
+    Reading { properties: settings.property_hints, fair_by: settings.fair_by.as_deref() }
 }

@@ -339,6 +339,7 @@ pub(super) fn schedule_config(
         ),
         class_limits: limits_of(&settings.tables.class),
         queue_limits: limits_of(&settings.tables.queue),
+        queue_weights: settings.tables.queue.iter().filter_map(|(name, of)| Some((name.clone(), of.weight?))).collect(),
         queue_waiting: settings
             .tables
             .queue

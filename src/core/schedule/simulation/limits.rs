@@ -1,11 +1,12 @@
 //! Limits of classes and queues in the world: what they are, and whether they are kept, by an account of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::*;
 use super::rng::Rng;
 use super::world::{QUEUES, World};
 use crate::routing::Tier;
+use crate::schedule::machine::Phase;
 use crate::schedule::{Action, Config, JobId, JobKind, Limit, Rate, Schedule};
 
 /// What is known of limits outside of the schedule.
@@ -17,12 +18,15 @@ pub struct Account {
     started: bool,
     /// Jobs of a class or queue that ran, or were with a process, at once after the last event.
     counts: BTreeMap<String, usize>,
+    /// Of a queue of which a job of this tier could start, those of the others that have started there since one of its own.
+    passed_over: BTreeMap<(Tier, &'static str), BTreeMap<&'static str, BTreeSet<JobId>>>,
 }
 
 impl Account {
     /// Others count from now on, or those of a new runtime do.
     pub fn forget(&mut self, schedule: &Schedule) {
         self.starts.clear();
+        self.passed_over.clear();
         self.counts.clear();
         for job in schedule.jobs.values().filter(|job| job.is_out()) {
             *self.counts.entry(job.class.clone()).or_default() += 1;
@@ -43,6 +47,9 @@ pub fn limited(mut config: Config, rng: &mut Rng) -> Config {
     for queue in QUEUES {
         if rng.chance(300) {
             config.queue_limits.insert(queue.to_owned(), limit(rng));
+        }
+        if rng.chance(500) {
+            config.queue_weights.insert(queue.to_owned(), *rng.pick(&[1, 2, 5, 100]));
         }
         if rng.chance(200) {
             config.queue_waiting.insert(queue.to_owned(), *rng.pick(&[1, 3, 20]));
@@ -76,7 +83,7 @@ pub fn hold(schedule: &Schedule, job: JobId) -> bool {
 /// After every event: of each class and queue no more runs than may.
 pub fn all(world: &mut World) {
     let config = &world.schedule.config;
-    if config.class_limits.is_empty() && config.queue_limits.is_empty() {
+    if config.queues.is_empty() || config.native {
         return;
     }
     let mut running: BTreeMap<&'static str, usize> = BTreeMap::new();
@@ -102,6 +109,7 @@ pub fn all(world: &mut World) {
         counts.insert(name.clone(), runs.max(out));
     }
     world.limits.counts = counts;
+    pass_over(world);
     // One that waits again, or was given back, has not been.
     let jobs = &world.schedule.jobs;
     let held = |job: &JobId| jobs.get(job).map(|job| job.is_out());
@@ -118,13 +126,54 @@ pub fn action(world: &mut World, action: &Action) {
     match action {
         // An isolated one was when its process was asked for.
         Action::Deliver { worker, kind: JobKind::Run, .. } if world.processes[worker].tier == Tier::Isolated => {}
-        Action::Deliver { job, kind: JobKind::Run, .. }
-        | Action::Launch { job: Some(job), .. }
-        | Action::Ahead { job, .. } => {
-            world.limits.starts.insert(*job, world.now);
-            world.limits.started = true;
+        Action::Deliver { worker, job, kind: JobKind::Run, .. } | Action::Ahead { worker, job } => {
+            starts(world, *job, world.processes[worker].tier);
         }
+        Action::Launch { job: Some(job), .. } => starts(world, *job, Tier::Isolated),
         _ => {}
+    }
+}
+
+fn starts(world: &mut World, job: JobId, tier: Tier) {
+    world.limits.starts.insert(job, world.now);
+    world.limits.started = true;
+    if world.schedule.config.queue_weights.is_empty() {
+        return;
+    }
+    let queue = world.messages[world.reservations[&job].uid].queue;
+    world.limits.passed_over.insert((tier, queue), BTreeMap::new());
+    for ((of, waits), starts) in &mut world.limits.passed_over {
+        if *of != tier || *waits == queue {
+            continue;
+        }
+        // One that comes back unread does not start twice.
+        starts.entry(queue).or_default().insert(job);
+    }
+}
+
+/// Which queues could start a job more in each tier.
+fn pass_over(world: &mut World) {
+    let schedule = &world.schedule;
+    let mut open = BTreeSet::new();
+    if schedule.phase == Phase::Running && !schedule.config.queue_weights.is_empty() {
+        for tier in Tier::ALL {
+            for job in schedule.waiting[tier].iter().filter(|job| !hold(schedule, *job)) {
+                open.insert((tier, world.messages[world.reservations[&job].uid].queue));
+            }
+        }
+    }
+    // One of which none waits any more has not been passed over.
+    world.limits.passed_over.retain(|place, _| open.contains(place));
+    let weights = &world.schedule.config.queue_weights;
+    let weight = |queue: &str| u64::from(weights.get(queue).copied().unwrap_or(1));
+    for ((tier, waits), starts) in &world.limits.passed_over {
+        for (queue, started) in starts {
+            let (count, most) = (started.len() as u64, weight(queue).div_ceil(weight(waits)) + 1);
+            assert!(count <= most, "{count} of {queue} have started in {tier} while one of {waits} waited");
+        }
+    }
+    for place in open {
+        world.limits.passed_over.entry(place).or_default();
     }
 }
 

@@ -259,6 +259,7 @@ pub fn config() -> Config {
         class_limits: BTreeMap::new(),
         queue_limits: BTreeMap::new(),
         queue_waiting: BTreeMap::new(),
+        queue_weights: BTreeMap::new(),
         ahead: true,
         max_waiting: 1000,
         max_waiting_bytes: 64 << 20,

@@ -42,6 +42,7 @@ impl World {
                     bytes: job.bytes,
                     timeout: job.timeout,
                     hints: job.hints,
+                    tenant: job.tenant,
                 };
                 AdoptedJob { spec, kind: job.kind, ran_ms: self.now.saturating_sub(job.since) }
             });

@@ -273,6 +273,8 @@ impl World {
             bytes: message.bytes,
             timeout: message.timeout,
             hints: crate::payload::Hints { priority: message.priority, ..Default::default() },
+            // Where queues have names there may be tenants.
+            tenant: (!self.schedule.config.queues.is_empty()).then_some(uid as u64 % 4),
         }
     }
 
