@@ -75,15 +75,6 @@ pub enum Ack {
     Laravel,
 }
 
-/// Starts in a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// How many; never 0.
-    pub jobs: u32,
-    /// In how long: a second, a minute or an hour.
-    pub per: Duration,
-}
-
 macro_rules! choice {
     ($type:ident, $($word:literal => $variant:ident),+) => {
         impl $type {

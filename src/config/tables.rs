@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::error::{At, Error};
+use super::rate::{Rate, Rates};
 use super::raw::{Origin, Raw};
-use super::settings::Rate;
-use super::shapes::{Capacity, Count, Rates, Shape};
+use super::settings::DefaultTier;
+use super::shapes::{Capacity, Count, Megabytes, Shape};
 
 /// What is said of one class or queue. What is not said is without limit, or as at the top of the file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +26,10 @@ pub struct Bounds {
     pub max_waiting: Option<usize>,
     /// The share of a queue.
     pub weight: Option<u32>,
+    /// Where jobs of a class run that declare nothing.
+    pub tier: Option<DefaultTier>,
+    /// MB for a job of a class that declares none.
+    pub memory_max: Option<u32>,
 }
 
 /// What is said of each class and each queue, by name.
@@ -34,6 +39,13 @@ pub struct Tables {
     pub class: BTreeMap<String, Bounds>,
     /// Of queues.
     pub queue: BTreeMap<String, Bounds>,
+}
+
+impl Tables {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.class.is_empty() && self.queue.is_empty()
+    }
 }
 
 /// One kind of table.
@@ -106,15 +118,19 @@ table_keys! {
     /// The queue's share of all starts, beside those of the other queues that have work. Where no queue has a weight, the
     /// order of `queues` is strict; where one has, the others have 1.
     WEIGHT, weight: Count<1, 1000>, "5";
+    /// What `default_tier` is for jobs of the class.
+    TIER, tier: DefaultTier, "\"pooled\"";
+    /// MB for a job of the class that declares no `maxMemory`. More than a pooled worker has makes it isolated.
+    MEMORY_MAX, memory_max: Megabytes<32>, "1024";
 }
 
 /// Every kind of table.
 pub static TABLES: &[Table] = &[
     Table {
         name: "class",
-        doc: " Limits of a class of jobs: the job's own, or the listener, mailable or notification that it carries.",
+        doc: " Limits of a class of jobs, and where they run: the job's own, or the listener, mailable or notification that it carries.",
         example: "\"App\\\\Jobs\\\\Import\"",
-        keys: &[&MAX_CONCURRENT, &RATE, &BURST],
+        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &TIER, &MEMORY_MAX],
         of: |tables| &mut tables.class,
         read: |tables| &tables.class,
     },

@@ -101,7 +101,7 @@ fn what_is_wrong_has_one_line() {
         ),
         (
             "[class.A]\nmax_waiting = 5",
-            "3: unknown key \"max_waiting\"; a table of a class takes max_concurrent, rate, burst",
+            "3: unknown key \"max_waiting\"; a table of a class takes max_concurrent, rate, burst, tier, memory_max",
         ),
         (
             "[class.App.Jobs]\nrate = \"1/s\"",

@@ -10,7 +10,7 @@ use super::waiting::{Entry, Waiting};
 use super::worker::Worker;
 use super::{Action, Inspection, JobId, JobKind, JobSpec, LastResort, Now, StopReason, WorkerId};
 use crate::payload::{Hints, is_class_name};
-use crate::routing::{Route, Tier};
+use crate::routing::{Limits, Route, Tier};
 
 /// Classes whose declarations are remembered.
 const CLASSES: usize = 4096;
@@ -166,9 +166,10 @@ impl Schedule {
 
     pub(super) fn route(&mut self, id: JobId) -> Option<Route> {
         let job = self.jobs.get(&id)?;
-        let declared = self.hints.get(&job.class).copied().unwrap_or_default();
-        let hints = job.hints.merge(&declared);
-        Some(self.history.route(&job.class, &hints, job.timeout, &self.config.limits))
+        let hints = self.declared_by(job);
+        let default_tier = self.config.class_tiers.get(&job.class).copied().or(self.config.limits.default_tier);
+        let limits = Limits { default_tier, ..self.config.limits };
+        Some(self.history.route(&job.class, &hints, job.timeout, &limits))
     }
 
     /// Routes a job and lets it wait for its tier.
@@ -273,9 +274,15 @@ impl Schedule {
 
     /// What a job, or else its class, declares.
     pub fn declared(&self, id: JobId) -> Hints {
-        let Some(job) = self.jobs.get(&id) else { return Hints::default() };
-        let class = self.hints.get(&job.class).copied().unwrap_or_default();
-        job.hints.merge(&class)
+        self.jobs.get(&id).map(|job| self.declared_by(job)).unwrap_or_default()
+    }
+
+    fn declared_by(&self, job: &Job) -> Hints {
+        let hints = job.hints.merge(&self.hints.get(&job.class).copied().unwrap_or_default());
+        match self.config.class_memory.get(&job.class) {
+            Some(mb) => Hints { max_memory_mb: hints.max_memory_mb.or(Some(*mb)), ..hints },
+            None => hints,
+        }
     }
 
     /// MB of memory that a job declares it needs at the most.

@@ -435,14 +435,6 @@ impl Schedule {
         self.heavier(now, class);
     }
 
-    fn memory_over(&mut self, now: Now, id: WorkerId, used: u32, limit: u32, out: &mut Vec<Action>) {
-        match self.workers.get(id).map(|worker| &worker.state) {
-            Some(State::Busy { .. }) => self.kill_worker(id, Cause::Memory { used, limit }, out),
-            Some(State::Idle) => self.stop_worker(now, id, StopReason::Recycle, out),
-            _ => {}
-        }
-    }
-
     /// A job is ours no more.
     pub(super) fn leave(
         &mut self,

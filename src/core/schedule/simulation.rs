@@ -9,6 +9,7 @@ mod cost;
 mod limits;
 mod model;
 mod php;
+mod queue;
 mod rng;
 mod succession;
 mod world;

@@ -155,6 +155,12 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let native = backend.is_native();
     if native {
         tracing::info!("connection {}: pooled workers take jobs off the queue by themselves", app.connection);
+        if !settings.tables.is_empty() || settings.fair_by.is_some() {
+            tracing::warn!(
+                "connection {}: limits of classes and queues, weights and fair_by do not count there",
+                app.connection
+            );
+        }
     }
     let capabilities = backend.capabilities();
     if let Some(longest) = capabilities.max_lease
@@ -322,12 +328,7 @@ pub(super) fn schedule_config(
             inline_max: settings.inline_max_duration,
             pooled_max: settings.pooled_max_duration,
             pooled_memory_mb: settings.worker_memory_max,
-            default_tier: match settings.default_tier {
-                DefaultTier::Auto => None,
-                DefaultTier::Inline => Some(Tier::Inline),
-                DefaultTier::Pooled => Some(Tier::Pooled),
-                DefaultTier::Isolated => Some(Tier::Isolated),
-            },
+            default_tier: tier_of(settings.default_tier),
         },
         pool_min_idle: settings.pool_min_idle,
         pool_size: settings.pool_size,
@@ -338,14 +339,11 @@ pub(super) fn schedule_config(
             settings.max_concurrent_isolated,
         ),
         class_limits: limits_of(&settings.tables.class),
+        class_tiers: each(&settings.tables.class, |of| of.tier.and_then(tier_of)),
+        class_memory: each(&settings.tables.class, |of| of.memory_max),
         queue_limits: limits_of(&settings.tables.queue),
-        queue_weights: settings.tables.queue.iter().filter_map(|(name, of)| Some((name.clone(), of.weight?))).collect(),
-        queue_waiting: settings
-            .tables
-            .queue
-            .iter()
-            .filter_map(|(name, of)| Some((name.clone(), of.max_waiting?)))
-            .collect(),
+        queue_weights: each(&settings.tables.queue, |of| of.weight),
+        queue_waiting: each(&settings.tables.queue, |of| of.max_waiting),
         ahead,
         max_waiting: settings.max_waiting,
         max_waiting_bytes: settings.max_waiting_bytes,
@@ -362,6 +360,20 @@ pub(super) fn schedule_config(
         max_jobs: settings.limits.max_jobs,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
     }
+}
+
+fn tier_of(tier: DefaultTier) -> Option<Tier> {
+    match tier {
+        DefaultTier::Auto => None,
+        DefaultTier::Inline => Some(Tier::Inline),
+        DefaultTier::Pooled => Some(Tier::Pooled),
+        DefaultTier::Isolated => Some(Tier::Isolated),
+    }
+}
+
+/// What is said of those of which something is.
+fn each<T>(said: &BTreeMap<String, Bounds>, what: impl Fn(&Bounds) -> Option<T>) -> BTreeMap<String, T> {
+    said.iter().filter_map(|(name, bounds)| Some((name.clone(), what(bounds)?))).collect()
 }
 
 /// The limits of classes, or of queues.

@@ -162,3 +162,22 @@ fn a_queue_may_have_less_waiting() {
     let waiting: usize = shop.schedule.waiting().iter().map(|waiting| waiting.len()).sum();
     assert!(waiting <= 4, "{waiting} wait");
 }
+
+#[test]
+fn a_class_may_have_a_tier_and_memory_of_its_own() {
+    let tiers = [("Here".to_owned(), Tier::Isolated)].into();
+    let memory = [("Large".to_owned(), 900)].into();
+    let mut shop = Shop::open(Config { class_tiers: tiers, class_memory: memory, ..config() });
+    let long = Hints { estimated_duration: Some(Duration::from_secs(2)), ..Hints::default() };
+    for (class, hints) in [("Here", Hints::default()), ("Large", Hints::default()), ("Here", long), ("Other", long)] {
+        shop.push(1, Task { hints, ..task(class, 10) });
+    }
+    shop.until(5_000);
+    let tiers = |class: &str| {
+        let of_class = shop.starts.iter().filter(|start| start.class == class);
+        of_class.map(|start| shop.tiers[&start.worker]).collect::<Vec<_>>()
+    };
+    // What a job declares of itself comes first.
+    assert_eq!(tiers("Here").iter().filter(|tier| **tier == Tier::Isolated).count(), 1);
+    assert_eq!((tiers("Large"), tiers("Other")), (vec![Tier::Isolated], vec![Tier::Pooled]));
+}

@@ -257,6 +257,8 @@ pub fn config() -> Config {
         pool_max_size: 20,
         max_concurrent: PerTier::new(100, 20, 5),
         class_limits: BTreeMap::new(),
+        class_tiers: BTreeMap::new(),
+        class_memory: BTreeMap::new(),
         queue_limits: BTreeMap::new(),
         queue_waiting: BTreeMap::new(),
         queue_weights: BTreeMap::new(),
