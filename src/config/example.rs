@@ -35,10 +35,11 @@ impl Settings {
             }
             text.push_str(&format!("#{} = {}\n", key.name, key.example()));
         }
+        let comment = |lines: &[&str]| lines.iter().map(|line| format!("#{line}\n")).collect::<String>();
         for table in TABLES {
-            text.push_str(&format!("\n#{}\n#{}\n", table.doc, table.example_head()));
+            text.push_str(&format!("\n{}#{}\n", comment(table.doc), table.example_head()));
             for key in table.keys {
-                text.push_str(&format!("#{}\n#{} = {}\n", key.doc, key.name, key.example));
+                text.push_str(&format!("{}#{} = {}\n", comment(key.doc), key.name, key.example));
             }
         }
         text

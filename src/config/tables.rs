@@ -52,8 +52,8 @@ impl Tables {
 pub struct Table {
     /// The first part of its head: `class` of `[class."App\\Jobs\\Import"]`.
     pub name: &'static str,
-    /// What it is for.
-    pub doc: &'static str,
+    /// What it is for, as lines of text.
+    pub doc: &'static [&'static str],
     /// An example of the other part, as it is written in TOML.
     pub example: &'static str,
     /// Its keys.
@@ -66,8 +66,8 @@ pub struct Table {
 pub struct TableKey {
     /// Its name.
     pub name: &'static str,
-    /// What it is for.
-    pub doc: &'static str,
+    /// What it is for, as lines of text.
+    pub doc: &'static [&'static str],
     /// An example of a value, written as in the file.
     pub example: &'static str,
     /// What values it takes, in words.
@@ -92,7 +92,7 @@ macro_rules! table_keys {
     ($($(#[doc = $doc:literal])+ $const:ident, $name:ident: $shape:ty, $example:literal;)+) => {
         $(static $const: TableKey = TableKey {
             name: stringify!($name),
-            doc: concat!($($doc),+),
+            doc: &[$($doc),+],
             example: $example,
             takes: <$shape as Shape>::want,
             set: |bounds, raw| {
@@ -128,7 +128,10 @@ table_keys! {
 pub static TABLES: &[Table] = &[
     Table {
         name: "class",
-        doc: " Limits of a class of jobs, and where they run: the job's own, or the listener, mailable or notification that it carries.",
+        doc: &[
+            " Limits of a class of jobs, and where they run. It is the job's own class, or that of the listener, mailable or",
+            " notification that it carries.",
+        ],
         example: "\"App\\\\Jobs\\\\Import\"",
         keys: &[&MAX_CONCURRENT, &RATE, &BURST, &TIER, &MEMORY_MAX],
         of: |tables| &mut tables.class,
@@ -136,7 +139,7 @@ pub static TABLES: &[Table] = &[
     },
     Table {
         name: "queue",
-        doc: " Limits of a queue, and its weight.",
+        doc: &[" Limits of a queue, and its weight."],
         example: "mail",
         keys: &[&MAX_CONCURRENT, &RATE, &BURST, &MAX_WAITING, &WEIGHT],
         of: |tables| &mut tables.queue,

@@ -48,7 +48,7 @@ impl Schedule {
         free.saturating_sub(asked).min(room).min(left).min(BATCH).min(self.quantum())
     }
 
-    /// The queues that may be worked, out of `queues`.
+    /// The queues that may be worked, out of `queues`, in the order in which they are to be asked.
     pub fn open_queues<'a>(&self, queues: &'a [String]) -> Vec<&'a String> {
         let open = queues.iter().filter(|queue| !self.paused.contains(*queue) && !self.is_held_back(queue));
         self.by_share(open.collect())

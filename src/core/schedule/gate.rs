@@ -234,6 +234,9 @@ impl Gates {
 impl Schedule {
     /// A job is given to a process.
     pub(super) fn passes(&mut self, id: JobId) {
+        if self.gates.is_empty() {
+            return;
+        }
         if let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.pass.is_free() && job.passed.is_none()) {
             job.passed = Some(self.gates.now);
             self.gates.take(job.pass);
@@ -242,6 +245,9 @@ impl Schedule {
 
     /// A job is with a process no more. `unread`: it never started there.
     pub(super) fn passed_by(&mut self, id: JobId, unread: bool) {
+        if self.gates.is_empty() {
+            return;
+        }
         if let Some(job) = self.jobs.get_mut(&id)
             && let Some(since) = job.passed.take()
         {

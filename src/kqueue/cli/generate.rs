@@ -106,15 +106,20 @@ fn keys() -> String {
     page.render()
 }
 
+/// Lines of text as one.
+fn joined(lines: &[&str]) -> String {
+    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+}
+
 /// As in the source: what stands between backticks is somebody's own word.
 fn marked(doc: &str) -> Vec<Inline> {
     doc.split('`').enumerate().map(|(at, part)| if at % 2 == 1 { bold(part) } else { roman(part) }).collect()
 }
 
 fn one_table(page: &mut Roff, table: &Table) {
-    page.control("SS", [table.example_head().as_str()]).text([roman(table.doc.trim())]);
+    page.control("SS", [table.example_head().as_str()]).text([roman(joined(table.doc))]);
     for key in table.keys {
-        page.control("TP", []).text([bold(key.name)]).text(marked(key.doc.trim())).control("IP", []).text([
+        page.control("TP", []).text([bold(key.name)]).text(marked(&joined(key.doc))).control("IP", []).text([
             roman(format!("Takes {}; for example ", (key.takes)())),
             bold(key.example),
             roman("."),
@@ -124,8 +129,7 @@ fn one_table(page: &mut Roff, table: &Table) {
 
 fn one(page: &mut Roff, key: &Key) {
     page.control("TP", []).text([bold(key.name)]);
-    let doc: Vec<&str> = key.doc.iter().map(|line| line.trim()).collect();
-    page.text(marked(&doc.join(" "))).control("IP", []);
+    page.text(marked(&joined(key.doc))).control("IP", []);
     let value = key.example();
     let mut about = vec![roman(format!("Takes {}. ", key.takes()))];
     about.extend(match key.default {
