@@ -104,6 +104,9 @@ impl Waiting {
 
     /// The next job, its limits, and since when it has waited.
     fn next(&self, gates: &Gates) -> Option<((Turn, JobId), Pass, u64)> {
+        if self.limited.is_empty() {
+            return self.free.order.first_key_value().map(|(key, entry)| (*key, Pass::default(), entry.since));
+        }
         let first = |(pass, lane): (Pass, &Lane)| {
             let (key, entry) = lane.order.first_key_value()?;
             Some((*key, pass, entry.since))
@@ -137,6 +140,9 @@ impl Waiting {
 
     /// Since when the one has waited that has waited for longest of those that could start.
     pub(super) fn oldest(&self, gates: &Gates) -> Option<u64> {
+        if self.limited.is_empty() {
+            return self.free.arrivals.first().map(|(since, _)| *since);
+        }
         let oldest = |(pass, lane): (Pass, &Lane)| {
             let (since, _) = lane.arrivals.first()?;
             Some((*since).max(gates.opened(pass)))
@@ -146,6 +152,9 @@ impl Waiting {
 
     /// How many could start, as far as limits go.
     pub(super) fn ready(&self, gates: &Gates) -> usize {
+        if self.limited.is_empty() {
+            return self.free.order.len();
+        }
         self.open(gates).map(|(pass, lane)| lane.order.len().min(gates.room(pass))).sum()
     }
 
