@@ -2,6 +2,7 @@
 
 use super::key::DefaultValue;
 use super::keys::{KEYS, Settings};
+use super::tables::TABLES;
 
 /// How values are written.
 pub const VALUES: &[&str] = &[
@@ -33,6 +34,13 @@ impl Settings {
                 text.push_str("# There is no default; for example:\n");
             }
             text.push_str(&format!("#{} = {}\n", key.name, key.example()));
+        }
+        let comment = |lines: &[&str]| lines.iter().map(|line| format!("#{line}\n")).collect::<String>();
+        for table in TABLES {
+            text.push_str(&format!("\n{}#{}\n", comment(table.doc), table.example_head()));
+            for key in table.keys {
+                text.push_str(&format!("{}#{} = {}\n", comment(key.doc), key.name, key.example));
+            }
         }
         text
     }

@@ -19,6 +19,7 @@ use super::settings::{Ack, Crash, DefaultTier, LauncherKind, Limits, Pop, Start}
 use super::shapes::{
     Backoff, Bytes, Capacity, Count, Megabytes, Name, Names, Shape, Time, TimeLimit, Timeout, Umask, Words,
 };
+use super::tables::{Said, Tables};
 
 /// The key of this name.
 pub fn key(name: &str) -> Option<&'static Key> {
@@ -150,6 +151,8 @@ macro_rules! keys {
         #[derive(Clone, Debug)]
         pub(crate) struct Merged {
             $($(#[doc = $doc])+ pub $name: slot!($kind, $shape),)+
+            /// What the file says of classes and queues, and where.
+            pub tables: (Tables, Vec<Said>),
         }
 
         impl Merged {
@@ -158,7 +161,7 @@ macro_rules! keys {
             /// # Errors
             /// None, unless the table is at fault.
             pub fn defaults() -> Result<Self, Error> {
-                Ok(Self { $($name: initial!($kind, $shape, stringify!($name), $text),)+ })
+                Ok(Self { tables: Default::default(), $($name: initial!($kind, $shape, stringify!($name), $text),)+ })
             }
 
             /// The settings, once all that is worked out has been.
@@ -166,7 +169,7 @@ macro_rules! keys {
             /// # Errors
             /// A key that has no value and needs one.
             pub fn settle(self, app: String, limits: Limits) -> Result<Settings, Error> {
-                Ok(Settings { app, limits, $($name: settle!($kind, self.$name, stringify!($name)),)+ })
+                Ok(Settings { app, limits, tables: self.tables.0, $($name: settle!($kind, self.$name, stringify!($name)),)+ })
             }
         }
 
@@ -178,6 +181,8 @@ macro_rules! keys {
             pub app: String,
             /// The limits of this run.
             pub limits: Limits,
+            /// What the file says of classes and queues.
+            pub tables: Tables,
             $($(#[doc = $doc])+ pub $name: setting!($kind, $shape),)+
         }
 
@@ -228,6 +233,9 @@ keys! {
     connection: Name, None("redis"), CommandLine, [Start];
     /// Queues in strict order; the connection's own where there are none.
     queues: Names, EmptyIfUnset("high,default"), App, [Live];
+    /// Whose jobs take turns within one queue, such as those of each tenant: a key of the payload, the first part of a tag
+    /// (`tenant_id:7`) or a property of the job. It concerns the reserved jobs that wait, of which max_waiting is the bound.
+    fair_by: Name, None("tenant_id"), CommandLine, [Live];
     /// Who starts PHP processes and keeps them within bounds: "coordinator" (kqueue.service, which asks
     /// systemd), "user" (the user's own service manager), "process" (nobody: plain children), or "auto" (the
     /// first of these that is there).

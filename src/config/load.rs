@@ -11,6 +11,7 @@ use super::raw::{Given, Origin, Raw};
 use super::settings::Limits;
 use super::shapes::{Shape, Time, Whole};
 use super::surroundings::Surroundings;
+use super::tables::{Said, Table, TableKey};
 use super::written::Unread;
 use super::{app, paths, resolve, written};
 
@@ -46,6 +47,12 @@ impl Loaded {
     /// Where the value of a key was written; `None` where there is no value.
     pub fn origin(&self, key: &Key) -> Option<&Origin> {
         (key.origin)(&self.merged)
+    }
+
+    /// Where the value of a table's key was written.
+    pub fn origin_in(&self, table: &Table, name: &str, key: &TableKey) -> Option<&Origin> {
+        let is_it = |said: &&Said| said.table.name == table.name && said.name == name && said.key.name == key.name;
+        self.merged.tables.1.iter().find(is_it).map(|said| &said.origin)
     }
 }
 

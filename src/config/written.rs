@@ -12,10 +12,11 @@ use nix::fcntl::OFlag;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::Error;
+use super::error::{At, Error};
 use super::key::Key;
 use super::keys::{KEYS, Merged, key};
 use super::raw::{Origin, Raw};
+use super::tables::{Said, Table};
 
 /// Longest config file in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -23,7 +24,13 @@ const LONGEST: u64 = 1 << 20;
 /// A config file as written.
 #[derive(Debug)]
 pub struct Written {
-    entries: Vec<(&'static Key, Raw, Origin)>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Key(&'static Key, Raw, Origin),
+    Table(Said),
 }
 
 /// A file that is not there, or whatever else is wrong with it.
@@ -107,11 +114,15 @@ pub fn parse(file: &Path, bytes: Vec<u8>) -> Result<Written, Error> {
     let mut entries = Vec::with_capacity(found.len());
     for (name, value) in found {
         let line = line_at(name.span().start);
+        if let (Some(table), DeValue::Table(named)) = (Table::named(name.get_ref()), value.get_ref()) {
+            entries.extend(said(table, named, file, &line_at)?.into_iter().map(Entry::Table));
+            continue;
+        }
         let Some(key) = key(name.get_ref()) else {
             let (key, fix) = (name.get_ref().to_string(), meant(name.get_ref(), value.get_ref()));
             return Err(Error::UnknownKey { file: file.to_owned(), line, key, fix });
         };
-        entries.push((key, raw(value.get_ref()), Origin::File { file: file.to_owned(), line }));
+        entries.push(Entry::Key(key, raw(value.get_ref()), Origin::File { file: file.to_owned(), line }));
     }
     Ok(Written { entries })
 }
@@ -122,8 +133,62 @@ impl Written {
     /// # Errors
     /// The first value, from the top, that its key does not take.
     pub fn merge_into(self, merged: &mut Merged) -> Result<(), Error> {
-        self.entries.into_iter().try_for_each(|(key, raw, origin)| key.set(merged, &raw, origin))
+        for entry in self.entries {
+            match entry {
+                Entry::Key(key, raw, origin) => key.set(merged, &raw, origin)?,
+                Entry::Table(said) => {
+                    said.put(&mut merged.tables.0)?;
+                    merged.tables.1.push(said);
+                }
+            }
+        }
+        merged.tables.1.iter().try_for_each(|said| said.check(&merged.tables.0))
     }
+}
+
+/// What the tables of one kind say, from the top.
+fn said(
+    table: &'static Table,
+    named: &DeTable<'_>,
+    file: &Path,
+    line_at: &dyn Fn(usize) -> usize,
+) -> Result<Vec<Said>, Error> {
+    let origin = |line| Origin::File { file: file.to_owned(), line };
+    let wrong = |line, value: &DeValue<'_>| {
+        let what = format!("expected a table for each {}, got {}", table.name, raw(value));
+        Error::Value { at: At { key: table.name, origin: origin(line) }, what, fix: table.example_head() }
+    };
+    let mut all = Vec::new();
+    for (name, value) in named.iter() {
+        let line = line_at(name.span().start);
+        let DeValue::Table(keys) = value.get_ref() else { return Err(wrong(line, value.get_ref())) };
+        let plain = name.get_ref().trim_start_matches('\\').trim();
+        if plain.is_empty() || plain.chars().any(char::is_control) {
+            return Err(wrong(line, &DeValue::String(name.get_ref().clone())));
+        }
+        for (key, value) in keys.iter() {
+            let line = line_at(key.span().start);
+            let Some(key) = table.keys.iter().find(|known| known.name == *key.get_ref()) else {
+                let fix = match value.get_ref() {
+                    DeValue::Table(_) => {
+                        format!("a name with dots or backslashes is in quotes: {}", table.example_head())
+                    }
+                    _ => {
+                        let known: Vec<&str> = table.keys.iter().map(|key| key.name).collect();
+                        format!("a table of a {} takes {}", table.name, known.join(", "))
+                    }
+                };
+                return Err(Error::UnknownKey { file: file.to_owned(), line, key: key.get_ref().to_string(), fix });
+            };
+            all.push(Said { table, name: plain.to_owned(), key, raw: raw(value.get_ref()), origin: origin(line) });
+        }
+    }
+    // The parser sorts by name.
+    all.sort_by_key(|said| match &said.origin {
+        Origin::File { line, .. } => *line,
+        _ => 0,
+    });
+    Ok(all)
 }
 
 /// The key at `second`, and the line above it that has the same key.
@@ -156,7 +221,11 @@ fn raw(value: &DeValue<'_>) -> Raw {
 /// What to do about an unknown key.
 fn meant(written: &str, value: &DeValue<'_>) -> String {
     if matches!(value, DeValue::Table(_)) {
-        return "keys are flat here: write them without a [table] or a dot".into();
+        return "the only tables are [class.NAME] and [queue.NAME]; other keys are written without one, and above them"
+            .into();
+    }
+    if let Some(table) = Table::named(written).filter(|table| table.name == "class") {
+        return format!("what concerns one class is in a table of its own: {}", table.example_head());
     }
     let name = written.trim().to_ascii_lowercase().replace('-', "_");
     let by_alias = KEYS.iter().find(|key| key.alias() == Some(name.as_str()));

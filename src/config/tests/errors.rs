@@ -15,7 +15,10 @@ fn errors_of_the_file() {
         ("memory = 4", "unknown key \"memory\"; did you mean \"worker_memory\"?"),
         ("queue = 'a'", "unknown key \"queue\"; did you mean \"queues\"?"),
         ("colour = 4", "unknown key \"colour\"; `kqueue config example` lists the keys"),
-        ("[tiers]\npool_size = 4", "unknown key \"tiers\"; keys are flat here: write them without a [table] or a dot"),
+        (
+            "[tiers]\npool_size = 4",
+            "unknown key \"tiers\"; the only tables are [class.NAME] and [queue.NAME]; other keys are written without one, and above them",
+        ),
         ("pool_size = \"4\"", "pool_size: expected a whole number from 1 to 1000, got \"4\"; e.g. pool_size = 10"),
         ("pool_size = 0", "pool_size: expected a whole number from 1 to 1000, got 0; e.g. pool_size = 10"),
         ("pool_size = -1", "pool_size: expected a whole number from 1 to 1000, got -1; e.g. pool_size = 10"),

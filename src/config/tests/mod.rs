@@ -9,6 +9,7 @@ use super::*;
 mod app;
 mod errors;
 mod reload;
+mod tables;
 mod values;
 
 /// A machine of 24 GB with an app in `srv/shop`, PHP in `bin` and empty system directories.

@@ -17,6 +17,7 @@ fn defaults() {
         php_args: vec![],
         connection: None,
         queues: vec![],
+        fair_by: None,
         launcher: LauncherKind::Auto,
         start: Start::Fork,
         fork_safe_peers: vec![],
@@ -67,6 +68,7 @@ fn defaults() {
         state_dir: world.at("lib/shop"),
         runtime_dir: "/run/kqueue/shop".into(),
         limits: Limits::default(),
+        tables: Tables::default(),
     };
     assert_eq!(settings, expected);
 }

@@ -16,8 +16,10 @@ mod envelope;
 mod hints;
 mod php;
 mod scalar;
+mod value;
 
 pub use envelope::{Broken, Envelope, MAX_DEPTH, MAX_NAME, MAX_TAG, MAX_TAGS, OwnDelay, is_class_name, is_pointer};
 pub use hints::Hints;
 pub use php::{Scalar, properties};
 pub(crate) use scalar::bounded;
+pub use value::value_of;

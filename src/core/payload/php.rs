@@ -88,7 +88,12 @@ pub fn properties<const N: usize>(bytes: &[u8], names: [&str; N]) -> Option<[Opt
 /// The property `name` of the serialised object in the JSON string `json`, if it is a string.
 pub(super) fn text_property(json: &str, name: &str) -> Option<String> {
     let command: String = serde_json::from_str(json).ok()?;
-    let mut reader = Reader { rest: command.as_bytes() };
+    text_of(command.as_bytes(), name)
+}
+
+/// The property `name` of the serialised object `bytes`, if it is a string.
+pub(super) fn text_of(bytes: &[u8], name: &str) -> Option<String> {
+    let mut reader = Reader { rest: bytes };
     reader.expect(b"O:")?;
     let (class, count) = reader.object_head()?;
     for _ in 0..count {

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::job::{Job, Stage, Turn, Waiting};
+use super::gate::Pass;
+use super::job::{Job, Stage, Turn};
 use super::machine::{Phase, Schedule};
+use super::waiting::{Entry, Waiting};
 use super::worker::Worker;
 use super::{Action, Inspection, JobId, JobKind, JobSpec, LastResort, Now, StopReason, WorkerId};
 use crate::payload::{Hints, is_class_name};
-use crate::routing::{Route, Tier};
+use crate::routing::{Limits, Route, Tier};
 
 /// Classes whose declarations are remembered.
 const CLASSES: usize = 4096;
@@ -28,7 +30,7 @@ impl Schedule {
         }
         let held: usize = self.waiting.iter().map(|waiting| waiting.len()).sum();
         let asked: usize = self.inspecting.values().map(|(_, jobs)| jobs.len()).sum();
-        let room = self.config.max_waiting.saturating_sub(held + asked);
+        let room = self.most_waiting().saturating_sub(held + asked);
         let left = match self.config.max_jobs {
             0 => usize::MAX,
             max => max.saturating_sub(self.admitted).try_into().unwrap_or(usize::MAX),
@@ -43,15 +45,17 @@ impl Schedule {
             // All of them may be for one tier.
             false => rooms.iter().copied().max().unwrap_or(0),
         };
-        free.saturating_sub(asked).min(room).min(left).min(BATCH)
+        free.saturating_sub(asked).min(room).min(left).min(BATCH).min(self.quantum())
     }
 
-    /// The queues that may be worked, out of `queues`.
+    /// The queues that may be worked, out of `queues`, in the order in which they are to be asked.
     pub fn open_queues<'a>(&self, queues: &'a [String]) -> Vec<&'a String> {
-        queues.iter().filter(|queue| !self.paused.contains(*queue)).collect()
+        let open = queues.iter().filter(|queue| !self.paused.contains(*queue) && !self.is_held_back(queue));
+        self.by_share(open.collect())
     }
 
     pub(super) fn reserved(&mut self, now: Now, specs: Vec<JobSpec>, out: &mut Vec<Action>) {
+        self.brought(&specs);
         let mut back = Vec::new();
         let mut ask = Vec::new();
         for spec in specs {
@@ -162,9 +166,10 @@ impl Schedule {
 
     pub(super) fn route(&mut self, id: JobId) -> Option<Route> {
         let job = self.jobs.get(&id)?;
-        let declared = self.hints.get(&job.class).copied().unwrap_or_default();
-        let hints = job.hints.merge(&declared);
-        Some(self.history.route(&job.class, &hints, job.timeout, &self.config.limits))
+        let hints = self.declared_by(job);
+        let default_tier = self.config.class_tiers.get(&job.class).copied().or(self.config.limits.default_tier);
+        let limits = Limits { default_tier, ..self.config.limits };
+        Some(self.history.route(&job.class, &hints, job.timeout, &limits))
     }
 
     /// Routes a job and lets it wait for its tier.
@@ -173,6 +178,15 @@ impl Schedule {
         let Route { tier, known, .. } = route;
         let turn = self.turn(id);
         let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.pass = self.gates.pass(&job.class, &job.queue);
+        // One that had its turn before keeps it.
+        let kept = job.turn.round();
+        let round = match job.tenant {
+            Some(_) if kept > 0 && job.tier == tier => kept,
+            Some(tenant) => self.waiting[tier].next_round(turn, tenant),
+            None => 0,
+        };
+        let turn = turn.in_round(round);
         (job.tier, job.route) = (tier, Some(route));
         job.turn = turn;
         job.unknown = !known;
@@ -181,7 +195,7 @@ impl Schedule {
         if job.unknown && tier == Tier::Pooled {
             self.unknown.entry(job.class.clone()).or_default().insert(id);
         }
-        self.waiting[tier].push(id, turn, now.ms);
+        self.waiting[tier].push(id, turn, job.pass, Entry::of(job));
     }
 
     /// A job that was taken for a worker goes back to where it waited: ahead of those that came later.
@@ -192,7 +206,10 @@ impl Schedule {
         }
         match job.kind {
             JobKind::Run if self.may_run(&job.queue) => {
-                self.waiting_bytes += job.bytes;
+                let (bytes, tier, turn) = (job.bytes, job.tier, job.turn);
+                self.waiting[tier].came_back(turn);
+                self.passed_by(id, true);
+                self.waiting_bytes += bytes;
                 self.enqueue(now, id);
             }
             JobKind::Run => {
@@ -209,10 +226,10 @@ impl Schedule {
     /// Takes a job out of whatever it waits in.
     pub(super) fn take_back(&mut self, now: Now, id: JobId, out: &mut Vec<Action>) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let (class, tier, bytes, turn) = (job.class.clone(), job.tier, job.bytes, job.turn);
+        let (class, tier, bytes, turn, pass) = (job.class.clone(), job.tier, job.bytes, job.turn, job.pass);
         match job.stage {
             Stage::Waiting => {
-                self.waiting[tier].remove(id, turn);
+                self.waiting[tier].remove(id, turn, pass);
                 self.no_longer_unknown(&class, id);
                 self.waiting_bytes -= bytes;
             }
@@ -258,9 +275,15 @@ impl Schedule {
 
     /// What a job, or else its class, declares.
     pub fn declared(&self, id: JobId) -> Hints {
-        let Some(job) = self.jobs.get(&id) else { return Hints::default() };
-        let class = self.hints.get(&job.class).copied().unwrap_or_default();
-        job.hints.merge(&class)
+        self.jobs.get(&id).map(|job| self.declared_by(job)).unwrap_or_default()
+    }
+
+    fn declared_by(&self, job: &Job) -> Hints {
+        let hints = job.hints.merge(&self.hints.get(&job.class).copied().unwrap_or_default());
+        match self.config.class_memory.get(&job.class) {
+            Some(mb) => Hints { max_memory_mb: hints.max_memory_mb.or(Some(*mb)), ..hints },
+            None => hints,
+        }
     }
 
     /// MB of memory that a job declares it needs at the most.
@@ -268,17 +291,16 @@ impl Schedule {
         self.declared(id).max_memory_mb
     }
 
-    fn turn(&self, id: JobId) -> Turn {
+    pub(super) fn turn(&self, id: JobId) -> Turn {
         let Some(job) = self.jobs.get(&id) else { return Turn::default() };
         let declared = self.declared(id).priority;
-        let queues = &self.config.queues;
-        let queue = queues.iter().position(|queue| *queue == job.queue).unwrap_or(queues.len());
-        Turn::new(queue, declared.unwrap_or(0))
+        Turn::new(self.place_of(&job.queue), declared.unwrap_or(0))
     }
 
     /// A job goes back to its queue as it was. It counts as settled, too: a call for jobs that was made
     /// before cannot have found it there.
-    fn forget(&mut self, id: JobId) {
+    pub(super) fn forget(&mut self, id: JobId) {
+        self.passed_by(id, true);
         if self.jobs.remove(&id).is_some() {
             self.admitted -= 1;
             self.settled += 1;
@@ -299,7 +321,7 @@ impl Schedule {
             let Some(Route { tier, known, .. }) = self.route(id) else { continue };
             let Some(job) = self.jobs.get(&id) else { continue };
             if (tier, !known) != (job.tier, job.unknown) {
-                self.waiting[job.tier].remove(id, job.turn);
+                self.waiting[job.tier].remove(id, job.turn, job.pass);
                 self.no_longer_unknown(class, id);
                 self.enqueue(now, id);
             }
@@ -314,8 +336,8 @@ impl Schedule {
             return;
         }
         for id in self.unknown.remove(class).unwrap_or_default() {
-            let turn = self.jobs.get(&id).map(|job| job.turn).unwrap_or_default();
-            self.waiting[Tier::Pooled].remove(id, turn);
+            let (turn, pass) = self.jobs.get(&id).map(|job| (job.turn, job.pass)).unwrap_or_default();
+            self.waiting[Tier::Pooled].remove(id, turn, pass);
             self.enqueue(now, id);
         }
     }
@@ -369,6 +391,9 @@ pub(super) fn job(spec: JobSpec, now: u64) -> Job {
         tier: Tier::Pooled,
         route: None,
         turn: Turn::default(),
+        tenant: spec.tenant,
+        pass: Pass::default(),
+        passed: None,
         unknown: false,
         stage: Stage::Inspecting,
         kind: JobKind::Run,

@@ -52,7 +52,9 @@ impl Schedule {
             job.kind = kind;
             job.popped = self.config.native.then_some(id);
             self.admitted += 1;
+            job.pass = self.gates.pass(&job.class, &job.queue);
             self.jobs.insert(job_id, job);
+            self.passes(job_id);
             self.begin(Now { ms: began, ..now }, id, job_id);
         }
     }

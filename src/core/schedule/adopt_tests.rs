@@ -31,7 +31,7 @@ impl Desk {
 
 fn spec(id: u64) -> JobSpec {
     let (class, queue) = ("App\\Slow".to_owned(), "default".to_owned());
-    JobSpec { id, class, wrapper: None, queue, bytes: 10, timeout: Some(60), hints: Hints::default() }
+    JobSpec { id, class, wrapper: None, queue, bytes: 10, timeout: Some(60), hints: Hints::default(), tenant: None }
 }
 
 fn done() -> Done {

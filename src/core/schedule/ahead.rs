@@ -58,7 +58,7 @@ impl Schedule {
     /// Whether a worker is to say when it has read this job: only then can others be sent ahead behind it.
     pub(super) fn wants_receipt(&self, tier: Tier, id: JobId) -> bool {
         tier == Tier::Inline
-            && !self.waiting[Tier::Inline].is_empty()
+            && self.waiting[Tier::Inline].first(&self.gates).is_some()
             && self.jobs.get(&id).is_some_and(|job| job.kind == JobKind::Run && self.is_quick(&job.class))
     }
 
@@ -69,7 +69,7 @@ impl Schedule {
     /// Sends ahead what waits, to the lanes that have least ahead of them.
     pub(super) fn send_ahead(&mut self, now: Now, out: &mut Vec<Action>) {
         let (generation, most) = (self.generation, self.config.worker_max_jobs);
-        while let Some((id, _)) = self.waiting[Tier::Inline].first() {
+        while let Some((id, _)) = self.waiting[Tier::Inline].first(&self.gates) {
             let fits = |worker: &Worker| {
                 let jobs = worker.jobs + 1 + worker.ahead.len() as u32;
                 worker.generation == generation && (most == 0 || jobs < most) && now.ms < worker.since + PATIENCE_MS
@@ -80,7 +80,8 @@ impl Schedule {
             if !quick(current) || !quick(id) {
                 return;
             }
-            self.waiting[Tier::Inline].pop();
+            self.waiting[Tier::Inline].pop(&self.gates);
+            self.passes(id);
             if let Some(job) = self.jobs.get_mut(&id) {
                 self.waiting_bytes -= job.bytes;
                 job.stage = Stage::Ahead;

@@ -1,9 +1,9 @@
-//! A job as the schedule sees it, and the queue of those that wait for a tier.
+//! A job as the schedule sees it.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Cause, JobId, JobKind, WorkerId};
+use super::gate::Pass;
+use super::{Cause, JobKind, WorkerId};
 use crate::payload::Hints;
 use crate::routing::{Route, Tier};
 
@@ -38,6 +38,12 @@ pub(super) struct Job {
     pub route: Option<Route>,
     /// As it was when the job began to wait: what it goes by may change meanwhile.
     pub turn: Turn,
+    /// Whose it is, where that counts.
+    pub tenant: Option<u64>,
+    /// The limits that it is subject to.
+    pub pass: Pass,
+    /// Since when it counts among those that these limits bound (milliseconds).
+    pub passed: Option<u64>,
     /// Nothing was known of its class when it was routed.
     pub unknown: bool,
     pub stage: Stage,
@@ -58,88 +64,41 @@ pub(super) struct Job {
     pub popped: Option<WorkerId>,
 }
 
+impl Job {
+    /// It has been given to a process, and has not come back to wait.
+    pub fn is_out(&self) -> bool {
+        !matches!(self.stage, Stage::Inspecting | Stage::Waiting)
+    }
+}
+
 /// Whose turn it is among those that wait for one tier: the order of the queues is strict, as it is Laravel's;
 /// within a queue the highest priority goes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn {
     queue: usize,
     priority: Reverse<i32>,
+    /// Among those of one priority; 0 where they go as they came.
+    round: u64,
 }
 
 impl Turn {
     /// Of a job with this priority, from the queue in this place of their order.
     pub(super) fn new(queue: usize, priority: i32) -> Self {
-        Self { queue, priority: Reverse(priority) }
-    }
-}
-
-/// Jobs that wait for one tier: by their turn, then by arrival.
-#[derive(Clone, Debug, Default)]
-pub struct Waiting {
-    order: BTreeMap<(Turn, JobId), u64>,
-    /// The same jobs by the time at which they began to wait.
-    arrivals: BTreeSet<(u64, JobId)>,
-}
-
-impl Waiting {
-    pub(super) fn push(&mut self, job: JobId, turn: Turn, now: u64) {
-        self.order.insert((turn, job), now);
-        self.arrivals.insert((now, job));
+        Self { queue, priority: Reverse(priority), round: 0 }
     }
 
-    pub(super) fn remove(&mut self, job: JobId, turn: Turn) -> bool {
-        let since = self.order.remove(&(turn, job));
-        since.is_some_and(|since| self.arrivals.remove(&(since, job)))
+    /// The same in this round.
+    pub(super) fn in_round(self, round: u64) -> Self {
+        Self { round, ..self }
     }
 
-    /// The next job, without taking it.
-    pub(super) fn first(&self) -> Option<(JobId, u64)> {
-        self.order.first_key_value().map(|((_, job), since)| (*job, *since))
+    /// Its round.
+    pub(super) fn round(self) -> u64 {
+        self.round
     }
 
-    /// Since when the one has waited that has waited for longest.
-    pub(super) fn oldest(&self) -> Option<u64> {
-        self.arrivals.first().map(|(since, _)| *since)
-    }
-
-    pub(super) fn pop(&mut self) -> Option<JobId> {
-        let ((_, job), since) = self.order.pop_first()?;
-        self.arrivals.remove(&(since, job));
-        Some(job)
-    }
-
-    /// Every waiting job, in order.
-    pub fn iter(&self) -> impl Iterator<Item = JobId> + '_ {
-        self.order.keys().map(|(_, job)| *job)
-    }
-
-    /// How many wait.
-    pub fn len(&self) -> usize {
-        self.order.len()
-    }
-
-    /// Whether none does.
-    pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn by_queue_then_higher_priority_then_arrival() {
-        let mut waiting = Waiting::default();
-        for (job, queue, priority) in [(1, 0, 0), (2, 0, 5), (3, 0, -1), (4, 0, 5), (5, 0, 0), (6, 1, 9)] {
-            waiting.push(job, Turn::new(queue, priority), 10 - job);
-        }
-        assert_eq!(waiting.oldest(), Some(4));
-        assert_eq!(waiting.iter().collect::<Vec<_>>(), [2, 4, 1, 5, 3, 6]);
-        assert!(waiting.remove(4, Turn::new(0, 5)));
-        assert!(!waiting.remove(4, Turn::new(0, 5)));
-        assert_eq!(waiting.pop(), Some(2));
-        assert_eq!(waiting.first(), Some((1, 9)));
-        assert_eq!(waiting.oldest(), Some(4));
+    /// The place of its queue.
+    pub(super) fn queue(self) -> usize {
+        self.queue
     }
 }

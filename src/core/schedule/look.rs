@@ -1,7 +1,8 @@
 //! What the schedule shows of itself to those who only look: the runtime, and operators through the control socket.
 
 use super::machine::{Phase, Schedule};
-use super::{Cause, JobId, Now, Waiting, WorkerId, WorkerView};
+use super::waiting::Waiting;
+use super::{Cause, JobId, Now, WorkerId, WorkerView};
 use crate::routing::{PerTier, Route, Tier};
 
 /// How far a schedule is with stopping.

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::backoff::Backoff;
-use super::job::{Job, Stage, Waiting};
+use super::gate::Gates;
+use super::job::{Job, Stage};
 use super::pop::Looks;
+use super::share::Shares;
+use super::waiting::Waiting;
 use super::worker::{State, Worker};
 use super::workers::Workers;
 use super::{Action, Cause, Config, Done, Event, Finished, JobId, JobKind, Now, Outcome, Reason, StopReason, WorkerId};
@@ -49,6 +52,10 @@ pub struct Schedule {
     pub(super) workers: Workers,
     pub(super) waiting: PerTier<Waiting>,
     pub(super) waiting_bytes: usize,
+    /// Limits of classes and queues.
+    pub(super) gates: Gates,
+    /// How much each queue has brought, where each gets a share.
+    pub(super) asked: Option<Shares>,
     /// Jobs waiting for the pool of whose class nothing is known.
     pub(super) unknown: BTreeMap<String, BTreeSet<JobId>>,
     /// Classes of which a lane tries one job, and that job.
@@ -90,13 +97,14 @@ impl Schedule {
     pub fn new(config: Config, history: History) -> Self {
         Self {
             workers: Workers::new(&config),
-            config,
+            gates: Gates::new(&config),
+            asked: Shares::new(&config),
             history,
             hints: BTreeMap::new(),
             missing: BTreeSet::new(),
             unloadable: BTreeSet::new(),
             jobs: BTreeMap::new(),
-            waiting: Default::default(),
+            waiting: PerTier::of(|_| Waiting::new(&config)),
             waiting_bytes: 0,
             unknown: BTreeMap::new(),
             probes: BTreeMap::new(),
@@ -120,12 +128,14 @@ impl Schedule {
             printing: BTreeMap::new(),
             looks: Looks::default(),
             popped: Vec::new(),
+            config,
         }
     }
 
     /// Takes in one event and appends what is to be done.
     pub fn on(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
         self.seen = now.ms;
+        self.gates.refresh(now.ms);
         if self.phase == Phase::Over {
             // What a call for jobs brings that was on its way goes back; else it matters only who is still there.
             match event {
@@ -425,14 +435,6 @@ impl Schedule {
         self.heavier(now, class);
     }
 
-    fn memory_over(&mut self, now: Now, id: WorkerId, used: u32, limit: u32, out: &mut Vec<Action>) {
-        match self.workers.get(id).map(|worker| &worker.state) {
-            Some(State::Busy { .. }) => self.kill_worker(id, Cause::Memory { used, limit }, out),
-            Some(State::Idle) => self.stop_worker(now, id, StopReason::Recycle, out),
-            _ => {}
-        }
-    }
-
     /// A job is ours no more.
     pub(super) fn leave(
         &mut self,
@@ -443,6 +445,7 @@ impl Schedule {
         cause: Option<Reason>,
         out: &mut Vec<Action>,
     ) {
+        self.passed_by(id, false);
         if let Some(job) = self.jobs.remove(&id) {
             if self.probes.get(&job.class) == Some(&id) {
                 self.probes.remove(&job.class);

@@ -7,6 +7,9 @@ mod adopt;
 mod adopt_tests;
 mod ahead;
 mod backoff;
+mod config;
+mod gate;
+mod held;
 mod job;
 mod look;
 mod machine;
@@ -15,23 +18,27 @@ mod pop;
 mod rolling;
 #[cfg(test)]
 mod scenarios;
+mod share;
 #[cfg(test)]
 mod simulation;
 mod sizing;
 mod stop;
+mod waiting;
 mod worker;
 mod workers;
 
 use std::fmt;
 
 use crate::payload::Hints;
-use crate::routing::{Limits, PerTier, Route, Tier};
+use crate::routing::{Route, Tier};
 
 pub use crate::wire::{Done, JobKind, LastResort};
 pub use adopt::{Adopted, AdoptedJob};
-pub use job::Waiting;
+pub use config::Config;
+pub use gate::{Limit, Rate};
 pub use look::Standing;
 pub use machine::Schedule;
+pub use waiting::Waiting;
 pub use worker::WorkerView;
 
 /// A job, numbered by the runtime in the order of reservation.
@@ -46,51 +53,6 @@ pub struct Now {
     pub ms: u64,
     /// Seconds since 1970, for what outlives the process.
     pub epoch: u64,
-}
-
-/// What a schedule works by: the settings it needs, and nothing else.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The queues in their order; none if there is only one.
-    pub queues: Vec<String>,
-    /// Thresholds between the tiers.
-    pub limits: Limits,
-    /// See the settings of the same names.
-    pub pool_min_idle: usize,
-    /// Pooled workers with demand.
-    pub pool_size: usize,
-    /// Pooled workers under pressure.
-    pub pool_max_size: usize,
-    /// Jobs at once: inline, pooled, isolated.
-    pub max_concurrent: PerTier<usize>,
-    /// Whether jobs are reserved that may have to wait: one that is given back is then as it was.
-    pub ahead: bool,
-    /// Reserved jobs that wait for their tier.
-    pub max_waiting: usize,
-    /// Bytes of their payloads.
-    pub max_waiting_bytes: usize,
-    /// Milliseconds that a job may run whose payload names no timeout; 0 is without limit.
-    pub timeout_ms: u64,
-    /// Milliseconds past its timeout at which a job's process is killed.
-    pub grace_ms: u64,
-    /// Milliseconds that a process may take to be ready.
-    pub boot_ms: u64,
-    /// Jobs after which a process is replaced; 0 is never.
-    pub worker_max_jobs: u32,
-    /// Milliseconds after which it is replaced; 0 is never.
-    pub worker_max_ms: u64,
-    /// Milliseconds that running jobs may take on a drain.
-    pub stop_ms: u64,
-    /// Whether what a process died of is replayed inside Laravel.
-    pub replay: bool,
-    /// Pooled workers take jobs off the queue by themselves: no backend reserves any.
-    pub native: bool,
-    /// End when the queue is empty.
-    pub stop_when_empty: bool,
-    /// End after so many jobs; 0 is never.
-    pub max_jobs: u64,
-    /// Processor cores, for how eagerly lanes are added.
-    pub cores: usize,
 }
 
 /// A reserved job, as far as the schedule needs to know it.
@@ -110,6 +72,8 @@ pub struct JobSpec {
     pub timeout: Option<u32>,
     /// What the instance declares.
     pub hints: Hints,
+    /// Whose it is, where jobs of one queue go one by one for each of these; a hash of whatever says so.
+    pub tenant: Option<u64>,
 }
 
 /// How a process ended, or why it is being killed.

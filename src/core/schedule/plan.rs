@@ -23,6 +23,7 @@ impl Schedule {
         if self.phase == Phase::Over {
             return;
         }
+        self.give_back_held(now, out);
         self.roll(now, out);
         self.replay(now, out);
         let serving = self.phase == Phase::Running && !self.down;
@@ -63,7 +64,8 @@ impl Schedule {
             }
         }
         let age = self.checked.map_or(u64::MAX, |at| now.ms.saturating_sub(at));
-        let wanted = self.inspecting.len() + self.waiting.iter().map(|waiting| waiting.len()).sum::<usize>() > 0
+        let wanted = !self.inspecting.is_empty()
+            || self.waiting.iter().any(|waiting| waiting.first(&self.gates).is_some())
             || self.workers.counts(Tier::Isolated).bound > 0
             || self.may_look(now.ms);
         let due = if wanted { FRESH_MS } else { self.look_ms() };
@@ -132,12 +134,12 @@ impl Schedule {
     }
 
     fn hand_out(&mut self, now: Now, tier: Tier, out: &mut Vec<Action>) {
-        while !self.waiting[tier].is_empty() {
+        while self.waiting[tier].first(&self.gates).is_some() {
             // Where lanes cannot be had at all, the pool stands in for them.
             let stand_in = tier == Tier::Inline && self.backoff[Tier::Inline].is_failing();
             let worker = self.free(tier).or_else(|| stand_in.then(|| self.free(Tier::Pooled)).flatten());
             let Some(worker) = worker else { return };
-            let Some(job) = self.waiting[tier].pop() else { return };
+            let Some(job) = self.waiting[tier].pop(&self.gates) else { return };
             self.deliver_waiting(now, worker, job, out);
         }
     }
@@ -150,8 +152,8 @@ impl Schedule {
         }
         while let Some(job) = self.next_probe() {
             let Some(worker) = self.free(Tier::Inline) else { return };
-            if let Some(Job { class, turn, .. }) = self.jobs.get(&job) {
-                self.waiting[Tier::Pooled].remove(job, *turn);
+            if let Some(Job { class, turn, pass, .. }) = self.jobs.get(&job) {
+                self.waiting[Tier::Pooled].remove(job, *turn, *pass);
                 self.probes.insert(class.clone(), job);
             }
             self.deliver_waiting(now, worker, job, out);
@@ -162,15 +164,16 @@ impl Schedule {
     pub(super) fn next_probe(&self) -> Option<JobId> {
         self.unknown
             .iter()
-            .find(|(class, _)| !self.probes.contains_key(*class))
-            .and_then(|(_, jobs)| jobs.first().copied())
+            .filter(|(class, _)| !self.probes.contains_key(*class))
+            .find_map(|(_, jobs)| jobs.iter().copied().find(|job| self.may_pass(*job)))
     }
 
     /// Starts a process for each isolated job that may run.
     fn isolate(&mut self, now: Now, out: &mut Vec<Action>) {
         let tier = Tier::Isolated;
         while self.live(tier) < self.config.max_concurrent[tier] && self.backoff[tier].wait(now.ms).is_none() {
-            let Some(job) = self.waiting[tier].pop() else { return };
+            let Some(job) = self.waiting[tier].pop(&self.gates) else { return };
+            self.passes(job);
             self.set_stage(now, job, Stage::Bound);
             if let Some(job) = self.jobs.get(&job) {
                 self.waiting_bytes -= job.bytes;
@@ -192,6 +195,7 @@ impl Schedule {
             let class = job.class.clone();
             self.no_longer_unknown(&class, id);
         }
+        self.passes(id);
         self.deliver(now, worker, id, out);
     }
 
@@ -306,6 +310,7 @@ impl Schedule {
             Phase::Draining { until } | Phase::Killing { until } => Some(until),
             _ => None,
         };
+        let limits = self.waiting.iter().filter_map(|waiting| waiting.opens_at(&self.gates));
         let starts = self.backoff.iter().filter_map(|backoff| backoff.wait(self.seen));
         let signals = match (self.phase, self.checking, self.checked) {
             (Phase::Running, Some((since, _)), _) => Some(since + ANSWER_MS),
@@ -314,6 +319,6 @@ impl Schedule {
         };
         let waits =
             self.pressure_at(self.seen).into_iter().chain(self.look_at(self.seen)).chain(self.kept_at(self.seen));
-        workers.chain(signals).chain(inspections).chain(phase).chain(starts).chain(waits).min()
+        workers.chain(signals).chain(inspections).chain(phase).chain(starts).chain(waits).chain(limits).min()
     }
 }

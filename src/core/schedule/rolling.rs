@@ -1,9 +1,11 @@
 //! New settings for a schedule that works, and the replacement of its processes one by one.
 
 use super::machine::{Phase, Schedule};
+use super::share::Shares;
+use super::waiting::{Entry, Waiting};
 use super::worker::State;
-use super::{Action, Config, Now, StopReason};
-use crate::routing::Tier;
+use super::{Action, Config, JobId, Now, StopReason};
+use crate::routing::{PerTier, Tier};
 
 impl Schedule {
     /// Works by other settings from the next event on. What runs or has been started is left as it is: deadlines
@@ -11,6 +13,22 @@ impl Schedule {
     pub fn configure(&mut self, config: Config) {
         self.workers.configure(&config);
         self.config = config;
+        self.count_passed();
+        self.line_up();
+    }
+
+    /// Lets those that wait do so by the settings of now, each since when it has.
+    fn line_up(&mut self) {
+        let all: Vec<JobId> = self.waiting.iter().flat_map(|waiting| waiting.iter()).collect();
+        self.waiting = PerTier::of(|_| Waiting::new(&self.config));
+        self.asked = Shares::new(&self.config);
+        for id in all {
+            let turn = self.turn(id);
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            let round = job.tenant.map_or(0, |tenant| self.waiting[job.tier].next_round(turn, tenant));
+            job.turn = turn.in_round(round);
+            self.waiting[job.tier].push(id, job.turn, job.pass, Entry::of(job));
+        }
     }
 
     /// Replaces every process after its current job. Lanes come from a template within milliseconds, so idle ones

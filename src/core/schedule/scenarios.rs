@@ -1,9 +1,11 @@
 //! The promises, one by one, in a world where everything takes the time it should and nothing is random.
 
 mod classes;
+mod limits;
 mod overruns;
 mod pop;
 mod reload;
+mod shares;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -27,10 +29,11 @@ struct Task {
     /// What it takes; [`u64::MAX`] is for ever.
     ms: u64,
     hints: Hints,
+    tenant: Option<u64>,
 }
 
 fn task(class: &'static str, ms: u64) -> Task {
-    Task { class, queue: "default", ms, hints: Hints::default() }
+    Task { class, queue: "default", ms, hints: Hints::default(), tenant: None }
 }
 
 struct Start {
@@ -121,20 +124,34 @@ impl Shop {
 
     fn reserve(&mut self) {
         while self.exited.is_none() {
-            let count = self.schedule.wanted(self.now()).min(self.queue.len());
-            if count == 0 {
+            let tasks = self.take(self.schedule.wanted(self.now()));
+            if tasks.is_empty() {
                 break;
             }
-            let mut specs = Vec::new();
-            for task in self.queue.drain(..count).collect::<Vec<_>>() {
-                specs.push(self.reserve_one(task));
-            }
+            let specs = tasks.into_iter().map(|task| self.reserve_one(task)).collect();
             self.feed(Event::Reserved(specs));
         }
         if self.exited.is_none() && self.queue.is_empty() && self.schedule.wanted(self.now()) > 0 {
             let settled = self.schedule.settled();
             self.feed_once(Event::Empty { settled });
         }
+    }
+
+    /// Takes what is there, as a backend does: from one queue after the other.
+    fn take(&mut self, count: usize) -> Vec<Task> {
+        let mut names = self.schedule.config.queues.clone();
+        if names.is_empty() {
+            names = vec!["default".to_owned()];
+        }
+        let mut tasks = Vec::new();
+        for name in self.schedule.open_queues(&names) {
+            while tasks.len() < count
+                && let Some(at) = self.queue.iter().position(|task| task.queue == *name)
+            {
+                tasks.extend(self.queue.remove(at));
+            }
+        }
+        tasks
     }
 
     fn reserve_one(&mut self, task: Task) -> JobSpec {
@@ -148,6 +165,7 @@ impl Shop {
             bytes: 100,
             timeout: None,
             hints: task.hints,
+            tenant: task.tenant,
         }
     }
 

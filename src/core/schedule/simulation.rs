@@ -6,8 +6,10 @@
 
 mod check;
 mod cost;
+mod limits;
 mod model;
 mod php;
+mod queue;
 mod rng;
 mod succession;
 mod world;
@@ -221,6 +223,34 @@ fn one_runtime_after_the_other() {
         ..NO_FAULTS
     };
     storms(5_000_000, 400, 35, faults);
+}
+
+#[test]
+fn limits_are_kept() {
+    seeds(8_000_000, 60, |seed, rng| run(seed, rng.between(10, 60), limits::limited(config(), rng), NO_FAULTS));
+    let few = Faults {
+        launch: 20,
+        boot: 20,
+        idle_death: 20,
+        unread: 30,
+        offer: 50,
+        job: 100,
+        silent: 5,
+        slow: 50,
+        chaos: 300,
+        jump: 1,
+        signals: 300,
+        settings: 100,
+        ..NO_FAULTS
+    };
+    let many = Faults { boot: 100, unread: 100, job: 400, silent: 50, chaos: 800, signals: 500, stop: 500, ..few };
+    let faults = [(few, 8_100_000), (many, 8_200_000), (Faults { succeed: 300, ..few }, 8_300_000)];
+    for (faults, from) in faults {
+        seeds(from, 120, |seed, rng| {
+            let config = limits::limited(any_config(rng), rng);
+            run_with(seed, rng.between(5, 35), rng.below(3), config, faults)
+        });
+    }
 }
 
 #[test]

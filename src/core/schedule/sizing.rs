@@ -20,6 +20,11 @@ impl Schedule {
         self.workers.counts(tier).starting
     }
 
+    /// Jobs that wait for a tier and for nothing else.
+    fn startable(&self, tier: Tier) -> usize {
+        self.waiting[tier].ready(&self.gates)
+    }
+
     fn counting(&self, tier: Tier) -> usize {
         self.workers.counts(tier).counting
     }
@@ -49,7 +54,7 @@ impl Schedule {
         let pace = if now / WINDOW <= self.pace.0 + 1 { self.pace.1.max(self.pace.2) } else { 0 };
         let at_hand = if self.config.ahead { 2 } else { 1 };
         let ahead = at_hand * lanes.max(1) + (pace / 2).min(48);
-        let room = ahead.saturating_sub(self.waiting[Tier::Inline].len());
+        let room = ahead.saturating_sub(self.startable(Tier::Inline));
         // In batches while it flows: a call for each single job would cost more than the job.
         if room < ahead / 2 { 0 } else { room }
     }
@@ -57,7 +62,7 @@ impl Schedule {
     pub(super) fn pooled_room(&self) -> usize {
         let busy = self.running(Tier::Pooled);
         let most = self.config.pool_max_size.min(self.config.max_concurrent[Tier::Pooled]);
-        let taken = busy + self.waiting[Tier::Pooled].len();
+        let taken = busy + self.startable(Tier::Pooled);
         // Past its usual size the pool only grows when a job waits: one then has to.
         let at_once = if self.config.ahead { most } else { most.min(self.config.pool_size.max(busy + 1)) };
         at_once.saturating_sub(taken)
@@ -66,14 +71,14 @@ impl Schedule {
     pub(super) fn isolated_room(&self) -> usize {
         let live = self.live(Tier::Isolated);
         let most = self.config.max_concurrent[Tier::Isolated];
-        most.saturating_sub(live + self.waiting[Tier::Isolated].len())
+        most.saturating_sub(live + self.startable(Tier::Isolated))
     }
 
     /// Whether as many jobs wait for a full tier as it has processes: each of these has its next one.
     pub(super) fn is_backed_up(&self) -> bool {
         let most = &self.config.max_concurrent;
-        self.waiting[Tier::Pooled].len() >= self.config.pool_max_size.min(most[Tier::Pooled]).max(1)
-            || self.waiting[Tier::Isolated].len() >= most[Tier::Isolated].max(1)
+        self.startable(Tier::Pooled) >= self.config.pool_max_size.min(most[Tier::Pooled]).max(1)
+            || self.startable(Tier::Isolated) >= most[Tier::Isolated].max(1)
     }
 
     /// Whether jobs that wait for the pool will soon find a worker there.
@@ -82,7 +87,7 @@ impl Schedule {
             return false;
         }
         let starting = self.starting(Tier::Pooled);
-        !self.workers.idle(Tier::Pooled).is_empty() || self.waiting[Tier::Pooled].len() <= starting
+        !self.workers.idle(Tier::Pooled).is_empty() || self.startable(Tier::Pooled) <= starting
     }
 
     pub(super) fn count_pace(&mut self, now: u64) {
@@ -114,7 +119,7 @@ impl Schedule {
     /// When the first waiting inline job will have waited too long for the lanes there are. With more
     /// lanes than cores it is ever more likely that another one would only take time from the others.
     fn lane_pressure_at(&self) -> Option<u64> {
-        let (_, since) = self.waiting[Tier::Inline].first()?;
+        let (_, since) = self.waiting[Tier::Inline].first(&self.gates)?;
         let crowd = self.counting(Tier::Inline) / self.config.cores.max(1);
         Some(since + LANE_PATIENCE * (1 + crowd as u64))
     }
@@ -127,9 +132,9 @@ impl Schedule {
     pub(super) fn size_pool(&mut self, now: Now, out: &mut Vec<Action>) {
         let tier = Tier::Pooled;
         if self.phase == Phase::Running {
-            let waiting = if self.down { 0 } else { self.waiting[tier].len() };
+            let waiting = if self.down { 0 } else { self.startable(tier) };
             let busy = self.running(tier);
-            let pressed = self.waiting[tier].oldest().is_some_and(|since| now.ms >= since + PRESSURE);
+            let pressed = self.waiting[tier].oldest(&self.gates).is_some_and(|since| now.ms >= since + PRESSURE);
             let mut want = (self.kept(now.ms) + waiting + self.idle_pool()).min(self.config.pool_size);
             if pressed {
                 want = want.max((busy + waiting).min(self.config.pool_max_size));
@@ -178,7 +183,7 @@ impl Schedule {
         }
         let lanes =
             self.lane_pressure_at().filter(|_| self.live(Tier::Inline) < self.config.max_concurrent[Tier::Inline]);
-        let pool = self.waiting[Tier::Pooled].oldest().map(|since| since + PRESSURE);
+        let pool = self.waiting[Tier::Pooled].oldest(&self.gates).map(|since| since + PRESSURE);
         // Once that time is past, it takes another event to make a difference.
         [lanes, pool, self.flooded_at()].into_iter().flatten().filter(|at| *at > now).min()
     }

@@ -2,7 +2,8 @@
 
 use super::job::Stage;
 use super::machine::{LEAVE_MS, Phase, Schedule};
-use super::{Action, Cause, Now, Outcome, Reason, StopReason};
+use super::worker::State;
+use super::{Action, Cause, Now, Outcome, Reason, StopReason, WorkerId};
 use crate::routing::Tier;
 
 impl Schedule {
@@ -20,6 +21,15 @@ impl Schedule {
         self.recall_all(out);
         for id in self.workers.ids(|worker| worker.is_idle() && at_once(worker.tier)) {
             self.stop_worker(now, id, StopReason::Restart, out);
+        }
+    }
+
+    /// A worker has grown too large.
+    pub(super) fn memory_over(&mut self, now: Now, id: WorkerId, used: u32, limit: u32, out: &mut Vec<Action>) {
+        match self.workers.get(id).map(|worker| &worker.state) {
+            Some(State::Busy { .. }) => self.kill_worker(id, Cause::Memory { used, limit }, out),
+            Some(State::Idle) => self.stop_worker(now, id, StopReason::Recycle, out),
+            _ => {}
         }
     }
 

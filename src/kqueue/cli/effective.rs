@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use kqueue_config::{KEYS, Loaded, Origin};
+use kqueue_config::{Bounds, KEYS, Loaded, Origin, TABLES, Table};
 
 /// As lines of a config file, each with its place.
 pub fn text(loaded: &Loaded) -> String {
@@ -16,13 +16,37 @@ pub fn text(loaded: &Loaded) -> String {
         let place = loaded.origin(key).unwrap_or(&Origin::Default);
         text.push_str(&format!("{:<48} # {place}\n", format!("{} = {value}", key.name)));
     }
+    for (table, name, bounds) in tables(loaded) {
+        text.push_str(&format!("\n{}\n", table.head(name)));
+        for key in table.keys {
+            let Some(value) = key.show(bounds) else { continue };
+            let place = loaded.origin_in(table, name, key).unwrap_or(&Origin::Default);
+            text.push_str(&format!("{:<48} # {place}\n", format!("{} = {value}", key.name)));
+        }
+    }
     text
 }
 
-/// As one JSON object: `app`, `file` (or null) and `settings`, in which durations are seconds.
+/// What is said of each class and queue.
+fn tables(loaded: &Loaded) -> impl Iterator<Item = (&'static Table, &String, &Bounds)> {
+    let of = |table: &'static Table| {
+        table.read(&loaded.settings.tables).iter().map(move |(name, bounds)| (table, name, bounds))
+    };
+    TABLES.iter().flat_map(of)
+}
+
+/// As one JSON object: `app`, `file` (or null) and `settings`, in which durations are seconds. `class` and `queue` in there are
+/// objects by name.
 pub fn json(loaded: &Loaded) -> String {
-    let settings: Map<String, Value> =
+    let mut settings: Map<String, Value> =
         KEYS.iter().map(|key| (key.name.to_owned(), key.show(&loaded.settings))).collect();
+    for (table, name, bounds) in tables(loaded) {
+        let said: Map<String, Value> =
+            table.keys.iter().filter_map(|key| Some((key.name.to_owned(), key.show(bounds)?))).collect();
+        if let Value::Object(all) = settings.entry(table.name).or_insert_with(|| json!({})) {
+            all.insert(name.clone(), said.into());
+        }
+    }
     let whole = json!({
         "app": loaded.settings.app,
         "file": loaded.file,

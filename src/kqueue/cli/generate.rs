@@ -8,7 +8,7 @@ use clap::{Command, CommandFactory};
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use super::{Cli, Failed, complete};
-use kqueue_config::{DefaultValue, KEYS, Key, SetBy, Settings, VALUES};
+use kqueue_config::{DefaultValue, KEYS, Key, SetBy, Settings, TABLES, Table, VALUES};
 
 /// What the table of options does not say, for the end of pages.
 const ENDS: &[(&str, &str)] = &[
@@ -97,6 +97,11 @@ fn keys() -> String {
     }
     page.control("SH", ["KEYS"]);
     KEYS.iter().for_each(|key| one(&mut page, key));
+    page.control("SH", ["TABLES"]).text([
+        roman("What is said of one class or one queue is in a table of its own, below all keys. Limits hold before a job "),
+        roman("starts, and count from the next reload on. What they let wait stays reserved as it was, and others flow past it."),
+    ]);
+    TABLES.iter().for_each(|table| one_table(&mut page, table));
     page.control("SH", ["FILES"])
         .control("TP", [])
         .text([roman("/usr/share/doc/kqueue/example.toml")])
@@ -109,17 +114,30 @@ fn keys() -> String {
     page.render()
 }
 
+/// Lines of text as one.
+fn joined(lines: &[&str]) -> String {
+    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+}
+
+/// As in the source: what stands between backticks is somebody's own word.
+fn marked(doc: &str) -> Vec<Inline> {
+    doc.split('`').enumerate().map(|(at, part)| if at % 2 == 1 { bold(part) } else { roman(part) }).collect()
+}
+
+fn one_table(page: &mut Roff, table: &Table) {
+    page.control("SS", [table.example_head().as_str()]).text([roman(joined(table.doc))]);
+    for key in table.keys {
+        page.control("TP", []).text([bold(key.name)]).text(marked(&joined(key.doc))).control("IP", []).text([
+            roman(format!("Takes {}; for example ", (key.takes)())),
+            bold(key.example),
+            roman("."),
+        ]);
+    }
+}
+
 fn one(page: &mut Roff, key: &Key) {
     page.control("TP", []).text([bold(key.name)]);
-    // As in the source: what stands between backticks is somebody's own word.
-    let doc: Vec<&str> = key.doc.iter().map(|line| line.trim()).collect();
-    let doc: Vec<Inline> = doc
-        .join(" ")
-        .split('`')
-        .enumerate()
-        .map(|(at, part)| if at % 2 == 1 { bold(part) } else { roman(part) })
-        .collect();
-    page.text(doc).control("IP", []);
+    page.text(marked(&joined(key.doc))).control("IP", []);
     let value = key.example();
     let mut about = vec![roman(format!("Takes {}. ", key.takes()))];
     about.extend(match key.default {

@@ -3,8 +3,10 @@
 use std::time::Instant;
 
 use super::Runtime;
+use super::held::Reading;
 use super::queue::Demand;
 use crate::backend::Reservation;
+use kqueue_config::Settings;
 use kqueue_core::schedule::Event;
 
 impl Runtime {
@@ -15,12 +17,16 @@ impl Runtime {
         if self.queue.waits_for(|queue| last_look || !self.schedule.may_run(queue)) {
             self.queue.look_again();
         }
+        // What is held back no longer is asked for at once, and not when something else has come.
+        let open = self.schedule.open_queues(&self.app.queues);
+        if self.queue.waits_without(&open) {
+            self.queue.look_again();
+        }
         self.queue.settle();
         if !self.queue.may_reserve(Instant::now()) {
             return;
         }
         let jobs = self.schedule.wanted(self.now());
-        let open = self.schedule.open_queues(&self.app.queues);
         if jobs > 0 && !open.is_empty() {
             let queues = open.into_iter().cloned().collect();
             self.queue.reserve(Demand { jobs, queues, settled: self.schedule.settled() });
@@ -29,9 +35,15 @@ impl Runtime {
 
     /// Makes records of jobs that were reserved.
     pub(super) fn admit(&mut self, jobs: Vec<Reservation>) {
-        let (held, schedule, properties) = (&mut self.held, &self.schedule, self.settings.property_hints);
-        let admit = |reservation| held.admit(reservation, properties, |class| schedule.is_missing(class));
+        let (held, schedule, settings) = (&mut self.held, &self.schedule, self.settings.clone());
+        let reading = reading(&settings);
+        let admit = |reservation| held.admit(reservation, reading, |class| schedule.is_missing(class));
         let specs = jobs.into_iter().map(admit).collect();
         self.tell(Event::Reserved(specs));
     }
+}
+
+/// What of a payload counts by the settings.
+pub(super) fn reading(settings: &Settings) -> Reading<'_> {
+    Reading { properties: settings.property_hints, fair_by: settings.fair_by.as_deref() }
 }

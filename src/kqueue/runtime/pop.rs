@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Runtime;
+use super::admit::reading;
 use crate::backend;
 use kqueue_core::schedule::{Event, WorkerId};
 use kqueue_core::wire::{Popped, ToWorker};
@@ -21,8 +22,8 @@ impl Runtime {
         }
         let Popped { queue, payload, bytes, id, attempts } = popped;
         let reservation = backend::popped(queue, Bytes::from(payload), attempts);
-        let (properties, schedule) = (self.settings.property_hints, &self.schedule);
-        let mut job = self.held.admit(reservation, properties, |class| schedule.is_missing(class));
+        let schedule = &self.schedule;
+        let mut job = self.held.admit(reservation, reading(&self.settings), |class| schedule.is_missing(class));
         job.bytes = bytes;
         if let Some(record) = self.held.get_mut(job.id).filter(|record| record.uuid.is_empty()) {
             record.uuid = id.unwrap_or_default();

@@ -77,12 +77,13 @@ impl Runtime {
         self.queue.check_queues(&queues)?;
         self.warn_of_late(from, &late);
         let changed = KEYS.iter().filter(|key| key.differs(&self.settings, &settings));
-        let changed = changed.map(|key| format!("{} = {}", key.name, key.show(&settings))).collect();
+        let changed = changed.map(|key| format!("{} = {}", key.name, key.show(&settings)));
+        let changed = changed.chain(kqueue_config::differences(&self.settings.tables, &settings.tables)).collect();
         self.settings = Rc::new(settings);
         self.app.queues = queues;
         let restarts = self.processes.recipe.configure(self.settings.clone());
         let (native, ahead) = (self.queue.is_native(), self.queue.capabilities().unreserve);
-        self.schedule.configure(schedule_config(&self.settings, self.app.signals, native, ahead));
+        self.schedule.configure(schedule_config(&self.settings, &self.app.queues, self.app.signals, native, ahead));
         self.queue.configure(&self.settings);
         self.recorder.configure(kept(&self.settings));
         self.source.accepted(loaded);

@@ -1,6 +1,6 @@
 //! From settings to a running runtime: socket, template, what the app says of itself, queue.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -38,10 +38,10 @@ use crate::history::Recorder;
 use crate::launch::output::Outputs;
 use crate::launch::{Coordinator, LaunchEvent, Launcher, ProcessLauncher, Units, UserManager};
 use crate::workers::Listener;
-use kqueue_config::{Ack, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings};
+use kqueue_config::{Ack, Bounds, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings};
 use kqueue_control::Snapshot;
 use kqueue_core::routing::{Limits, PerTier, Tier};
-use kqueue_core::schedule::{Config, Schedule};
+use kqueue_core::schedule::{Config, Limit, Rate, Schedule};
 use kqueue_core::wire::coordinator::UnitLimits;
 use kqueue_system::systemd::activation;
 
@@ -158,6 +158,12 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let native = backend.is_native();
     if native {
         tracing::info!("connection {}: pooled workers take jobs off the queue by themselves", app.connection);
+        if !settings.tables.is_empty() || settings.fair_by.is_some() {
+            tracing::warn!(
+                "connection {}: limits of classes and queues, weights and fair_by do not count there",
+                app.connection
+            );
+        }
     }
     let capabilities = backend.capabilities();
     if let Some(longest) = capabilities.max_lease
@@ -172,7 +178,10 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     }
     let pauses = Pauses::load(&settings.state_dir);
     let mut runtime = Runtime {
-        schedule: Schedule::new(schedule_config(&settings, app.signals, native, capabilities.unreserve), history),
+        schedule: Schedule::new(
+            schedule_config(&settings, &app.queues, app.signals, native, capabilities.unreserve),
+            history,
+        ),
         events: VecDeque::new(),
         app,
         // Jobs are never called alike, even where the ledger of an earlier runtime was lost.
@@ -317,22 +326,24 @@ pub(super) fn kept(settings: &Settings) -> Option<usize> {
     settings.history.then(|| usize::try_from(settings.history_jobs).unwrap_or(usize::MAX))
 }
 
-/// `signals`: whether PHP can be signalled; `native`: whether its workers pop by themselves; `ahead`: whether a job that is
+/// `queues`: those that are worked; `signals`: whether PHP can be signalled; `native`: whether its workers pop by
+/// themselves; `ahead`: whether a job that is
 /// given back is as it was.
-pub(super) fn schedule_config(settings: &Settings, signals: bool, native: bool, ahead: bool) -> Config {
+pub(super) fn schedule_config(
+    settings: &Settings,
+    queues: &[String],
+    signals: bool,
+    native: bool,
+    ahead: bool,
+) -> Config {
     let millis = |duration: Duration| duration.as_millis() as u64;
     Config {
-        queues: settings.queues.clone(),
+        queues: queues.to_vec(),
         limits: Limits {
             inline_max: settings.inline_max_duration,
             pooled_max: settings.pooled_max_duration,
             pooled_memory_mb: settings.worker_memory_max,
-            default_tier: match settings.default_tier {
-                DefaultTier::Auto => None,
-                DefaultTier::Inline => Some(Tier::Inline),
-                DefaultTier::Pooled => Some(Tier::Pooled),
-                DefaultTier::Isolated => Some(Tier::Isolated),
-            },
+            default_tier: tier_of(settings.default_tier),
         },
         pool_min_idle: settings.pool_min_idle,
         pool_size: settings.pool_size,
@@ -342,6 +353,12 @@ pub(super) fn schedule_config(settings: &Settings, signals: bool, native: bool, 
             settings.max_concurrent_pooled,
             settings.max_concurrent_isolated,
         ),
+        class_limits: limits_of(&settings.tables.class),
+        class_tiers: each(&settings.tables.class, |of| of.tier.and_then(tier_of)),
+        class_memory: each(&settings.tables.class, |of| of.memory_max),
+        queue_limits: limits_of(&settings.tables.queue),
+        queue_weights: each(&settings.tables.queue, |of| of.weight),
+        queue_waiting: each(&settings.tables.queue, |of| of.max_waiting),
         ahead,
         max_waiting: settings.max_waiting,
         max_waiting_bytes: settings.max_waiting_bytes,
@@ -358,4 +375,32 @@ pub(super) fn schedule_config(settings: &Settings, signals: bool, native: bool, 
         max_jobs: settings.limits.max_jobs,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
     }
+}
+
+fn tier_of(tier: DefaultTier) -> Option<Tier> {
+    match tier {
+        DefaultTier::Auto => None,
+        DefaultTier::Inline => Some(Tier::Inline),
+        DefaultTier::Pooled => Some(Tier::Pooled),
+        DefaultTier::Isolated => Some(Tier::Isolated),
+    }
+}
+
+/// What is said of those of which something is.
+fn each<T>(said: &BTreeMap<String, Bounds>, what: impl Fn(&Bounds) -> Option<T>) -> BTreeMap<String, T> {
+    said.iter().filter_map(|(name, bounds)| Some((name.clone(), what(bounds)?))).collect()
+}
+
+/// The limits of classes, or of queues.
+fn limits_of(said: &BTreeMap<String, Bounds>) -> BTreeMap<String, Limit> {
+    let limit = |bounds: &Bounds| Limit {
+        max_concurrent: bounds.max_concurrent,
+        rate: bounds.rate.map(|rate| {
+            let in_a_second = u64::from(rate.jobs) / rate.per.as_secs().max(1);
+            let burst = bounds.burst.unwrap_or_else(|| u32::try_from(in_a_second.max(1)).unwrap_or(u32::MAX));
+            Rate { jobs: rate.jobs, per_ms: rate.per.as_millis() as u64, burst }
+        }),
+    };
+    let limits = said.iter().map(|(name, bounds)| (name.clone(), limit(bounds)));
+    limits.filter(|(_, limit)| *limit != Limit::default()).collect()
 }

@@ -9,6 +9,7 @@ use kqueue_core::wire::Mode;
 use kqueue_core::wire::coordinator::{Listed, Unit};
 
 use super::Runtime;
+use super::admit::reading;
 use super::held::Inherited;
 use super::held::ledger::{Given, Held};
 use crate::workers::Worker;
@@ -17,7 +18,7 @@ impl Runtime {
     /// `left` is what the ledger says, `units` what is there of the app's units.
     pub(super) fn take_over(&mut self, left: BTreeMap<JobId, Held>, units: &[Listed]) {
         let there: BTreeMap<&Unit, &Listed> = units.iter().map(|listed| (&listed.unit, listed)).collect();
-        let Inherited { finished, waiting, running } = self.held.inherit(left, self.settings.property_hints);
+        let Inherited { finished, waiting, running } = self.held.inherit(left, reading(&self.settings));
         let counts = (running.len(), finished.len(), waiting.len());
         self.queue.remove(finished);
         self.queue.give_back(self.held.returning(&waiting));

@@ -36,6 +36,7 @@ impl Steps {
             bytes: 10,
             timeout: None,
             hints: Hints::default(),
+            tenant: None,
         }]))
     }
 

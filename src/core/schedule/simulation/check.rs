@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::limits;
 use super::model::*;
 use super::world::{QUEUES, World};
 use crate::routing::Tier;
@@ -40,7 +41,8 @@ fn places(world: &World) {
             found.entry(id).or_default().push(Stage::Waiting);
             assert_eq!(schedule.jobs[&id].tier, tier, "job {id} waits for another tier than it is for");
         }
-        assert_eq!(schedule.waiting[tier].oldest().is_some(), !schedule.waiting[tier].is_empty());
+        let waiting = &schedule.waiting[tier];
+        assert_eq!(waiting.oldest(&schedule.gates).is_some(), waiting.first(&schedule.gates).is_some());
     }
     for (class, (_, jobs)) in &schedule.inspecting {
         for id in jobs {
@@ -124,7 +126,7 @@ fn bounds(world: &World, schedule: &Schedule) {
     // was sent ahead to them.
     let lanes = schedule.config.max_concurrent[Tier::Inline].min(25);
     let returned = schedule.config.max_concurrent.iter().sum::<usize>().min(25) + 8 * lanes;
-    assert!(waiting <= config.max_waiting + returned, "{waiting} jobs wait");
+    assert!(waiting <= schedule.most_waiting() + returned, "{waiting} jobs wait");
     assert!(schedule.waiting_bytes <= config.max_waiting_bytes + (BATCH + returned) * 3_000);
 }
 
@@ -154,10 +156,16 @@ fn works(world: &World) {
     let known = schedule.checking.is_none() && schedule.checked.is_some_and(|at| world.now < at + 20);
     if schedule.phase == Phase::Running && !schedule.down && known {
         for tier in [Tier::Inline, Tier::Pooled] {
-            let waits = !schedule.waiting[tier].is_empty();
-            assert!(!waits || !idle(tier), "jobs wait beside idle workers in {tier}");
+            let waits = || schedule.waiting[tier].iter().find(|job| !limits::hold(schedule, *job));
+            assert!(!idle(tier) || waits().is_none(), "job {:?} waits beside idle workers in {tier}", waits());
         }
         assert!(schedule.workers.ids(|worker| worker.is_idle() && worker.bound.is_some()).is_empty());
+        let tier = Tier::Isolated;
+        let room = schedule.live(tier) < schedule.config.max_concurrent[tier];
+        if room && schedule.backoff[tier].wait(world.now).is_none() {
+            let waits = schedule.waiting[tier].iter().find(|job| !limits::hold(schedule, *job));
+            assert!(waits.is_none(), "job {waits:?} waits for a process, and there is room for one");
+        }
     }
     if schedule.phase == Phase::Running && schedule.job_count() > 0 {
         assert!(

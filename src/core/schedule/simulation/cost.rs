@@ -62,6 +62,7 @@ fn cost_of_an_event() {
                     estimated_duration: Some(Duration::from_millis(if id.is_multiple_of(2) { 10 } else { 5_000 })),
                     ..Hints::default()
                 },
+                tenant: None,
             };
             let specs = (next..next + 16).map(spec).collect();
             next += 16;

@@ -1,6 +1,6 @@
 //! What the world is made of: messages, reservations, PHP processes, and how often what goes wrong.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::rng::Rng;
@@ -187,6 +187,8 @@ pub struct Faults {
     pub stop: u64,
     /// Hand over to another runtime.
     pub succeed: u64,
+    /// Other limits count.
+    pub settings: u64,
 }
 
 pub const NO_FAULTS: Faults = Faults {
@@ -203,6 +205,7 @@ pub const NO_FAULTS: Faults = Faults {
     signals: 0,
     stop: 0,
     succeed: 0,
+    settings: 0,
 };
 
 /// Name, milliseconds at the least and at the most, and what it declares.
@@ -253,6 +256,12 @@ pub fn config() -> Config {
         pool_size: 10,
         pool_max_size: 20,
         max_concurrent: PerTier::new(100, 20, 5),
+        class_limits: BTreeMap::new(),
+        class_tiers: BTreeMap::new(),
+        class_memory: BTreeMap::new(),
+        queue_limits: BTreeMap::new(),
+        queue_waiting: BTreeMap::new(),
+        queue_weights: BTreeMap::new(),
         ahead: true,
         max_waiting: 1000,
         max_waiting_bytes: 64 << 20,

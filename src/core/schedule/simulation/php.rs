@@ -352,6 +352,13 @@ impl World {
             self.tell(Event::HandOver);
             return;
         }
+        if self.faults.settings > 0 && self.rng.chance(self.faults.settings) {
+            let config = super::limits::limited(self.schedule.config.clone(), &mut self.rng);
+            self.schedule.configure(config);
+            self.limits.forget(&self.schedule);
+            self.tell(Event::Tick);
+            return;
+        }
         match self.rng.below(12) {
             0 => self.tell(Event::Restart),
             11 => self.tell(Event::Reload),

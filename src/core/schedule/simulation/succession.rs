@@ -42,6 +42,7 @@ impl World {
                     bytes: job.bytes,
                     timeout: job.timeout,
                     hints: job.hints,
+                    tenant: job.tenant,
                 };
                 AdoptedJob { spec, kind: job.kind, ran_ms: self.now.saturating_sub(job.since) }
             });
@@ -57,6 +58,7 @@ impl World {
                 self.after(0, 500, Next::Tell(Event::Ready { worker, done: None }));
             }
         }
+        self.limits.forget(&first);
         self.tell(Event::Adopted(adopted));
     }
 

@@ -4,15 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::check;
+use super::limits;
 use super::model::*;
 use super::rng::Rng;
 use crate::routing::History;
 use crate::schedule::worker::Worker;
-use crate::schedule::{Action, Config, Event, Inspection, JobId, JobSpec, Now, Outcome, Schedule, WorkerId};
+use crate::schedule::{Action, Config, Event, Inspection, JobId, Now, Outcome, Schedule, WorkerId};
 
 pub const QUEUES: [&str; 2] = ["high", "default"];
 /// Milliseconds after which what stays reserved comes back by itself.
-const RETRY_AFTER: u64 = 15_000;
+pub(super) const RETRY_AFTER: u64 = 15_000;
 
 pub struct World {
     pub rng: Rng,
@@ -40,15 +41,18 @@ pub struct World {
     pub healed: bool,
     pub steps: u64,
     pub ticks: u64,
+    pub limits: limits::Account,
     /// Print what happens.
     tells: bool,
     pub(super) agenda: BTreeMap<(u64, u64), Next>,
     sequence: u64,
-    queue: BTreeMap<&'static str, Vec<Uid>>,
-    reserving: bool,
+    pub(super) queue: BTreeMap<&'static str, Vec<Uid>>,
+    pub(super) reserving: bool,
+    /// Which queues the last call was for.
+    pub(super) asked: Vec<String>,
     /// The last call found nothing and nothing has come since.
-    dry: Option<u64>,
-    next_job: JobId,
+    pub(super) dry: Option<u64>,
+    pub(super) next_job: JobId,
     out: Vec<Action>,
 }
 
@@ -75,11 +79,13 @@ impl World {
             healed: false,
             steps: 0,
             ticks: 0,
+            limits: limits::Account::default(),
             tells: std::env::var_os("KQUEUE_SIM_SEED").is_some(),
             agenda: BTreeMap::new(),
             sequence: 0,
             queue: QUEUES.iter().map(|queue| (*queue, Vec::new())).collect(),
             reserving: false,
+            asked: Vec::new(),
             dry: None,
             next_job: 1,
             out: Vec::new(),
@@ -205,101 +211,6 @@ impl World {
         }
     }
 
-    /// Calls for jobs as the runtime does: one call at a time, and not again at once when there were none.
-    fn reserve(&mut self) {
-        if self.reserving || self.exited.is_some() || self.dry.is_some_and(|until| self.now < until) {
-            return;
-        }
-        let count = self.schedule.wanted(self.clock());
-        if count == 0 {
-            return;
-        }
-        let all: Vec<String> = QUEUES.iter().map(|queue| (*queue).to_owned()).collect();
-        let queues: Vec<String> = self.schedule.open_queues(&all).into_iter().cloned().collect();
-        self.reserving = true;
-        let settled = self.schedule.settled();
-        let at = self.now + self.latency();
-        self.at(at, Next::Pop { settled, count, queues });
-    }
-
-    /// No call is under way.
-    pub fn idle_queue(&mut self) {
-        self.reserving = false;
-        self.dry = None;
-    }
-
-    fn pop(&mut self, settled: u64, count: usize, queues: &[String]) {
-        let mut found = Vec::new();
-        for queue in QUEUES.iter().filter(|queue| queues.iter().any(|open| open == *queue)) {
-            let waiting = self.queue.get_mut(queue).expect("known");
-            let take = waiting.len().min(count - found.len());
-            found.extend(waiting.drain(..take));
-        }
-        let at = self.now + self.latency();
-        if found.is_empty() {
-            self.at(at, Next::Tell(Event::Empty { settled }));
-            return;
-        }
-        let mut specs = Vec::new();
-        for uid in found {
-            specs.push(self.reserve_one(uid));
-        }
-        self.at(at, Next::Tell(Event::Reserved(specs)));
-    }
-
-    fn reserve_one(&mut self, uid: Uid) -> JobSpec {
-        let id = self.next_job;
-        self.next_job += 1;
-        let message = &mut self.messages[uid];
-        message.place = Place::Reserved(id);
-        message.attempts += 1;
-        self.reservations.insert(id, Reservation { uid, ..Default::default() });
-        JobSpec {
-            id,
-            class: self.classes[message.class].name.to_owned(),
-            wrapper: None,
-            queue: message.queue.to_owned(),
-            bytes: message.bytes,
-            timeout: message.timeout,
-            hints: crate::payload::Hints { priority: message.priority, ..Default::default() },
-        }
-    }
-
-    /// What a process finds that looks for itself, in the order of the queues.
-    pub fn find(&mut self) -> Option<JobSpec> {
-        let open = |queue: &&&str| !self.paused.contains(**queue);
-        let found = QUEUES.iter().filter(open).find_map(|queue| {
-            let waiting = self.queue.get_mut(queue).expect("known");
-            (!waiting.is_empty()).then(|| waiting.remove(0))
-        })?;
-        Some(self.reserve_one(found))
-    }
-
-    /// Nobody is ever told of a job that was popped.
-    pub fn unseen(&mut self, job: JobId) {
-        let held = self.reservations.get_mut(&job).expect("known");
-        held.end.get_or_insert(End::Unseen);
-        let uid = held.uid;
-        if self.messages[uid].place == Place::Reserved(job) {
-            self.messages[uid].place = Place::Delayed;
-            self.at(self.now + RETRY_AFTER, Next::Back(uid));
-        }
-    }
-
-    fn given(&mut self, jobs: &[JobId]) {
-        for job in jobs.iter().rev() {
-            let uid = self.reservations[job].uid;
-            let message = &mut self.messages[uid];
-            if message.place == Place::Reserved(*job) {
-                message.place = Place::Queue;
-                message.attempts -= 1;
-                assert!(message.attempts >= 0);
-                self.queue.get_mut(message.queue).expect("known").insert(0, uid);
-            }
-        }
-        self.dry = None;
-    }
-
     /// Takes note of what the schedule learns, and tells it.
     pub fn tell(&mut self, event: Event) {
         match &event {
@@ -390,11 +301,13 @@ impl World {
             self.perform(action, exits);
         }
         self.out = out;
+        limits::all(self);
         check::all(self);
     }
 
     fn perform(&mut self, action: Action, exits: bool) {
         check::action(self, &action, exits);
+        limits::action(self, &action);
         match action {
             Action::Launch { worker, tier, .. } => {
                 let process = Process {

@@ -14,6 +14,7 @@ use kqueue_core::schedule::{Finished, JobId, JobSpec, WorkerId};
 
 use crate::backend::{Receipt, Reservation};
 use ledger::{Given, Held, Ledger};
+pub use record::Reading;
 use record::Record;
 
 /// What an earlier runtime has left, once it is ours.
@@ -58,17 +59,17 @@ impl HeldJobs {
         self.records.iter().map(|(id, record)| (*id, record))
     }
 
-    /// Takes in a job that was reserved, and says what the schedule is to know of it. `properties`: whether what the job
-    /// declares by its properties counts; `is_missing`: whether a class is known not to exist.
+    /// Takes in a job that was reserved, and says what the schedule is to know of it. `reading`: what of its payload
+    /// counts; `is_missing`: whether a class is known not to exist.
     pub fn admit(
         &mut self,
         reservation: Reservation,
-        properties: bool,
+        reading: Reading<'_>,
         is_missing: impl FnOnce(&str) -> bool,
     ) -> JobSpec {
         let id = self.next;
         self.next += 1;
-        let (mut record, parts) = Record::new(reservation, properties);
+        let (mut record, parts) = Record::new(reservation, reading);
         if is_missing(&record.class) {
             record.class_is_missing();
         }
@@ -81,7 +82,7 @@ impl HeldJobs {
     }
 
     /// Takes over what an earlier runtime has left in the ledger.
-    pub fn inherit(&mut self, left: BTreeMap<JobId, Held>, properties: bool) -> Inherited {
+    pub fn inherit(&mut self, left: BTreeMap<JobId, Held>, reading: Reading<'_>) -> Inherited {
         self.next = left.keys().last().map_or(self.next, |last| self.next.max(last + 1));
         let mut inherited = Inherited::default();
         for (id, Held { reservation, given, acked }) in left {
@@ -89,7 +90,7 @@ impl HeldJobs {
                 inherited.finished.push((id, reservation.without_payload()));
                 continue;
             }
-            let (mut record, parts) = Record::new(reservation, properties);
+            let (mut record, parts) = Record::new(reservation, reading);
             match given {
                 None => inherited.waiting.push(id),
                 Some(given) => {

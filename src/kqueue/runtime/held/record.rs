@@ -5,9 +5,18 @@ use std::time::{Duration, Instant};
 use super::epoch_ms;
 use super::ledger::Given;
 use crate::backend::{Receipt, Reservation};
-use kqueue_core::payload::{Envelope, Hints, is_pointer};
+use kqueue_core::payload::{Envelope, Hints, is_pointer, value_of};
 use kqueue_core::schedule::{JobId, JobSpec, WorkerId};
 use kqueue_core::wire::coordinator::UnitEnd;
+
+/// What of a payload counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading<'a> {
+    /// What the job itself declares by its properties.
+    pub properties: bool,
+    /// The name of what says whose it is.
+    pub fair_by: Option<&'a str>,
+}
 
 /// A reserved job, with all that the schedule need not know.
 #[derive(Debug)]
@@ -53,8 +62,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// `properties`: whether what the job itself declares by its properties counts.
-    pub fn new(reservation: Reservation, properties: bool) -> (Self, JobSpecParts) {
+    /// What is read of a payload, `reading` says.
+    pub fn new(reservation: Reservation, reading: Reading<'_>) -> (Self, JobSpecParts) {
         // A backend in strict mode passes on what it found: Laravel itself says then what is wrong with it.
         let envelope = Envelope::parse(&reservation.payload).ok();
         let is_elsewhere = envelope.is_none() && is_pointer(&reservation.payload);
@@ -68,7 +77,8 @@ impl Record {
         let parts = JobSpecParts {
             // What the job itself says is known to Laravel alone, which ends it.
             timeout: if is_elsewhere { Some(0) } else { envelope.as_ref().and_then(|envelope| envelope.timeout) },
-            hints: envelope.as_ref().map(|envelope| envelope.hints(properties)).unwrap_or_default(),
+            hints: envelope.as_ref().map(|envelope| envelope.hints(reading.properties)).unwrap_or_default(),
+            tenant: reading.fair_by.and_then(|name| value_of(&reservation.payload, name)),
         };
         let timeout = envelope.as_ref().and_then(|envelope| envelope.timeout);
         let (uuid, tags) = envelope.map(|envelope| (envelope.uuid, envelope.tags)).unwrap_or_default();
@@ -120,11 +130,11 @@ impl Record {
         }
     }
 
-    pub fn spec(&self, id: JobId, JobSpecParts { timeout, hints }: JobSpecParts) -> JobSpec {
+    pub fn spec(&self, id: JobId, JobSpecParts { timeout, hints, tenant }: JobSpecParts) -> JobSpec {
         let Self { class, wrapper, reservation: Reservation { queue, payload, receipt }, .. } = self;
         let bytes = payload.len() + receipt.bytes();
         let (class, wrapper) = (class.clone(), wrapper.clone());
-        JobSpec { id, class, wrapper, queue: queue.clone(), bytes, timeout, hints }
+        JobSpec { id, class, wrapper, queue: queue.clone(), bytes, timeout, hints, tenant }
     }
 
     /// What the job calls itself is no class.
@@ -156,6 +166,7 @@ fn times(now: u64, attempt: u32, receipt: &Receipt, envelope: Option<&Envelope>)
 pub struct JobSpecParts {
     timeout: Option<u32>,
     hints: Hints,
+    tenant: Option<u64>,
 }
 
 /// What is told of a job only once its unit is gone, and with it all that the unit has to say.

@@ -44,7 +44,7 @@ fn what_one_runtime_holds_the_next_one_inherits() {
     let (mut held, _) = open(directory.path());
     let ids: Vec<JobId> = ["Runs", "Waits", "Done", "Gone"]
         .iter()
-        .map(|class| held.admit(reservation(class), true, |_| false).id)
+        .map(|class| held.admit(reservation(class), Reading::default(), |_| false).id)
         .collect();
     let [runs, waits, done, gone] = ids[..] else { panic!("{ids:?}") };
     held.given(runs, given(7));
@@ -56,7 +56,7 @@ fn what_one_runtime_holds_the_next_one_inherits() {
     drop(held);
 
     let (mut held, left) = open(directory.path());
-    let inherited = held.inherit(left, true);
+    let inherited = held.inherit(left, Reading::default());
     assert_eq!(inherited.finished.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [done]);
     assert_eq!(inherited.waiting, [waits]);
     let [(spec, place, ran_ms)] = &inherited.running[..] else { panic!("{inherited:?}") };
@@ -65,14 +65,14 @@ fn what_one_runtime_holds_the_next_one_inherits() {
     assert!(held.get(runs).is_some_and(|record| record.delivered.is_some()));
     assert!(held.get(gone).is_none() && held.get(done).is_none());
     // Numbers go on where the earlier ones ended.
-    assert!(held.admit(reservation("Next"), true, |_| false).id > done);
+    assert!(held.admit(reservation("Next"), Reading::default(), |_| false).id > done);
 }
 
 #[test]
 fn a_job_is_acknowledged_once_and_not_renewed_after_that() {
     let mut held = HeldJobs::new(None, 1);
-    let id = held.admit(reservation("A"), true, |_| false).id;
-    let other = held.admit(reservation("B"), true, |_| false).id;
+    let id = held.admit(reservation("A"), Reading::default(), |_| false).id;
+    let other = held.admit(reservation("B"), Reading::default(), |_| false).id;
     assert_eq!(held.leased().len(), 2);
     assert!(held.acknowledge(id).is_some() && held.acknowledge(id).is_none());
     assert_eq!(held.leased().iter().map(|(id, _)| *id).collect::<Vec<_>>(), [other]);
@@ -91,7 +91,7 @@ fn a_job_is_acknowledged_once_and_not_renewed_after_that() {
 #[test]
 fn what_left_is_counted_and_logged_when_its_unit_has_ended() {
     let mut held = HeldJobs::new(None, 1);
-    let id = held.admit(reservation("A"), true, |_| false).id;
+    let id = held.admit(reservation("A"), Reading::default(), |_| false).id;
     let end = finished(id, Outcome::Done);
     let record = held.finish(&end).unwrap();
     assert!(held.finish(&end).is_none());
@@ -110,8 +110,8 @@ fn a_class_that_is_missing_gives_way_to_its_wrapper() {
         br#"{"displayName":"App\\Mail\\Gone","job":"Illuminate\\Queue\\CallQueuedHandler@call","data":{"commandName":"Vendor\\Wrapper"}}"#
             [..]
             .into();
-    let first = held.admit(mail.clone(), true, |_| false);
-    let second = held.admit(mail, true, |class| class == "App\\Mail\\Gone");
+    let first = held.admit(mail.clone(), Reading::default(), |_| false);
+    let second = held.admit(mail, Reading::default(), |class| class == "App\\Mail\\Gone");
     assert_eq!(first.class, "App\\Mail\\Gone");
     assert_eq!(second.class, "Vendor\\Wrapper");
     held.are_missing(&[first.class]);

@@ -96,6 +96,11 @@ impl QueueSide {
         self.fetch.state == FetchState::Waiting && self.fetch.queues.iter().any(|queue| is_it(queue))
     }
 
+    /// Whether a call waits for jobs, and not for those of one of these queues.
+    pub fn waits_without(&self, queues: &[&String]) -> bool {
+        self.fetch.state == FetchState::Waiting && queues.iter().any(|queue| !self.fetch.queues.contains(queue))
+    }
+
     /// Whether jobs could be reserved now.
     pub fn may_reserve(&self, now: Instant) -> bool {
         let retries = [self.fetch.retry, self.returns.retry];

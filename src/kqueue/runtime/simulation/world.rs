@@ -327,7 +327,7 @@ impl World {
                 pauses: Pauses::load(&settings.state_dir),
                 pauses_end: None,
             },
-            schedule: Schedule::new(schedule_config(&settings, true, false, true), history),
+            schedule: Schedule::new(schedule_config(&settings, &settings.queues, true, false, true), history),
             recorder: crate::history::Recorder::new(&settings.state_dir, Some(50)),
             chronicle: Default::default(),
             said,

@@ -1,0 +1,120 @@
+//! What the file says of classes and queues.
+
+use std::time::Duration;
+
+use super::*;
+
+const LIMITS: &str = r#"
+[class."App\\Jobs\\Import"]
+max_concurrent = 2
+rate = "30/m"
+burst = 5
+[class.'\App\Jobs\Report']
+rate = "1 / h"
+[queue.mail]
+max_concurrent = 10
+max_waiting = 20
+"#;
+
+#[test]
+fn read_shown_and_read_back() {
+    let world = World::new();
+    let loaded = world.shop(&format!("{PATH}{LIMITS}"), &[]).unwrap();
+    let tables = &loaded.settings.tables;
+    let import = &tables.class["App\\Jobs\\Import"];
+    assert_eq!((import.max_concurrent, import.burst), (Some(2), Some(5)));
+    assert_eq!(import.rate, Some(Rate { jobs: 30, per: Duration::from_secs(60) }));
+    assert_eq!(tables.class["App\\Jobs\\Report"].rate, Some(Rate { jobs: 1, per: Duration::from_secs(3600) }));
+    assert_eq!((tables.queue["mail"].max_concurrent, tables.queue["mail"].max_waiting), (Some(10), Some(20)));
+    let mut shown = PATH.to_owned();
+    for table in TABLES {
+        for (name, bounds) in table.read(tables) {
+            shown += &format!("{}\n", table.head(name));
+            for key in table.keys {
+                if let Some(value) = key.show(bounds) {
+                    shown += &format!("{} = {value}\n", key.name);
+                }
+            }
+        }
+    }
+    assert_eq!(world.shop(&shown, &[]).unwrap().settings, loaded.settings, "{shown}");
+    let (table, key) = (&TABLES[0], TABLES[0].keys[1]);
+    let origin = loaded.origin_in(table, "App\\Jobs\\Import", key).unwrap().to_string();
+    assert_eq!(origin, "line 5");
+}
+
+/// The example of every key is taken.
+#[test]
+fn the_example_is_a_valid_file() {
+    let world = World::new();
+    let example = Settings::example();
+    let (_, tables) = example.split_once("#[class.").unwrap();
+    let lines = format!("#[class.{tables}");
+    let bare: String = lines
+        .lines()
+        .map(|line| line.trim_start_matches('#'))
+        .filter(|line| !line.starts_with(' '))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let settings = world.shop(&format!("{PATH}{bare}"), &[]).unwrap().settings;
+    assert_eq!((settings.tables.class.len(), settings.tables.queue.len()), (1, 1));
+    let (of_class, of_queue) = (&settings.tables.class["App\\Jobs\\Import"], &settings.tables.queue["mail"]);
+    for (table, bounds) in TABLES.iter().zip([of_class, of_queue]) {
+        assert!(table.keys.iter().all(|key| key.show(bounds).is_some()), "{bare}");
+    }
+}
+
+#[test]
+fn what_a_reload_brings() {
+    let world = World::new();
+    let old = world.shop(PATH, &[]).unwrap().settings;
+    let new = world.shop(&format!("{PATH}{LIMITS}"), &[]).unwrap().settings;
+    let (taken, held) = old.reloaded(&new);
+    assert_eq!((&taken.tables, held.len()), (&new.tables, 0));
+    let lines = differences(&old.tables, &new.tables);
+    assert_eq!(lines[0], "[class.\"App\\\\Jobs\\\\Import\"] max_concurrent = 2");
+    assert_eq!(lines.len(), 6);
+    assert_eq!(differences(&new.tables, &old.tables)[5], "[queue.mail] max_waiting no more");
+    assert!(differences(&new.tables, &new.tables).is_empty());
+}
+
+/// What follows the head of a table, in the line after it, and the error.
+#[test]
+fn what_is_wrong_has_one_line() {
+    let world = World::new();
+    let cases: &[(&str, &str)] = &[
+        (
+            "[class.A]\nmax_concurrent = 0",
+            "3: max_concurrent: expected a whole number from 1 to 10000, got 0; e.g. max_concurrent = 2",
+        ),
+        (
+            "[class.A]\nrate = 30",
+            "3: rate: expected starts in a second, minute or hour (a string such as \"5/s\", \"30/m\", \"1000/h\"), got 30; e.g. rate = \"30/m\"",
+        ),
+        (
+            "[queue.a]\nrate = \"0/m\"",
+            "3: rate: expected starts in a second, minute or hour (a string such as \"5/s\", \"30/m\", \"1000/h\"), got \"0/m\"; e.g. rate = \"30/m\"",
+        ),
+        (
+            "[queue.a]\nburst = 5",
+            "3: burst: there is no rate that it could go with; add rate = \"30/m\" to [queue.a], or leave it out",
+        ),
+        (
+            "[class.A]\nmax_waiting = 5",
+            "3: unknown key \"max_waiting\"; a table of a class takes max_concurrent, rate, burst, tier, memory_max",
+        ),
+        (
+            "[class.App.Jobs]\nrate = \"1/s\"",
+            "2: unknown key \"Jobs\"; a name with dots or backslashes is in quotes: [class.\"App\\\\Jobs\\\\Import\"]",
+        ),
+        ("[queue]\nmail = 5", "3: queue: expected a table for each queue, got 5; e.g. [queue.mail]"),
+        (
+            "class = 5",
+            "2: unknown key \"class\"; what concerns one class is in a table of its own: [class.\"App\\\\Jobs\\\\Import\"]",
+        ),
+    ];
+    for (text, error) in cases {
+        let line = world.line(world.shop(&format!("{PATH}{text}\n"), &[]));
+        assert_eq!(line, format!("$/etc/shop.toml:{error}"), "{text}");
+    }
+}

@@ -1,0 +1,106 @@
+//! What a message says under a name that the app chose: whose it is.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::php::{self, Scalar};
+
+/// A hash of the value that a payload has for `name`: a key of the payload, else what follows `name:` in one of its tags,
+/// else a property of the serialised command. `None` where it says nothing, or no number, text or boolean. Equal texts and
+/// numbers are equal: `7` and `"7"`.
+pub fn value_of(payload: &[u8], name: &str) -> Option<u64> {
+    let keys: BTreeMap<String, &RawValue> = serde_json::from_slice(payload).ok()?;
+    let key = keys.get(name).and_then(|raw| scalar(raw.get()));
+    let value = key.or_else(|| tagged(keys.get("tags")?, name)).or_else(|| property(keys.get("data")?, name))?;
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+/// A scalar of JSON as text.
+fn scalar(json: &str) -> Option<String> {
+    match json.bytes().next()? {
+        b'"' => serde_json::from_str(json).ok(),
+        b'[' | b'{' | b'n' => None,
+        _ => Some(json.to_owned()),
+    }
+}
+
+fn tagged(tags: &RawValue, name: &str) -> Option<String> {
+    // Tags are whatever the app returns.
+    let tags: Vec<&RawValue> = serde_json::from_str(tags.get()).ok()?;
+    let tags = tags.into_iter().filter_map(|tag| scalar(tag.get()));
+    tags.into_iter().find_map(|tag| tag.strip_prefix(name)?.strip_prefix(':').map(str::to_owned))
+}
+
+fn property(data: &RawValue, name: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Data<'a> {
+        #[serde(borrow)]
+        command: &'a RawValue,
+    }
+    let Data { command } = serde_json::from_str(data.get()).ok()?;
+    if !command.get().contains(name) {
+        return None;
+    }
+    let command: String = serde_json::from_str(command.get()).ok()?;
+    let [number] = php::properties(command.as_bytes(), [name])?;
+    match number {
+        Some(Scalar::Int(number)) => Some(number.to_string()),
+        Some(Scalar::Float(number)) => Some(number.to_string()),
+        Some(Scalar::Bool(value)) => Some(value.to_string()),
+        Some(Scalar::Null) => None,
+        None => php::text_of(command.as_bytes(), name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(payload: &str) -> Option<u64> {
+        value_of(payload.as_bytes(), "tenant_id")
+    }
+
+    fn command(properties: &str) -> String {
+        let command = format!("O:1:\"T\":1:{{{properties}}}");
+        serde_json::json!({ "job": "x", "data": { "command": command } }).to_string()
+    }
+
+    #[test]
+    fn by_key_by_tag_and_by_property() {
+        let seven = of(r#"{"tenant_id":7}"#);
+        assert!(seven.is_some());
+        assert_eq!(of(r#"{"tenant_id":"7"}"#), seven);
+        assert_eq!(of(r#"{"tags":["App\\User:1","tenant_id:7"]}"#), seven);
+        assert_eq!(of(&command("s:9:\"tenant_id\";i:7;")), seven);
+        assert_eq!(of(&command("s:9:\"tenant_id\";s:1:\"7\";")), seven);
+        assert_eq!(of(&command("s:12:\"\0*\0tenant_id\";i:7;")), seven);
+        assert_ne!(of(r#"{"tenant_id":8}"#), seven);
+        // The payload's own word comes first.
+        assert_eq!(of(r#"{"tenant_id":7,"tags":["tenant_id:8"]}"#), seven);
+    }
+
+    #[test]
+    fn what_says_nothing_is_nobodys() {
+        for payload in [
+            "",
+            "[]",
+            "{}",
+            "no json",
+            r#"{"tenant_id":null}"#,
+            r#"{"tenant_id":[7]}"#,
+            r#"{"tags":"tenant_id:7"}"#,
+            r#"{"tags":[["tenant_id:7"]]}"#,
+            r#"{"data":{"command":"encrypted tenant_id"}}"#,
+            r#"{"data":[]}"#,
+        ] {
+            assert_eq!(of(payload), None, "{payload}");
+        }
+        assert_eq!(of(&command("s:5:\"other\";s:9:\"tenant_id\";")), None);
+        assert_eq!(of(&command("s:9:\"tenant_id\";N;")), None);
+    }
+}

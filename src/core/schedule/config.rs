@@ -1,0 +1,64 @@
+//! The settings of a schedule.
+
+use std::collections::BTreeMap;
+
+use super::gate::Limit;
+use crate::routing::{Limits, PerTier, Tier};
+
+/// What a schedule works by: the settings it needs, and nothing else.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The queues in their order; none if there is only one.
+    pub queues: Vec<String>,
+    /// Thresholds between the tiers.
+    pub limits: Limits,
+    /// See the settings of the same names.
+    pub pool_min_idle: usize,
+    /// Pooled workers with demand.
+    pub pool_size: usize,
+    /// Pooled workers under pressure.
+    pub pool_max_size: usize,
+    /// Jobs at once: inline, pooled, isolated.
+    pub max_concurrent: PerTier<usize>,
+    /// Limits of classes, by the name by which their jobs are routed.
+    pub class_limits: BTreeMap<String, Limit>,
+    /// Where jobs of a class run that declare nothing, in place of what `limits` say.
+    pub class_tiers: BTreeMap<String, Tier>,
+    /// MB for a job of a class that declares none.
+    pub class_memory: BTreeMap<String, u32>,
+    /// Limits of queues.
+    pub queue_limits: BTreeMap<String, Limit>,
+    /// Weights of queues, of which each gets a share; the order of the queues is strict where none has one. A queue
+    /// without one has 1.
+    pub queue_weights: BTreeMap<String, u32>,
+    /// Reserved jobs of a queue that may wait for a limit, where that is less than its part of `max_waiting`.
+    pub queue_waiting: BTreeMap<String, usize>,
+    /// Whether jobs are reserved that may have to wait: one that is given back is then as it was.
+    pub ahead: bool,
+    /// Reserved jobs that wait for their tier.
+    pub max_waiting: usize,
+    /// Bytes of their payloads.
+    pub max_waiting_bytes: usize,
+    /// Milliseconds that a job may run whose payload names no timeout; 0 is without limit.
+    pub timeout_ms: u64,
+    /// Milliseconds past its timeout at which a job's process is killed.
+    pub grace_ms: u64,
+    /// Milliseconds that a process may take to be ready.
+    pub boot_ms: u64,
+    /// Jobs after which a process is replaced; 0 is never.
+    pub worker_max_jobs: u32,
+    /// Milliseconds after which it is replaced; 0 is never.
+    pub worker_max_ms: u64,
+    /// Milliseconds that running jobs may take on a drain.
+    pub stop_ms: u64,
+    /// Whether what a process died of is replayed inside Laravel.
+    pub replay: bool,
+    /// Pooled workers take jobs off the queue by themselves: no backend reserves any.
+    pub native: bool,
+    /// End when the queue is empty.
+    pub stop_when_empty: bool,
+    /// End after so many jobs; 0 is never.
+    pub max_jobs: u64,
+    /// Processor cores, for how eagerly lanes are added.
+    pub cores: usize,
+}

@@ -1,0 +1,89 @@
+//! Jobs that wait for a limit of their class or queue while others flow past them: how many are kept, and what becomes of
+//! the rest.
+//!
+//! They stay reserved, so that each starts as soon as it may. But they take room that others need. So those of one queue
+//! may have a part of it only: of `max_waiting` and `max_waiting_bytes`, what is left if each queue has as much, and once
+//! more for what waits for its tier. What comes beyond that goes back to its queue as it was, and the queue is not asked
+//! until half of the part is free again. Other queues are asked as before. Where a job that is given back is not as it
+//! was, a queue is not asked as long as one of its jobs is held back, and none is given back.
+
+use super::machine::{Phase, Schedule};
+use super::{Action, JobId, Now};
+
+impl Schedule {
+    /// Reserved jobs that may wait: at least one of each queue, and one for its tier.
+    pub(super) fn most_waiting(&self) -> usize {
+        match self.config.max_waiting {
+            most if most == 0 || self.gates.is_empty() => most,
+            most => most.max(self.parts()),
+        }
+    }
+
+    /// Into how many parts the room is divided.
+    fn parts(&self) -> usize {
+        self.config.queues.len().max(1) + 1
+    }
+
+    /// Jobs of a queue that wait for a limit, and the bytes of their payloads.
+    fn held_back(&self, queue: usize) -> (usize, usize) {
+        let of_tiers = self.waiting.iter().map(|waiting| waiting.held_back(&self.gates, queue));
+        of_tiers.fold((0, 0), |(jobs, bytes), (more, size)| (jobs + more, bytes + size))
+    }
+
+    /// How many of them a queue may have, and how many bytes.
+    fn most_held_back(&self, queue: usize) -> (usize, usize) {
+        let own = self.config.queues.get(queue).and_then(|name| self.config.queue_waiting.get(name)).copied();
+        let jobs = if self.config.ahead { self.config.max_waiting / self.parts() } else { 1 };
+        (jobs.min(own.unwrap_or(usize::MAX)).max(1), self.config.max_waiting_bytes / self.parts())
+    }
+
+    /// Whether nothing more is taken from a queue because so much of it is held back.
+    pub(super) fn is_held_back(&self, name: &str) -> bool {
+        if self.gates.is_empty() {
+            return false;
+        }
+        let queue = self.place_of(name);
+        let ((jobs, bytes), (most, most_bytes)) = (self.held_back(queue), self.most_held_back(queue));
+        jobs > most / 2 || jobs > 0 && bytes > most_bytes / 2
+    }
+
+    /// Gives back what is held back beyond what there is room for: those whose turn comes last.
+    pub(super) fn give_back_held(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.gates.is_empty() || !self.config.ahead || self.phase != Phase::Running {
+            return;
+        }
+        for queue in 0..=self.config.queues.len() {
+            let (most, most_bytes) = self.most_held_back(queue);
+            let (jobs, bytes) = self.held_back(queue);
+            if jobs <= most && (jobs <= 1 || bytes <= most_bytes) {
+                continue;
+            }
+            let mut held: Vec<_> =
+                self.waiting.iter().flat_map(|waiting| waiting.those_held_back(&self.gates, queue)).collect();
+            held.sort_unstable();
+            let (mut kept, mut size) = (0, 0);
+            let mut back: Vec<JobId> = Vec::new();
+            for (_, id, bytes) in held {
+                kept += 1;
+                size += bytes;
+                if kept > most || kept > 1 && size > most_bytes {
+                    back.push(id);
+                }
+            }
+            back.sort_unstable();
+            for id in &back {
+                self.take_back(now, *id, out);
+                self.forget(*id);
+            }
+            if !back.is_empty() {
+                out.push(Action::Unreserve(back));
+            }
+        }
+    }
+
+    /// The place of a queue in the order of the queues.
+    pub(super) fn place_of(&self, name: &str) -> usize {
+        let queues = &self.config.queues;
+        queues.iter().position(|queue| queue == name).unwrap_or(queues.len())
+    }
+}

@@ -1,0 +1,183 @@
+//! Limits of classes and queues.
+
+use super::*;
+use crate::schedule::{Limit, Rate};
+
+fn at_once(most: usize) -> Limit {
+    Limit { max_concurrent: Some(most), rate: None }
+}
+
+fn rate(jobs: u32, per_ms: u64, burst: u32) -> Limit {
+    Limit { max_concurrent: None, rate: Some(Rate { jobs, per_ms, burst }) }
+}
+
+fn of_class(name: &str, limit: Limit) -> Config {
+    Config { class_limits: [(name.to_owned(), limit)].into(), ..config() }
+}
+
+fn of_queue(name: &str, limit: Limit) -> Config {
+    let queues = vec![name.to_owned(), "default".to_owned()];
+    Config { queues, queue_limits: [(name.to_owned(), limit)].into(), ..config() }
+}
+
+fn alone(class: &'static str, ms: u64) -> Task {
+    Task { hints: Hints { isolated: Some(true), ..Hints::default() }, ..task(class, ms) }
+}
+
+fn inline(class: &'static str, ms: u64) -> Task {
+    Task { hints: Hints { isolated: Some(false), ..Hints::default() }, ..task(class, ms) }
+}
+
+impl Shop {
+    /// How many jobs of a class that take `ms` ran at once at the most.
+    fn most_at_once(&self, class: &str, ms: u64) -> usize {
+        let starts = self.starts_of(class);
+        let at_once = |at: u64| starts.iter().filter(|start| (**start..**start + ms).contains(&at)).count();
+        starts.iter().map(|at| at_once(*at)).max().unwrap_or(0)
+    }
+}
+
+#[test]
+fn one_at_a_time_and_others_flow_past() {
+    for limited in [task("One", 500), inline("One", 500), alone("One", 500)] {
+        let mut shop = Shop::open(of_class("One", at_once(1)));
+        shop.push(10, limited);
+        shop.push(200, inline("Other", 5));
+        shop.until(30_000);
+        assert_eq!(shop.ends.len(), 210);
+        assert_eq!(shop.most_at_once("One", 500), 1);
+        assert!(shop.done("Other") < 2_500, "others were done at {}", shop.done("Other"));
+        assert!(shop.done("One") < 1_000 + 10 * (500 + BOOT + 50), "done at {}", shop.done("One"));
+    }
+}
+
+#[test]
+fn within_a_class_order_is_kept() {
+    let mut shop = Shop::open(of_class("One", at_once(1)));
+    shop.push(20, inline("One", 50));
+    shop.until(30_000);
+    let order: Vec<JobId> = shop.ends.iter().map(|(job, ..)| *job).collect();
+    assert_eq!(order, (1..=20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_full_queue_leaves_its_class_to_others() {
+    let mut shop = Shop::open(of_queue("mail", at_once(2)));
+    shop.push(20, Task { queue: "mail", ..inline("Send", 300) });
+    shop.push(20, inline("Send", 300));
+    shop.until(60_000);
+    assert_eq!(shop.ends.len(), 40);
+    let of_queue = |start: &&Start| shop.tasks.values().any(|task| task.class == start.class);
+    assert!(shop.starts.iter().filter(of_queue).count() == 40);
+    // Those of the other queue did not take turns with ten times two of the first.
+    let others = shop.ends.iter().filter(|(job, ..)| shop.tasks[job].queue == "default").map(|(.., at)| *at).max();
+    assert!(others < Some(3_000), "{others:?}");
+    let mail = shop.ends.iter().filter(|(job, ..)| shop.tasks[job].queue == "mail").map(|(.., at)| *at).max();
+    assert!((Some(1_000 + 3_000)..Some(6_000)).contains(&mail), "{mail:?}");
+}
+
+#[test]
+fn a_rate_holds_and_nobody_is_late() {
+    let mut shop = Shop::open(of_class("Call", rate(2, 1_000, 3)));
+    shop.until(10_000);
+    shop.push(13, inline("Call", 5));
+    shop.push(1, inline("Other", 5));
+    shop.until(60_000);
+    let starts = shop.starts_of("Call");
+    assert!(starts[2] <= 10_000 + 2 * BOOT, "{starts:?}");
+    for (at, start) in starts.iter().enumerate().skip(3) {
+        let due = 10_000 + (at as u64 - 2) * 500;
+        assert!((due..due + 50).contains(start), "the {at}th started at {start} and not at {due}");
+    }
+    assert!(shop.done("Other") < 10_500);
+}
+
+#[test]
+fn what_is_held_back_does_not_fill_the_room() {
+    let queues = vec!["slow".to_owned(), "default".to_owned()];
+    let mut config = Config { queues, max_waiting: 30, ..of_class("One", at_once(1)) };
+    config.class_limits.insert("One".to_owned(), at_once(1));
+    let mut shop = Shop::open(config);
+    shop.push(500, Task { queue: "slow", ..inline("One", 1_000) });
+    shop.until(3_000);
+    let waiting: usize = shop.schedule.waiting().iter().map(|waiting| waiting.len()).sum();
+    assert!(waiting <= 10, "{waiting} wait");
+    let slow = ["slow".to_owned(), "default".to_owned()];
+    assert_eq!(shop.schedule.open_queues(&slow), [&slow[1]]);
+    assert!(shop.schedule.wanted(shop.now()) > 0, "others are still asked for");
+    shop.until(600_000);
+    assert_eq!((shop.ends.len(), shop.most_at_once("One", 1_000)), (500, 1));
+}
+
+#[test]
+fn other_limits_count_at_once() {
+    let mut shop = Shop::open(of_class("One", at_once(1)));
+    shop.push(40, inline("One", 1_000));
+    shop.until(2_500);
+    assert_eq!(shop.schedule.running_count(), 1);
+    shop.schedule.configure(of_class("One", at_once(4)));
+    shop.feed(Event::Tick);
+    shop.until(2_900);
+    assert_eq!(shop.schedule.running_count(), 4);
+    // What runs beyond a lower limit goes on, and nothing else starts.
+    shop.schedule.configure(of_class("One", at_once(2)));
+    shop.feed(Event::Tick);
+    let before = shop.starts.len();
+    shop.until(2_950);
+    assert_eq!(shop.starts.len(), before);
+    shop.until(8_000);
+    assert_eq!(shop.schedule.running_count(), 2);
+    shop.schedule.configure(config());
+    shop.feed(Event::Tick);
+    shop.until(12_000);
+    assert_eq!(shop.ends.len(), 40);
+}
+
+#[test]
+fn what_runs_elsewhere_counts_after_a_restart() {
+    let mut shop = Shop::open(of_class("One", at_once(2)));
+    let spec = shop.reserve_one(alone("One", 5_000));
+    let job = crate::schedule::AdoptedJob { spec, kind: JobKind::Run, ran_ms: 500 };
+    let worker = 1_000;
+    shop.tiers.insert(worker, Tier::Isolated);
+    let adopted = crate::schedule::Adopted { worker, tier: Tier::Isolated, job: Some(job) };
+    shop.feed(Event::Adopted(vec![adopted]));
+    shop.push(5, inline("One", 1_000));
+    shop.until(2_500);
+    assert_eq!(shop.schedule.running_count(), 2);
+    let done = Done { deleted: true, ..Done::default() };
+    shop.feed(Event::Ready { worker, done: Some(done) });
+    shop.until(3_100);
+    assert_eq!(shop.schedule.running_count(), 2);
+    shop.until(20_000);
+    assert_eq!(shop.ends.len(), 6);
+}
+
+#[test]
+fn a_queue_may_have_less_waiting() {
+    let mut shop =
+        Shop::open(Config { queue_waiting: [("mail".to_owned(), 4)].into(), ..of_queue("mail", at_once(1)) });
+    shop.push(100, Task { queue: "mail", ..inline("Send", 1_000) });
+    shop.until(3_000);
+    let waiting: usize = shop.schedule.waiting().iter().map(|waiting| waiting.len()).sum();
+    assert!(waiting <= 4, "{waiting} wait");
+}
+
+#[test]
+fn a_class_may_have_a_tier_and_memory_of_its_own() {
+    let tiers = [("Here".to_owned(), Tier::Isolated)].into();
+    let memory = [("Large".to_owned(), 900)].into();
+    let mut shop = Shop::open(Config { class_tiers: tiers, class_memory: memory, ..config() });
+    let long = Hints { estimated_duration: Some(Duration::from_secs(2)), ..Hints::default() };
+    for (class, hints) in [("Here", Hints::default()), ("Large", Hints::default()), ("Here", long), ("Other", long)] {
+        shop.push(1, Task { hints, ..task(class, 10) });
+    }
+    shop.until(5_000);
+    let tiers = |class: &str| {
+        let of_class = shop.starts.iter().filter(|start| start.class == class);
+        of_class.map(|start| shop.tiers[&start.worker]).collect::<Vec<_>>()
+    };
+    // What a job declares of itself comes first.
+    assert_eq!(tiers("Here").iter().filter(|tier| **tier == Tier::Isolated).count(), 1);
+    assert_eq!((tiers("Large"), tiers("Other")), (vec![Tier::Isolated], vec![Tier::Pooled]));
+}
