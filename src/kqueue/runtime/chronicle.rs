@@ -89,9 +89,10 @@ impl Runtime {
         *self.chronicle.started.entry(tier(mode)).or_default() += 1;
     }
 
-    /// A process is there. One for a single job is not worth a line.
+    /// A process is there. Lanes, and processes for a single job, come and go all the time: only what is odd about them is
+    /// worth a line.
     pub(super) fn greeted(&mut self, id: WorkerId) {
-        let Some(worker) = self.processes.workers.get(&id).filter(|worker| worker.mode != Mode::Isolated) else {
+        let Some(worker) = self.processes.workers.get(&id).filter(|worker| worker.mode == Mode::Pooled) else {
             return;
         };
         let event = of_worker(id, worker.mode, format!("{} worker {id} started", worker.mode), None);
@@ -103,7 +104,7 @@ impl Runtime {
         let how = how_it_ended(worker);
         *self.chronicle.ended.entry(tier(worker.mode)).or_default().entry(how).or_default() += 1;
         let planned = matches!(how, "recycled" | "left");
-        if planned && worker.mode == Mode::Isolated {
+        if planned && worker.mode != Mode::Pooled {
             return;
         }
         let job = worker.job.or(worker.last.filter(|_| !planned));
