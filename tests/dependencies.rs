@@ -40,7 +40,7 @@ fn the_dashboard_speaks_to_runtimes_and_not_to_queues() {
     let forbidden =
         ["redis", "sqlx", "sqlx-core", "aws-sdk-sqs", "aws-config", "rustls", "kqueue-coordinator", "kqueue"];
     expect_none("kqueue-web", &forbidden);
-    let serves = ["axum", "hyper", "redis", "sqlx", "zbus", "kqueue-web", "kqueue"];
+    let serves = ["axum", "hyper", "redis", "sqlx", "kqueue-web", "kqueue"];
     expect_none("kqueue-pages", &serves);
 }
 

@@ -156,7 +156,7 @@ try {
       await page.context().close();
     };
     await picture('a-class-got-slow', 'class?name=App%5CJobs%5CResizeImage', 560, '.none');
-    await picture('who-filled-the-queue', 'queue?name=default', 720, '#tiles');
+    await picture('who-filled-the-queue', 'queue?name=default', 860, '#tiles, .marks, .figures');
     await picture('what-happened', 'events', 640, '.none');
     await picture('less-memory', 'classes?sort=memory', 440, '.none');
   }
