@@ -25,8 +25,6 @@ fn defaults() {
         user: None,
         group: None,
         operators: false,
-        history: true,
-        history_jobs: 10_000,
         setuid: false,
         default_tier: DefaultTier::Auto,
         inline_max_duration: Duration::from_secs(1),

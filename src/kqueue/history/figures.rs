@@ -39,7 +39,9 @@ impl Window {
         let until = filter.until.unwrap_or(now).clamp(first, now);
         let since = filter.since.unwrap_or_else(|| until.saturating_sub(HOUR)).clamp(first, until);
         let span = if until - since <= fine && since >= now.saturating_sub(DAY) { MINUTE } else { HOUR };
-        Self { since: since / span * span, until: until.max(since + 1), span, asked: until - since }
+        // A span that begins this very second is under way.
+        let end = if until == now { now + 1 } else { until.max(since + 1) };
+        Self { since: since / span * span, until: end, span, asked: until - since }
     }
 }
 

@@ -77,8 +77,9 @@ row('history', 'jobs, job, stats, series and events tell what happened', functio
     $job = $w->ask('job', ['uuid' => $running, 'payload' => true]);
     $w->expectSame(['running', 600], [$job['attempts'][0]['state'], $job['attempts'][0]['timeout']], 'a job that runs');
     $w->expectSame($running, json_decode($job['payload'], true)['uuid'], 'its payload, which the user may see');
-    $queue = $w->status()[0]['queues'][0];
-    $w->expect($queue['oldest'] !== null && $queue['oldest'] < 60, 'how long the oldest has waited: ' . json_encode($queue));
+    $waits = static fn (array $told): bool => $told['waiting'] === 5 && $told['queues'][0]['oldest'] !== null;
+    $queue = $w->waitForStatus('running', 0, $waits)['queues'][0];
+    $w->expect($queue['oldest'] < 60, 'how long the oldest has waited: ' . json_encode($queue));
 
     touch($go);
     $w->waitFor('end', 10);

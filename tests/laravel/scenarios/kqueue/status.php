@@ -80,7 +80,8 @@ row('status', 'the whole backlog counts, not only what is reserved', function (W
     $w->dispatch(new Plain(), delay: 600);
     $w->waitFor('start');
     $told = $w->waitForStatus('running', 0, static fn (array $told): bool => $told['running'] + $told['waiting'] === 60 && $told['delayed'] === 1);
-    $w->expectContains("{$told['running']} running, {$told['waiting']} waiting, 1 delayed, ", $told['status'], 'the line');
+    $w->expectContains("{$told['running']} running, {$told['waiting']} waiting", $told['status'], 'the line');
+    $w->expectContains(', 1 delayed, ', $told['status'], 'the line');
 }, engines: ['kqueue']);
 
 row('status', 'in maintenance mode it says what waits, and for which command', function (World $w): void {
