@@ -22,7 +22,7 @@ use world::{Faults, World};
 /// Jobs of one run.
 const JOBS: u64 = 60;
 /// Runs at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 4;
 /// By when all must be done.
 const DONE: Duration = Duration::from_secs(40);
 
