@@ -125,7 +125,9 @@ fn marked(doc: &str) -> Vec<Inline> {
 }
 
 fn one_table(page: &mut Roff, table: &Table) {
-    page.control("SS", [table.example_head().as_str()]).text([roman(joined(table.doc))]);
+    // What a macro takes is not escaped for it.
+    let head = table.example_head().replace('\\', "\\e");
+    page.control("SS", [head.as_str()]).text([roman(joined(table.doc))]);
     for key in table.keys {
         page.control("TP", []).text([bold(key.name)]).text(marked(&joined(key.doc))).control("IP", []).text([
             roman(format!("Takes {}; for example ", (key.takes)())),

@@ -255,6 +255,8 @@ impl Recorder {
                 attempts.extend(rows);
                 attempts.sort_by_key(|(id, _)| *id);
                 attempts.dedup_by_key(|(id, _)| *id);
+                // What is told of an attempt may come after the next one has ended.
+                attempts.sort_by_key(|(_, job)| (job.started, job.attempt));
                 events.retain(|(_, event)| event.job.as_ref() == Some(&uuid));
                 events.reverse();
                 let attempts = attempts.into_iter().map(|(_, job)| job).collect();

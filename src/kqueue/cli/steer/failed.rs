@@ -25,8 +25,9 @@ const PACE: u64 = 100;
 pub(in crate::cli) struct Asked {
     #[command(flatten)]
     which: Which,
-    /// What to do with them
-    #[arg(value_enum, default_value = "list")]
+    /// What to do with them: show a line each, everything of them, put them back into their queues as queue:retry does, or
+    /// remove them from the record as queue:forget does
+    #[arg(value_enum, default_value = "list", hide_possible_values = true)]
     act: Act,
     /// These jobs: by uuid, or by the number that Laravel's table has for them
     #[arg(value_name = "ID")]
@@ -64,13 +65,9 @@ pub(in crate::cli) struct Asked {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Act {
-    /// A line each
     List,
-    /// Everything of them: payload, exception, trace
     Show,
-    /// Put them back into their queues, as `queue:retry` does
     Retry,
-    /// Remove them from the record, as `queue:forget` does
     Forget,
 }
 
