@@ -88,8 +88,12 @@ impl Server {
 
     /// A connection that needs nothing that is tested.
     pub(super) fn connection(&self, database: i64) -> Connection {
+        self.try_connection(database).unwrap()
+    }
+
+    fn try_connection(&self, database: i64) -> redis::RedisResult<Connection> {
         let url = format!("unix://{}?db={database}", self.socket().display());
-        redis::Client::open(url).unwrap().get_connection().unwrap()
+        redis::Client::open(url)?.get_connection()
     }
 
     /// Runs a command of one line.
@@ -104,7 +108,7 @@ impl Server {
         words.for_each(|word| {
             cmd.arg(word);
         });
-        cmd.query(&mut self.connection(0))
+        cmd.query(&mut self.try_connection(0)?)
     }
 }
 
