@@ -13,8 +13,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 use super::attempt::Attempt;
-use super::buffer::{Buffer, Grade, Id};
-use super::file::{File, HistoryError};
+use super::buffer::{Batch, Buffer, Grade, Id};
+use super::file::{File, HistoryError, Open};
 use super::tally::Sample;
 use super::write::HOUR;
 use super::{NAME, TEXT, events, figures, jobs};
@@ -253,67 +253,55 @@ impl Recorder {
         match read.await {
             Some(Ok((rows, mut events, uuid))) => {
                 attempts.extend(rows);
-                attempts.sort_by_key(|(id, _)| *id);
-                attempts.dedup_by_key(|(id, _)| *id);
-                // What is told of an attempt may come after the next one has ended.
-                attempts.sort_by_key(|(_, job)| (job.started, job.attempt));
                 events.retain(|(_, event)| event.job.as_ref() == Some(&uuid));
                 events.reverse();
-                let attempts = attempts.into_iter().map(|(_, job)| job).collect();
-                (attempts, events.into_iter().map(|(_, event)| event).collect(), Vec::new())
+                (in_order(attempts), events.into_iter().map(|(_, event)| event).collect(), Vec::new())
             }
             other => {
                 let why = other.and_then(Result::err).map(|error| error.to_string()).into_iter().collect();
-                attempts.sort_by_key(|(id, _)| *id);
-                (attempts.into_iter().map(|(_, job)| job).collect(), Vec::new(), why)
+                (in_order(attempts), Vec::new(), why)
             }
         }
     }
 
     /// Figures by class and queue. `queues` says in which order those come.
     pub async fn stats(&self, filter: StatsFilter, queues: Vec<String>) -> Stats {
-        let lacking = |why: String| Stats { version: VERSION, lacks: vec![why], ..Stats::default() };
-        let mut file = match self.turn().await {
-            Ok(file) => file,
-            Err(why) => return lacking(why),
+        let of = async move |open: Option<&mut Open>, waiting: &Batch, now: u64| {
+            figures::stats(open, waiting, &filter, now, &queues).await
         };
-        let waiting = self.buffer.borrow().figures();
-        let read = beside(move || async move {
-            let now = epoch_ms() / 1000;
-            let read = file.read(async |open| figures::stats(Some(open), &waiting, &filter, now, &queues).await).await;
-            match read {
-                Ok(stats) => stats,
-                Err(error) => {
-                    let mut stats = figures::stats(None, &waiting, &filter, now, &queues).await.unwrap_or_default();
-                    stats.lacks.push(error.to_string());
-                    stats
-                }
-            }
-        });
-        read.await.unwrap_or_else(|| lacking("history cannot be read".to_owned()))
+        let (mut stats, why) = self.figures(of).await;
+        stats.lacks.extend(why);
+        Stats { version: VERSION, ..stats }
     }
 
     /// Figures over time.
     pub async fn series(&self, filter: StatsFilter, points: u32) -> Series {
-        let lacking = |why: String| Series { version: VERSION, lacks: vec![why], ..Series::default() };
+        let of = async move |open: Option<&mut Open>, waiting: &Batch, now: u64| {
+            figures::series(open, waiting, &filter, points, now).await
+        };
+        let (mut series, why) = self.figures(of).await;
+        series.lacks.extend(why);
+        Series { version: VERSION, ..series }
+    }
+
+    /// Figures of the file and of what waits to be written; and why those of the file are not among them, if so.
+    async fn figures<A: Default + Send + 'static>(
+        &self,
+        of: impl AsyncFn(Option<&mut Open>, &Batch, u64) -> sqlx::Result<A> + Send + 'static,
+    ) -> (A, Option<String>) {
         let mut file = match self.turn().await {
             Ok(file) => file,
-            Err(why) => return lacking(why),
+            Err(why) => return (A::default(), Some(why)),
         };
         let waiting = self.buffer.borrow().figures();
         let read = beside(move || async move {
             let now = epoch_ms() / 1000;
-            let read = file.read(async |open| figures::series(Some(open), &waiting, &filter, points, now).await).await;
-            match read {
-                Ok(series) => series,
-                Err(error) => {
-                    let mut series = figures::series(None, &waiting, &filter, points, now).await.unwrap_or_default();
-                    series.lacks.push(error.to_string());
-                    series
-                }
+            match file.read(async |open| of(Some(open), &waiting, now).await).await {
+                Ok(answer) => (answer, None),
+                Err(error) => (of(None, &waiting, now).await.unwrap_or_default(), Some(error.to_string())),
             }
         });
-        read.await.unwrap_or_else(|| lacking("history cannot be read".to_owned()))
+        read.await.unwrap_or_else(|| (A::default(), Some("history cannot be read".to_owned())))
     }
 
     /// What happened since then (seconds since 1970), the latest first.
@@ -360,6 +348,14 @@ impl Recorder {
         let turn = tokio::time::timeout(TURN, self.file.clone().lock_owned()).await;
         turn.map_err(|_| HistoryError::Slow.to_string())
     }
+}
+
+/// Attempts of one job, each once, as they began: one may be recorded after the next has ended.
+fn in_order(mut attempts: Vec<(Id, Job)>) -> Vec<Job> {
+    attempts.sort_by_key(|(id, _)| *id);
+    attempts.dedup_by_key(|(id, _)| *id);
+    attempts.sort_by_key(|(_, job)| (job.started, job.attempt));
+    attempts.into_iter().map(|(_, job)| job).collect()
 }
 
 /// How many there may be in an answer.

@@ -87,24 +87,7 @@ fn text(stats: &Stats, listed: usize, style: Style) -> String {
         let outcomes = outcomes(total);
         text += &if outcomes.is_empty() { "\n".to_owned() } else { format!(": {outcomes}\n") };
     }
-    let mut table = Table::new(&[
-        "CLASS",
-        ">RUNS",
-        ">DONE",
-        ">RELEASED",
-        ">FAILED",
-        ">OTHER",
-        ">WAIT P50",
-        ">P95",
-        ">P99",
-        ">TIME P50",
-        ">P95",
-        ">P99",
-        ">MEMORY",
-        ">CPU",
-        "TIER",
-        "WHY",
-    ]);
+    let mut table = Table::new(CLASSES);
     for class in classes.iter().take(listed) {
         let why = class.why.clone().unwrap_or_default();
         table.row(row(&class.class, &class.figures, class.tier.clone().unwrap_or_default(), why));
@@ -116,24 +99,7 @@ fn text(stats: &Stats, listed: usize, style: Style) -> String {
         let more = format!("  {listed} of {} classes; --all lists them", classes.len());
         text += &(style.mood(Mood::Quiet, &more) + "\n");
     }
-    let mut table = Table::new(&[
-        "QUEUE",
-        ">RUNS",
-        ">DONE",
-        ">RELEASED",
-        ">FAILED",
-        ">OTHER",
-        ">WAIT P50",
-        ">P95",
-        ">P99",
-        ">TIME P50",
-        ">P95",
-        ">P99",
-        ">MEMORY",
-        ">CPU",
-        "",
-        "",
-    ]);
+    let mut table = Table::new(QUEUES);
     for queue in queues {
         table.row(row(&queue.queue, &queue.figures, String::new(), String::new()));
     }
@@ -151,6 +117,16 @@ fn gap(text: &str) -> &'static str {
 fn outcomes(figures: &Figures) -> String {
     let told = figures.outcomes.iter().map(|(outcome, jobs)| format!("{jobs} {}", harmless::line(outcome, 20)));
     told.collect::<Vec<_>>().join(", ")
+}
+
+const CLASSES: &[&str] = &heads("CLASS", "TIER", "WHY");
+const QUEUES: &[&str] = &heads("QUEUE", "", "");
+
+/// Of the columns of [`row()`].
+const fn heads(name: &'static str, tier: &'static str, why: &'static str) -> [&'static str; 16] {
+    let [runs, done, released, failed, other] = [">RUNS", ">DONE", ">RELEASED", ">FAILED", ">OTHER"];
+    let (wait, time, p95, p99) = (">WAIT P50", ">TIME P50", ">P95", ">P99");
+    [name, runs, done, released, failed, other, wait, p95, p99, time, p95, p99, ">MEMORY", ">CPU", tier, why]
 }
 
 fn row(name: &str, figures: &Figures, tier: String, why: String) -> [String; 16] {
