@@ -43,7 +43,7 @@ pub use from_app::with_app;
 pub use key::{DefaultValue, Key, Reader, SetBy};
 pub use keys::{KEYS, Settings};
 pub use load::{Loaded, Request, load, load_text};
-pub use place::{Claim, Place, claim, configured, known_apps, place};
+pub use place::{Claim, Place, claim, configured, known_apps, known_places, place};
 pub use rate::Rate;
 pub use raw::Origin;
 pub use root::{IsolatedCaps, RootSettings, root};

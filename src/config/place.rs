@@ -1,6 +1,7 @@
 //! Where a running app is to be found, by as little as a stranger to the app may know: its name, its file if
 //! that can be read. Looks at files; checks nothing that only the app's own user could.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
@@ -36,6 +37,23 @@ pub struct Place {
 /// A name that is none, or a file that was asked for and is no good. What is wrong with a file in `/etc/kqueue`
 /// is no hindrance: the app may run by settings from before.
 pub fn place(request: &Request, here: &Surroundings) -> Result<Place, Error> {
+    place_among(request, here, &Users::new())
+}
+
+/// The places of all apps that are known, each asked for as `request` says.
+///
+/// # Errors
+/// See [`place`].
+pub fn known_places(request: impl Fn(String) -> Request, here: &Surroundings) -> Result<Vec<Place>, Error> {
+    let users = Users::new();
+    let apps = apps_among(here, &users).into_iter();
+    apps.map(|app| place_among(&request(app), here, &users)).collect()
+}
+
+/// Users who run a `kqueue`, once they have been looked for: that takes a look at every process.
+type Users = OnceCell<BTreeSet<u32>>;
+
+fn place_among(request: &Request, here: &Surroundings, users: &Users) -> Result<Place, Error> {
     let named = request.app.as_deref().map(app::check).transpose()?;
     let mut merged = Merged::defaults()?;
     let mut configured = false;
@@ -71,7 +89,7 @@ pub fn place(request: &Request, here: &Surroundings) -> Result<Place, Error> {
         Some(given) => vec![paths::absolute(&given.value, &given.origin, here)],
         None => {
             let owner = (here.uid == 0).then(|| owner(&merged, here)).flatten();
-            roots(here, owner).into_iter().map(|root| root.join(&app)).collect()
+            roots(here, owner, users).into_iter().map(|root| root.join(&app)).collect()
         }
     };
     let own = directories.iter().map(|directory| directory.join(CONTROL_SOCKET));
@@ -109,12 +127,16 @@ pub fn claim(app: &str, here: &Surroundings) -> Option<Claim> {
 
 /// Names of all apps that have a config file in `/etc/kqueue`, or a control socket where these are by default.
 pub fn known_apps(here: &Surroundings) -> Vec<String> {
+    apps_among(here, &Users::new())
+}
+
+fn apps_among(here: &Surroundings, users: &Users) -> Vec<String> {
     let mut apps = configured(here);
     let units = names(&here.run);
     apps.extend(
         units.iter().filter_map(|name| name.strip_suffix(CONTROL_SOCKET)?.strip_suffix('.')).map(str::to_owned),
     );
-    for root in roots(here, None) {
+    for root in roots(here, None, users) {
         let there = names(&root).into_iter().filter(|name| is_there(&root.join(name).join(CONTROL_SOCKET)));
         apps.extend(there.take(MOST));
     }
@@ -151,13 +173,16 @@ fn owner(merged: &Merged, here: &Surroundings) -> Option<u32> {
 
 /// Where runtimes put their directories by default: those of units first, then those of our own user. Root looks at
 /// those of `owner` too, or of all users with a `kqueue` that runs where there is none.
-fn roots(here: &Surroundings, owner: Option<u32>) -> Vec<PathBuf> {
+fn roots(here: &Surroundings, owner: Option<u32>, running: &Users) -> Vec<PathBuf> {
     let mut roots = vec![here.run.clone()];
     roots.extend(dirs::session(here).map(|base| base.join("kqueue")));
     roots.extend(dirs::below_home(here).filter(|dir| dirs::is_own(dir, here.uid)));
     let users = match owner {
         Some(uid) => vec![here.uid, uid],
-        None if here.uid == 0 => [here.uid].into_iter().chain(users(here)).collect(),
+        None if here.uid == 0 => {
+            let running = running.get_or_init(|| users(here));
+            [here.uid].into_iter().chain(running.iter().copied()).collect()
+        }
         None => vec![here.uid],
     };
     for uid in users {
@@ -294,5 +319,8 @@ mod tests {
         fs::write(here.run.join("desk/control.sock"), "").unwrap();
         fs::write(here.tmp.join(format!("kqueue-{}/mine/control.sock", here.uid)), "").unwrap();
         assert_eq!(known_apps(&here), ["blog", "desk", "mine", "shop"]);
+        let named = |app: String| Request { app: Some(app), ..Request::default() };
+        let each: Vec<Place> = known_apps(&here).into_iter().map(|app| place(&named(app), &here).unwrap()).collect();
+        assert_eq!(known_places(named, &here).unwrap(), each);
     }
 }

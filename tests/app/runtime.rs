@@ -103,11 +103,10 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        // Twice: what runs is not waited for.
-        for _ in 0..2 {
+        // Twice at least: what runs is not waited for.
+        while self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(20));
         }
-        let _ = self.child.wait();
     }
 }

@@ -88,9 +88,7 @@ pub(super) fn wait<T>(work: impl Future<Output = T>) -> Result<T, Failed> {
 
 /// The places of all apps that there may be.
 pub(super) fn all_places(at: &At, here: &Surroundings) -> Result<Vec<Place>, Failed> {
-    let apps = config::known_apps(here).into_iter();
-    let places = apps.map(|app| config::place(&at.request(Some(app)), here));
-    Ok(places.collect::<Result<_, _>>()?)
+    Ok(config::known_places(|app| at.request(Some(app)), here)?)
 }
 
 /// A running app.
