@@ -102,6 +102,7 @@ fn figures(runtime: &Runtime) {
     );
     assert!(of("App\\Jobs\\Plain")["duration_ms"]["p95"].is_u64(), "{stats:#}");
     assert!(of("App\\Jobs\\Plain")["why"].is_string(), "{stats:#}");
+    assert_eq!(of("App\\Jobs\\Plain")["memory_limit"], 512 << 20, "{stats:#}");
     let one = runtime.json(&["stats", "shop", "--class", "Plain", "--since", "1h"]);
     assert_eq!((&one["total"]["runs"], one["classes"].as_array().unwrap().len()), (&3.into(), 1), "{one:#}");
 

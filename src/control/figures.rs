@@ -49,6 +49,8 @@ pub struct ClassFigures {
     pub tier: Option<String>,
     /// Why there.
     pub why: Option<String>,
+    /// Bytes that a job of it may have there: by its own declaration, else by the tier's setting.
+    pub memory_limit: Option<u64>,
     /// How its jobs fared.
     #[serde(flatten)]
     pub figures: Figures,

@@ -87,18 +87,62 @@ impl Histogram {
     }
 
     /// Reads what [`Histogram::to_bytes`] has written; `None` for anything else.
-    pub fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
-        let (sum, max) = (read_number(&mut bytes)?, read_number(&mut bytes)?);
-        let mut buckets = BTreeMap::new();
-        while !bytes.is_empty() {
-            let bucket = u16::try_from(read_number(&mut bytes)?).ok().filter(|bucket| *bucket <= LAST)?;
-            let count = read_number(&mut bytes)?;
-            if buckets.insert(bucket, count).is_some() {
-                return None;
-            }
-        }
-        Some(Self { buckets, sum, max })
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut sums = Sums::default();
+        sums.add_bytes(bytes).then(|| sums.histogram())
     }
+}
+
+/// The counts of many histograms while they are added up: many times as fast as one after the other.
+#[derive(Clone, Debug)]
+pub struct Sums {
+    buckets: [u64; LAST as usize + 1],
+    sum: u64,
+    max: u64,
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self { buckets: [0; LAST as usize + 1], sum: 0, max: 0 }
+    }
+}
+
+impl Sums {
+    /// Adds what [`Histogram::to_bytes`] has written. False, and nothing is added, for anything else.
+    pub fn add_bytes(&mut self, bytes: &[u8]) -> bool {
+        if parts(bytes, |_, _| ()).is_none() {
+            return false;
+        }
+        let add = |bucket: u16, count| {
+            if let Some(known) = self.buckets.get_mut(usize::from(bucket)) {
+                *known = known.saturating_add(count);
+            }
+        };
+        if let Some((sum, max)) = parts(bytes, add) {
+            self.sum = self.sum.saturating_add(sum);
+            self.max = self.max.max(max);
+        }
+        true
+    }
+
+    /// All of them as one.
+    pub fn histogram(&self) -> Histogram {
+        let counts = (0..).zip(self.buckets).filter(|(_, count)| *count > 0);
+        Histogram { buckets: counts.collect(), sum: self.sum, max: self.max }
+    }
+}
+
+/// Calls `each` with every bucket and its count. The sum and the largest value, where all can be read: the buckets stand
+/// in their order.
+fn parts(mut bytes: &[u8], mut each: impl FnMut(u16, u64)) -> Option<(u64, u64)> {
+    let (sum, max) = (read_number(&mut bytes)?, read_number(&mut bytes)?);
+    let mut next = 0;
+    while !bytes.is_empty() {
+        let bucket = u16::try_from(read_number(&mut bytes)?).ok().filter(|bucket| (next..=LAST).contains(bucket))?;
+        each(bucket, read_number(&mut bytes)?);
+        next = bucket + 1;
+    }
+    Some((sum, max))
 }
 
 /// Reads counts by bucket. In JSON the buckets are texts, and stay so inside a flattened form.

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use crate::chart::{Kind, Values};
 use crate::classes::tiles;
-use crate::format::short;
+use crate::format::{bytes, short};
 use crate::jobs;
 use crate::parts::{Charts, class_heading, empty, heading, say_bytes, say_ms, say_rate, throughput, tier, windows};
 use crate::view::Page;
@@ -19,7 +19,7 @@ pub fn body(page: &Page<'_>) -> Markup {
         section aria-labelledby="class" {
             div #class { (class_heading(full)) }
             @if let Some((known, class)) = known.and_then(|class| Some((class.tier.as_ref()?, class))) {
-                p.lead { "Runs " (tier(known)) @if let Some(why) = &class.why { ", because: " (short(why, 200)) } }
+                p.lead { "Runs " (tier(known)) @if let Some(why) = &class.why { ", because: " (short(why, 200)) } @if let Some(limit) = class.memory_limit { "; may have " (bytes(limit)) " there" } }
             }
             (tiles(page, &stats.total))
         }

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use kqueue_control::ClassFigures;
 use maud::{Markup, html};
 
-use crate::format::{known_bytes, known_span, number, percent, short, span};
+use crate::format::{bytes, known_bytes, known_span, number, percent, short, span};
 use crate::parts::{empty, failed, heading, scrolling, tier, windows};
 use crate::view::Page;
 
@@ -81,7 +81,7 @@ fn table(page: &Page<'_>, sort: &str) -> Markup {
 }
 
 fn row(page: &Page<'_>, class: &ClassFigures) -> Markup {
-    let ClassFigures { class: name, tier: known, why, figures } = class;
+    let ClassFigures { class: name, tier: known, why, memory_limit, figures } = class;
     let took = |share| known_span(figures.duration.quantile(share));
     let bad = failed(figures);
     html! {
@@ -91,7 +91,7 @@ fn row(page: &Page<'_>, class: &ClassFigures) -> Markup {
             td.num class=[(bad > 0).then_some("bad")] { (number(bad)) @if bad > 0 { span.of { " " (percent(bad, figures.runs())) } } }
             td.num { (known_span(figures.wait.quantile(0.95))) }
             td.num { (took(0.5)) } td.num { (took(0.95)) } td.num { (took(0.99)) }
-            td.num { (known_bytes(figures.memory_peak)) }
+            td.num { (known_bytes(figures.memory_peak)) @if let (Some(_), Some(limit)) = (figures.memory_peak, memory_limit) { span.of { " of " (bytes(*limit)) } } }
             td.num { (span(figures.cpu_usec / 1000)) }
             td.why { @if let Some(known) = known { (tier(known)) } @if let Some(why) = why { span.of { " " (short(why, 120)) } } }
         }

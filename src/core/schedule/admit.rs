@@ -1,6 +1,6 @@
 //! How jobs come in, are routed, wait, and are given back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::gate::Pass;
@@ -284,6 +284,13 @@ impl Schedule {
             Some(mb) => Hints { max_memory_mb: hints.max_memory_mb.or(Some(*mb)), ..hints },
             None => hints,
         }
+    }
+
+    /// MB of memory that jobs need at the most, by the classes that declare it.
+    pub fn class_memory_mb(&self) -> BTreeMap<String, u32> {
+        let hinted = self.hints.iter().filter_map(|(class, hints)| Some((class.clone(), hints.max_memory_mb?)));
+        let configured = self.config.class_memory.iter().map(|(class, mb)| (class.clone(), *mb));
+        configured.chain(hinted).collect()
     }
 
     /// MB of memory that a job declares it needs at the most.

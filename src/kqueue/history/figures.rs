@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
 use kqueue_control::{ClassFigures, Point, QueueFigures, Series, Stats, StatsFilter};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::attempt::{is_class, why};
@@ -11,7 +12,7 @@ use super::buffer::Batch;
 use super::file::Open;
 use super::names;
 use super::tally::Tally;
-use super::write::{HOUR, MINUTE, read_tally, signed, unsigned};
+use super::write::{HOUR, MINUTE, read_sums, signed, unsigned};
 use super::{DAY, MONTH, NAME};
 use kqueue_system::harmless;
 
@@ -45,49 +46,74 @@ impl Window {
     }
 }
 
-/// How the jobs of a class from a queue fared in a span of time.
-struct Found {
-    at: u64,
-    class: String,
-    queue: String,
-    tally: Tally,
-}
+/// Which rows of the file are looked at.
+struct Rows(String);
 
-/// Hands every row that fits to `each`: those of the file and those that wait to be written.
-async fn rows(
-    open: Option<&mut Open>,
-    waiting: &Batch,
-    filter: &StatsFilter,
-    window: Window,
-    mut each: impl FnMut(Found),
-) -> sqlx::Result<()> {
-    let StatsFilter { class: asked_class, queue: asked_queue, .. } = filter;
-    if let Some(open) = open {
-        let classes = match asked_class {
+impl Rows {
+    async fn of(connection: &mut SqliteConnection, filter: &StatsFilter) -> sqlx::Result<Self> {
+        let classes = match &filter.class {
             Some(class) => {
-                let classes = names::classes(&mut open.connection, class).await?;
+                let classes = names::classes(connection, class).await?;
                 let classes: Vec<_> = classes.iter().map(i64::to_string).collect();
-                format!(" AND f.class IN ({})", classes.join(","))
+                format!(" AND class IN ({})", classes.join(","))
             }
             None => String::new(),
         };
-        let queue = if asked_queue.is_some() { " AND q.name = ?4" } else { "" };
-        let sql = format!(
-            "SELECT f.at, c.name, q.name, f.done, f.released, f.failed, f.\"left\", f.lost, f.memory_peak, f.cpu_usec, \
-             f.wait, f.duration FROM figures f JOIN names c ON c.id = f.class JOIN names q ON q.id = f.queue \
-             WHERE f.span = ?1 AND f.at >= ?2 AND f.at < ?3{classes}{queue}"
-        );
+        let queue = match filter.queue {
+            Some(_) => " AND queue = (SELECT id FROM names WHERE name = ?4)",
+            None => "",
+        };
+        Ok(Self(format!("FROM figures WHERE span = ?1 AND at >= ?2 AND at < ?3{classes}{queue}")))
+    }
+
+    /// Calls `each` with every row that this brings.
+    async fn fetch(
+        connection: &mut SqliteConnection,
+        sql: String,
+        filter: &StatsFilter,
+        window: Window,
+        mut each: impl FnMut(&SqliteRow) -> sqlx::Result<()>,
+    ) -> sqlx::Result<()> {
         let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
         query = query.bind(signed(window.span)).bind(signed(window.since)).bind(signed(window.until));
-        if let Some(queue) = asked_queue {
+        if let Some(queue) = &filter.queue {
             query = query.bind(queue);
         }
-        let mut found = query.fetch(&mut open.connection);
+        let mut found = query.fetch(connection);
         while let Some(row) = found.try_next().await? {
-            let at = unsigned(row.try_get(0)?);
-            each(Found { at, class: row.try_get(1)?, queue: row.try_get(2)?, tally: read_tally(&row, 3)? });
+            each(&row)?;
         }
+        Ok(())
     }
+
+    /// Calls `each` with the figures of all rows that have the same in `columns`: with a row that has what is `told` of
+    /// them first.
+    /// SQLite adds up what numbers there are, which is many times as fast as to have each row brought here.
+    async fn summed(
+        connection: &mut SqliteConnection,
+        filter: &StatsFilter,
+        window: Window,
+        (told, columns): (&[&str], &str),
+        mut each: impl FnMut(&SqliteRow, Tally) -> sqlx::Result<()>,
+    ) -> sqlx::Result<()> {
+        let Self(rows) = Self::of(connection, filter).await?;
+        let sql = format!(
+            "SELECT {}, SUM(done), SUM(released), SUM(failed), SUM(\"left\"), SUM(lost), MAX(memory_peak), \
+             SUM(cpu_usec), group_concat(hex(wait), ' '), group_concat(hex(duration), ' ') {rows} GROUP BY {columns}",
+            told.join(", ")
+        );
+        Self::fetch(connection, sql, filter, window, |row| each(row, read_sums(row, told.len())?)).await
+    }
+}
+
+/// Hands to `each` what is not yet in the file and fits.
+fn waiting_rows(
+    waiting: &Batch,
+    filter: &StatsFilter,
+    window: Window,
+    mut each: impl FnMut(u64, String, String, &Tally),
+) {
+    let StatsFilter { class: asked_class, queue: asked_queue, .. } = filter;
     for (minute, span) in waiting.spans() {
         let at = minute / window.span * window.span;
         if at < window.since || at >= window.until {
@@ -100,16 +126,15 @@ async fn rows(
             for slot in known.slots.iter().filter(|slot| asked_queue.as_ref().is_none_or(|asked| slot.queue == *asked))
             {
                 let (class, queue) = (harmless::line(class, NAME), harmless::line(&slot.queue, NAME));
-                each(Found { at, class, queue, tally: slot.tally.clone() });
+                each(at, class, queue, &slot.tally);
             }
         }
     }
-    Ok(())
 }
 
 /// Figures by class and by queue. `queues` says in which order those come.
 pub async fn stats(
-    mut open: Option<&mut Open>,
+    open: Option<&mut Open>,
     waiting: &Batch,
     filter: &StatsFilter,
     now: u64,
@@ -118,20 +143,27 @@ pub async fn stats(
     let window = Window::of(filter, now, FINE);
     let mut total = Tally::default();
     let (mut classes, mut by_queue) = (BTreeMap::<String, Tally>::new(), BTreeMap::<String, Tally>::new());
-    rows(open.as_deref_mut(), waiting, filter, window, |row| {
-        total.add(&row.tally);
-        classes.entry(row.class).or_default().add(&row.tally);
-        by_queue.entry(row.queue).or_default().add(&row.tally);
-    })
-    .await?;
+    let mut count = |class: String, queue: String, tally: &Tally| {
+        total.add(tally);
+        classes.entry(class).or_default().add(tally);
+        by_queue.entry(queue).or_default().add(tally);
+    };
     let mut places = BTreeMap::new();
     if let Some(open) = open {
+        let connection = &mut open.connection;
+        let names = ["(SELECT name FROM names WHERE id = class)", "(SELECT name FROM names WHERE id = queue)"];
+        Rows::summed(connection, filter, window, (&names, "class, queue"), |row, tally| {
+            count(row.try_get(0)?, row.try_get(1)?, &tally);
+            Ok(())
+        })
+        .await?;
         let known: Vec<(String, Option<String>, Option<String>)> =
             sqlx::query_as("SELECT name, tier, why FROM names WHERE tier IS NOT NULL LIMIT 20000")
-                .fetch_all(&mut open.connection)
+                .fetch_all(connection)
                 .await?;
         places.extend(known.into_iter().map(|(name, tier, why)| (name, (tier, why))));
     }
+    waiting_rows(waiting, filter, window, |_, class, queue, tally| count(class, queue, tally));
     for (_, span) in waiting.spans() {
         for (class, known) in &span.classes {
             if let Some((tier, route)) = known.last {
@@ -144,7 +176,7 @@ pub async fn stats(
         .into_iter()
         .map(|(class, tally)| {
             let (tier, why) = places.remove(&class).unwrap_or_default();
-            ClassFigures { class, tier, why, figures: tally.figures() }
+            ClassFigures { class, tier, why, memory_limit: None, figures: tally.figures() }
         })
         .collect();
     classes.sort_by_key(|class| std::cmp::Reverse(class.figures.runs()));
@@ -193,12 +225,19 @@ pub async fn series(
     let mut all: Vec<(Tally, Option<u64>, Option<u64>)> = vec![Default::default(); usize::try_from(count).unwrap_or(1)];
     let place = |at: u64| usize::try_from(at.saturating_sub(first) / step).unwrap_or(usize::MAX);
     let window = Window { since: first, ..window };
-    rows(open.as_deref_mut(), waiting, filter, window, |row| {
-        if let Some((tally, ..)) = all.get_mut(place(row.at)) {
-            tally.add(&row.tally);
+    let mut count = |at: u64, tally: &Tally| {
+        if let Some((all, ..)) = all.get_mut(place(at)) {
+            all.add(tally);
         }
-    })
-    .await?;
+    };
+    if let Some(open) = open.as_deref_mut() {
+        Rows::summed(&mut open.connection, filter, window, (&["at"], "at"), |row, tally| {
+            count(unsigned(row.try_get(0)?), &tally);
+            Ok(())
+        })
+        .await?;
+    }
+    waiting_rows(waiting, filter, window, |at, _, _, tally| count(at, tally));
     let mut backlogs = BTreeMap::<u64, BTreeMap<String, (u64, Option<u64>)>>::new();
     let mut note = |at: u64, queue: String, backlog: u64, oldest: Option<u64>| {
         if filter.queue.as_ref().is_none_or(|asked| queue == *asked) {

@@ -156,12 +156,13 @@ impl Recorder {
         }
         let done = beside(move || async move {
             let result = file.write(&batch, epoch_ms()).await;
-            (batch, result)
+            (file, batch, result)
         })
         .await;
         match done {
-            Some((_, Ok(()))) => true,
-            Some((batch, Err(_))) => {
+            Some((_, _, Ok(()))) => true,
+            // Nobody else has the file meanwhile: who reads it next finds the batch here.
+            Some((_file, batch, Err(_))) => {
                 self.buffer.borrow_mut().put_back(batch);
                 false
             }

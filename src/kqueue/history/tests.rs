@@ -110,6 +110,57 @@ fn what_is_recorded_outlives_the_runtime() {
 }
 
 #[test]
+fn figures_are_the_same_in_memory_and_in_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    on_a_loop(async {
+        let recorder = Recorder::new(directory.path(), Some(1_000));
+        let begun = epoch_ms();
+        for n in 0..300_u64 {
+            let outcome = [Outcome::Done, Outcome::Failed, Outcome::Released][n as usize % 3];
+            let one = attempt(&n.to_string(), ["A", "App\\B"][n as usize % 2], outcome);
+            let queue = ["default", "mail"][n as usize / 7 % 2].to_owned();
+            // Of different minutes, so that several rows are put together.
+            let ended = begun - n % 5 * 60_000;
+            recorder.attempt(Attempt { queue, ms: n * n, cpu_usec: Some(n), ended, ..one });
+        }
+        let filters = || {
+            let of = |class: Option<&str>, queue: Option<&str>| StatsFilter {
+                class: class.map(str::to_owned),
+                queue: queue.map(str::to_owned),
+                ..StatsFilter::default()
+            };
+            [of(None, None), of(Some("B"), None), of(None, Some("mail")), of(Some("A"), Some("default"))]
+        };
+        let mut before = Vec::new();
+        for filter in filters() {
+            before.push(recorder.stats(filter, Vec::new()).await);
+        }
+        assert_eq!((before[0].total.runs(), before[0].classes.len(), before[0].queues.len()), (300, 2, 2));
+        assert!(recorder.write().await);
+        for (filter, before) in filters().into_iter().zip(before) {
+            let after = recorder.stats(filter, Vec::new()).await;
+            let both = [before, after].map(|stats| (stats.total, stats.classes, stats.queues));
+            assert_eq!(both[0], both[1]);
+        }
+    });
+}
+
+#[test]
+fn what_cannot_be_written_is_seen_at_every_moment() {
+    let directory = tempfile::tempdir().unwrap();
+    on_a_loop(async {
+        let recorder = Recorder::new(directory.path(), Some(1_000));
+        recorder.limit_pages(60).await;
+        (0..1_000).for_each(|n| recorder.attempt(attempt(&format!("{n:x>400}"), "A", Outcome::Done)));
+        for _ in 0..10 {
+            let (written, told) = tokio::join!(recorder.write(), all(&recorder, JobsFilter::default()));
+            assert!(!written);
+            assert_eq!(told.jobs.len(), 500);
+        }
+    });
+}
+
+#[test]
 fn the_files_are_the_users_alone() {
     let directory = tempfile::tempdir().unwrap();
     on_a_loop(async {

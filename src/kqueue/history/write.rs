@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kqueue_control::Job;
-use kqueue_core::histogram::Histogram;
+use kqueue_core::histogram::{Histogram, Sums};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, Row, Sqlite, SqliteConnection};
@@ -223,6 +223,24 @@ async fn add(
 
 /// Reads the nine columns of figures that begin at this one.
 pub fn read_tally(row: &SqliteRow, first: usize) -> sqlx::Result<Tally> {
+    read_columns(row, first, |at| Ok(Histogram::from_bytes(row.try_get(at)?).unwrap_or_default()))
+}
+
+/// Reads nine columns that add up figures: the histograms are those of all rows, in hexadecimal, with spaces between.
+pub fn read_sums(row: &SqliteRow, first: usize) -> sqlx::Result<Tally> {
+    read_columns(row, first, |at| {
+        let mut sums = Sums::default();
+        let texts = row.try_get::<&str, _>(at)?.split(' ');
+        texts.filter_map(|text| hex::decode(text).ok()).for_each(|bytes| _ = sums.add_bytes(&bytes));
+        Ok(sums.histogram())
+    })
+}
+
+fn read_columns(
+    row: &SqliteRow,
+    first: usize,
+    histogram: impl Fn(usize) -> sqlx::Result<Histogram>,
+) -> sqlx::Result<Tally> {
     let mut tally = Tally::default();
     for (place, count) in tally.outcomes.iter_mut().enumerate() {
         *count = unsigned(row.try_get(first + place)?);
@@ -230,8 +248,6 @@ pub fn read_tally(row: &SqliteRow, first: usize) -> sqlx::Result<Tally> {
     let after = first + OUTCOMES.len();
     tally.memory_peak = row.try_get::<Option<i64>, _>(after)?.map(unsigned);
     tally.cpu_usec = unsigned(row.try_get(after + 1)?);
-    let histogram =
-        |at: usize| -> sqlx::Result<Histogram> { Ok(Histogram::from_bytes(row.try_get(at)?).unwrap_or_default()) };
     (tally.wait, tally.duration) = (histogram(after + 2)?, histogram(after + 3)?);
     Ok(tally)
 }

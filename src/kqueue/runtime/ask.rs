@@ -59,7 +59,12 @@ impl Runtime {
             }
             Request::Stats(filter) => {
                 let queues = self.app.queues.clone();
-                beside(answer, async move { recorder.stats(filter, queues).await });
+                let limits = self.class_limits();
+                beside(answer, async move {
+                    let mut stats = recorder.stats(filter, queues).await;
+                    stats.classes.iter_mut().for_each(|class| class.memory_limit = limits.of(class));
+                    stats
+                });
             }
             Request::Series { filter, points } => {
                 beside(answer, async move { recorder.series(filter, points).await });

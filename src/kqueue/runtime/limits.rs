@@ -1,7 +1,12 @@
-//! What an isolated job may use: what it declares, within what the settings allow.
+//! What a job may use: what it declares, within what the settings allow.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
+use kqueue_config::Settings;
+use kqueue_control::ClassFigures;
+use kqueue_core::routing::Tier;
 use kqueue_core::schedule::JobId;
 use kqueue_core::wire::coordinator::UnitLimits;
 
@@ -33,8 +38,12 @@ impl Runtime {
 
     /// MB that an isolated job may have.
     fn memory_limit(&self, job: JobId) -> u32 {
-        let declared = self.schedule.max_memory_mb(job).unwrap_or(self.settings.isolated_memory_max);
-        self.settings.isolated_memory_cap.map_or(declared, |cap| declared.min(cap))
+        isolated_memory(&self.settings, self.schedule.max_memory_mb(job))
+    }
+
+    /// What the jobs of each class may have.
+    pub(super) fn class_limits(&self) -> ClassLimits {
+        ClassLimits { settings: Rc::clone(&self.settings), declared: self.schedule.class_memory_mb() }
     }
 
     /// MB that PHP is told an isolated job may have.
@@ -42,4 +51,29 @@ impl Runtime {
         let limit = self.memory_limit(job);
         if self.processes.outlive() { limit - HEADROOM.min(limit / 2) } else { limit }
     }
+}
+
+/// Memory that the jobs of each class may have, for those who ask.
+pub(super) struct ClassLimits {
+    settings: Rc<Settings>,
+    /// MB.
+    declared: BTreeMap<String, u32>,
+}
+
+impl ClassLimits {
+    /// Bytes that a job of this class may have where its last one ran.
+    pub(super) fn of(&self, class: &ClassFigures) -> Option<u64> {
+        let declared = self.declared.get(&class.class).copied();
+        let mb = match class.tier.as_deref()? {
+            tier if tier == Tier::Isolated.name() => isolated_memory(&self.settings, declared),
+            _ => declared.unwrap_or(self.settings.worker_memory_max),
+        };
+        Some(u64::from(mb) << 20)
+    }
+}
+
+/// MB that an isolated job may have which declares this.
+fn isolated_memory(settings: &Settings, declared: Option<u32>) -> u32 {
+    let declared = declared.unwrap_or(settings.isolated_memory_max);
+    settings.isolated_memory_cap.map_or(declared, |cap| declared.min(cap))
 }

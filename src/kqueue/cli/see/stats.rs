@@ -90,7 +90,7 @@ fn text(stats: &Stats, listed: usize, style: Style) -> String {
     let mut table = Table::new(CLASSES);
     for class in classes.iter().take(listed) {
         let why = class.why.clone().unwrap_or_default();
-        table.row(row(&class.class, &class.figures, class.tier.clone().unwrap_or_default(), why));
+        table.row(row(&class.class, &class.figures, class.memory_limit, class.tier.clone().unwrap_or_default(), why));
     }
     if !table.is_empty() {
         text += &format!("{}{}", gap(&text), table.show(style));
@@ -101,7 +101,7 @@ fn text(stats: &Stats, listed: usize, style: Style) -> String {
     }
     let mut table = Table::new(QUEUES);
     for queue in queues {
-        table.row(row(&queue.queue, &queue.figures, String::new(), String::new()));
+        table.row(row(&queue.queue, &queue.figures, None, String::new(), String::new()));
     }
     if !table.is_empty() {
         text += &format!("{}{}", gap(&text), table.show(style));
@@ -119,17 +119,17 @@ fn outcomes(figures: &Figures) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-const CLASSES: &[&str] = &heads("CLASS", "TIER", "WHY");
-const QUEUES: &[&str] = &heads("QUEUE", "", "");
+const CLASSES: &[&str] = &heads("CLASS", ">LIMIT", "TIER", "WHY");
+const QUEUES: &[&str] = &heads("QUEUE", "", "", "");
 
 /// Of the columns of [`row()`].
-const fn heads(name: &'static str, tier: &'static str, why: &'static str) -> [&'static str; 16] {
+const fn heads(name: &'static str, limit: &'static str, tier: &'static str, why: &'static str) -> [&'static str; 17] {
     let [runs, done, released, failed, other] = [">RUNS", ">DONE", ">RELEASED", ">FAILED", ">OTHER"];
     let (wait, time, p95, p99) = (">WAIT P50", ">TIME P50", ">P95", ">P99");
-    [name, runs, done, released, failed, other, wait, p95, p99, time, p95, p99, ">MEMORY", ">CPU", tier, why]
+    [name, runs, done, released, failed, other, wait, p95, p99, time, p95, p99, ">MEMORY", limit, ">CPU", tier, why]
 }
 
-fn row(name: &str, figures: &Figures, tier: String, why: String) -> [String; 16] {
+fn row(name: &str, figures: &Figures, limit: Option<u64>, tier: String, why: String) -> [String; 17] {
     let of = |outcome: &str| figures.outcomes.get(outcome).copied().unwrap_or(0);
     let [done, released, failed] = ["done", "released", "failed"].map(of);
     let other = figures.runs().saturating_sub(done + released + failed);
@@ -149,6 +149,7 @@ fn row(name: &str, figures: &Figures, tier: String, why: String) -> [String; 16]
         at(&figures.duration, 0.95),
         at(&figures.duration, 0.99),
         figures.memory_peak.map(memory).unwrap_or_default(),
+        limit.map(memory).unwrap_or_default(),
         if figures.cpu_usec == 0 { String::new() } else { span_ms(figures.cpu_usec / 1000) },
         tier,
         why,
@@ -170,6 +171,7 @@ pub(in crate::cli) mod tests {
             class: class.to_owned(),
             tier: Some("pooled".to_owned()),
             why: Some("nothing known".to_owned()),
+            memory_limit: Some(512 << 20),
             figures: figures.clone(),
         };
         Stats {
@@ -192,7 +194,7 @@ pub(in crate::cli) mod tests {
         for part in [
             ": 97 done, 2 failed, 1 lost\n",
             "1 min 8 s",
-            "90 MB",
+            "90 MB  512 MB",
             "4 ms  pooled  nothing known",
             "1 of 2 classes; --all",
         ] {
