@@ -113,9 +113,23 @@ pub struct Series {
     pub step: u64,
     /// The points, the earliest first, without gaps.
     pub points: Vec<Point>,
+    /// Each queue, where that was asked for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub queues: BTreeMap<String, QueueSeries>,
     /// What this answer lacks and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<String>,
+}
+
+/// One queue over time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueSeries {
+    /// Of all points together.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// Attempts that ended, by point.
+    pub runs: Vec<u64>,
 }
 
 /// Figures of one class in one queue and one tier, since the runtime's start.

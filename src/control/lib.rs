@@ -16,7 +16,7 @@ mod snapshot;
 mod systemd;
 
 pub use client::{AskError, ask, raw, request};
-pub use figures::{ClassFigures, Figures, Metrics, MetricsRow, Point, QueueFigures, Series, Stats};
+pub use figures::{ClassFigures, Figures, Metrics, MetricsRow, Point, QueueFigures, QueueSeries, Series, Stats};
 pub use find::{Found, find, find_all, find_knowing, verdicts};
 pub use history::{Happening, Happenings, Job, JobState, Jobs, Timeline};
 pub use page::PageAnswer;

@@ -33,6 +33,9 @@ pub enum Request {
         /// How many points there may be; the span of one is a whole number of minutes or hours.
         #[serde(default)]
         points: u32,
+        /// Whether each queue is told by itself, too.
+        #[serde(default)]
+        by_queue: bool,
     },
     /// What happened beside jobs: [`Happenings`](crate::Happenings).
     Events {
@@ -163,7 +166,7 @@ mod tests {
         }
         let series: Request = serde_json::from_str(r#"{"ask":"series","queue":"mail","points":60}"#).unwrap();
         let filter = StatsFilter { queue: Some("mail".to_owned()), ..StatsFilter::default() };
-        assert_eq!(series, Request::Series { filter, points: 60 });
+        assert_eq!(series, Request::Series { filter, points: 60, by_queue: false });
         assert!(serde_json::from_str::<Request>(r#"{"ask":"moon"}"#).is_err());
     }
 }

@@ -1,13 +1,9 @@
 //! What a view asks of a runtime, and what came of it.
 
-use std::collections::BTreeMap;
-
 use kqueue_control::{Happenings, Jobs, Request, Series, Snapshot, Stats, Timeline};
 use kqueue_system::harmless;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-/// Series of single queues that are kept.
-const QUEUES: usize = 8;
 /// Things that are said to be missing.
 const LACKS: usize = 8;
 
@@ -20,8 +16,6 @@ pub enum Slot {
     Stats,
     /// Figures over time.
     Series,
-    /// The same of one queue.
-    QueueSeries(String),
     /// Jobs that the page lists.
     Jobs,
     /// Jobs that run.
@@ -59,8 +53,6 @@ pub struct Answers {
     pub stats: Stats,
     /// Figures over time.
     pub series: Series,
-    /// The same of single queues.
-    pub queues: BTreeMap<String, Series>,
     /// Jobs that the page lists.
     pub jobs: Jobs,
     /// Jobs that run.
@@ -82,10 +74,6 @@ impl Answers {
             Slot::Snapshot => take(answer, &mut self.snapshot, true, |_| &[]),
             Slot::Stats => take(answer, &mut self.stats, false, |stats| &stats.lacks),
             Slot::Series => take(answer, &mut self.series, false, |series| &series.lacks),
-            Slot::QueueSeries(queue) if self.queues.len() < QUEUES => {
-                take(answer, self.queues.entry(queue).or_default(), false, |_| &[])
-            }
-            Slot::QueueSeries(_) => Ok(Vec::new()),
             Slot::Jobs => take(answer, &mut self.jobs, false, |jobs| &jobs.lacks),
             Slot::Running => take(answer, &mut self.running, false, |jobs| &jobs.lacks),
             Slot::Failed => take(answer, &mut self.failed, false, |jobs| &jobs.lacks),
@@ -157,7 +145,5 @@ mod tests {
         assert_eq!(answers.lacks, ["history is off", "the queue mail cannot be listed", nonsense]);
         (0..99).for_each(|number| answers.lack(&number.to_string()));
         assert_eq!(answers.lacks.len(), LACKS);
-        (0..99).for_each(|number| answers.put(Slot::QueueSeries(number.to_string()), Ok(b"{}")));
-        assert_eq!(answers.queues.len(), QUEUES);
     }
 }

@@ -71,7 +71,12 @@ pub struct Values {
 impl Values {
     /// One for each point of a series.
     pub fn of(name: &'static str, class: &'static str, series: &Series, value: impl Fn(&Point) -> Option<f64>) -> Self {
-        Self { name, class, values: series.points.iter().take(POINTS).map(value).collect() }
+        Self::each(name, class, series.points.iter().map(value))
+    }
+
+    /// One for each of these.
+    pub fn each(name: &'static str, class: &'static str, values: impl Iterator<Item = Option<f64>>) -> Self {
+        Self { name, class, values: values.take(POINTS).collect() }
     }
 
     fn at(&self, index: usize) -> Option<f64> {

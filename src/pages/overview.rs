@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kqueue_control::{Job, Point, Process, Queue, QueueFigures, RunningJob, Snapshot, Stats};
+use kqueue_control::{Figures, Job, Point, Process, Queue, RunningJob, Series, Snapshot};
 use maud::{Markup, html};
 
 use crate::chart::{Kind, Values, spark};
@@ -46,20 +46,28 @@ pub fn body(page: &Page<'_>) -> Markup {
 }
 
 fn tiles(page: &Page<'_>) -> Markup {
-    let (snapshot, stats) = (&page.answers.snapshot, &page.answers.stats);
+    let snapshot = &page.answers.snapshot;
+    let total = total(&page.answers.series);
     let oldest = oldest(snapshot);
-    let lost = failed(&stats.total);
+    let lost = failed(&total);
     html! {
         dl.tiles #tiles data-live {
             div { dt { "Waiting" } dd { (number(snapshot.waiting)) } dd.sub { (number(snapshot.delayed)) " delayed" } }
             div { dt { "Oldest waits" } dd { @match oldest { Some(s) if snapshot.waiting > 0 => (seconds(s)), _ => "–" } }
-                dd.sub { "p95 waited " (known_span(stats.total.wait.quantile(0.95))) } }
+                dd.sub { "p95 waited " (known_span(total.wait.quantile(0.95))) } }
             div { dt { "Running" } dd { (number(snapshot.running as u64)) } dd.sub { (number(snapshot.workers.len() as u64)) " processes" } }
-            div { dt { "Per second" } dd { (rate(snapshot.rate)) } dd.sub { (number(stats.total.runs())) " in " (page.window.word) } }
+            div { dt { "Per second" } dd { (rate(snapshot.rate)) } dd.sub { (number(total.runs())) " in " (page.window.word) } }
             div class=[(lost > 0).then_some("bad")] {
-                dt { "Failed" } dd { (number(lost)) } dd.sub { (percent(lost, stats.total.runs())) " in " (page.window.word) } }
+                dt { "Failed" } dd { (number(lost)) } dd.sub { (percent(lost, total.runs())) " in " (page.window.word) } }
         }
     }
+}
+
+/// Of all points together.
+fn total(series: &Series) -> Figures {
+    let mut total = Figures::default();
+    series.points.iter().for_each(|point| total.add(&point.figures));
+    total
 }
 
 /// For how many seconds the oldest job that could run has waited, of all queues.
@@ -88,8 +96,6 @@ fn queues(page: &Page<'_>) -> Markup {
     if all.is_empty() {
         return empty("No queue is worked.");
     }
-    let figures: BTreeMap<&str, &QueueFigures> =
-        page.answers.stats.queues.iter().map(|figures| (figures.queue.as_str(), figures)).collect();
     let table = html! {
         table {
             caption.sr { "Queues, in the order in which they are worked" }
@@ -100,13 +106,15 @@ fn queues(page: &Page<'_>) -> Markup {
                     th.num scope="col" { "Failed" } th scope="col" { "Throughput" }
                 }
             }
-            tbody { @for queue in all.iter().take(QUEUES) { (queue_row(page, queue, figures.get(queue.name.as_str()).copied())) } }
+            tbody { @for queue in all.iter().take(QUEUES) { (queue_row(page, queue)) } }
         }
     };
     scrolling("Queues", table)
 }
 
-fn queue_row(page: &Page<'_>, queue: &Queue, known: Option<&QueueFigures>) -> Markup {
+fn queue_row(page: &Page<'_>, queue: &Queue) -> Markup {
+    let series = &page.answers.series;
+    let known = series.queues.get(&queue.name);
     let sizes = queue.sizes.unwrap_or_default();
     let about = if sizes.estimated { "~" } else { "" };
     let size = |jobs: u64| if queue.sizes.is_some() { format!("{about}{}", number(jobs)) } else { format::none() };
@@ -123,9 +131,7 @@ fn queue_row(page: &Page<'_>, queue: &Queue, known: Option<&QueueFigures>) -> Ma
             td.num { (known.map_or_else(format::none, |known| number(known.figures.runs()))) }
             td.num { (known.map_or_else(format::none, |known| number(failed(&known.figures)))) }
             td.spark {
-                @if let Some(series) = page.answers.queues.get(&queue.name) {
-                    (spark(&Values::of("jobs", "done", series, |point| Some(per_minute(point.figures.runs(), series)))))
-                }
+                @if let Some(known) = known { (spark(&Values::each("jobs", "done", known.runs.iter().map(|runs| Some(per_minute(*runs, series)))))) }
             }
         }
     }
@@ -269,13 +275,13 @@ fn events(page: &Page<'_>) -> Markup {
 /// What is worked, and by what.
 fn about(page: &Page<'_>) -> Markup {
     let Snapshot { laravel, php, connection, launcher, pid, since, .. } = &page.answers.snapshot;
-    let Stats { total, .. } = &page.answers.stats;
+    let total = total(&page.answers.series);
     html! {
         section.about aria-labelledby="about" {
             h2.sr #about { "About this app" }
             p {
                 "Laravel " (short(laravel, 40)) ", PHP " (short(php, 40)) ", connection " (short(connection, 60)) ", processes by " (short(launcher, 40))
-                ", runtime " (pid) " since " (format::time(since.saturating_mul(1000), page.moment)) ". In " (page.window.word) ": " (crate::parts::outcomes(total)) "."
+                ", runtime " (pid) " since " (format::time(since.saturating_mul(1000), page.moment)) ". In " (page.window.word) ": " (crate::parts::outcomes(&total)) "."
             }
         }
     }

@@ -52,7 +52,8 @@ fn answers(name: &str) -> Answers {
             with(figures(minute), json!({"at": since + minute * 60, "backlog": minute * 3, "oldest": minute}))
         })
         .collect();
-    let series = json!({"version": 1, "step": 60, "points": points});
+    let queues = json!({name: with(figures(9), json!({"runs": [1, 2]}))});
+    let series = json!({"version": 1, "step": 60, "points": points, "queues": queues});
     let told = [
         (
             Slot::Snapshot,
@@ -71,8 +72,7 @@ fn answers(name: &str) -> Answers {
                 "classes": [with(figures(9), json!({"class": name, "tier": name, "why": name}))],
                 "queues": [with(figures(9), json!({"queue": name}))]}),
         ),
-        (Slot::Series, series.clone()),
-        (Slot::QueueSeries(name.to_owned()), series),
+        (Slot::Series, series),
         (Slot::Jobs, json!({"jobs": [job(name, "failed"), job(name, "waiting")], "next": name})),
         (Slot::Running, json!({"jobs": [job(name, "running")]})),
         (Slot::Failed, json!({"jobs": [job(name, "failed")]})),

@@ -137,7 +137,7 @@ impl Apps {
         if let Known::Told(_, socket) = &known
             && hour_at.is_none_or(|at| at.elapsed() > HOUR)
         {
-            let asked = Request::Series { filter: StatsFilter::default(), points: POINTS };
+            let asked = Request::Series { filter: StatsFilter::default(), points: POINTS, by_queue: false };
             if let Some(series) = ask::read(socket, &asked).await {
                 (hour, hour_at) = (series, Some(Instant::now()));
             }

@@ -30,8 +30,6 @@ pub async fn collect(view: &View, query: &Query, moment: &Moment, snapshot: Snap
     put(&mut answers, first.collect(), socket).await;
     // One that tells them all the same does not have them shown.
     answers.timeline.payload = None;
-    let then = view.needs_then(query, moment, &answers);
-    put(&mut answers, then, socket).await;
     answers
 }
 

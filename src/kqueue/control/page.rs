@@ -33,8 +33,6 @@ where
     let (query, moment) = (Query::parse(query), Moment { now: now_ms(), zone: TimeZone::system() });
     let mut answers = Answers::default();
     collect(&mut answers, view.needs(&query, &moment, owner), &ask).await;
-    let then = view.needs_then(&query, &moment, &answers);
-    collect(&mut answers, then, &ask).await;
     // Beside the loop: a page of a thousand classes takes some milliseconds, in which no job would start.
     let made = tokio::task::spawn_blocking(move || {
         let (status, page) = view.render(&mount, &query, &moment, &answers);

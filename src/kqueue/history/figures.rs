@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
-use kqueue_control::{ClassFigures, Point, QueueFigures, Series, Stats, StatsFilter};
+use kqueue_control::{ClassFigures, Point, QueueFigures, QueueSeries, Series, Stats, StatsFilter};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
@@ -22,6 +22,10 @@ const FINE: u64 = 3 * HOUR;
 const CLASSES: usize = 1_000;
 /// Points of a series, at the most.
 const POINTS: u64 = 2_000;
+/// Queues that are told beside a series.
+const QUEUES: usize = 100;
+/// The name of a row's queue.
+const QUEUE_NAME: &str = "(SELECT name FROM names WHERE id = queue)";
 
 /// What is looked at: from, up to and not including, in seconds since 1970, the seconds of the spans used, and how many
 /// seconds were asked for.
@@ -151,7 +155,7 @@ pub async fn stats(
     let mut places = BTreeMap::new();
     if let Some(open) = open {
         let connection = &mut open.connection;
-        let names = ["(SELECT name FROM names WHERE id = class)", "(SELECT name FROM names WHERE id = queue)"];
+        let names = ["(SELECT name FROM names WHERE id = class)", QUEUE_NAME];
         Rows::summed(connection, filter, window, (&names, "class, queue"), |row, tally| {
             count(row.try_get(0)?, row.try_get(1)?, &tally);
             Ok(())
@@ -201,12 +205,12 @@ pub async fn failures(connection: &mut SqliteConnection, since: u64) -> sqlx::Re
     Ok(rows.into_iter().map(|(at, failed)| (unsigned(at), unsigned(failed))).collect())
 }
 
-/// Figures over time.
+/// Figures over time, in so many points at the most, and whether they are told of each queue, too.
 pub async fn series(
     mut open: Option<&mut Open>,
     waiting: &Batch,
     filter: &StatsFilter,
-    points: u32,
+    (points, by_queue): (u32, bool),
     now: u64,
 ) -> sqlx::Result<Series> {
     let window = Window::of(filter, now, DAY);
@@ -222,22 +226,31 @@ pub async fn series(
     let whole = (window.until - first).div_ceil(step).max(1);
     // There is one more where the first is no whole one.
     let (first, count) = if whole > wanted { (first + (whole - wanted) * step, wanted) } else { (first, whole) };
-    let mut all: Vec<(Tally, Option<u64>, Option<u64>)> = vec![Default::default(); usize::try_from(count).unwrap_or(1)];
+    let length = usize::try_from(count).unwrap_or(1);
+    let mut all: Vec<(Tally, Option<u64>, Option<u64>)> = vec![Default::default(); length];
     let place = |at: u64| usize::try_from(at.saturating_sub(first) / step).unwrap_or(usize::MAX);
     let window = Window { since: first, ..window };
-    let mut count = |at: u64, tally: &Tally| {
-        if let Some((all, ..)) = all.get_mut(place(at)) {
-            all.add(tally);
+    let mut queues = BTreeMap::<String, (Tally, Vec<u64>)>::new();
+    let mut count = |at: u64, queue: Option<String>, tally: &Tally| {
+        let Some((all, ..)) = all.get_mut(place(at)) else { return };
+        all.add(tally);
+        let Some(queue) = queue else { return };
+        let (all, runs) = queues.entry(queue).or_insert_with(|| (Tally::default(), vec![0; length]));
+        all.add(tally);
+        if let Some(runs) = runs.get_mut(place(at)) {
+            *runs += tally.outcomes.iter().sum::<u64>();
         }
     };
     if let Some(open) = open.as_deref_mut() {
-        Rows::summed(&mut open.connection, filter, window, (&["at"], "at"), |row, tally| {
-            count(unsigned(row.try_get(0)?), &tally);
+        let columns = if by_queue { (["at", QUEUE_NAME].as_slice(), "at, queue") } else { (["at"].as_slice(), "at") };
+        Rows::summed(&mut open.connection, filter, window, columns, |row, tally| {
+            let queue = if by_queue { Some(row.try_get(1)?) } else { None };
+            count(unsigned(row.try_get(0)?), queue, &tally);
             Ok(())
         })
         .await?;
     }
-    waiting_rows(waiting, filter, window, |at, _, _, tally| count(at, tally));
+    waiting_rows(waiting, filter, window, |at, _, queue, tally| count(at, by_queue.then_some(queue), tally));
     let mut backlogs = BTreeMap::<u64, BTreeMap<String, (u64, Option<u64>)>>::new();
     let mut note = |at: u64, queue: String, backlog: u64, oldest: Option<u64>| {
         if filter.queue.as_ref().is_none_or(|asked| queue == *asked) {
@@ -277,5 +290,7 @@ pub async fn series(
         backlog,
         oldest,
     });
-    Ok(Series { version: 1, step, points: points.collect(), lacks: Vec::new() })
+    let queues = queues.into_iter().take(QUEUES);
+    let queues = queues.map(|(queue, (tally, runs))| (queue, QueueSeries { figures: tally.figures(), runs })).collect();
+    Ok(Series { version: 1, step, points: points.collect(), queues, lacks: Vec::new() })
 }

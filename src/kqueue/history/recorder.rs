@@ -276,9 +276,9 @@ impl Recorder {
     }
 
     /// Figures over time.
-    pub async fn series(&self, filter: StatsFilter, points: u32) -> Series {
+    pub async fn series(&self, filter: StatsFilter, points: u32, by_queue: bool) -> Series {
         let of = async move |open: Option<&mut Open>, waiting: &Batch, now: u64| {
-            figures::series(open, waiting, &filter, points, now).await
+            figures::series(open, waiting, &filter, (points, by_queue), now).await
         };
         let (mut series, why) = self.figures(of).await;
         series.lacks.extend(why);

@@ -131,12 +131,19 @@ fn figures_are_the_same_in_memory_and_in_the_file() {
             };
             [of(None, None), of(Some("B"), None), of(None, Some("mail")), of(Some("A"), Some("default"))]
         };
+        let hour = async || recorder.series(StatsFilter::default(), 60, true).await;
+        let over_time = hour().await;
+        assert_eq!(over_time.queues.values().map(|queue| queue.figures.runs()).sum::<u64>(), 300);
+        for queue in over_time.queues.values() {
+            assert_eq!((queue.runs.len(), queue.runs.iter().sum()), (over_time.points.len(), queue.figures.runs()));
+        }
         let mut before = Vec::new();
         for filter in filters() {
             before.push(recorder.stats(filter, Vec::new()).await);
         }
         assert_eq!((before[0].total.runs(), before[0].classes.len(), before[0].queues.len()), (300, 2, 2));
         assert!(recorder.write().await);
+        assert_eq!(hour().await, over_time);
         for (filter, before) in filters().into_iter().zip(before) {
             let after = recorder.stats(filter, Vec::new()).await;
             let both = [before, after].map(|stats| (stats.total, stats.classes, stats.queues));
@@ -430,7 +437,7 @@ fn figures_over_time_have_no_gaps() {
         recorder.sized(Sample { queue: "mail".to_owned(), backlog: 3, oldest: None });
         for written in [false, true] {
             let hour = StatsFilter { since: Some(now / 1000 - 3_600), ..StatsFilter::default() };
-            let series = recorder.series(hour.clone(), 60).await;
+            let series = recorder.series(hour.clone(), 60, false).await;
             assert!(series.points.windows(2).all(|pair| pair[1].at - pair[0].at == series.step), "{series:?}");
             let runs: u64 = series.points.iter().map(|point| point.figures.runs()).sum();
             assert_eq!(runs, 1 + 2 + 8 + 60, "{written}");
@@ -438,10 +445,10 @@ fn figures_over_time_have_no_gaps() {
             assert_eq!((last.backlog, last.oldest), (Some(15), Some(40)), "{written}");
             assert!(series.points.iter().filter(|point| point.figures.runs() == 0).count() > 40);
             let day = StatsFilter { since: Some(now / 1000 - 86_000), ..StatsFilter::default() };
-            let series = recorder.series(day, 24).await;
+            let series = recorder.series(day, 24, false).await;
             assert_eq!((series.step, series.points.iter().map(|point| point.figures.runs()).sum::<u64>()), (3_600, 71));
             let mail = StatsFilter { queue: Some("mail".to_owned()), ..hour.clone() };
-            let series = recorder.series(mail, 60).await;
+            let series = recorder.series(mail, 60, false).await;
             assert_eq!(series.points.last().map(|point| (point.backlog, point.figures.runs())), Some((Some(3), 0)));
             let class = StatsFilter { class: Some("A".to_owned()), ..hour.clone() };
             let stats = recorder.stats(class, Vec::new()).await;
@@ -463,7 +470,7 @@ fn whatever_is_asked_for_there_is_an_answer() {
         for (since, until) in ends.iter().flat_map(|since| ends.iter().map(move |until| (*since, *until))) {
             let filter = StatsFilter { since, until, ..StatsFilter::default() };
             for points in [0, 1, u32::MAX] {
-                let series = recorder.series(filter.clone(), points).await;
+                let series = recorder.series(filter.clone(), points, false).await;
                 assert!(
                     (1..=2_001).contains(&series.points.len()),
                     "{since:?} {until:?} {points}: {}",

@@ -66,8 +66,8 @@ impl Runtime {
                     stats
                 });
             }
-            Request::Series { filter, points } => {
-                beside(answer, async move { recorder.series(filter, points).await });
+            Request::Series { filter, points, by_queue } => {
+                beside(answer, async move { recorder.series(filter, points, by_queue).await });
             }
             Request::Events { since, limit } => beside(answer, async move { recorder.events(since, limit).await }),
             Request::Metrics => send(answer, &self.metrics()),

@@ -101,6 +101,8 @@ pub struct Found {
     pub driver: Option<String>,
     /// Its `retry_after` in seconds; `None` is never, or not known.
     pub retry_after: Option<i64>,
+    /// Its table, where that is long and has no index for what is looked for in it.
+    pub unindexed: Option<String>,
     /// Workers pop by themselves from it.
     pub native: bool,
     /// The connections behind it, where it only chooses among them.

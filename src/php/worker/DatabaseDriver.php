@@ -20,6 +20,9 @@ final class DatabaseDriver extends Driver
 
     public const JOBS = [DatabaseJob::class, DatabaseJobRecord::class];
 
+    /** Rows from which on a table is long. */
+    private const MANY = 10_000;
+
     public function describe(Application $app, array $fields): array
     {
         $database = $fields['database'];
@@ -79,6 +82,30 @@ final class DatabaseDriver extends Driver
         $extension = 'pdo_'.($engine === 'mariadb' ? 'mysql' : $engine);
 
         return in_array($engine, ['sqlite', 'mysql', 'mariadb', 'pgsql'], true) && ! extension_loaded($extension) ? $extension : null;
+    }
+
+    public function unindexed(Application $app, array $backend, array $settings): ?string
+    {
+        $database = $app['db']->connection($settings['connection'] ?? null);
+        $table = (string) ($settings['table'] ?? 'jobs');
+        $schema = $database->getSchemaBuilder();
+
+        // SQLite does not make use of one. An older Laravel cannot say which there are.
+        if (! DatabaseServer::serves($backend['engine']) || ! method_exists($schema, 'getIndexes')
+            || $database->table($table)->offset(self::MANY)->limit(1)->value('id') === null) {
+            return null;
+        }
+
+        foreach ($schema->getIndexes($table) as $index) {
+            [$first, $others] = [$index['columns'][0] ?? '', array_slice($index['columns'], 1, 2)];
+            sort($others);
+
+            if ([$first, $others] === ['queue', ['available_at', 'reserved_at']]) {
+                return null;
+            }
+        }
+
+        return $table;
     }
 
     public function files(array $backend): array

@@ -95,6 +95,17 @@ abstract class Driver
         return null;
     }
 
+    /**
+     * A long table that has no index for what is looked for in it; null without one.
+     *
+     * @param array<string, mixed> $backend what {@see describe()} has said
+     * @param array<string, mixed> $settings of the queue connection
+     */
+    public function unindexed(Application $app, array $backend, array $settings): ?string
+    {
+        return null;
+    }
+
     /** @param array<string, mixed> $backend what {@see describe()} has said @return list<string> files that the app's user writes to */
     public function files(array $backend): array
     {

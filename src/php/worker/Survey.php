@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Worker;
 
+use Illuminate\Contracts\Foundation\Application;
 use Illuminate\Contracts\Queue\Queue;
 use Illuminate\Support\Str;
 use Throwable;
@@ -84,6 +85,8 @@ final class Survey
                 $this->found['backend'] += self::silence($boot->app['queue']->connection($boot->connection()), $described['queue']);
             }
 
+            $this->found['unindexed'] = self::unindexed($boot->app, $backend, (array) $config["queue.connections.{$boot->connection()}"]);
+
             if (isset($backend['plain'])) {
                 array_push($this->found['unwritable'], ...self::unwritable(Driver::named($backend['driver'])?->files($backend) ?? []));
             }
@@ -92,6 +95,17 @@ final class Survey
         }
 
         return $this->tell();
+    }
+
+    /** @param array<string, mixed> $backend @param array<string, mixed> $settings of the queue connection */
+    private static function unindexed(Application $app, array $backend, array $settings): ?string
+    {
+        try {
+            return Driver::named((string) $backend['driver'])?->unindexed($app, $backend, $settings);
+        } catch (Throwable) {
+            // Whether the server answers is for others to say.
+            return null;
+        }
     }
 
     /**

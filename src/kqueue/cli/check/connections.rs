@@ -14,6 +14,19 @@ pub(super) fn judge(settings: &Settings, found: &Found, findings: &mut Vec<Findi
     if found.native {
         native(settings, connection, found, findings);
     }
+    if let Some(table) = found.unindexed.as_ref().filter(|table| is_name(table)) {
+        findings.push(Finding::note(
+            "indexes",
+            format!(
+                "table {table} is long, and Laravel's own index is of the queue alone: behind many delayed jobs, each \
+                 look for one that can run goes through all of them"
+            ),
+            format!(
+                "a migration (php artisan make:migration) with Schema::table('{table}', fn ($table) => \
+                 $table->index(['queue', 'reserved_at', 'available_at']));"
+            ),
+        ));
+    }
     for Other { name, place, instance } in others(&settings.app, found) {
         findings.push(Finding::note(
             "connections",
@@ -125,6 +138,17 @@ mod tests {
         let members = vec!["redis".to_owned(), "sqs".to_owned()];
         let failover = Found { driver: text("failover"), retry_after: None, members, ..beanstalkd };
         assert!(told("", &failover)[0].contains("connection = \"redis\""));
+    }
+
+    #[test]
+    fn a_long_table_wants_an_index() {
+        let of = |table: &str| told("", &Found { unindexed: Some(table.to_owned()), ..Found::default() });
+        let said = of("jobs");
+        assert!(said.len() == 1 && said[0].starts_with("note table jobs is long, and Laravel's own index"), "{said:?}");
+        assert!(said[0].ends_with(
+            "Schema::table('jobs', fn ($table) => $table->index(['queue', 'reserved_at', 'available_at']));"
+        ));
+        assert!(of("jobs'); die('").is_empty());
     }
 
     #[test]

@@ -57,6 +57,28 @@ row('hosts', 'two runtimes and two stock workers share 10,000 jobs while the ser
     $w->sandbox->server->launch();
 }), drivers: ['mariadb', 'pgsql'], engines: ['kqueue'], env: ['RECORD' => 'false'], ownServer: true, tiers: false);
 
+row('index', 'kqueue check prints the migration for a long table without a good index, and nothing once it has one', function (World $w): void {
+    $found = static function () use ($w): array {
+        exec(implode(' ', array_map('escapeshellarg', [getenv('KQUEUE_BIN'), 'check', '--json', '--path', $w->sandbox->app, ...(posix_geteuid() === 0 ? ['--as-root'] : [])])), $lines);
+
+        return array_column(json_decode(implode("\n", $lines), true)[0]['findings'] ?? [], null, 'check');
+    };
+    $w->dispatch(new Plain());
+    $w->expect(! isset($found()['indexes']), 'a short table is well as it is');
+    $table = $w->laravel['db']->connection()->table('jobs');
+    $row = ['queue' => 'default', 'payload' => '{}', 'attempts' => 0, 'reserved_at' => null, 'available_at' => time() + 86400, 'created_at' => time()];
+    foreach (range(1, 11) as $round) {
+        $table->insert(array_fill(0, 1000, $row));
+    }
+    $advice = $found()['indexes'] ?? [];
+    $w->expectSame('note', $advice['severity'] ?? '', 'how bad that is');
+    $w->expect(preg_match('/Schema::table\(.*\);/', $advice['fix'] ?? '', $code) === 1, 'the code of a migration: ' . ($advice['fix'] ?? ''));
+    // As it stands there.
+    Illuminate\Support\Facades\Facade::setFacadeApplication($w->laravel);
+    eval('use Illuminate\Support\Facades\Schema; ' . $code[0]);
+    $w->expect(! isset($found()['indexes']), 'what it advises is enough');
+}, drivers: ['mariadb', 'pgsql'], engines: ['kqueue'], tiers: false, since: '11');
+
 row('hangs', 'the server hangs for 20 s: it is logged once, nothing spins, and every job runs once', function (World $w): void {
     $running = $w->dispatch((new Sleeps(1500))->with(['tries' => 3]));
     $daemon = $w->start();
