@@ -8,6 +8,7 @@ use App\Jobs\Fails;
 use App\Jobs\Plain;
 use App\Jobs\Releases;
 use App\Jobs\Waits;
+use Illuminate\Queue\Queue;
 use Kqueue\Tests\Wait;
 use Kqueue\Tests\World;
 
@@ -92,6 +93,15 @@ row('history', 'jobs, job, stats, series and events tell what happened', functio
     $w->expectSame(10, array_sum($w->ask('stats')['total']['outcomes']), 'what was counted before');
     $events = array_column($w->ask('events')['events'], 'text');
     $w->expectContains('stopped: ', implode("\n", $events), 'the events before');
+
+    // Where Horizon's queue puts them.
+    Queue::createPayloadUsing(static fn (): array => ['tags' => ['App\\Models\\Order:7', 'late'], 'silenced' => false]);
+    $tagged = $w->dispatch(new Plain());
+    Queue::createPayloadUsing(null);
+    foreach (['App\\Models\\Order:7', 'late'] as $tag) {
+        Wait::until(static fn (): bool => $uuids($w->ask('jobs', ['tag' => $tag, 'state' => 'done'])) === [$tagged], "the job with tag {$tag}");
+    }
+    $w->expectSame([], $uuids($w->ask('jobs', ['tag' => 'Order:7'])), 'a part of a tag is none');
 }, engines: ['kqueue']);
 
 row('history', 'it is off where it is not wanted: no file, and jobs run as before', function (World $w) use ($uuids): void {
