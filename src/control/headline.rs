@@ -56,6 +56,11 @@ impl Snapshot {
                 let _ = write!(line, ", paused: {}", harmless::line(&paused.join(","), NAMES));
             }
         }
+        if !self.paused_classes.is_empty() && !matches!(state, State::Draining | State::Stopping) {
+            let short = |name: &str| name.rsplit('\\').next().unwrap_or(name).to_owned();
+            let classes: Vec<String> = self.paused_classes.iter().map(|paused| short(&paused.class)).collect();
+            let _ = write!(line, ", paused classes: {}", harmless::line(&classes.join(","), NAMES));
+        }
         if matches!(state, State::Running | State::Maintenance | State::Paused) {
             let _ = write!(line, ", {} ok", self.connection);
         }

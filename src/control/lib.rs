@@ -13,6 +13,7 @@ mod history;
 mod page;
 mod request;
 mod snapshot;
+mod steered;
 mod systemd;
 
 pub use client::{AskError, ask, raw, request};
@@ -24,6 +25,7 @@ pub use request::{Act, Acted, JobsFilter, LARGEST_REQUEST, Request, StatsFilter}
 pub use snapshot::{
     Failure, Paused, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob,
 };
+pub use steered::{PausedClass, PoolSize, Quarantine, QuarantinedClass};
 pub use systemd::{Verdict, blocks, show};
 
 /// The group whose members may ask.

@@ -48,6 +48,8 @@ pub enum Request {
     },
     /// Counters and histograms since the runtime's start: [`Metrics`](crate::Metrics).
     Metrics,
+    /// Classes that run isolated because they have killed processes: [`Quarantine`](crate::Quarantine).
+    Quarantine,
     /// A page of the dashboard: [`PageAnswer`](crate::PageAnswer). For the app's own door to it; whoever shows pages of
     /// several apps makes them of the other answers, for a page that a runtime makes is the word of its app.
     Page {
@@ -70,20 +72,46 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Act {
-    /// Start no further job of a queue. What runs, runs on.
+    /// Start no further job of a queue or of a class. What runs, runs on.
     Pause {
-        /// Its name; absent: of every queue.
+        /// The queue; absent, and no class either: of every queue.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         queue: Option<String>,
+        /// The class; its last part is enough where one that is known ends so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        class: Option<String>,
         /// For so long; absent: until it is resumed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<u64>,
     },
-    /// Go on with a queue that an operator has paused.
+    /// Go on with a queue or a class that an operator has paused.
     Resume {
-        /// Its name; absent: with every one.
+        /// The queue; absent, and no class either: with everything.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         queue: Option<String>,
+        /// The class.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        class: Option<String>,
+    },
+    /// End the quarantine of a class.
+    Lift {
+        /// The class; its last part is enough.
+        class: String,
+    },
+    /// Change how many pooled workers there may be.
+    Pool {
+        /// So many; absent: as the settings say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<usize>,
+        /// For so long; absent: until that is taken back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<u64>,
+    },
+    /// Let a process leave after its job, and another one take its place.
+    Recycle {
+        /// Its number; absent: every one, pooled workers one by one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<u64>,
     },
 }
 
@@ -154,12 +182,13 @@ mod tests {
     #[test]
     fn requests_are_short_lines() {
         let jobs = Request::Jobs(JobsFilter { state: Some(JobState::Failed), limit: 20, ..JobsFilter::default() });
-        let pause = Request::Act(Act::Pause { queue: Some("mail".to_owned()), seconds: Some(60) });
+        let pause = Request::Act(Act::Pause { queue: Some("mail".to_owned()), class: None, seconds: Some(60) });
         for (request, text) in [
             (Request::Snapshot, r#"{"ask":"snapshot"}"#),
             (jobs, r#"{"ask":"jobs","state":"failed","limit":20}"#),
             (Request::Metrics, r#"{"ask":"metrics"}"#),
             (pause, r#"{"ask":"pause","queue":"mail","seconds":60}"#),
+            (Request::Act(Act::Recycle { worker: Some(7) }), r#"{"ask":"recycle","worker":7}"#),
         ] {
             assert_eq!(serde_json::to_string(&request).unwrap(), text);
             assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::{PausedClass, PoolSize};
+
 /// The version of this form. It changes only when a reader of an older one would misread it: fields may be added.
 pub const VERSION: u32 = 1;
 
@@ -42,6 +44,12 @@ pub struct Snapshot {
     pub silent: Option<f64>,
     /// The queues, in the order in which they are worked.
     pub queues: Vec<Queue>,
+    /// Classes of which no job is started, since operators say so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paused_classes: Vec<PausedClass>,
+    /// The size of the pool that an operator has chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolSize>,
     /// Jobs that run here.
     pub running: usize,
     /// Jobs that could run and do not yet: in the queues, or reserved for this runtime.

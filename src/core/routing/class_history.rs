@@ -106,6 +106,11 @@ impl ClassHistory {
         u32::try_from(self.recent_crashes.len()).unwrap_or(u32::MAX)
     }
 
+    /// Epoch seconds of the last crash that is not forgiven.
+    pub fn last_crash(&self) -> Option<u64> {
+        self.recent_crashes.last().copied()
+    }
+
     /// The highest memory of recent runs, in KB.
     pub fn peak_kb(&self) -> Option<u32> {
         self.peaks_kb.iter().copied().max()

@@ -319,7 +319,14 @@ impl Schedule {
         self.phase == Phase::Running && !self.down && !self.paused.contains(queue)
     }
 
-    /// A class turned out to be heavier than it was taken for: those of its jobs that wait belong elsewhere
+    /// An operator ends the quarantine of a class: those of its jobs that wait go where others would.
+    pub(super) fn lift(&mut self, now: Now, class: &str) {
+        if self.history.lift(class) {
+            self.heavier(now, class);
+        }
+    }
+
+    /// A class turned out to be heavier than it was taken for, or lighter: those of its jobs that wait belong elsewhere
     /// now, before each of them holds up a worker that is not for it.
     pub(super) fn heavier(&mut self, now: Now, class: &str) {
         let of_class = |id: &JobId| self.jobs.get(id).is_some_and(|job| job.class == class);

@@ -72,7 +72,8 @@ impl Schedule {
         while let Some((id, _)) = self.waiting[Tier::Inline].first(&self.gates) {
             let fits = |worker: &Worker| {
                 let jobs = worker.jobs + 1 + worker.ahead.len() as u32;
-                worker.generation == generation && (most == 0 || jobs < most) && now.ms < worker.since + PATIENCE_MS
+                let stays = worker.generation == generation && !worker.spent;
+                stays && (most == 0 || jobs < most) && now.ms < worker.since + PATIENCE_MS
             };
             let lane = self.workers.open().find(|(_, worker)| fits(worker));
             let Some((lane, current)) = lane.and_then(|(lane, worker)| Some((lane, worker.job()?))) else { return };

@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 
+use super::job::{Job, Stage};
 use super::machine::Schedule;
-use super::{Config, JobId};
+use super::{Action, Config, JobId, Now};
 
 /// What of a class or a queue may run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limit {
-    /// Jobs at once; `None` is without limit.
+    /// Jobs at once; `None` is without limit, 0 lets none start.
     pub max_concurrent: Option<usize>,
     /// Starts in a time; `None` is without limit.
     pub rate: Option<Rate>,
@@ -180,6 +181,11 @@ impl Gates {
         self.of(pass).all(|gate| gate.open)
     }
 
+    /// Whether nothing at all passes these gates.
+    fn is_shut(&self, pass: Pass) -> bool {
+        self.of(pass).any(|gate| gate.limit.max_concurrent == Some(0))
+    }
+
     /// Since when these gates are open.
     pub fn opened(&self, pass: Pass) -> u64 {
         self.of(pass).map(|gate| gate.opened).max().unwrap_or(0)
@@ -266,6 +272,18 @@ impl Schedule {
             if passed {
                 self.gates.count(job.pass);
             }
+        }
+    }
+
+    /// What has been given to a process and has not begun goes by the limits of now: what was sent ahead comes back, and a
+    /// job whose gates are shut does not wait for the process that is being started for it.
+    pub(super) fn narrowed(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.recall_all(out);
+        let bound = |job: &Job| job.stage == Stage::Bound && job.popped.is_none() && self.gates.is_shut(job.pass);
+        let shut: Vec<JobId> = self.jobs.iter().filter(|(_, job)| bound(job)).map(|(id, _)| *id).collect();
+        for id in shut {
+            self.take_back(now, id, out);
+            self.wait_again(now, id, out);
         }
     }
 

@@ -39,6 +39,16 @@ impl Schedule {
         self.jobs.len()
     }
 
+    /// Jobs of a class that are ours and have not been given to a process.
+    pub fn waiting_of(&self, class: &str) -> usize {
+        self.jobs.values().filter(|job| !job.is_out() && job.class == class).count()
+    }
+
+    /// The classes of the jobs that are ours, each at least once.
+    pub fn classes(&self) -> impl Iterator<Item = &str> {
+        self.jobs.values().map(|job| job.class.as_str())
+    }
+
     /// Jobs that wait for each tier.
     pub fn waiting(&self) -> &PerTier<Waiting> {
         &self.waiting

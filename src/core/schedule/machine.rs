@@ -174,6 +174,9 @@ impl Schedule {
             Event::LeaseLost(job) => self.lease_lost(now, job, out),
             Event::MemoryOver { worker, used, limit } => self.memory_over(now, worker, used, limit, out),
             Event::State { down, paused } => self.signals(now, down, paused, out),
+            Event::Lift(class) => self.lift(now, &class),
+            Event::Recycle(worker) => self.recycle(now, worker, out),
+            Event::Narrowed => self.narrowed(now, out),
             Event::Restart => self.restart(now, out),
             Event::Adopted(all) => all.into_iter().for_each(|one| self.adopted(now, one)),
             Event::Unsent(worker) => self.unsent(now, worker, out),
@@ -203,6 +206,7 @@ impl Schedule {
             return;
         }
         let spent = worker.parting
+            || worker.spent
             || config.worker_max_jobs > 0 && worker.jobs >= config.worker_max_jobs
             || config.worker_max_ms > 0 && now.ms - worker.born >= config.worker_max_ms;
         let looked = matches!(worker.state, State::Popping { job: None, .. }).then(|| worker.clone());

@@ -306,6 +306,12 @@ pub enum Event {
         /// Paused queues.
         paused: Vec<String>,
     },
+    /// An operator ends the quarantine of a class.
+    Lift(String),
+    /// An operator wants another process in the place of this one, which leaves after its job.
+    Recycle(WorkerId),
+    /// Other limits count, and may be narrower: what has been given to a process and has not begun goes by them.
+    Narrowed,
     /// Replace every process after its current job: all idle ones at once.
     Restart,
     /// The same, but pooled workers one by one: each only when the one before it has been replaced.

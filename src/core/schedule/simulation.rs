@@ -11,6 +11,7 @@ mod model;
 mod php;
 mod queue;
 mod rng;
+mod steer;
 mod succession;
 mod world;
 
@@ -247,6 +248,38 @@ fn limits_are_kept() {
     let faults = [(few, 8_100_000), (many, 8_200_000), (Faults { succeed: 300, ..few }, 8_300_000)];
     for (faults, from) in faults {
         seeds(from, 120, |seed, rng| {
+            let config = limits::limited(any_config(rng), rng);
+            run_with(seed, rng.between(5, 35), rng.below(3), config, faults)
+        });
+    }
+}
+
+#[test]
+fn operators_steer() {
+    seeds(9_000_000, 40, |seed, rng| {
+        let faults = Faults { chaos: 500, steer: 900, ..NO_FAULTS };
+        run(seed, rng.between(10, 60), limits::limited(config(), rng), faults)
+    });
+    let few = Faults {
+        launch: 20,
+        boot: 20,
+        idle_death: 20,
+        unread: 30,
+        offer: 50,
+        job: 100,
+        silent: 5,
+        slow: 50,
+        chaos: 600,
+        jump: 1,
+        signals: 300,
+        settings: 50,
+        steer: 600,
+        ..NO_FAULTS
+    };
+    let many = Faults { boot: 100, unread: 100, job: 400, silent: 50, chaos: 900, signals: 500, stop: 500, ..few };
+    let faults = [(few, 9_100_000), (many, 9_200_000), (Faults { succeed: 300, ..few }, 9_300_000)];
+    for (faults, from) in faults {
+        seeds(from, 80, |seed, rng| {
             let config = limits::limited(any_config(rng), rng);
             run_with(seed, rng.between(5, 35), rng.below(3), config, faults)
         });

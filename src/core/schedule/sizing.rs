@@ -151,6 +151,12 @@ impl Schedule {
                 starting += 1;
             }
         }
+        // There are too many since the pool was made smaller: none of them gets another job.
+        let surplus = self.live(tier).saturating_sub(self.config.pool_max_size);
+        let idle = self.workers.idle(tier).iter().take(surplus).map(|(_, id)| *id);
+        for id in idle.collect::<Vec<_>>() {
+            self.stop_worker(now, id, StopReason::Idle, out);
+        }
         self.retire(now, tier, self.idle_pool(), out);
     }
 

@@ -24,6 +24,18 @@ impl Schedule {
         }
     }
 
+    /// One process leaves, at once or after its job. One that starts is as new as any that would take its place.
+    pub(super) fn recycle(&mut self, now: Now, id: WorkerId, out: &mut Vec<Action>) {
+        match self.workers.get(id).map(|worker| &worker.state) {
+            Some(State::Idle) => self.stop_worker(now, id, StopReason::Recycle, out),
+            Some(State::Busy { .. } | State::Popping { .. }) => {
+                self.workers.change(id, |worker| worker.spent = true);
+                self.recall_one(id, out);
+            }
+            Some(State::Starting | State::Leaving) | None => {}
+        }
+    }
+
     /// A worker has grown too large.
     pub(super) fn memory_over(&mut self, now: Now, id: WorkerId, used: u32, limit: u32, out: &mut Vec<Action>) {
         match self.workers.get(id).map(|worker| &worker.state) {

@@ -63,6 +63,8 @@ pub(super) struct Worker {
     pub ending: bool,
     /// It has had a job to itself, and leaves after it.
     pub parting: bool,
+    /// An operator wants another one in its place: it leaves after its job.
+    pub spent: bool,
     /// It has said why it could not look for a job.
     pub failed: bool,
 }
@@ -87,6 +89,7 @@ impl Worker {
             refused: false,
             ending: false,
             parting: false,
+            spent: false,
             failed: false,
         }
     }

@@ -22,6 +22,10 @@ const ENDS: &[(&str, &str)] = &[
     ("kqueue-job.1", include_str!("../../../packaging/man/kqueue-job.1.end")),
     ("kqueue-stats.1", include_str!("../../../packaging/man/kqueue-stats.1.end")),
     ("kqueue-pool.1", include_str!("../../../packaging/man/kqueue-pool.1.end")),
+    ("kqueue-quarantine.1", include_str!("../../../packaging/man/kqueue-quarantine.1.end")),
+    ("kqueue-failed.1", include_str!("../../../packaging/man/kqueue-failed.1.end")),
+    ("kqueue-pause.1", include_str!("../../../packaging/man/kqueue-pause.1.end")),
+    ("kqueue-resume.1", include_str!("../../../packaging/man/kqueue-resume.1.end")),
     ("kqueue-events.1", include_str!("../../../packaging/man/kqueue-events.1.end")),
     ("kqueue-health.1", include_str!("../../../packaging/man/kqueue-health.1.end")),
     ("kqueue-tune.1", include_str!("../../../packaging/man/kqueue-tune.1.end")),
@@ -192,6 +196,8 @@ mod tests {
         };
         let sizes = Some(Sizes { estimated: true, ..Sizes::default() });
         let whole = Snapshot {
+            paused_classes: vec![kqueue_control::PausedClass::default()],
+            pool: Some(kqueue_control::PoolSize { until: Some(1), ..Default::default() }),
             queues: vec![Queue { sizes, ..Queue::default() }],
             tiers: vec![tier],
             workers: vec![Process { cpu_usec: Some(1), ..Process::default() }],

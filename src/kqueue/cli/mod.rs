@@ -96,9 +96,9 @@ enum Command {
     ///
     /// Exit code: 0 asked and answered, 1 no answer, 3 the app does not run, 4 there is no such app.
     Stats(see::stats::Ask),
-    /// Show the PHP processes of an app against their settings
+    /// Show the PHP processes of an app against their settings; change how many there are for a while, or replace one
     ///
-    /// Exit code: 0 asked and answered, 1 no answer, 3 the app does not run, 4 there is no such app.
+    /// Exit code: 0 asked and answered, or done, 1 refused or no answer, 3 the app does not run, 4 there is no such app.
     Pool(see::pool::Ask),
     /// Show what happened beside the jobs: starts, deploys, outages, ends of workers
     ///
@@ -112,7 +112,12 @@ enum Command {
     ///
     /// Exit code: 0 done, 1 not or not wholly done, 2 nothing says which jobs, 78 the app cannot be asked.
     Failed(steer::failed::Asked),
-    /// Start no further job of an app, or of one of its queues, until that is taken back; what runs, runs on
+    /// List the classes that run isolated because they have killed processes, or end that for one
+    ///
+    /// Exit code: 0 done, 1 refused or no answer, 2 nothing says which class, 3 the app does not run, 4 there is no such
+    /// app.
+    Quarantine(steer::quarantine::Asked),
+    /// Start no further job of an app, of one of its queues or of a class, until that is taken back; what runs, runs on
     ///
     /// It holds over restarts. Exit code: 0 done, 1 refused or no answer, 3 the app does not run, 4 there is no such app.
     Pause(steer::pause::Pause),
@@ -371,6 +376,7 @@ fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
         Command::Events(asked) => see::events::run(asked),
         Command::Health(asked) => see::health::run(asked),
         Command::Failed(asked) => steer::failed::run(asked),
+        Command::Quarantine(asked) => steer::quarantine::run(asked),
         Command::Pause(asked) => steer::pause::pause(asked),
         Command::Resume(asked) => steer::pause::resume(asked),
         Command::Tune(asked) => tune::run(asked),
@@ -421,10 +427,11 @@ fn start(loaded: Loaded, request: Request) -> Result<ExitCode, Failed> {
 
 /// Pages, and what their commands print as JSON.
 #[cfg(test)]
-fn printed() -> [(&'static str, serde_json::Value); 4] {
+fn printed() -> [(&'static str, serde_json::Value); 5] {
     [
         ("kqueue-stats.1", see::stats::tests::printed()),
         ("kqueue-pool.1", see::pool::tests::printed()),
+        ("kqueue-quarantine.1", steer::quarantine::tests::printed()),
         ("kqueue-health.1", see::health::tests::printed()),
         ("kqueue-tune.1", tune::tests::printed()),
     ]

@@ -62,6 +62,11 @@ impl Runtime {
         }
     }
 
+    /// What has begun and is not over, of those called so at the beginning.
+    pub(super) fn open_events(&self, prefix: &str) -> impl Iterator<Item = String> {
+        self.chronicle.open.keys().filter(move |name| name.starts_with(prefix)).cloned().collect::<Vec<_>>().into_iter()
+    }
+
     /// The queue does not answer.
     pub(super) fn queue_is_silent(&mut self, why: String) {
         self.chronicle.outages += 1;

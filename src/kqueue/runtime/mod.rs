@@ -33,6 +33,7 @@ mod service;
 mod simulation;
 mod start;
 mod status;
+mod steer;
 mod stop;
 mod takeover;
 #[cfg(test)]

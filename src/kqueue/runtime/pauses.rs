@@ -1,14 +1,11 @@
-//! Queues are paused and go on, at the word of an operator.
+//! Queues are paused and go on, at the word of an operator; what was said for a time ends.
 
 use std::time::{Duration, Instant};
 
-use kqueue_control::{Act, Acted, VERSION};
 use kqueue_core::schedule::Event;
 use kqueue_system::harmless;
-use tokio::sync::oneshot;
 
 use super::Runtime;
-use crate::control::unable;
 
 /// Bytes of a queue's name that are told.
 const NAME: usize = 200;
@@ -18,6 +15,10 @@ impl Runtime {
     pub(super) fn hold_paused(&mut self) {
         let epoch = self.now().epoch;
         self.service.pauses.expire(epoch);
+        self.service.overrides.expire(epoch);
+        if !self.service.overrides.is_empty() {
+            self.steered();
+        }
         if !self.service.pauses.effective(&self.app.queues).is_empty() {
             self.pauses_changed();
         }
@@ -28,11 +29,17 @@ impl Runtime {
         let (down, paused) = (self.service.pauses.is_down(), self.service.pauses.effective(&self.app.queues));
         self.note_signals(down, &paused);
         self.tell(Event::State { down, paused });
+        self.note_ends();
+    }
+
+    /// Takes note of when what operators have said ends next.
+    pub(super) fn note_ends(&mut self) {
         let epoch = self.now().epoch;
-        self.service.pauses_end = self
-            .service
-            .pauses
-            .next_end()
+        let ends = [self.service.pauses.next_end(), self.service.overrides.next_end()];
+        self.service.pauses_end = ends
+            .into_iter()
+            .flatten()
+            .min()
             .map(|end| Instant::now() + Duration::from_secs(end.saturating_sub(epoch).min(86_400)));
     }
 
@@ -51,53 +58,67 @@ impl Runtime {
                 }
             });
         }
+        let over = self.service.overrides.expire(epoch);
+        if !over.is_empty() {
+            tracing::info!("the time is over that an operator has said: {}", over.join(", "));
+            self.steered();
+            let save = self.service.overrides.save();
+            tokio::task::spawn_local(async move {
+                if let Ok(Err(error)) = tokio::task::spawn_blocking(save).await {
+                    tracing::warn!("{error}; it comes back with the next start");
+                }
+            });
+        }
         self.pauses_changed();
     }
 
-    /// An operator pauses a queue, or every one, or lets it go on.
-    pub(super) fn pause(&mut self, act: Act, who: &str, answer: oneshot::Sender<Vec<u8>>) {
-        let queue = match &act {
-            Act::Pause { queue, .. } | Act::Resume { queue } => queue.clone(),
-        };
-        if let Some(queue) = queue.as_ref().filter(|queue| !self.app.queues.contains(queue)) {
-            let (queue, queues) = (harmless::line(queue, NAME), self.app.queues.join(", "));
-            drop(answer.send(unable(&format!("no queue `{queue}` is worked here; there are: {queues}"))));
-            return;
-        }
-        let named = queue.as_ref().map_or_else(|| "every queue".to_owned(), |queue| format!("queue {queue}"));
-        let mut said = Vec::new();
-        match act {
-            Act::Pause { seconds, .. } => {
-                let until = seconds.map(|seconds| self.now().epoch.saturating_add(seconds));
-                self.service.pauses.pause(queue.as_deref(), who.to_owned(), until);
-                let span = seconds.map(|seconds| format!(" for {seconds} s")).unwrap_or_default();
-                said.push(format!("paused {named}{span}"));
-            }
-            Act::Resume { .. } => {
-                let resumed = self.service.pauses.resume(queue.as_deref());
-                said.push(if resumed.is_empty() {
-                    format!("{named}: not paused by an operator")
-                } else {
-                    format!("resumed {named}")
-                });
-                let queues = self.app.queues.iter().filter(|name| queue.as_ref().is_none_or(|queue| queue == *name));
-                let held = queues.filter_map(|name| Some((name, self.service.pauses.of(name)?)));
-                said.extend(held.map(|(name, paused)| {
-                    let remedy = paused.remedy(&self.settings.app, &self.app.connection, name);
-                    format!("queue {name} is still paused; let it go on with: {remedy}")
-                }));
-            }
-        }
-        said.iter().for_each(|line| tracing::info!(kqueue_by = who, "{line}"));
-        self.pauses_changed();
-        let save = self.service.pauses.save();
-        tokio::task::spawn_local(async move {
-            if let Ok(Err(error)) = tokio::task::spawn_blocking(save).await {
-                tracing::warn!("{error}; a restart forgets what was paused or resumed");
-                said.push(format!("not kept for the next start: {error}"));
-            }
-            let acted = Acted { version: VERSION, said };
-            let _ = answer.send(serde_json::to_vec(&acted).unwrap_or_default());
-        });
+    /// An operator pauses a queue, or every one.
+    pub(super) fn pause_queue(&mut self, queue: Option<String>, seconds: Option<u64>, who: &str) -> Said {
+        let named = self.named(queue.as_deref())?;
+        let until = self.until(seconds);
+        self.service.pauses.pause(queue.as_deref(), who.to_owned(), until);
+        Ok(vec![format!("paused {named}{}", span(seconds))])
     }
+
+    /// An operator lets a queue go on, or every one.
+    pub(super) fn resume_queue(&mut self, queue: Option<String>) -> Said {
+        let named = self.named(queue.as_deref())?;
+        let resumed = self.service.pauses.resume(queue.as_deref());
+        let mut said = vec![match resumed.is_empty() {
+            true => format!("{named}: not paused by an operator"),
+            false => format!("resumed {named}"),
+        }];
+        let queues = self.app.queues.iter().filter(|name| queue.as_ref().is_none_or(|queue| queue == *name));
+        let held = queues.filter_map(|name| Some((name, self.service.pauses.of(name)?)));
+        said.extend(held.map(|(name, paused)| {
+            let remedy = paused.remedy(&self.settings.app, &self.app.connection, name);
+            format!("queue {name} is still paused; let it go on with: {remedy}")
+        }));
+        Ok(said)
+    }
+
+    /// A queue in words, if it is worked here.
+    fn named(&self, queue: Option<&str>) -> Result<String, String> {
+        match queue {
+            None => Ok("every queue".to_owned()),
+            Some(queue) if self.app.queues.iter().any(|known| known == queue) => Ok(format!("queue {queue}")),
+            Some(queue) => {
+                let (queue, queues) = (harmless::line(queue, NAME), self.app.queues.join(", "));
+                Err(format!("no queue `{queue}` is worked here; there are: {queues}"))
+            }
+        }
+    }
+
+    /// When something is over that counts for so long.
+    pub(super) fn until(&self, seconds: Option<u64>) -> Option<u64> {
+        seconds.map(|seconds| self.now().epoch.saturating_add(seconds))
+    }
+}
+
+/// What was done, in lines, or why nothing was.
+pub(super) type Said = Result<Vec<String>, String>;
+
+/// ` for 60 s`.
+pub(super) fn span(seconds: Option<u64>) -> String {
+    seconds.map(|seconds| format!(" for {seconds} s")).unwrap_or_default()
 }

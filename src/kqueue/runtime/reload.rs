@@ -82,12 +82,19 @@ impl Runtime {
         self.settings = Rc::new(settings);
         self.app.queues = queues;
         let restarts = self.processes.recipe.configure(self.settings.clone());
-        let (native, ahead) = (self.queue.is_native(), self.queue.capabilities().unreserve);
-        self.schedule.configure(schedule_config(&self.settings, &self.app.queues, self.app.signals, native, ahead));
+        self.configure_schedule();
         self.queue.configure(&self.settings);
         self.recorder.configure(kept(&self.settings));
         self.source.accepted(loaded);
         Ok(Taken { changed, restarts })
+    }
+
+    /// Has the schedule work by the settings, and by what operators have asked for on top of them.
+    pub(super) fn configure_schedule(&mut self) {
+        let (native, ahead) = (self.queue.is_native(), self.queue.capabilities().unreserve);
+        let config = schedule_config(&self.settings, &self.app.queues, self.app.signals, native, ahead);
+        self.schedule.configure(self.service.overrides.over(config));
+        self.tell(Event::Narrowed);
     }
 
     /// Warns of keys whose new values do not count yet.

@@ -27,6 +27,7 @@ use super::service::health::Health;
 use super::service::history_file::{HistoryFile, load_history};
 use super::service::horizon::Duties;
 use super::service::observer::{self, Observer};
+use super::service::overrides::Overrides;
 use super::service::pauses::Pauses;
 use super::service::settings::{self, Reread, SettingsSource};
 use super::service::signals;
@@ -196,6 +197,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             history: history_file,
             app: AppSignals::default(),
             pauses,
+            overrides: Overrides::load(&settings.state_dir),
             pauses_end: None,
         },
         recorder: Recorder::new(&settings.state_dir, kept(&settings)),

@@ -98,6 +98,8 @@ impl Runtime {
             connection: self.app.connection.clone(),
             silent: self.queue.silence().map(|silence| silence.as_secs_f64()),
             queues: queues.collect(),
+            paused_classes: self.paused_classes(),
+            pool: self.service.overrides.pool().cloned(),
             remedy: self.service.duties.remedy(),
             running: self.schedule.running_count(),
             held: self.schedule.job_count(),

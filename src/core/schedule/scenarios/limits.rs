@@ -181,3 +181,25 @@ fn a_class_may_have_a_tier_and_memory_of_its_own() {
     assert_eq!(tiers("Here").iter().filter(|tier| **tier == Tier::Isolated).count(), 1);
     assert_eq!((tiers("Large"), tiers("Other")), (vec![Tier::Isolated], vec![Tier::Pooled]));
 }
+
+#[test]
+fn a_class_that_is_held_starts_nothing_and_others_go_on() {
+    for held in [task("One", 500), inline("One", 500), alone("One", 500)] {
+        let mut shop = Shop::open(config());
+        shop.push(3, held.clone());
+        shop.until(1_005);
+        shop.schedule.configure(of_class("One", at_once(0)));
+        shop.feed(Event::Narrowed);
+        shop.until(5_000);
+        let started = shop.starts_of("One").len();
+        shop.push(10, held.clone());
+        shop.push(50, inline("Other", 5));
+        shop.until(20_000);
+        assert_eq!(shop.starts_of("One").len(), started, "{:?}", held.hints);
+        assert!(shop.done("Other") < 6_000);
+        shop.schedule.configure(config());
+        shop.feed(Event::Narrowed);
+        shop.until(40_000);
+        assert_eq!(shop.ends.len(), 63);
+    }
+}

@@ -132,3 +132,36 @@ fn who_looks_sees_what_waits_and_how_far_a_stop_is() {
     assert_eq!(shop.schedule.standing(), Standing::Draining(1_500 + 30_000));
     assert_eq!(shop.schedule.first_waiting(shop.now(), Tier::Isolated, 2).0, 0);
 }
+
+#[test]
+fn one_worker_is_replaced_after_its_job() {
+    let mut shop = five_idle();
+    let all = shop.pool("idle");
+    shop.feed(Event::Recycle(all[0]));
+    assert_eq!(shop.stops.last(), Some(&(all[0], StopReason::Recycle)));
+    shop.push(5, task("Steady", 300));
+    shop.until(2_000 + BOOT + 50);
+    let busy = shop.pool("busy")[0];
+    shop.feed(Event::Recycle(busy));
+    assert_eq!(shop.pool("busy").iter().filter(|worker| **worker == busy).count(), 1, "its job is left alone");
+    shop.until(10_000);
+    assert_eq!(shop.ends.len(), 5);
+    assert!(shop.stops.contains(&(busy, StopReason::Recycle)));
+    assert!(shop.pool("idle").len() >= 5, "others have taken their places");
+}
+
+#[test]
+fn a_pool_that_is_made_smaller_lets_those_go_that_are_too_many_and_ends_no_job() {
+    let mut shop = Shop::open(config());
+    let pooled = Hints { estimated_duration: Some(Duration::from_secs(2)), ..Hints::default() };
+    shop.push(200, Task { hints: pooled, ..task("Steady", 300) });
+    shop.until(2_500);
+    assert!(shop.pool("busy").len() >= 8, "{:?}", shop.pool("busy"));
+    let most = PerTier::new(100, 2, 5);
+    shop.schedule.configure(Config { pool_size: 2, pool_max_size: 2, max_concurrent: most, ..config() });
+    shop.feed(Event::Narrowed);
+    shop.until(2_900);
+    assert!(shop.pool("busy").len() + shop.pool("idle").len() <= 2, "{:?}", shop.pool("busy"));
+    shop.until(60_000);
+    assert_eq!(shop.ends.len(), 200);
+}

@@ -110,7 +110,9 @@ fn bounds(world: &World, schedule: &Schedule) {
             |which: &dyn Fn(&Worker) -> bool| schedule.workers.ids(|worker| worker.tier == tier && which(worker)).len();
         // Everything that has a job counts, what is killed and not yet gone included; so do probes, as lanes.
         let busy = of(&Worker::is_busy);
-        assert!(busy <= config.max_concurrent[tier], "{busy} jobs at once in {tier}");
+        // What the pool had when it was made smaller goes as it gets idle.
+        let surplus = if tier == Tier::Pooled { world.steered.surplus } else { 0 };
+        assert!(busy <= config.max_concurrent[tier].max(surplus), "{busy} jobs at once in {tier}");
         // What was told to leave, or said so, holds no job and does not count.
         let live = of(&|worker| worker.state != State::Leaving);
         let most = match tier {
@@ -118,7 +120,7 @@ fn bounds(world: &World, schedule: &Schedule) {
             Tier::Pooled => config.pool_max_size,
             Tier::Isolated => config.max_concurrent[Tier::Isolated],
         };
-        assert!(live <= most + world.extra, "{live} workers in {tier}");
+        assert!(live <= most.max(surplus) + world.extra, "{live} workers in {tier}");
     }
     let waiting: usize = schedule.waiting.iter().map(|waiting| waiting.len()).sum::<usize>()
         + schedule.inspecting.values().map(|(_, jobs)| jobs.len()).sum::<usize>();

@@ -14,6 +14,8 @@ use crate::schedule::{Action, Config, JobId, JobKind, Limit, Rate, Schedule};
 pub struct Account {
     /// When jobs were given to a process, of those that did not come back unread.
     starts: BTreeMap<JobId, u64>,
+    /// Jobs that have been given to a process before, whether or not they came back.
+    tried: BTreeSet<JobId>,
     /// Some were by what the last event has brought about.
     started: bool,
     /// Jobs of a class or queue that ran, or were with a process, at once after the last event.
@@ -137,16 +139,17 @@ pub fn action(world: &mut World, action: &Action) {
 fn starts(world: &mut World, job: JobId, tier: Tier) {
     world.limits.starts.insert(job, world.now);
     world.limits.started = true;
+    // One that came back unread has had its turn.
+    let again = !world.limits.tried.insert(job);
     if world.schedule.config.queue_weights.is_empty() {
         return;
     }
     let queue = world.messages[world.reservations[&job].uid].queue;
     world.limits.passed_over.insert((tier, queue), BTreeMap::new());
     for ((of, waits), starts) in &mut world.limits.passed_over {
-        if *of != tier || *waits == queue {
+        if *of != tier || *waits == queue || again {
             continue;
         }
-        // One that comes back unread does not start twice.
         starts.entry(queue).or_default().insert(job);
     }
 }

@@ -189,6 +189,8 @@ pub struct Faults {
     pub succeed: u64,
     /// Other limits count.
     pub settings: u64,
+    /// Operators hold classes, make the pool smaller, replace workers, lift quarantines.
+    pub steer: u64,
 }
 
 pub const NO_FAULTS: Faults = Faults {
@@ -206,6 +208,7 @@ pub const NO_FAULTS: Faults = Faults {
     stop: 0,
     succeed: 0,
     settings: 0,
+    steer: 0,
 };
 
 /// Name, milliseconds at the least and at the most, and what it declares.

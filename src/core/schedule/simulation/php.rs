@@ -354,9 +354,13 @@ impl World {
         }
         if self.faults.settings > 0 && self.rng.chance(self.faults.settings) {
             let config = super::limits::limited(self.schedule.config.clone(), &mut self.rng);
-            self.schedule.configure(config);
+            self.schedule.configure(self.steered.over(config));
             self.limits.forget(&self.schedule);
             self.tell(Event::Tick);
+            return;
+        }
+        if self.faults.steer > 0 && self.rng.chance(self.faults.steer) {
+            self.steer(&workers);
             return;
         }
         match self.rng.below(12) {

@@ -7,6 +7,7 @@ use super::check;
 use super::limits;
 use super::model::*;
 use super::rng::Rng;
+use super::steer::Steered;
 use crate::routing::History;
 use crate::schedule::worker::Worker;
 use crate::schedule::{Action, Config, Event, Inspection, JobId, Now, Outcome, Schedule, WorkerId};
@@ -42,6 +43,8 @@ pub struct World {
     pub steps: u64,
     pub ticks: u64,
     pub limits: limits::Account,
+    /// What operators have asked for, on top of the settings.
+    pub steered: Steered,
     /// Print what happens.
     tells: bool,
     pub(super) agenda: BTreeMap<(u64, u64), Next>,
@@ -80,6 +83,7 @@ impl World {
             steps: 0,
             ticks: 0,
             limits: limits::Account::default(),
+            steered: Steered::default(),
             tells: std::env::var_os("KQUEUE_SIM_SEED").is_some(),
             agenda: BTreeMap::new(),
             sequence: 0,
@@ -190,6 +194,7 @@ impl World {
                 self.healed = true;
                 self.down = false;
                 self.paused.clear();
+                self.let_go();
             }
             Next::Started(worker) => self.started(worker),
             Next::Booted(worker) => self.booted(worker),
@@ -301,6 +306,7 @@ impl World {
             self.perform(action, exits);
         }
         self.out = out;
+        self.steered.shrinks(&self.schedule);
         limits::all(self);
         check::all(self);
     }

@@ -1,15 +1,17 @@
-//! `kqueue pool`: PHP processes against the settings that size them, and what became of those before.
+//! `kqueue pool`: PHP processes against the settings that size them, and what became of those before; another size of the
+//! pool for a while, and another process in the place of one.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::{LONGEST, Target, Which, print_json, print_text};
-use crate::cli::show::{Style, Table, memory, span, span_ms};
-use crate::cli::{FAILURE, Failed};
-use kqueue_control::{Metrics, Request, Snapshot};
+use crate::cli::show::{Style, Table, memory, moment, span, span_ms};
+use crate::cli::{FAILURE, Failed, steer};
+use kqueue_control::{Act, Metrics, PoolSize, Request, Snapshot};
 use kqueue_system::harmless;
 
 /// The settings that size each tier: those that keep some, those that bound them, what bounds each process in MB.
@@ -23,12 +25,50 @@ const SIZES: &[(&str, &[&str], &str)] = &[
 pub(in crate::cli) struct Ask {
     #[command(flatten)]
     which: Which,
+    /// From now on at most so many pooled workers, up to pool_max_size; `settings`: as the settings say
+    #[arg(long, value_name = "N", value_parser = size)]
+    size: Option<Size>,
+    /// For so long, and then as the settings say again: 1h
+    #[arg(long = "for", value_name = "DURATION", value_parser = steer::span, requires = "size")]
+    span: Option<Duration>,
+    /// Let this process leave after its job, and another one take its place; `all`: each, pooled workers one by one
+    #[arg(long, value_name = "WORKER", value_parser = worker, conflicts_with = "size")]
+    recycle: Option<Recycled>,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
+/// How many workers; none: as the settings say.
+type Size = Option<usize>;
+/// Which process; none: each.
+type Recycled = Option<u64>;
+
+fn size(text: &str) -> Result<Size, String> {
+    match text {
+        "settings" => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| "a number of workers, or settings".to_owned()),
+    }
+}
+
+fn worker(text: &str) -> Result<Recycled, String> {
+    match text {
+        "all" => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| "the number of a process, or all".to_owned()),
+    }
+}
+
 pub(in crate::cli) fn run(asked: Ask) -> Result<ExitCode, Failed> {
+    if let Some(size) = asked.size {
+        return steer::act(
+            &asked.which,
+            Act::Pool { size, seconds: asked.span.map(|span| span.as_secs()) },
+            asked.json,
+        );
+    }
+    if let Some(worker) = asked.recycle {
+        return steer::act(&asked.which, Act::Recycle { worker }, asked.json);
+    }
     let here = super::surroundings()?;
     let (told, metrics) = super::wait(async {
         let target = Target::find(&asked.which.request(), &here).await?;
@@ -64,7 +104,7 @@ fn as_json(told: &Snapshot, metrics: &Metrics, lacks: Vec<String>) -> Value {
         .collect();
     let json = json!({
         "version": kqueue_control::VERSION, "app": told.app, "at": told.at, "since": told.since,
-        "resident": metrics.resident, "tiers": tiers, "workers": told.workers, "lacks": lacks,
+        "resident": metrics.resident, "pool": told.pool, "tiers": tiers, "workers": told.workers, "lacks": lacks,
     });
     harmless::value(json, LONGEST)
 }
@@ -133,10 +173,20 @@ fn text(told: &Snapshot, metrics: &Metrics, style: Style) -> String {
         ]);
     }
     let mut text = tiers.show(style);
+    if let Some(pool) = &told.pool {
+        text += &format!("\nthe pool: {}\n", pool_size(pool));
+    }
     if !workers.is_empty() {
         text += &format!("\n{}", workers.show(style));
     }
     text
+}
+
+/// A size of the pool that an operator has chosen, in words.
+pub(in crate::cli) fn pool_size(pool: &PoolSize) -> String {
+    let until =
+        pool.until.map_or_else(|| "until kqueue pool --size settings".to_owned(), |at| format!("until {}", moment(at)));
+    harmless::line(&format!("at most {} workers, by {} {until}", pool.size, pool.user), LONGEST)
 }
 
 #[cfg(test)]
@@ -182,8 +232,21 @@ pub(in crate::cli) mod tests {
     /// What is printed as JSON, but settings and workers: those have pages of their own.
     pub fn printed() -> Value {
         let (told, metrics) = told();
-        let told = Snapshot { workers: vec![], settings: BTreeMap::new(), ..told };
+        let pool = Some(PoolSize { size: 4, user: "alice".to_owned(), until: Some(5) });
+        let told = Snapshot { workers: vec![], settings: BTreeMap::new(), pool, ..told };
         as_json(&told, &metrics, vec!["x".to_owned()])
+    }
+
+    #[test]
+    fn a_size_that_somebody_has_chosen() {
+        let pool = Some(PoolSize { size: 4, user: "al\u{1b}ice".to_owned(), until: None });
+        let shown = text(&Snapshot { pool, ..told().0 }, &Metrics::default(), Style::default());
+        assert!(
+            shown.contains("\nthe pool: at most 4 workers, by al ice until kqueue pool --size settings\n"),
+            "{shown}"
+        );
+        assert_eq!((size("4"), size("settings"), worker("all")), (Ok(Some(4)), Ok(None), Ok(None)));
+        assert!(size("-1").is_err() && worker("").is_err());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A snapshot for people.
 
 use super::super::show::{Mood, Style, Table, moment, span};
-use kqueue_control::Snapshot;
+use crate::cli::see::pool::pool_size;
+use kqueue_control::{Paused, Snapshot};
 use kqueue_system::harmless;
 
 /// One line for each app: name, words, how bad it is.
@@ -43,6 +44,15 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
         format!("{totals}; {:.1}/s over the last 10 s; {} failed in the last hour", told.rate, told.failed_hour),
     );
 
+    if let Some(pool) = &told.pool {
+        fact("pool", pool_size(pool));
+    }
+    let mut classes = Table::new(&["PAUSED CLASS", ">WAITING", "BY", "UNTIL"]);
+    for paused in &told.paused_classes {
+        let Paused { user, until, .. } = &paused.paused_by;
+        let until = until.map_or_else(|| "kqueue resume".to_owned(), moment);
+        classes.row([paused.class.clone(), paused.waiting.to_string(), user.clone().unwrap_or_default(), until]);
+    }
     let mut queues = Table::new(&["QUEUE", ">PENDING", ">DELAYED", ">RESERVED", ">OLDEST", ""]);
     for queue in &told.queues {
         let size = |of: fn(&kqueue_control::Sizes) -> u64| {
@@ -110,7 +120,8 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
             failure.cause.clone().unwrap_or_default(),
         ]);
     }
-    for table in [queues, tiers, running, waiting, workers, failures].iter().filter(|table| !table.is_empty()) {
+    for table in [queues, classes, tiers, running, waiting, workers, failures].iter().filter(|table| !table.is_empty())
+    {
         text.push('\n');
         text.push_str(&table.lines(|line| style.head(line)));
     }
@@ -125,7 +136,9 @@ fn limit(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kqueue_control::{Failure, Process, Queue, RunningJob, Sizes, State, TierLoad, WaitingJob};
+    use kqueue_control::{
+        Failure, PausedClass, PoolSize, Process, Queue, RunningJob, Sizes, State, TierLoad, WaitingJob,
+    };
 
     fn shop() -> Snapshot {
         let running = RunningJob {
@@ -185,6 +198,12 @@ mod tests {
                 ..Failure::default()
             }],
             totals: [("done".to_owned(), 7), ("failed".to_owned(), 1)].into(),
+            paused_classes: vec![PausedClass {
+                class: "App\\Jobs\\Mail\u{1b}".to_owned(),
+                paused_by: Paused { user: Some("alice".to_owned()), ..Paused::default() },
+                waiting: 12,
+            }],
+            pool: Some(PoolSize { size: 4, user: "bob".to_owned(), until: None }),
             rate: 41.26,
             failed_hour: 3,
             ..Snapshot::default()
@@ -213,6 +232,8 @@ mod tests {
             "7 done, 1 failed; 41.3/s",
             "redis:high          12        0         0  2 min 10 s  paused",
             "redis:default        ?        ?         ?              timed out",
+            "12  alice  kqueue resume",
+            "pool        at most 4 workers, by bob until",
             "1 min 15 s  1 min 30 s",
             "41.3/s over the last 10 s; 3 failed in the last hour",
             "and 59 more",

@@ -4,3 +4,30 @@
 
 pub(super) mod failed;
 pub(super) mod pause;
+pub(super) mod quarantine;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::Failed;
+use super::see::{self, Target, Which, as_json, print_json, print_text};
+use kqueue_control::{Act, Acted, Request};
+use kqueue_system::harmless;
+
+/// Has an app do something, and prints what came of it.
+pub(super) fn act(which: &Which, act: Act, json: bool) -> Result<ExitCode, Failed> {
+    let here = see::surroundings()?;
+    let done: Acted = see::wait(async { Target::find(&which.request(), &here).await?.ask(&Request::Act(act)).await })??;
+    if json {
+        return print_json(&as_json(&done));
+    }
+    let lines = done.said.iter().map(|line| harmless::line(line, see::LONGEST) + "\n");
+    print_text(&lines.collect::<String>(), &[])
+}
+
+/// Reads how long.
+pub(super) fn span(text: &str) -> Result<Duration, String> {
+    kqueue_config::duration(text)
+        .filter(|span| span.as_secs() > 0)
+        .ok_or_else(|| "a duration of a second or more, such as 10min or 2h".to_owned())
+}

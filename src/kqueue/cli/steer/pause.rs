@@ -1,14 +1,13 @@
-//! `kqueue pause` and `kqueue resume`: no further job of a queue is started, until that is taken back.
+//! `kqueue pause` and `kqueue resume`: no further job of a queue or a class is started, until that is taken back.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::see::{self, Target, Which, as_json, print_json, print_text};
+use crate::cli::see::Which;
 use crate::cli::{Failed, complete};
-use kqueue_control::{Act, Acted, Request};
-use kqueue_system::harmless;
+use kqueue_control::Act;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Pause {
@@ -17,8 +16,11 @@ pub(in crate::cli) struct Pause {
     /// This queue; every one without
     #[arg(long, value_name = "QUEUE", add = complete::queues())]
     queue: Option<String>,
+    /// This class, in whichever queue; its last part is enough for one that has run
+    #[arg(long, value_name = "CLASS", conflicts_with = "queue", add = complete::classes())]
+    class: Option<String>,
     /// Go on by itself after so long: 10min, 2h
-    #[arg(long = "for", value_name = "DURATION", value_parser = span)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = super::span)]
     span: Option<Duration>,
     /// Print JSON
     #[arg(long)]
@@ -29,35 +31,21 @@ pub(in crate::cli) struct Pause {
 pub(in crate::cli) struct Resume {
     #[command(flatten)]
     which: Which,
-    /// This queue; every one that an operator has paused without
+    /// This queue; all that operators have paused without
     #[arg(long, value_name = "QUEUE", add = complete::queues())]
     queue: Option<String>,
+    /// This class
+    #[arg(long, value_name = "CLASS", conflicts_with = "queue", add = complete::classes())]
+    class: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-pub(in crate::cli) fn pause(Pause { which, queue, span, json }: Pause) -> Result<ExitCode, Failed> {
-    act(&which, Act::Pause { queue, seconds: span.map(|span| span.as_secs()) }, json)
+pub(in crate::cli) fn pause(Pause { which, queue, class, span, json }: Pause) -> Result<ExitCode, Failed> {
+    super::act(&which, Act::Pause { queue, class, seconds: span.map(|span| span.as_secs()) }, json)
 }
 
-pub(in crate::cli) fn resume(Resume { which, queue, json }: Resume) -> Result<ExitCode, Failed> {
-    act(&which, Act::Resume { queue }, json)
-}
-
-fn act(which: &Which, act: Act, json: bool) -> Result<ExitCode, Failed> {
-    let here = see::surroundings()?;
-    let done: Acted = see::wait(async { Target::find(&which.request(), &here).await?.ask(&Request::Act(act)).await })??;
-    if json {
-        return print_json(&as_json(&done));
-    }
-    let lines = done.said.iter().map(|line| harmless::line(line, see::LONGEST) + "\n");
-    print_text(&lines.collect::<String>(), &[])
-}
-
-/// Reads how long.
-fn span(text: &str) -> Result<Duration, String> {
-    kqueue_config::duration(text)
-        .filter(|span| span.as_secs() > 0)
-        .ok_or_else(|| "a duration of a second or more, such as 10min or 2h".to_owned())
+pub(in crate::cli) fn resume(Resume { which, queue, class, json }: Resume) -> Result<ExitCode, Failed> {
+    super::act(&which, Act::Resume { queue, class }, json)
 }

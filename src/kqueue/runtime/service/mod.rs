@@ -7,7 +7,9 @@ pub mod app_signals;
 pub mod health;
 pub mod history_file;
 pub mod horizon;
+mod kept;
 pub mod observer;
+pub mod overrides;
 pub mod pauses;
 pub mod settings;
 pub mod signals;
@@ -21,6 +23,7 @@ use health::Health;
 use history_file::HistoryFile;
 use horizon::Duties;
 use observer::Observer;
+use overrides::Overrides;
 use pauses::Pauses;
 use upgrade::Upgrade;
 
@@ -33,7 +36,8 @@ pub struct Service {
     pub history: HistoryFile,
     pub app: AppSignals,
     pub pauses: Pauses,
-    /// When the next pause ends.
+    pub overrides: Overrides,
+    /// When the next pause, or another word of an operator's, ends.
     pub pauses_end: Option<Instant>,
 }
 

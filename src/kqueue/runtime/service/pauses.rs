@@ -2,19 +2,16 @@
 //! paused is kept in the state directory, and outlives us.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use kqueue_control::Paused;
 use serde::{Deserialize, Serialize};
 
+use super::kept;
+
 const FILE: &str = "paused.json";
 /// Stands for every queue, those included that the app gets later.
 const EVERY: &str = "*";
-/// Bytes of the file that are read.
-const LARGEST: usize = 1 << 20;
 
 /// A pause by an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,16 +41,7 @@ impl Pauses {
     /// As an earlier runtime has left them in this directory.
     pub fn load(directory: &Path) -> Self {
         let file = directory.join(FILE);
-        let own = match fs::read(&file) {
-            Ok(bytes) if bytes.len() <= LARGEST => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
-            Ok(_) => Err("too large".to_owned()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-            Err(error) => Err(error.to_string()),
-        };
-        let own = own.unwrap_or_else(|error| {
-            tracing::warn!("{}: {error}; no queue is taken to be paused by it", file.display());
-            BTreeMap::new()
-        });
+        let own = kept::load(&file, "no queue is taken to be paused by it");
         Self { file, own, app: Vec::new(), down: false, horizon: false }
     }
 
@@ -119,29 +107,17 @@ impl Pauses {
     /// Writes down what operators have paused: whole or not at all. It may be done beside the runtime's own work.
     pub fn save(&self) -> impl FnOnce() -> Result<(), String> + Send + 'static {
         let (file, own) = (self.file.clone(), self.own.clone());
-        move || write(&file, &own).map_err(|error| format!("{}: {error}", file.display()))
+        move || {
+            let kept = (!own.is_empty()).then_some(&own);
+            kept::save(&file, kept).map_err(|error| format!("{}: {error}", file.display()))
+        }
     }
-}
-
-fn write(file: &Path, own: &BTreeMap<String, Pause>) -> std::io::Result<()> {
-    if own.is_empty() {
-        return match fs::remove_file(file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-    }
-    if let Some(directory) = file.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
-    }
-    let new = file.with_extension("json.new");
-    let mut handle = fs::File::create(&new)?;
-    handle.write_all(&serde_json::to_vec(own)?)?;
-    handle.sync_all()?;
-    fs::rename(&new, file)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn queues() -> Vec<String> {

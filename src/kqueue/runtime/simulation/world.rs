@@ -37,6 +37,7 @@ use crate::runtime::service::health::Health;
 use crate::runtime::service::history_file::HistoryFile;
 use crate::runtime::service::horizon::Duties;
 use crate::runtime::service::observer::{self, Observer};
+use crate::runtime::service::overrides::Overrides;
 use crate::runtime::service::pauses::Pauses;
 use crate::runtime::service::settings::SettingsSource;
 use crate::runtime::service::upgrade::Upgrade;
@@ -325,6 +326,7 @@ impl World {
                 history: HistoryFile::new(&settings.state_dir, &history),
                 app: AppSignals::default(),
                 pauses: Pauses::load(&settings.state_dir),
+                overrides: Overrides::load(&settings.state_dir),
                 pauses_end: None,
             },
             schedule: Schedule::new(schedule_config(&settings, &settings.queues, true, false, true), history),

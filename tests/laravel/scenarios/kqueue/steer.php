@@ -1,12 +1,15 @@
 <?php
 
-/** What operators do with kqueue's own commands: pauses, and failed jobs in bulk. */
+/** What operators do with kqueue's own commands: pauses, failed jobs in bulk, quarantines, the pool. */
 
 declare(strict_types=1);
 
 use App\Jobs\Fails;
 use App\Jobs\FailsUntil;
+use App\Jobs\KillsItself;
 use App\Jobs\Plain;
+use App\Jobs\Quick;
+use App\Jobs\Waits;
 use Kqueue\Tests\Wait;
 use Kqueue\Tests\World;
 
@@ -69,4 +72,93 @@ row('steer', 'kqueue failed: jobs of one class are retried while the app works, 
     [$said, $code] = $w->kqueue('failed', '--as-root', 'app', 'forget', '--match', 'another', '--yes');
     $w->expectSame([3, 0], [$said['done'], $code], 'what is forgotten');
     $w->expectSame(120, count($w->failed()), 'what is left');
+}, engines: ['kqueue']);
+
+row('steer', 'kqueue quarantine lists a class that has killed two processes, and lifts it: over a restart, its jobs go where others do', function (World $w): void {
+    $daemon = $w->start();
+    foreach (range(1, 2) as $i) {
+        $w->dispatch((new KillsItself(SIGKILL))->with(['tries' => 1]));
+        $w->waitFor('failed', $i);
+    }
+    $told = Wait::until(static function () use ($w): ?array {
+        [$told] = $w->kqueue('quarantine');
+
+        return ($told['classes'] ?? []) === [] ? null : $told;
+    }, 'a class in quarantine');
+    $w->expectSame([KillsItself::class, 2, 0], [$told['classes'][0]['class'], $told['classes'][0]['crashes'], $told['classes'][0]['runs']], 'what is listed');
+    [$said, $code] = $w->kqueue('quarantine', 'app', 'lift');
+    $w->expectSame(2, $code, 'the exit code without a class');
+    [$said, $code] = $w->kqueue('quarantine', 'app', 'lift', 'KillsItself');
+    $w->expectSame([['class ' . KillsItself::class . ': its quarantine is lifted'], 0], [$said['said'] ?? $said, $code], 'what is said');
+    $daemon->stop();
+    $w->start();
+    $w->waitForStatus('running');
+    [$told] = $w->kqueue('quarantine');
+    $w->expectSame([], $told['classes'] ?? $told, 'what is listed after a restart');
+    [$said, $code] = $w->kqueue('quarantine', 'app', 'lift', 'KillsItself');
+    $w->expectSame([['class KillsItself: not quarantined'], 0], [$said['said'] ?? $said, $code], 'what is said the second time');
+}, engines: ['kqueue']);
+
+row('steer', 'kqueue pool --size bounds the pool over a restart until it is taken back, and --recycle replaces a worker after its job', function (World $w): void {
+    $options = ['pool-size' => 4, 'pool-max-size' => 4];
+    $daemon = $w->start($options);
+    $w->waitForStatus('running');
+    [$said, $code] = $w->kqueue('pool', '--size', '2', '--for', '1h');
+    $w->expectSame([['the pool has at most 2 workers for 3600 s; the settings say 4'], 0], [$said['said'] ?? $said, $code], 'what is said');
+    $w->expectSame(1, $w->kqueue('pool', '--size', '5')[1], 'the exit code past pool_max_size');
+    $daemon->stop();
+    $w->start($options);
+    $w->waitForStatus('running', 0, static fn (array $told): bool => ($told['pool']['size'] ?? 0) === 2);
+    $go = $w->sandbox->dir . '/go';
+    foreach (range(1, 6) as $i) {
+        $w->dispatch(new Waits($go, 'pooled'));
+    }
+    $w->waitFor('start', 2);
+    $w->dispatch(new Quick(1));
+    $w->waitFor('end');
+    $w->expectRuns(3);
+    $told = $w->status()[0];
+    $busy = array_values(array_filter($told['workers'], static fn (array $worker): bool => $worker['tier'] === 'pooled' && $worker['state'] === 'busy'));
+    $w->expectSame(2, count($busy), 'workers of the pool with a job');
+    [$said, $code] = $w->kqueue('pool', '--recycle', (string) $busy[0]['id']);
+    $w->expectSame([["process {$busy[0]['id']} leaves after its job; another one takes its place"], 0], [$said['said'] ?? $said, $code], 'what is said');
+    $w->kqueue('pool', '--size', 'settings');
+    $w->waitFor('start', 5);
+    touch($go);
+    $w->waitFor('end', 7);
+    $w->expectSame([1], array_values(array_unique(array_column($w->journal('start'), 'attempts'))), 'attempts');
+    Wait::until(static function () use ($w, $busy): bool {
+        $workers = array_column($w->status()[0]['workers'] ?? [], 'id');
+
+        return ! in_array($busy[0]['id'], $workers, true) && in_array($busy[1]['id'], $workers, true);
+    }, 'the one to be gone, and the other to be there');
+}, engines: ['kqueue']);
+
+row('steer', 'kqueue pause --class holds one class over a restart, others flow past it, and no attempt is counted', function (World $w): void {
+    $daemon = $w->start();
+    $w->waitForStatus('running');
+    [$said, $code] = $w->kqueue('pause', '--class', 'Quick');
+    $w->expectSame(1, $code, 'the exit code for a class that nothing is known of');
+    $w->expectContains('give its whole name', $said['state'] ?? '', 'what is said of it');
+    [$said, $code] = $w->kqueue('pause', '--class', Quick::class);
+    $w->expectSame([['paused class ' . Quick::class], 0], [$said['said'] ?? $said, $code], 'what is said');
+    $held = $w->dispatchMany(new Quick(1), 20);
+    $w->dispatch(new Plain());
+    $w->waitFor('end');
+    $daemon->stop();
+    $w->expectQueue(ready: 20, attempts: 0);
+    $w->start();
+    $told = $w->waitForStatus('running', 0, static fn (array $told): bool => ($told['paused_classes'][0]['waiting'] ?? 0) > 0);
+    $w->expectSame([Quick::class, 'operator'], [$told['paused_classes'][0]['class'], $told['paused_classes'][0]['paused_by']['by']], 'what is paused, and by whom');
+    $w->expectContains('paused classes: Quick', $told['status'], 'the line');
+    $w->dispatch(new Plain());
+    $w->waitFor('end', 2);
+    $w->expectRuns(2);
+    [$said, $code] = $w->kqueue('resume', '--class', 'Quick');
+    $w->expectSame([['resumed class ' . Quick::class], 0], [$said['said'] ?? $said, $code], 'what kqueue resume says');
+    $w->waitFor('end', 22);
+    $w->expectSame(array_fill(0, 22, 1), array_column($w->journal('start'), 'attempts'), 'attempts seen by the runs');
+    sort($held);
+    $ended = array_values(array_intersect($held, array_column($w->journal('end'), 'uuid')));
+    $w->expectSame($held, $ended, 'those that were held');
 }, engines: ['kqueue']);

@@ -1,0 +1,100 @@
+//! What operators do to a schedule that works: they hold classes, make the pool smaller, have workers replaced.
+
+use std::collections::BTreeMap;
+
+use super::model::classes;
+use super::world::World;
+use crate::routing::{PerTier, Tier};
+use crate::schedule::{Config, Event, Limit, Schedule, WorkerId};
+
+/// What they have asked for and not taken back.
+#[derive(Debug, Default)]
+pub struct Steered {
+    /// Classes that are held, with the limit that each has by itself.
+    held: BTreeMap<String, Option<Limit>>,
+    /// What the pool was before it was made smaller: size, size under pressure, jobs at once.
+    pool: Option<(usize, usize, usize)>,
+    /// Workers and jobs of the pool that there may be because there were as many when it was made smaller.
+    pub surplus: usize,
+}
+
+impl Steered {
+    /// Other settings, with what operators have asked for on top.
+    pub fn over(&mut self, mut config: Config) -> Config {
+        for (class, own) in &mut self.held {
+            *own = config.class_limits.get(class).copied().filter(|limit| limit.max_concurrent != Some(0));
+            let limit = config.class_limits.entry(class.clone()).or_default();
+            limit.max_concurrent = Some(0);
+        }
+        config
+    }
+
+    /// There are no more than there were.
+    pub fn shrinks(&mut self, schedule: &Schedule) {
+        let live = schedule.live(Tier::Pooled);
+        self.surplus = if live > schedule.config.pool_max_size { self.surplus.min(live) } else { 0 };
+    }
+}
+
+impl World {
+    /// Operators do something.
+    pub fn steer(&mut self, workers: &[WorkerId]) {
+        let name = self.rng.pick(&classes()).name.to_owned();
+        match self.rng.below(6) {
+            0 | 1 => self.hold_or_let_go(&name),
+            2 => self.size_pool(),
+            3 | 4 if !workers.is_empty() => {
+                let worker = *self.rng.pick(workers);
+                self.tell(Event::Recycle(worker));
+            }
+            _ => self.tell(Event::Lift(name)),
+        }
+    }
+
+    /// Everything is taken back.
+    pub fn let_go(&mut self) {
+        for class in self.steered.held.keys().cloned().collect::<Vec<_>>() {
+            self.hold_or_let_go(&class);
+        }
+        if self.steered.pool.is_some() {
+            self.size_pool();
+        }
+    }
+
+    fn hold_or_let_go(&mut self, class: &str) {
+        let mut config = self.schedule.config.clone();
+        if let Some(own) = self.steered.held.remove(class) {
+            config.class_limits.remove(class);
+            config.class_limits.extend(own.map(|limit| (class.to_owned(), limit)));
+        } else {
+            self.steered.held.insert(class.to_owned(), None);
+        }
+        let config = self.steered.over(config);
+        self.configure(config);
+    }
+
+    fn size_pool(&mut self) {
+        let mut config = self.schedule.config.clone();
+        let most = &mut config.max_concurrent;
+        (config.pool_size, config.pool_max_size, *most) = match self.steered.pool.take() {
+            Some((size, largest, at_once)) => {
+                (size, largest, PerTier::new(most[Tier::Inline], at_once, most[Tier::Isolated]))
+            }
+            None => {
+                self.steered.pool = Some((config.pool_size, config.pool_max_size, most[Tier::Pooled]));
+                let size = 1 + self.rng.below(config.pool_max_size as u64) as usize;
+                let at_once = size.min(most[Tier::Pooled]);
+                (size, size, PerTier::new(most[Tier::Inline], at_once, most[Tier::Isolated]))
+            }
+        };
+        config.pool_min_idle = config.pool_min_idle.min(config.pool_size);
+        self.steered.surplus = self.steered.surplus.max(self.schedule.live(Tier::Pooled));
+        self.configure(config);
+    }
+
+    fn configure(&mut self, config: Config) {
+        self.schedule.configure(config);
+        self.limits.forget(&self.schedule);
+        self.tell(Event::Narrowed);
+    }
+}
