@@ -86,6 +86,7 @@ impl Runtime {
         self.schedule.configure(schedule_config(&self.settings, &self.app.queues, self.app.signals, native, ahead));
         self.queue.configure(&self.settings);
         self.recorder.configure(kept(&self.settings));
+        self.service.alerts.configure(&self.settings);
         self.source.accepted(loaded);
         Ok(Taken { changed, restarts })
     }

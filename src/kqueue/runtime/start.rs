@@ -22,6 +22,7 @@ use super::processes::units::UnitSide;
 use super::queue::doorbell::Doorbell;
 use super::queue::{self, QueueSide};
 use super::service::Service;
+use super::service::alerts::Alerts;
 use super::service::app_signals::AppSignals;
 use super::service::health::Health;
 use super::service::history_file::{HistoryFile, load_history};
@@ -197,6 +198,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             app: AppSignals::default(),
             pauses,
             pauses_end: None,
+            alerts: Alerts::new(&settings),
         },
         recorder: Recorder::new(&settings.state_dir, kept(&settings)),
         chronicle: Chronicle::default(),
