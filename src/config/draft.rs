@@ -4,6 +4,7 @@ use super::error::Error;
 use super::key::{DefaultValue, Key};
 use super::keys::{KEYS, Merged, key};
 use super::raw::Origin;
+use super::tables::Table;
 use kqueue_system::harmless;
 
 /// A config file in the making.
@@ -11,6 +12,8 @@ use kqueue_system::harmless;
 pub struct Draft {
     head: Vec<String>,
     lines: Vec<Line>,
+    /// Lines of tables, by the head of each.
+    tables: Vec<(String, Vec<String>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -23,7 +26,7 @@ struct Line {
 impl Draft {
     /// One with this comment at its top, a line each.
     pub fn new(head: impl IntoIterator<Item = String>) -> Self {
-        Self { head: head.into_iter().collect(), lines: Vec::new() }
+        Self { head: head.into_iter().collect(), lines: Vec::new(), tables: Vec::new() }
     }
 
     /// Sets a key, as on the command line, in place of what was there. A value that is the default is left out.
@@ -36,6 +39,23 @@ impl Draft {
         self.lines.retain(|line| line.key.name != key.name);
         if !is_default(key, text) {
             self.lines.push(Line { key, text: text.to_owned(), why });
+        }
+        Ok(())
+    }
+
+    /// Says something in a table, below all keys. `text` is written as in the file.
+    ///
+    /// # Errors
+    /// A table or key that does not exist, or does not take this.
+    pub fn say(&mut self, table: &str, name: &str, key: &str, text: &str) -> Result<(), Error> {
+        let unknown = || Error::NoValue { key: "key", fix: format!("there is no key {key} in a table {table}") };
+        let table = Table::named(table).ok_or_else(unknown)?;
+        let known = table.keys.iter().find(|known| known.name == key).ok_or_else(unknown)?;
+        known.take(table, name, text)?;
+        let (head, line) = (table.head(name), format!("{key} = {text}"));
+        match self.tables.iter_mut().find(|(known, _)| *known == head) {
+            Some((_, lines)) => lines.push(line),
+            None => self.tables.push((head, vec![line])),
         }
         Ok(())
     }
@@ -65,6 +85,9 @@ impl Draft {
                 text += &format!("# {}\n", harmless::whole_line(why));
             }
             text += &format!("{} = {}\n", line.key.name, (line.key.literal)(&line.text));
+        }
+        for (head, lines) in &self.tables {
+            text += &format!("\n{head}\n{}\n", lines.join("\n"));
         }
         text
     }
@@ -105,6 +128,19 @@ mod tests {
         // Set back to the default, it is gone.
         draft.set("stop_timeout", "60s", None).unwrap();
         assert_eq!(draft.get("stop_timeout"), None);
+    }
+
+    #[test]
+    fn tables_come_last() {
+        let mut draft = Draft::default();
+        draft.say("queue", "mail", "alert_wait", "60").unwrap();
+        draft.say("queue", "a b", "alert_wait", "\"2min\"").unwrap();
+        draft.set("path", "/srv/shop", None).unwrap();
+        let expected =
+            "\npath = \"/srv/shop\"\n\n[queue.mail]\nalert_wait = 60\n\n[queue.\"a b\"]\nalert_wait = \"2min\"\n";
+        assert_eq!(draft.text(), expected);
+        assert!(draft.say("queue", "mail", "alert_wait", "0").is_err());
+        assert!(draft.say("queue", "mail", "tier", "1").is_err());
     }
 
     #[test]

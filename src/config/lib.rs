@@ -8,6 +8,7 @@
 //! May read files and the environment; knows nothing of the queue, of PHP or of systemd.
 #![doc = include_str!("README.md")]
 
+mod alerts;
 mod app;
 mod dirs;
 mod draft;
@@ -34,6 +35,7 @@ mod units;
 mod whose;
 mod written;
 
+pub use alerts::Alerts;
 pub use app::{check as check_name, from_path as name_of};
 pub use dirs::{CONTROL_SOCKET, WORKER_SOCKET, unit_socket};
 pub use draft::Draft;

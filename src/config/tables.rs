@@ -1,19 +1,21 @@
-//! The tables of the config file: what is said of one class or of one queue. Pure.
+//! The tables of the config file: what is said of one class or of one queue, and of alerts. Pure.
 //!
 //! As the keys at the top are in `keys`, those of a table are declared once, here: parser, example, man page and
 //! `kqueue config check` are made from [`TABLES`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
 
+use super::alerts::{Addresses, Alerts, Program, Secret, Url, WholePath};
 use super::error::{At, Error};
 use super::rate::{Rate, Rates};
 use super::raw::{Origin, Raw};
 use super::settings::DefaultTier;
-use super::shapes::{Capacity, Count, Megabytes, Shape};
+use super::shapes::{Capacity, Count, Megabytes, Shape, Time};
 
-/// What is said of one class or queue. What is not said is without limit, or as at the top of the file.
+/// What one table says. What is not said is without limit, or as at the top of the file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bounds {
     /// Jobs at once.
@@ -30,6 +32,10 @@ pub struct Bounds {
     pub tier: Option<DefaultTier>,
     /// MB for a job of a class that declares none.
     pub memory_max: Option<u32>,
+    /// What `wait` of the alerts is for a queue.
+    pub alert_wait: Option<Duration>,
+    /// What the table of alerts says.
+    pub alerts: Alerts,
 }
 
 /// What is said of each class and each queue, by name.
@@ -39,12 +45,19 @@ pub struct Tables {
     pub class: BTreeMap<String, Bounds>,
     /// Of queues.
     pub queue: BTreeMap<String, Bounds>,
+    /// Of alerts: under an empty name, where there is that table.
+    pub(crate) alerts: BTreeMap<String, Bounds>,
 }
 
 impl Tables {
-    /// Whether nothing is said.
+    /// Whether nothing is said of classes and queues.
     pub fn is_empty(&self) -> bool {
         self.class.is_empty() && self.queue.is_empty()
+    }
+
+    /// What is said of alerts.
+    pub fn alerts(&self) -> Alerts {
+        self.alerts.get("").map(|bounds| bounds.alerts.clone()).unwrap_or_default()
     }
 }
 
@@ -54,7 +67,7 @@ pub struct Table {
     pub name: &'static str,
     /// What it is for, as lines of text.
     pub doc: &'static [&'static str],
-    /// An example of the other part, as it is written in TOML.
+    /// An example of the other part, as it is written in TOML; empty where there is none, and the table is one.
     pub example: &'static str,
     /// Its keys.
     pub keys: &'static [&'static TableKey],
@@ -89,17 +102,17 @@ impl std::fmt::Debug for TableKey {
 }
 
 macro_rules! table_keys {
-    ($($(#[doc = $doc:literal])+ $const:ident, $name:ident: $shape:ty, $example:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $const:ident, $([$in:ident])? $name:ident: $shape:ty, $example:literal;)+) => {
         $(static $const: TableKey = TableKey {
             name: stringify!($name),
             doc: &[$($doc),+],
             example: $example,
             takes: <$shape as Shape>::want,
             set: |bounds, raw| {
-                bounds.$name = <$shape as Shape>::read(raw);
-                bounds.$name.is_some()
+                bounds.$($in.)?$name = <$shape as Shape>::read(raw);
+                bounds.$($in.)?$name.is_some()
             },
-            show: |bounds| bounds.$name.as_ref().map(<$shape as Shape>::show),
+            show: |bounds| bounds.$($in.)?$name.as_ref().map(<$shape as Shape>::show),
         };)+
     };
 }
@@ -122,6 +135,35 @@ table_keys! {
     TIER, tier: DefaultTier, "\"pooled\"";
     /// MB for a job of the class that declares no `maxMemory`. More than a pooled worker has makes it isolated.
     MEMORY_MAX, memory_max: Megabytes<32>, "1024";
+    /// What `wait` of `[alerts]` is for the queue.
+    ALERT_WAIT, alert_wait: Time<1000>, "\"10min\"";
+    /// A job that could run has waited for longer, in whichever queue. A queue's `alert_wait` is for that one.
+    WAIT, [alerts] wait: Time<1000>, "\"60s\"";
+    /// A queue has grown by more jobs within ten minutes.
+    BACKLOG_GROWTH, [alerts] backlog_growth: Count<1, 1000000000>, "1000";
+    /// So many jobs, or more, failed for good in a second, minute or hour.
+    FAILURE_RATE, [alerts] failure_rate: Rates, "\"20/m\"";
+    /// So many processes, or more, were killed at their memory limit.
+    OOM_RATE, [alerts] oom_rate: Rates, "\"3/h\"";
+    /// So many PHP processes, or more, died.
+    CRASH_RATE, [alerts] crash_rate: Rates, "\"5/m\"";
+    /// The app has been degraded for longer: it runs, and its jobs do not.
+    DEGRADED, [alerts] degraded: Time<1000>, "\"1min\"";
+    /// The coordinator has not answered for longer.
+    COORDINATOR_GONE, [alerts] coordinator_gone: Time<1000>, "\"30s\"";
+    /// The runtime fails, and has not been back for longer. `kqueue-alert@APP.service` tells it.
+    DOWN, [alerts] down: Time<1000>, "\"30s\"";
+    /// A program that gets each message as JSON on its standard input, as the app's user. It has 30 s.
+    COMMAND, [alerts] command: Program, "[\"/usr/local/bin/page\", \"--team\", \"shop\"]";
+    /// Where each message is sent by HTTP POST, as JSON. It is tried again for half an hour.
+    WEBHOOK, [alerts] webhook: Url, "\"https://alerts.example/kqueue\"";
+    /// The secret with which it is signed: HMAC-SHA256 of the body in hexadecimal, in the header `X-Kqueue-Signature` after
+    /// `sha256=`. A file that the app's user can read, or a credential (`LoadCredential=` of the app's units).
+    WEBHOOK_SECRET, [alerts] webhook_secret: Secret, "\"/etc/kqueue/shop.secret\"";
+    /// Who gets each message by mail.
+    MAIL, [alerts] mail: Addresses, "[\"ops@shop.example\"]";
+    /// The program that takes it (`-i -t`); `/usr/sbin/sendmail` where there is none. Most kinds need `setuid = true`.
+    SENDMAIL, [alerts] sendmail: WholePath, "\"/usr/sbin/sendmail\"";
 }
 
 /// Every kind of table.
@@ -139,11 +181,36 @@ pub static TABLES: &[Table] = &[
     },
     Table {
         name: "queue",
-        doc: &[" Limits of a queue, and its weight."],
+        doc: &[" Limits of a queue, its weight, and when its wait is too long."],
         example: "mail",
-        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &MAX_WAITING, &WEIGHT],
+        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &MAX_WAITING, &WEIGHT, &ALERT_WAIT],
         of: |tables| &mut tables.queue,
         read: |tables| &tables.queue,
+    },
+    Table {
+        name: "alerts",
+        doc: &[
+            " What is told as soon as it happens, and again when it is over: each once. All of it is in the journal; the targets",
+            " get it too. What has no key is not watched. `kqueue alert APP test` tries the targets.",
+        ],
+        example: "",
+        keys: &[
+            &WAIT,
+            &BACKLOG_GROWTH,
+            &FAILURE_RATE,
+            &OOM_RATE,
+            &CRASH_RATE,
+            &DEGRADED,
+            &COORDINATOR_GONE,
+            &DOWN,
+            &COMMAND,
+            &WEBHOOK,
+            &WEBHOOK_SECRET,
+            &MAIL,
+            &SENDMAIL,
+        ],
+        of: |tables| &mut tables.alerts,
+        read: |tables| &tables.alerts,
     },
 ];
 
@@ -164,8 +231,16 @@ impl Table {
         TABLES.iter().find(|table| table.name == name)
     }
 
+    /// Whether there is one of it, and not one for each class or queue.
+    pub fn is_single(&self) -> bool {
+        self.example.is_empty()
+    }
+
     /// How the head of the table of this class or queue is written.
     pub fn head(&self, name: &str) -> String {
+        if self.is_single() {
+            return format!("[{}]", self.name);
+        }
         let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
         let name = if bare { name.to_owned() } else { format!("\"{}\"", escaped(name)) };
         format!("[{}.{name}]", self.name)
@@ -173,7 +248,10 @@ impl Table {
 
     /// An example of a head.
     pub fn example_head(&self) -> String {
-        format!("[{}.{}]", self.name, self.example)
+        match self.is_single() {
+            true => self.head(""),
+            false => format!("[{}.{}]", self.name, self.example),
+        }
     }
 
     /// What is said of which classes or queues.
@@ -183,10 +261,25 @@ impl Table {
 }
 
 impl TableKey {
+    /// Checks that a value, as it is written in TOML, is one of this key's.
+    pub(crate) fn take(&'static self, table: &'static Table, name: &str, text: &str) -> Result<(), Error> {
+        let raw = match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+            Some(text) => Raw::Text(text.to_owned()),
+            None => Raw::number_or_text(text),
+        };
+        let said = Said { table, name: name.to_owned(), key: self, raw, origin: Origin::Default };
+        said.put(&mut Tables::default())
+    }
+
     /// The value: `None` where there is none.
     pub fn show(&self, bounds: &Bounds) -> Option<Value> {
         (self.show)(bounds)
     }
+}
+
+/// Whether there is any alert.
+fn watched(tables: &Tables) -> bool {
+    tables.alerts().watch() || tables.queue.values().any(|of| of.alert_wait.is_some())
 }
 
 fn escaped(name: &str) -> String {
@@ -213,14 +306,25 @@ impl Said {
     /// # Errors
     /// [`Error::Conflict`] where it means nothing.
     pub fn check(&self, tables: &Tables) -> Result<(), Error> {
-        let lacks_rate = (self.table.read)(tables).get(&self.name).is_some_and(|bounds| bounds.rate.is_none());
-        if self.key.name != BURST.name || !lacks_rate {
-            return Ok(());
-        }
+        let Some(bounds) = (self.table.read)(tables).get(&self.name) else { return Ok(()) };
+        let alerts = &bounds.alerts;
+        // What it needs beside it.
+        let lacks = match self.key.name {
+            name if name == BURST.name && bounds.rate.is_none() => ("rate", &RATE),
+            name if name == WEBHOOK_SECRET.name && alerts.webhook.is_none() => ("webhook", &WEBHOOK),
+            name if name == SENDMAIL.name && alerts.mail.is_none() => ("mail", &MAIL),
+            _ if self.table.is_single() && !watched(tables) => ("alert", &WAIT),
+            _ => return Ok(()),
+        };
         Err(Error::Conflict {
             at: At { key: self.key.name, origin: self.origin.clone() },
-            what: "there is no rate that it could go with".into(),
-            fix: format!("add rate = {} to {}, or leave it out", RATE.example, self.table.head(&self.name)),
+            what: format!("there is no {} that it could go with", lacks.0),
+            fix: format!(
+                "add {} = {} to {}, or leave it out",
+                lacks.1.name,
+                lacks.1.example,
+                self.table.head(&self.name)
+            ),
         })
     }
 }

@@ -159,35 +159,53 @@ fn said(
         Error::Value { at: At { key: table.name, origin: origin(line) }, what, fix: table.example_head() }
     };
     let mut all = Vec::new();
-    for (name, value) in named.iter() {
+    if table.is_single() {
+        all = self::keys(table, "", named, file, line_at)?;
+    }
+    for (name, value) in named.iter().filter(|_| !table.is_single()) {
         let line = line_at(name.span().start);
         let DeValue::Table(keys) = value.get_ref() else { return Err(wrong(line, value.get_ref())) };
         let plain = name.get_ref().trim_start_matches('\\').trim();
         if plain.is_empty() || plain.chars().any(char::is_control) {
             return Err(wrong(line, &DeValue::String(name.get_ref().clone())));
         }
-        for (key, value) in keys.iter() {
-            let line = line_at(key.span().start);
-            let Some(key) = table.keys.iter().find(|known| known.name == *key.get_ref()) else {
-                let fix = match value.get_ref() {
-                    DeValue::Table(_) => {
-                        format!("a name with dots or backslashes is in quotes: {}", table.example_head())
-                    }
-                    _ => {
-                        let known: Vec<&str> = table.keys.iter().map(|key| key.name).collect();
-                        format!("a table of a {} takes {}", table.name, known.join(", "))
-                    }
-                };
-                return Err(Error::UnknownKey { file: file.to_owned(), line, key: key.get_ref().to_string(), fix });
-            };
-            all.push(Said { table, name: plain.to_owned(), key, raw: raw(value.get_ref()), origin: origin(line) });
-        }
+        all.extend(self::keys(table, plain, keys, file, line_at)?);
     }
     // The parser sorts by name.
     all.sort_by_key(|said| match &said.origin {
         Origin::File { line, .. } => *line,
         _ => 0,
     });
+    Ok(all)
+}
+
+/// What one table says.
+fn keys(
+    table: &'static Table,
+    name: &str,
+    keys: &DeTable<'_>,
+    file: &Path,
+    line_at: &dyn Fn(usize) -> usize,
+) -> Result<Vec<Said>, Error> {
+    let mut all = Vec::new();
+    for (key, value) in keys.iter() {
+        let line = line_at(key.span().start);
+        let Some(key) = table.keys.iter().find(|known| known.name == *key.get_ref()) else {
+            let fix = match value.get_ref() {
+                DeValue::Table(_) if !table.is_single() => {
+                    format!("a name with dots or backslashes is in quotes: {}", table.example_head())
+                }
+                _ => {
+                    let known: Vec<&str> = table.keys.iter().map(|key| key.name).collect();
+                    let whose = if table.is_single() { table.head("") } else { format!("a table of a {}", table.name) };
+                    format!("{whose} takes {}", known.join(", "))
+                }
+            };
+            return Err(Error::UnknownKey { file: file.to_owned(), line, key: key.get_ref().to_string(), fix });
+        };
+        let origin = Origin::File { file: file.to_owned(), line };
+        all.push(Said { table, name: name.to_owned(), key, raw: raw(value.get_ref()), origin });
+    }
     Ok(all)
 }
 
@@ -221,7 +239,7 @@ fn raw(value: &DeValue<'_>) -> Raw {
 /// What to do about an unknown key.
 fn meant(written: &str, value: &DeValue<'_>) -> String {
     if matches!(value, DeValue::Table(_)) {
-        return "the only tables are [class.NAME] and [queue.NAME]; other keys are written without one, and above them"
+        return "the only tables are [class.NAME], [queue.NAME] and [alerts]; other keys are written without one, and above them"
             .into();
     }
     if let Some(table) = Table::named(written).filter(|table| table.name == "class") {

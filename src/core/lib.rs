@@ -3,6 +3,7 @@
 //! All of it is pure: bytes and events in, messages and actions out, with no clock and no I/O. The compiler keeps it so:
 //! nothing that this crate depends on has either.
 
+pub mod alerts;
 pub mod backoff;
 pub mod histogram;
 pub mod payload;

@@ -7,6 +7,7 @@
 //! `kqueue_core`, which has no clock and no I/O. What root runs is in `kqueue_coordinator`, which is not linked here.
 #![doc = include_str!("../architecture.md")]
 
+mod alert;
 mod backend;
 mod cli;
 mod control;

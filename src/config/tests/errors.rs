@@ -17,7 +17,7 @@ fn errors_of_the_file() {
         ("colour = 4", "unknown key \"colour\"; `kqueue config example` lists the keys"),
         (
             "[tiers]\npool_size = 4",
-            "unknown key \"tiers\"; the only tables are [class.NAME] and [queue.NAME]; other keys are written without one, and above them",
+            "unknown key \"tiers\"; the only tables are [class.NAME], [queue.NAME] and [alerts]; other keys are written without one, and above them",
         ),
         ("pool_size = \"4\"", "pool_size: expected a whole number from 1 to 1000, got \"4\"; e.g. pool_size = 10"),
         ("pool_size = 0", "pool_size: expected a whole number from 1 to 1000, got 0; e.g. pool_size = 10"),

@@ -14,6 +14,10 @@ rate = "1 / h"
 [queue.mail]
 max_concurrent = 10
 max_waiting = 20
+alert_wait = "10min"
+[alerts]
+failure_rate = "20/m"
+mail = "root"
 "#;
 
 #[test]
@@ -59,7 +63,8 @@ fn the_example_is_a_valid_file() {
     let settings = world.shop(&format!("{PATH}{bare}"), &[]).unwrap().settings;
     assert_eq!((settings.tables.class.len(), settings.tables.queue.len()), (1, 1));
     let (of_class, of_queue) = (&settings.tables.class["App\\Jobs\\Import"], &settings.tables.queue["mail"]);
-    for (table, bounds) in TABLES.iter().zip([of_class, of_queue]) {
+    let of_alerts = &settings.tables.alerts[""];
+    for (table, bounds) in TABLES.iter().zip([of_class, of_queue, of_alerts]) {
         assert!(table.keys.iter().all(|key| key.show(bounds).is_some()), "{bare}");
     }
 }
@@ -73,7 +78,8 @@ fn what_a_reload_brings() {
     assert_eq!((&taken.tables, held.len()), (&new.tables, 0));
     let lines = differences(&old.tables, &new.tables);
     assert_eq!(lines[0], "[class.\"App\\\\Jobs\\\\Import\"] max_concurrent = 2");
-    assert_eq!(lines.len(), 6);
+    assert_eq!(lines.len(), 9);
+    assert_eq!(lines[8], "[alerts] mail = [\"root\"]");
     assert_eq!(differences(&new.tables, &old.tables)[5], "[queue.mail] max_waiting no more");
     assert!(differences(&new.tables, &new.tables).is_empty());
 }
@@ -102,6 +108,34 @@ fn what_is_wrong_has_one_line() {
         (
             "[class.A]\nmax_waiting = 5",
             "3: unknown key \"max_waiting\"; a table of a class takes max_concurrent, rate, burst, tier, memory_max",
+        ),
+        (
+            "[alerts]\nwait = \"soon\"",
+            "3: wait: expected a duration of at least 1000 ms and at most a year (seconds, or a string such as \"500ms\", \"2h 30min\"), got \"soon\"; e.g. wait = \"60s\"",
+        ),
+        (
+            "[alerts]\nwait = 60\nmail = \"ops@a.example\\nBcc: x@b.example\"",
+            "4: mail: expected a list of addresses (such as [\"ops@shop.example\"]), got \"ops@a.example\\nBcc: x@b.example\"; e.g. mail = [\"ops@shop.example\"]",
+        ),
+        (
+            "[alerts]\nwait = 60\nwebhook = \"ftp://a.example\"",
+            "4: webhook: expected a URL (a string such as \"https://alerts.example/kqueue\"), without user and password, got \"ftp://a.example\"; e.g. webhook = \"https://alerts.example/kqueue\"",
+        ),
+        (
+            "[alerts]\nmail = [\"ops@shop.example\"]",
+            "3: mail: there is no alert that it could go with; add wait = \"60s\" to [alerts], or leave it out",
+        ),
+        (
+            "[alerts]\nwait = 60\nwebhook_secret = \"hook\"",
+            "4: webhook_secret: there is no webhook that it could go with; add webhook = \"https://alerts.example/kqueue\" to [alerts], or leave it out",
+        ),
+        (
+            "[alerts]\ncommand = \"page\"",
+            "3: command: expected a program by its whole path, and its arguments (a list such as [\"/usr/local/bin/page\", \"--team\", \"shop\"]), got \"page\"; e.g. command = [\"/usr/local/bin/page\", \"--team\", \"shop\"]",
+        ),
+        (
+            "[alerts.mail]\nwait = 5",
+            "2: mail: expected a list of addresses (such as [\"ops@shop.example\"]), got a table; e.g. mail = [\"ops@shop.example\"]",
         ),
         (
             "[class.App.Jobs]\nrate = \"1/s\"",

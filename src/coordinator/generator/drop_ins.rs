@@ -81,7 +81,7 @@ pub fn worker(app: &App) -> String {
     text + &sandbox(settings)
 }
 
-/// For `kqueue-schedule@APP.service`.
+/// For `kqueue-schedule@APP.service` and `kqueue-alert@APP.service`.
 pub fn schedule(app: &App) -> String {
     let settings = &app.settings;
     let mut text = head(&settings.file);
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn no_directory_without_the_user_whose_it_is() {
         let refusal = refusal(Path::new("/etc/kqueue"), "shop", "broken");
-        for text in [RUNTIME, WORKER, SCHEDULE, &refusal] {
+        for text in [RUNTIME, WORKER, SCHEDULE, ALERT, &refusal] {
             let directory = text.lines().find(|line| line.starts_with("StateDir") || line.starts_with("RuntimeDir"));
             assert_eq!(directory, None);
         }
@@ -172,6 +172,8 @@ mod tests {
     const RUNTIME: &str = include_str!("../../../units/kqueue@.service");
     const WORKER: &str = include_str!("../../../units/kqueue-worker@.service");
     const SCHEDULE: &str = include_str!("../../../units/kqueue-schedule@.service");
+
+    const ALERT: &str = include_str!("../../../units/kqueue-alert@.service");
 
     /// The lines that make up the sandbox of a unit.
     fn sandboxed(unit: &str) -> Vec<&str> {
@@ -186,6 +188,7 @@ mod tests {
         assert!(sandboxed(RUNTIME).len() > 10);
         assert_eq!(sandboxed(RUNTIME), sandboxed(WORKER));
         assert_eq!(sandboxed(RUNTIME), sandboxed(SCHEDULE));
+        assert_eq!(sandboxed(RUNTIME), sandboxed(ALERT));
     }
 
     #[test]

@@ -130,7 +130,9 @@ fn write(out: &Path, app: &App, runtime: &str) -> io::Result<()> {
     for socket in [format!("kqueue@{name}.socket"), format!("kqueue-control@{name}.socket")] {
         drop_in(out, &socket, &drop_ins::socket(app))?;
     }
-    drop_in(out, &format!("kqueue-schedule@{name}.service"), &drop_ins::schedule(app))?;
+    for unit in ["schedule", "alert"] {
+        drop_in(out, &format!("kqueue-{unit}@{name}.service"), &drop_ins::schedule(app))?;
+    }
     let worker = |number: usize| format!("kqueue-worker@{name}:{number}.service");
     if app.settings.pool_max_size > 0 {
         drop_in(out, &worker(1), &drop_ins::worker(app))?;

@@ -36,14 +36,16 @@ fn tables(loaded: &Loaded) -> impl Iterator<Item = (&'static Table, &String, &Bo
 }
 
 /// As one JSON object: `app`, `file` (or null) and `settings`, in which durations are seconds. `class` and `queue` in there are
-/// objects by name.
+/// objects by name, `alerts` is one.
 pub fn json(loaded: &Loaded) -> String {
     let mut settings: Map<String, Value> =
         KEYS.iter().map(|key| (key.name.to_owned(), key.show(&loaded.settings))).collect();
     for (table, name, bounds) in tables(loaded) {
         let said: Map<String, Value> =
             table.keys.iter().filter_map(|key| Some((key.name.to_owned(), key.show(bounds)?))).collect();
-        if let Value::Object(all) = settings.entry(table.name).or_insert_with(|| json!({})) {
+        if table.is_single() {
+            settings.insert(table.name.to_owned(), said.into());
+        } else if let Value::Object(all) = settings.entry(table.name).or_insert_with(|| json!({})) {
             all.insert(name.clone(), said.into());
         }
     }

@@ -28,6 +28,10 @@ const ENDS: &[(&str, &str)] = &[
     ("kqueue-resume.1", include_str!("../../../packaging/man/kqueue-resume.1.end")),
     ("kqueue-events.1", include_str!("../../../packaging/man/kqueue-events.1.end")),
     ("kqueue-health.1", include_str!("../../../packaging/man/kqueue-health.1.end")),
+    ("kqueue-failed.1", include_str!("../../../packaging/man/kqueue-failed.1.end")),
+    ("kqueue-pause.1", include_str!("../../../packaging/man/kqueue-pause.1.end")),
+    ("kqueue-resume.1", include_str!("../../../packaging/man/kqueue-resume.1.end")),
+    ("kqueue-alert.1", include_str!("../../../packaging/man/kqueue-alert.1.end")),
     ("kqueue-tune.1", include_str!("../../../packaging/man/kqueue-tune.1.end")),
     ("kqueue-config-check.1", include_str!("../../../packaging/man/kqueue-config-check.1.end")),
 ];

@@ -125,6 +125,10 @@ enum Command {
     ///
     /// Exit code: 0 done, 1 refused or no answer, 3 the app does not run, 4 there is no such app.
     Resume(steer::pause::Resume),
+    /// Try the targets of an app's alerts: command, webhook, mail
+    ///
+    /// Exit code: 0 each was told, 1 not each, or there is none, 78 the settings cannot work.
+    Alert(steer::alert::Asked),
     /// Say which settings would do better, each with its evidence and the exact line
     ///
     /// It changes nothing without --write. Exit code: 0 asked and answered, 1 no answer, or a file that cannot be
@@ -379,6 +383,7 @@ fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
         Command::Quarantine(asked) => steer::quarantine::run(asked),
         Command::Pause(asked) => steer::pause::pause(asked),
         Command::Resume(asked) => steer::pause::resume(asked),
+        Command::Alert(asked) => steer::alert::run(asked, &args),
         Command::Tune(asked) => tune::run(asked),
         Command::Config { command: Config::Example } => {
             print(&Settings::example())?;

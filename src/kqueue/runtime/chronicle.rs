@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use kqueue_control::{Happening, Metrics, VERSION};
+use kqueue_core::alerts::Depth;
 use kqueue_core::schedule::{Cause, StopReason, WorkerId};
 use kqueue_core::wire::Mode;
 use kqueue_system::proc::Status;
@@ -128,7 +129,8 @@ impl Runtime {
 
     /// Has the queues' sizes recorded now and then.
     pub(super) fn look_at_queues(&mut self, now: Instant) {
-        if !self.recorder.is_on() || self.chronicle.look.is_some_and(|at| now < at) {
+        let wanted = self.service.alerts.sizes();
+        if !self.recorder.is_on() && wanted.is_none() || self.chronicle.look.is_some_and(|at| now < at) {
             return;
         }
         let moves = self.schedule.job_count() > 0 || self.schedule.settled() != self.chronicle.settled;
@@ -136,19 +138,28 @@ impl Runtime {
         // Where a look is not for nothing, it is seldom.
         let often = moves && self.queue.capabilities().exact_sizes;
         let pause = if often { LOOKS.0 } else { LOOKS.1 };
+        let pause = wanted.map_or(pause, |wanted| wanted.min(pause));
         self.chronicle.look = Some(now + pause.max(self.chronicle.took.get() * SHARE));
         let (counting, looker) = (self.queue.count_now(&self.app.queues), self.queue.looker());
         let (recorder, queues) = (self.recorder.clone(), self.app.queues.clone());
         let (own, took) = (self.own_waiting(), self.chronicle.took.clone());
+        let depths = self.service.alerts.depths.clone();
         tokio::task::spawn_local(async move {
             let (counts, oldest) = futures_util::future::join(counting, looker.oldest(&queues)).await;
             took.set(now.elapsed());
             let now = epoch_ms();
             for queue in queues {
-                let Some(pending) = counts.get(&queue).and_then(super::queue::sizes::Count::pending) else { continue };
+                let pending = counts.get(&queue).and_then(super::queue::sizes::Count::pending);
+                let Some(pending) = pending else {
+                    depths.borrow_mut().insert(queue, None);
+                    continue;
+                };
                 let (here, first) = own.get(&queue).copied().unwrap_or((0, None));
                 let ready = [oldest.get(&queue).copied(), first].into_iter().flatten().min();
-                let oldest = ready.map(|ready| now.saturating_sub(ready) / 1000);
+                let oldest = ready.map(|ready| now.saturating_sub(ready));
+                let depth = Depth { jobs: pending + here, oldest };
+                depths.borrow_mut().insert(queue.clone(), Some(depth));
+                let oldest = oldest.map(|oldest| oldest / 1000);
                 recorder.sized(Sample { queue, backlog: pending + here, oldest });
             }
         });
@@ -156,7 +167,13 @@ impl Runtime {
 
     /// When queues are looked at next.
     pub(super) fn look_wake(&self) -> Option<Instant> {
-        self.chronicle.look.filter(|_| self.recorder.is_on())
+        self.chronicle.look.filter(|_| self.recorder.is_on() || self.service.alerts.sizes().is_some())
+    }
+
+    /// Processes that were killed at their memory limit, and processes that died, since the start.
+    pub(super) fn deaths(&self) -> (u64, u64) {
+        let of = |how: &str| self.chronicle.ended.values().filter_map(|ended| ended.get(how)).sum();
+        (of("oom"), of("crashed"))
     }
 
     /// Jobs that are ours and do not run, by queue: how many, and since when the first of them could run (milliseconds

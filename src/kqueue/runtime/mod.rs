@@ -9,6 +9,7 @@
 
 mod act;
 mod admit;
+mod alerts;
 mod app;
 mod ask;
 mod boot;
@@ -79,10 +80,11 @@ const BEFORE_MS: u64 = 1 << 40;
 /// # Errors
 /// Whatever ends the runtime before its time: an app that does not boot, settings that cannot work.
 pub async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
-    let app = loaded.settings.app.clone();
+    let settings = loaded.settings.clone();
     let ended = LocalSet::new().run_until(start::run(loaded, reread)).await;
     if let Err(error) = &ended {
-        health::failed(&app, error);
+        health::failed(&settings.app, error);
+        service::alerts::start_failed(&settings, &format!("{error:#}")).await;
     }
     ended
 }
@@ -211,6 +213,7 @@ impl Runtime {
         self.service.history.on_time(now, &self.schedule.history);
         self.look_after_pauses(now);
         self.look_after_duties(now);
+        self.look_after_alerts(now);
         self.look_at_queues(now);
         self.look_at_max_time(now);
         self.tell(Event::Tick);

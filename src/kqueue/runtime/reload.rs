@@ -85,6 +85,7 @@ impl Runtime {
         self.configure_schedule();
         self.queue.configure(&self.settings);
         self.recorder.configure(kept(&self.settings));
+        self.service.alerts.configure(&self.settings);
         self.source.accepted(loaded);
         Ok(Taken { changed, restarts })
     }

@@ -22,6 +22,7 @@ use super::processes::units::UnitSide;
 use super::queue::doorbell::Doorbell;
 use super::queue::{self, QueueSide};
 use super::service::Service;
+use super::service::alerts::Alerts;
 use super::service::app_signals::AppSignals;
 use super::service::health::Health;
 use super::service::history_file::{HistoryFile, load_history};
@@ -199,6 +200,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             pauses,
             overrides: Overrides::load(&settings.state_dir),
             pauses_end: None,
+            alerts: Alerts::new(&settings),
         },
         recorder: Recorder::new(&settings.state_dir, kept(&settings)),
         chronicle: Chronicle::default(),

@@ -89,7 +89,7 @@ impl Runtime {
     }
 
     /// How things are, without what it takes to list them.
-    fn outline(&self) -> Snapshot {
+    pub(super) fn outline(&self) -> Snapshot {
         let queues = self.app.queues.iter().map(|name| self.queue.queue(name, self.service.pauses.of(name)));
         Snapshot {
             at: self.now().epoch,

@@ -25,6 +25,10 @@ pub mod message_id {
     pub const HUNG: &str = "05ce294aaf9c4c90ad0c23dedb76234c";
     /// The coordinator did not do what it was asked.
     pub const REFUSED: &str = "22b6463407bd47e29a314a07e1f54688";
+    /// An alert has begun.
+    pub const ALERT: &str = "3f1d0c5a86d24ad3a3f7f2b9f2f0c6e1";
+    /// An alert is over.
+    pub const ALERT_OVER: &str = "b0c9a2e44c5f4b7c9d0b6a3a6f1f5d78";
     /// An app's settings are of no use to the generator.
     pub const SETTINGS: &str = "e29700fa918f4b2ea139370a14c29e75";
 }
@@ -203,9 +207,21 @@ mod tests {
 
     #[test]
     fn the_catalog_is_one() {
-        let known =
-            ["APP", "JOB", "CLASS", "QUEUE", "TIER", "ATTEMPT", "MS", "CAUSE", "OUTCOME", "MEMORY_PEAK", "CPU_USEC"]
-                .map(|name| format!("KQUEUE_{name}"));
+        let known = [
+            "APP",
+            "ALERT",
+            "JOB",
+            "CLASS",
+            "QUEUE",
+            "TIER",
+            "ATTEMPT",
+            "MS",
+            "CAUSE",
+            "OUTCOME",
+            "MEMORY_PEAK",
+            "CPU_USEC",
+        ]
+        .map(|name| format!("KQUEUE_{name}"));
         for entry in CATALOG.split("\n-- ").skip(1) {
             let (head, body) = entry.split_once("\n\n").expect(entry);
             let mut lines = head.lines();

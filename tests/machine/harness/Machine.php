@@ -416,7 +416,7 @@ class Machine
         }
         // One shell: in the virtual machine each process counts.
         $this->must(<<<SH
-            runtimes="kqueue@*.service kqueue-schedule@*.service kqueue-worker@*.service kqueue-shop-*.scope kqueue-test-*.service kqueue.service"
+            runtimes="kqueue@*.service kqueue-schedule@*.service kqueue-alert@*.service kqueue-worker@*.service kqueue-shop-*.scope kqueue-test-*.service kqueue.service"
             sockets="kqueue@*.socket kqueue-control@*.socket kqueue-schedule@*.timer"
             set -f
             if [ -n "\$(systemctl list-units --all --no-legend --plain \$runtimes \$sockets)" ]; then

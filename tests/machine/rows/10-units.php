@@ -19,14 +19,14 @@ row('verify', 'systemd-analyze verify has no complaint about the units', functio
     // Templates, then instances with what the generator has made for them; but no worker's, whose colon is
     // syntax to this command.
     $units = '/usr/lib/systemd/system/kqueue*.service /usr/lib/systemd/system/kqueue*.socket /usr/lib/systemd/system/kqueue*.slice /usr/lib/systemd/system/kqueue*.timer'
-        . ' kqueue@shop.service kqueue@shop.socket kqueue-control@shop.socket kqueue-schedule@shop.timer kqueue-schedule@shop.service';
+        . ' kqueue@shop.service kqueue@shop.socket kqueue-control@shop.socket kqueue-schedule@shop.timer kqueue-schedule@shop.service kqueue-alert@shop.service';
     $outcome = $m->sh("systemd-analyze verify --man=no --recursive-errors=no {$units}");
     $m->expectSame('', trim($outcome->text()), 'what it said');
     $m->expectSame(0, $outcome->status, 'its status');
 });
 
 row('security', 'systemd-analyze security: the coordinator at most 0.9, units that run PHP at most 3.6', function (Machine $m): void {
-    foreach (['kqueue.service' => 9, 'kqueue@shop.service' => 36, 'kqueue-worker@shop:1.service' => 36, 'kqueue-schedule@shop.service' => 36] as $unit => $most) {
+    foreach (['kqueue.service' => 9, 'kqueue@shop.service' => 36, 'kqueue-worker@shop:1.service' => 36, 'kqueue-schedule@shop.service' => 36, 'kqueue-alert@shop.service' => 36] as $unit => $most) {
         $outcome = $m->sh("systemd-analyze security --no-pager --threshold={$most} {$unit}");
         $lines = array_filter(explode("\n", trim($outcome->text())));
         $m->expect($outcome->ok(), "{$unit} at most " . $most / 10 . ': ' . end($lines));

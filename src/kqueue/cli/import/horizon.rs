@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::plan::{At, Set, why_not};
+use super::plan::{App, At, Set, why_not};
 use crate::survey::{Horizon, Supervisor};
 
 /// Options that are Horizon's own business.
@@ -85,17 +85,30 @@ pub(super) fn set(supervisor: &Supervisor, path: &Path, notes: &mut Vec<String>)
     Some(set)
 }
 
-/// What is said where its alerts for long waits end with it: neither a master of its own nor kqueue tells of them.
-pub(super) fn waits(horizon: &Horizon) -> Option<String> {
-    if horizon.waits.is_empty() {
-        return None;
+/// Its alerts for long waits become those of the apps that work these queues. What is said of that.
+pub(super) fn waits(horizon: &Horizon, apps: &mut [App]) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut taken = false;
+    for (wait, seconds) in &horizon.waits {
+        let (connection, queue) = wait.split_once(':').unwrap_or(("redis", wait));
+        let seconds = as_text(seconds);
+        if seconds == "0" {
+            continue;
+        }
+        let works = |app: &&mut App| {
+            let queues = app.draft.get("queues").unwrap_or("default");
+            app.draft.get("connection").unwrap_or("redis") == connection && queues.split(',').any(|name| name == queue)
+        };
+        match apps.iter_mut().find(works).map(|app| app.draft.say("queue", queue, "alert_wait", &seconds)) {
+            Some(Ok(())) => taken = true,
+            Some(Err(error)) => notes.push(format!("waits of config/horizon.php: {wait}: {error}; left out")),
+            None => notes.push(format!("waits of config/horizon.php: {wait} is no queue of these apps; left out")),
+        }
     }
-    let waits: Vec<String> =
-        horizon.waits.iter().map(|(queue, seconds)| format!("{queue} {} s", as_text(seconds))).collect();
-    Some(format!(
-        "waits ({}) of config/horizon.php: once Horizon is gone nobody tells of long waits; kqueue status APP --json has what waits in each queue",
-        waits.join(", ")
-    ))
+    let told = "waits of config/horizon.php have become alert_wait of their queues: alerts are in the journal, and with a \
+                command, webhook or mail in [alerts] of the app's file they are told; `kqueue alert APP test` tries that";
+    notes.extend(taken.then(|| told.to_owned()));
+    notes
 }
 
 fn as_text(value: &Value) -> String {
@@ -177,8 +190,21 @@ mod tests {
             assert_eq!(made.map(|set| (set.processes, set.least)), expected, "{options}");
             assert_eq!(notes.is_empty(), expected.is_some(), "{notes:?}");
         }
-        let horizon = Horizon { waits: [("redis:default".to_owned(), json!(60))].into(), ..Horizon::default() };
-        assert!(waits(&horizon).unwrap().contains("redis:default 60 s"));
-        assert_eq!(waits(&Horizon::default()), None);
+    }
+
+    #[test]
+    fn waits_become_alerts() {
+        let options = json!({"connection": "redis", "queue": "default,mail"}).as_object().unwrap().clone();
+        let supervisor = Supervisor { name: "x".into(), options };
+        let mut notes = Vec::new();
+        let sets = set(&supervisor, Path::new("/srv/shop"), &mut notes).into_iter().collect();
+        let mut apps = plan::apps(sets, None, &mut notes).unwrap();
+        let waits = [("redis:mail", json!(90)), ("redis:default", json!(0)), ("redis:gone", json!(60))];
+        let waits = waits.map(|(queue, seconds)| (queue.to_owned(), seconds));
+        let horizon = Horizon { waits: waits.into(), ..Horizon::default() };
+        let said = super::waits(&horizon, &mut apps).join("\n");
+        assert!(apps[0].draft.text().ends_with("\n\n[queue.mail]\nalert_wait = 90\n"), "{}", apps[0].draft.text());
+        assert!(said.contains("redis:gone is no queue") && said.contains("kqueue alert APP test"), "{said}");
+        assert!(super::waits(&Horizon::default(), &mut apps).is_empty());
     }
 }

@@ -268,9 +268,8 @@ fn of_horizon(
     }
     // Where the queue is Horizon's, kqueue stands in for its master.
     let master = looked.found.master.as_ref();
-    if let Some(horizon) = looked.found.horizon.as_ref().filter(|_| master.is_none_or(|master| master.lacks.is_some()))
-    {
-        notes.extend(horizon::waits(horizon));
+    if let Some(horizon) = &looked.found.horizon {
+        notes.extend(horizon::waits(horizon, &mut apps));
     }
     notes.extend(master.and_then(|master| master.lacks.as_ref()).map(|class| {
         format!("this version of Horizon has no {class}: once `php artisan horizon` is gone, {}", Master::DUTIES)

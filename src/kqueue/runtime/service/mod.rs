@@ -3,6 +3,7 @@
 //!
 //! Knows nothing of jobs, of processes or of the queue. What they ask for comes through [`Service::next`].
 
+pub mod alerts;
 pub mod app_signals;
 pub mod health;
 pub mod history_file;
@@ -18,6 +19,7 @@ pub mod upgrade;
 use std::time::Instant;
 
 use crate::control::Ask;
+use alerts::Alerts;
 use app_signals::AppSignals;
 use health::Health;
 use history_file::HistoryFile;
@@ -37,6 +39,7 @@ pub struct Service {
     pub app: AppSignals,
     pub pauses: Pauses,
     pub overrides: Overrides,
+    pub alerts: Alerts,
     /// When the next pause, or another word of an operator's, ends.
     pub pauses_end: Option<Instant>,
 }
@@ -63,6 +66,9 @@ impl Service {
 
     /// When something is due that no request brings.
     pub fn wake(&self) -> Option<Instant> {
-        [self.health.wake(), self.duties.wake(), self.history.wake(), self.pauses_end].into_iter().flatten().min()
+        [self.health.wake(), self.duties.wake(), self.history.wake(), self.pauses_end, self.alerts.wake()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

@@ -71,7 +71,7 @@ pub fn starting(app: &str) -> Snapshot {
     }
 }
 
-fn epoch() -> u64 {
+pub(super) fn epoch() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 

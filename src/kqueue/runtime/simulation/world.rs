@@ -32,6 +32,7 @@ use crate::runtime::processes::units::UnitSide;
 use crate::runtime::queue::QueueSide;
 use crate::runtime::queue::doorbell::Doorbell;
 use crate::runtime::service::Service;
+use crate::runtime::service::alerts::Alerts;
 use crate::runtime::service::app_signals::AppSignals;
 use crate::runtime::service::health::Health;
 use crate::runtime::service::history_file::HistoryFile;
@@ -328,6 +329,7 @@ impl World {
                 pauses: Pauses::load(&settings.state_dir),
                 overrides: Overrides::load(&settings.state_dir),
                 pauses_end: None,
+                alerts: Alerts::new(&settings),
             },
             schedule: Schedule::new(schedule_config(&settings, &settings.queues, true, false, true), history),
             recorder: crate::history::Recorder::new(&settings.state_dir, Some(50)),
