@@ -42,7 +42,8 @@ impl Runtime {
                 tracing::warn!("{text}");
                 self.happened("quarantine", text);
             }
-            Action::Exit => {}
+            // Without a time for it no app sleeps.
+            Action::Look | Action::Sleep | Action::Wake | Action::Exit => {}
         }
     }
 

@@ -345,6 +345,7 @@ pub(super) fn schedule_config(
             pooled_memory_mb: settings.worker_memory_max,
             default_tier: tier_of(settings.default_tier),
         },
+        idle_ms: None,
         pool_min_idle: settings.pool_min_idle,
         pool_size: settings.pool_size,
         pool_max_size: settings.pool_max_size,
