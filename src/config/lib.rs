@@ -14,6 +14,7 @@ mod draft;
 mod error;
 mod example;
 mod from_app;
+mod idle;
 mod key;
 mod keys;
 mod load;

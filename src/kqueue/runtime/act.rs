@@ -42,8 +42,10 @@ impl Runtime {
                 tracing::warn!("{text}");
                 self.happened("quarantine", text);
             }
-            // Without a time for it no app sleeps.
-            Action::Look | Action::Sleep | Action::Wake | Action::Exit => {}
+            Action::Look => self.look_ahead(),
+            Action::Sleep => self.fall_asleep(),
+            Action::Wake => self.wake_up(),
+            Action::Exit => {}
         }
     }
 

@@ -9,6 +9,7 @@ pub mod history_file;
 pub mod horizon;
 pub mod observer;
 pub mod pauses;
+pub mod release;
 pub mod settings;
 pub mod signals;
 pub mod upgrade;
