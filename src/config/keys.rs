@@ -13,6 +13,7 @@
 use std::path::PathBuf;
 
 use super::error::Error;
+use super::idle::IdleTime;
 use super::key::{DefaultValue, Key, Reader, SetBy};
 use super::raw::{Given, Origin};
 use super::settings::{Ack, Crash, DefaultTier, LauncherKind, Limits, Pop, Start};
@@ -260,6 +261,10 @@ keys! {
     pooled_max_duration: Time<0>, Is("30s"), App, [Live];
     /// Idle pooled workers kept warm. Never above pool_size by default.
     pool_min_idle: Capacity<0, 1000>, Is("2"), App, [Live];
+    /// Time without a job after which the app sleeps: PHP ends, kqueue alone goes on looking at the queue, and the first job
+    /// starts it again. Pooled workers end after as long without a pooled job. "never" keeps all warm. Connections whose
+    /// workers take jobs off the queue by themselves do not sleep, nor does an app with Horizon.
+    idle_after: IdleTime, Is("10min"), App, [Live];
     /// Pooled workers grown to with demand. The default is 10, less where memory is small: a worker for
     /// each 128 MB of it, but 2 at the least.
     pool_size: Capacity<1, 1000>, WorkedOut("10"), App, [Live];

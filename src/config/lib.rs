@@ -15,6 +15,7 @@ mod draft;
 mod error;
 mod example;
 mod from_app;
+mod idle;
 mod key;
 mod keys;
 mod load;

@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use crate::{Snapshot, State};
 use kqueue_system::harmless;
 
@@ -47,6 +50,10 @@ impl Snapshot {
                 let reason = self.reason.as_deref().unwrap_or("no reason known");
                 write!(line, "degraded: {reason}; {running} running, {waiting} waiting{}", self.flow())
             }
+            State::Running if self.asleep.is_some() => {
+                let since = moment(self.asleep.unwrap_or_default());
+                write!(line, "asleep since {since}, {waiting} waiting{}", self.flow())
+            }
             State::Running => write!(line, "{running} running, {waiting} waiting{}", self.flow()),
         };
         if matches!(state, State::Running | State::Degraded | State::Maintenance) {
@@ -89,6 +96,12 @@ impl Snapshot {
     pub fn oldest(&self) -> Option<f64> {
         self.queues.iter().filter_map(|queue| queue.oldest).max_by(f64::total_cmp)
     }
+}
+
+/// A moment as the clock on the wall shows it, `2026-11-30 14:55:18`.
+fn moment(epoch: u64) -> String {
+    let moment = i64::try_from(epoch).ok().and_then(|epoch| Timestamp::from_second(epoch).ok()).unwrap_or_default();
+    moment.to_zoned(TimeZone::system()).strftime("%F %T").to_string()
 }
 
 /// An age as somebody would say it, in one unit.
@@ -183,6 +196,16 @@ mod tests {
         let remedy = Some("php artisan horizon:continue".to_owned());
         let held = Snapshot { running: 1, held: 1, queues, remedy, ..shop(State::Paused) };
         assert_eq!(status(held), "shop: paused, 1 running, 2 jobs wait: php artisan horizon:continue, redis ok");
+    }
+
+    #[test]
+    fn sleep_is_well() {
+        let asleep = Snapshot { running: 0, held: 0, rate: 0.0, asleep: Some(1_000), ..shop(State::Running) };
+        let said = status(asleep.clone());
+        let words = format!("shop: asleep since {}, 0 waiting, 0/s, redis ok", moment(1_000));
+        assert_eq!(said, words);
+        let silent = Snapshot { reason: Some("redis does not answer".to_owned()), ..asleep };
+        assert!(status(silent).starts_with("shop: degraded: redis"));
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub struct Snapshot {
     pub status: String,
     /// Why it is degraded; null where it is not.
     pub reason: Option<String>,
+    /// Since when the app has been asleep, which is well: its processes start with the next job. Null while it is awake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asleep: Option<u64>,
     /// The command that lets go on what waits; null where nothing is held up.
     pub remedy: Option<String>,
     /// The runtime's process.

@@ -45,6 +45,11 @@ fn errors_of_the_file() {
              \"2h 30min\"), got \"10 years\"; e.g. stop_timeout = \"60s\"",
         ),
         (
+            "idle_after = \"50ms\"",
+            "idle_after: expected \"never\", or a duration of at least 100 ms and at most a year (seconds, or a string such \
+             as \"500ms\", \"2h 30min\"), got \"50ms\"; e.g. idle_after = \"10min\"",
+        ),
+        (
             "worker_memory = \"1.5G\"",
             "worker_memory: expected whole MB, 16 or more (a number, or a string such as \"64M\", \"1G\"), got \
              \"1.5G\"; e.g. worker_memory = 128",

@@ -25,6 +25,7 @@ impl Schedule {
             || self.phase != Phase::Running
             || self.down
             || self.waiting_bytes >= self.config.max_waiting_bytes
+            || self.takes_none()
         {
             return 0;
         }
@@ -63,12 +64,11 @@ impl Schedule {
                 back.push(spec.id);
                 continue;
             }
+            self.wake(now, out);
             self.admitted += 1;
             self.take_in(now, spec, None, &mut ask);
         }
-        if !ask.is_empty() {
-            out.push(Action::Inspect(ask));
-        }
+        self.inspect(ask, out);
         if !back.is_empty() {
             out.push(Action::Unreserve(back));
         }
@@ -88,7 +88,7 @@ impl Schedule {
     }
 
     /// Lets a job wait for its tier, once it is known what its class declares.
-    fn enqueue_or_ask(&mut self, now: Now, id: JobId, ask: &mut Vec<String>) {
+    pub(super) fn enqueue_or_ask(&mut self, now: Now, id: JobId, ask: &mut Vec<String>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if self.hints.contains_key(&job.class) || !is_class_name(&job.class) {
             match job.popped {
@@ -316,7 +316,7 @@ impl Schedule {
 
     /// Whether jobs of a queue may start.
     pub fn may_run(&self, queue: &str) -> bool {
-        self.phase == Phase::Running && !self.down && !self.paused.contains(queue)
+        self.phase == Phase::Running && !self.down && !self.paused.contains(queue) && !self.has_moved()
     }
 
     /// An operator ends the quarantine of a class: those of its jobs that wait go where others would.
@@ -375,11 +375,14 @@ impl Schedule {
     }
 
     pub(super) fn signals(&mut self, now: Now, down: bool, paused: Vec<String>, out: &mut Vec<Action>) {
-        self.checked = Some(now.ms);
+        // What comes late, from a process of before, is not how things are once the app is awake.
+        self.checked = Some(now.ms).filter(|_| !self.is_asleep() && !self.is_waking());
         self.checking = None;
         self.down = down;
         self.paused = paused.into_iter().collect();
         if down || !self.paused.is_empty() {
+            // Its processes say when that ends.
+            self.wake(now, out);
             self.recall_all(out);
         }
         if down {

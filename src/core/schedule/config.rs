@@ -12,7 +12,10 @@ pub struct Config {
     pub queues: Vec<String>,
     /// Thresholds between the tiers.
     pub limits: Limits,
-    /// See the settings of the same names.
+    /// Milliseconds without a job after which the app sleeps, and without a pooled one after which no pooled worker is kept;
+    /// `None` is never.
+    pub idle_ms: Option<u64>,
+    /// Pooled workers that are kept without a job.
     pub pool_min_idle: usize,
     /// Pooled workers with demand.
     pub pool_size: usize,

@@ -7,6 +7,7 @@ use super::gate::Gates;
 use super::job::{Job, Stage};
 use super::pop::Looks;
 use super::share::Shares;
+use super::sleep::Rest;
 use super::waiting::Waiting;
 use super::worker::{State, Worker};
 use super::workers::Workers;
@@ -90,6 +91,8 @@ pub struct Schedule {
     pub(super) looks: Looks,
     /// Popped jobs of which all is known, and the workers that have them.
     pub(super) popped: Vec<(WorkerId, JobId)>,
+    /// How far the app is from sleep.
+    pub(super) rest: Rest,
 }
 
 impl Schedule {
@@ -128,6 +131,7 @@ impl Schedule {
             printing: BTreeMap::new(),
             looks: Looks::default(),
             popped: Vec::new(),
+            rest: Rest::default(),
             config,
         }
     }
@@ -146,6 +150,7 @@ impl Schedule {
             }
             return;
         }
+        let stirs = !self.jobs.is_empty() || matches!(event, Event::Restart | Event::Reload | Event::Adopted(_));
         match event {
             Event::Reserved(jobs) => self.reserved(now, jobs, out),
             Event::Empty { settled } => self.empty(now, settled, out),
@@ -183,8 +188,15 @@ impl Schedule {
             Event::HandOver => self.hand_over(now, out),
             Event::Reload => self.reload(now, out),
             Event::Drain => self.drain(now, out),
+            Event::Booted => self.booted(now, out),
+            Event::BootFailed => self.boot_failed(now, out),
+            Event::Moved => self.moved(now, out),
+            Event::Renewed => self.renewed(now, out),
+            Event::Sighted(within) => self.sighted(now, within, out),
+            Event::Wake => self.wake(now, out),
             Event::Tick => {}
         }
+        self.note_activity(now, stirs);
         self.watch(now, out);
         self.plan(now, out);
     }
@@ -221,6 +233,7 @@ impl Schedule {
         let reason = reason.or((worker.tier == Tier::Isolated && worker.bound.is_none()).then_some(StopReason::Idle));
         if worker.state == State::Starting {
             self.unready[worker.tier] = None;
+            self.proves();
         }
         self.workers.change(id, |worker| {
             worker.since = now.ms;
@@ -318,8 +331,10 @@ impl Schedule {
             }
             self.learnt(now, &class);
         }
-        if worked == Tier::Inline {
-            self.count_pace(now.ms);
+        match worked {
+            Tier::Inline => self.count_pace(now.ms),
+            Tier::Pooled => self.pool_is_used(now),
+            Tier::Isolated => {}
         }
         self.leave(job_id, tier, outcome, ms, cause, out);
     }
@@ -337,6 +352,7 @@ impl Schedule {
                 self.backoff[tier].died(now.ms);
                 if worker.state == State::Starting {
                     self.never_ready(tier, worker.killed.unwrap_or(cause));
+                    self.give_up(now, out);
                 }
             }
             return;
@@ -409,27 +425,6 @@ impl Schedule {
         } else {
             let outcome = if removed { Outcome::Failed } else { Outcome::Left };
             self.leave(job_id, tier, outcome, ms, Some(cause.into()), out);
-        }
-    }
-
-    fn verified(&mut self, now: Now, id: JobId, ours: bool, out: &mut Vec<Action>) {
-        let Some(job) = self.jobs.get(&id).filter(|job| job.stage == Stage::Verifying) else { return };
-        if ours {
-            self.set_stage(now, id, Stage::Replaying);
-            self.replays.push_back(id);
-        } else {
-            let (tier, cause) = (job.tier, job.cause.clone().map(Reason::from));
-            self.leave(id, tier, Outcome::Lost, 0, cause, out);
-        }
-    }
-
-    fn lease_lost(&mut self, now: Now, id: JobId, out: &mut Vec<Action>) {
-        // One that runs is left alone: it may be that it has just released itself. So is one that is about to.
-        let runs = |job: &&Job| matches!(job.stage, Stage::Running(_) | Stage::Ahead) || job.popped.is_some();
-        let idle = self.jobs.get(&id).filter(|job| !runs(job));
-        if let Some((tier, cause)) = idle.map(|job| (job.tier, job.cause.clone().map(Reason::from))) {
-            self.take_back(now, id, out);
-            self.leave(id, tier, Outcome::Lost, 0, cause, out);
         }
     }
 

@@ -11,6 +11,7 @@ mod config;
 mod gate;
 mod held;
 mod job;
+mod lease;
 mod look;
 mod machine;
 mod plan;
@@ -22,6 +23,7 @@ mod share;
 #[cfg(test)]
 mod simulation;
 mod sizing;
+mod sleep;
 mod stop;
 mod waiting;
 mod worker;
@@ -316,6 +318,20 @@ pub enum Event {
     Restart,
     /// The same, but pooled workers one by one: each only when the one before it has been replaced.
     Reload,
+    /// What processes are forked from is there, and the app is worked as it says that it is.
+    Booted,
+    /// What processes are forked from did not boot.
+    BootFailed,
+    /// The app has its jobs elsewhere by now: what was reserved while it woke goes back. [`Event::Booted`] says that
+    /// they come from there.
+    Moved,
+    /// The app's code is other code than before: what was known of its classes counts no longer.
+    Renewed,
+    /// Answer to [`Action::Look`]: milliseconds until the app is needed, if it is known that it will be; 0 where nobody
+    /// can tell.
+    Sighted(Option<u64>),
+    /// An app that sleeps is to start its processes.
+    Wake,
     /// Processes that were there before us: all of them at once, so that none of ours is called like one.
     Adopted(Vec<Adopted>),
     /// An adopted process says that it never got its job.
@@ -386,6 +402,13 @@ pub enum Action {
     Inspect(Vec<String>),
     /// Ask this idle worker what the app's signals are.
     Check(WorkerId),
+    /// Find out whether the app, which has nothing to do, will be needed soon; answered with [`Event::Sighted`].
+    Look,
+    /// End what processes are forked from: the app sleeps.
+    Sleep,
+    /// Start it again, and find out what the app is by now; answered with [`Event::Booted`] or [`Event::BootFailed`], and with
+    /// [`Event::Moved`] or [`Event::Renewed`] before.
+    Wake,
     /// A job has left: say so, and forget it.
     Finished(Finished),
     /// A class was quarantined.

@@ -23,6 +23,7 @@ impl Schedule {
         if self.phase == Phase::Over {
             return;
         }
+        self.doze(now, out);
         self.give_back_held(now, out);
         self.roll(now, out);
         self.replay(now, out);
@@ -30,7 +31,7 @@ impl Schedule {
         if !serving && self.waiting.iter().any(|waiting| !waiting.is_empty()) {
             self.give_back(now, |_| true, out);
         }
-        let known = self.phase == Phase::Running && self.knows_signals(now, out);
+        let known = self.phase == Phase::Running && !self.is_waking() && self.knows_signals(now, out);
         if serving && known {
             self.hand_out_bound(now, out);
             self.hand_out(now, Tier::Inline, out);
@@ -39,7 +40,7 @@ impl Schedule {
             self.send_ahead(now, out);
         }
         // Its process takes its time to start, and gets the job only once the signals are known.
-        if serving && self.checked.is_some() {
+        if serving && self.checked.is_some() && !self.is_waking() {
             self.isolate(now, out);
         }
         self.pop(now, serving && known, out);
@@ -229,7 +230,11 @@ impl Schedule {
         }
         job.stage = Stage::Running(worker_id);
         job.since = now.ms;
-        Some((job.kind, job.cause.clone()))
+        let begun = (job.kind, job.cause.clone());
+        if tier == Tier::Pooled {
+            self.pool_is_used(now);
+        }
+        Some(begun)
     }
 
     /// Looks for what has taken too long.
@@ -285,7 +290,7 @@ impl Schedule {
         let late: Vec<_> = self
             .inspecting
             .iter()
-            .filter(|(_, (since, _))| now.ms >= since + INSPECT_MS)
+            .filter(|(_, (since, _))| now.ms >= since + INSPECT_MS && !self.is_waking())
             .map(|(class, _)| class.clone())
             .collect();
         if !late.is_empty() {
@@ -305,7 +310,7 @@ impl Schedule {
             return None;
         }
         let workers = Tier::ALL.into_iter().filter_map(|tier| self.retire_at(tier)).chain(self.workers.next_due());
-        let inspections = self.inspecting.values().map(|(since, _)| since + INSPECT_MS);
+        let inspections = self.inspecting.values().filter(|_| !self.is_waking()).map(|(since, _)| since + INSPECT_MS);
         let phase = match self.phase {
             Phase::Draining { until } | Phase::Killing { until } => Some(until),
             _ => None,
@@ -319,6 +324,7 @@ impl Schedule {
         };
         let waits =
             self.pressure_at(self.seen).into_iter().chain(self.look_at(self.seen)).chain(self.kept_at(self.seen));
+        let waits = waits.chain(self.rest_at(self.seen));
         workers.chain(signals).chain(inspections).chain(phase).chain(starts).chain(waits).chain(limits).min()
     }
 }

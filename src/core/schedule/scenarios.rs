@@ -6,6 +6,7 @@ mod overruns;
 mod pop;
 mod reload;
 mod shares;
+mod sleep;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -62,6 +63,10 @@ struct Shop {
     /// When a worker was sent to look for a job by itself.
     looks: Vec<u64>,
     exited: Option<u64>,
+    /// Milliseconds until the app is needed.
+    sight: Option<u64>,
+    /// When it fell asleep.
+    sleeps: Vec<u64>,
 }
 
 impl Shop {
@@ -83,6 +88,8 @@ impl Shop {
             kills: Vec::new(),
             looks: Vec::new(),
             exited: None,
+            sight: None,
+            sleeps: Vec::new(),
         };
         shop.feed_once(Event::Tick);
         shop
@@ -231,6 +238,9 @@ impl Shop {
             Action::Finished(finished) => self.ends.push((finished.job, finished.outcome, now)),
             Action::Exit => self.exited = Some(now),
             Action::Quarantined(_) => {}
+            Action::Look => self.at(now + 1, Event::Sighted(self.sight)),
+            Action::Sleep => self.sleeps.push(now),
+            Action::Wake => self.at(now + BOOT, if self.broken { Event::BootFailed } else { Event::Booted }),
             // These workers claim nothing: all that is sent ahead comes back.
             Action::Ahead { worker, job } => self.ahead.entry(worker).or_default().push(job),
             Action::Recall(worker) => {

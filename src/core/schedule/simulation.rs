@@ -100,15 +100,35 @@ fn rest(world: &mut World) {
     }
     let end = world.now + 100_000;
     while world.now < end {
-        assert!(world.step(), "idle workers are looked after");
+        if !world.step() {
+            assert!(world.schedule.is_asleep(), "idle workers are looked after");
+            break;
+        }
+    }
+    if world.schedule.config.idle_ms.is_some() && !world.schedule.config.native {
+        assert!(world.schedule.is_asleep(), "it has nothing to do, and does not sleep: {:?}", world.schedule);
+        wakes(world);
+        return;
     }
     let native = world.schedule.config.native;
     let lanes = usize::from(!native);
-    for (tier, keep) in [(Tier::Inline, lanes), (Tier::Pooled, world.schedule.idle_pool()), (Tier::Isolated, 0)] {
+    for (tier, keep) in
+        [(Tier::Inline, lanes), (Tier::Pooled, world.schedule.idle_pool(world.now)), (Tier::Isolated, 0)]
+    {
         let idle = world.schedule.workers.idle(tier).len();
         assert!(idle <= keep, "{idle} idle workers in {tier}");
         let ages = world.schedule.config.worker_max_ms > 0;
         assert!(ages || native || idle == keep, "{idle} idle workers in {tier}");
+    }
+}
+
+/// What comes while the app sleeps is done without anything else happening.
+fn wakes(world: &mut World) {
+    for _ in 0..world.rng.between(1, 3) {
+        world.dispatch(world.now + 10);
+    }
+    while !is_done(world) {
+        assert!(world.step(), "it sleeps for ever");
     }
 }
 

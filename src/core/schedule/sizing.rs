@@ -105,7 +105,8 @@ impl Schedule {
         if self.backoff[tier].wait(now.ms).is_none() && self.live(tier) < self.config.max_concurrent[tier].max(1) {
             let starting = self.starting(tier);
             // Where workers pop by themselves, nobody else is handed a job.
-            let rest = self.phase == Phase::Running && self.counting(tier) < LANES && !self.config.native;
+            let rest =
+                self.phase == Phase::Running && self.counting(tier) < LANES && !self.config.native && !self.is_asleep();
             let replays = !self.replays.is_empty() && starting == 0 && self.starting(Tier::Pooled) == 0;
             let probes = serving && !self.pool_has_room() && self.next_probe().is_some();
             let late = serving && self.lane_pressure_at().is_some_and(|at| now.ms >= at);
@@ -119,14 +120,11 @@ impl Schedule {
     /// When the first waiting inline job will have waited too long for the lanes there are. With more
     /// lanes than cores it is ever more likely that another one would only take time from the others.
     fn lane_pressure_at(&self) -> Option<u64> {
-        let (_, since) = self.waiting[Tier::Inline].first(&self.gates)?;
+        // Where a lane is there, it waits for something else.
+        let waits = self.is_waking() || !self.workers.idle(Tier::Inline).is_empty();
+        let (_, since) = self.waiting[Tier::Inline].first(&self.gates).filter(|_| !waits)?;
         let crowd = self.counting(Tier::Inline) / self.config.cores.max(1);
         Some(since + LANE_PATIENCE * (1 + crowd as u64))
-    }
-
-    /// Pooled workers that stay without a job: where they pop by themselves, at least the one that looks.
-    pub(super) fn idle_pool(&self) -> usize {
-        self.config.pool_min_idle.max(usize::from(self.config.native))
     }
 
     pub(super) fn size_pool(&mut self, now: Now, out: &mut Vec<Action>) {
@@ -135,7 +133,7 @@ impl Schedule {
             let waiting = if self.down { 0 } else { self.startable(tier) };
             let busy = self.running(tier);
             let pressed = self.waiting[tier].oldest(&self.gates).is_some_and(|since| now.ms >= since + PRESSURE);
-            let mut want = (self.kept(now.ms) + waiting + self.idle_pool()).min(self.config.pool_size);
+            let mut want = (self.kept(now.ms) + waiting + self.idle_pool(now.ms)).min(self.config.pool_size);
             if pressed {
                 want = want.max((busy + waiting).min(self.config.pool_max_size));
             }
@@ -157,7 +155,7 @@ impl Schedule {
         for id in idle.collect::<Vec<_>>() {
             self.stop_worker(now, id, StopReason::Idle, out);
         }
-        self.retire(now, tier, self.idle_pool(), out);
+        self.retire(now, tier, self.idle_pool(now.ms), out);
     }
 
     fn retire(&mut self, now: Now, tier: Tier, keep: usize, out: &mut Vec<Action>) {
@@ -174,7 +172,7 @@ impl Schedule {
     pub(super) fn retire_at(&self, tier: Tier) -> Option<u64> {
         let keep = match tier {
             Tier::Inline => LANES,
-            Tier::Pooled => self.idle_pool(),
+            Tier::Pooled => self.idle_pool(self.seen),
             Tier::Isolated => return None,
         };
         let idle = self.workers.idle(tier);

@@ -205,6 +205,11 @@ fn check_queues(queues: &[String]) -> Result<(), BackendError> {
     Ok(())
 }
 
+/// The wall clock since the epoch, by which delayed jobs are due here.
+pub fn now() -> Duration {
+    epoch()
+}
+
 /// The wall clock since the epoch: the clock that Laravel's workers on this host use too.
 fn epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()

@@ -42,6 +42,9 @@ impl Runtime {
                 tracing::warn!("{text}");
                 self.happened("quarantine", text);
             }
+            Action::Look => self.look_ahead(),
+            Action::Sleep => self.fall_asleep(),
+            Action::Wake => self.wake_up(),
             Action::Exit => {}
         }
     }

@@ -14,8 +14,12 @@ pub(super) struct App {
     pub own_queue: String,
     /// Its queues, in order.
     pub queues: Vec<String>,
+    /// What it says of its connection.
+    pub backend: Value,
     /// Whether the runtime may remove finished jobs itself.
     pub ack: bool,
+    /// Whether the settings let it, where the connection does.
+    pub may_ack: bool,
     /// Whether PHP can ring an alarm.
     pub signals: bool,
 }
@@ -38,4 +42,11 @@ pub(super) struct Description {
     pub horizon: Option<Horizon>,
     /// `settings` of the app's `config/kqueue.php`.
     pub settings: Map<String, Value>,
+}
+
+impl Description {
+    /// Whether the queue is Laravel's own, without anything of the app's in between.
+    pub fn is_plain(&self) -> bool {
+        self.backend.get("plain").and_then(Value::as_bool).unwrap_or(false)
+    }
 }

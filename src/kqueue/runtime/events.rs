@@ -31,6 +31,8 @@ impl Runtime {
             QueueEvent::Silent(why) => self.queue_is_silent(why),
             QueueEvent::Answers => self.over("queue"),
             QueueEvent::Rang => self.tell(Event::Rung),
+            QueueEvent::Sighted(within) => self.tell(Event::Sighted(within)),
+            QueueEvent::Elsewhere => self.is_elsewhere(),
             QueueEvent::Reserved(jobs) => self.admit(jobs),
             QueueEvent::Empty { settled } => self.tell(Event::Empty { settled }),
             QueueEvent::Removed(jobs) => self.held.removed(jobs),
@@ -73,7 +75,10 @@ impl Runtime {
             ProcessEvent::MemoryOver { worker, used, limit } => self.tell(Event::MemoryOver { worker, used, limit }),
             ProcessEvent::Printed(lines) => self.log_printed(lines),
             ProcessEvent::Purpose(purpose) => self.on_purpose(purpose),
-            ProcessEvent::TemplateGone(how) => self.happened("worker", format!("the template is gone: {how}")),
+            ProcessEvent::TemplateGone(how) => {
+                self.happened("worker", format!("the template is gone: {how}"));
+                self.tell(Event::BootFailed);
+            }
             ProcessEvent::ManagerLost => self.began("coordinator", "outage", "the coordinator is gone".to_owned()),
             ProcessEvent::ManagerBack => self.over("coordinator"),
         }

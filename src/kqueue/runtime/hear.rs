@@ -45,10 +45,14 @@ impl Runtime {
         match message {
             FromWorker::Ready { app, unforkable, .. } => {
                 self.app_says(app.as_deref());
+                let current = self.processes.templates.is(pid);
                 if unforkable.held.is_empty() {
                     self.processes.template_ready(pid);
                 } else {
                     self.processes.cannot_fork(pid, unforkable);
+                }
+                if current {
+                    self.template_booted(app.as_deref());
                 }
             }
             FromWorker::Forked { worker, pid: child, error, unforkable } => {
@@ -193,9 +197,8 @@ impl Runtime {
     }
 
     fn signals(&mut self, down: bool, paused: Vec<String>, restart: Option<String>, error: Option<String>) {
-        if self.service.app.read(restart, error) {
-            self.restart_all("queue:restart");
-        }
+        let restart = self.service.app.read(restart, error);
+        self.restart_signal(restart);
         let down = down && !self.settings.force;
         self.service.pauses.app_says(down, paused);
         self.pauses_changed();

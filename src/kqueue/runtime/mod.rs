@@ -32,6 +32,7 @@ mod reload;
 mod service;
 #[cfg(test)]
 mod simulation;
+mod sleep;
 mod start;
 mod status;
 mod steer;
@@ -67,6 +68,7 @@ use queue::QueueSide;
 use service::settings::SettingsSource;
 use service::signals::Asked;
 use service::{Service, health};
+use sleep::Nap;
 
 /// Inputs that may wait to be handled before those who bring them have to wait.
 const INPUTS: usize = 1024;
@@ -110,6 +112,7 @@ struct Runtime {
     /// When `--max-time` is over.
     max_time: Option<Instant>,
     end: End,
+    nap: Nap,
 }
 
 impl Runtime {
@@ -195,6 +198,7 @@ impl Runtime {
             self.schedule.next_wake().map(|ms| self.started + Duration::from_millis(ms.saturating_sub(BEFORE_MS)));
         [schedule, self.max_time, self.queue.wake(), self.processes.wake(), self.service.wake(), self.look_wake()]
             .into_iter()
+            .chain([self.nap_wake()])
             .flatten()
             .min()
             .unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
@@ -215,6 +219,7 @@ impl Runtime {
         self.look_after_duties(now);
         self.look_after_alerts(now);
         self.look_at_queues(now);
+        self.look_at_release(now);
         self.look_at_max_time(now);
         self.tell(Event::Tick);
     }

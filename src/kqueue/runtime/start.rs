@@ -30,9 +30,11 @@ use super::service::horizon::Duties;
 use super::service::observer::{self, Observer};
 use super::service::overrides::Overrides;
 use super::service::pauses::Pauses;
+use super::service::release::Release;
 use super::service::settings::{self, Reread, SettingsSource};
 use super::service::signals;
 use super::service::upgrade::Upgrade;
+use super::sleep::Nap;
 use super::{INPUTS, Runtime};
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::control::ControlSocket;
@@ -50,6 +52,8 @@ use kqueue_system::systemd::activation;
 /// Starts everything and works until the end.
 pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
     let settings = Rc::new(loaded.settings.clone());
+    // Before anything of it is read.
+    let release = Release::read(&settings.path);
     let mut health = Health::new();
     let upgrade = Upgrade::new().context("signals")?;
     let (said_in, said) = mpsc::channel(INPUTS);
@@ -94,13 +98,8 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let whole = settings::with_app(&loaded, &description.settings)?;
     let settings = Rc::new(whole.settings);
     recipe.configure(settings.clone());
-    let mut about_queue = description.backend.clone();
-    if let Some(about_queue) = about_queue.as_object_mut() {
-        // For people who look at the server.
-        about_queue.insert("app".to_owned(), settings.app.clone().into());
-    }
-    let connection: ConnectionSettings = serde_json::from_value(about_queue).map_err(|error| anyhow!("{error}"))?;
-    let plain = description.backend.get("plain").and_then(serde_json::Value::as_bool).unwrap_or(false);
+    let connection = connection_settings(&description.backend, &settings.app)?;
+    let (plain, may_ack) = (description.is_plain(), settings.ack == Ack::Auto);
     let about = Snapshot {
         launcher: kind.as_str().to_owned(),
         laravel: description.laravel.clone(),
@@ -111,7 +110,9 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         connection: description.connection,
         queues: if settings.queues.is_empty() { vec![description.queue.clone()] } else { settings.queues.clone() },
         own_queue: description.queue,
-        ack: settings.ack == Ack::Auto && plain,
+        backend: description.backend,
+        ack: may_ack && plain,
+        may_ack,
         signals: description.signals,
     };
     let opened = match backend::open(connection, settings.pop) {
@@ -208,6 +209,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         started,
         max_time: (!settings.limits.max_time.is_zero()).then(|| started + settings.limits.max_time),
         end: End::new(),
+        nap: Nap::new(release),
         source: SettingsSource::new(reread, loaded, description.settings),
         settings,
     };
@@ -305,6 +307,19 @@ async fn open_queue(
     }
 }
 
+/// What a backend is opened with, by what the app says of its connection.
+///
+/// # Errors
+/// What it says is not understood.
+pub(super) fn connection_settings(said: &serde_json::Value, app: &str) -> anyhow::Result<ConnectionSettings> {
+    let mut said = said.clone();
+    if let Some(said) = said.as_object_mut() {
+        // For people who look at the server.
+        said.insert("app".to_owned(), app.into());
+    }
+    serde_json::from_value(said).map_err(|error| anyhow!("{error}"))
+}
+
 /// Our PHP program: where a package puts it, or in the source tree that we were built from.
 ///
 /// # Errors
@@ -349,6 +364,7 @@ pub(super) fn schedule_config(
             pooled_memory_mb: settings.worker_memory_max,
             default_tier: tier_of(settings.default_tier),
         },
+        idle_ms: settings.idle_after.map(millis),
         pool_min_idle: settings.pool_min_idle,
         pool_size: settings.pool_size,
         pool_max_size: settings.pool_max_size,

@@ -96,6 +96,7 @@ impl Runtime {
             state: self.state(),
             reason: self.trouble(self.queue.counts()),
             connection: self.app.connection.clone(),
+            asleep: self.schedule.asleep_since(),
             silent: self.queue.silence().map(|silence| silence.as_secs_f64()),
             queues: queues.collect(),
             paused_classes: self.paused_classes(),

@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use super::Runtime;
 use super::service::Request;
 use super::service::health;
+use super::service::release::Release;
 use super::service::signals::Asked;
 use super::service::upgrade::is_replaced;
 use kqueue_core::schedule::{Event, Standing};
@@ -102,6 +103,10 @@ impl Runtime {
 
     /// Boots the app anew, for the processes that come from now on.
     pub(super) fn replace_template(&mut self) {
+        if self.is_asleep() {
+            return;
+        }
+        self.nap.release = Release::read(&self.settings.path);
         self.processes.replace_template();
         self.replace_duties();
     }
@@ -127,7 +132,7 @@ impl Runtime {
     }
 
     /// Whether somebody would start us again, and our processes would live on meanwhile.
-    fn is_restarted(&self) -> bool {
+    pub(super) fn is_restarted(&self) -> bool {
         self.processes.outlive() && is_listening()
     }
 

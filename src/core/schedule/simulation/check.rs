@@ -24,6 +24,11 @@ pub fn all(world: &World) {
         assert!(schedule.jobs.values().all(|job| stays(&job.stage)), "jobs are left at the end");
         return;
     }
+    if schedule.is_asleep() {
+        assert_eq!(schedule.job_count(), 0, "it sleeps, and holds jobs");
+        let up = |worker: &Worker| worker.state != State::Leaving && worker.killed.is_none();
+        assert!(schedule.workers.ids(up).is_empty(), "it sleeps, and has processes: {:?}", schedule.workers);
+    }
     let now = world.clock();
     if let Some(wake) = schedule.next_wake() {
         assert!(wake > now.ms, "wants to be woken at {wake}, and it is {}", now.ms);
@@ -132,6 +137,14 @@ fn bounds(world: &World, schedule: &Schedule) {
     assert!(schedule.waiting_bytes <= config.max_waiting_bytes + (BATCH + returned) * 3_000);
 }
 
+/// No job waits while the app sleeps: a call for it is on its way.
+pub fn sleep(world: &World) {
+    if world.exited.is_none() && world.schedule.is_asleep() {
+        let waits = world.queue.values().any(|waiting| !waiting.is_empty());
+        assert!(!waits || world.reserving, "a job waits, and the app sleeps");
+    }
+}
+
 /// What could run, does.
 fn works(world: &World) {
     let schedule = &world.schedule;
@@ -183,11 +196,13 @@ pub fn action(world: &World, action: &Action, exits: bool) {
         Action::Launch { worker, tier, job } => {
             assert!(!world.processes.contains_key(worker));
             assert_eq!(job.is_some(), *tier == Tier::Isolated);
+            assert!(!world.schedule.is_asleep(), "a process for an app that sleeps");
         }
         Action::Deliver { worker, job, kind, .. } => {
             let process = world.processes.get(worker).expect("to a worker that is there");
             let held = &world.reservations[job];
             assert_eq!(held.end, None, "job {job} has left");
+            assert!(!world.schedule.is_waking(), "job {job} starts before it is known what the app is");
             if world.schedule.config.native {
                 // What a worker has taken off the queue it runs, whatever has been said since.
                 assert!(process.seen_job == Some(*job) && held.at == Some(*worker), "job {job} is with another worker");
@@ -274,7 +289,10 @@ pub fn action(world: &World, action: &Action, exits: bool) {
             };
             assert!(right, "{finished:?} of {held:?}");
         }
-        Action::Quarantined(_) | Action::Exit => {}
+        Action::Look | Action::Sleep => {
+            assert!(!world.told.0 && world.told.1.is_empty() && world.stopping.is_none(), "it cannot sleep");
+        }
+        Action::Quarantined(_) | Action::Wake | Action::Exit => {}
     }
 }
 

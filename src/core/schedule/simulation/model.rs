@@ -166,6 +166,8 @@ pub enum Next {
     Killed(WorkerId),
     Chaos,
     Heal,
+    /// What processes are forked from comes to the end of its boot.
+    Boot,
 }
 
 /// How often things go wrong, in a thousand.
@@ -255,6 +257,7 @@ pub fn config() -> Config {
             pooled_memory_mb: 256,
             default_tier: None,
         },
+        idle_ms: None,
         pool_min_idle: 2,
         pool_size: 10,
         pool_max_size: 20,
@@ -294,6 +297,7 @@ pub fn any_config(rng: &mut Rng) -> Config {
     let pool_size = 1 + rng.below(pool_max_size as u64) as usize;
     Config {
         queues: Vec::new(),
+        idle_ms: *rng.pick(&[None, None, Some(0), Some(50), Some(700), Some(20_000)]),
         pool_min_idle: (rng.below(3) as usize).min(pool_size),
         pool_size,
         pool_max_size,

@@ -337,6 +337,27 @@ impl World {
         }
     }
 
+    /// What processes are forked from has booted the app, which may be another one by now, or could not.
+    pub fn boot(&mut self) {
+        if self.rng.chance(self.faults.boot) {
+            self.after(100, 3_000, Next::Boot);
+            self.tell(Event::BootFailed);
+            return;
+        }
+        match self.rng.below(10) {
+            0 => {
+                // What is reserved goes back first.
+                self.after(0, 500, Next::Tell(Event::Booted));
+                self.tell(Event::Moved);
+            }
+            1 => {
+                self.at(self.now, Next::Tell(Event::Booted));
+                self.tell(Event::Renewed);
+            }
+            _ => self.tell(Event::Booted),
+        }
+    }
+
     /// Something happens to it all from outside.
     pub fn chaos(&mut self) {
         if self.healed {
@@ -363,7 +384,8 @@ impl World {
             self.steer(&workers);
             return;
         }
-        match self.rng.below(12) {
+        match self.rng.below(13) {
+            12 => self.tell(Event::Wake),
             0 => self.tell(Event::Restart),
             11 => self.tell(Event::Reload),
             1 => self.down = self.rng.chance(self.faults.signals),

@@ -87,7 +87,7 @@ impl World {
         }
         for (at, next) in std::mem::take(&mut self.agenda) {
             match next {
-                Next::Pop { .. } | Next::Verify(_) => {}
+                Next::Pop { .. } | Next::Verify(_) | Next::Boot => {}
                 Next::Tell(event) => {
                     if speaker(&event).is_some_and(|worker| self.processes.contains_key(&worker)) {
                         self.agenda.insert(at, Next::Tell(event));

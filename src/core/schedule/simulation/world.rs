@@ -167,6 +167,7 @@ impl World {
         self.now = self.now.max(at);
         self.happen(next);
         self.reserve();
+        check::sleep(self);
         true
     }
 
@@ -196,6 +197,7 @@ impl World {
                 self.paused.clear();
                 self.let_go();
             }
+            Next::Boot => self.boot(),
             Next::Started(worker) => self.started(worker),
             Next::Booted(worker) => self.booted(worker),
             Next::Frame(worker, frame) => self.frame(worker, frame),
@@ -219,11 +221,15 @@ impl World {
     /// Takes note of what the schedule learns, and tells it.
     pub fn tell(&mut self, event: Event) {
         match &event {
-            Event::Reserved(_) => self.reserving = false,
+            Event::Reserved(_) => (self.reserving, self.dry) = (false, None),
             Event::Empty { .. } => {
                 self.reserving = false;
-                self.dry = Some(self.now + 5_000);
-                self.at(self.now + 5_000, Next::Tell(Event::Tick));
+                // What came after the look is seen by the next one, which waits.
+                let is_dry = |queue: &String| self.queue.get(queue.as_str()).is_none_or(Vec::is_empty);
+                if self.asked.iter().all(is_dry) {
+                    self.dry = Some(self.now + 5_000);
+                    self.at(self.now + 5_000, Next::Tell(Event::Tick));
+                }
             }
             Event::Ready { worker, done } => {
                 if let Some(process) = self.processes.get_mut(worker) {
@@ -392,9 +398,24 @@ impl World {
                     self.at(self.now + RETRY_AFTER, Next::Back(uid));
                 }
             }
-            Action::Quarantined(_) => {}
+            Action::Quarantined(_) | Action::Sleep => {}
+            Action::Look => {
+                let at = self.now + self.latency();
+                let within = self.in_sight();
+                self.at(at, Next::Tell(Event::Sighted(within)));
+            }
+            Action::Wake => self.after(3, 300, Next::Boot),
             Action::Exit => self.exited = Some(self.now),
         }
+    }
+
+    /// Milliseconds until the next delayed job, as the queue says, where it answers.
+    fn in_sight(&mut self) -> Option<u64> {
+        if self.rng.chance(self.faults.silent) {
+            return Some(0);
+        }
+        let due = self.agenda.iter().find(|(_, next)| matches!(next, Next::Back(_)));
+        due.map(|((at, _), _)| at.saturating_sub(self.now))
     }
 
     fn inspect(&mut self, classes: &[String]) {

@@ -27,6 +27,10 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
     if let Some(reason) = &told.reason {
         fact("reason", reason.clone());
     }
+    if let Some(since) = told.asleep {
+        let age = told.at.saturating_sub(since) as f64;
+        fact("asleep", format!("since {} ({}); the next job wakes it", moment(since), span(age)));
+    }
     if let Some(remedy) = &told.remedy {
         fact("go on with", remedy.clone());
     }

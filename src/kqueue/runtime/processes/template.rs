@@ -167,6 +167,18 @@ impl Templates {
         }
     }
 
+    /// Whether the current one can be forked.
+    pub fn is_ready(&self) -> bool {
+        self.current.as_ref().is_some_and(|template| template.ready)
+    }
+
+    /// There is none, and none is tried for.
+    #[must_use]
+    fn rest(&mut self) -> Option<i32> {
+        (self.retry, self.fault, self.deaths) = (None, None, Backoff::after_one(DELAYS.0, DELAYS.1));
+        self.retire()
+    }
+
     pub fn is_due(&self, now: Instant) -> bool {
         self.retry.is_some_and(|at| at <= now)
     }
@@ -272,6 +284,36 @@ impl Processes {
             self.templates.recall();
         }
         self.start_template();
+    }
+
+    /// The app sleeps: there is no template.
+    pub fn sleep(&mut self) {
+        if let Some(pid) = self.templates.rest() {
+            self.launcher.kill(pid);
+        }
+    }
+
+    /// The app wakes. False where no template is started. `changed`: the app may be another one by now, so one boots it
+    /// and says what it is, be it forked or not.
+    pub fn wake_up(&mut self, changed: bool) -> bool {
+        if changed {
+            self.recipe.forking.start_over();
+        }
+        if !changed && !self.recipe.forking.is_on() {
+            return false;
+        }
+        self.templates.recall();
+        self.start_template();
+        true
+    }
+
+    /// Whether lanes and isolated jobs can get a process now.
+    pub fn can_start(&mut self) -> bool {
+        if self.recipe.forking.is_on() {
+            return self.templates.is_ready();
+        }
+        self.templates.dismiss().into_iter().for_each(|(worker, mode)| self.start_process(worker, mode));
+        true
     }
 
     /// Lets the template go once the processes have ended that it forked.

@@ -104,7 +104,7 @@ impl QueueSide {
     /// Whether jobs could be reserved now.
     pub fn may_reserve(&self, now: Instant) -> bool {
         let retries = [self.fetch.retry, self.returns.retry];
-        self.fetch.is_idle() && retries.into_iter().flatten().all(|at| at <= now)
+        self.fetch.is_idle() && !self.is_moving() && retries.into_iter().flatten().all(|at| at <= now)
     }
 
     /// Reserves jobs, or waits for some.

@@ -6,6 +6,7 @@
 //! or of the schedule.
 
 pub mod doorbell;
+mod elsewhere;
 mod fetch;
 mod lease;
 mod outage;
@@ -64,6 +65,10 @@ pub enum QueueEvent {
     Silent(String),
     /// It answers again.
     Answers,
+    /// Milliseconds until the next delayed job, if there is one; 0 where the queue does not say.
+    Sighted(Option<u64>),
+    /// Jobs come from where the app has them by now.
+    Elsewhere,
     /// The settings of the connection cannot work.
     Unusable(BackendError),
     /// It does not answer, and the settings say not to wait for it.
@@ -87,6 +92,7 @@ pub enum Answer {
     Returned { jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError> },
     Verified { job: JobId, receipt: Receipt, ours: bool },
     Counted(BTreeMap<String, Count>),
+    Sighted(Option<u64>),
 }
 
 /// See the module.
@@ -99,6 +105,8 @@ pub struct QueueSide {
     removals: Removals,
     returns: Returns,
     backlog: Backlog,
+    /// Where the app has its queues by now, if not here.
+    next: Option<elsewhere::Next>,
     /// What others are to be told, in order.
     pub events: VecDeque<QueueEvent>,
     answers: mpsc::Receiver<Answer>,
@@ -117,6 +125,7 @@ impl QueueSide {
             removals: Removals::default(),
             returns: Returns::default(),
             backlog: Backlog::new(!backend.capabilities().exact_sizes),
+            next: None,
             events: VecDeque::new(),
             answers,
             answer,
@@ -176,6 +185,7 @@ impl QueueSide {
                     self.events.push_back(QueueEvent::Verified { job, receipt, ours });
                 }
                 Answer::Counted(counts) => self.backlog.counted(counts),
+                Answer::Sighted(within) => self.events.push_back(QueueEvent::Sighted(within)),
             },
         }
     }
@@ -184,7 +194,7 @@ impl QueueSide {
     pub fn wake(&self) -> Option<Instant> {
         let outage = self.fetch.outage().filter(|_| !self.outage.is_logged());
         let wakes = [self.fetch.wake(), outage, self.leases.wake(), self.backlog.wake(), self.settling_wake()];
-        wakes.into_iter().flatten().min()
+        wakes.into_iter().chain([self.moving_wake()]).flatten().min()
     }
 
     pub fn on_time(&mut self, now: Instant) {

@@ -66,6 +66,7 @@ impl QueueSide {
     pub fn settle(&mut self) {
         self.send_removals();
         self.send_returns();
+        self.move_when_settled();
     }
 
     /// Whether nothing is left to be removed or given back, and no call may still bring a job.

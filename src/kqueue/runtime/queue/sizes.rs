@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{Answer, QueueSide};
-use crate::backend::{BackendError, Listing, Page, QueueBackend, QueueSize};
+use crate::backend::{BackendError, Listed, Listing, Page, QueueBackend, QueueSize};
 use kqueue_control::{Paused, Queue, Sizes};
 use kqueue_system::harmless;
 
@@ -17,6 +17,8 @@ const ESTIMATE_PAUSE: Duration = Duration::from_secs(60);
 const SHARE: u32 = 50;
 /// What the queues may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Delayed jobs of a queue that are looked at, for a queue that does not keep them in the order of their times.
+const DELAYED: usize = 20;
 /// Bytes of what they answer instead.
 const ERROR: usize = 300;
 
@@ -131,6 +133,20 @@ impl QueueSide {
         self.backlog.queue(name, paused)
     }
 
+    /// Looks for the next delayed job of these queues, where they can tell; [`super::QueueEvent::Sighted`] says when it is
+    /// due.
+    pub fn look_ahead(&self, queues: &[String]) {
+        let (looker, queues) = (self.looker(), queues.to_vec());
+        self.call(|_| async move {
+            let due = tokio::time::timeout(PATIENCE, looker.next_due(&queues)).await;
+            let now = u64::try_from(crate::backend::now().as_millis()).unwrap_or(u64::MAX);
+            Answer::Sighted(match due {
+                Ok(Ok(due)) => due.map(|due| due.saturating_sub(now)),
+                Ok(Err(_)) | Err(_) => Some(0),
+            })
+        });
+    }
+
     /// For whoever looks at jobs that nobody has reserved.
     pub fn looker(&self) -> Looker {
         Looker(self.backend.clone())
@@ -176,6 +192,18 @@ impl Looker {
     /// As there.
     pub async fn list(&self, queue: &str, which: Listing, first: usize, most: usize) -> Result<Page, BackendError> {
         self.0.list(queue, which, first, most).await
+    }
+
+    /// When the next delayed job is due, milliseconds since 1970; none where there is none, or such jobs cannot be listed.
+    async fn next_due(&self, queues: &[String]) -> Result<Option<u64>, BackendError> {
+        let mut next = None;
+        if self.unlisted().is_none() {
+            for queue in queues {
+                let page = self.list(queue, Listing::Delayed, 0, DELAYED).await?;
+                next = next.into_iter().chain(page.jobs.iter().filter_map(Listed::ready_at)).min();
+            }
+        }
+        Ok(next)
     }
 
     /// For each of these queues that says so, since when the job has waited that has waited for longest: milliseconds

@@ -5,21 +5,51 @@
 pub struct AppSignals {
     /// Value of the restart signal, once known.
     restart: Option<Option<String>>,
+    /// When the app woke (seconds since 1970), until they have been read since.
+    woke: Option<u64>,
     fault: Option<String>,
 }
 
+/// What the restart signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// Nothing.
+    None,
+    /// Every process is to be replaced.
+    Now,
+    /// It was given while the app slept: all that is there has been started since.
+    Slept,
+}
+
+/// Seconds by which clocks may differ: that of whoever gives the signal, and ours.
+const CLOCKS: u64 = 2;
+
 impl AppSignals {
-    /// The signals have been read, or could not be. True where the app has been restarted since the last time.
-    pub fn read(&mut self, restart: Option<String>, error: Option<String>) -> bool {
+    /// The signals have been read, or could not be. Whether the app has been restarted since the last time.
+    pub fn read(&mut self, restart: Option<String>, error: Option<String>) -> Restart {
         if let Some(error) = error.as_ref().filter(|error| self.fault.as_ref() != Some(*error)) {
             tracing::warn!("cannot read the app's restart and pause signals from its cache: {error}");
         }
         self.fault = error;
         if self.fault.is_some() {
-            return false;
+            return Restart::None;
         }
         let known = self.restart.replace(restart);
-        known.is_some() && known != self.restart
+        let woke = self.woke.take();
+        if known.is_none() || known == self.restart {
+            return Restart::None;
+        }
+        // Laravel's signal is the time at which it was given.
+        let given = self.restart.as_ref().and_then(|value| value.as_deref()?.parse::<u64>().ok());
+        match (given, woke) {
+            (Some(given), Some(woke)) if given.saturating_add(CLOCKS) < woke => Restart::Slept,
+            _ => Restart::Now,
+        }
+    }
+
+    /// The app wakes: what it runs is what is there now (seconds since 1970).
+    pub fn woke(&mut self, epoch: u64) {
+        self.woke = Some(epoch);
     }
 
     /// The value that is read next is the one that counts: what it asks for is being done.
@@ -41,14 +71,30 @@ mod tests {
     fn a_restart_is_a_value_that_has_changed() {
         let value = |text: &str| Some(text.to_owned());
         let mut signals = AppSignals::default();
-        assert!(!signals.read(value("1"), None), "it was before our time");
-        assert!(!signals.read(value("1"), None));
+        assert_eq!(signals.read(value("1"), None), Restart::None, "it was before our time");
+        assert_eq!(signals.read(value("1"), None), Restart::None);
         // What cannot be read says nothing.
-        assert!(!signals.read(None, value("no cache")) && signals.fault() == Some("no cache"));
-        assert!(!signals.read(value("1"), None) && signals.fault().is_none());
-        assert!(signals.read(value("2"), None) && !signals.read(value("2"), None));
-        assert!(signals.read(None, None), "it was cleared");
+        assert_eq!(signals.read(None, value("no cache")), Restart::None);
+        assert_eq!(signals.fault(), Some("no cache"));
+        assert_eq!(signals.read(value("1"), None), Restart::None);
+        assert_eq!(signals.fault(), None);
+        assert_eq!([2, 2].map(|at| signals.read(value(&at.to_string()), None)), [Restart::Now, Restart::None]);
+        assert_eq!(signals.read(None, None), Restart::Now, "it was cleared");
         signals.forget_restart();
-        assert!(!signals.read(value("3"), None));
+        assert_eq!(signals.read(value("3"), None), Restart::None);
+    }
+
+    #[test]
+    fn one_that_was_given_while_the_app_slept_replaces_nobody() {
+        let value = |at: u64| Some(at.to_string());
+        let mut signals = AppSignals::default();
+        signals.read(value(100), None);
+        signals.woke(200);
+        assert_eq!(signals.read(value(150), None), Restart::Slept);
+        assert_eq!(signals.read(value(160), None), Restart::Now, "it has woken by then");
+        for given in [value(199), value(210), Some("soon".to_owned()), None] {
+            signals.woke(200);
+            assert_eq!(signals.read(given, None), Restart::Now, "what boots may be what was there before");
+        }
     }
 }

@@ -101,6 +101,11 @@ impl Duties {
         self.due = due;
     }
 
+    /// Whether there is anything to do.
+    pub fn is_due(&self) -> bool {
+        self.due
+    }
+
     pub fn wake(&self) -> Option<Instant> {
         let late = self.since.map(|since| since + PATIENCE);
         [self.next, late].into_iter().flatten().min()

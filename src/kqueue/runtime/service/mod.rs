@@ -12,6 +12,7 @@ mod kept;
 pub mod observer;
 pub mod overrides;
 pub mod pauses;
+pub mod release;
 pub mod settings;
 pub mod signals;
 pub mod upgrade;

@@ -63,6 +63,29 @@ fn simulate(seed: u64, units: bool, tier: &'static str, faults: Faults, successi
     });
 }
 
+/// Jobs come one after the other, some of them around the moment in which the app falls asleep.
+fn simulate_sleep(seed: u64, units: bool, tier: &'static str, faults: Faults) {
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&tokio, async {
+        let world = World::new(seed, units, tier, faults);
+        eprintln!("seed {seed}: {units} {tier} asleep now and then");
+        let runtime = world.start().await;
+        let mut slept = false;
+        for jobs in 1..=JOBS / 4 {
+            world.dispatch();
+            world.until("the job is done", || world.done() == jobs).await;
+            tokio::time::sleep(Duration::from_millis(world.between(80, 160))).await;
+            slept |= world.processes.borrow().is_empty();
+        }
+        world.until("its processes have ended", || world.processes.borrow().is_empty()).await;
+        assert!(slept, "it has slept between two jobs");
+        world.dispatch();
+        world.until("the last job is done", || world.done() == JOBS / 4 + 1).await;
+        world.stop(runtime, Purpose::Stop).await;
+        world.check();
+    });
+}
+
 async fn finish(world: &Rc<World>, runtime: world::Running) {
     world.until("all jobs are done", || world.done() == JOBS).await;
     world.stop(runtime, Purpose::Stop).await;
@@ -108,6 +131,12 @@ fn loop_simulation_of_a_template_that_hangs() {
             simulate(seed, false, tier, faults, Succession::None);
         }
     });
+}
+
+#[test]
+fn loop_simulation_of_sleep() {
+    each_tier(60_000, |seed, units, tier| simulate_sleep(seed, units, tier, Faults { sleeps: true, ..Faults::none() }));
+    each_tier(70_000, |seed, units, tier| simulate_sleep(seed, units, tier, Faults { sleeps: true, ..Faults::some() }));
 }
 
 #[test]

@@ -59,17 +59,19 @@ pub struct Faults {
     pub start: u64,
     /// Lanes have no pipe for tickets: no job can be offered.
     pub no_tickets: u64,
+    /// The app sleeps as soon as it has nothing to do for a moment.
+    pub sleeps: bool,
     /// So many templates say nothing at all.
     pub templates_that_hang: u64,
 }
 
 impl Faults {
     pub fn none() -> Self {
-        Self { call: 0, death: 0, deaf: 0, start: 0, no_tickets: 0, templates_that_hang: 0 }
+        Self { call: 0, death: 0, deaf: 0, start: 0, no_tickets: 0, sleeps: false, templates_that_hang: 0 }
     }
 
     pub fn some() -> Self {
-        Self { call: 60, death: 60, deaf: 40, start: 60, no_tickets: 500, templates_that_hang: 0 }
+        Self { call: 60, death: 60, deaf: 40, start: 60, no_tickets: 500, sleeps: false, templates_that_hang: 0 }
     }
 }
 
@@ -279,6 +281,7 @@ impl World {
             ("pool_max_size", "3"),
             ("stop_timeout", "20s"),
             ("worker_max_jobs", "20"),
+            ("idle_after", if self.faults.sleeps { "100ms" } else { "never" }),
         ];
         let loaded = testing::loaded(&self.path(), &flags);
         let mut settings = loaded.settings.clone();
@@ -305,6 +308,8 @@ impl World {
                 connection: "redis".to_owned(),
                 own_queue: "default".to_owned(),
                 queues: vec!["default".to_owned()],
+                backend: serde_json::Value::Null,
+                may_ack: true,
                 ack: true,
                 signals: true,
             },
@@ -338,6 +343,7 @@ impl World {
             started: Instant::now(),
             max_time: None,
             end: End::new(),
+            nap: crate::runtime::sleep::Nap::default(),
             source: SettingsSource::new(Box::new(|| anyhow::bail!("never")), loaded, Default::default()),
             settings,
         };

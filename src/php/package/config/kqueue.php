@@ -37,6 +37,7 @@ return [
         // 'inline_max_duration' => '1s',
         // 'pooled_max_duration' => '30s',
         // 'pool_min_idle' => 2,
+        // 'idle_after' => '10min',
         // 'pool_size' => 10,
         // 'max_concurrent_inline' => 100,
         // 'max_concurrent_pooled' => 20,

@@ -1,0 +1,182 @@
+//! Sleep: what the schedule decides is done. PHP ends, and is started again; and what the app is by then is compared with
+//! what is kept of it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde_json::value::RawValue;
+
+use super::Runtime;
+use super::app::Description;
+use super::service::app_signals::Restart;
+use super::service::release::Release;
+use super::start::{connection_settings, schedule_config};
+use crate::backend;
+use kqueue_core::schedule::Event;
+
+/// How often the app's files are looked at while it sleeps.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What is kept of the app, to be compared when it wakes.
+#[derive(Debug, Default)]
+pub(super) struct Nap {
+    /// What its files were when it was last booted anew.
+    pub release: Release,
+    /// It is other code, or has other settings, than what was booted last.
+    changed: bool,
+    /// When its files are looked at next, while it sleeps.
+    look: Option<Instant>,
+    /// What they were at the last look, once that is known.
+    seen: Rc<RefCell<Option<Release>>>,
+}
+
+impl Nap {
+    /// `release`: what the app's files were before it was first booted.
+    pub fn new(release: Release) -> Self {
+        Self { release, ..Self::default() }
+    }
+}
+
+impl Runtime {
+    /// Finds out whether the app will be needed soon.
+    pub(super) fn look_ahead(&mut self) {
+        // Horizon's records are kept by a process of PHP.
+        if self.settings.horizon && self.service.duties.is_due() {
+            self.tell(Event::Sighted(Some(0)));
+        } else {
+            self.queue.look_ahead(&self.app.queues);
+        }
+    }
+
+    /// Ends what processes are forked from. The processes are told to leave by the schedule.
+    pub(super) fn fall_asleep(&mut self) {
+        let idle = self.settings.idle_after.unwrap_or_default();
+        tracing::info!("no job for {} s: asleep until there is one", idle.as_secs_f64());
+        self.processes.sleep();
+        *self.nap.seen.borrow_mut() = None;
+        self.nap.look = Some(Instant::now() + LOOK.min(idle));
+    }
+
+    /// Starts what processes are forked from. What the app is by now it says itself, unless nothing is forked and its files
+    /// are as they were.
+    pub(super) fn wake_up(&mut self) {
+        tracing::info!("awake");
+        self.nap.look = None;
+        let release = Release::read(&self.settings.path);
+        self.nap.changed |= release != self.nap.release;
+        self.nap.release = release;
+        self.service.app.woke(self.now().epoch);
+        if !self.processes.wake_up(self.nap.changed) {
+            self.tell(Event::Booted);
+        }
+    }
+
+    /// The app is to be booted anew when it wakes, for something of it has changed. True where it sleeps.
+    pub(super) fn is_asleep(&mut self) -> bool {
+        let asleep = self.schedule.asleep_since().is_some();
+        self.nap.changed |= asleep;
+        asleep
+    }
+
+    /// When its files are looked at next.
+    pub(super) fn nap_wake(&self) -> Option<Instant> {
+        self.nap.look
+    }
+
+    /// Wakes an app whose files have changed while it slept: it may have its jobs elsewhere by now.
+    pub(super) fn look_at_release(&mut self, now: Instant) {
+        if self.nap.look.is_none_or(|at| now < at) {
+            return;
+        }
+        self.nap.look = Some(now + LOOK);
+        if self.nap.seen.take().is_some_and(|seen| seen != self.nap.release) {
+            tracing::info!("the app has changed while it slept");
+            return self.tell(Event::Wake);
+        }
+        let (path, seen) = (self.settings.path.clone(), self.nap.seen.clone());
+        tokio::task::spawn_local(async move {
+            *seen.borrow_mut() = tokio::task::spawn_blocking(move || Release::read(&path)).await.ok();
+        });
+    }
+
+    /// A template has booted and is known to the processes. `app`: what it says of the app; nothing where it stopped early.
+    pub(super) fn template_booted(&mut self, app: Option<&RawValue>) {
+        if self.schedule.is_waking() {
+            let said = app.and_then(|app| serde_json::from_str::<Description>(app.get()).ok());
+            if let Some(said) = said
+                && self.has_moved(said)
+            {
+                return;
+            }
+        }
+        // One that may not be forked is followed by another, or by none.
+        if self.processes.can_start() && !self.queue.is_moving() {
+            self.is_as_kept();
+        }
+    }
+
+    /// Jobs come from where the app has them by now.
+    pub(super) fn is_elsewhere(&mut self) {
+        if self.processes.can_start() {
+            self.is_as_kept();
+        }
+    }
+
+    /// The app is worked as it is by now.
+    fn is_as_kept(&mut self) {
+        if std::mem::take(&mut self.nap.changed) {
+            self.tell(Event::Renewed);
+        }
+        self.tell(Event::Booted);
+    }
+
+    /// Compares where the app has its jobs with where they come from. True where these are not the same: then they will be.
+    fn has_moved(&mut self, said: Description) -> bool {
+        let app = &mut self.app;
+        if (&said.connection, &said.queue, &said.backend) == (&app.connection, &app.own_queue, &app.backend) {
+            return false;
+        }
+        tracing::info!("the app has its jobs elsewhere by now: connection {}, queue {}", said.connection, said.queue);
+        let opened = connection_settings(&said.backend, &self.settings.app)
+            .and_then(|settings| Ok(backend::open(settings, self.settings.pop)?));
+        let opened = match opened {
+            Ok(opened) if opened.driver() == self.queue.driver() => opened,
+            Ok(_) if self.is_restarted() => {
+                self.tell(Event::HandOver);
+                return true;
+            }
+            Ok(opened) => {
+                let driver = opened.driver();
+                self.fail(anyhow::anyhow!("the app's queue is one of the driver {driver} now: start kqueue again"));
+                return true;
+            }
+            Err(error) => {
+                self.fail(error.context(format!("queue connection '{}'", said.connection)));
+                return true;
+            }
+        };
+        app.ack = said.is_plain() && app.may_ack;
+        (app.connection, app.own_queue, app.backend) = (said.connection, said.queue, said.backend);
+        if self.settings.queues.is_empty() {
+            app.queues = vec![app.own_queue.clone()];
+        }
+        let (native, ahead) = (opened.is_native(), opened.capabilities().unreserve);
+        self.schedule.configure(schedule_config(&self.settings, &self.app.queues, self.app.signals, native, ahead));
+        self.tell(Event::Moved);
+        self.queue.move_to(Rc::from(opened));
+        true
+    }
+
+    /// The app's restart signal has been read. Who boots after it was given has nothing to do but to ask classes anew.
+    pub(super) fn restart_signal(&mut self, restart: Restart) {
+        match restart {
+            Restart::None => {}
+            Restart::Now => self.restart_all("queue:restart"),
+            Restart::Slept => {
+                tracing::info!("queue:restart while the app slept: it runs what is there by now");
+                self.tell(Event::Renewed);
+            }
+        }
+    }
+}
