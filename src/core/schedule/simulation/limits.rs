@@ -116,11 +116,11 @@ pub fn all(world: &mut World) {
     let jobs = &world.schedule.jobs;
     let held = |job: &JobId| jobs.get(job).map(|job| job.is_out());
     let gone = |job: &JobId| world.reservations[job].end != Some(End::Unreserved);
-    if !std::mem::take(&mut world.limits.started) {
-        return;
-    }
+    // Now, for it may be lost before another one starts.
     world.limits.starts.retain(|job, _| held(job).unwrap_or_else(|| gone(job)));
-    rates(world);
+    if std::mem::take(&mut world.limits.started) {
+        rates(world);
+    }
 }
 
 /// A job is given to a process.
