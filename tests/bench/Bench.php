@@ -54,6 +54,8 @@ final class Bench
             if ($this->driver === 'redis') {
                 $this->isolatedStart();
                 $this->memory();
+                $this->idle();
+                $this->wake();
             }
         } catch (Throwable $e) {
             // Said here: the app that is booted in this process would want to say it, and is about to be removed.
@@ -221,6 +223,59 @@ final class Bench
             }
         }
         $this->row('ten processes for jobs (PSS), MB', $figures, '%.0f', $this->ratio($figures['stock'], $figures['kqueue']), 1.2);
+    }
+
+    /** What an app takes that has nothing to do: at once, and when it has fallen asleep. */
+    private function idle(): void
+    {
+        $figures = [];
+        foreach ($this->engines() as $name => $engine) {
+            $daemon = $this->start($engine, ['idle-after' => '8s']);
+            $marks = $this->file();
+            $this->dispatch(new Timed($marks));
+            $this->starts($marks, 1);
+            // Until what it keeps warm has booted.
+            $name === 'kqueue' && Wait::until(static fn (): bool => count($daemon->php()) >= 4, 'template, lane and pool', 30);
+            usleep(1_500_000);
+            $figures['awake'][$name] = [Idle::memory($daemon)];
+            if ($name === 'kqueue') {
+                Wait::until(static fn (): bool => Idle::isAsleep($daemon), 'sleep', 60);
+                usleep(500_000);
+            }
+            $figures['asleep'][$name] = [Idle::memory($daemon)];
+            $daemon->stop(30);
+        }
+        $ratio = fn (string $of): float => $this->ratio($figures[$of]['stock'], $figures[$of]['kqueue']);
+        $this->row('an idle app, awake (PSS), MB', $figures['awake'], '%.1f', $ratio('awake'), 0.1);
+        $this->row('an idle app, asleep (PSS), MB', $figures['asleep'], '%.1f', $ratio('asleep'), 1);
+    }
+
+    /** From dispatch to the first line of handle() of an app that sleeps, against a cold start for that job. */
+    private function wake(): void
+    {
+        $marks = $this->file();
+        $daemon = $this->start($this->engines()['kqueue'], ['idle-after' => '200ms']);
+        // What it was, is known.
+        foreach (range(1, 12) as $_) {
+            $this->dispatch(new Timed($marks));
+        }
+        $this->starts($marks, 12);
+        $figures = ['stock' => [], 'kqueue' => []];
+        for ($i = 0; $i < ($this->quick ? 15 : 31); $i++) {
+            Wait::until(static fn (): bool => Idle::isAsleep($daemon) && substr_count($daemon->output(), 'asleep until there is one') > $i, 'sleep', 60);
+            $marks = $this->file();
+            $made = microtime(true);
+            $this->dispatch(new Timed($marks));
+            $figures['kqueue'][] = ($this->starts($marks, 1)[0] - $made) * 1000;
+            // It is awake, and does not take that job.
+            $this->laravel['queue']->connection($this->sandbox->driver)->push(new Timed($marks = $this->file()), '', 'cold');
+            $made = microtime(true);
+            $once = new Daemon([PHP_BINARY, $this->sandbox->app . '/artisan', 'queue:work', $this->sandbox->driver, '--once', '--queue=cold'], $this->sandbox);
+            $figures['stock'][] = ($this->starts($marks, 1)[0] - $made) * 1000;
+            $once->wait();
+        }
+        $daemon->stop();
+        $this->row('an app that sleeps (queue:work --once), ms', $figures, '%.0f', $this->ratio($figures['stock'], $figures['kqueue']), 0.5);
     }
 
     private static function pss(int $pid): int

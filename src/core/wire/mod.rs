@@ -153,7 +153,12 @@ mod tests {
             panic!("no description")
         };
         assert_eq!(unforkable.held, [Held { name: "pipe".to_owned(), opened: None }]);
-        let order = TemplateOrder { early: true, classes: unforkable.classes.as_deref(), safe: &["a:1".to_owned()] };
+        let order = TemplateOrder {
+            early: true,
+            hurry: false,
+            classes: unforkable.classes.as_deref(),
+            safe: &["a:1".to_owned()],
+        };
         let welcome = ToWorker::Welcome {
             path: "/srv/shop",
             connection: None,

@@ -47,6 +47,8 @@ impl From<LastResort> for u8 {
 pub struct TemplateOrder<'a> {
     /// Stop before the app's providers; each fork does the rest.
     pub early: bool,
+    /// A job waits for its first fork: what every job needs is loaded after that.
+    pub hurry: bool,
     /// Classes to load, as the template said that had booted all of the app.
     pub classes: Option<&'a RawValue>,
     /// Names of what it may hold while it is forked.
@@ -185,8 +187,11 @@ impl ToWorker<'_> {
                 if let Some(umask) = umask {
                     set("umask", json!(umask));
                 }
-                if let Some(TemplateOrder { early, classes, safe }) = template {
+                if let Some(TemplateOrder { early, hurry, classes, safe }) = template {
                     set("early", json!(early));
+                    if *hurry {
+                        set("hurry", json!(true));
+                    }
                     set("fork_safe_peers", json!(safe));
                     set("classes", json!(classes.filter(|_| *early)));
                 }

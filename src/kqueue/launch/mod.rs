@@ -42,6 +42,8 @@ pub struct Order {
     pub directory: PathBuf,
     /// What is added to its environment.
     pub environment: BTreeMap<String, String>,
+    /// A job waits for it: what was found out about PHP before is taken to be so.
+    pub hurry: bool,
 }
 
 /// How a process ended.

@@ -1,6 +1,6 @@
 //! The process launcher: plain children, for machines without systemd and for development.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -33,6 +33,8 @@ pub struct ProcessLauncher {
     running: Rc<RefCell<BTreeSet<i32>>>,
     events: mpsc::Sender<LaunchEvent>,
     outputs: Rc<Outputs>,
+    /// Whether forks could take an output of their own when the last template was started.
+    redirects: Cell<Option<bool>>,
 }
 
 impl ProcessLauncher {
@@ -43,24 +45,44 @@ impl ProcessLauncher {
     pub fn new(events: mpsc::Sender<LaunchEvent>, outputs: Rc<Outputs>) -> io::Result<Self> {
         let guard = Guard::start()?;
         let mark = Some(guard.mark().to_owned());
-        Ok(Self { mark, guard: RefCell::new(Some(guard)), running: Rc::default(), events, outputs })
+        Ok(Self {
+            mark,
+            guard: RefCell::new(Some(guard)),
+            running: Rc::default(),
+            events,
+            outputs,
+            redirects: Cell::new(None),
+        })
     }
 
     /// The same inside a unit, whose service manager ends all that is left in it; what has moved to units of
     /// its own stays.
     pub fn in_unit(events: mpsc::Sender<LaunchEvent>, outputs: Rc<Outputs>) -> Self {
-        Self { mark: None, guard: RefCell::new(None), running: Rc::default(), events, outputs }
+        Self {
+            mark: None,
+            guard: RefCell::new(None),
+            running: Rc::default(),
+            events,
+            outputs,
+            redirects: Cell::new(None),
+        }
     }
 
     /// Whether forks can take an output of their own; see `Output.php`. PHP must be told beforehand what kind
     /// of output it has, for its STDOUT and STDERR are made for that kind once and for all.
     async fn can_redirect(&self, order: &Order) -> bool {
+        // To ask takes a process of PHP.
+        if let Some(known) = self.redirects.get().filter(|_| order.hurry) {
+            return known;
+        }
         let mut probe = Command::new(&order.php);
         probe.args(&order.php_args).arg(&order.script).arg("probe").current_dir(&order.directory);
         probe.envs(self.mark.iter().map(|mark| (MARK, mark)));
         probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).kill_on_drop(true);
         let answer = async { probe.status().await.is_ok_and(|status| status.success()) };
-        tokio::time::timeout(PROBE, answer).await.unwrap_or(false)
+        let can = tokio::time::timeout(PROBE, answer).await.unwrap_or(false);
+        self.redirects.set(Some(can));
+        can
     }
 }
 

@@ -26,12 +26,19 @@ final class Template
 
     private Randomness $randomness;
 
+    /** Seconds within which a job is expected for which the first fork is wanted. */
+    private const HURRY = 0.5;
+
     /** Whether this one stops before the app's providers. */
     private bool $early;
+
+    /** Whether a job waits: what every job needs is loaded when the first fork is out of the way, which loads its own. */
+    private bool $hurry;
 
     public function __construct(private Wire $wire, private Boot $boot)
     {
         $this->early = (bool) ($boot->order['early'] ?? false);
+        $this->hurry = (bool) ($boot->order['hurry'] ?? false);
     }
 
     /**
@@ -42,7 +49,8 @@ final class Template
     public function run(): ?array
     {
         $ready = $this->early ? [] : ['app' => $this->boot->describe()];
-        $this->warm();
+        Loop::prepare($this->boot->app);
+        $this->hurry || $this->warm();
         Output::prepare();
 
         if (! ($ready['app']['fork'] ?? true)) {
@@ -62,7 +70,7 @@ final class Template
         // Nobody else can tell how its children end, so it leaves once they have.
         $leaves = false;
 
-        while (($frame = $this->wire->receive($inspector->patience($this->children === [] ? null : self::LOOK), also: $inspector->pipe())) !== false) {
+        while (($frame = $this->wire->receive($inspector->patience($this->look()), also: $inspector->pipe())) !== false) {
             $this->reap();
             $this->inspected($inspector);
             [$kind, $order] = $frame ?? [0, []];
@@ -85,6 +93,12 @@ final class Template
 
                 return $child;
             }
+
+            // Not while the fork gets ready for that job: it would take the processors from it.
+            if ($this->hurry && ($frame === null || count($this->children) > 1)) {
+                $this->hurry = false;
+                $this->warm();
+            }
         }
 
         $this->wire->close();
@@ -92,6 +106,12 @@ final class Template
         posix_kill(getmypid(), SIGKILL);
 
         return null;
+    }
+
+    /** Seconds after which it looks around without being asked to; null is never. */
+    private function look(): ?float
+    {
+        return $this->hurry ? self::HURRY : ($this->children === [] ? null : self::LOOK);
     }
 
     /** Says what has been found out about classes. */
@@ -197,7 +217,6 @@ final class Template
     private function warm(): void
     {
         $app = $this->boot->app;
-        Loop::prepare($app);
 
         if (! $this->early) {
             $this->boot->kernel->all();

@@ -24,6 +24,8 @@ pub struct Forking {
     possible: bool,
     /// The classes that the app has loaded when it has booted.
     classes: Option<Box<RawValue>>,
+    /// A job waits for the next template.
+    pub hurry: bool,
     /// What has been logged of what the app holds.
     told: Vec<Held>,
 }
@@ -32,7 +34,7 @@ impl Forking {
     /// At the start, with a template that boots the app.
     pub fn new(possible: bool) -> Self {
         let stage = if possible { Stage::Booted } else { Stage::Never };
-        Self { stage, possible, classes: None, told: Vec::new() }
+        Self { stage, possible, classes: None, hurry: false, told: Vec::new() }
     }
 
     /// PHP cannot fork.
@@ -75,7 +77,7 @@ impl Forking {
 
     /// What the next template is told.
     pub fn order<'a>(&'a self, safe: &'a [String]) -> TemplateOrder<'a> {
-        TemplateOrder { early: self.stage == Stage::Early, classes: self.classes.as_deref(), safe }
+        TemplateOrder { early: self.stage == Stage::Early, hurry: self.hurry, classes: self.classes.as_deref(), safe }
     }
 
     /// For the log.

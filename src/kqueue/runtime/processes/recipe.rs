@@ -58,6 +58,7 @@ impl Recipe {
             php_args: self.settings.php_args.clone(),
             script: self.script.clone(),
             directory: self.settings.path.clone(),
+            hurry: self.forking.hurry,
             environment,
         }
     }

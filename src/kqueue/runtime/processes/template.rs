@@ -228,6 +228,7 @@ impl Processes {
 
     /// A template has booted.
     pub fn template_ready(&mut self, pid: i32) {
+        self.recipe.forking.hurry = false;
         self.templates.ready(pid);
         while let Some((worker, mode)) = self.templates.pending.pop_front() {
             // It may have been given up meanwhile.
@@ -303,6 +304,7 @@ impl Processes {
             return false;
         }
         self.templates.recall();
+        self.recipe.forking.hurry = true;
         self.start_template();
         true
     }

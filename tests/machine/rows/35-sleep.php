@@ -1,0 +1,66 @@
+<?php
+
+/** An app that has nothing to do: what is left of it, and how it comes back. */
+
+declare(strict_types=1);
+
+use App\Jobs\Plain;
+use App\Jobs\Pooled;
+use Kqueue\Tests\Machine\Machine;
+
+/** Waits until it sleeps: no PHP, no unit of a worker; and it says so, everywhere. */
+$sleeps = static function (Machine $m): array {
+    $status = $m->waitFor(static function () use ($m): array|false {
+        $status = $m->status();
+
+        return isset($status['asleep']) && $m->workers() === [] && $m->phpProcesses() === [] ? $status : false;
+    }, 'it to be asleep', 60, Machine::DEAR);
+    $m->expectSame('running', $status['state'], 'its state, which is well');
+    $m->waitFor(static fn (): bool => str_starts_with($m->runtime()->property('StatusText'), 'shop: asleep since '), 'systemctl status to say so', 10, Machine::DEAR);
+
+    return $status;
+};
+
+/** Runs a job and expects that it ran once. */
+$runs = static function (Machine $m, object $job, ?int $delay = null): string {
+    $uuid = $m->dispatch($job, delay: $delay);
+    $m->waitForEffects('end', uuid: $uuid);
+    $m->expectOnce([$uuid]);
+
+    return $uuid;
+};
+
+row('sleep', 'an idle app falls asleep with all its units but the runtime\'s, and wakes for a job, a delayed one, after a restart and a start', function (Machine $m) use ($sleeps, $runs): void {
+    $m->configure(['idle_after' => '1s']);
+    $since = $m->cursor();
+    $m->start();
+    $sleeps($m);
+    $m->waitForRecord('asleep until there is one', 'kqueue@shop.service', $since);
+    $pid = $m->runtime()->pid();
+    $m->expectSame([$pid => 'kqueue@shop.service'], array_intersect($m->units(), ['kqueue@shop.service']), 'processes of the runtime\'s unit');
+    // The watchdog is fed.
+    $fed = $m->runtime()->property('WatchdogTimestampMonotonic');
+    $m->waitFor(static fn (): bool => $m->runtime()->property('WatchdogTimestampMonotonic') !== $fed, 'the watchdog to be fed', 60, Machine::DEAR);
+    $m->expectSame(0, $m->sh('kqueue health shop')->status, 'health');
+    $m->must('systemctl start kqueue@shop.service');
+    $m->expect(isset($m->status()['asleep']), 'what runs is not started');
+
+    $runs($m, new Pooled(100));
+    $m->expect($m->workers() !== [], 'the unit of a pooled worker is back');
+    $sleeps($m);
+    $runs($m, new Plain(), 3);
+    $sleeps($m);
+    $m->must('systemctl reload kqueue@shop.service');
+    $sleeps($m);
+    $m->expectSame($pid, $m->runtime()->pid(), 'the runtime all the while');
+
+    $m->must('systemctl restart kqueue@shop.service');
+    $runs($m, new Plain());
+    $sleeps($m);
+    $m->must('systemctl stop kqueue@shop.service');
+    $uuid = $m->dispatch(new Plain());
+    $m->start();
+    $m->waitForEffects('end', uuid: $uuid);
+    $m->expectOnce([$uuid]);
+    $sleeps($m);
+});
