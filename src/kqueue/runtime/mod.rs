@@ -12,6 +12,7 @@ mod admit;
 mod app;
 mod ask;
 mod boot;
+mod cancel;
 mod chronicle;
 mod deliver;
 mod end;

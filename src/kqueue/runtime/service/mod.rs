@@ -4,6 +4,7 @@
 //! Knows nothing of jobs, of processes or of the queue. What they ask for comes through [`Service::next`].
 
 pub mod app_signals;
+pub mod cancels;
 pub mod health;
 pub mod history_file;
 pub mod horizon;
@@ -19,6 +20,7 @@ use std::time::Instant;
 
 use crate::control::Ask;
 use app_signals::AppSignals;
+use cancels::Cancels;
 use health::Health;
 use history_file::HistoryFile;
 use horizon::Duties;
@@ -37,6 +39,7 @@ pub struct Service {
     pub app: AppSignals,
     pub pauses: Pauses,
     pub overrides: Overrides,
+    pub cancels: Cancels,
     /// When the next pause, or another word of an operator's, ends.
     pub pauses_end: Option<Instant>,
 }

@@ -33,6 +33,7 @@ use crate::runtime::queue::QueueSide;
 use crate::runtime::queue::doorbell::Doorbell;
 use crate::runtime::service::Service;
 use crate::runtime::service::app_signals::AppSignals;
+use crate::runtime::service::cancels::Cancels;
 use crate::runtime::service::health::Health;
 use crate::runtime::service::history_file::HistoryFile;
 use crate::runtime::service::horizon::Duties;
@@ -327,6 +328,7 @@ impl World {
                 app: AppSignals::default(),
                 pauses: Pauses::load(&settings.state_dir),
                 overrides: Overrides::load(&settings.state_dir),
+                cancels: Cancels::load(&settings.state_dir),
                 pauses_end: None,
             },
             schedule: Schedule::new(schedule_config(&settings, &settings.queues, true, false, true), history),
