@@ -98,6 +98,9 @@ pub enum Act {
         /// The class; its last part is enough.
         class: String,
     },
+    /// Cancel jobs that are this runtime's: those that run, and those that are reserved and wait. Answered with
+    /// [`Cancelled`](crate::Cancelled).
+    Cancel(Chosen),
     /// Change how many pooled workers there may be.
     Pool {
         /// So many; absent: as the settings say.
@@ -113,6 +116,30 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         worker: Option<u64>,
     },
+}
+
+/// Which jobs are to be cancelled, and how.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Chosen {
+    /// These, by uuid; none: all that the others pick.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub uuids: Vec<String>,
+    /// Of this class, or of one whose last part this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// With this tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Of this queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Remove them, and fail none.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub delete: bool,
+    /// Only say which would be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry: bool,
 }
 
 /// What was done.

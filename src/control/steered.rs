@@ -52,3 +52,17 @@ pub struct QuarantinedClass {
     /// Its jobs that have ended well, ever.
     pub runs: u64,
 }
+
+/// Jobs that are cancelled, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cancelled {
+    /// The version of this form.
+    pub version: u32,
+    /// Those that wait, by uuid: they fail at once.
+    pub waiting: Vec<String>,
+    /// Those that run, by uuid: each has a grace period to end by itself.
+    pub running: Vec<String>,
+    /// Seconds of that grace period.
+    pub grace: u64,
+}

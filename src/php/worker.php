@@ -7,7 +7,7 @@ declare(strict_types=1);
  *
  * MODE is `template` (boots the app and forks others), `pooled`, `lane` and `isolated` (run jobs), or `horizon` (stands in
  * for Horizon's master). `probe` ends with 0 if forks can have an output of their own; `survey` says what the commands that
- * set kqueue up ask of an app; `failed` lists, retries and forgets its failed jobs.
+ * set kqueue up ask of an app; `failed` lists, retries and forgets its failed jobs; `cancel` fails or deletes jobs that wait.
  * It needs nothing of the app but its bootstrap files: no Composer package, no configuration.
  * It talks to the runtime over the socket alone; the protocol is specified in src/core/wire/protocol.md.
  */
@@ -41,6 +41,12 @@ foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'Databas
     if ($mode === 'failed') {
         require __DIR__.'/worker/FailedJobs.php';
         exit((new FailedJobs((array) json_decode($argv[2] ?? '', true)))->run());
+    }
+
+    if ($mode === 'cancel') {
+        require __DIR__.'/worker/Cancelled.php';
+        require __DIR__.'/worker/CancelJobs.php';
+        exit((new CancelJobs((array) json_decode($argv[2] ?? '', true)))->run());
     }
 
     $socket = getenv('KQUEUE_SOCKET');

@@ -76,8 +76,12 @@ impl Schedule {
 
     /// A job is ours. `popped`: the worker that has it already.
     pub(super) fn take_in(&mut self, now: Now, mut spec: JobSpec, popped: Option<WorkerId>, ask: &mut Vec<String>) {
-        self.waiting_bytes += spec.bytes;
         let id = spec.id;
+        if spec.cancel.is_some() && popped.is_none() {
+            self.jobs.insert(id, job(spec, now.ms));
+            return self.never_runs(now, id);
+        }
+        self.waiting_bytes += spec.bytes;
         if self.missing.contains(&spec.class)
             && let Some(wrapper) = spec.wrapper.take()
         {
@@ -205,6 +209,10 @@ impl Schedule {
             self.probes.remove(&job.class);
         }
         match job.kind {
+            JobKind::Run if job.cancel.is_some() => {
+                self.passed_by(id, true);
+                self.never_runs(now, id);
+            }
             JobKind::Run if self.may_run(&job.queue) => {
                 let (bytes, tier, turn) = (job.bytes, job.tier, job.turn);
                 self.waiting[tier].came_back(turn);
@@ -216,7 +224,7 @@ impl Schedule {
                 self.forget(id);
                 out.push(Action::Unreserve(vec![id]));
             }
-            JobKind::Crash | JobKind::Timeout | JobKind::Release => {
+            JobKind::Crash | JobKind::Timeout | JobKind::Release | JobKind::Cancel => {
                 self.set_stage(now, id, Stage::Replaying);
                 self.replays.push_front(id);
             }
@@ -421,6 +429,8 @@ pub(super) fn job(spec: JobSpec, now: u64) -> Job {
         failing: false,
         wrapper: spec.wrapper,
         popped: None,
+        cancel: spec.cancel,
+        never: false,
     }
 }
 

@@ -31,7 +31,17 @@ impl Desk {
 
 fn spec(id: u64) -> JobSpec {
     let (class, queue) = ("App\\Slow".to_owned(), "default".to_owned());
-    JobSpec { id, class, wrapper: None, queue, bytes: 10, timeout: Some(60), hints: Hints::default(), tenant: None }
+    JobSpec {
+        id,
+        class,
+        wrapper: None,
+        queue,
+        bytes: 10,
+        timeout: Some(60),
+        hints: Hints::default(),
+        tenant: None,
+        cancel: None,
+    }
 }
 
 fn done() -> Done {

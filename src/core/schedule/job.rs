@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::gate::Pass;
-use super::{Cause, JobKind, WorkerId};
+use super::{Cancel, Cause, JobKind, WorkerId};
 use crate::payload::Hints;
 use crate::routing::{Route, Tier};
 
@@ -62,12 +62,24 @@ pub(super) struct Job {
     pub wrapper: Option<String>,
     /// The worker that has taken it off the queue by itself. Nobody else can run it, or give it back.
     pub popped: Option<WorkerId>,
+    /// An operator wants it to run no more.
+    pub cancel: Option<Cancel>,
+    /// It was cancelled before it ran, and counts for no limit.
+    pub never: bool,
 }
 
 impl Job {
     /// It has been given to a process, and has not come back to wait.
     pub fn is_out(&self) -> bool {
-        !matches!(self.stage, Stage::Inspecting | Stage::Waiting)
+        !matches!(self.stage, Stage::Inspecting | Stage::Waiting) && !self.never
+    }
+
+    /// From now on PHP is to fail or to delete it, as whoever has cancelled it wants.
+    pub fn turn_to_cancel(&mut self) {
+        if let Some(order) = &self.cancel {
+            self.kind = JobKind::Cancel;
+            self.cause = Some(Cause::Cancelled(order.by.clone()));
+        }
     }
 }
 

@@ -179,6 +179,7 @@ impl Schedule {
             Event::LeaseLost(job) => self.lease_lost(now, job, out),
             Event::MemoryOver { worker, used, limit } => self.memory_over(now, worker, used, limit, out),
             Event::State { down, paused } => self.signals(now, down, paused, out),
+            Event::Cancel { job, order } => self.cancel(now, job, order, out),
             Event::Lift(class) => self.lift(now, &class),
             Event::Recycle(worker) => self.recycle(now, worker, out),
             Event::Narrowed => self.narrowed(now, out),
@@ -299,10 +300,13 @@ impl Schedule {
         self.backoff[worked].worked();
         let Some(job) = self.jobs.get_mut(&job_id) else { return };
         let ended = outcome(job.kind, &done);
-        if timed_out && ended.is_none() && job.kind == JobKind::Run && self.config.replay && job.popped.is_none() {
+        let replays = self.config.replay || job.cancel.is_some();
+        if timed_out && ended.is_none() && job.kind == JobKind::Run && replays && job.popped.is_none() {
             // Laravel has ended its process and left the job reserved. It may run again, and need not wait for that.
-            job.kind = JobKind::Release;
-            job.cause = Some(Cause::Timeout(ms));
+            (job.kind, job.cause) = match &job.cancel {
+                Some(order) => (JobKind::Cancel, Some(Cause::Cancelled(order.by.clone()))),
+                None => (JobKind::Release, Some(Cause::Timeout(ms))),
+            };
             let class = job.class.clone();
             self.overran(now, &class, ms);
             self.learnt(now, &class);
@@ -392,6 +396,7 @@ impl Schedule {
         let class = job.class.clone();
         let (mut timed_out, mut crashed) = (false, false);
         match (job.kind, &cause) {
+            (JobKind::Run, _) if job.cancel.is_some() && !job.failing => job.turn_to_cancel(),
             (JobKind::Run, Cause::Timeout(_)) => {
                 job.kind = JobKind::Timeout;
                 timed_out = true;
@@ -407,7 +412,8 @@ impl Schedule {
             job.cause = Some(cause.clone());
         }
         // What was popped has gone back with its process, or comes back by itself: nobody else has it in hand.
-        let replay = !popped && (job.kind == JobKind::Timeout || self.config.replay) && job.replays < REPLAYS;
+        let always = matches!(job.kind, JobKind::Timeout | JobKind::Cancel);
+        let replay = !popped && (always || self.config.replay) && job.replays < REPLAYS;
         if timed_out {
             self.overran(now, &class, ms);
         }

@@ -7,6 +7,7 @@ mod adopt;
 mod adopt_tests;
 mod ahead;
 mod backoff;
+mod cancel;
 mod config;
 mod gate;
 mod held;
@@ -76,6 +77,17 @@ pub struct JobSpec {
     pub hints: Hints,
     /// Whose it is, where jobs of one queue go one by one for each of these; a hash of whatever says so.
     pub tenant: Option<u64>,
+    /// An operator has cancelled it before it became ours.
+    pub cancel: Option<Cancel>,
+}
+
+/// An operator wants a job to run no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancel {
+    /// The operator's name.
+    pub by: String,
+    /// It is removed, and does not fail.
+    pub delete: bool,
 }
 
 /// How a process ended, or why it is being killed.
@@ -117,6 +129,8 @@ pub enum Cause {
     Orphaned,
     /// Its end was not seen by anybody.
     Vanished,
+    /// Its job was cancelled by this operator.
+    Cancelled(String),
 }
 
 impl fmt::Display for Cause {
@@ -137,6 +151,7 @@ impl fmt::Display for Cause {
             }
             Cause::Orphaned => f.write_str("killed together with kqueue, which ended without a word"),
             Cause::Shutdown => f.write_str("killed because kqueue was told to stop and could wait no longer"),
+            Cause::Cancelled(by) => write!(f, "cancelled by {by}"),
             Cause::Vanished => f.write_str("its PHP process is gone, and nobody saw how it ended"),
         }
     }
@@ -307,6 +322,13 @@ pub enum Event {
         down: bool,
         /// Paused queues.
         paused: Vec<String>,
+    },
+    /// An operator cancels a job. One that waits fails at once; one that runs has a grace period to end by itself.
+    Cancel {
+        /// Which.
+        job: JobId,
+        /// Who wants that, and how.
+        order: Cancel,
     },
     /// An operator ends the quarantine of a class.
     Lift(String),

@@ -214,9 +214,12 @@ impl Schedule {
         let timeout = match job.kind {
             JobKind::Run => job.timeout.map_or(self.config.timeout_ms, |seconds| u64::from(seconds) * 1000),
             // A replay runs the app's failed() hooks, whatever the job's own time was.
-            JobKind::Crash | JobKind::Timeout | JobKind::Release => REPLAY_MS,
+            JobKind::Crash | JobKind::Timeout | JobKind::Release | JobKind::Cancel => REPLAY_MS,
         };
         let deadline = (timeout > 0).then(|| now.ms + timeout + self.config.grace_ms);
+        // It had been sent ahead when it was cancelled, and was claimed before it could be taken back.
+        let cancelled = (job.kind == JobKind::Run && job.cancel.is_some()).then(|| now.ms + self.config.grace_ms);
+        let deadline = deadline.into_iter().chain(cancelled).min();
         self.workers.change(worker_id, |worker| {
             worker.state = State::Busy { job: id, deadline, overrun: false };
             worker.since = now.ms;
@@ -255,9 +258,9 @@ impl Schedule {
                 State::Leaving => kills.push((id, Cause::Shutdown)),
                 State::Popping { .. } => kills.push((id, self.hangs(worker.since, now.ms))),
                 State::Idle => stops.push(id),
-                State::Busy { deadline: Some(deadline), .. } if now.ms >= deadline => {
+                State::Busy { deadline: Some(deadline), job, .. } if now.ms >= deadline => {
                     let timeout = deadline.saturating_sub(worker.since).saturating_sub(self.config.grace_ms);
-                    kills.push((id, Cause::Timeout(timeout)));
+                    kills.push((id, self.cancelled(job).unwrap_or(Cause::Timeout(timeout))));
                 }
                 State::Busy { overrun, job, .. } => {
                     if !overrun && worker.tier == Tier::Inline && age > bound {

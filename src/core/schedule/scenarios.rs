@@ -1,5 +1,6 @@
 //! The promises, one by one, in a world where everything takes the time it should and nothing is random.
 
+mod cancel;
 mod classes;
 mod limits;
 mod overruns;
@@ -173,6 +174,7 @@ impl Shop {
             timeout: None,
             hints: task.hints,
             tenant: task.tenant,
+            cancel: None,
         }
     }
 

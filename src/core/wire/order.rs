@@ -21,6 +21,8 @@ pub enum JobKind {
     Timeout,
     /// Laravel's own timeout has spoken, and left it reserved: release it, with its backoff.
     Release,
+    /// An operator has cancelled it: fail it, or delete it.
+    Cancel,
 }
 
 /// What the replay of a dead job leaves out, since a process has died of that before.
@@ -88,6 +90,10 @@ pub struct Job<'a> {
     pub last_resort: LastResort,
     /// For a replay: a process has died while Laravel failed the job, so failed it is.
     pub failing: bool,
+    /// For [`JobKind::Cancel`]: remove it, and fail nothing.
+    pub delete: bool,
+    /// For [`JobKind::Cancel`]: it has not been begun since it was reserved.
+    pub unrun: bool,
     /// It is sent ahead, and is to be begun only by whoever reads this number from the pipe of tickets.
     pub ticket: Option<u64>,
     /// Answer with `TAKEN` before it is begun.
@@ -257,6 +263,10 @@ impl Job<'_> {
             release: bool,
             last_resort: LastResort,
             failing: bool,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            delete: bool,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            unrun: bool,
         }
         let header = serde_json::to_vec(&Header {
             id: self.id,
@@ -278,6 +288,8 @@ impl Job<'_> {
                 release: self.release,
                 last_resort: self.last_resort,
                 failing: self.failing,
+                delete: self.delete,
+                unrun: self.unrun,
             }),
         });
         // Plain fields always serialise.
@@ -311,6 +323,8 @@ mod tests {
             release: true,
             last_resort: LastResort::None,
             failing: false,
+            delete: false,
+            unrun: false,
             ticket: None,
             receipt: false,
             own: false,

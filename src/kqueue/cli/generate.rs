@@ -22,6 +22,7 @@ const ENDS: &[(&str, &str)] = &[
     ("kqueue-job.1", include_str!("../../../packaging/man/kqueue-job.1.end")),
     ("kqueue-stats.1", include_str!("../../../packaging/man/kqueue-stats.1.end")),
     ("kqueue-pool.1", include_str!("../../../packaging/man/kqueue-pool.1.end")),
+    ("kqueue-cancel.1", include_str!("../../../packaging/man/kqueue-cancel.1.end")),
     ("kqueue-quarantine.1", include_str!("../../../packaging/man/kqueue-quarantine.1.end")),
     ("kqueue-failed.1", include_str!("../../../packaging/man/kqueue-failed.1.end")),
     ("kqueue-pause.1", include_str!("../../../packaging/man/kqueue-pause.1.end")),

@@ -112,6 +112,10 @@ enum Command {
     ///
     /// Exit code: 0 done, 1 not or not wholly done, 2 nothing says which jobs, 78 the app cannot be asked.
     Failed(steer::failed::Asked),
+    /// Cancel jobs: those that wait fail at once, those that run have a grace period to end by themselves
+    ///
+    /// Exit code: 0 done, 1 not or not wholly done, 2 nothing says which jobs, 78 the app cannot be asked.
+    Cancel(steer::cancel::Asked),
     /// List the classes that run isolated because they have killed processes, or end that for one
     ///
     /// Exit code: 0 done, 1 refused or no answer, 2 nothing says which class, 3 the app does not run, 4 there is no such
@@ -380,6 +384,7 @@ fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
         Command::Events(asked) => see::events::run(asked),
         Command::Health(asked) => see::health::run(asked),
         Command::Failed(asked) => steer::failed::run(asked),
+        Command::Cancel(asked) => steer::cancel::run(asked),
         Command::Quarantine(asked) => steer::quarantine::run(asked),
         Command::Pause(asked) => steer::pause::pause(asked),
         Command::Resume(asked) => steer::pause::resume(asked),

@@ -64,7 +64,8 @@ impl Runtime {
         if let Some(worker) = self.processes.workers.get(&id).filter(|_| !matches!(cause, Cause::Shutdown)) {
             let job = worker.job.and_then(|job| self.held.get(job));
             let running = job.map(|record| format!(" running {} ({})", record.class, record.uuid)).unwrap_or_default();
-            tracing::warn!("killing {} worker {id}{running}: it {cause}", worker.mode);
+            let its = if matches!(cause, Cause::Cancelled(_)) { "its job was" } else { "it" };
+            tracing::warn!("killing {} worker {id}{running}: {its} {cause}", worker.mode);
         }
         if let Some(worker) = self.processes.workers.get_mut(&id) {
             worker.killed.get_or_insert_with(|| cause.clone());

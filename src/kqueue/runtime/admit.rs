@@ -7,7 +7,7 @@ use super::held::Reading;
 use super::queue::Demand;
 use crate::backend::Reservation;
 use kqueue_config::Settings;
-use kqueue_core::schedule::Event;
+use kqueue_core::schedule::{Event, JobSpec};
 
 impl Runtime {
     /// Makes the calls that are due: those that settle jobs, and, if the schedule has room, one that reserves some.
@@ -37,7 +37,12 @@ impl Runtime {
     pub(super) fn admit(&mut self, jobs: Vec<Reservation>) {
         let (held, schedule, settings) = (&mut self.held, &self.schedule, self.settings.clone());
         let reading = reading(&settings);
-        let admit = |reservation| held.admit(reservation, reading, |class| schedule.is_missing(class));
+        let cancels = &self.service.cancels;
+        let admit = |reservation| {
+            let spec = held.admit(reservation, reading, |class| schedule.is_missing(class));
+            let cancel = held.get(spec.id).and_then(|record| cancels.of(&record.uuid));
+            JobSpec { cancel, ..spec }
+        };
         let specs = jobs.into_iter().map(admit).collect();
         self.tell(Event::Reserved(specs));
     }

@@ -53,9 +53,13 @@ impl Runtime {
         let outlives = self.processes.outlive() && worker.mode != Mode::Lane;
         let limit = self.schedule.time_limit(job).filter(|_| outlives && !isolated);
         let watchdog = limit.map(|limit| (limit + 2 * self.settings.timeout_grace).as_secs() + 1);
-        let cause = cause.map(|cause| format!("{} died with its process: {cause}", record.class));
+        let cause = cause.map(|cause| match cause {
+            Cause::Cancelled(_) => cause.to_string(),
+            cause => format!("{} died with its process: {cause}", record.class),
+        });
         let reservation = &record.reservation;
         let Encoded { driver, header, body } = reservation.receipt.encode();
+        let (delete, unrun) = self.schedule.how_cancelled(job);
         let (last_resort, failing) = self.schedule.last_resort(job);
         let message = ToWorker::Job(wire::Job {
             id: job,
@@ -75,6 +79,8 @@ impl Runtime {
             release: self.settings.crash == Crash::Replay,
             last_resort,
             failing,
+            delete,
+            unrun,
             ticket,
             receipt,
             own: self.app.ack && outlives,

@@ -22,6 +22,7 @@ const CAUSE: usize = 500;
 impl Runtime {
     pub(super) fn finished(&mut self, finished: Finished) {
         let Some(record) = self.held.finish(&finished) else { return };
+        self.cancel_is_settled(&record.uuid, &finished);
         if finished.outcome == Outcome::Released {
             // It may be due at once, which the queue tells nobody.
             self.queue.look_again();
@@ -39,7 +40,7 @@ impl Runtime {
     pub(super) fn log_outcome(&mut self, record: &Record, finished: Finished) {
         let Finished { tier, route, outcome, kind, ms, cause, .. } = finished;
         let fault = match kind {
-            JobKind::Run => None,
+            JobKind::Run | JobKind::Cancel => None,
             JobKind::Crash => Some(log::Fault::Crash),
             JobKind::Timeout | JobKind::Release => Some(log::Fault::Timeout),
         };

@@ -24,6 +24,7 @@ use super::queue::{self, QueueSide};
 use super::service::Service;
 use super::service::alerts::Alerts;
 use super::service::app_signals::AppSignals;
+use super::service::cancels::Cancels;
 use super::service::health::Health;
 use super::service::history_file::{HistoryFile, load_history};
 use super::service::horizon::Duties;
@@ -200,6 +201,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             app: AppSignals::default(),
             pauses,
             overrides: Overrides::load(&settings.state_dir),
+            cancels: Cancels::load(&settings.state_dir),
             pauses_end: None,
             alerts: Alerts::new(&settings),
         },

@@ -23,6 +23,7 @@ impl Runtime {
     /// Carries out what an operator asks for.
     pub(super) fn steer(&mut self, act: Act, who: &str, answer: oneshot::Sender<Vec<u8>>) {
         let done = match act {
+            Act::Cancel(chosen) => return self.cancel(&chosen, who, answer),
             Act::Pause { queue: Some(_), class: Some(_), .. } | Act::Resume { queue: Some(_), class: Some(_) } => {
                 Err("a queue or a class, not both".to_owned())
             }

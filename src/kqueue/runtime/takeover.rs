@@ -55,7 +55,9 @@ impl Runtime {
             );
         }
         adopted.iter().for_each(|one| self.processes.read_output_of_unit(one.worker));
+        let jobs: Vec<JobId> = adopted.iter().filter_map(|one| one.job.as_ref()).map(|job| job.spec.id).collect();
         self.tell(Event::Adopted(adopted));
+        self.cancel_adopted(&jobs);
         for worker in dead {
             self.processes.workers.remove(&worker);
             self.tell(Event::Gone { worker, cause: Cause::Orphaned, unread: false });

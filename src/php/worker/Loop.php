@@ -90,6 +90,7 @@ final class Loop
      */
     public static function prepare(Application $app): void
     {
+        require_once __DIR__.'/Cancelled.php';
         require_once __DIR__.'/Jobs.php';
         require_once __DIR__.'/Replay.php';
         require_once __DIR__.'/RestartSignal.php';

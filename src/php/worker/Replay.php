@@ -25,6 +25,13 @@ final class Replay
      */
     public function isForLaravel(RuntimeJob $job, array $order): bool
     {
+        if ($order['kind'] === 'cancel') {
+            $how = $order['replay'] ?? [];
+            Cancelled::settleAndReport($this->boot->app, $job, $order['cause'] ?? 'cancelled', (bool) ($how['delete'] ?? false), (bool) ($how['unrun'] ?? false));
+
+            return false;
+        }
+
         if ($job->isFailing && Unloadable::isWrittenDown($this->boot->app, $job)) {
             $job->markAsFailed();
             $job->delete();

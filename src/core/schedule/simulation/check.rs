@@ -82,6 +82,12 @@ fn places(world: &World) {
         for job in worker.ahead.iter().filter(|job| schedule.jobs.contains_key(job)) {
             found.entry(*job).or_default().push(Stage::Ahead);
         }
+        if let State::Busy { job, deadline, .. } = worker.state {
+            let grace = schedule.config.grace_ms.max(60_000 + schedule.config.grace_ms);
+            let ends = deadline.is_some_and(|deadline| deadline <= world.now + grace);
+            let cancelled = schedule.jobs.get(&job).is_some_and(|job| job.cancel.is_some());
+            assert!(!cancelled || ends, "job {job} was cancelled and may run on");
+        }
         assert!(worker.is_busy() == worker.job().is_some());
         assert!(world.processes.contains_key(&id), "worker {id} is known to nobody else");
         let stays = worker.tier == Tier::Isolated && worker.is_idle() && worker.bound.is_none();
@@ -214,9 +220,14 @@ pub fn action(world: &World, action: &Action, exits: bool) {
             match kind {
                 JobKind::Run => {
                     assert_eq!(held.runs, 0, "job {job} was run before");
+                    assert!(!world.messages[held.uid].cancelled, "job {job} was cancelled");
                     let queue = world.messages[held.uid].queue;
                     assert!(!world.told.0 && !world.told.1.contains(queue), "job {job} is not to start");
                     assert!(world.stopping.is_none());
+                }
+                JobKind::Cancel => {
+                    assert!(world.messages[held.uid].cancelled, "nobody has cancelled job {job}");
+                    assert!(held.runs == 0 || held.verified || held.failing, "cancelled without a look");
                 }
                 JobKind::Crash | JobKind::Timeout | JobKind::Release => {
                     assert_eq!(held.runs, 1);
@@ -232,7 +243,10 @@ pub fn action(world: &World, action: &Action, exits: bool) {
             assert!(known.ahead.len() <= 8);
             assert!(process.refused.is_none() || process.refused != known.job(), "{worker} has refused one already");
             let held = &world.reservations[job];
-            assert!(held.end.is_none() && held.at.is_none() && held.runs == 0, "job {job} is not to be sent ahead");
+            assert!(
+                held.end.is_none() && held.at.is_none() && held.runs == 0 && !world.messages[held.uid].cancelled,
+                "job {job} is not to be sent ahead"
+            );
             assert!(!world.schedule.prints(&world.schedule.jobs[job].class), "nobody could tell what job {job} prints");
             let queue = world.messages[held.uid].queue;
             assert!(
@@ -304,6 +318,14 @@ pub fn end(world: &World) {
         match end {
             End::Unreserved | End::Unseen => assert_eq!(held.runs, 0),
             End::Finished(Outcome::Left | Outcome::Lost) => {}
+            // One that was cancelled before it ran failed, once.
+            End::Finished(outcome) if held.runs == 0 => {
+                let replays = held.replays == 1 + held.replay_deaths || held.replays == held.replay_deaths;
+                assert!(
+                    world.messages[held.uid].cancelled && outcome == Outcome::Failed && replays,
+                    "job {id}: {held:?}"
+                );
+            }
             End::Finished(_) => {
                 assert_eq!(held.runs, 1);
                 // Its end was replayed, once, unless a replay died itself.

@@ -33,6 +33,8 @@ pub struct Message {
     pub priority: Option<i32>,
     pub attempts: i32,
     pub place: Place,
+    /// An operator wants it to run no more.
+    pub cancelled: bool,
 }
 
 /// One reservation of a message, and what befell it.

@@ -175,7 +175,7 @@ impl World {
         held.lost |= !ours;
         match kind {
             JobKind::Run => held.runs += 1,
-            JobKind::Crash | JobKind::Timeout | JobKind::Release => held.replays += 1,
+            JobKind::Crash | JobKind::Timeout | JobKind::Release | JobKind::Cancel => held.replays += 1,
         }
         let message = &self.messages[held.uid];
         let (low, high) = self.classes[message.class].ms;
@@ -222,6 +222,7 @@ impl World {
         assert_eq!(running, job, "a process runs one job at a time");
         let fails = self.messages[self.reservations[&job].uid].attempts >= 3 || self.rng.chance(100);
         match way {
+            Way::Throws if kind == JobKind::Cancel => self.settle(job, false, false, true),
             Way::Well | Way::Grows => self.settle(job, true, false, false),
             Way::DiesAfterwards if kind == JobKind::Run => self.settle(job, true, false, false),
             Way::DiesUnsaid => self.settle(job, false, !fails, fails),
@@ -325,7 +326,7 @@ impl World {
             let held = self.reservations.get_mut(&job).expect("known");
             match kind {
                 JobKind::Run => held.died = !held.is_settled(),
-                JobKind::Crash | JobKind::Timeout | JobKind::Release => held.replay_deaths += 1,
+                JobKind::Crash | JobKind::Timeout | JobKind::Release | JobKind::Cancel => held.replay_deaths += 1,
             }
         }
         self.set(worker, Doing::Dead);

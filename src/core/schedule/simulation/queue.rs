@@ -2,7 +2,7 @@
 
 use super::model::*;
 use super::world::{QUEUES, RETRY_AFTER, World};
-use crate::schedule::{Event, JobId, JobSpec};
+use crate::schedule::{Cancel, Event, JobId, JobSpec};
 
 impl World {
     /// Calls for jobs as the runtime does: one call at a time, and not again at once when there were none.
@@ -69,6 +69,8 @@ impl World {
             hints: crate::payload::Hints { priority: message.priority, ..Default::default() },
             // Where queues have names there may be tenants.
             tenant: (!self.schedule.config.queues.is_empty()).then_some(uid as u64 % 4),
+            // As the runtime does, which remembers them.
+            cancel: message.cancelled.then(|| Cancel { by: "somebody".to_owned(), delete: false }),
         }
     }
 

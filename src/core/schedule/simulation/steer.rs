@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::model::classes;
 use super::world::World;
 use crate::routing::{PerTier, Tier};
-use crate::schedule::{Config, Event, Limit, Schedule, WorkerId};
+use crate::schedule::{Cancel, Config, Event, Limit, Schedule, WorkerId};
 
 /// What they have asked for and not taken back.
 #[derive(Debug, Default)]
@@ -40,7 +40,14 @@ impl World {
     /// Operators do something.
     pub fn steer(&mut self, workers: &[WorkerId]) {
         let name = self.rng.pick(&classes()).name.to_owned();
-        match self.rng.below(6) {
+        let jobs: Vec<_> =
+            self.reservations.iter().filter(|(id, _)| self.schedule.jobs.contains_key(id)).map(|(id, _)| *id).collect();
+        match self.rng.below(10) {
+            6.. if !jobs.is_empty() => {
+                let job = *self.rng.pick(&jobs);
+                let order = Cancel { by: "somebody".to_owned(), delete: self.rng.chance(300) };
+                self.tell(Event::Cancel { job, order });
+            }
             0 | 1 => self.hold_or_let_go(&name),
             2 => self.size_pool(),
             3 | 4 if !workers.is_empty() => {

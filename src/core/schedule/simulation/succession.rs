@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::model::*;
 use super::world::World;
 use crate::routing::Tier;
-use crate::schedule::{Adopted, AdoptedJob, Event, JobSpec, Schedule, WorkerId};
+use crate::schedule::{Adopted, AdoptedJob, Cancel, Event, JobSpec, Schedule, WorkerId};
 
 impl World {
     /// The next runtime takes the place of the one that has ended.
@@ -43,6 +43,7 @@ impl World {
                     timeout: job.timeout,
                     hints: job.hints,
                     tenant: job.tenant,
+                    cancel: None,
                 };
                 AdoptedJob { spec, kind: job.kind, ran_ms: self.now.saturating_sub(job.since) }
             });
@@ -59,7 +60,13 @@ impl World {
             }
         }
         self.limits.forget(&first);
+        let running = adopted.iter().filter_map(|one| one.job.as_ref()).map(|job| job.spec.id);
+        let cancelled: Vec<_> = running.filter(|id| self.messages[self.reservations[id].uid].cancelled).collect();
         self.tell(Event::Adopted(adopted));
+        for job in cancelled {
+            let order = Cancel { by: "somebody".to_owned(), delete: false };
+            self.tell(Event::Cancel { job, order });
+        }
     }
 
     /// What was on its way to the first runtime, and what ended with it.

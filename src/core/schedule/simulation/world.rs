@@ -136,6 +136,7 @@ impl World {
             priority: if self.rng.chance(100) { Some(self.rng.below(9) as i32 - 4) } else { None },
             attempts: 0,
             place: Place::Delayed,
+            cancelled: false,
         };
         self.messages.push(message);
         self.at(at, Next::Arrive(self.messages.len() - 1));
@@ -283,6 +284,10 @@ impl World {
             Event::Verified { job, ours } => {
                 self.verifying.remove(job);
                 self.reservations.get_mut(job).expect("known").verified |= ours;
+            }
+            Event::Cancel { job, .. } => {
+                let uid = self.reservations.get(job).expect("known").uid;
+                self.messages[uid].cancelled = true;
             }
             Event::State { down, paused } => self.told = (*down, paused.iter().cloned().collect()),
             Event::Drain | Event::HandOver if self.stopping.is_none() => {

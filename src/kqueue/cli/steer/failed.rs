@@ -8,14 +8,12 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::desk::{self, Desk};
 use crate::cli::leave_root::AsRoot;
 use crate::cli::see::{self, Which};
 use crate::cli::show::{Style, Table, moment};
-use crate::cli::{CONFIG, FAILURE, Failed, USAGE, complete, print, stdio};
-use crate::survey::{self, Errand, Manner};
-use kqueue_config::{self as config, Loaded};
+use crate::cli::{FAILURE, Failed, USAGE, complete, print, stdio};
 use kqueue_system::harmless;
-use kqueue_system::identity::{self, Account, App};
 use kqueue_system::log;
 
 /// Shown at the terminal while something takes long, each so many jobs.
@@ -101,14 +99,15 @@ pub(in crate::cli) fn run(asked: Asked) -> Result<ExitCode, Failed> {
         let line = "which jobs? name their ids, choose by --class, --match, --queue or --since, or say --all";
         return Err(Failed { code: USAGE, line: line.to_owned() });
     }
-    let app = Desk::find(&asked)?;
+    let app = Desk::find(&asked.which, asked.as_root)?;
     if changes && !asked.dry_run && !asked.yes && !chosen {
-        let matched = app.carry_out(&asked, true)?.matched;
-        if matched > 0 && !agreed(asked.act, matched)? {
+        let matched = carry_out(&app, &asked, true)?.matched;
+        let verb = if asked.act == Act::Retry { "retry" } else { "forget" };
+        if matched > 0 && !desk::agreed(&format!("{verb} {matched} failed jobs?"))? {
             return Err(Failed { code: FAILURE, line: "nothing was done".to_owned() });
         }
     }
-    let done = app.carry_out(&asked, asked.dry_run)?;
+    let done = carry_out(&app, &asked, asked.dry_run)?;
     if changes && !asked.dry_run && done.done > 0 {
         let (verb, who) = (asked.act.past(), log::user());
         log::act(&app.loaded.settings.app, &who, &format!("{verb} {} failed jobs ({})", done.done, asked.choice()));
@@ -150,74 +149,25 @@ impl Asked {
     }
 }
 
-/// An app whose PHP can be asked.
-struct Desk {
-    loaded: Loaded,
-    user: Account,
-    manner: Manner,
-}
-
-impl Desk {
-    fn find(asked: &Asked) -> Result<Self, Failed> {
-        let mut here = see::surroundings()?;
-        let request = asked.which.request();
-        let unit = request.config.is_none() && request.flags.is_empty();
-        if unit {
-            // As its units will find it.
-            here.vars.insert("PATH".into(), survey::UNIT_PATH.into());
+/// Has the app's PHP do it, or count what it would do.
+fn carry_out(desk: &Desk, asked: &Asked, dry: bool) -> Result<Done, Failed> {
+    let shows = io::stderr().is_terminal();
+    let mut done = Done::default();
+    let ended = desk.run("failed", asked.order(&desk.loaded.settings.path, dry), |answer| {
+        let number = |name: &str| answer.get(name).and_then(Value::as_u64);
+        if let Some(progress) = number("progress").filter(|progress| shows && progress % PACE == 0) {
+            let _ = write!(io::stderr(), "\r{progress} {} …", asked.act.past());
         }
-        let loaded = config::load(&request, &here)?;
-        let whose = config::whose(&request, &here)?;
-        let app = App { path: &whose.path, user: whose.user.as_deref(), group: whose.group.as_deref() };
-        let user = identity::user_of(app, asked.as_root.as_root)?;
-        if here.uid != 0 && !user.is_us() {
-            let line = format!("{} runs as {}: ask as that user, or as root", loaded.settings.app, user.name);
-            return Err(Failed { code: FAILURE, line });
+        if answer.get("end").is_some() {
+            (done.matched, done.done) = (number("matched").unwrap_or(0), number("done").unwrap_or(0));
+        } else if let Some(job) = answer.get("job") {
+            done.jobs.push(job.clone());
         }
-        Ok(Self { loaded, user, manner: Manner { unit, as_root: asked.as_root.as_root } })
+    });
+    if shows && done.done >= PACE {
+        let _ = write!(io::stderr(), "\r\x1b[K");
     }
-
-    fn carry_out(&self, asked: &Asked, dry: bool) -> Result<Done, Failed> {
-        let settings = &self.loaded.settings;
-        let errand = Errand {
-            php: settings.php.clone(),
-            php_args: settings.php_args.clone(),
-            path: settings.path.clone(),
-            mode: "failed".to_owned(),
-            order: asked.order(&settings.path, dry),
-        };
-        let shows = io::stderr().is_terminal();
-        let mut done = Done::default();
-        let ended = survey::run_errand(&errand, Some(&self.user), self.manner, |answer| {
-            let number = |name: &str| answer.get(name).and_then(Value::as_u64);
-            if let Some(progress) = number("progress").filter(|progress| shows && progress % PACE == 0) {
-                let _ = write!(io::stderr(), "\r{progress} {} …", asked.act.past());
-            }
-            if answer.get("end").is_some() {
-                (done.matched, done.done) = (number("matched").unwrap_or(0), number("done").unwrap_or(0));
-            } else if let Some(job) = answer.get("job") {
-                done.jobs.push(job.clone());
-            }
-        });
-        if shows && done.done >= PACE {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-        ended.map_err(|line| Failed { code: CONFIG, line: format!("{}: {line}", settings.app) })?;
-        Ok(done)
-    }
-}
-
-/// Asks at the terminal.
-fn agreed(act: Act, jobs: u64) -> Result<bool, Failed> {
-    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-        let line = format!("that would be {jobs} failed jobs {}; say --yes where nobody can be asked", act.past());
-        return Err(Failed { code: USAGE, line });
-    }
-    let verb = if act == Act::Retry { "retry" } else { "forget" };
-    print(&format!("{verb} {jobs} failed jobs? [y/N] "))?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer).map_err(|error| Failed::at("stdin", error))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    ended.map(|()| done)
 }
 
 fn report(asked: &Asked, done: &Done) -> Result<ExitCode, Failed> {

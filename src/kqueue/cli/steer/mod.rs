@@ -3,6 +3,8 @@
 //! Exit codes: 0 done, 1 refused or not done, 3 the app does not run, 4 there is no such app.
 
 pub(super) mod alert;
+pub(super) mod cancel;
+mod desk;
 pub(super) mod failed;
 pub(super) mod pause;
 pub(super) mod quarantine;

@@ -134,7 +134,7 @@ impl Record {
         let Self { class, wrapper, reservation: Reservation { queue, payload, receipt }, .. } = self;
         let bytes = payload.len() + receipt.bytes();
         let (class, wrapper) = (class.clone(), wrapper.clone());
-        JobSpec { id, class, wrapper, queue: queue.clone(), bytes, timeout, hints, tenant }
+        JobSpec { id, class, wrapper, queue: queue.clone(), bytes, timeout, hints, tenant, cancel: None }
     }
 
     /// What the job calls itself is no class.

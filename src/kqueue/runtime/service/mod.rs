@@ -5,6 +5,7 @@
 
 pub mod alerts;
 pub mod app_signals;
+pub mod cancels;
 pub mod health;
 pub mod history_file;
 pub mod horizon;
@@ -22,6 +23,7 @@ use std::time::Instant;
 use crate::control::Ask;
 use alerts::Alerts;
 use app_signals::AppSignals;
+use cancels::Cancels;
 use health::Health;
 use history_file::HistoryFile;
 use horizon::Duties;
@@ -41,6 +43,7 @@ pub struct Service {
     pub pauses: Pauses,
     pub overrides: Overrides,
     pub alerts: Alerts,
+    pub cancels: Cancels,
     /// When the next pause, or another word of an operator's, ends.
     pub pauses_end: Option<Instant>,
 }

@@ -34,6 +34,7 @@ use crate::runtime::queue::doorbell::Doorbell;
 use crate::runtime::service::Service;
 use crate::runtime::service::alerts::Alerts;
 use crate::runtime::service::app_signals::AppSignals;
+use crate::runtime::service::cancels::Cancels;
 use crate::runtime::service::health::Health;
 use crate::runtime::service::history_file::HistoryFile;
 use crate::runtime::service::horizon::Duties;
@@ -333,6 +334,7 @@ impl World {
                 app: AppSignals::default(),
                 pauses: Pauses::load(&settings.state_dir),
                 overrides: Overrides::load(&settings.state_dir),
+                cancels: Cancels::load(&settings.state_dir),
                 pauses_end: None,
                 alerts: Alerts::new(&settings),
             },

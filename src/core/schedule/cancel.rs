@@ -1,0 +1,62 @@
+//! Jobs that an operator cancels. One that waits never runs: a process fails it, or deletes it, by Laravel's own classes, as
+//! one whose process has died. One that runs may end by itself within the grace period; then its process is ended, and the
+//! same is done. What Laravel settles before that, stays settled.
+
+use super::job::Stage;
+use super::machine::Schedule;
+use super::worker::State;
+use super::{Action, Cancel, Cause, JobId, JobKind, Now};
+
+impl Schedule {
+    pub(super) fn cancel(&mut self, now: Now, id: JobId, order: Cancel, out: &mut Vec<Action>) {
+        // What a worker has popped is its own; what Laravel has begun to fail, fails.
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.popped.is_none() && !job.failing) else { return };
+        job.cancel.get_or_insert(order);
+        match job.stage.clone() {
+            Stage::Inspecting | Stage::Waiting | Stage::Bound => {
+                self.take_back(now, id, out);
+                self.passed_by(id, true);
+                self.never_runs(now, id);
+            }
+            Stage::Ahead => {
+                for worker in self.workers.ids(|worker| worker.ahead.contains(&id)) {
+                    self.recall_one(worker, out);
+                }
+            }
+            Stage::Running(worker) if job.kind == JobKind::Run => {
+                let end = now.ms + self.config.grace_ms;
+                self.workers.change(worker, |worker| {
+                    if let State::Busy { deadline, .. } = &mut worker.state {
+                        *deadline = Some(deadline.map_or(end, |deadline| deadline.min(end)));
+                    }
+                });
+                self.recall_one(worker, out);
+            }
+            // Its end is being told to Laravel: what comes of that is seen then.
+            Stage::Running(_) if job.kind != JobKind::Cancel => {}
+            Stage::Running(_) | Stage::Verifying | Stage::Replaying => job.turn_to_cancel(),
+        }
+    }
+
+    /// A job that is in no index waits to be failed or deleted.
+    pub(super) fn never_runs(&mut self, now: Now, id: JobId) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.turn_to_cancel();
+            job.never = true;
+        }
+        self.set_stage(now, id, Stage::Replaying);
+        self.replays.push_back(id);
+    }
+
+    /// Why the process of a job is ended that was cancelled and has not ended by itself.
+    pub(super) fn cancelled(&self, id: JobId) -> Option<Cause> {
+        let job = self.jobs.get(&id).filter(|job| job.kind == JobKind::Run)?;
+        job.cancel.as_ref().map(|order| Cause::Cancelled(order.by.clone()))
+    }
+
+    /// Of a cancelled job: whether it is to be deleted and not to fail, and whether it has not been begun.
+    pub fn how_cancelled(&self, id: JobId) -> (bool, bool) {
+        let Some(job) = self.jobs.get(&id) else { return (false, false) };
+        (job.cancel.as_ref().is_some_and(|order| order.delete), job.never)
+    }
+}

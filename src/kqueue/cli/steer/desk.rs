@@ -1,0 +1,76 @@
+//! An app whose own PHP is asked to do something, as the app's user; and a person at a terminal, who is asked first.
+
+use std::io::{self, IsTerminal};
+
+use serde_json::Value;
+
+use crate::cli::leave_root::AsRoot;
+use crate::cli::see::{self, Which};
+use crate::cli::{CONFIG, FAILURE, Failed, USAGE, print};
+use crate::survey::{self, Errand, Manner};
+use kqueue_config::{self as config, Loaded};
+use kqueue_system::identity::{self, Account, App};
+
+/// See the module.
+pub(super) struct Desk {
+    pub loaded: Loaded,
+    user: Account,
+    manner: Manner,
+}
+
+impl Desk {
+    /// The app that is meant.
+    ///
+    /// # Errors
+    /// Where it cannot be asked, or not by us.
+    pub fn find(which: &Which, AsRoot { as_root }: AsRoot) -> Result<Self, Failed> {
+        let mut here = see::surroundings()?;
+        let request = which.request();
+        let unit = request.config.is_none() && request.flags.is_empty();
+        if unit {
+            // As its units will find it.
+            here.vars.insert("PATH".into(), survey::UNIT_PATH.into());
+        }
+        let loaded = config::load(&request, &here)?;
+        let whose = config::whose(&request, &here)?;
+        let app = App { path: &whose.path, user: whose.user.as_deref(), group: whose.group.as_deref() };
+        let user = identity::user_of(app, as_root)?;
+        if here.uid != 0 && !user.is_us() {
+            let line = format!("{} runs as {}: ask as that user, or as root", loaded.settings.app, user.name);
+            return Err(Failed { code: FAILURE, line });
+        }
+        Ok(Self { loaded, user, manner: Manner { unit, as_root } })
+    }
+
+    /// Has PHP do something in this mode of `worker.php`, and passes on what it says.
+    ///
+    /// # Errors
+    /// Where it cannot, or something in it fails.
+    pub fn run(&self, mode: &str, order: Value, heard: impl FnMut(Value)) -> Result<(), Failed> {
+        let settings = &self.loaded.settings;
+        let errand = Errand {
+            php: settings.php.clone(),
+            php_args: settings.php_args.clone(),
+            path: settings.path.clone(),
+            mode: mode.to_owned(),
+            order,
+        };
+        survey::run_errand(&errand, Some(&self.user), self.manner, heard)
+            .map_err(|line| Failed { code: CONFIG, line: format!("{}: {line}", settings.app) })
+    }
+}
+
+/// Asks at the terminal.
+///
+/// # Errors
+/// Where nobody is there.
+pub(super) fn agreed(question: &str) -> Result<bool, Failed> {
+    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        let line = format!("{question} say --yes where nobody can be asked");
+        return Err(Failed { code: USAGE, line });
+    }
+    print(&format!("{question} [y/N] "))?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(|error| Failed::at("stdin", error))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
