@@ -127,6 +127,10 @@ impl Schedule {
     }
 
     fn replay(&mut self, now: Now, out: &mut Vec<Action>) {
+        // One that was cancelled before it came waits as others do for what the app is by now.
+        if self.is_waking() {
+            return;
+        }
         while let Some(job) = self.replays.front().copied() {
             let Some(worker) = self.free(Tier::Inline).or_else(|| self.free(Tier::Pooled)) else { return };
             self.replays.pop_front();

@@ -158,7 +158,7 @@ fn works(world: &World) {
         let busy = schedule.running(tier) < schedule.config.max_concurrent[tier];
         busy && !schedule.workers.ids(|worker| worker.tier == tier && worker.is_idle()).is_empty()
     };
-    if !schedule.replays.is_empty() {
+    if !schedule.replays.is_empty() && !schedule.is_waking() {
         assert!(!idle(Tier::Inline) && !idle(Tier::Pooled), "replays wait beside idle workers");
         assert!(
             !schedule.workers.ids(|worker| worker.tier != Tier::Isolated).is_empty()
