@@ -16,6 +16,7 @@ mod boot;
 mod chronicle;
 mod deliver;
 mod end;
+mod errand;
 mod events;
 mod failure;
 mod hear;

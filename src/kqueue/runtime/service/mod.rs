@@ -17,6 +17,8 @@ pub mod settings;
 pub mod signals;
 pub mod upgrade;
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Instant;
 
 use crate::control::Ask;
@@ -41,6 +43,8 @@ pub struct Service {
     pub pauses: Pauses,
     pub overrides: Overrides,
     pub alerts: Alerts,
+    /// Something is being done in the app's PHP for an operator.
+    pub errand: Rc<Cell<bool>>,
     /// When the next pause, or another word of an operator's, ends.
     pub pauses_end: Option<Instant>,
 }
