@@ -143,7 +143,7 @@ table_keys! {
     BACKLOG_GROWTH, [alerts] backlog_growth: Count<1, 1000000000>, "1000";
     /// So many jobs, or more, failed for good in a second, minute or hour.
     FAILURE_RATE, [alerts] failure_rate: Rates, "\"20/m\"";
-    /// So many processes, or more, were killed at their memory limit.
+    /// So many processes, or more, were killed by the kernel at the memory limit of their unit.
     OOM_RATE, [alerts] oom_rate: Rates, "\"3/h\"";
     /// So many PHP processes, or more, died.
     CRASH_RATE, [alerts] crash_rate: Rates, "\"5/m\"";

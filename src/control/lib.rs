@@ -21,7 +21,7 @@ pub use figures::{ClassFigures, Figures, Metrics, MetricsRow, Point, QueueFigure
 pub use find::{Found, find, find_all, find_knowing, verdicts};
 pub use history::{Happening, Happenings, Job, JobState, Jobs, Timeline};
 pub use page::PageAnswer;
-pub use request::{Act, Acted, Chosen, JobsFilter, LARGEST_REQUEST, Request, StatsFilter};
+pub use request::{Act, Acted, Chosen, FailedJobs, JobsFilter, LARGEST_REQUEST, Request, StatsFilter};
 pub use snapshot::{
     Failure, Paused, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob,
 };

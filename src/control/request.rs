@@ -62,6 +62,30 @@ pub enum Request {
         /// Where they are mounted: `/kqueue`.
         #[serde(default)]
         base: String,
+        /// Whoever sees the page may act from it: what its forms are to carry so that the app knows them for its own.
+        #[serde(default)]
+        token: Option<String>,
+    },
+    /// A form of such a page: it is carried out, and answered with a [`PageAnswer`](crate::PageAnswer). For those who may act.
+    Form {
+        /// What it does: `pause`.
+        deed: String,
+        /// Its fields, as a browser sends them.
+        #[serde(default)]
+        fields: String,
+        /// Where pages are mounted.
+        #[serde(default)]
+        base: String,
+        /// Who has sent it.
+        #[serde(default)]
+        by: String,
+    },
+    /// Something is to be done on behalf of somebody else than the peer: [`Acted`](crate::Acted). For those who may act.
+    OnBehalf {
+        /// Whose: for the log, beside the peer's own name.
+        by: String,
+        /// What.
+        act: Act,
     },
     /// Something is to be done: [`Acted`](crate::Acted). For those who may act.
     #[serde(untagged)]
@@ -110,6 +134,10 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<u64>,
     },
+    /// Put failed jobs back into their queues, as `queue:retry` does.
+    RetryFailed(FailedJobs),
+    /// Remove failed jobs from Laravel's record of them.
+    ForgetFailed(FailedJobs),
     /// Let a process leave after its job, and another one take its place.
     Recycle {
         /// Its number; absent: every one, pooled workers one by one.
@@ -140,6 +168,18 @@ pub struct Chosen {
     /// Only say which would be.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry: bool,
+}
+
+/// Which failed jobs: one, or all of a class.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FailedJobs {
+    /// This one, by uuid or by the number that Laravel's record has for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Those of this class, or of one whose last part this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
 }
 
 /// What was done.

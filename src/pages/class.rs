@@ -3,6 +3,7 @@
 use kqueue_control::ClassFigures;
 use maud::{Markup, html};
 
+use crate::acts;
 use crate::chart::{Kind, Values};
 use crate::classes::tiles;
 use crate::format::{bytes, short};
@@ -22,6 +23,8 @@ pub fn body(page: &Page<'_>) -> Markup {
                 p.lead { "Runs " (tier(known)) @if let Some(why) = &class.why { ", because: " (short(why, 200)) } @if let Some(limit) = class.memory_limit { "; may have " (bytes(limit)) " there" } }
             }
             (tiles(page, &stats.total))
+            (acts::button(page, "retry", "Retry failed jobs", &[("class", full)], Some("all failed jobs of this class")))
+            (acts::button(page, "forget", "Forget failed jobs", &[("class", full)], Some("all failed jobs of this class")))
         }
         section aria-labelledby="over-time" {
             (heading("over-time", "Over time", windows(page, "class", &[("name", name)])))

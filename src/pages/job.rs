@@ -4,6 +4,7 @@ use kqueue_control::{Happening, Job, JobState};
 use kqueue_system::harmless;
 use maud::{Markup, html};
 
+use crate::acts;
 use crate::format::{self, class, known_bytes, known_span, known_time, short, span, text};
 use crate::marks;
 use crate::parts::{elapsed, empty, heading, job_state, pill, ran, tag_link, tier};
@@ -34,6 +35,10 @@ pub fn body(page: &Page<'_>) -> (u16, String, Markup) {
             div #job-head data-live {
                 h1 #job { (class(&last.class)) " " (pill(job_state(last.state))) }
                 (facts(page, last, &uuid))
+                @if last.state == Some(JobState::Failed) {
+                    (acts::button(page, "retry", "Retry", &[("id", &uuid)], None))
+                    (acts::button(page, "forget", "Forget", &[("id", &uuid)], None))
+                }
                 @if let Some(cause) = &last.cause { div.concern.bad { p { strong { "Cause: " } (text(cause)) } } }
             }
         }

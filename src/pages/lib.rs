@@ -9,6 +9,7 @@
 //! harmless line by [`format::text`], and bounded in number. No page has a script or a style in it: they are files
 //! ([`statics`]), so that [`headers`] can forbid all others.
 
+pub mod acts;
 mod answers;
 mod chart;
 mod class;

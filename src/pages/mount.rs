@@ -21,6 +21,8 @@ pub struct Mount {
     app: Option<String>,
     /// How pages are kept up to date.
     pub live: Live,
+    /// What forms carry, where whoever sees the page may act.
+    token: Option<String>,
 }
 
 impl Mount {
@@ -29,12 +31,23 @@ impl Mount {
     pub fn of_host(path: &str, app: Option<&str>) -> Self {
         let depth = path.trim_start_matches('/').matches('/').count();
         let root = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
-        Self { root, app: app.map(str::to_owned), live: Live::Events }
+        Self { root, app: app.map(str::to_owned), live: Live::Events, token: None }
     }
 
     /// Of one app alone, at `base`: `/kqueue`.
     pub fn of_app(base: &str) -> Self {
-        Self { root: format!("{}/", base.trim_end_matches('/')), app: None, live: Live::Poll }
+        Self { root: format!("{}/", base.trim_end_matches('/')), app: None, live: Live::Poll, token: None }
+    }
+
+    /// Whoever sees the page may act from it. Its forms carry this token, unless it is empty.
+    #[must_use]
+    pub fn acting(self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self }
+    }
+
+    /// What forms carry; none where there are to be no forms.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     /// Whether this is the host's door, with other apps beside this one.

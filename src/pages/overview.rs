@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kqueue_control::{Figures, Job, Point, Process, Queue, RunningJob, Series, Snapshot};
 use maud::{Markup, html};
 
+use crate::acts;
 use crate::chart::{Kind, Values, spark};
 use crate::format::{self, bytes, known_bytes, known_span, number, percent, rate, seconds, short, text};
 use crate::marks;
@@ -124,6 +125,7 @@ fn queue_row(page: &Page<'_>, queue: &Queue) -> Markup {
             th scope="row" {
                 (page.queue(&queue.name))
                 @if queue.paused { " " (pill("paused")) }
+                (acts::of_queue(page, &queue.name))
                 @if let Some(error) = &queue.error { span.cause { (text(error)) } }
             }
             td.num { (size(sizes.pending)) } td.num { (queue.oldest.map_or_else(format::none, seconds)) } td.num { (size(sizes.delayed)) } td.num { (size(sizes.reserved)) }

@@ -24,6 +24,11 @@ impl Query {
         self.0.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
+    /// All of them.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The same, for somebody who keeps it.
     pub fn owned(&self, name: &str) -> Option<String> {
         self.get(name).map(str::to_owned)

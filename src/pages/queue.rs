@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use crate::acts;
 use crate::chart::{Kind, Values};
 use crate::classes::{self, tiles};
 use crate::format::short;
@@ -14,6 +15,7 @@ pub fn body(page: &Page<'_>) -> Markup {
     html! {
         section aria-labelledby="queue" {
             h1 #queue { "Queue " (short(name, 120)) }
+            div #queue-acts data-live { (acts::of_queue(page, name)) }
             (tiles(page, &page.answers.stats.total))
         }
         section aria-labelledby="over-time" {

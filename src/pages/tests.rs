@@ -100,7 +100,10 @@ fn query(name: &str) -> Query {
 fn all_pages(name: &str) -> BTreeMap<String, String> {
     let answers = answers(name);
     let mut pages = BTreeMap::new();
-    for mount in [Mount::of_host("/app/shop/x", Some("shop")), Mount::of_app("/kqueue")] {
+    let (host_door, app_door) = (Mount::of_host("/app/shop/x", Some("shop")), Mount::of_app("/kqueue"));
+    for mount in [host_door.acting(""), app_door.acting(name)] {
+        let done = acts::outcome(&mount, &query(name), &Ok(vec![name.to_owned()]));
+        pages.insert(format!("outcome at {}", mount.page("")), done.1);
         for view in &VIEWS {
             let (status, page) = view.render(&mount, &query(name), &moment(), &answers);
             assert_eq!(status, 200);
@@ -210,4 +213,63 @@ fn views_and_their_questions() {
         serde_json::to_string(&View::Job.needs(&Query::parse("id=a"), &moment(), payload)[1].request).unwrap()
     };
     assert!(asked(true).contains(r#""payload":true"#) && asked(false).contains(r#""payload":false"#));
+}
+
+#[test]
+fn only_who_may_act_sees_forms() {
+    let mut answers = answers("A");
+    answers.snapshot.queues[0].paused = false;
+    let page =
+        |mount: &Mount, view: &View, fields: &str| view.render(mount, &Query::parse(fields), &moment(), &answers).1;
+    let mount = Mount::of_app("/kqueue");
+    for view in &VIEWS {
+        assert!(!page(&mount, view, "name=A&id=A").contains("method=\"post\""), "{view:?}");
+    }
+    let queue = page(&mount.acting("s3cret"), &View::Queue, "name=A&span=24h");
+    let form = queue.split("<form class=\"act\"").nth(1).unwrap().split("</form>").next().unwrap();
+    assert!(
+        form.contains("action=\"/kqueue/act/pause\"") && form.contains("name=\"_token\" value=\"s3cret\""),
+        "{form}"
+    );
+    assert!(
+        form.contains("name=\"queue\" value=\"A\"") && form.contains("value=\"queue?name=A&amp;span=24h\""),
+        "{form}"
+    );
+}
+
+#[test]
+fn forms_become_what_a_runtime_is_asked() {
+    let read = |deed: &str, fields: &str| {
+        acts::read(deed, &Query::parse(fields)).map(|act| serde_json::to_string(&act).unwrap())
+    };
+    assert_eq!(read("pause", "queue=mail").unwrap(), r#"{"ask":"pause","queue":"mail"}"#);
+    assert_eq!(read("resume", "class=A").unwrap(), r#"{"ask":"resume","class":"A"}"#);
+    assert_eq!(read("retry", "id=7").unwrap(), r#"{"ask":"retry_failed","id":"7"}"#);
+    assert_eq!(read("forget", "class=A&sure=yes").unwrap(), r#"{"ask":"forget_failed","class":"A"}"#);
+    // Many jobs only for those who say that they are sure; nothing for a form that says nothing.
+    assert!(read("retry", "class=A").unwrap_err().contains("tick the box"));
+    for (deed, fields) in
+        [("pause", ""), ("pause", "queue=a&class=b"), ("retry", ""), ("retry", "id=1&class=A&sure=yes"), ("moon", "")]
+    {
+        assert!(read(deed, fields).is_err(), "{deed} {fields}");
+    }
+}
+
+#[test]
+fn what_came_of_a_form_leads_back_to_a_page_of_ours() {
+    let outcome = |back: &str, done| {
+        let form = Query::parse(&crate::query::encoded([("back", back)].into_iter()));
+        acts::outcome(&Mount::of_app("/kqueue"), &form, &done)
+    };
+    let (status, page) = outcome("queue?name=a%26b", Ok(vec!["paused".to_owned()]));
+    assert!(status == 200 && page.contains("href=\"/kqueue/queue?name=a%26b\""), "{page}");
+    for strange in ["https://evil.example/?x", "//evil.example?x", "static/x?y", ""] {
+        assert!(outcome(strange, Ok(Vec::new())).1.contains("class=\"button\" href=\"/kqueue"), "{strange}");
+        assert!(!outcome(strange, Ok(Vec::new())).1.contains("evil"), "{strange}");
+    }
+    let refused = acts::told(Some(br#"{"version":1,"unable":"only the app's user may"}"#));
+    let (status, page) = outcome("", refused);
+    assert!(status == 409 && page.contains("only the app's user may"), "{page}");
+    assert!(acts::told(None).is_err() && acts::told(Some(b"x")).is_err());
+    assert_eq!(acts::told(Some(br#"{"version":1,"said":["paused"]}"#)).unwrap(), ["paused"]);
 }

@@ -4,17 +4,26 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use kqueue_control::{AskError, Request, Snapshot, raw};
-use kqueue_pages::{Answers, Moment, Need, Query, Slot, View};
+use kqueue_control::{Act, AskError, Request, Snapshot, raw};
+use kqueue_pages::{Answers, Moment, Need, Query, Slot, View, acts};
 use serde::de::DeserializeOwned;
 
 /// What a runtime may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// What it may take to do something.
+const DEED: Duration = Duration::from_secs(8);
 
 /// One answer, as it is, or why there is none.
 async fn answer(socket: &Path, request: &Request) -> Result<Vec<u8>, String> {
     let answered = tokio::time::timeout(PATIENCE, raw(socket, request)).await;
     answered.unwrap_or(Err(AskError::Silent)).map_err(|error| format!("the runtime: {error}"))
+}
+
+/// Has something done on behalf of somebody. What came of it, or why it was not done.
+pub async fn act(socket: &Path, by: String, act: Act) -> Result<Vec<String>, String> {
+    let answered = tokio::time::timeout(DEED, raw(socket, &Request::OnBehalf { by, act })).await;
+    let bytes = answered.unwrap_or(Err(AskError::Silent)).map_err(|error| format!("the runtime: {error}"))?;
+    acts::told(Some(&bytes))
 }
 
 /// One answer, read; none where there is none.

@@ -95,6 +95,14 @@ impl Keys {
         self.is_token(password) || self.is_password(user, password).await
     }
 
+    /// Whom a request that is allowed names, for the log: by a password of ours, or as whoever stands before us has checked it.
+    pub fn name(headers: &HeaderMap) -> Option<String> {
+        let (scheme, value) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+        let pair = STANDARD.decode(value.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+        let user = String::from_utf8(pair).ok()?.split_once(':')?.0.to_owned();
+        (!user.is_empty()).then_some(user)
+    }
+
     /// Hashes are compared, so that how long it takes says nothing of the token.
     fn is_token(&self, given: &str) -> bool {
         self.token.is_some_and(|token| token == hash(given))

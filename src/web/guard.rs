@@ -23,7 +23,7 @@ pub struct Guard {
 
 /// Lets a request through, or says why not; and gives every answer the headers that all have.
 pub async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let mut answer = match guard.refusal(request.method(), request.headers()).await {
+    let mut answer = match guard.refusal(request.method(), request.uri().path(), request.headers()).await {
         Some(refusal) => refusal,
         None => next.run(request).await,
     };
@@ -36,9 +36,10 @@ pub async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next)
 }
 
 impl Guard {
-    async fn refusal(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
-        // Nothing can be changed here, so nothing but looking is known.
-        if !matches!(*method, Method::GET | Method::HEAD) {
+    async fn refusal(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
+        // But for the forms of pages, nothing can be changed here.
+        let is_form = *method == Method::POST && is_form(path);
+        if !is_form && !matches!(*method, Method::GET | Method::HEAD) {
             let words = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             return Some(([(ALLOW, "GET, HEAD")], words).into_response());
         }
@@ -46,7 +47,7 @@ impl Guard {
             let words = "not a name of this service: say --host NAME, or ask by address\n";
             return Some(plain(StatusCode::MISDIRECTED_REQUEST, words));
         }
-        if !self.is_from_here(headers) {
+        if !self.is_from_here(headers) || (is_form && !is_own_form(headers)) {
             return Some(plain(StatusCode::FORBIDDEN, "pages of other sites may not ask\n"));
         }
         if self.keys.is_asked() && !self.keys.allow(headers).await {
@@ -86,6 +87,25 @@ impl Guard {
             host.is_some_and(|host| self.is_name(host))
         });
         is_site && is_origin
+    }
+}
+
+/// Whether something is done at this path: `/app/shop/act/pause`.
+fn is_form(path: &str) -> bool {
+    let mut parts = path.split('/').skip(1);
+    (parts.next(), parts.nth(1), parts.next().is_some(), parts.next()) == (Some("app"), Some("act"), true, None)
+}
+
+/// Whether a browser says that it sends a form of one of our own pages. One that says nothing is none of ours: a link, or
+/// the page of a stranger at an address of its own, must not do anything.
+fn is_own_form(headers: &HeaderMap) -> bool {
+    let said = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    match said(HeaderName::from_static("sec-fetch-site")) {
+        Some(site) => site == "same-origin",
+        None => {
+            let origin = said(ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+            origin.is_some() && origin == said(HOST)
+        }
     }
 }
 
@@ -148,6 +168,22 @@ mod tests {
             assert!(guard.is_from_here(&headers(allowed)), "{allowed:?}");
         }
         let frame = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")];
+        let host = ("host", "10.0.0.1:8080");
+        assert!(is_own_form(&headers(&[host, ("sec-fetch-site", "same-origin")])));
+        assert!(is_own_form(&headers(&[host, ("origin", "http://10.0.0.1:8080")])));
+        for refused in [
+            &[host][..],
+            &[host, ("origin", "http://10.0.0.2:8080")],
+            &[host, ("origin", "null")],
+            &[host, ("sec-fetch-site", "none")],
+            &[host, ("sec-fetch-site", "cross-site"), ("origin", "http://10.0.0.1:8080")],
+        ] {
+            assert!(!is_own_form(&headers(refused)), "{refused:?}");
+        }
+        assert!(is_form("/app/shop/act/pause"));
+        for path in ["/", "/app/shop/", "/app/shop/jobs", "/app/shop/act/", "/app/shop/act/pause/x", "/act/pause"] {
+            assert!(!is_form(path) || path.ends_with("act/"), "{path}");
+        }
         for refused in [
             &[("sec-fetch-site", "cross-site")][..],
             &[("sec-fetch-site", "same-site")],

@@ -4,22 +4,27 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::extract::{OriginalUri, Path, RawQuery, State};
-use axum::http::StatusCode;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, OriginalUri, Path, RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use jiff::tz::TimeZone;
-use kqueue_pages::{Moment, Mount, Query, View, statics, trouble};
+use kqueue_pages::{Moment, Mount, Query, View, acts, statics, trouble};
+use serde_json::Value;
 
 use crate::apps::{Apps, Known};
+use crate::auth::Keys;
 use crate::guard::{Guard, pass};
 use crate::live::Streams;
 use crate::{ask, guard, health, live, metrics};
 
 /// How long the page of all apps waits for an app that is slow; those that are not are there sooner.
 const PATIENCE: Duration = Duration::from_millis(400);
+/// Bytes of a form.
+const LARGEST: usize = 16 << 10;
 
 /// What all pages are made of.
 #[derive(Debug)]
@@ -55,6 +60,7 @@ pub fn router(apps: Arc<Apps>, guard: Arc<Guard>) -> Router {
         .route("/app/{app}/", get(overview))
         .route("/app/{app}/live", get(live::app))
         .route("/app/{app}/{view}", get(view))
+        .route("/app/{app}/act/{deed}", post(act).layer(DefaultBodyLimit::max(LARGEST)))
         .route("/static/{name}", get(file))
         .route("/robots.txt", get(|| async { guard::plain(StatusCode::OK, "User-agent: *\nDisallow: /\n") }))
         .with_state(site)
@@ -109,10 +115,35 @@ pub async fn app_page(site: &Site, app: &str, view: &View, query: &Query, path: 
         Some(Known::Told(snapshot, socket)) => {
             let moment = site.moment();
             let answers = ask::collect(view, query, &moment, Arc::unwrap_or_clone(snapshot), &socket).await;
-            let (status, page) = view.render(&Mount::of_host(path, Some(app)), query, &moment, &answers);
+            let mount = Mount::of_host(path, Some(app));
+            // We are in the group kqueue, which may act where root's file says so.
+            let acts = answers.snapshot.settings.get("operators").and_then(Value::as_bool).unwrap_or(false);
+            let mount = if acts { mount.acting("") } else { mount };
+            let (status, page) = view.render(&mount, query, &moment, &answers);
             (StatusCode::from_u16(status).unwrap_or_default(), page)
         }
     }
+}
+
+/// Does what a form asks for. Whether that may be is for the runtime to say, which knows us for who we are.
+async fn act(
+    State(site): State<Arc<Site>>,
+    Path((app, deed)): Path<(String, String)>,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let mount = Mount::of_host(uri.path(), Some(&app));
+    let form = Query::parse(&String::from_utf8_lossy(&body));
+    let done = match (acts::read(&deed, &form), site.apps.one(&app).await) {
+        (Err(why), _) => Err(why.to_owned()),
+        (Ok(act), Some(Known::Told(_, socket))) => {
+            ask::act(&socket, Keys::name(&headers).unwrap_or_default(), act).await
+        }
+        (Ok(_), _) => Err("the app does not run".to_owned()),
+    };
+    let (status, page) = acts::outcome(&mount, &form, &done);
+    (StatusCode::from_u16(status).unwrap_or_default(), Html(page)).into_response()
 }
 
 async fn file(Path(name): Path<String>) -> Response {

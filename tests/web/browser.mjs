@@ -28,7 +28,7 @@ const becomes = async (page, seen, told) => {
 };
 
 const doors = [
-  { name: 'host', url: `${HOST_DOOR}/app/shop/`, headers: { Authorization: `Bearer ${TOKEN}` }, root: HOST_DOOR },
+  { name: 'host', url: `${HOST_DOOR}/app/shop/`, headers: { Authorization: `Basic ${Buffer.from(`anna:${TOKEN}`).toString('base64')}` }, root: HOST_DOOR },
   { name: 'app', url: APP_DOOR, headers: { 'X-User': 'operator' } },
 ];
 const sizes = [{ name: 'desk', width: 1280, height: 900 }, { name: 'phone', width: 390, height: 844 }];
@@ -127,6 +127,45 @@ try {
     await page.waitForURL(/after=/);
     check(`${door.name}: there is a next page`, (await page.locator('#job-list tbody tr').count()) > 0);
     await page.context().close();
+
+    // What can be done, by forms, without any script.
+    const acting = await open(door, sizes[0], 'light', { javaScriptEnabled: false });
+    const press = async (scope, name) => {
+      await Promise.all([acting.waitForNavigation(), scope.getByRole('button', { name, exact: true }).click()]);
+      return (await acting.locator('main').innerText()).replace(/\s+/g, ' ');
+    };
+    await acting.goto(link(door, 'queue?name=mail'));
+    const paused = await press(acting.locator('#queue-acts'), 'Pause');
+    check(`${door.name}: a queue is paused`, paused.includes('Done') && paused.includes('paused queue mail'), paused);
+    await Promise.all([acting.waitForNavigation(), acting.getByRole('link', { name: 'Back' }).click()]);
+    check(`${door.name}: back on its page`, acting.url().endsWith('queue?name=mail'), acting.url());
+    const resumed = await press(acting.locator('#queue-acts'), 'Resume');
+    check(`${door.name}: and goes on`, resumed.includes('resumed queue mail'), resumed);
+    // One that has failed may run again by now.
+    const failure = async () => {
+      for (let row = 0; row < 10; row++) {
+        await acting.goto(link(door, 'jobs?state=failed&class=LeaksMemory'));
+        await acting.goto(new URL(await acting.locator('#job-list tbody th a').nth(row).getAttribute('href'), acting.url()).href);
+        if ((await acting.locator('#job-head form.act').count()) === 2) return;
+      }
+    };
+    await failure();
+    const retried = await press(acting.locator('#job-head'), 'Retry');
+    check(`${door.name}: a failed job is retried`, retried.includes('retried 1 of 1 failed jobs'), retried);
+    await failure();
+    const forgotten = await press(acting.locator('#job-head'), 'Forget');
+    check(`${door.name}: a failed job is forgotten`, forgotten.includes('forgot 1 of 1 failed jobs'), forgotten);
+    await Promise.all([acting.waitForNavigation(), acting.getByRole('link', { name: 'Back' }).click()]);
+    const again = await press(acting.locator('#job-head'), 'Retry');
+    check(`${door.name}: one that is not in the record is not retried`, again.includes('Not done') && again.includes('no failed job is of id'), again);
+    await acting.goto(link(door, 'class?name=App%5CJobs%5CLeaksMemory'));
+    const bulk = acting.locator('form.act').filter({ hasText: 'Retry failed jobs' });
+    await bulk.getByRole('button').click();
+    check(`${door.name}: not all of a class by one click`, acting.url().includes('class?'), acting.url());
+    await bulk.getByRole('checkbox').check();
+    const all = await press(bulk, 'Retry failed jobs');
+    check(`${door.name}: all failed jobs of a class are retried`, /retried \d+ of \d+ failed jobs \(class App\\Jobs\\LeaksMemory\)/.test(all), all);
+    await acting.context().close();
 
     // Without any script.
     const plain = await open(door, sizes[0], 'light', { javaScriptEnabled: false });

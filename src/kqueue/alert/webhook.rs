@@ -129,11 +129,12 @@ where
 {
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
-    let answer = sender.send_request(request);
-    tokio::select! {
-        answer = answer => answer.map(|answer| answer.status()).map_err(|error| error.to_string()),
-        ended = connection => {
-            Err(ended.err().map_or_else(|| "closed without an answer".to_owned(), |error| error.to_string()))
-        }
-    }
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    // Both may be over at once: then the answer is there.
+    let answer = tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        _ = connection => answer.await,
+    };
+    answer.map(|answer| answer.status()).map_err(|error| error.to_string())
 }

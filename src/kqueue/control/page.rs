@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures_util::future::join_all;
 use jiff::tz::TimeZone;
 use kqueue_control::{PageAnswer, Request, VERSION};
-use kqueue_pages::{Answers, Moment, Mount, Need, Query, View, headers, statics, trouble};
+use kqueue_pages::{Answers, Moment, Mount, Need, Query, View, acts, headers, statics, trouble};
 
 use super::socket::unable;
 
@@ -15,17 +15,16 @@ const BASE: usize = 200;
 
 /// Answers a request for a page. `ask` has the runtime answer one question, `owner` says whether what jobs carry may be
 /// shown.
-pub async fn answer<F, A>(path: &str, query: &str, base: &str, owner: bool, ask: A) -> Vec<u8>
+pub async fn answer<F, A>(path: &str, query: &str, base: &str, token: Option<String>, owner: bool, ask: A) -> Vec<u8>
 where
     A: Fn(Request) -> F,
     F: Future<Output = Option<Vec<u8>>>,
 {
-    // It stands in links, and in nothing else: a path, of this host.
-    let is_path = base.is_empty() || (base.starts_with('/') && !base.starts_with("//"));
-    if !is_path || base.len() > BASE || base.chars().any(|c| c.is_control() || c == '\\') {
-        return unable("pages are mounted at a path, such as /kqueue");
-    }
-    let mount = Mount::of_app(base);
+    let Some(mount) = mounted(base) else { return unable(NO_PATH) };
+    let mount = match token {
+        Some(token) => mount.acting(&token),
+        None => mount,
+    };
     if let Some(file) = path.strip_prefix("static/") {
         return told(statics::find(file).map(|file| (200, file.kind, file.text.to_owned(), statics::CACHE)), &mount);
     }
@@ -39,6 +38,31 @@ where
         told(Some((status, HTML, page, "no-store")), &mount)
     });
     made.await.unwrap_or_else(|_| unable("the page could not be made"))
+}
+
+const NO_PATH: &str = "pages are mounted at a path, such as /kqueue";
+
+/// Where pages are mounted: it stands in links, and in nothing else. A path, of this host.
+fn mounted(base: &str) -> Option<Mount> {
+    let is_path = base.is_empty() || (base.starts_with('/') && !base.starts_with("//"));
+    let is_plain = base.len() <= BASE && !base.chars().any(|c| c.is_control() || c == '\\');
+    (is_path && is_plain).then(|| Mount::of_app(base))
+}
+
+/// Carries out what a form asks for on behalf of whoever has sent it, and answers with the page that says what came of it.
+pub async fn form<F, A>(deed: &str, fields: &str, base: &str, by: String, ask: A) -> Vec<u8>
+where
+    A: Fn(Request) -> F,
+    F: Future<Output = Option<Vec<u8>>>,
+{
+    let Some(mount) = mounted(base) else { return unable(NO_PATH) };
+    let form = Query::parse(fields);
+    let done = match acts::read(deed, &form) {
+        Err(why) => Err(why.to_owned()),
+        Ok(act) => acts::told(ask(Request::OnBehalf { by, act }).await.as_deref()),
+    };
+    let (status, page) = acts::outcome(&mount, &form, &done);
+    told(Some((status, HTML, page, "no-store")), &mount)
 }
 
 fn now_ms() -> u64 {
@@ -88,7 +112,7 @@ mod tests {
                 _ => unable("history is off"),
             })
         };
-        serde_json::from_slice(&runtime.block_on(answer(path, "id=a", base, owner, ask))).unwrap()
+        serde_json::from_slice(&runtime.block_on(answer(path, "id=a", base, None, owner, ask))).unwrap()
     }
 
     #[test]

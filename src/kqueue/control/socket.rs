@@ -185,10 +185,16 @@ impl Desk {
 async fn ask(asks: &mpsc::Sender<Ask>, request: Request, asker: Asker, limit: Duration) -> Option<Vec<u8>> {
     let (answer, answered) = oneshot::channel();
     let asked = async {
-        let who = match request {
-            // A directory service may take its time.
-            Request::Act(_) => tokio::task::spawn_blocking(move || asker.name()).await.ok()?,
-            _ => String::new(),
+        // A directory service may take its time.
+        let name = || tokio::task::spawn_blocking(move || asker.name());
+        let (request, who) = match request {
+            Request::OnBehalf { by, act } => {
+                let by = harmless::line(&by, NAME);
+                let by = if by.is_empty() { "somebody" } else { &by };
+                (Request::Act(act), format!("{by}, by way of {}", name().await.ok()?))
+            }
+            Request::Act(act) => (Request::Act(act), name().await.ok()?),
+            request => (request, String::new()),
         };
         asks.send(Ask { request, owner: asker.owner, who, answer }).await.ok()?;
         answered.await.ok()
@@ -200,13 +206,21 @@ async fn serve_peer(mut stream: UnixStream, desk: &Mutex<Desk>, asker: Asker, re
     let request = tokio::time::timeout(read, read_request(&mut stream)).await;
     let bytes = match request.unwrap_or_else(|_| Err("the request does not end".to_owned())) {
         Ok(Request::Snapshot) => desk.lock().await.snapshot().await,
-        Ok(Request::Page { path, query, base }) => {
+        Ok(Request::Form { deed, fields, base, by }) => {
             let asks = desk.lock().await.asks.clone();
             let told = |request| {
                 let asks = asks.clone();
                 async move { ask(&asks, request, asker, ANSWER).await }
             };
-            page::answer(&path, &query, &base, asker.owner, told).await.into()
+            page::form(&deed, &fields, &base, by, told).await.into()
+        }
+        Ok(Request::Page { path, query, base, token }) => {
+            let asks = desk.lock().await.asks.clone();
+            let told = |request| {
+                let asks = asks.clone();
+                async move { ask(&asks, request, asker, ANSWER).await }
+            };
+            page::answer(&path, &query, &base, token, asker.owner, told).await.into()
         }
         Ok(request) => {
             let asks = desk.lock().await.asks.clone();

@@ -79,7 +79,7 @@ impl Runtime {
                 drop(answer.send(unable(why)));
             }
             // The control socket makes it of the answers above.
-            Request::Page { .. } => {}
+            Request::Page { .. } | Request::Form { .. } | Request::OnBehalf { .. } => {}
         }
     }
 

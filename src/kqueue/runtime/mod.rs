@@ -17,6 +17,7 @@ mod cancel;
 mod chronicle;
 mod deliver;
 mod end;
+mod errand;
 mod events;
 mod failure;
 mod hear;

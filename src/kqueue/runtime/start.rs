@@ -204,6 +204,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             cancels: Cancels::load(&settings.state_dir),
             pauses_end: None,
             alerts: Alerts::new(&settings),
+            errand: Default::default(),
         },
         recorder: Recorder::new(&settings.state_dir, kept(&settings)),
         chronicle: Chronicle::default(),

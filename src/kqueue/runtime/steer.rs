@@ -22,6 +22,11 @@ const NAMED: usize = 10;
 impl Runtime {
     /// Carries out what an operator asks for.
     pub(super) fn steer(&mut self, act: Act, who: &str, answer: oneshot::Sender<Vec<u8>>) {
+        let act = match act {
+            Act::RetryFailed(jobs) => return self.failed_jobs(true, jobs, who, answer),
+            Act::ForgetFailed(jobs) => return self.failed_jobs(false, jobs, who, answer),
+            act => act,
+        };
         let done = match act {
             Act::Cancel(chosen) => return self.cancel(&chosen, who, answer),
             Act::Pause { queue: Some(_), class: Some(_), .. } | Act::Resume { queue: Some(_), class: Some(_) } => {
@@ -34,6 +39,7 @@ impl Runtime {
             Act::Lift { class } => self.lift(&class),
             Act::Pool { size, seconds } => self.size_pool(size, seconds, who),
             Act::Recycle { worker } => self.recycle(worker),
+            Act::RetryFailed(_) | Act::ForgetFailed(_) => Ok(Vec::new()),
         };
         let mut said = match done {
             Ok(said) => said,

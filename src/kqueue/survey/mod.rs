@@ -229,6 +229,10 @@ pub struct Manner {
 fn again(what: &str, user: Option<&Account>, manner: Manner) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg(what).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // They are between a runtime and its service manager.
+    for variable in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] {
+        command.env_remove(variable);
+    }
     if let Some(user) = user {
         if manner.unit && sd_notify::booted().unwrap_or(false) {
             let kept = ["LANG", "TZ", "KQUEUE_PHP_DIR"].map(|name| (name, std::env::var_os(name)));

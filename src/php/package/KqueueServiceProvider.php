@@ -55,10 +55,9 @@ final class KqueueServiceProvider extends ServiceProvider
             return;
         }
 
-        $this->app['router']
-            ->name('kqueue')
-            ->middleware([...(array) ($dashboard['middleware'] ?? []), Authorize::class])
-            ->get(trim($dashboard['path'], '/').'/{page?}', Dashboard::class)
-            ->where('page', '.*');
+        $path = trim($dashboard['path'], '/');
+        $middleware = [...(array) ($dashboard['middleware'] ?? []), Authorize::class];
+        $this->app['router']->name('kqueue')->middleware($middleware)->get($path.'/{page?}', Dashboard::class)->where('page', '.*');
+        $this->app['router']->name('kqueue.act')->middleware($middleware)->post($path.'/act/{deed}', [Dashboard::class, 'act'])->where('deed', '[a-z]+');
     }
 }

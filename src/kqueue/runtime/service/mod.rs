@@ -18,6 +18,8 @@ pub mod settings;
 pub mod signals;
 pub mod upgrade;
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Instant;
 
 use crate::control::Ask;
@@ -44,6 +46,8 @@ pub struct Service {
     pub overrides: Overrides,
     pub alerts: Alerts,
     pub cancels: Cancels,
+    /// Something is being done in the app's PHP for an operator.
+    pub errand: Rc<Cell<bool>>,
     /// When the next pause, or another word of an operator's, ends.
     pub pauses_end: Option<Instant>,
 }

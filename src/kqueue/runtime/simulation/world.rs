@@ -337,6 +337,7 @@ impl World {
                 cancels: Cancels::load(&settings.state_dir),
                 pauses_end: None,
                 alerts: Alerts::new(&settings),
+                errand: Default::default(),
             },
             schedule: Schedule::new(schedule_config(&settings, &settings.queues, true, false, true), history),
             recorder: crate::history::Recorder::new(&settings.state_dir, Some(50)),

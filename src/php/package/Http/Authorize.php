@@ -22,8 +22,19 @@ final class Authorize
     /** @return mixed */
     public function handle(Request $request, Closure $next)
     {
-        abort_unless($this->app->environment('local') || ($this->app->bound(Gate::class) && $this->app->make(Gate::class)->check('viewKqueue')), 403);
+        abort_unless($this->passes('viewKqueue'), 403);
 
         return $next($request);
+    }
+
+    /** Whether whoever asks may act from the pages: who passes the gate `actKqueue` besides. */
+    public function mayAct(): bool
+    {
+        return $this->passes('viewKqueue') && $this->passes('actKqueue');
+    }
+
+    private function passes(string $gate): bool
+    {
+        return $this->app->environment('local') || ($this->app->bound(Gate::class) && $this->app->make(Gate::class)->check($gate));
     }
 }

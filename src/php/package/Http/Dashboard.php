@@ -14,19 +14,50 @@ use RuntimeException;
  */
 final class Dashboard
 {
-    public function __construct(private Control $control)
+    /** Bytes of a form. */
+    private const LARGEST = 8 << 10;
+
+    public function __construct(private Control $control, private Authorize $authorize)
     {
     }
 
     public function __invoke(Request $request, string $page = ''): Response
     {
+        return $this->ask([
+            'ask' => 'page',
+            'path' => $page,
+            'query' => (string) $request->server('QUERY_STRING'),
+            'token' => $this->authorize->mayAct() ? (string) ($request->hasSession() ? $request->session()->token() : '') : null,
+        ]);
+    }
+
+    /** A form of one of the pages. */
+    public function act(Request $request, string $deed): Response
+    {
+        abort_unless($this->authorize->mayAct() && $this->isOwn($request) && strlen((string) $request->getContent()) <= self::LARGEST, 403);
+        $user = $request->user();
+
+        return $this->ask([
+            'ask' => 'form',
+            'deed' => $deed,
+            'fields' => (string) $request->getContent(),
+            'by' => $user === null ? '' : (string) ($user->email ?? $user->getAuthIdentifier()),
+        ]);
+    }
+
+    /** Whether a browser says that a page of this site sends it, whatever middleware there is besides. */
+    private function isOwn(Request $request): bool
+    {
+        $site = $request->headers->get('Sec-Fetch-Site');
+
+        return $site === null ? $request->headers->get('Origin') === $request->getSchemeAndHttpHost() : $site === 'same-origin';
+    }
+
+    /** @param array<string, mixed> $what */
+    private function ask(array $what): Response
+    {
         try {
-            $told = $this->control->ask([
-                'ask' => 'page',
-                'path' => $page,
-                'query' => (string) $request->server('QUERY_STRING'),
-                'base' => (string) parse_url(url(config('kqueue.dashboard.path')), PHP_URL_PATH),
-            ]);
+            $told = $this->control->ask($what + ['base' => (string) parse_url(url(config('kqueue.dashboard.path')), PHP_URL_PATH)]);
         } catch (RuntimeException $trouble) {
             return new Response("kqueue cannot be asked: {$trouble->getMessage()}\n", 503, ['Content-Type' => 'text/plain; charset=utf-8']);
         }

@@ -16,7 +16,8 @@ return [
     'doorbell' => env('KQUEUE_DOORBELL', true),
 
     // The pages that show what kqueue does: below which path, and behind what. While APP_ENV is local everybody sees them, else
-    // whom the gate `viewKqueue` lets in: Gate::define('viewKqueue', fn ($user) => $user->is_admin). null: there are none.
+    // whom the gate `viewKqueue` lets in: Gate::define('viewKqueue', fn ($user) => $user->is_admin). Who passes `actKqueue` too
+    // pauses queues there, and retries or forgets failed jobs. null: there are none.
     // They are kqueue's own, asked for as the user that PHP runs as: the app's, or a member of the group kqueue.
     'dashboard' => [
         'path' => env('KQUEUE_DASHBOARD', 'kqueue'),

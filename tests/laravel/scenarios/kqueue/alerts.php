@@ -5,7 +5,6 @@
 declare(strict_types=1);
 
 use App\Jobs\Fails;
-use App\Jobs\Hungry;
 use App\Jobs\KillsItself;
 use App\Jobs\Plain;
 use App\Jobs\Waits;
@@ -91,9 +90,9 @@ row('alerts', 'a long wait: command, webhook and mail are told once, over a rest
     }
 }, engines: ['kqueue']);
 
-row('alerts', 'jobs that fail, processes that die or take too much memory too often, and a backlog that grows: each is told, and its end', function (World $w) use ($config, $wait): void {
+row('alerts', 'jobs that fail and processes that die too often, and a backlog that grows: each is told, and its end', function (World $w) use ($config, $wait): void {
     $go = "{$w->sandbox->dir}/go";
-    $w->start(['config' => $config($w, 'failure_rate = "3/s"', 'crash_rate = "1/s"', 'oom_rate = "1/s"', 'backlog_growth = 20'), 'pool-size' => 1, 'pool-max-size' => 1, 'max-waiting' => 5]);
+    $w->start(['config' => $config($w, 'failure_rate = "3/s"', 'crash_rate = "1/s"', 'backlog_growth = 20'), 'pool-size' => 1, 'pool-max-size' => 1, 'max-waiting' => 5]);
     $w->waitForStatus('running');
     $w->dispatchMany(new Fails('one of many'), 30);
     $w->expectContains(' jobs failed within 1 s', $wait($w, 'failure_rate', 'began')['text'], 'the text');
@@ -101,9 +100,6 @@ row('alerts', 'jobs that fail, processes that die or take too much memory too of
     $w->dispatch(new KillsItself(SIGSEGV));
     $w->expectContains('PHP processes died within 1 s', $wait($w, 'crash_rate', 'began')['text'], 'the text');
     $wait($w, 'crash_rate', 'over');
-    $w->dispatch(new Hungry(200, how: 'child'));
-    $w->expectContains('processes were killed at their memory limit within 1 s', $wait($w, 'oom_rate', 'began')['text'], 'the text');
-    $wait($w, 'oom_rate', 'over');
     $w->dispatchMany(new Waits($go, 'pooled'), 60);
     $w->expectContains('queue default has grown by ', $wait($w, 'backlog_growth', 'began')['text'], 'the text');
     touch($go);

@@ -18,7 +18,8 @@ $app->booted(static function ($app): void {
     $app->register(AuthServiceProvider::class);
     $app['config']->set('auth', ['defaults' => ['guard' => 'web'], 'guards' => ['web' => ['driver' => 'header']]]);
     $app['auth']->viaRequest('header', static fn (Request $request): ?GenericUser => $request->hasHeader('X-User') ? new GenericUser(['id' => $request->header('X-User')]) : null);
-    $app->make(Gate::class)->define('viewKqueue', static fn (GenericUser $user): bool => $user->getAuthIdentifier() === 'operator');
+    $app->make(Gate::class)->define('viewKqueue', static fn (GenericUser $user): bool => in_array($user->getAuthIdentifier(), ['operator', 'viewer'], true));
+    $app->make(Gate::class)->define('actKqueue', static fn (GenericUser $user): bool => $user->getAuthIdentifier() === 'operator');
 });
 $kernel = $app->make(Kernel::class);
 $response = $kernel->handle($request = Request::capture());

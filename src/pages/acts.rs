@@ -1,0 +1,140 @@
+//! What can be done from a page: forms that work without a script, and what came of them.
+//!
+//! An act is one entry of [`DEEDS`]: its name in the address, and how its fields become what a runtime is asked. Who may
+//! act is decided by whoever serves the page ([`Mount::acting`](crate::Mount::acting)) and by the runtime.
+
+use kqueue_control::{Act, Acted, FailedJobs};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use crate::format::text;
+use crate::view::Page;
+use crate::{Mount, Query, View, frame};
+
+/// Lines that are shown of what came of it.
+const LINES: usize = 20;
+
+/// One thing that can be done.
+struct Deed {
+    /// Its name in the address.
+    name: &'static str,
+    /// It is about many jobs: whoever asks has to say that they are sure.
+    bulk: fn(&Query) -> bool,
+    /// What a runtime is asked, where the fields say enough.
+    act: fn(&Query) -> Option<Act>,
+}
+
+/// Everything that can be done.
+const DEEDS: &[Deed] = &[
+    Deed {
+        name: "pause",
+        bulk: |_| false,
+        act: |form| {
+            let (queue, class) = (form.owned("queue"), form.owned("class"));
+            (queue.is_some() != class.is_some()).then_some(Act::Pause { queue, class, seconds: None })
+        },
+    },
+    Deed {
+        name: "resume",
+        bulk: |_| false,
+        act: |form| {
+            let (queue, class) = (form.owned("queue"), form.owned("class"));
+            (queue.is_some() != class.is_some()).then_some(Act::Resume { queue, class })
+        },
+    },
+    Deed { name: "retry", bulk: of_class, act: |form| failed(form).map(Act::RetryFailed) },
+    Deed { name: "forget", bulk: of_class, act: |form| failed(form).map(Act::ForgetFailed) },
+];
+
+fn of_class(form: &Query) -> bool {
+    form.get("class").is_some()
+}
+
+fn failed(form: &Query) -> Option<FailedJobs> {
+    let jobs = FailedJobs { id: form.owned("id"), class: form.owned("class") };
+    (jobs.id.is_some() != jobs.class.is_some()).then_some(jobs)
+}
+
+/// What a form asks for.
+///
+/// # Errors
+/// Why it asks for nothing, in our own words.
+pub fn read(deed: &str, form: &Query) -> Result<Act, &'static str> {
+    let deed = DEEDS.iter().find(|known| known.name == deed).ok_or("nothing of that name can be done")?;
+    if (deed.bulk)(form) && form.get("sure") != Some("yes") {
+        return Err("nothing was done: tick the box that says that you are sure");
+    }
+    (deed.act)(form).ok_or("the form does not say what is meant")
+}
+
+/// What a runtime has answered to an act.
+///
+/// # Errors
+/// Why it was not done.
+pub fn told(answer: Option<&[u8]>) -> Result<Vec<String>, String> {
+    #[derive(Deserialize)]
+    struct Unable {
+        unable: Option<String>,
+        refused: Option<bool>,
+    }
+    let bytes = answer.ok_or("the runtime is starting, stopping, or too busy to answer")?;
+    match serde_json::from_slice(bytes) {
+        Ok(Unable { unable: Some(why), .. }) => return Err(why),
+        Ok(Unable { refused: Some(_), .. }) => return Err("the runtime refuses to answer".to_owned()),
+        _ => {}
+    }
+    let acted: Acted = serde_json::from_slice(bytes).map_err(|_| "the runtime gives an answer that cannot be read")?;
+    Ok(acted.said)
+}
+
+/// The page that says what came of a form: its status and its HTML.
+pub fn outcome(mount: &Mount, form: &Query, done: &Result<Vec<String>, String>) -> (u16, String) {
+    let (title, status) = if done.is_ok() { ("Done", 200) } else { ("Not done", 409) };
+    let body = html! {
+        section class=(if done.is_ok() { "card" } else { "card trouble" }) aria-labelledby="outcome" {
+            h1 #outcome { (title) }
+            @match done {
+                Ok(said) => ul.said { @for line in said.iter().take(LINES) { li { (text(line)) } } },
+                Err(why) => p { (text(why)) },
+            }
+            p { a.button href=(back(mount, form)) { "Back" } }
+        }
+    };
+    (status, frame::bare(mount, title, &body).into_string())
+}
+
+/// Where the form was: a page of the app.
+fn back(mount: &Mount, form: &Query) -> String {
+    let (path, query) = form.get("back").and_then(|back| back.split_once('?')).unwrap_or_default();
+    let view = View::at(path).unwrap_or(View::Overview);
+    let query = Query::parse(query);
+    mount.link(view.path(), &query.fields().collect::<Vec<_>>())
+}
+
+/// A button that does something, for those who may. `sure`: what they have to tick first.
+pub(crate) fn button(page: &Page<'_>, deed: &str, word: &str, fields: &[(&str, &str)], sure: Option<&str>) -> Markup {
+    let Some(token) = page.mount.token() else { return html! {} };
+    let back = format!("{}?{}", page.view.path(), crate::query::encoded(page.query.fields()));
+    html! {
+        form.act method="post" action=(page.mount.page(&format!("act/{deed}"))) {
+            @if !token.is_empty() { input type="hidden" name="_token" value=(text(token)); }
+            @for (name, value) in fields { input type="hidden" name=(name) value=(text(value)); }
+            input type="hidden" name="back" value=(back);
+            @if let Some(sure) = sure { label { input type="checkbox" name="sure" value="yes" required; (sure) } }
+            button { (word) }
+        }
+    }
+}
+
+/// Pauses a queue, or lets it go on.
+pub(crate) fn of_queue(page: &Page<'_>, queue: &str) -> Markup {
+    let known = page.answers.snapshot.queues.iter().find(|known| known.name == queue);
+    match known {
+        Some(known) if !known.paused => button(page, "pause", "Pause", &[("queue", queue)], None),
+        // What the app has paused, the app lets go on.
+        Some(known) if known.paused_by.as_ref().is_none_or(|paused| paused.by == "operator") => {
+            button(page, "resume", "Resume", &[("queue", queue)], None)
+        }
+        _ => html! {},
+    }
+}
