@@ -12,6 +12,7 @@ mod backend;
 mod cli;
 mod control;
 mod history;
+mod kept;
 mod launch;
 mod runtime;
 mod survey;

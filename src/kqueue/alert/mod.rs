@@ -19,7 +19,7 @@ use kqueue_system::harmless;
 use kqueue_system::log::message_id;
 use serde::Serialize;
 
-pub use file::{Kept, read, write};
+pub use file::Kept;
 pub use teller::{Teller, tell_all};
 
 /// Bytes of what is said.
@@ -184,7 +184,7 @@ pub async fn down(
     is_long: impl Fn(u64) -> bool,
     patience: Duration,
 ) -> bool {
-    let mut kept = read(&settings.state_dir);
+    let (mut file, mut kept) = Kept::load(&settings.state_dir);
     if kept.open.iter().any(|episode| episode.kind == Kind::Down) {
         return false;
     }
@@ -195,7 +195,7 @@ pub async fn down(
         Episode { kind: Kind::Down, queue, since, seen: epoch, said, base: 0 }
     });
     kept.open.extend(told.clone());
-    if let Err(error) = write(&settings.state_dir, &kept) {
+    if let Err(error) = kept.save(&mut file)() {
         tracing::warn!("{error}; this may be told again");
     }
     let Some(episode) = told else { return false };

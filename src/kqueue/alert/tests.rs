@@ -126,14 +126,13 @@ fn a_signature_is_that_of_everybody() {
 fn episodes_are_kept() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
-    assert_eq!(read(&state), Kept::default());
+    let (mut file, kept) = Kept::load(&state);
+    assert_eq!(kept, Kept::default());
     let queue = "mail".to_owned();
     let open = vec![Episode { kind: Kind::BacklogGrowth, queue, since: 5, seen: 7, said: "x".to_owned(), base: 3 }];
     let kept = Kept { open, failing: Some(4) };
-    write(&state, &kept).unwrap();
-    assert_eq!(read(&state), kept);
-    write(&state, &Kept::default()).unwrap();
-    assert!(!state.join("alerts.json").exists() && write(&state, &Kept::default()).is_ok());
-    fs::write(state.join("alerts.json"), "{").unwrap();
-    assert_eq!(read(&state), Kept::default());
+    kept.clone().save(&mut file)().unwrap();
+    assert_eq!(Kept::load(&state).1, kept);
+    Kept::default().save(&mut file)().unwrap();
+    assert!(!state.join("alerts.json").exists());
 }

@@ -21,7 +21,7 @@ mod tally;
 mod tests;
 mod write;
 
-pub use attempt::{Attempt, is_wanted, why};
+pub use attempt::{Attempt, is_class, is_wanted, why};
 pub use buffer::{Grade, Id};
 pub use recorder::Recorder;
 pub use tally::Sample;

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::Runtime;
 use super::held::record::Record;
 use crate::control::unable;
+use crate::history::is_class;
 
 impl Runtime {
     /// Cancels the jobs that are meant, and says which.
@@ -74,8 +75,9 @@ impl Runtime {
         }
     }
 
-    fn keep_cancels(&mut self) {
-        if let Some(save) = self.service.cancels.save() {
+    /// Writes down which are still to be remembered.
+    pub(super) fn keep_cancels(&mut self) {
+        if let Some(save) = self.service.cancels.save_at_leisure() {
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = save() {
                     tracing::warn!("{error}; a job that was cancelled may be cancelled again when it is retried");
@@ -101,10 +103,7 @@ fn is_meant(record: &Record, chosen: &Chosen) -> bool {
     let Chosen { uuids, class, tag, queue, .. } = chosen;
     let named = uuids.is_empty() || uuids.contains(&record.uuid);
     let all = uuids.is_empty() && class.is_none() && tag.is_none() && queue.is_none();
-    let of_class = |class: &String| {
-        let class = class.trim_start_matches('\\');
-        record.class == class || record.class.rsplit('\\').next() == Some(class)
-    };
+    let of_class = |class: &String| is_class(&record.class, class.trim_start_matches('\\'));
     !all && !record.acked
         && named
         && class.as_ref().is_none_or(of_class)

@@ -100,6 +100,9 @@ impl Runtime {
     /// Ends what has not left.
     pub(super) async fn end(&mut self) -> anyhow::Result<ExitCode> {
         self.service.history.save_last(&self.schedule.history).await;
+        if let Some(save) = self.service.cancels.save() {
+            let _ = tokio::task::spawn_blocking(save).await;
+        }
         self.processes.retire_template();
         for (id, worker) in &mut self.processes.workers {
             // What it prints is for the next runtime.

@@ -218,6 +218,7 @@ impl Runtime {
         self.processes.on_time(now);
         self.service.history.on_time(now, &self.schedule.history);
         self.look_after_pauses(now);
+        self.keep_cancels();
         self.look_after_duties(now);
         self.look_after_alerts(now);
         self.look_at_queues(now);

@@ -11,7 +11,7 @@ use super::Runtime;
 use super::app::Description;
 use super::service::app_signals::Restart;
 use super::service::release::Release;
-use super::start::{connection_settings, schedule_config};
+use super::start::connection_settings;
 use crate::backend;
 use kqueue_core::schedule::Event;
 
@@ -161,8 +161,7 @@ impl Runtime {
         if self.settings.queues.is_empty() {
             app.queues = vec![app.own_queue.clone()];
         }
-        let (native, ahead) = (opened.is_native(), opened.capabilities().unreserve);
-        self.schedule.configure(schedule_config(&self.settings, &self.app.queues, self.app.signals, native, ahead));
+        self.configure_schedule();
         self.tell(Event::Moved);
         self.queue.move_to(Rc::from(opened));
         true

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use kqueue_core::alerts::{Alerts as Decision, Depth, Figures, Often, Watch};
 use kqueue_core::schedule::Now;
 
 use crate::alert::{self, Kept, Message, Teller};
+use crate::kept::KeptFile;
 
 /// Between two looks, at the most and at the least.
 const LOOKS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
@@ -21,7 +21,7 @@ const BEHIND: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Alerts {
     app: String,
-    directory: PathBuf,
+    file: KeptFile,
     watch: Watch,
     decision: Decision,
     teller: Teller,
@@ -36,10 +36,10 @@ pub struct Alerts {
 impl Alerts {
     /// With what an earlier runtime has left in the state directory.
     pub fn new(settings: &Settings) -> Self {
-        let kept = alert::read(&settings.state_dir);
+        let (file, kept) = Kept::load(&settings.state_dir);
         let mut alerts = Self {
             app: settings.app.clone(),
-            directory: settings.state_dir.clone(),
+            file,
             watch: watch(settings),
             was_down: kept.failing.is_some(),
             decision: Decision::new(kept.open),
@@ -101,9 +101,9 @@ impl Alerts {
     fn save(&mut self, at: Instant) {
         self.written = at;
         let kept = Kept { open: self.decision.open().cloned().collect(), failing: None };
-        let directory = self.directory.clone();
+        let save = kept.save(&mut self.file);
         tokio::task::spawn_local(async move {
-            let written = tokio::task::spawn_blocking(move || alert::write(&directory, &kept)).await;
+            let written = tokio::task::spawn_blocking(save).await;
             if let Ok(Err(error)) = written {
                 tracing::warn!("{error}; after a restart what has begun is told again");
             }

@@ -2,18 +2,22 @@
 //! meanwhile comes back some time, to us or to the runtime after us, and does not run then. Kept in the state directory.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kqueue_core::schedule::Cancel;
 use serde::{Deserialize, Serialize};
 
-use super::kept;
+use crate::kept::KeptFile;
 
 const FILE: &str = "cancelled.json";
 /// Jobs that are remembered; beyond that the oldest are forgotten.
 const JOBS: usize = 10_000;
 /// Seconds for which one is: longer than most backoffs.
 const LASTS: u64 = 86_400;
+/// Seconds after which those that have had their time are looked for.
+const PRUNED: u64 = 600;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Word {
@@ -27,30 +31,43 @@ struct Word {
 /// See the module.
 #[derive(Debug)]
 pub struct Cancels {
-    file: PathBuf,
+    file: KeptFile,
     /// By uuid.
     jobs: BTreeMap<String, Word>,
+    /// When those that are too old were forgotten, in seconds since 1970.
+    pruned: u64,
     /// What the file says is not true any more.
     changed: bool,
+    /// It is being written.
+    under_way: Arc<AtomicBool>,
 }
 
 impl Cancels {
     /// As an earlier runtime has left them in this directory.
     pub fn load(directory: &Path) -> Self {
-        let file = directory.join(FILE);
-        let jobs = kept::load(&file, "jobs that were cancelled and come back are run");
-        Self { file, jobs, changed: false }
+        let file = KeptFile::new(directory, FILE);
+        let jobs = file.load("jobs that were cancelled and come back are run");
+        Self { file, jobs, pruned: 0, changed: false, under_way: Arc::default() }
     }
 
     /// A job is cancelled.
     pub fn add(&mut self, uuid: &str, by: &str, delete: bool, epoch: u64) {
-        self.jobs.retain(|_, word| word.at.saturating_add(LASTS) > epoch);
-        if self.jobs.len() >= JOBS {
-            let oldest = self.jobs.iter().min_by_key(|(_, word)| word.at).map(|(uuid, _)| uuid.clone());
-            oldest.map(|uuid| self.jobs.remove(&uuid));
+        if self.jobs.len() >= JOBS || epoch.saturating_sub(self.pruned) >= PRUNED {
+            self.prune(epoch);
         }
         self.changed = true;
         self.jobs.insert(uuid.to_owned(), Word { by: by.to_owned(), delete, at: epoch });
+    }
+
+    /// Forgets what is too old; and where there are as many as there may be, a tenth at once, so that this is rare.
+    fn prune(&mut self, epoch: u64) {
+        self.pruned = epoch;
+        self.jobs.retain(|_, word| word.at.saturating_add(LASTS) > epoch);
+        if self.jobs.len() >= JOBS {
+            let mut oldest: Vec<(u64, String)> = self.jobs.iter().map(|(uuid, word)| (word.at, uuid.clone())).collect();
+            oldest.sort_unstable();
+            oldest.iter().take(JOBS / 10).for_each(|(_, uuid)| drop(self.jobs.remove(uuid)));
+        }
     }
 
     /// What is to be done with a job that has come.
@@ -65,12 +82,22 @@ impl Cancels {
     }
 
     /// Writes them down, if there is news: whole or not at all. It may be done beside the runtime's own work.
-    pub fn save(&mut self) -> Option<impl FnOnce() -> Result<(), String> + Send + 'static> {
-        if !std::mem::take(&mut self.changed) {
-            return None;
-        }
-        let (file, jobs) = (self.file.clone(), (!self.jobs.is_empty()).then(|| self.jobs.clone()));
-        Some(move || kept::save(&file, jobs.as_ref()).map_err(|error| format!("{}: {error}", file.display())))
+    pub fn save(&mut self) -> Option<impl FnOnce() -> Result<(), String> + Send + use<>> {
+        std::mem::take(&mut self.changed).then(|| {
+            let write = self.file.save((!self.jobs.is_empty()).then(|| self.jobs.clone()));
+            let under_way = self.under_way.clone();
+            under_way.store(true, Ordering::Relaxed);
+            move || {
+                let written = write();
+                under_way.store(false, Ordering::Relaxed);
+                written
+            }
+        })
+    }
+
+    /// The same, but for while they are being written: for what comes often, and can wait for the next time.
+    pub fn save_at_leisure(&mut self) -> Option<impl FnOnce() -> Result<(), String> + Send + use<>> {
+        if self.under_way.load(Ordering::Relaxed) { None } else { self.save() }
     }
 }
 
@@ -92,12 +119,28 @@ mod tests {
         assert!(later.save().is_none());
         later.settled("u");
         later.save().unwrap()().unwrap();
-        assert!(!later.file.exists());
+        assert!(!directory.path().join(FILE).exists());
         // Not for ever, and not without end.
         later.add("old", "x", false, 1_000);
         later.add("new", "x", false, 1_000 + LASTS);
         assert!(later.of("old").is_none() && later.of("new").is_some());
         (0..2 * JOBS as u64).for_each(|at| later.add(&at.to_string(), "x", false, 100_000 + at / 1_000));
         assert!(later.jobs.len() <= JOBS && later.of(&(2 * JOBS - 1).to_string()).is_some());
+    }
+
+    #[test]
+    fn as_many_as_there_may_be_outlive_us() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut cancels = Cancels::load(directory.path());
+        let by = "x".repeat(400);
+        (0..JOBS as u64).for_each(|n| cancels.add(&format!("{n:0>36}"), &by, true, 1_000));
+        let write = cancels.save().unwrap();
+        // What comes meanwhile waits, unless somebody wants to know that it is there.
+        cancels.settled(&format!("{:0>36}", 0));
+        assert!(cancels.save_at_leisure().is_none());
+        write().unwrap();
+        assert_eq!(Cancels::load(directory.path()).jobs.len(), JOBS);
+        cancels.save_at_leisure().unwrap()().unwrap();
+        assert_eq!(Cancels::load(directory.path()).jobs.len(), JOBS - 1);
     }
 }

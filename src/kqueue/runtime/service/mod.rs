@@ -9,7 +9,6 @@ pub mod cancels;
 pub mod health;
 pub mod history_file;
 pub mod horizon;
-mod kept;
 pub mod observer;
 pub mod overrides;
 pub mod pauses;

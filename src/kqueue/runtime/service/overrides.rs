@@ -2,14 +2,14 @@
 //! the state directory until it is taken back or its time is over.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kqueue_control::{Paused, PoolSize};
 use kqueue_core::routing::{PerTier, Tier};
 use kqueue_core::schedule::Config;
 use serde::{Deserialize, Serialize};
 
-use super::kept;
+use crate::kept::KeptFile;
 
 const FILE: &str = "steered.json";
 /// Classes that are held at once: each is looked at with every event.
@@ -40,15 +40,15 @@ struct Kept {
 /// See the module.
 #[derive(Debug)]
 pub struct Overrides {
-    file: PathBuf,
+    file: KeptFile,
     kept: Kept,
 }
 
 impl Overrides {
     /// As an earlier runtime has left them in this directory.
     pub fn load(directory: &Path) -> Self {
-        let file = directory.join(FILE);
-        let mut kept: Kept = kept::load(&file, "no class is held by it, and the pool is as the settings say");
+        let file = KeptFile::new(directory, FILE);
+        let mut kept: Kept = file.load("no class is held by it, and the pool is as the settings say");
         while kept.classes.len() > CLASSES {
             kept.classes.pop_last();
         }
@@ -132,9 +132,8 @@ impl Overrides {
     }
 
     /// Writes them down: whole or not at all. It may be done beside the runtime's own work.
-    pub fn save(&self) -> impl FnOnce() -> Result<(), String> + Send + 'static {
-        let (file, kept) = (self.file.clone(), (!self.is_empty()).then(|| self.kept.clone()));
-        move || kept::save(&file, kept.as_ref()).map_err(|error| format!("{}: {error}", file.display()))
+    pub fn save(&mut self) -> impl FnOnce() -> Result<(), String> + Send + use<> {
+        self.file.save((!self.is_empty()).then(|| self.kept.clone()))
     }
 }
 
@@ -167,7 +166,7 @@ mod tests {
         assert_eq!(later.expire(1_000), ["the pool is sized by the settings again"]);
         assert_eq!(later.over(of_settings()).pool_size, 4);
         later.save()().unwrap();
-        assert!(!later.file.exists());
+        assert!(!directory.path().join(FILE).exists());
         // More than the settings allow there never are.
         later.size_pool(Some(PoolSize { size: 50, ..PoolSize::default() }));
         assert_eq!(later.over(of_settings()).pool_max_size, 6);

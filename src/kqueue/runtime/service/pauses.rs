@@ -2,12 +2,12 @@
 //! paused is kept in the state directory, and outlives us.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kqueue_control::Paused;
 use serde::{Deserialize, Serialize};
 
-use super::kept;
+use crate::kept::KeptFile;
 
 const FILE: &str = "paused.json";
 /// Stands for every queue, those included that the app gets later.
@@ -26,7 +26,7 @@ struct Pause {
 /// See the module.
 #[derive(Debug)]
 pub struct Pauses {
-    file: PathBuf,
+    file: KeptFile,
     /// By queue.
     own: BTreeMap<String, Pause>,
     /// Queues that the app has paused, as it said last.
@@ -40,8 +40,8 @@ pub struct Pauses {
 impl Pauses {
     /// As an earlier runtime has left them in this directory.
     pub fn load(directory: &Path) -> Self {
-        let file = directory.join(FILE);
-        let own = kept::load(&file, "no queue is taken to be paused by it");
+        let file = KeptFile::new(directory, FILE);
+        let own = file.load("no queue is taken to be paused by it");
         Self { file, own, app: Vec::new(), down: false, horizon: false }
     }
 
@@ -105,12 +105,8 @@ impl Pauses {
     }
 
     /// Writes down what operators have paused: whole or not at all. It may be done beside the runtime's own work.
-    pub fn save(&self) -> impl FnOnce() -> Result<(), String> + Send + 'static {
-        let (file, own) = (self.file.clone(), self.own.clone());
-        move || {
-            let kept = (!own.is_empty()).then_some(&own);
-            kept::save(&file, kept).map_err(|error| format!("{}: {error}", file.display()))
-        }
+    pub fn save(&mut self) -> impl FnOnce() -> Result<(), String> + Send + use<> {
+        self.file.save((!self.own.is_empty()).then(|| self.own.clone()))
     }
 }
 
@@ -148,7 +144,7 @@ mod tests {
     fn pauses_end_and_outlive_us() {
         let directory = tempfile::tempdir().unwrap();
         let mut pauses = Pauses::load(directory.path());
-        pauses.file = directory.path().join("new").join(FILE);
+        pauses.file = KeptFile::new(&directory.path().join("new"), FILE);
         pauses.pause(None, "root".to_owned(), Some(500));
         pauses.pause(Some("mail"), "root".to_owned(), Some(900));
         pauses.save()().unwrap();
@@ -158,7 +154,7 @@ mod tests {
         assert_eq!((later.effective(&queues()), later.next_end()), (vec!["mail".to_owned()], Some(900)));
         assert!(later.expire(1_000) && later.effective(&queues()).is_empty());
         later.save()().unwrap();
-        assert!(!later.file.exists());
+        assert!(!directory.path().join("new").join(FILE).exists());
         later.save()().unwrap();
         fs::write(directory.path().join(FILE), "{").unwrap();
         assert!(Pauses::load(directory.path()).effective(&queues()).is_empty());
