@@ -133,13 +133,20 @@ row('sleep', 'a deploy while it sleeps: seen, and the next job runs the new code
 
 row('sleep', 'its queue is another one by now: it wakes, and the job there is run', function (World $w) use ($asleep, $ran): void {
     $daemon = $asleep($w);
+    [, $code] = $w->kqueue('pause', '--class', Pooled::class);
+    $w->expectSame(0, $code, 'the exit code of a pause');
     // Another database of the same server.
     $w->sandbox->setEnv(['REDIS_DB' => 2]);
     $servers = array_replace_recursive(config('database.redis'), ['default' => ['database' => 2]]);
     $queue = new RedisQueue(new RedisManager(app(), $servers['client'], $servers));
     $queue->setContainer(app());
+    $queue->push(new Pooled(1), '', 'default');
     $queue->push(new Plain(), '', 'default');
     $w->waitFor('end', 2, 30.0);
+    $held = static fn (array $told): bool => ($told['paused_classes'][0]['waiting'] ?? 0) === 1;
+    $w->waitForStatus('running', 0, $held);
+    $w->kqueue('resume', '--class', Pooled::class);
+    $w->waitFor('end', 3);
     $w->expectContains('the app has its jobs elsewhere by now', $daemon->output(), 'the log');
     $w->expectSame(0, $daemon->stop(), 'exit status');
 }, drivers: ['redis'], engines: ['kqueue'], tiers: false);
@@ -163,7 +170,8 @@ row('sleep', 'an app that does not boot when it wakes: degraded, with the reason
 row('sleep', 'queue:restart, down and queue:pause while it sleeps count before the first job', function (World $w) use ($asleep, $ran): void {
     $daemon = $asleep($w);
     $w->artisan('queue:restart');
-    sleep(3);
+    // Longer ago than two clocks may differ.
+    $w->laravel['cache']->forever('illuminate:queue:restart', time() - 10);
     $ran($w, $w->dispatch(new Plain()));
     $w->expectContains('queue:restart while the app slept', $daemon->output(), 'the log');
     Wait::until(static fn (): bool => isset($w->status()[0]['asleep']), 'it sleeps');
