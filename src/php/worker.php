@@ -39,12 +39,14 @@ foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'Databas
     }
 
     if ($mode === 'failed') {
+        require __DIR__.'/worker/Errand.php';
         require __DIR__.'/worker/FailedJobs.php';
         exit((new FailedJobs((array) json_decode($argv[2] ?? '', true)))->run());
     }
 
     if ($mode === 'cancel') {
         require __DIR__.'/worker/Cancelled.php';
+        require __DIR__.'/worker/Errand.php';
         require __DIR__.'/worker/CancelJobs.php';
         exit((new CancelJobs((array) json_decode($argv[2] ?? '', true)))->run());
     }

@@ -8,7 +8,9 @@ mod adopt_tests;
 mod ahead;
 mod backoff;
 mod cancel;
+mod cause;
 mod config;
+mod ended;
 mod gate;
 mod held;
 mod job;
@@ -37,6 +39,7 @@ use crate::routing::{Route, Tier};
 
 pub use crate::wire::{Done, JobKind, LastResort};
 pub use adopt::{Adopted, AdoptedJob};
+pub use cause::Cause;
 pub use config::Config;
 pub use gate::{Limit, Rate};
 pub use look::Standing;
@@ -90,73 +93,6 @@ pub struct Cancel {
     pub delete: bool,
 }
 
-/// How a process ended, or why it is being killed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// It left with this code.
-    Exit(i32),
-    /// A signal ended it that we did not send.
-    Signal(i32),
-    /// A PHP fatal error.
-    Fatal(String),
-    /// It used more memory than it may.
-    Memory {
-        /// MB it had.
-        used: u32,
-        /// MB it may have.
-        limit: u32,
-    },
-    /// Its job ran longer than this many milliseconds.
-    Timeout(u64),
-    /// It looked for a job for this many milliseconds, and did not come back.
-    Pop(u64),
-    /// It broke the protocol.
-    Protocol(String),
-    /// It did not become ready within this many milliseconds.
-    Boot(u64),
-    /// It said why it could not boot.
-    BootFailed(String),
-    /// The kernel killed it at the memory limit of its unit.
-    OutOfMemory {
-        /// MB it might have.
-        limit: u32,
-        /// MB it had at its peak, if known.
-        peak: Option<u32>,
-    },
-    /// We ended it, for a stop that could wait no longer.
-    Shutdown,
-    /// It ended together with an earlier runtime that was killed.
-    Orphaned,
-    /// Its end was not seen by anybody.
-    Vanished,
-    /// Its job was cancelled by this operator.
-    Cancelled(String),
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Cause::Exit(code) => write!(f, "the job ended PHP with exit({code})"),
-            Cause::Signal(signal) => write!(f, "killed by {}", signal_name(*signal)),
-            Cause::Fatal(message) => write!(f, "PHP fatal error: {message}"),
-            Cause::Memory { used, limit } => write!(f, "used {used} MB of memory, over its limit of {limit} MB"),
-            Cause::Timeout(ms) => write!(f, "ran longer than its timeout of {} s", *ms as f64 / 1000.0),
-            Cause::Pop(ms) => write!(f, "has waited for the queue for {} s", *ms as f64 / 1000.0),
-            Cause::Protocol(what) => write!(f, "broke the protocol with {what}"),
-            Cause::Boot(ms) => write!(f, "was not ready within {} s", *ms as f64 / 1000.0),
-            Cause::BootFailed(why) => write!(f, "the app did not boot: {why}"),
-            Cause::OutOfMemory { limit, peak } => {
-                write!(f, "oom-kill at {limit} MB")?;
-                peak.map_or(Ok(()), |peak| write!(f, " (peak {peak} MB)"))
-            }
-            Cause::Orphaned => f.write_str("killed together with kqueue, which ended without a word"),
-            Cause::Shutdown => f.write_str("killed because kqueue was told to stop and could wait no longer"),
-            Cause::Cancelled(by) => write!(f, "cancelled by {by}"),
-            Cause::Vanished => f.write_str("its PHP process is gone, and nobody saw how it ended"),
-        }
-    }
-}
-
 /// Why a job did not end well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -179,28 +115,6 @@ impl fmt::Display for Reason {
             Reason::Laravel(error) => f.write_str(error),
         }
     }
-}
-
-/// `SIGSEGV` for 11, and so on for those that end a PHP process in practice.
-fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        31 => "SIGSYS",
-        other => return format!("signal {other}"),
-    };
-    name.to_owned()
 }
 
 /// What was found out about classes.

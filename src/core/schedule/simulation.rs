@@ -16,7 +16,7 @@ mod succession;
 mod world;
 
 pub(super) use model::config;
-use model::{Faults, NO_FAULTS, Next, Place, any_config, native};
+use model::{FEW_FAULTS, Faults, NO_FAULTS, Next, Place, any_config, native};
 use rng::Rng;
 use world::World;
 
@@ -249,21 +249,7 @@ fn one_runtime_after_the_other() {
 #[test]
 fn limits_are_kept() {
     seeds(8_000_000, 60, |seed, rng| run(seed, rng.between(10, 60), limits::limited(config(), rng), NO_FAULTS));
-    let few = Faults {
-        launch: 20,
-        boot: 20,
-        idle_death: 20,
-        unread: 30,
-        offer: 50,
-        job: 100,
-        silent: 5,
-        slow: 50,
-        chaos: 300,
-        jump: 1,
-        signals: 300,
-        settings: 100,
-        ..NO_FAULTS
-    };
+    let few = Faults { chaos: 300, settings: 100, ..FEW_FAULTS };
     let many = Faults { boot: 100, unread: 100, job: 400, silent: 50, chaos: 800, signals: 500, stop: 500, ..few };
     let faults = [(few, 8_100_000), (many, 8_200_000), (Faults { succeed: 300, ..few }, 8_300_000)];
     for (faults, from) in faults {
@@ -280,22 +266,7 @@ fn operators_steer() {
         let faults = Faults { chaos: 500, steer: 900, ..NO_FAULTS };
         run(seed, rng.between(10, 60), limits::limited(config(), rng), faults)
     });
-    let few = Faults {
-        launch: 20,
-        boot: 20,
-        idle_death: 20,
-        unread: 30,
-        offer: 50,
-        job: 100,
-        silent: 5,
-        slow: 50,
-        chaos: 600,
-        jump: 1,
-        signals: 300,
-        settings: 50,
-        steer: 600,
-        ..NO_FAULTS
-    };
+    let few = Faults { chaos: 600, settings: 50, steer: 600, ..FEW_FAULTS };
     let many = Faults { boot: 100, unread: 100, job: 400, silent: 50, chaos: 900, signals: 500, stop: 500, ..few };
     let faults = [(few, 9_100_000), (many, 9_200_000), (Faults { succeed: 300, ..few }, 9_300_000)];
     for (faults, from) in faults {
@@ -309,19 +280,7 @@ fn operators_steer() {
 #[test]
 fn workers_pop_by_themselves() {
     seeds(7_000_000, 100, |seed, rng| run(seed, rng.between(10, 60), native(config()), NO_FAULTS));
-    let few = Faults {
-        launch: 20,
-        boot: 20,
-        idle_death: 20,
-        unread: 30,
-        job: 100,
-        silent: 5,
-        slow: 50,
-        chaos: 300,
-        jump: 1,
-        signals: 400,
-        ..NO_FAULTS
-    };
+    let few = Faults { offer: 0, chaos: 300, signals: 400, ..FEW_FAULTS };
     let many = Faults { boot: 100, unread: 100, job: 400, silent: 50, chaos: 800, signals: 500, stop: 500, ..few };
     let faults = [(few, 7_100_000), (many, 7_200_000), (Faults { succeed: 300, ..few }, 7_300_000)];
     for (faults, from) in faults {

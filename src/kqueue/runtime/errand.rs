@@ -31,13 +31,9 @@ impl Runtime {
         let (act, past) = if retry { ("retry", "retried") } else { ("forget", "forgot") };
         let settings = self.settings.clone();
         let ids: Vec<String> = jobs.id.into_iter().collect();
-        let errand = Errand {
-            php: settings.php.clone(),
-            php_args: settings.php_args.clone(),
-            path: settings.path.clone(),
-            mode: "failed".to_owned(),
-            order: json!({"path": settings.path, "act": act, "ids": ids, "class": jobs.class, "limit": 0, "dry": false}),
-        };
+        let order =
+            json!({"path": settings.path, "act": act, "ids": ids, "class": jobs.class, "limit": 0, "dry": false});
+        let errand = Errand::new(&settings, "failed", order);
         tracing::info!(
             kqueue_by = who,
             "failed jobs ({choice}) are to be {}",

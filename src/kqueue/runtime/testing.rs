@@ -3,6 +3,9 @@
 use std::path::Path;
 
 use kqueue_config::{Loaded, Request, Settings, Surroundings, load};
+use kqueue_core::schedule::Config;
+
+use super::start::schedule_config;
 
 /// Settings of an app in this directory, which must have an `artisan`.
 pub fn settings(path: &Path, flags: &[(&'static str, &str)]) -> Settings {
@@ -17,4 +20,9 @@ pub fn loaded(path: &Path, flags: &[(&'static str, &str)]) -> Loaded {
     request.flags = vec![("path", path.to_str().unwrap().to_owned()), ("php", "/bin/sh".to_owned())];
     request.flags.extend(flags.iter().map(|(key, value)| (*key, (*value).to_owned())));
     load(&request, &here).unwrap()
+}
+
+/// What a schedule is told by these settings.
+pub fn config(app: &Path, flags: &[(&'static str, &str)]) -> Config {
+    schedule_config(&settings(app, flags), &[], true, false, true)
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::child::take_place;
 use super::{Manner, again, one_line};
+use kqueue_config::Settings;
 use kqueue_system::harmless;
 use kqueue_system::identity::{self, Account};
 
@@ -32,6 +33,19 @@ pub struct Errand {
     pub mode: String,
     /// What it is to do.
     pub order: Value,
+}
+
+impl Errand {
+    /// In this mode of `worker.php`, for the app of these settings.
+    pub fn new(settings: &Settings, mode: &str, order: Value) -> Self {
+        Self {
+            php: settings.php.clone(),
+            php_args: settings.php_args.clone(),
+            path: settings.path.clone(),
+            mode: mode.to_owned(),
+            order,
+        }
+    }
 }
 
 /// Has it done, as `user` or as who we are. Each answer is passed to `heard`, harmless to a terminal; the last one has `end`.

@@ -12,19 +12,16 @@ use Illuminate\Queue\Jobs\Job;
 use Illuminate\Queue\Jobs\RedisJob;
 use Illuminate\Queue\RedisQueue;
 use RuntimeException;
-use Throwable;
 
 /**
  * What `kqueue cancel` asks of an app: jobs that nobody has reserved, waiting or delayed, are reserved one by one, as a worker
  * would, and then failed or deleted by Laravel's own classes. If this process dies on the way, a job that it has reserved
  * comes back after `retry_after`, like that of any worker.
  *
- * Answers are lines of standard output that begin with MARK, a JSON object each; the last one has `end`.
+ * @property array{path: string, connection?: string|null, queues?: list<string>, uuids?: list<string>, class?: string|null, tag?: string|null, by: string, delete?: bool, dry?: bool} $order
  */
-final class CancelJobs
+final class CancelJobs extends Errand
 {
-    private const MARK = 'kqueue-errand ';
-
     /** Jobs that are looked at with one call. */
     private const PAGE = 500;
 
@@ -42,49 +39,21 @@ final class CancelJobs
         return reserved
         LUA;
 
-    private Boot $boot;
-
-    private int $matched = 0;
-
-    private int $done = 0;
-
     /** @var array<string, true> uuids of jobs that were found */
     private array $found = [];
 
-    /**
-     * @param array{path: string, connection?: string|null, queues?: list<string>, uuids?: list<string>, class?: string|null, tag?: string|null, by: string, delete?: bool, dry?: bool} $order
-     */
-    public function __construct(private array $order)
+    protected function carryOut(): void
     {
-    }
+        $app = $this->boot->app;
+        $app['events']->listen(JobFailed::class, static function (JobFailed $event) use ($app): void {
+            $app['queue.failer']->log($event->connectionName, $event->job->getQueue(), $event->job->getRawBody(), $event->exception);
+        });
+        $name = $this->boot->connection();
+        $queue = $app['queue']->connection($name);
 
-    public function run(): int
-    {
-        // What the app prints is no part of the answer.
-        ob_start(static fn (): string => '');
-
-        try {
-            $this->boot = new Boot($this->order);
-            $this->boot->boot();
-            $app = $this->boot->app;
-            $app['events']->listen(JobFailed::class, static function (JobFailed $event) use ($app): void {
-                $app['queue.failer']->log($event->connectionName, $event->job->getQueue(), $event->job->getRawBody(), $event->exception);
-            });
-            $name = $this->boot->connection();
-            $queue = $app['queue']->connection($name);
-
-            foreach ($this->order['queues'] ?: [null] as $of) {
-                $this->cancel($queue, $name, $of);
-            }
-        } catch (Throwable $error) {
-            $this->say(['error' => get_class($error).': '.$error->getMessage()]);
-
-            return 1;
+        foreach ($this->order['queues'] ?: [null] as $of) {
+            $this->cancel($queue, $name, $of);
         }
-
-        $this->say(['end' => true, 'matched' => $this->matched, 'done' => $this->done]);
-
-        return 0;
     }
 
     private function cancel(object $queue, string $name, ?string $of): void
@@ -103,7 +72,7 @@ final class CancelJobs
             foreach ($jobs as $job) {
                 Cancelled::settleAndReport($this->boot->app, $job, "cancelled by {$this->order['by']}", $this->order['delete'] ?? false, true);
                 $this->done++;
-                $this->done % 50 === 0 && $this->say(['progress' => $this->done]);
+                $this->progress();
             }
 
             if ($this->done === $before) {
@@ -191,13 +160,5 @@ final class CancelJobs
         }
 
         return $isMeant;
-    }
-
-    /** @param array<string, mixed> $line */
-    private function say(array $line): void
-    {
-        $written = @fwrite(STDOUT, self::MARK.json_encode($line, JSON_INVALID_UTF8_SUBSTITUTE | JSON_UNESCAPED_SLASHES | JSON_THROW_ON_ERROR)."\n");
-        // Nobody reads any more: whoever asked wants no more of it.
-        $written === false && exit(1);
     }
 }

@@ -13,24 +13,14 @@ use Throwable;
 /**
  * What `kqueue failed` asks of an app: its failed jobs, through its own provider of them, listed, retried or forgotten.
  *
- * Answers are lines of standard output that begin with MARK, a JSON object each; the last one has `end`. Retrying is
- * Laravel's own command: a job's `retryUntil` is worked out anew, its attempts are 0, and listeners are told.
+ * Retrying is Laravel's own command: a job's `retryUntil` is worked out anew, its attempts are 0, and listeners are told.
+ *
+ * @property array{path: string, act: string, ids?: list<string>, class?: string|null, match?: string|null, queue?: string|null, since?: int|null, limit?: int, dry?: bool} $order
  */
-final class FailedJobs
+final class FailedJobs extends Errand
 {
-    private const MARK = 'kqueue-errand ';
-
-    /** Jobs that one call of Laravel's command retries. */
-    private const AT_ONCE = 50;
-
     /** Bytes of an exception that a list shows. */
     private const LINE = 500;
-
-    private Boot $boot;
-
-    private int $matched = 0;
-
-    private int $done = 0;
 
     /** The app's own provider of failed jobs. */
     private object $failer;
@@ -38,34 +28,12 @@ final class FailedJobs
     /** The job that is being retried, as its record was. */
     private ?object $out = null;
 
-    /**
-     * @param array{path: string, act: string, ids?: list<string>, class?: string|null, match?: string|null, queue?: string|null, since?: int|null, limit?: int, dry?: bool} $order
-     */
-    public function __construct(private array $order)
+    protected function carryOut(): void
     {
-    }
-
-    public function run(): int
-    {
-        // What the app prints is no part of the answer.
-        ob_start(static fn (): string => '');
-
-        try {
-            $this->boot = new Boot($this->order);
-            $this->boot->boot();
-            $this->failer = $this->boot->app['queue.failer'];
-            $this->boot->app->instance('queue.failer', $this->failerOfCommand());
-            $this->boot->app['events']->listen(JobRetryRequested::class, fn (JobRetryRequested $event) => $this->takeOut($event->job));
-            $this->act($this->order['act']);
-        } catch (Throwable $error) {
-            $this->say(['error' => get_class($error).': '.$error->getMessage()]);
-
-            return 1;
-        }
-
-        $this->say(['end' => true, 'matched' => $this->matched, 'done' => $this->done]);
-
-        return 0;
+        $this->failer = $this->boot->app['queue.failer'];
+        $this->boot->app->instance('queue.failer', $this->failerOfCommand());
+        $this->boot->app['events']->listen(JobRetryRequested::class, fn (JobRetryRequested $event) => $this->takeOut($event->job));
+        $this->act($this->order['act']);
     }
 
     private function act(string $act): void
@@ -84,7 +52,7 @@ final class FailedJobs
                 }
             } elseif ($act === 'forget' && ! ($this->order['dry'] ?? false)) {
                 $this->done += (int) (bool) $this->failer->forget($job->id);
-                $this->done % self::AT_ONCE === 0 && $this->say(['progress' => $this->done]);
+                $this->progress();
             } elseif ($this->matched <= ($this->order['limit'] ?? 0)) {
                 $this->say(['job' => $this->describe($job, $act === 'show')]);
             }
@@ -229,13 +197,5 @@ final class FailedJobs
                 return $this->failer->{$name}(...$arguments);
             }
         };
-    }
-
-    /** @param array<string, mixed> $line */
-    private function say(array $line): void
-    {
-        $written = @fwrite(STDOUT, self::MARK.json_encode($line, JSON_INVALID_UTF8_SUBSTITUTE | JSON_UNESCAPED_SLASHES | JSON_THROW_ON_ERROR)."\n");
-        // Nobody reads any more: whoever asked wants no more of it.
-        $written === false && exit(1);
     }
 }

@@ -215,6 +215,21 @@ pub const NO_FAULTS: Faults = Faults {
     steer: 0,
 };
 
+/// Some of each.
+pub const FEW_FAULTS: Faults = Faults {
+    launch: 20,
+    boot: 20,
+    idle_death: 20,
+    unread: 30,
+    offer: 50,
+    job: 100,
+    silent: 5,
+    slow: 50,
+    jump: 1,
+    signals: 300,
+    ..NO_FAULTS
+};
+
 /// Name, milliseconds at the least and at the most, and what it declares.
 pub struct Class {
     pub name: &'static str,

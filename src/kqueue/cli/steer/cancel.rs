@@ -7,8 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::desk::{self, Desk};
-use crate::cli::leave_root::AsRoot;
+use super::desk::{self, Bulk, Desk};
 use crate::cli::see::{self, Target, Which};
 use crate::cli::{FAILURE, Failed, USAGE, complete, print, stdio};
 use kqueue_control::{Act, Cancelled, Chosen, Request};
@@ -38,17 +37,8 @@ pub(in crate::cli) struct Asked {
     /// Delete them, and fail none
     #[arg(long)]
     delete: bool,
-    /// Only count what would be cancelled
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    as_root: AsRoot,
+    how: Bulk,
 }
 
 /// What came of it.
@@ -78,17 +68,17 @@ pub(in crate::cli) fn run(asked: Asked) -> Result<ExitCode, Failed> {
         let line = "which jobs? name their uuids, or choose by --class or --tag";
         return Err(Failed { code: USAGE, line: line.to_owned() });
     }
-    if asked.uuids.is_empty() && !asked.dry_run && !asked.yes {
+    if asked.uuids.is_empty() && !asked.how.dry_run && !asked.how.yes {
         let count = once(&asked, true)?.count();
         let verb = if asked.delete { "delete" } else { "cancel" };
         if count > 0 && !desk::agreed(&format!("{verb} {count} jobs?"))? {
             return Err(Failed { code: FAILURE, line: "nothing was done".to_owned() });
         }
     }
-    let mut done = once(&asked, asked.dry_run)?;
+    let mut done = once(&asked, asked.how.dry_run)?;
     for _ in 1..ROUNDS {
         let missing = asked.uuids.iter().any(|uuid| !done.has(uuid));
-        if asked.dry_run || !missing && !asked.uuids.is_empty() {
+        if asked.how.dry_run || !missing && !asked.uuids.is_empty() {
             break;
         }
         let again = once(&asked, false)?;
@@ -142,7 +132,7 @@ fn once(asked: &Asked, dry: bool) -> Result<Done, Failed> {
 
 /// Has the app's PHP cancel what nobody has reserved.
 fn in_queues(asked: &Asked, dry: bool, done: &mut Done) -> Result<(), Failed> {
-    let desk = Desk::find(&asked.which, asked.as_root)?;
+    let desk = Desk::find(&asked.which, asked.how.as_root)?;
     let settings = &desk.loaded.settings;
     let who = log::user();
     let queues = asked.queue.clone().map_or_else(|| settings.queues.clone(), |queue| vec![queue]);
@@ -191,28 +181,31 @@ fn in_runtime(asked: &Asked, dry: bool, done: &mut Done) -> Result<(), Failed> {
 
 fn report(asked: &Asked, done: &Done) -> Result<ExitCode, Failed> {
     let missing: Vec<&String> = asked.uuids.iter().filter(|uuid| !done.has(uuid)).collect();
-    let unsettled = !asked.dry_run && done.settled < done.queued;
-    let text = if asked.json {
+    let unsettled = !asked.how.dry_run && done.settled < done.queued;
+    let text = if asked.how.json {
         let json = json!({
             "version": kqueue_control::VERSION, "queued": done.queued, "settled": done.settled, "waiting": done.waiting.len(),
             "running": done.running.len(), "grace": done.grace, "missing": missing, "lacks": done.lacks,
         });
         format!("{:#}\n", kqueue_system::harmless::value(json, see::LONGEST))
     } else {
-        let verb = match (asked.dry_run, asked.delete) {
+        let verb = match (asked.how.dry_run, asked.delete) {
             (true, true) => "would be deleted",
             (true, false) => "would be cancelled",
             (false, true) => "deleted",
             (false, false) => "cancelled",
         };
         let running = done.running.len();
-        let ends =
-            if running > 0 && !asked.dry_run { format!(", which have {} s to end", done.grace) } else { String::new() };
-        let waiting = done.waiting.len() as u64 + if asked.dry_run { done.queued } else { done.settled };
+        let ends = if running > 0 && !asked.how.dry_run {
+            format!(", which have {} s to end", done.grace)
+        } else {
+            String::new()
+        };
+        let waiting = done.waiting.len() as u64 + if asked.how.dry_run { done.queued } else { done.settled };
         format!("{verb}: {waiting} that waited, {running} that run{ends}\n")
     };
     print(&text)?;
-    if !asked.json {
+    if !asked.how.json {
         done.lacks.iter().take(5).for_each(|lack| stdio::err(&format!("kqueue: note: {lack}")));
         missing.iter().take(20).for_each(|uuid| {
             let uuid = kqueue_system::harmless::line(uuid, 100);

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
+use clap::Args;
 use serde_json::Value;
 
 use crate::cli::leave_root::AsRoot;
@@ -10,6 +11,22 @@ use crate::cli::{CONFIG, FAILURE, Failed, USAGE, print};
 use crate::survey::{self, Errand, Manner};
 use kqueue_config::{self as config, Loaded};
 use kqueue_system::identity::{self, Account, App};
+
+/// How something is done that concerns many jobs.
+#[derive(Debug, Args)]
+pub(super) struct Bulk {
+    /// Only count the jobs that are meant
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub as_root: AsRoot,
+}
 
 /// See the module.
 pub(super) struct Desk {
@@ -48,14 +65,7 @@ impl Desk {
     /// Where it cannot, or something in it fails.
     pub fn run(&self, mode: &str, order: Value, heard: impl FnMut(Value)) -> Result<(), Failed> {
         let settings = &self.loaded.settings;
-        let errand = Errand {
-            php: settings.php.clone(),
-            php_args: settings.php_args.clone(),
-            path: settings.path.clone(),
-            mode: mode.to_owned(),
-            order,
-        };
-        survey::run_errand(&errand, Some(&self.user), self.manner, heard)
+        survey::run_errand(&Errand::new(settings, mode, order), Some(&self.user), self.manner, heard)
             .map_err(|line| Failed { code: CONFIG, line: format!("{}: {line}", settings.app) })
     }
 }

@@ -8,8 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::desk::{self, Desk};
-use crate::cli::leave_root::AsRoot;
+use super::desk::{self, Bulk, Desk};
 use crate::cli::see::{self, Which};
 use crate::cli::show::{Style, Table, moment};
 use crate::cli::{FAILURE, Failed, USAGE, complete, print, stdio};
@@ -48,17 +47,8 @@ pub(in crate::cli) struct Asked {
     /// At most so many in a list
     #[arg(long, value_name = "N", default_value = "50")]
     limit: u32,
-    /// Only count what would be retried or forgotten
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    as_root: AsRoot,
+    how: Bulk,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -99,16 +89,16 @@ pub(in crate::cli) fn run(asked: Asked) -> Result<ExitCode, Failed> {
         let line = "which jobs? name their ids, choose by --class, --match, --queue or --since, or say --all";
         return Err(Failed { code: USAGE, line: line.to_owned() });
     }
-    let app = Desk::find(&asked.which, asked.as_root)?;
-    if changes && !asked.dry_run && !asked.yes && !chosen {
+    let app = Desk::find(&asked.which, asked.how.as_root)?;
+    if changes && !asked.how.dry_run && !asked.how.yes && !chosen {
         let matched = carry_out(&app, &asked, true)?.matched;
         let verb = if asked.act == Act::Retry { "retry" } else { "forget" };
         if matched > 0 && !desk::agreed(&format!("{verb} {matched} failed jobs?"))? {
             return Err(Failed { code: FAILURE, line: "nothing was done".to_owned() });
         }
     }
-    let done = carry_out(&app, &asked, asked.dry_run)?;
-    if changes && !asked.dry_run && done.done > 0 {
+    let done = carry_out(&app, &asked, asked.how.dry_run)?;
+    if changes && !asked.how.dry_run && done.done > 0 {
         let (verb, who) = (asked.act.past(), log::user());
         log::act(&app.loaded.settings.app, &who, &format!("{verb} {} failed jobs ({})", done.done, asked.choice()));
     }
@@ -172,16 +162,16 @@ fn carry_out(desk: &Desk, asked: &Asked, dry: bool) -> Result<Done, Failed> {
 
 fn report(asked: &Asked, done: &Done) -> Result<ExitCode, Failed> {
     let changes = matches!(asked.act, Act::Retry | Act::Forget);
-    let missed = changes && !asked.dry_run && done.done < done.matched;
+    let missed = changes && !asked.how.dry_run && done.done < done.matched;
     let missing = !asked.ids.is_empty() && done.matched < asked.ids.len() as u64;
     let text = match asked.act {
-        _ if asked.json => {
+        _ if asked.how.json => {
             let jobs = if changes { json!(null) } else { json!(done.jobs) };
             format!("{:#}\n", json!({ "version": 1, "matched": done.matched, "done": done.done, "jobs": jobs }))
         }
         Act::List => list(done, Style::of_stdout()),
         Act::Show => done.jobs.iter().map(whole).collect::<Vec<_>>().join("\n"),
-        _ if asked.dry_run => format!("{} failed jobs would be {}\n", done.matched, asked.act.past()),
+        _ if asked.how.dry_run => format!("{} failed jobs would be {}\n", done.matched, asked.act.past()),
         _ => format!("{} {} of {} failed jobs\n", asked.act.past(), done.done, done.matched),
     };
     print(&text)?;

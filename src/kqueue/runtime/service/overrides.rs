@@ -140,8 +140,7 @@ impl Overrides {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::start::schedule_config;
-    use crate::runtime::testing::settings;
+    use crate::runtime::testing::config;
 
     #[test]
     fn they_are_on_top_of_the_settings_end_and_outlive_us() {
@@ -149,7 +148,7 @@ mod tests {
         std::fs::write(directory.path().join("artisan"), "").unwrap();
         let of_settings = || {
             let flags = [("pool_size", "4"), ("pool_max_size", "6"), ("pool_min_idle", "3")];
-            schedule_config(&settings(directory.path(), &flags), &[], true, false, true)
+            config(directory.path(), &flags)
         };
         let mut overrides = Overrides::load(directory.path());
         assert!(overrides.is_empty() && overrides.over(of_settings()).class_limits.is_empty());
