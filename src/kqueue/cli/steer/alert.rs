@@ -28,11 +28,12 @@ pub(in crate::cli) struct Asked {
     app: String,
     #[command(flatten)]
     at: At,
-    /// What to do: `test` sends each target a message that says so
-    #[arg(value_enum)]
+    /// What to do: test sends each target a message that says that it is one; down tells that the runtime has failed, unless it
+    /// comes back, and is for kqueue-alert@APP.service
+    #[arg(value_enum, hide_possible_values = true)]
     what: What,
-    /// This target alone
-    #[arg(long, value_enum)]
+    /// This target alone: command, webhook or mail
+    #[arg(long, value_enum, hide_possible_values = true)]
     target: Option<Only>,
     /// Print JSON
     #[arg(long)]
