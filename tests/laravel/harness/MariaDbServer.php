@@ -10,7 +10,7 @@ final class MariaDbServer extends DatabaseServer
 {
     protected function initialise(): void
     {
-        $this->run(['mariadb-install-db', '--no-defaults', '--datadir=' . $this->data(), '--auth-root-authentication-method=normal', '--skip-test-db', ...$this->user()]);
+        $this->run(['mariadb-install-db', '--no-defaults', '--datadir=' . $this->data(), $this->temporary(), '--auth-root-authentication-method=normal', '--skip-test-db', ...$this->user()]);
     }
 
     protected function furnish(): void
@@ -21,7 +21,7 @@ final class MariaDbServer extends DatabaseServer
     protected function command(): array
     {
         return [
-            'mariadbd', '--no-defaults', '--datadir=' . $this->data(), '--port=' . $this->port, '--bind-address=127.0.0.1',
+            'mariadbd', '--no-defaults', '--datadir=' . $this->data(), $this->temporary(), '--port=' . $this->port, '--bind-address=127.0.0.1',
             '--socket=' . $this->socket(), '--pid-file=' . $this->dir . '/server.pid', '--skip-log-bin', '--skip-name-resolve',
             '--innodb-buffer-pool-size=64M', '--innodb-flush-log-at-trx-commit=2', '--max-connections=200', ...$this->user(),
         ];
@@ -40,6 +40,12 @@ final class MariaDbServer extends DatabaseServer
     private function data(): string
     {
         return $this->dir . '/data';
+    }
+
+    /** A server that starts removes the temporary tables that it finds, those of another one too. */
+    private function temporary(): string
+    {
+        return '--tmpdir=' . $this->dir;
     }
 
     /** Short: a path of a socket has 107 bytes at the most. */

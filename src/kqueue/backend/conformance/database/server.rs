@@ -97,13 +97,16 @@ fn words(words: &[&str]) -> Vec<String> {
 fn mysql(dir: &Path, data: &str, is_root: bool) -> Started {
     let own = std::env::var("KQUEUE_TEST_MYSQLD").ok();
     let datadir = format!("--datadir={data}");
+    // A server that starts removes the temporary tables that it finds, those of another one too.
+    let tmpdir = format!("--tmpdir={}", dir.display());
     let socket = dir.join("s");
     let mut make = match &own {
-        Some(mysqld) => words(&[mysqld, "--no-defaults", &datadir, "--initialize-insecure"]),
+        Some(mysqld) => words(&[mysqld, "--no-defaults", &datadir, &tmpdir, "--initialize-insecure"]),
         None => words(&[
             "mariadb-install-db",
             "--no-defaults",
             &datadir,
+            &tmpdir,
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
         ]),
@@ -112,6 +115,7 @@ fn mysql(dir: &Path, data: &str, is_root: bool) -> Started {
         own.as_deref().unwrap_or("mariadbd"),
         "--no-defaults",
         &datadir,
+        &tmpdir,
         &format!("--socket={}", socket.display()),
         &format!("--pid-file={}/pid", dir.display()),
         &format!("--secure-file-priv={}", dir.display()),
