@@ -73,6 +73,9 @@ pub struct Snapshot {
     pub failed_hour: u64,
     /// Jobs that ended, per second, over the last ten seconds.
     pub rate: f64,
+    /// Laravel's name of the queue's driver, such as `redis`; empty from a runtime of an older version.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub driver: String,
     /// Seconds after which the queue gives a reserved job to somebody else, where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,

@@ -177,6 +177,7 @@ impl Runtime {
             tiers: Tier::ALL.iter().map(|tier| self.load(*tier)).collect(),
             workers: workers.collect(),
             failures: self.service.observer.failures(),
+            driver: self.queue.driver().to_owned(),
             retry_after: self.queue.looker().lease().map(|lease| lease.as_secs()),
             settings: self.settings_told(),
             totals: self.held.tally().iter().map(|(outcome, jobs)| ((*outcome).to_owned(), *jobs)).collect(),

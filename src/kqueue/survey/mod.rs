@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use kqueue_config::Settings;
 use kqueue_core::wire::{BootFault, Held};
 use kqueue_system::harmless;
 use kqueue_system::identity::Account;
@@ -56,6 +57,23 @@ pub struct Question {
     /// Whether properties are hints, where it is asked what the app's classes declare.
     #[serde(default)]
     pub property_hints: Option<bool>,
+}
+
+impl Question {
+    /// All but what needs more than a look: Horizon's plan and what classes declare.
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            php: settings.php.clone(),
+            php_args: settings.php_args.clone(),
+            path: settings.path.clone(),
+            connection: settings.connection.clone(),
+            queues: settings.queues.clone(),
+            environment: None,
+            fork_safe_peers: settings.fork_safe_peers.clone(),
+            patience: settings.boot_timeout,
+            property_hints: None,
+        }
+    }
 }
 
 /// What was found out, as far as it went.

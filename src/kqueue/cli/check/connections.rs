@@ -14,17 +14,11 @@ pub(super) fn judge(settings: &Settings, found: &Found, findings: &mut Vec<Findi
     if found.native {
         native(settings, connection, found, findings);
     }
-    if let Some(table) = found.unindexed.as_ref().filter(|table| is_name(table)) {
+    if let Some(Index { migration, why }) = index(found) {
         findings.push(Finding::note(
             "indexes",
-            format!(
-                "table {table} is long, and Laravel's own index is of the queue alone: behind many delayed jobs, each \
-                 look for one that can run goes through all of them"
-            ),
-            format!(
-                "a migration (php artisan make:migration) with Schema::table('{table}', fn ($table) => \
-                 $table->index(['queue', 'reserved_at', 'available_at']));"
-            ),
+            why,
+            format!("a migration (php artisan make:migration) with {migration}"),
         ));
     }
     for Other { name, place, instance } in others(&settings.app, found) {
@@ -37,6 +31,27 @@ pub(super) fn judge(settings: &Settings, found: &Found, findings: &mut Vec<Findi
             ),
         ));
     }
+}
+
+/// An index that the queue's table lacks.
+pub(in crate::cli) struct Index {
+    /// The line of a migration that makes it.
+    pub migration: String,
+    pub why: String,
+}
+
+/// The one that the table wants, if so.
+pub(in crate::cli) fn index(found: &Found) -> Option<Index> {
+    let table = found.unindexed.as_ref().filter(|table| is_name(table))?;
+    Some(Index {
+        migration: format!(
+            "Schema::table('{table}', fn ($table) => $table->index(['queue', 'reserved_at', 'available_at']));"
+        ),
+        why: format!(
+            "table {table} is long, and Laravel's own index is of the queue alone: behind many delayed jobs, each look \
+             for one that can run goes through all of them"
+        ),
+    })
 }
 
 /// A connection beside the one that is worked, and what an instance of kqueue for it is called.

@@ -180,17 +180,7 @@ fn survey(
     findings: &mut Vec<Finding>,
 ) -> Result<Found, Failed> {
     let settings = &loaded.settings;
-    let question = Question {
-        php: settings.php.clone(),
-        php_args: settings.php_args.clone(),
-        path: settings.path.clone(),
-        connection: settings.connection.clone(),
-        queues: settings.queues.clone(),
-        environment: None,
-        fork_safe_peers: settings.fork_safe_peers.clone(),
-        patience: settings.boot_timeout,
-        property_hints: Some(settings.property_hints),
-    };
+    let question = Question { property_hints: Some(settings.property_hints), ..Question::of(settings) };
     let can = here.uid == 0 || user.is_us();
     if !can {
         let what = format!("the app runs as {}, and was looked at as another user", user.name);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::cli::leave_root::AsRoot;
 use crate::cli::see::{self, Which};
 use crate::cli::{CONFIG, FAILURE, Failed, USAGE, print};
-use crate::survey::{self, Errand, Manner};
+use crate::survey::{self, Errand, Found, Manner, Question};
 use kqueue_config::{self as config, Loaded};
 use kqueue_system::identity::{self, Account, App};
 
@@ -29,7 +29,7 @@ pub(super) struct Bulk {
 }
 
 /// See the module.
-pub(super) struct Desk {
+pub(in crate::cli) struct Desk {
     pub loaded: Loaded,
     user: Account,
     manner: Manner,
@@ -57,6 +57,15 @@ impl Desk {
             return Err(Failed { code: FAILURE, line });
         }
         Ok(Self { loaded, user, manner: Manner { unit, as_root } })
+    }
+
+    /// What the app says of itself.
+    ///
+    /// # Errors
+    /// Where nobody can be started who asks it. An app that does not boot says so in what is found.
+    pub fn ask(&self) -> Result<Found, Failed> {
+        survey::ask(&Question::of(&self.loaded.settings), Some(&self.user), self.manner)
+            .map_err(|line| Failed { code: CONFIG, line: format!("{}: {line}", self.loaded.settings.app) })
     }
 
     /// Has PHP do something in this mode of `worker.php`, and passes on what it says.

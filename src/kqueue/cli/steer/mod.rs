@@ -4,7 +4,7 @@
 
 pub(super) mod alert;
 pub(super) mod cancel;
-mod desk;
+pub(in crate::cli) mod desk;
 pub(super) mod failed;
 pub(super) mod pause;
 pub(super) mod quarantine;

@@ -110,6 +110,8 @@ pub(super) enum Place {
     File { key: &'static str, value: String },
     /// A job class: a property of it.
     Class { class: String, property: String },
+    /// A migration of the app's database.
+    Migration { line: String },
 }
 
 /// One piece of advice.
@@ -128,6 +130,7 @@ impl Advice {
         match &self.place {
             Place::File { key, value } => format!("{key} = {value}"),
             Place::Class { property, .. } => property.clone(),
+            Place::Migration { line } => line.clone(),
         }
     }
 }

@@ -17,8 +17,11 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::check::connections::{self, Index};
+use super::leave_root::AsRoot;
 use super::see::{self, LONGEST, Target, Which, ago, jobs, parse, print_json, print_text};
 use super::show::{Mood, Style, count, moment};
+use super::steer::desk::Desk;
 use super::write::{self, Manner};
 use super::{FAILURE, Failed};
 use advice::{Advice, Class, Given, Place, RUNS, advise};
@@ -50,6 +53,8 @@ pub(super) struct Tune {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    as_root: AsRoot,
 }
 
 /// What was asked, and what came of it.
@@ -104,7 +109,28 @@ async fn look(asked: &Tune, here: &Surroundings) -> Result<Told, Failed> {
         Some(file) => here.cwd.join(file),
         None => here.etc.join(format!("{}.toml", target.app)),
     };
-    Ok(Told { app: target.app, file, since: stats.since, runs: given.runs(), advice: advise(&given), lacks })
+    let mut advice = advise(&given);
+    if snapshot.driver == "database" {
+        match index(asked) {
+            Ok(found) => advice.extend(found),
+            Err(failed) => lacks.push(format!("whether the queue's table wants an index: {}", failed.line)),
+        }
+    }
+    Ok(Told { app: target.app, file, since: stats.since, runs: given.runs(), advice, lacks })
+}
+
+/// What the app's own database tells, which only who may boot the app can ask.
+fn index(asked: &Tune) -> Result<Option<Advice>, Failed> {
+    let found = Desk::find(&asked.which, asked.as_root)?.ask()?;
+    if let Some(failure) = found.failed {
+        return Err(Failed { code: FAILURE, line: failure.text });
+    }
+    let advice = |Index { migration, why }| Advice {
+        place: Place::Migration { line: migration },
+        gain: "a look for a job costs the same however many are delayed".to_owned(),
+        evidence: why,
+    };
+    Ok(connections::index(&found).map(advice))
 }
 
 fn shown(loaded: &config::Loaded) -> BTreeMap<String, Value> {
@@ -152,7 +178,7 @@ fn given(
 fn text(told: &Told, style: Style) -> String {
     let Told { app, since, runs, advice, .. } = told;
     let of = format!("{} since {}", count(*runs, "run"), moment(*since));
-    if *runs < RUNS {
+    if *runs < RUNS && advice.is_empty() {
         return format!("{app}: {of}: too few to say anything; ask again after {RUNS}\n");
     }
     if advice.is_empty() {
@@ -164,6 +190,7 @@ fn text(told: &Told, style: Style) -> String {
         let place = match &one.place {
             Place::File { .. } => harmless::line(&told.file.to_string_lossy(), LONGEST),
             Place::Class { class, .. } => harmless::line(class, LONGEST),
+            Place::Migration { .. } => "a migration (php artisan make:migration)".to_owned(),
         };
         text += &format!("\n  {}\n", style.mood(Mood::Uneasy, &harmless::line(&one.line(), LONGEST)));
         text += &format!("    in        {place}\n");
@@ -181,6 +208,7 @@ fn as_json(told: &Told) -> Value {
             let (key, value, class) = match &one.place {
                 Place::File { key, value } => (Some(key), Some(value), None),
                 Place::Class { class, .. } => (None, None, Some(class)),
+                Place::Migration { .. } => (None, None, None),
             };
             json!({
                 "line": one.line(), "key": key, "value": value, "class": class, "gain": one.gain, "evidence": one.evidence,
@@ -202,7 +230,7 @@ fn write(asked: &Tune, told: &Told, here: &Surroundings) -> Result<(), Failed> {
         .iter()
         .filter_map(|one| match &one.place {
             Place::File { key, value } => Some(Change { key, value, why: &one.evidence }),
-            Place::Class { .. } => None,
+            Place::Class { .. } | Place::Migration { .. } => None,
         })
         .collect();
     if changes.is_empty() {

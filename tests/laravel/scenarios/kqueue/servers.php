@@ -57,7 +57,7 @@ row('hosts', 'two runtimes and two stock workers share 10,000 jobs while the ser
     $w->sandbox->server->launch();
 }), drivers: ['mariadb', 'pgsql'], engines: ['kqueue'], env: ['RECORD' => 'false'], ownServer: true, tiers: false);
 
-row('index', 'kqueue check prints the migration for a long table without a good index, and nothing once it has one', function (World $w): void {
+row('index', 'kqueue check and tune print the migration for a long table without a good index, and nothing once it has one', function (World $w): void {
     $found = static function () use ($w): array {
         exec(implode(' ', array_map('escapeshellarg', [getenv('KQUEUE_BIN'), 'check', '--json', '--path', $w->sandbox->app, ...(posix_geteuid() === 0 ? ['--as-root'] : [])])), $lines);
 
@@ -73,10 +73,20 @@ row('index', 'kqueue check prints the migration for a long table without a good 
     $advice = $found()['indexes'] ?? [];
     $w->expectSame('note', $advice['severity'] ?? '', 'how bad that is');
     $w->expect(preg_match('/Schema::table\(.*\);/', $advice['fix'] ?? '', $code) === 1, 'the code of a migration: ' . ($advice['fix'] ?? ''));
+    $w->start();
+    $w->waitForStatus('running');
+    $tuned = static function () use ($w): array {
+        [$told] = $w->kqueue('tune', ...(posix_geteuid() === 0 ? ['--as-root'] : []));
+        $w->expectSame([], $told['lacks'] ?? $told['state'], 'what tune could not ask');
+
+        return array_column($told['advice'], 'line');
+    };
+    $w->expectSame([$code[0]], $tuned(), 'what tune advises');
     // As it stands there.
     Illuminate\Support\Facades\Facade::setFacadeApplication($w->laravel);
     eval('use Illuminate\Support\Facades\Schema; ' . $code[0]);
     $w->expect(! isset($found()['indexes']), 'what it advises is enough');
+    $w->expectSame([], $tuned(), 'what tune advises then');
 }, drivers: ['mariadb', 'pgsql'], engines: ['kqueue'], tiers: false, since: '11');
 
 row('hangs', 'the server hangs for 20 s: it is logged once, nothing spins, and every job runs once', function (World $w): void {
