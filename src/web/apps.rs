@@ -52,6 +52,10 @@ pub struct Apps {
     busy: Mutex<BTreeSet<String>>,
 }
 
+fn by_name(app: String) -> config::Request {
+    config::Request { app: Some(app), ..config::Request::default() }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -62,13 +66,9 @@ impl Apps {
         Arc::new(Self { here, seen: Mutex::default(), busy: Mutex::default() })
     }
 
-    fn place(&self, app: &str) -> Option<Place> {
-        config::place(&config::Request { app: Some(app.to_owned()), ..config::Request::default() }, &self.here).ok()
-    }
-
     /// How one app is; none where there is no such app.
     pub async fn one(&self, app: &str) -> Option<Known> {
-        let place = self.place(app)?;
+        let place = config::place(&by_name(app.to_owned()), &self.here).ok()?;
         self.find(&place, None).await
     }
 
@@ -89,11 +89,12 @@ impl Apps {
     /// How all apps are, as far as that is known within `patience`.
     pub async fn all(self: &Arc<Self>, patience: Duration) -> Vec<(String, Known, Series)> {
         let begun = Instant::now();
-        let names: Vec<String> = config::known_apps(&self.here).into_iter().take(MOST).collect();
+        let mut places = config::known_places(by_name, &self.here).unwrap_or_default();
+        places.truncate(MOST);
+        let names: Vec<String> = places.iter().map(|place| place.app.clone()).collect();
         let apps = self.clone();
-        let asked = names.clone();
         // It goes on beside us where it takes longer, and is there for the next look.
-        let looked = tokio::spawn(async move { apps.look_at(asked).await });
+        let looked = tokio::spawn(async move { apps.look_at(places).await });
         let _ = tokio::time::timeout(patience, looked).await;
         let mut seen = lock(&self.seen);
         seen.retain(|app, _| names.contains(app));
@@ -108,12 +109,12 @@ impl Apps {
         names.into_iter().map(told).collect()
     }
 
-    async fn look_at(self: Arc<Self>, names: Vec<String>) {
-        let free: Vec<String> = {
+    async fn look_at(self: Arc<Self>, mut places: Vec<Place>) {
+        {
             let mut busy = lock(&self.busy);
-            names.into_iter().filter(|app| busy.insert(app.clone())).collect()
-        };
-        let places: Vec<Place> = free.iter().filter_map(|app| self.place(app)).collect();
+            places.retain(|place| busy.insert(place.app.clone()));
+        }
+        let free: Vec<String> = places.iter().map(|place| place.app.clone()).collect();
         let mut told = tokio::time::timeout(MANAGER, verdicts(&places, &self.here)).await.unwrap_or_default();
         let mut looks = JoinSet::new();
         for place in places {
