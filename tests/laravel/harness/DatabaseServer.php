@@ -18,11 +18,17 @@ abstract class DatabaseServer implements Server
     /** @var resource|null */
     private $process;
 
-    public readonly int $port;
+    public int $port;
+
+    /** Where its data is: another place once its replica is what it is. */
+    protected string $home;
+
+    protected ?self $replica = null;
 
     final private function __construct(public readonly string $dir)
     {
         $this->port = Ports::free();
+        $this->home = $dir;
     }
 
     public static function start(string $dir): static
@@ -49,6 +55,52 @@ abstract class DatabaseServer implements Server
     abstract protected function ending(): int;
 
     abstract public function connect(?string $database = null): PDO;
+
+    /** Copies its data there, and has that follow it from now on. */
+    abstract protected function follow(self $replica): void;
+
+    /** Ends its being a replica, once it has all that it was sent. */
+    abstract protected function promote(): void;
+
+    /** Has an app's user turned away as by a server that is a replica by now. */
+    abstract public function refuseWrites(): void;
+
+    /** Gives it a replica, which has whatever it acknowledges from now on. */
+    public function replicate(): void
+    {
+        $this->replica = clone $this;
+        $this->replica->home = $this->dir . '-replica';
+        $this->replica->port = Ports::free();
+        $this->replica->process = null;
+        mkdir($this->replica->home, 0755);
+        $this->follow($this->replica);
+    }
+
+    /** It is killed, and its replica takes its place. */
+    public function failOver(): void
+    {
+        $this->stop();
+        $this->replica->promote();
+        $this->replica->shutDown();
+        $this->home = $this->replica->home;
+        $this->replica = null;
+        $this->launch();
+    }
+
+    /** Moves it to a disk of so many MB. */
+    public function confine(int $megabytes): Disk
+    {
+        $this->shutDown();
+        $disk = Disk::below($this->home, $megabytes);
+        $this->launch();
+
+        return $disk;
+    }
+
+    public function runs(): bool
+    {
+        return $this->process !== null && proc_get_status($this->process)['running'];
+    }
 
     public function launch(): void
     {
@@ -104,7 +156,7 @@ abstract class DatabaseServer implements Server
 
     private function log(): string
     {
-        return $this->dir . '/server.log';
+        return $this->home . '/server.log';
     }
 
     private function end(int $signal): void

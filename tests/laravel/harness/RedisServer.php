@@ -47,6 +47,22 @@ final class RedisServer implements Server
         Wait::until(fn (): bool => $this->answers(), 'redis-server to answer');
     }
 
+    /** Moves it to a disk of so many MB, to which it writes each second in which something has changed. */
+    public function confine(int $megabytes): Disk
+    {
+        $this->shutDown();
+        $disk = Disk::below($this->dir, $megabytes);
+        $this->launch();
+        $this->client()->config('SET', 'save', '1 1');
+
+        return $disk;
+    }
+
+    public function runs(): bool
+    {
+        return $this->process !== null && proc_get_status($this->process)['running'];
+    }
+
     public function stop(): void
     {
         if ($this->process !== null) {

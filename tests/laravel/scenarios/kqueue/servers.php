@@ -11,7 +11,7 @@ use Kqueue\Tests\Processes;
 use Kqueue\Tests\Wait;
 use Kqueue\Tests\World;
 
-/** @param callable(World): void $outage what happens to the server after the first few thousand jobs */
+/** @param callable(World, list<Daemon>): void $outage what happens to the server after the first few thousand jobs */
 $share = static function (World $w, callable $outage): void {
     $runtimes = array_map(static fn (string $host): Daemon => $w->start([
         'state-dir' => "{$w->sandbox->dir}/{$host}/state",
@@ -21,7 +21,7 @@ $share = static function (World $w, callable $outage): void {
     $stock = [$w->startStock(), $w->startStock()];
     $pids = array_column($stock, 'pid');
     Wait::until(static fn (): bool => $w->size() <= 7000, 'a part of the jobs to be done', 90.0, 20000);
-    $outage($w);
+    $outage($w, $runtimes);
     $w->redial();
     $runs = static fn (): array => array_count_values(array_column($w->journal('end'), 'uuid'));
     Wait::until(static function () use ($w, $runs, $uuids, &$stock, &$pids): bool {
@@ -56,6 +56,60 @@ row('hosts', 'two runtimes and two stock workers share 10,000 jobs while the ser
     $w->sandbox->server->stop();
     $w->sandbox->server->launch();
 }), drivers: ['mariadb', 'pgsql'], engines: ['kqueue'], env: ['RECORD' => 'false'], ownServer: true, tiers: false);
+
+row('failover', 'two runtimes and two stock workers share 10,000 jobs while the server turns into a replica, dies, and its replica takes its place: each runs once', function (World $w) use ($share): void {
+    $w->sandbox->server->replicate();
+    $w->redial();
+    $share($w, static function (World $w, array $runtimes): void {
+        $w->sandbox->server->refuseWrites();
+        foreach ($runtimes as $runtime) {
+            Wait::until(static fn (): bool => str_contains($runtime->output(), 'the queue does not answer'), 'a word about it', 30.0);
+        }
+        $w->sandbox->server->failOver();
+    });
+}, drivers: ['mariadb', 'pgsql'], engines: ['kqueue'], env: ['RECORD' => 'false'], ownServer: true, tiers: false);
+
+row('full', 'the server has no room left on its disk: kqueue waits for it, and every job that it took on runs once', function (World $w): void {
+    $disk = $w->sandbox->server->confine(256);
+    $w->redial();
+    $daemon = $w->start();
+    $uuids = [$w->dispatch((new Plain())->with(['tries' => 3]))];
+    $w->waitFor('end');
+    $running = $w->dispatch((new Sleeps(1500))->with(['tries' => 3]));
+    $w->waitFor('start', uuid: $running);
+    $disk->fill();
+    // Until it takes nothing more, each with a payload that wants room.
+    Wait::until(static function () use ($w, &$uuids): bool {
+        try {
+            $uuids[] = $w->dispatch((new Plain())->with(['tries' => 3, 'tag' => str_repeat('x', 100_000)]));
+
+            return false;
+        } catch (\Throwable) {
+            return true;
+        }
+    }, 'a server that takes nothing more', 60.0, 1000);
+    $w->waitFor('end', uuid: $running);
+    $w->expect($daemon->runs(), 'kqueue is still there');
+    $disk->free();
+    $w->sandbox->server->runs() || $w->sandbox->server->launch();
+    Wait::until(static function () use ($w, &$uuids): bool {
+        try {
+            $w->redial();
+            $uuids[] = $w->dispatch((new Plain())->with(['tries' => 3]));
+
+            return true;
+        } catch (\Throwable) {
+            return false;
+        }
+    }, 'a server that takes jobs again', 60.0, 100_000);
+    $w->waitForQueue(seconds: 60.0);
+    $daemon->stop();
+    // What was refused may have been written all the same.
+    $w->expectOnce([$running, ...$uuids]);
+    $w->expect(substr_count($daemon->output(), 'the queue does not answer') <= 2, 'the outage is logged once, or once more where the server restarts');
+    $w->expectGone();
+    $w->expectFailed(0);
+}, drivers: ['redis', 'mariadb', 'pgsql'], engines: ['kqueue'], ownServer: true, tiers: false, env: ['RECORD' => 'false']);
 
 row('index', 'kqueue check and tune print the migration for a long table without a good index, and nothing once it has one', function (World $w): void {
     $found = static function () use ($w): array {
