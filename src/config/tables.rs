@@ -10,10 +10,11 @@ use serde_json::Value;
 
 use super::alerts::{Addresses, Alerts, Program, Secret, Url, WholePath};
 use super::error::{At, Error};
+use super::keys::Settings;
 use super::rate::{Rate, Rates};
 use super::raw::{Origin, Raw};
 use super::settings::DefaultTier;
-use super::shapes::{Capacity, Count, Megabytes, Shape, Time};
+use super::shapes::{Capacity, Count, Megabytes, Name, Shape, Time, Timeout};
 
 /// What one table says. What is not said is without limit, or as at the top of the file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,6 +33,10 @@ pub struct Bounds {
     pub tier: Option<DefaultTier>,
     /// MB for a job of a class that declares none.
     pub memory_max: Option<u32>,
+    /// The name of what says for whom a limit of a class counts.
+    pub by: Option<String>,
+    /// What a job may take that declares no timeout; `None` within is without limit.
+    pub timeout: Option<Option<Duration>>,
     /// What `wait` of the alerts is for a queue.
     pub alert_wait: Option<Duration>,
     /// What the table of alerts says.
@@ -55,9 +60,29 @@ impl Tables {
         self.class.is_empty() && self.queue.is_empty()
     }
 
+    fn timeout(&self, class: &str, queue: &str) -> Option<Option<Duration>> {
+        let of_class = self.class.get(class).and_then(|bounds| bounds.timeout);
+        of_class.or_else(|| self.queue.get(queue)?.timeout)
+    }
+
+    /// The longest of all timeouts that settings name, this one among them; `None` is without limit.
+    pub fn longest(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let named = self.class.values().chain(self.queue.values()).filter_map(|bounds| bounds.timeout);
+        named.chain([timeout]).try_fold(Duration::ZERO, |longest, timeout| Some(longest.max(timeout?)))
+    }
+
     /// What is said of alerts.
     pub fn alerts(&self) -> Alerts {
         self.alerts.get("").map(|bounds| bounds.alerts.clone()).unwrap_or_default()
+    }
+}
+
+impl Settings {
+    /// Seconds that a job may run that declares no timeout: as is said of its class, else of its queue, or of all; 0 is
+    /// without limit.
+    pub fn timeout_of(&self, class: &str, queue: &str) -> u64 {
+        let told = self.tables.timeout(class, queue).unwrap_or(self.timeout);
+        told.map_or(0, |timeout| timeout.as_secs())
     }
 }
 
@@ -135,6 +160,10 @@ table_keys! {
     TIER, tier: DefaultTier, "\"pooled\"";
     /// MB for a job of the class that declares no `maxMemory`. More than a pooled worker has makes it isolated.
     MEMORY_MAX, memory_max: Megabytes<32>, "1024";
+    /// A key of the payload, a tag `NAME:VALUE` or a property: the limits are those of each value of it.
+    BY, by: Name, "\"tenant_id\"";
+    /// What `timeout` is for them, where the job declares none.
+    TIMEOUT, timeout: Timeout, "\"10min\"";
     /// What `wait` of `[alerts]` is for the queue.
     ALERT_WAIT, alert_wait: Time<1000>, "\"10min\"";
     /// A job that could run has waited for longer, in whichever queue. A queue's `alert_wait` is for that one.
@@ -175,7 +204,7 @@ pub static TABLES: &[Table] = &[
             " notification that it carries.",
         ],
         example: "\"App\\\\Jobs\\\\Import\"",
-        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &TIER, &MEMORY_MAX],
+        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &BY, &TIER, &MEMORY_MAX, &TIMEOUT],
         of: |tables| &mut tables.class,
         read: |tables| &tables.class,
     },
@@ -183,7 +212,7 @@ pub static TABLES: &[Table] = &[
         name: "queue",
         doc: &[" Limits of a queue, its weight, and when its wait is too long."],
         example: "mail",
-        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &MAX_WAITING, &WEIGHT, &ALERT_WAIT],
+        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &MAX_WAITING, &WEIGHT, &TIMEOUT, &ALERT_WAIT],
         of: |tables| &mut tables.queue,
         read: |tables| &tables.queue,
     },

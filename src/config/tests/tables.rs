@@ -9,11 +9,14 @@ const LIMITS: &str = r#"
 max_concurrent = 2
 rate = "30/m"
 burst = 5
+by = "tenant_id"
+timeout = 600
 [class.'\App\Jobs\Report']
 rate = "1 / h"
 [queue.mail]
 max_concurrent = 10
 max_waiting = 20
+timeout = 0
 alert_wait = "10min"
 [alerts]
 failure_rate = "20/m"
@@ -30,6 +33,10 @@ fn read_shown_and_read_back() {
     assert_eq!(import.rate, Some(Rate { jobs: 30, per: Duration::from_secs(60) }));
     assert_eq!(tables.class["App\\Jobs\\Report"].rate, Some(Rate { jobs: 1, per: Duration::from_secs(3600) }));
     assert_eq!((tables.queue["mail"].max_concurrent, tables.queue["mail"].max_waiting), (Some(10), Some(20)));
+    let timeout = |class, queue| loaded.settings.timeout_of(class, queue);
+    assert_eq!(timeout("App\\Jobs\\Import", "mail"), 600);
+    assert_eq!((timeout("Other", "mail"), timeout("Other", "other")), (0, 60));
+    assert_eq!(tables.longest(Some(Duration::from_secs(60))), None);
     let mut shown = PATH.to_owned();
     for table in TABLES {
         for (name, bounds) in table.read(tables) {
@@ -78,9 +85,9 @@ fn what_a_reload_brings() {
     assert_eq!((&taken.tables, held.len()), (&new.tables, 0));
     let lines = differences(&old.tables, &new.tables);
     assert_eq!(lines[0], "[class.\"App\\\\Jobs\\\\Import\"] max_concurrent = 2");
-    assert_eq!(lines.len(), 9);
-    assert_eq!(lines[8], "[alerts] mail = [\"root\"]");
-    assert_eq!(differences(&new.tables, &old.tables)[5], "[queue.mail] max_waiting no more");
+    assert_eq!(lines.len(), 12);
+    assert_eq!(lines[11], "[alerts] mail = [\"root\"]");
+    assert_eq!(differences(&new.tables, &old.tables)[7], "[queue.mail] max_waiting no more");
     assert!(differences(&new.tables, &new.tables).is_empty());
 }
 
@@ -107,7 +114,7 @@ fn what_is_wrong_has_one_line() {
         ),
         (
             "[class.A]\nmax_waiting = 5",
-            "3: unknown key \"max_waiting\"; a table of a class takes max_concurrent, rate, burst, tier, memory_max",
+            "3: unknown key \"max_waiting\"; a table of a class takes max_concurrent, rate, burst, by, tier, memory_max, timeout",
         ),
         (
             "[alerts]\nwait = \"soon\"",

@@ -14,12 +14,14 @@
 
 mod envelope;
 mod hints;
+mod limit;
 mod php;
 mod scalar;
 mod value;
 
 pub use envelope::{Broken, Envelope, MAX_DEPTH, MAX_NAME, MAX_TAG, MAX_TAGS, OwnDelay, is_class_name, is_pointer};
 pub use hints::Hints;
+pub use limit::LimitHint;
 pub use php::{Scalar, properties};
 pub(crate) use scalar::bounded;
 pub use value::value_of;

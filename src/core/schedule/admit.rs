@@ -9,7 +9,7 @@ use super::machine::{Phase, Schedule};
 use super::waiting::{Entry, Waiting};
 use super::worker::Worker;
 use super::{Action, Inspection, JobId, JobKind, JobSpec, LastResort, Now, StopReason, WorkerId};
-use crate::payload::{Hints, is_class_name};
+use crate::payload::{Hints, LimitHint, is_class_name};
 use crate::routing::{Limits, Route, Tier};
 
 /// Classes whose declarations are remembered.
@@ -118,6 +118,11 @@ impl Schedule {
         for class in found.unloadable {
             note(&mut self.unloadable, class);
         }
+        self.take_keys(&found.keys);
+        if self.take_limits(found.limits) {
+            self.count_passed();
+            self.line_up();
+        }
         for class in &found.missing {
             note(&mut self.missing, class.clone());
         }
@@ -155,6 +160,24 @@ impl Schedule {
         (resort, job.failing)
     }
 
+    /// What classes declare of limits. True where that is something else than before.
+    fn take_limits(&mut self, limits: Vec<(String, Option<LimitHint>)>) -> bool {
+        let before = self.limits.len();
+        let mut changed = false;
+        for (class, limit) in limits {
+            match limit {
+                Some(limit) if self.limits.get(&class) == Some(&limit) => {}
+                Some(_) if self.limits.len() >= CLASSES && !self.limits.contains_key(&class) => {}
+                Some(limit) => {
+                    self.limits.insert(class, limit);
+                    changed = true;
+                }
+                None => drop(self.limits.remove(&class)),
+            }
+        }
+        changed || self.limits.len() != before
+    }
+
     fn remember(&mut self, class: String, hints: Hints) {
         if self.hints.len() >= CLASSES {
             self.hints.pop_first();
@@ -173,16 +196,17 @@ impl Schedule {
         let hints = self.declared_by(job);
         let default_tier = self.config.class_tiers.get(&job.class).copied().or(self.config.limits.default_tier);
         let limits = Limits { default_tier, ..self.config.limits };
-        Some(self.history.route(&job.class, &hints, job.timeout, &limits))
+        let timeout = job.timeout.or_else(|| self.config.class_timeouts.get(&job.class).copied());
+        Some(self.history.route(&job.class, &hints, timeout, &limits))
     }
 
     /// Routes a job and lets it wait for its tier.
     fn enqueue(&mut self, now: Now, id: JobId) {
         let Some(route) = self.route(id) else { return };
         let Route { tier, known, .. } = route;
-        let turn = self.turn(id);
+        let (turn, pass) = (self.turn(id), self.pass(id));
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.pass = self.gates.pass(&job.class, &job.queue);
+        job.pass = pass;
         // One that had its turn before keeps it.
         let kept = job.turn.round();
         let round = match job.tenant {
@@ -275,9 +299,10 @@ impl Schedule {
         }
     }
 
-    /// What a job may take, by its payload or by default; `None` is without limit.
+    /// What a job may take, by its payload, else as the settings say of its class or its queue, or by default; `None` is
+    /// without limit.
     pub fn time_limit(&self, id: JobId) -> Option<Duration> {
-        let ms = self.jobs.get(&id)?.timeout.map_or(self.config.timeout_ms, |seconds| u64::from(seconds) * 1000);
+        let ms = self.config.timeout_of(self.jobs.get(&id)?);
         (ms > 0).then(|| Duration::from_millis(ms))
     }
 
@@ -417,6 +442,7 @@ pub(super) fn job(spec: JobSpec, now: u64) -> Job {
         route: None,
         turn: Turn::default(),
         tenant: spec.tenant,
+        key: spec.key,
         pass: Pass::default(),
         passed: None,
         unknown: false,

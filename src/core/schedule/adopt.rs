@@ -52,8 +52,11 @@ impl Schedule {
             job.kind = kind;
             job.popped = self.config.native.then_some(id);
             self.admitted += 1;
-            job.pass = self.gates.pass(&job.class, &job.queue);
             self.jobs.insert(job_id, job);
+            let pass = self.pass(job_id);
+            if let Some(job) = self.jobs.get_mut(&job_id) {
+                job.pass = pass;
+            }
             self.passes(job_id);
             self.begin(Now { ms: began, ..now }, id, job_id);
         }

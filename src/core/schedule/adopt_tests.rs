@@ -40,6 +40,7 @@ fn spec(id: u64) -> JobSpec {
         timeout: Some(60),
         hints: Hints::default(),
         tenant: None,
+        key: None,
         cancel: None,
     }
 }

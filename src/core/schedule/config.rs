@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::gate::Limit;
+use super::job::Job;
 use crate::routing::{Limits, PerTier, Tier};
 
 /// What a schedule works by: the settings it needs, and nothing else.
@@ -29,6 +30,12 @@ pub struct Config {
     pub class_tiers: BTreeMap<String, Tier>,
     /// MB for a job of a class that declares none.
     pub class_memory: BTreeMap<String, u32>,
+    /// Seconds that a job of a class may run whose payload names no timeout; 0 is without limit.
+    pub class_timeouts: BTreeMap<String, u32>,
+    /// The same of queues, for classes of which nothing is said.
+    pub queue_timeouts: BTreeMap<String, u32>,
+    /// What tells the jobs of a class apart, where its limits count for each of these.
+    pub class_by: BTreeMap<String, String>,
     /// Limits of queues.
     pub queue_limits: BTreeMap<String, Limit>,
     /// Weights of queues, of which each gets a share; the order of the queues is strict where none has one. A queue
@@ -64,4 +71,13 @@ pub struct Config {
     pub max_jobs: u64,
     /// Processor cores, for how eagerly lanes are added.
     pub cores: usize,
+}
+
+impl Config {
+    /// Milliseconds that a job may run; 0 is without limit.
+    pub(super) fn timeout_of(&self, job: &Job) -> u64 {
+        let told = job.timeout.or_else(|| self.class_timeouts.get(&job.class).copied());
+        let told = told.or_else(|| self.queue_timeouts.get(&job.queue).copied());
+        told.map_or(self.timeout_ms, |seconds| u64::from(seconds) * 1000)
+    }
 }

@@ -4,11 +4,10 @@
 //! before: what waits for a full tier holds up nobody of its kind. It is counted until it has left, or waits again. A rate
 //! is a bucket of tokens, which a start takes one of; one that turns out to be none gives its token back.
 
-use std::collections::BTreeMap;
-
 use super::job::{Job, Stage};
 use super::machine::Schedule;
-use super::{Action, Config, JobId, Now};
+use super::{Action, JobId, Now};
+use crate::payload::LimitHint;
 
 /// What of a class or a queue may run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,11 +29,27 @@ pub struct Rate {
     pub burst: u32,
 }
 
+impl Limit {
+    /// This limit of the file, where a class declares one, too: what it declares goes before. That none may start is said by
+    /// an operator, and holds.
+    #[must_use]
+    pub(super) fn declared(self, hint: &LimitHint) -> Self {
+        if self.max_concurrent == Some(0) {
+            return self;
+        }
+        let rate = hint.rate.map(|(jobs, seconds)| {
+            let burst = hint.burst.unwrap_or((jobs / seconds.max(1)).max(1));
+            Rate { jobs, per_ms: u64::from(seconds.max(1)) * 1000, burst }
+        });
+        Self { max_concurrent: hint.concurrent.or(self.max_concurrent), rate: rate.or(self.rate) }
+    }
+}
+
 /// The gates of one job, by their numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Pass {
-    class: Option<usize>,
-    queue: Option<usize>,
+    pub class: Option<usize>,
+    pub queue: Option<usize>,
 }
 
 impl Pass {
@@ -43,32 +58,48 @@ impl Pass {
         self == Self::default()
     }
 
-    fn gates(self) -> impl Iterator<Item = usize> {
+    pub fn gates(self) -> impl Iterator<Item = usize> {
         [self.class, self.queue].into_iter().flatten()
     }
 }
 
 #[derive(Clone, Debug)]
-struct Gate {
-    limit: Limit,
+pub(super) struct Gate {
+    pub limit: Limit,
     /// Jobs that have passed it and not left.
-    passed: usize,
+    pub passed: usize,
     /// What is in the bucket: a token is as many of these as a period has milliseconds.
     level: u64,
     /// When that was so (milliseconds).
     at: u64,
-    open: bool,
+    pub open: bool,
     /// When it was last opened.
-    opened: u64,
+    pub opened: u64,
 }
 
 impl Gate {
-    fn new(limit: Limit) -> Self {
+    /// One that nobody has passed yet.
+    pub fn new(limit: Limit, now: u64) -> Self {
         let level = limit.rate.map_or(0, |rate| full(&rate));
-        Self { limit, passed: 0, level, at: 0, open: true, opened: 0 }
+        Self { limit, passed: 0, level, at: now, open: limit.max_concurrent != Some(0), opened: 0 }
     }
 
-    fn fill(&mut self, now: u64) {
+    /// Whether it lets as many pass as one that nobody has passed.
+    pub fn is_as_new(&self) -> bool {
+        self.passed == 0 && self.limit.rate.is_none_or(|rate| self.level >= full(&rate))
+    }
+
+    /// The one of other settings: its bucket keeps what is in it, as far as the new one holds that.
+    pub fn follow(&mut self, old: &Gate) {
+        if let (Some(rate), Some(before)) = (self.limit.rate, old.limit.rate) {
+            // In parts of a token, of which the new period may have another number.
+            let level = u128::from(old.level) * u128::from(rate.per_ms) / u128::from(before.per_ms.max(1));
+            self.level = u64::try_from(level).unwrap_or(u64::MAX).min(full(&rate));
+            self.at = old.at;
+        }
+    }
+
+    pub fn fill(&mut self, now: u64) {
         if let Some(rate) = self.limit.rate {
             let more = now.saturating_sub(self.at).saturating_mul(rate.jobs.into());
             self.level = self.level.saturating_add(more).min(full(&rate));
@@ -82,159 +113,47 @@ impl Gate {
     }
 
     /// Jobs that may pass now.
-    fn room(&self) -> usize {
+    pub fn room(&self) -> usize {
         let tokens = self.limit.rate.map(|rate| usize::try_from(self.level / rate.per_ms).unwrap_or(usize::MAX));
         self.places().min(tokens.unwrap_or(usize::MAX))
     }
 
-    fn places(&self) -> usize {
+    pub fn places(&self) -> usize {
         self.limit.max_concurrent.map_or(usize::MAX, |most| most.saturating_sub(self.passed))
     }
 
     /// When there is a token, if there is none now.
-    fn token_at(&self) -> Option<u64> {
+    pub fn token_at(&self) -> Option<u64> {
         let rate = self.limit.rate?;
         let missing = rate.per_ms.saturating_sub(self.level);
         (missing > 0).then(|| self.at + missing.div_ceil(rate.jobs.into()))
     }
 }
 
-fn full(rate: &Rate) -> u64 {
-    u64::from(rate.burst).saturating_mul(rate.per_ms)
-}
-
-/// All gates, and how far each is open.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Gates {
-    all: Vec<Gate>,
-    classes: BTreeMap<String, usize>,
-    queues: BTreeMap<String, usize>,
-    now: u64,
-}
-
-impl Gates {
-    pub fn new(config: &Config) -> Self {
-        let mut gates = Self::default();
-        for (class, limit) in &config.class_limits {
-            gates.classes.insert(class.clone(), gates.all.len());
-            gates.all.push(Gate::new(*limit));
-        }
-        for (queue, limit) in &config.queue_limits {
-            gates.queues.insert(queue.clone(), gates.all.len());
-            gates.all.push(Gate::new(*limit));
-        }
-        gates
-    }
-
-    /// Those of other settings. A bucket keeps what is in it, as far as the new one holds that; who has passed is to be
-    /// counted anew.
-    pub fn configured(&self, config: &Config) -> Self {
-        let mut new = Self::new(config);
-        new.now = self.now;
-        let named = |from: &BTreeMap<String, usize>, name: &String| from.get(name).and_then(|at| self.all.get(*at));
-        let pairs = new.classes.iter().map(|(name, at)| (*at, named(&self.classes, name)));
-        let pairs: Vec<_> = pairs.chain(new.queues.iter().map(|(name, at)| (*at, named(&self.queues, name)))).collect();
-        for (at, old) in pairs {
-            if let (Some(gate), Some(old)) = (new.all.get_mut(at), old)
-                && let (Some(rate), Some(before)) = (gate.limit.rate, old.limit.rate)
-            {
-                // In parts of a token, of which the new period may have another number.
-                let level = u128::from(old.level) * u128::from(rate.per_ms) / u128::from(before.per_ms.max(1));
-                gate.level = u64::try_from(level).unwrap_or(u64::MAX).min(full(&rate));
-                gate.at = old.at;
-            }
-            if let Some(gate) = new.all.get_mut(at) {
-                gate.at = gate.at.max(self.now);
-            }
-        }
-        new
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
-
-    /// The gates of a job of this class from this queue.
-    pub fn pass(&self, class: &str, queue: &str) -> Pass {
-        if self.is_empty() {
-            return Pass::default();
-        }
-        Pass { class: self.classes.get(class).copied(), queue: self.queues.get(queue).copied() }
-    }
-
-    /// Time has passed: there are more tokens.
-    pub fn refresh(&mut self, now: u64) {
-        self.now = now;
-        self.all.iter_mut().for_each(|gate| gate.fill(now));
-    }
-
-    fn of(&self, pass: Pass) -> impl Iterator<Item = &Gate> {
-        pass.gates().filter_map(|at| self.all.get(at))
-    }
-
-    /// Jobs that may pass these gates now.
-    pub fn room(&self, pass: Pass) -> usize {
-        self.of(pass).map(Gate::room).min().unwrap_or(usize::MAX)
-    }
-
-    pub fn is_open(&self, pass: Pass) -> bool {
-        self.of(pass).all(|gate| gate.open)
-    }
-
-    /// Whether nothing at all passes these gates.
-    fn is_shut(&self, pass: Pass) -> bool {
-        self.of(pass).any(|gate| gate.limit.max_concurrent == Some(0))
-    }
-
-    /// Since when these gates are open.
-    pub fn opened(&self, pass: Pass) -> u64 {
-        self.of(pass).map(|gate| gate.opened).max().unwrap_or(0)
-    }
-
-    /// When they will be without anybody having left; `None` if they are, or somebody has to leave.
-    pub fn opens_at(&self, pass: Pass) -> Option<u64> {
-        let waits = self.of(pass).all(|gate| gate.places() > 0);
-        self.of(pass).filter_map(Gate::token_at).max().filter(|_| waits)
-    }
-
+impl Gate {
     /// A job passes. One that is there already does whatever the limits are.
-    pub fn take(&mut self, pass: Pass) {
-        let now = self.now;
-        for gate in pass.gates() {
-            let Some(gate) = self.all.get_mut(gate) else { continue };
-            gate.passed += 1;
-            if let Some(rate) = gate.limit.rate {
-                gate.level = gate.level.saturating_sub(rate.per_ms);
-            }
-            gate.fill(now);
+    pub fn take(&mut self, now: u64) {
+        self.passed += 1;
+        if let Some(rate) = self.limit.rate {
+            self.level = self.level.saturating_sub(rate.per_ms);
         }
-    }
-
-    /// It has been counted before, under other settings.
-    fn count(&mut self, pass: Pass) {
-        let now = self.now;
-        for gate in pass.gates() {
-            if let Some(gate) = self.all.get_mut(gate) {
-                gate.passed += 1;
-                gate.fill(now);
-            }
-        }
+        self.fill(now);
     }
 
     /// It is counted no longer. `unstarted`: since when it has been, if it never started. Then its token comes back, but
     /// for what the bucket has been filled up with since: it may have been full without it.
-    pub fn give(&mut self, pass: Pass, unstarted: Option<u64>) {
-        let now = self.now;
-        for gate in pass.gates() {
-            let Some(gate) = self.all.get_mut(gate) else { continue };
-            gate.passed = gate.passed.saturating_sub(1);
-            if let (Some(rate), Some(since)) = (gate.limit.rate, unstarted) {
-                let filled = now.saturating_sub(since).saturating_mul(rate.jobs.into());
-                gate.level = gate.level.saturating_add(rate.per_ms.saturating_sub(filled)).min(full(&rate));
-            }
-            gate.fill(now);
+    pub fn give(&mut self, now: u64, unstarted: Option<u64>) {
+        self.passed = self.passed.saturating_sub(1);
+        if let (Some(rate), Some(since)) = (self.limit.rate, unstarted) {
+            let filled = now.saturating_sub(since).saturating_mul(rate.jobs.into());
+            self.level = self.level.saturating_add(rate.per_ms.saturating_sub(filled)).min(full(&rate));
         }
+        self.fill(now);
     }
+}
+
+fn full(rate: &Rate) -> u64 {
+    u64::from(rate.burst).saturating_mul(rate.per_ms)
 }
 
 impl Schedule {
@@ -244,7 +163,7 @@ impl Schedule {
             return;
         }
         if let Some(job) = self.jobs.get_mut(&id).filter(|job| !job.pass.is_free() && job.passed.is_none()) {
-            job.passed = Some(self.gates.now);
+            job.passed = Some(self.gates.now());
             self.gates.take(job.pass);
         }
     }
@@ -261,16 +180,53 @@ impl Schedule {
         }
     }
 
-    /// Counts who has passed by the settings of now.
+    /// Counts who has passed by the settings of now, and by what classes declare.
     pub(super) fn count_passed(&mut self) {
-        self.gates = self.gates.configured(&self.config);
+        self.gates = self.gates.configured(&self.config, &self.limits);
         for job in self.jobs.values_mut() {
-            job.pass = self.gates.pass(&job.class, &job.queue);
+            job.pass = self.gates.pass(&job.class, &job.queue, job.key);
             let passed = job.is_out() && !job.pass.is_free();
             // Its token was out of another bucket, and does not come back into this one.
             job.passed = passed.then_some(0);
             if passed {
                 self.gates.count(job.pass);
+            }
+        }
+    }
+
+    /// The gates of a job. Those of values of which no job is known any more, and that are as new, go first.
+    pub(super) fn pass(&mut self, id: JobId) -> Pass {
+        let Some(job) = self.jobs.get(&id) else { return Pass::default() };
+        if self.gates.is_crowded(&job.class, job.key) {
+            let known = self.jobs.values().flat_map(|job| job.pass.gates()).collect();
+            self.gates.tidy(&known);
+        }
+        self.gates.pass(&job.class, &job.queue, job.key)
+    }
+
+    /// What tells the jobs of a class apart by the limits that it declares now, or else by the settings: the name of
+    /// whatever has a value in their payloads. Whoever reserves jobs says which.
+    pub fn limited_by<'a>(&'a self, class: &str, declared: Option<&'a LimitHint>) -> Option<&'a str> {
+        let declared = declared.and_then(|hint| hint.by.as_deref());
+        declared.or_else(|| self.config.class_by.get(class).map(String::as_str))
+    }
+
+    /// The same, by what it has declared when it was inspected.
+    pub fn is_limited_by(&self, class: &str) -> Option<&str> {
+        self.limited_by(class, self.limits.get(class))
+    }
+
+    /// Jobs say something else now of whose they are, as far as limits count.
+    pub fn say_whose(&mut self, keys: &[(JobId, Option<u64>)]) {
+        self.take_keys(keys);
+        self.count_passed();
+        self.line_up();
+    }
+
+    pub(super) fn take_keys(&mut self, keys: &[(JobId, Option<u64>)]) {
+        for (id, key) in keys {
+            if let Some(job) = self.jobs.get_mut(id) {
+                job.key = *key;
             }
         }
     }

@@ -44,7 +44,9 @@ impl Schedule {
         }
         let queue = self.place_of(name);
         let ((jobs, bytes), (most, most_bytes)) = (self.held_back(queue), self.most_held_back(queue));
-        jobs > most / 2 || jobs > 0 && bytes > most_bytes / 2
+        // One that is too large for what is left is not taken again before any of those has gone.
+        let is_kept = self.kept_back.get(&queue).is_some_and(|kept| jobs >= *kept);
+        jobs > most / 2 || jobs > 0 && (bytes > most_bytes / 2 || is_kept)
     }
 
     /// Gives back what is held back beyond what there is room for: those whose turn comes last.
@@ -56,6 +58,9 @@ impl Schedule {
             let (most, most_bytes) = self.most_held_back(queue);
             let (jobs, bytes) = self.held_back(queue);
             if jobs <= most && (jobs <= 1 || bytes <= most_bytes) {
+                if self.kept_back.get(&queue).is_some_and(|kept| jobs < *kept) {
+                    self.kept_back.remove(&queue);
+                }
                 continue;
             }
             let mut held: Vec<_> =
@@ -76,6 +81,7 @@ impl Schedule {
                 self.forget(*id);
             }
             if !back.is_empty() {
+                self.kept_back.insert(queue, jobs.saturating_sub(back.len()));
                 out.push(Action::Unreserve(back));
             }
         }

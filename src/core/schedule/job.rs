@@ -40,6 +40,8 @@ pub(super) struct Job {
     pub turn: Turn,
     /// Whose it is, where that counts.
     pub tenant: Option<u64>,
+    /// Whose it is, where limits of its class count for each of these.
+    pub key: Option<u64>,
     /// The limits that it is subject to.
     pub pass: Pass,
     /// Since when it counts among those that these limits bound (milliseconds).

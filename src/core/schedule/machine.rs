@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::backoff::Backoff;
-use super::gate::Gates;
+use super::gates::Gates;
 use super::job::{Job, Stage};
 use super::pop::Looks;
 use super::share::Shares;
@@ -12,7 +12,7 @@ use super::waiting::Waiting;
 use super::worker::{State, Worker};
 use super::workers::Workers;
 use super::{Action, Cause, Config, Done, Event, JobId, Now, StopReason, WorkerId};
-use crate::payload::Hints;
+use crate::payload::{Hints, LimitHint};
 use crate::routing::{History, PerTier, Tier};
 
 /// Milliseconds that an inspection may take before its classes are taken to declare nothing.
@@ -45,6 +45,8 @@ pub struct Schedule {
     /// What has been learnt of each class.
     pub history: History,
     pub(super) hints: BTreeMap<String, Hints>,
+    /// Limits that classes declare; kept until they are asked again.
+    pub(super) limits: BTreeMap<String, LimitHint>,
     /// Names by which jobs call themselves and that are no classes.
     pub(super) missing: BTreeSet<String>,
     /// Classes that end PHP when they are loaded.
@@ -55,6 +57,8 @@ pub struct Schedule {
     pub(super) waiting_bytes: usize,
     /// Limits of classes and queues.
     pub(super) gates: Gates,
+    /// Jobs of a queue that wait for a limit since others of it have been given back.
+    pub(super) kept_back: BTreeMap<usize, usize>,
     /// How much each queue has brought, where each gets a share.
     pub(super) asked: Option<Shares>,
     /// Jobs waiting for the pool of whose class nothing is known.
@@ -100,10 +104,12 @@ impl Schedule {
     pub fn new(config: Config, history: History) -> Self {
         Self {
             workers: Workers::new(&config),
-            gates: Gates::new(&config),
+            gates: Gates::new(&config, &BTreeMap::new()),
+            kept_back: BTreeMap::new(),
             asked: Shares::new(&config),
             history,
             hints: BTreeMap::new(),
+            limits: BTreeMap::new(),
             missing: BTreeSet::new(),
             unloadable: BTreeSet::new(),
             jobs: BTreeMap::new(),

@@ -12,6 +12,7 @@ mod cause;
 mod config;
 mod ended;
 mod gate;
+mod gates;
 mod held;
 mod job;
 mod lease;
@@ -34,7 +35,7 @@ mod workers;
 
 use std::fmt;
 
-use crate::payload::Hints;
+use crate::payload::{Hints, LimitHint};
 use crate::routing::{Route, Tier};
 
 pub use crate::wire::{Done, JobKind, LastResort};
@@ -80,6 +81,8 @@ pub struct JobSpec {
     pub hints: Hints,
     /// Whose it is, where jobs of one queue go one by one for each of these; a hash of whatever says so.
     pub tenant: Option<u64>,
+    /// Whose it is, where a limit of its class counts for each of these; see [`Schedule::is_limited_by`].
+    pub key: Option<u64>,
     /// An operator has cancelled it before it became ours.
     pub cancel: Option<Cancel>,
 }
@@ -122,6 +125,10 @@ impl fmt::Display for Reason {
 pub struct Inspection {
     /// What each declares.
     pub hints: Vec<(String, Hints)>,
+    /// The limit that each declares now, or that it declares none.
+    pub limits: Vec<(String, Option<LimitHint>)>,
+    /// Whose the jobs are that are ours, as far as limits count for each of these.
+    pub keys: Vec<(JobId, Option<u64>)>,
     /// Names that are no classes.
     pub missing: Vec<String>,
     /// Those that end PHP when they are loaded.

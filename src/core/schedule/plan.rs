@@ -216,7 +216,7 @@ impl Schedule {
     pub(super) fn begin(&mut self, now: Now, worker_id: WorkerId, id: JobId) -> Option<(JobKind, Option<Cause>)> {
         let (tier, job) = (self.workers.get(worker_id)?.tier, self.jobs.get_mut(&id)?);
         let timeout = match job.kind {
-            JobKind::Run => job.timeout.map_or(self.config.timeout_ms, |seconds| u64::from(seconds) * 1000),
+            JobKind::Run => self.config.timeout_of(job),
             // A replay runs the app's failed() hooks, whatever the job's own time was.
             JobKind::Crash | JobKind::Timeout | JobKind::Release | JobKind::Cancel => REPLAY_MS,
         };

@@ -18,7 +18,7 @@ impl Schedule {
     }
 
     /// Lets those that wait do so by the settings of now, each since when it has.
-    fn line_up(&mut self) {
+    pub(super) fn line_up(&mut self) {
         let all: Vec<JobId> = self.waiting.iter().flat_map(|waiting| waiting.iter()).collect();
         self.waiting = PerTier::of(|_| Waiting::new(&self.config));
         self.asked = Shares::new(&self.config);

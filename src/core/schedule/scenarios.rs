@@ -17,7 +17,7 @@ use super::{
     Action, Cause, Config, Done, Event, Inspection, JobId, JobKind, JobSpec, Now, Outcome, Schedule, StopReason,
     WorkerId,
 };
-use crate::payload::Hints;
+use crate::payload::{Hints, LimitHint};
 use crate::routing::{History, Tier};
 
 /// Milliseconds that a process takes to be ready.
@@ -32,10 +32,12 @@ struct Task {
     ms: u64,
     hints: Hints,
     tenant: Option<u64>,
+    /// Its value of what its class is limited by.
+    key: Option<u64>,
 }
 
 fn task(class: &'static str, ms: u64) -> Task {
-    Task { class, queue: "default", ms, hints: Hints::default(), tenant: None }
+    Task { class, queue: "default", ms, hints: Hints::default(), tenant: None, key: None }
 }
 
 struct Start {
@@ -68,6 +70,8 @@ struct Shop {
     sight: Option<u64>,
     /// When it fell asleep.
     sleeps: Vec<u64>,
+    /// Limits that classes declare.
+    declared: BTreeMap<&'static str, LimitHint>,
 }
 
 impl Shop {
@@ -91,6 +95,7 @@ impl Shop {
             exited: None,
             sight: None,
             sleeps: Vec::new(),
+            declared: BTreeMap::new(),
         };
         shop.feed_once(Event::Tick);
         shop
@@ -174,6 +179,7 @@ impl Shop {
             timeout: None,
             hints: task.hints,
             tenant: task.tenant,
+            key: self.schedule.is_limited_by(task.class).and(task.key),
             cancel: None,
         }
     }
@@ -183,7 +189,10 @@ impl Shop {
         self.reserve();
     }
 
-    fn feed_once(&mut self, event: Event) {
+    fn feed_once(&mut self, mut event: Event) {
+        if let Event::Inspected(found) = &mut event {
+            found.keys = self.tasks.iter().map(|(id, task)| (*id, task.key)).collect();
+        }
         let mut out = Vec::new();
         self.schedule.on(self.now(), event, &mut out);
         for action in out {
@@ -233,8 +242,10 @@ impl Shop {
             }
             Action::Verify(job) => self.at(now + 1, Event::Verified { job, ours: true }),
             Action::Inspect(classes) => {
-                let answer = classes.into_iter().map(|class| (class, Hints::default())).collect();
-                self.at(now + 1, Event::Inspected(Inspection { hints: answer, ..Inspection::default() }));
+                let limits: Vec<_> =
+                    classes.iter().map(|class| (class.clone(), self.declared.get(class.as_str()).cloned())).collect();
+                let hints = classes.into_iter().map(|class| (class, Hints::default())).collect();
+                self.at(now + 1, Event::Inspected(Inspection { hints, limits, ..Inspection::default() }));
             }
             Action::Check(_) => self.at(now + 1, Event::State { down: false, paused: Vec::new() }),
             Action::Finished(finished) => self.ends.push((finished.job, finished.outcome, now)),

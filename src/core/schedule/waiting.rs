@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::gate::{Gates, Pass};
+use super::gate::Pass;
+use super::gates::Gates;
 use super::job::{Job, Turn};
 use super::share::{Rounds, Shares};
 use super::{Config, JobId};

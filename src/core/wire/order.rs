@@ -78,6 +78,8 @@ pub struct Job<'a> {
     pub ack: bool,
     /// PHP's memory limit for this job, MB.
     pub memory: Option<u32>,
+    /// Seconds that it may run where it declares nothing, if not as the arguments of `queue:work` say; 0 is without limit.
+    pub timeout: Option<u32>,
     /// What its process died of.
     pub cause: Option<&'a str>,
     /// The default number of tries, for [`JobKind::Timeout`].
@@ -243,6 +245,8 @@ impl Job<'_> {
             #[serde(skip_serializing_if = "Option::is_none")]
             memory: Option<u32>,
             #[serde(skip_serializing_if = "Option::is_none")]
+            timeout: Option<u32>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             cause: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             replay: Option<Replay<'a>>,
@@ -277,6 +281,7 @@ impl Job<'_> {
             ack: self.ack,
             header: self.header,
             memory: self.memory,
+            timeout: self.timeout,
             cause: self.cause,
             ticket: self.ticket,
             receipt: self.receipt,
@@ -317,6 +322,7 @@ mod tests {
             body,
             ack: true,
             memory: None,
+            timeout: None,
             cause: None,
             tries: 1,
             backoff: "0",

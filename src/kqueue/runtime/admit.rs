@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use super::Runtime;
-use super::held::Reading;
+use super::held::{HeldJobs, Reading};
 use super::queue::Demand;
 use crate::backend::Reservation;
 use kqueue_config::Settings;
-use kqueue_core::schedule::{Event, JobSpec};
+use kqueue_core::schedule::{Event, JobId, JobSpec};
 
 impl Runtime {
     /// Makes the calls that are due: those that settle jobs, and, if the schedule has room, one that reserves some.
@@ -40,12 +40,21 @@ impl Runtime {
         let cancels = &self.service.cancels;
         let admit = |reservation| {
             let spec = held.admit(reservation, reading, |class| schedule.is_missing(class));
-            let cancel = held.get(spec.id).and_then(|record| cancels.of(&record.uuid));
-            JobSpec { cancel, ..spec }
+            let record = held.get(spec.id);
+            let cancel = record.and_then(|record| cancels.of(&record.uuid));
+            let key = schedule.is_limited_by(&spec.class).and_then(|by| record?.value_of(by));
+            JobSpec { cancel, key, ..spec }
         };
         let specs = jobs.into_iter().map(admit).collect();
         self.tell(Event::Reserved(specs));
     }
+}
+
+/// Whose the jobs are that are ours, as far as a limit of their class counts for each of these by `by`. Of what is done
+/// with, nothing can be said any more.
+pub(super) fn keys<'a>(held: &HeldJobs, by: impl Fn(&str) -> Option<&'a str>) -> Vec<(JobId, Option<u64>)> {
+    let known = held.iter().filter(|(_, record)| !record.reservation.payload.is_empty());
+    known.filter_map(|(id, record)| Some((id, record.value_of(by(&record.class)?)))).collect()
 }
 
 /// What of a payload counts by the settings.

@@ -107,7 +107,7 @@ impl Runtime {
             queues: self.app.queues.clone(),
             from: filter.after.as_deref().and_then(Place::read).unwrap_or_default(),
             limit: page(filter.limit),
-            timeout: self.seconds_for(None),
+            settings: self.settings.clone(),
             filter,
             which,
         }
@@ -163,7 +163,7 @@ impl Runtime {
             ms: started.map(|started| now.saturating_sub(started)),
             memory_peak: usage.memory_peak,
             cpu_usec: usage.cpu_usec,
-            timeout: Some(self.seconds_for(record.timeout)),
+            timeout: Some(self.seconds_for(record)),
             cause: None,
         }
     }

@@ -53,6 +53,9 @@ impl Runtime {
         let outlives = self.processes.outlive() && worker.mode != Mode::Lane;
         let limit = self.schedule.time_limit(job).filter(|_| outlives && !isolated);
         let watchdog = limit.map(|limit| (limit + 2 * self.settings.timeout_grace).as_secs() + 1);
+        let own = record.timeout.is_none().then(|| self.seconds_for(record));
+        let default = self.settings.timeout.map_or(0, |timeout| timeout.as_secs());
+        let timeout = own.filter(|own| *own != default).and_then(|own| u32::try_from(own).ok());
         let cause = cause.map(|cause| match cause {
             Cause::Cancelled(_) => cause.to_string(),
             cause => format!("{} died with its process: {cause}", record.class),
@@ -73,6 +76,7 @@ impl Runtime {
             ack: self.app.ack && !outlives,
             // A replay needs no less than any other job, and no more.
             memory: memory.filter(|_| kind == JobKind::Run),
+            timeout: timeout.filter(|_| kind == JobKind::Run),
             cause: cause.as_deref(),
             tries: self.settings.tries,
             backoff: &self.settings.backoff,

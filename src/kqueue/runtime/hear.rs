@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::Runtime;
+use super::admit::keys;
 use super::service::horizon::DUTIES;
 use crate::launch::Exit;
 use crate::workers::Said;
-use kqueue_core::payload::Hints;
+use kqueue_core::payload::{Hints, LimitHint};
 use kqueue_core::schedule::{Event, Inspection, JobKind, WorkerId};
 use kqueue_core::wire::{ClassHints, Done, FromWorker};
 
@@ -186,6 +187,10 @@ impl Runtime {
                 values.join(", ")
             );
         }
+        let limits: Vec<(String, Option<LimitHint>)> = classes
+            .iter()
+            .map(|(class, hints)| (class.clone(), hints.get("limit").and_then(LimitHint::from_value)))
+            .collect();
         let read = |hints: &ClassHints| serde_json::to_string(hints).map(|json| Hints::from_json(&json));
         let foreign = |class: &str| ignored.get(class).into_iter().flat_map(BTreeMap::keys).map(String::as_str);
         let hints = classes
@@ -193,7 +198,14 @@ impl Runtime {
             .map(|(class, hints)| (class.clone(), read(hints).unwrap_or_default().without(foreign(class))))
             .collect();
         self.held.are_missing(&missing);
-        self.tell(Event::Inspected(Inspection { hints, missing, unloadable: unloadable.into_keys().collect() }));
+        let declared: BTreeMap<&str, Option<&LimitHint>> =
+            limits.iter().map(|(class, limit)| (class.as_str(), limit.as_ref())).collect();
+        let keys = keys(&self.held, |class| match declared.get(class) {
+            Some(limit) => self.schedule.limited_by(class, *limit),
+            None => self.schedule.is_limited_by(class),
+        });
+        let unloadable = unloadable.into_keys().collect();
+        self.tell(Event::Inspected(Inspection { hints, limits, keys, missing, unloadable }));
     }
 
     fn signals(&mut self, down: bool, paused: Vec<String>, restart: Option<String>, error: Option<String>) {

@@ -1,7 +1,9 @@
 //! Jobs that nobody has reserved: the queue itself shows them, beside the loop.
 
+use std::rc::Rc;
 use std::time::Duration;
 
+use kqueue_config::Settings;
 use kqueue_control::{Job, JobState, Jobs, JobsFilter};
 use kqueue_system::harmless;
 use tokio::time::Instant;
@@ -49,8 +51,8 @@ pub(super) struct Search {
     pub which: Listing,
     pub from: Place,
     pub limit: usize,
-    /// Seconds that a job may run that says nothing of that.
-    pub timeout: u64,
+    /// What a job may take that says nothing of that.
+    pub settings: Rc<Settings>,
 }
 
 impl Search {
@@ -61,7 +63,7 @@ impl Search {
             return;
         }
         let until = Instant::now() + PATIENCE;
-        let Search { looker, queues, filter, which, mut from, limit, timeout } = self;
+        let Search { looker, queues, filter, which, mut from, limit, settings } = self;
         let mut looked_at = 0;
         while let Some(queue) = queues.get(from.queue) {
             if filter.queue.as_ref().is_some_and(|asked| asked != queue) {
@@ -91,7 +93,7 @@ impl Search {
                     break;
                 }
                 (from.job, looked_at) = (from.job + 1, looked_at + 1);
-                let job = job(queue, listed, which, timeout);
+                let job = job(queue, listed, which, |class| settings.timeout_of(class, queue));
                 if is_wanted(&job, &filter) {
                     answer.jobs.push(job);
                 }
@@ -110,9 +112,11 @@ fn filtered(filter: &JobsFilter) -> bool {
 }
 
 /// A job that nobody has reserved, as it is told.
-fn job(queue: &str, listed: &Listed, which: Listing, timeout: u64) -> Job {
+/// `timeout`: seconds for a class.
+fn job(queue: &str, listed: &Listed, which: Listing, timeout: impl Fn(&str) -> u64) -> Job {
     let name = |text: &str| harmless::line(text, NAME);
     let envelope = listed.envelope();
+    let class = envelope.as_ref().map_or("(no job)", |envelope| envelope.classes().0);
     let ready = listed.ready_at();
     let now = epoch_ms();
     let (state, due, wait) = match which {
@@ -128,9 +132,11 @@ fn job(queue: &str, listed: &Listed, which: Listing, timeout: u64) -> Job {
         due,
         wait_ms: wait,
         uuid: envelope.as_ref().and_then(|envelope| envelope.uuid.as_deref()).map(name).unwrap_or_default(),
-        class: name(envelope.as_ref().map_or("(no job)", |envelope| envelope.classes().0)),
+        class: name(class),
         tags: envelope.iter().flat_map(|envelope| &envelope.tags).map(|tag| name(tag)).collect(),
-        timeout: Some(envelope.as_ref().and_then(|envelope| envelope.timeout).map_or(timeout, u64::from)),
+        timeout: Some(
+            envelope.as_ref().and_then(|envelope| envelope.timeout).map_or_else(|| timeout(class), u64::from),
+        ),
         ..Job::default()
     }
 }
@@ -160,16 +166,16 @@ mod tests {
         let whole = payload(r#""attempts":2,"tags":["t"],"createdAt":100,"data":{"commandName":"App\\A"}"#);
         let listed =
             |text: &str, bytes| Listed { payload: Bytes::copy_from_slice(text.as_bytes()), bytes, ..Listed::default() };
-        let told = job("q", &listed(&whole, whole.len()), Listing::Waiting, 60);
+        let told = job("q", &listed(&whole, whole.len()), Listing::Waiting, |_| 60);
         assert_eq!((told.uuid.as_str(), told.class.as_str(), told.attempt), ("u", "App\\A", 2));
         assert_eq!((told.queued, told.timeout, told.tags), (Some(100_000), Some(9), vec!["t".to_owned()]));
         // It has been tried: since when it waits nobody knows.
         assert_eq!((told.state, told.wait_ms), (Some(JobState::Waiting), None));
         // Of one that is cut off, what its head says.
         let long = payload(&format!(r#""data":{{"command":"{}"#, "x".repeat(900)));
-        let told = job("q", &listed(&long[..300], 99_999), Listing::Waiting, 60);
+        let told = job("q", &listed(&long[..300], 99_999), Listing::Waiting, |_| 60);
         assert_eq!((told.uuid.as_str(), told.class.as_str(), told.timeout), ("u", "App\\A", Some(9)));
-        let told = job("q", &Listed { available: Some(500), ..listed("nonsense", 8) }, Listing::Delayed, 60);
+        let told = job("q", &Listed { available: Some(500), ..listed("nonsense", 8) }, Listing::Delayed, |_| 60);
         assert_eq!((told.class.as_str(), told.due, told.state), ("(no job)", Some(500_000), Some(JobState::Delayed)));
     }
 }

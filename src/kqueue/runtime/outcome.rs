@@ -88,7 +88,7 @@ impl Runtime {
             ms: logged.took.as_millis() as u64,
             memory_peak: usage.memory_peak,
             cpu_usec: usage.cpu_usec,
-            timeout: self.seconds_for(record.timeout),
+            timeout: self.seconds_for(record),
             cause: logged.why(),
         });
         let now = self.now().ms;
@@ -99,9 +99,10 @@ impl Runtime {
         }
     }
 
-    /// Seconds that a job may run whose payload says this; 0 is without limit.
-    pub(super) fn seconds_for(&self, declared: Option<u32>) -> u64 {
-        declared.map_or_else(|| self.settings.timeout.map_or(0, |timeout| timeout.as_secs()), u64::from)
+    /// Seconds that a job may run; 0 is without limit.
+    pub(super) fn seconds_for(&self, record: &Record) -> u64 {
+        let told = || self.settings.timeout_of(&record.class, &record.reservation.queue);
+        record.timeout.map_or_else(told, u64::from)
     }
 
     /// What a unit used is noted with the job that ran in it, which is logged if it has been waiting for this.

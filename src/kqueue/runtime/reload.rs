@@ -5,6 +5,7 @@ use std::rc::Rc;
 use serde_json::value::RawValue;
 
 use super::Runtime;
+use super::admit::keys;
 use super::app::Description;
 use super::service::health;
 use super::service::settings::Proposal;
@@ -95,6 +96,10 @@ impl Runtime {
         let (native, ahead) = (self.queue.is_native(), self.queue.capabilities().unreserve);
         let config = schedule_config(&self.settings, &self.app.queues, self.app.signals, native, ahead);
         self.schedule.configure(self.service.overrides.over(config));
+        let keys = keys(&self.held, |class| self.schedule.is_limited_by(class));
+        if !keys.is_empty() {
+            self.schedule.say_whose(&keys);
+        }
         self.tell(Event::Narrowed);
     }
 

@@ -171,7 +171,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     }
     let capabilities = backend.capabilities();
     if let Some(longest) = capabilities.max_lease
-        && settings.timeout.is_none_or(|timeout| timeout > longest)
+        && settings.tables.longest(settings.timeout).is_none_or(|timeout| timeout > longest)
     {
         tracing::warn!(
             "connection {}: the queue holds no reservation for longer than {} s, so a job that runs longer is run twice; \
@@ -379,6 +379,9 @@ pub(super) fn schedule_config(
         class_limits: limits_of(&settings.tables.class),
         class_tiers: each(&settings.tables.class, |of| of.tier.and_then(tier_of)),
         class_memory: each(&settings.tables.class, |of| of.memory_max),
+        class_timeouts: each(&settings.tables.class, |of| of.timeout.map(whole_seconds)),
+        queue_timeouts: each(&settings.tables.queue, |of| of.timeout.map(whole_seconds)),
+        class_by: each(&settings.tables.class, |of| of.by.clone()),
         queue_limits: limits_of(&settings.tables.queue),
         queue_weights: each(&settings.tables.queue, |of| of.weight),
         queue_waiting: each(&settings.tables.queue, |of| of.max_waiting),
@@ -398,6 +401,11 @@ pub(super) fn schedule_config(
         max_jobs: settings.limits.max_jobs,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
     }
+}
+
+/// As a payload says it: 0 is without limit.
+fn whole_seconds(timeout: Option<Duration>) -> u32 {
+    timeout.map_or(0, |timeout| u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX))
 }
 
 fn tier_of(tier: DefaultTier) -> Option<Tier> {

@@ -209,7 +209,7 @@ impl Runtime {
                 attempt: record.attempt,
                 worker: view.id,
                 seconds: now.ms.saturating_sub(view.since) as f64 / 1000.0,
-                timeout: self.seconds_for(record.timeout),
+                timeout: self.seconds_for(record),
                 memory_kb: None,
                 cpu_usec: None,
             })

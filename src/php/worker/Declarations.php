@@ -39,7 +39,7 @@ final class Declarations
             if (isset($report['unloadable'])) {
                 $declared[$class] = ['unloadable' => (string) $report['unloadable']];
             } elseif (($report['queued'] ?? false) && (($report['hints'] ?? []) !== [] || isset($report['ignored']))) {
-                $hints = array_map(static fn (mixed $value): string => var_export($value, true), $report['hints'] ?? []);
+                $hints = array_map(static fn (mixed $value): string => is_array($value) ? self::limit($value) : var_export($value, true), $report['hints'] ?? []);
                 $declared[$class] = array_filter(['hints' => $hints, 'ignored' => $report['ignored'] ?? []]);
             }
         }
@@ -47,6 +47,12 @@ final class Declarations
         ksort($declared);
 
         return $declared;
+    }
+
+    /** @param array<string, mixed> $limit */
+    private static function limit(array $limit): string
+    {
+        return Inspect::show(isset($limit['rate']) ? ['rate' => "{$limit['rate'][0]} in {$limit['rate'][1]} s"] + $limit : $limit);
     }
 
     /** @return list<string> classes below `app/`, by the rules of composer.json, whose files say that they may matter */

@@ -9,7 +9,7 @@ use Throwable;
 
 /**
  * What a job class, or a job, declares for kqueue: `isolated`, `maxMemory`, `estimatedDuration`, `priority`, `maxTasks`,
- * `cpuWeight`, `ioWeight`, as a property, a method or an attribute. Class defaults are not in the payload, so the class is
+ * `cpuWeight`, `ioWeight`, as a property, a method or an attribute; and a limit, as an attribute. Class defaults are not in the payload, so the class is
  * asked once. The Composer package asks the job itself, at its dispatch, by this same file.
  */
 final class Inspect
@@ -23,7 +23,7 @@ final class Inspect
      * What a class declares, and what of it cannot be meant for kqueue. Loads the class.
      *
      * @param bool $properties whether properties and methods count, and not attributes alone
-     * @return array{hints?: array<string, scalar>, ignored?: array<string, string>, queued?: bool, missing?: true}
+     * @return array{hints?: array<string, mixed>, ignored?: array<string, string>, queued?: bool, missing?: true}
      */
     public static function report(string $class, bool $properties = true): array
     {
@@ -33,6 +33,7 @@ final class Inspect
             }
 
             $class = new ReflectionClass($class);
+            $limit = self::limit($class);
             $declared = self::declared($class, $properties ? $class->getDefaultProperties() : [], static fn (): ?object => $class->isAbstract()
                 ? null
                 : $class->newInstanceWithoutConstructor(), $properties);
@@ -50,6 +51,12 @@ final class Inspect
 
         $ignored = array_map(self::show(...), array_diff_key($declared, $meant));
 
+        if ($limit !== null && ($limited = self::limits($limit)) !== []) {
+            $meant['limit'] = $limited;
+        } elseif ($limit !== null) {
+            $ignored['limit'] = self::show($limit);
+        }
+
         return ['hints' => $meant, 'queued' => self::isQueued($class)] + ($ignored === [] ? [] : ['ignored' => $ignored]);
     }
 
@@ -65,10 +72,10 @@ final class Inspect
         return array_intersect($traits, ['Lorisleiva\Actions\Concerns\AsJob', 'Spatie\QueueableAction\QueueableAction']) !== [];
     }
 
-    /** @return array<string, scalar> */
+    /** What each of its jobs says; limits are the class's own. @return array<string, scalar> */
     public static function ofClass(string $class, bool $properties = true): array
     {
-        return self::report($class, $properties)['hints'] ?? [];
+        return array_diff_key(self::report($class, $properties)['hints'] ?? [], ['limit' => true]);
     }
 
     /** @return array<string, scalar> */
@@ -122,10 +129,58 @@ final class Inspect
         };
     }
 
+    /** The arguments of `#[Kqueue\Limit]`, by their names. @return array<string, mixed>|null */
+    private static function limit(ReflectionClass $class): ?array
+    {
+        for ($at = $class; $at; $at = $at->getParentClass()) {
+            foreach ($at->getAttributes() as $attribute) {
+                if (strtolower($attribute->getName()) === 'kqueue\\limit') {
+                    $limit = [];
+
+                    foreach ($attribute->getArguments() as $name => $value) {
+                        $limit[is_int($name) ? ['concurrent', 'rate', 'by', 'burst'][$name] ?? $name : $name] = $value;
+                    }
+
+                    return $limit;
+                }
+            }
+        }
+
+        return null;
+    }
+
+    /**
+     * What of it says something: jobs at once, starts in so many seconds and at once, and for whom each counts.
+     *
+     * @param array<string, mixed> $limit
+     * @return array<string, mixed>
+     */
+    private static function limits(array $limit): array
+    {
+        $counts = static fn (mixed $count): bool => is_int($count) && $count >= 1 && $count <= 1_000_000;
+        $rate = preg_match('~^\s*([1-9]\d{0,6})\s*/\s*([smh])\s*$~D', is_string($limit['rate'] ?? null) ? $limit['rate'] : '', $parts) === 1
+            ? [(int) $parts[1], ['s' => 1, 'm' => 60, 'h' => 3600][$parts[2]]]
+            : null;
+        $limits = array_filter([
+            'concurrent' => $counts($limit['concurrent'] ?? null) ? $limit['concurrent'] : null,
+            'rate' => $rate !== null && $counts($rate[0]) ? $rate : null,
+        ]);
+
+        return $limits === [] ? [] : $limits + array_filter([
+            'burst' => $counts($limit['burst'] ?? null) ? $limit['burst'] : null,
+            'by' => is_string($limit['by'] ?? null) && strlen($limit['by']) <= 100 ? $limit['by'] : null,
+        ]);
+    }
+
     /** A value, for people. */
-    private static function show(mixed $value): string
+    public static function show(mixed $value): string
     {
         return match (true) {
+            is_array($value) => implode(', ', array_map(
+                static fn (string|int $name, mixed $one): string => $name.': '.self::show($one),
+                array_keys($value),
+                $value,
+            )),
             is_string($value) => "'".substr($value, 0, 40)."'",
             is_scalar($value) => var_export($value, true),
             default => 'of type '.get_debug_type($value),

@@ -14,6 +14,7 @@ use Illuminate\Queue\Events\JobFailed;
 use Illuminate\Queue\Events\JobProcessed;
 use Illuminate\Queue\Events\WorkerStopping;
 use Illuminate\Queue\Worker;
+use Illuminate\Queue\WorkerOptions;
 use Symfony\Component\Console\Input\ArgvInput;
 use Symfony\Component\Console\Output\NullOutput;
 use Throwable;
@@ -55,6 +56,11 @@ final class Loop
     private ?Throwable $error = null;
 
     private string|false $memoryLimit = false;
+
+    /** Laravel's own options, and the timeout that they were made with. */
+    private ?WorkerOptions $options = null;
+
+    private int $timeout = 0;
 
     private string $reserve = '';
 
@@ -424,6 +430,10 @@ final class Loop
             $this->memoryLimit = @ini_set('memory_limit', $order['memory'].'M');
         }
 
+        if ($this->options() !== null) {
+            $this->options->timeout = $order['timeout'] ?? $this->timeout;
+        }
+
         $this->usage->begins(isset($order['ticket']));
 
         if ($order['kind'] !== 'run' && ! (new Replay($this->boot, $this->worker))->isForLaravel($this->job, $order)) {
@@ -435,6 +445,22 @@ final class Loop
         }
 
         return $this->job;
+    }
+
+    /** Laravel reads a job's timeout off the options that it passes on from call to call, and that nothing else leads to. */
+    private function options(): ?WorkerOptions
+    {
+        foreach ($this->options === null ? debug_backtrace(DEBUG_BACKTRACE_PROVIDE_OBJECT, 12) : [] as $call) {
+            foreach ($call['args'] ?? [] as $argument) {
+                if ($argument instanceof WorkerOptions) {
+                    [$this->options, $this->timeout] = [$argument, (int) $argument->timeout];
+
+                    return $argument;
+                }
+            }
+        }
+
+        return $this->options;
     }
 
     private function begin(Job $job): Job

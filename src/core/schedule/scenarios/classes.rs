@@ -37,6 +37,7 @@ impl Steps {
             timeout: None,
             hints: Hints::default(),
             tenant: None,
+            key: None,
             cancel: None,
         }]))
     }

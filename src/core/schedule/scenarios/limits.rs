@@ -203,3 +203,60 @@ fn a_class_that_is_held_starts_nothing_and_others_go_on() {
         assert_eq!(shop.ends.len(), 63);
     }
 }
+
+#[test]
+fn a_class_may_have_a_timeout_of_its_own_and_so_may_a_queue() {
+    let queues = vec!["mail".to_owned(), "default".to_owned()];
+    let (of_class, of_queue) = ([("Slow".to_owned(), 5)].into(), [("mail".to_owned(), 2)].into());
+    let mut config = Config { queues, class_timeouts: of_class, queue_timeouts: of_queue, ..config() };
+    (config.timeout_ms, config.grace_ms) = (1_000, 100);
+    let mut shop = Shop::open(config);
+    for (class, queue) in [("Slow", "mail"), ("Other", "mail"), ("Other", "default")] {
+        shop.push(1, Task { queue, ms: u64::MAX, ..inline(class, 10) });
+    }
+    shop.until(20_000);
+    let of = |kill: &(WorkerId, Cause)| match kill.1 {
+        Cause::Timeout(ms) => ms,
+        _ => 0,
+    };
+    let mut killed: Vec<u64> = shop.kills.iter().map(of).collect();
+    killed.sort_unstable();
+    assert_eq!(killed, [1_000, 2_000, 5_000]);
+}
+
+/// Of two authors: what a class declares goes before what the file says of it.
+#[test]
+fn what_a_class_declares_counts_for_each_of_its_values() {
+    let declared = LimitHint { concurrent: Some(1), by: Some("tenant".to_owned()), ..LimitHint::default() };
+    let mut shop = Shop::open(of_class("One", at_once(5)));
+    shop.declared.insert("One", declared);
+    for value in [1, 1, 1, 2, 2, 3] {
+        shop.push(1, Task { key: Some(value), ..alone("One", 500) });
+    }
+    shop.push(1, alone("One", 500));
+    shop.until(10_000);
+    assert_eq!(shop.most_at_once("One", 500), 4);
+    assert!(shop.done("One") < 1_000 + 3 * (550 + BOOT), "done at {}", shop.done("One"));
+    assert!(shop.done("One") >= 1_000 + 3 * 500);
+    assert_eq!(shop.ends.len(), 7);
+}
+
+#[test]
+fn there_is_room_for_so_many_values_and_the_others_share_one_limit() {
+    let by = [("One".to_owned(), "tenant".to_owned())].into();
+    let mut shop = Shop::open(Config { class_by: by, ..of_class("One", at_once(1)) });
+    for value in 1..=20 {
+        shop.push(1, Task { key: Some(value), ..alone("One", 500) });
+    }
+    shop.until(1_300);
+    let most = crate::schedule::gates::VALUES;
+    assert_eq!(shop.starts_of("One").len(), most + 1);
+    shop.until(20_000);
+    assert_eq!(shop.ends.len(), 20);
+    // Once nobody needs them, there is room again.
+    for value in 21..21 + most as u64 {
+        shop.push(1, Task { key: Some(value), ..alone("One", 500) });
+    }
+    shop.until(20_300);
+    assert_eq!(shop.schedule.running_count(), most);
+}

@@ -63,6 +63,7 @@ fn cost_of_an_event() {
                     ..Hints::default()
                 },
                 tenant: None,
+                key: None,
                 cancel: None,
             };
             let specs = (next..next + 16).map(spec).collect();

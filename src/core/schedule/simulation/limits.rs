@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::model::*;
 use super::rng::Rng;
 use super::world::{QUEUES, World};
+use crate::payload::LimitHint;
 use crate::routing::Tier;
+use crate::schedule::job::Job;
 use crate::schedule::machine::Phase;
-use crate::schedule::{Action, Config, JobId, JobKind, Limit, Rate, Schedule};
+use crate::schedule::{Action, Config, Event, JobId, JobKind, Limit, Rate, Schedule};
 
 /// What is known of limits outside of the schedule.
 #[derive(Debug, Default)]
@@ -16,6 +18,8 @@ pub struct Account {
     starts: BTreeMap<JobId, u64>,
     /// Jobs that have been given to a process before, whether or not they came back.
     tried: BTreeSet<JobId>,
+    /// Other limits have come with the last event.
+    pub anew: bool,
     /// Some were by what the last event has brought about.
     started: bool,
     /// Jobs of a class or queue that ran, or were with a process, at once after the last event.
@@ -24,31 +28,46 @@ pub struct Account {
     passed_over: BTreeMap<(Tier, &'static str), BTreeMap<&'static str, BTreeSet<JobId>>>,
 }
 
-impl Account {
-    /// Others count from now on, or those of a new runtime do.
-    pub fn forget(&mut self, schedule: &Schedule) {
-        self.starts.clear();
-        self.passed_over.clear();
-        self.counts.clear();
-        for job in schedule.jobs.values().filter(|job| job.is_out()) {
-            *self.counts.entry(job.class.clone()).or_default() += 1;
-            *self.counts.entry(job.queue.clone()).or_default() += 1;
+/// Other limits count from now on, or those of a new runtime do.
+pub fn forget(world: &mut World) {
+    world.limits.starts.clear();
+    world.limits.passed_over.clear();
+    world.limits.counts = count(world);
+}
+
+/// Jobs of each class, value and queue that are with a process.
+fn count(world: &World) -> BTreeMap<String, usize> {
+    let mut out: BTreeMap<String, usize> = BTreeMap::new();
+    for id in world.schedule.jobs.iter().filter(|(_, job)| job.is_out()).map(|(id, _)| id) {
+        for name in names(world, world.reservations[id].uid) {
+            *out.entry(name).or_default() += 1;
         }
     }
+    out
 }
 
 /// Limits as somebody might write them, the mean ones included.
 pub fn limited(mut config: Config, rng: &mut Rng) -> Config {
     config.queues = QUEUES.iter().map(|queue| (*queue).to_owned()).collect();
     (config.class_limits, config.queue_limits, config.queue_waiting) = Default::default();
+    (config.class_by, config.class_timeouts, config.queue_timeouts) = Default::default();
     for class in classes() {
         if rng.chance(400) {
             config.class_limits.insert(class.name.to_owned(), limit(rng));
+        }
+        if rng.chance(200) {
+            config.class_by.insert(class.name.to_owned(), by(rng));
+        }
+        if rng.chance(100) {
+            config.class_timeouts.insert(class.name.to_owned(), *rng.pick(&[0, 3, 50]));
         }
     }
     for queue in QUEUES {
         if rng.chance(300) {
             config.queue_limits.insert(queue.to_owned(), limit(rng));
+        }
+        if rng.chance(100) {
+            config.queue_timeouts.insert(queue.to_owned(), *rng.pick(&[0, 3, 50]));
         }
         if rng.chance(500) {
             config.queue_weights.insert(queue.to_owned(), *rng.pick(&[1, 2, 5, 100]));
@@ -70,16 +89,112 @@ fn limit(rng: &mut Rng) -> Limit {
 /// Whether a limit lets a job wait. Counted from where the jobs are; that there are tokens, by the schedule.
 pub fn hold(schedule: &Schedule, job: JobId) -> bool {
     let job = &schedule.jobs[&job];
-    let out = |which: &dyn Fn(&str, &str) -> bool| {
-        schedule.jobs.values().filter(|other| other.is_out() && which(&other.class, &other.queue)).count()
-    };
-    let full = |limit: Option<&Limit>, running: usize| {
+    let out = |which: &dyn Fn(&Job) -> bool| schedule.jobs.values().filter(|job| job.is_out() && which(job)).count();
+    let full = |limit: Option<Limit>, running: usize| {
         limit.and_then(|limit| limit.max_concurrent).is_some_and(|most| running >= most)
     };
-    let config = &schedule.config;
-    full(config.class_limits.get(&job.class), out(&|class, _| class == job.class))
-        || full(config.queue_limits.get(&job.queue), out(&|_, queue| queue == job.queue))
+    // Values for which there is no room share a limit.
+    full(of_class(schedule, &job.class).map(|(limit, _)| limit), out(&|other| other.pass.class == job.pass.class))
+        || full(schedule.config.queue_limits.get(&job.queue).copied(), out(&|other| other.queue == job.queue))
         || schedule.gates.opens_at(job.pass).is_some_and(|at| at > schedule.seen)
+}
+
+/// The limit of a class as its author and the file together have it, and what tells its jobs apart.
+fn of_class(schedule: &Schedule, class: &str) -> Option<(Limit, Option<String>)> {
+    let (config, declared) = (&schedule.config, schedule.limits.get(class).cloned().unwrap_or_default());
+    let mut limit = config.class_limits.get(class).copied().unwrap_or_default();
+    if limit.max_concurrent != Some(0) {
+        limit.max_concurrent = declared.concurrent.or(limit.max_concurrent);
+        if let Some((jobs, seconds)) = declared.rate {
+            let burst = declared.burst.unwrap_or((jobs / seconds).max(1));
+            limit.rate = Some(Rate { jobs, per_ms: u64::from(seconds) * 1000, burst });
+        }
+    }
+    let by = declared.by.or_else(|| config.class_by.get(class).cloned());
+    (limit != Limit::default()).then_some((limit, by))
+}
+
+/// What counts together with a message: of its class, or those of its value, and of its queue.
+fn names(world: &World, uid: Uid) -> [String; 2] {
+    let message = &world.messages[uid];
+    let class = world.classes[message.class].name;
+    let by = of_class(&world.schedule, class).and_then(|(_, by)| by);
+    let class = by.map_or(class.to_owned(), |by| format!("{class} of {:?}", value(&by, uid)));
+    [class, message.queue.to_owned()]
+}
+
+/// All that is limited, of all messages there are.
+fn bounds(world: &World) -> BTreeMap<String, Limit> {
+    let mut bounds = BTreeMap::new();
+    let queues = &world.schedule.config.queue_limits;
+    for uid in world.reservations.values().map(|held| held.uid) {
+        let message = &world.messages[uid];
+        let [class, queue] = names(world, uid);
+        bounds.extend(queues.get(message.queue).map(|limit| (queue, *limit)));
+        bounds.extend(of_class(&world.schedule, world.classes[message.class].name).map(|(limit, _)| (class, limit)));
+    }
+    bounds
+}
+
+/// Limits that classes declare.
+pub fn declared(mut classes: Vec<Class>, config: &Config, rng: &mut Rng) -> Vec<Class> {
+    if config.queues.is_empty() || config.native {
+        return classes;
+    }
+    for class in &mut classes {
+        if rng.chance(250) {
+            class.limit = Some(LimitHint {
+                concurrent: rng.chance(700).then(|| 1 + rng.below(2) as usize),
+                rate: rng.chance(300).then(|| (*rng.pick(&[1, 5]), *rng.pick(&[1, 9]))),
+                burst: rng.chance(500).then(|| 1 + rng.below(3) as u32),
+                by: rng.chance(600).then(|| by(rng)),
+            })
+            .filter(|limit| limit.concurrent.is_some() || limit.rate.is_some());
+        }
+    }
+    classes
+}
+
+fn by(rng: &mut Rng) -> String {
+    (*rng.pick(&["tenant", "user"])).to_owned()
+}
+
+/// What a message says under a name: nothing, or one of more values than have room.
+fn value(by: &str, uid: Uid) -> Option<u64> {
+    let of = if by == "tenant" { uid % 6 } else { uid / 2 % 3 };
+    (of > 0).then_some(of as u64)
+}
+
+/// Whose all jobs are that are held.
+pub fn keys<'a>(world: &World, by: impl Fn(&str) -> Option<&'a str>) -> Vec<(JobId, Option<u64>)> {
+    let key = |id: &JobId, job: &Job| Some((*id, value(by(&job.class)?, world.reservations[id].uid)));
+    world.schedule.jobs.iter().filter_map(|(id, job)| key(id, job)).collect()
+}
+
+/// An event says whose the jobs are, as the runtime has it say.
+pub fn whose(world: &mut World, event: &mut Event) {
+    match event {
+        Event::Reserved(specs) => {
+            for spec in specs {
+                let by = world.schedule.is_limited_by(&spec.class);
+                spec.key = by.and_then(|by| value(by, world.reservations[&spec.id].uid));
+            }
+        }
+        Event::Inspected(found) => {
+            let schedule = &world.schedule;
+            let declared = |class: &str| match found.limits.iter().find(|(name, _)| name == class) {
+                Some((_, limit)) => limit.as_ref(),
+                None => schedule.limits.get(class),
+            };
+            let changed = found.limits.iter().any(|(class, limit)| schedule.limits.get(class) != limit.as_ref());
+            found.keys = keys(world, |class| schedule.limited_by(class, declared(class)));
+            if changed {
+                world.limits.starts.clear();
+                world.limits.anew = true;
+            }
+        }
+        _ => {}
+    }
 }
 
 /// After every event: of each class and queue no more runs than may.
@@ -88,27 +203,26 @@ pub fn all(world: &mut World) {
     if config.queues.is_empty() || config.native {
         return;
     }
-    let mut running: BTreeMap<&'static str, usize> = BTreeMap::new();
+    if std::mem::take(&mut world.limits.anew) {
+        forget(world);
+    }
+    let mut running: BTreeMap<String, usize> = BTreeMap::new();
     for process in world.processes.values() {
         if let Doing::Running(job, JobKind::Run) = process.doing {
-            let message = &world.messages[world.reservations[&job].uid];
-            *running.entry(world.classes[message.class].name).or_default() += 1;
-            *running.entry(message.queue).or_default() += 1;
+            for name in names(world, world.reservations[&job].uid) {
+                *running.entry(name).or_default() += 1;
+            }
         }
     }
-    let mut out: BTreeMap<&str, usize> = BTreeMap::new();
-    for job in world.schedule.jobs.values().filter(|job| job.is_out()) {
-        *out.entry(&job.class).or_default() += 1;
-        *out.entry(&job.queue).or_default() += 1;
-    }
+    let out = count(world);
     let mut counts = BTreeMap::new();
-    for (name, limit) in config.class_limits.iter().chain(&config.queue_limits) {
-        let of = |counts: &BTreeMap<&str, usize>| counts.get(name.as_str()).copied().unwrap_or(0);
-        let (runs, out, before) = (of(&running), of(&out), world.limits.counts.get(name).copied().unwrap_or(0));
+    for (name, limit) in bounds(world) {
+        let of = |counts: &BTreeMap<String, usize>| counts.get(&name).copied().unwrap_or(0);
+        let (runs, out, before) = (of(&running), of(&out), of(&world.limits.counts));
         // What was out when the limit came goes on.
         let most = limit.max_concurrent.unwrap_or(usize::MAX).max(before);
         assert!(runs <= most && out <= most, "{runs} of {name} run at once, and {out} are with a process");
-        counts.insert(name.clone(), runs.max(out));
+        counts.insert(name, runs.max(out));
     }
     world.limits.counts = counts;
     pass_over(world);
@@ -129,7 +243,10 @@ pub fn action(world: &mut World, action: &Action) {
         // An isolated one was when its process was asked for.
         Action::Deliver { worker, kind: JobKind::Run, .. } if world.processes[worker].tier == Tier::Isolated => {}
         Action::Deliver { worker, job, kind: JobKind::Run, .. } | Action::Ahead { worker, job } => {
-            starts(world, *job, world.processes[worker].tier);
+            let (tier, route) = (world.processes[worker].tier, world.schedule.jobs[job].route);
+            // Where the pool stands in for lanes, it is the turn of those that wait for a lane.
+            let waited = route.map(|route| route.tier).filter(|route| *route == Tier::Inline);
+            starts(world, *job, waited.unwrap_or(tier));
         }
         Action::Launch { job: Some(job), .. } => starts(world, *job, Tier::Isolated),
         _ => {}
@@ -182,13 +299,9 @@ fn pass_over(world: &mut World) {
 
 /// Over no time have more started than a rate lets.
 fn rates(world: &World) {
-    let config = &world.schedule.config;
-    for (name, limit) in config.class_limits.iter().chain(&config.queue_limits) {
+    for (name, limit) in bounds(world) {
         let Some(rate) = limit.rate else { continue };
-        let of_it = |id: &JobId| {
-            let message = &world.messages[world.reservations[id].uid];
-            [world.classes[message.class].name, message.queue].contains(&name.as_str())
-        };
+        let of_it = |id: &JobId| names(world, world.reservations[id].uid).contains(&name);
         let mut starts: Vec<u64> = world.limits.starts.iter().filter(|(id, _)| of_it(id)).map(|(_, at)| *at).collect();
         starts.sort_unstable();
         for (at, since) in starts.iter().enumerate() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::rng::Rng;
 use super::world::QUEUES;
-use crate::payload::Hints;
+use crate::payload::{Hints, LimitHint};
 use crate::routing::{Limits, PerTier, Tier};
 use crate::schedule::{Cause, Config, Done, Event, JobId, JobKind, Outcome, WorkerId};
 
@@ -235,6 +235,8 @@ pub struct Class {
     pub name: &'static str,
     pub ms: (u64, u64),
     pub hints: Hints,
+    /// What it declares of limits.
+    pub limit: Option<LimitHint>,
 }
 
 /// Jobs so quick that they are sent ahead.
@@ -242,7 +244,7 @@ const TINY: &str = "App\\Jobs\\Tiny";
 
 pub fn classes() -> Vec<Class> {
     let hints = Hints::default();
-    let class = |name, low, high| Class { name, ms: (low, high), hints };
+    let class = |name, low, high| Class { name, ms: (low, high), hints, limit: None };
     vec![
         class("App\\Jobs\\Quick", 1, 20),
         class("App\\Jobs\\Middling", 50, 900),
@@ -282,6 +284,9 @@ pub fn config() -> Config {
         class_limits: BTreeMap::new(),
         class_tiers: BTreeMap::new(),
         class_memory: BTreeMap::new(),
+        class_timeouts: BTreeMap::new(),
+        queue_timeouts: BTreeMap::new(),
+        class_by: BTreeMap::new(),
         queue_limits: BTreeMap::new(),
         queue_waiting: BTreeMap::new(),
         queue_weights: BTreeMap::new(),

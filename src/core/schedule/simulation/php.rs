@@ -179,7 +179,10 @@ impl World {
         }
         let message = &self.messages[held.uid];
         let (low, high) = self.classes[message.class].ms;
-        let timeout = message.timeout.map_or(self.schedule.config.timeout_ms, |seconds| u64::from(seconds) * 1000);
+        let config = &self.schedule.config;
+        let of_class = config.class_timeouts.get(self.classes[message.class].name);
+        let told = message.timeout.or(of_class.or(config.queue_timeouts.get(message.queue)).copied());
+        let timeout = told.map_or(config.timeout_ms, |seconds| u64::from(seconds) * 1000);
         let mut ms = self.rng.between(low, high);
         let mut way = Way::Well;
         if self.rng.chance(self.faults.job) {
@@ -376,8 +379,8 @@ impl World {
         }
         if self.faults.settings > 0 && self.rng.chance(self.faults.settings) {
             let config = super::limits::limited(self.schedule.config.clone(), &mut self.rng);
-            self.schedule.configure(self.steered.over(config));
-            self.limits.forget(&self.schedule);
+            let config = self.steered.over(config);
+            self.configure(config);
             self.tell(Event::Tick);
             return;
         }

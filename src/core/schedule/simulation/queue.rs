@@ -69,6 +69,7 @@ impl World {
             hints: crate::payload::Hints { priority: message.priority, ..Default::default() },
             // Where queues have names there may be tenants.
             tenant: (!self.schedule.config.queues.is_empty()).then_some(uid as u64 % 4),
+            key: None,
             // As the runtime does, which remembers them.
             cancel: message.cancelled.then(|| Cancel { by: "somebody".to_owned(), delete: false }),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::limits;
 use super::model::classes;
 use super::world::World;
 use crate::routing::{PerTier, Tier};
@@ -78,6 +79,7 @@ impl World {
         }
         let config = self.steered.over(config);
         self.configure(config);
+        self.tell(Event::Narrowed);
     }
 
     fn size_pool(&mut self) {
@@ -97,11 +99,14 @@ impl World {
         config.pool_min_idle = config.pool_min_idle.min(config.pool_size);
         self.steered.surplus = self.steered.surplus.max(self.schedule.live(Tier::Pooled));
         self.configure(config);
+        self.tell(Event::Narrowed);
     }
 
-    fn configure(&mut self, config: Config) {
+    /// Other settings count.
+    pub(super) fn configure(&mut self, config: Config) {
         self.schedule.configure(config);
-        self.limits.forget(&self.schedule);
-        self.tell(Event::Narrowed);
+        let keys = limits::keys(self, |class| self.schedule.is_limited_by(class));
+        self.schedule.say_whose(&keys);
+        limits::forget(self);
     }
 }

@@ -43,6 +43,7 @@ impl World {
                     timeout: job.timeout,
                     hints: job.hints,
                     tenant: job.tenant,
+                    key: None,
                     cancel: None,
                 };
                 AdoptedJob { spec, kind: job.kind, ran_ms: self.now.saturating_sub(job.since) }
@@ -59,7 +60,7 @@ impl World {
                 self.after(0, 500, Next::Tell(Event::Ready { worker, done: None }));
             }
         }
-        self.limits.forget(&first);
+        self.limits.anew = true;
         let running = adopted.iter().filter_map(|one| one.job.as_ref()).map(|job| job.spec.id);
         let cancelled: Vec<_> = running.filter(|id| self.messages[self.reservations[id].uid].cancelled).collect();
         self.tell(Event::Adopted(adopted));

@@ -61,12 +61,14 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, config: Config, faults: Faults) -> Self {
+        let mut rng = Rng(seed);
+        let classes = limits::declared(classes(), &config, &mut rng);
         Self {
-            rng: Rng(seed),
+            rng,
             now: 1_000,
             schedule: Schedule::new(config, History::new()),
             faults,
-            classes: classes(),
+            classes,
             messages: Vec::new(),
             reservations: BTreeMap::new(),
             processes: BTreeMap::new(),
@@ -220,7 +222,8 @@ impl World {
     }
 
     /// Takes note of what the schedule learns, and tells it.
-    pub fn tell(&mut self, event: Event) {
+    pub fn tell(&mut self, mut event: Event) {
+        limits::whose(self, &mut event);
         match &event {
             Event::Reserved(_) => (self.reserving, self.dry) = (false, None),
             Event::Empty { .. } => {
@@ -427,14 +430,16 @@ impl World {
         if self.rng.chance(self.faults.silent) {
             return;
         }
-        let mut answer = Vec::new();
+        let (mut answer, mut limits) = (Vec::new(), Vec::new());
         for class in classes {
             if !self.rng.chance(self.faults.silent) {
                 let known = self.classes.iter().find(|known| known.name == class).expect("one of ours");
                 answer.push((class.clone(), known.hints));
+                limits.push((class.clone(), known.limit.clone()));
             }
         }
         let at = self.now + 1 + self.latency();
-        self.at(at, Next::Tell(Event::Inspected(Inspection { hints: answer, ..Inspection::default() })));
+        let found = Inspection { hints: answer, limits, ..Inspection::default() };
+        self.at(at, Next::Tell(Event::Inspected(found)));
     }
 }

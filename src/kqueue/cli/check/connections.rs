@@ -85,11 +85,12 @@ fn native(settings: &Settings, connection: &str, found: &Found, findings: &mut V
         ),
         fix,
     ));
-    let needed = settings.timeout.map(|timeout| timeout + settings.timeout_grace);
+    let longest = settings.tables.longest(settings.timeout);
+    let needed = longest.map(|timeout| timeout + settings.timeout_grace);
     if let Some(retry_after) = found.retry_after
         && needed.is_none_or(|needed| needed.as_secs_f64() >= retry_after as f64)
     {
-        let may = settings.timeout.map_or("without limit".to_owned(), |timeout| format!("{} s", timeout.as_secs_f64()));
+        let may = longest.map_or("without limit".to_owned(), |timeout| format!("{} s", timeout.as_secs_f64()));
         let above = needed.map_or("the longest job's time".to_owned(), |needed| format!("{}", needed.as_secs() + 1));
         findings.push(Finding::warning(
             "retry-after",

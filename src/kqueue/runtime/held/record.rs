@@ -134,7 +134,12 @@ impl Record {
         let Self { class, wrapper, reservation: Reservation { queue, payload, receipt }, .. } = self;
         let bytes = payload.len() + receipt.bytes();
         let (class, wrapper) = (class.clone(), wrapper.clone());
-        JobSpec { id, class, wrapper, queue: queue.clone(), bytes, timeout, hints, tenant, cancel: None }
+        JobSpec { id, class, wrapper, queue: queue.clone(), bytes, timeout, hints, tenant, key: None, cancel: None }
+    }
+
+    /// What its payload has for a name; `None` where it has nothing.
+    pub fn value_of(&self, name: &str) -> Option<u64> {
+        value_of(&self.reservation.payload, name)
     }
 
     /// What the job calls itself is no class.

@@ -4,7 +4,10 @@
 
 declare(strict_types=1);
 
+use App\Jobs\Long;
+use App\Jobs\Metered;
 use App\Jobs\Plain;
+use App\Jobs\Sleeps;
 use App\Jobs\Waits;
 use Kqueue\Tests\Wait;
 use Kqueue\Tests\World;
@@ -79,4 +82,47 @@ row('quotas', 'a rate lets jobs of a queue start one after the other, others flo
     $w->expect(max($starts) - min($starts) > 1.2, 'six jobs take their time: ' . json_encode($starts));
     $w->expect($w->journal('end', $other)[0]['t'] < max($starts), 'the other queue does not wait for them');
     $w->expectSame(0, $daemon->stop(), 'exit status');
+}, engines: ['kqueue']);
+
+row('quotas', '#[Kqueue\Limit] of a class: one job at once for each value of `by`, over all tiers, before what the file says, without the package', function (World $w) use ($limits): void {
+    $file = $limits($w, "[class.\"App\\\\Jobs\\\\Metered\"]\nmax_concurrent = 3\n");
+    $files = [];
+    foreach ([['inline', 'a'], ['pooled', 'a'], ['isolated', 'a'], ['pooled', 'b'], ['isolated', 'b']] as [$tier, $tenant]) {
+        $go = $w->sandbox->dir . '/go' . count($files);
+        $files[$w->dispatch(new Metered($go, $tier, $tenant))] = [$go, $tenant];
+    }
+    $running = static function () use ($w, &$files): array {
+        return array_diff(array_column($w->journal('start'), 'uuid'), array_column($w->journal('end'), 'uuid'));
+    };
+    $daemon = $w->start(['config' => $file]);
+    for ($left = count($files); $left > 0; $left--) {
+        $tenants = count(array_unique(array_column(array_diff_key($files, array_flip(array_column($w->journal('end'), 'uuid'))), 1)));
+        $runs = Wait::until(static fn (): ?array => count($found = $running()) >= $tenants ? array_values($found) : null, "one of each of {$tenants} tenants to run");
+        $others = $w->dispatchMany(new Plain(), 3);
+        Wait::until(static fn (): bool => array_diff($others, array_column($w->journal('end'), 'uuid')) === [], 'others to end');
+        $of = array_map(static fn (string $uuid): string => $files[$uuid][1], array_values($running()));
+        $w->expectSame($of, array_values(array_unique($of)), 'tenants of those that run');
+        touch($files[$runs[0]][0]);
+        $w->waitFor('end', uuid: $runs[0]);
+    }
+    foreach (array_keys($files) as $uuid) {
+        $w->expectAttempts([1], $uuid);
+    }
+    $w->expectFailed(0);
+    $w->expectSame(0, $daemon->stop(), 'exit status');
+}, engines: ['kqueue']);
+
+row('quotas', 'the timeout of a class, of a queue, and of all, where a job declares none: each ends at its own', function (World $w) use ($limits): void {
+    $file = $limits($w, "timeout = 60\n[class.\"App\\\\Jobs\\\\Sleeps\"]\ntimeout = 1\n[queue.brief]\ntimeout = 2\n");
+    $w->dispatch(new Sleeps(20_000));
+    $w->dispatch(new Long(20_000), 'brief');
+    $plain = $w->dispatch(new Plain());
+    $daemon = $w->start(['config' => $file, 'queue' => 'default,brief']);
+    $w->waitFor('end', uuid: $plain);
+    $w->waitFor('failed', 2);
+    $at = static fn (string $kind): array => array_column($w->journal($kind), 't', 'class');
+    $took = ['Sleeps' => $at('failed')['Sleeps'] - $at('start')['Sleeps'], 'Long' => $at('failed')['Long'] - $at('start')['Long']];
+    $w->expect($took['Sleeps'] > 0.9 && $took['Long'] > 1.9 && max($took) < 15, 'each has its time: ' . json_encode($took));
+    $w->expectSame(0, $daemon->stop(), 'exit status');
+    $w->expectFailed(2);
 }, engines: ['kqueue']);
