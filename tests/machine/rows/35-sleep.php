@@ -64,3 +64,32 @@ row('sleep', 'an idle app falls asleep with all its units but the runtime\'s, an
     $m->expectOnce([$uuid]);
     $sleeps($m);
 });
+
+row('fifty', 'fifty apps that sleep take less than 150 MB together, whatever of them is left, and each wakes for its own job', function (Machine $m): void {
+    $names = array_map(static fn (int $i): string => "app{$i}", range(1, 50));
+    $usual = preg_replace('/^(queues|idle_after) = .*\n/m', '', (string) file_get_contents('/etc/kqueue/shop.toml'));
+    foreach ($names as $name) {
+        file_put_contents("/etc/kqueue/{$name}.toml", $usual . "queues = [\"{$name}\"]\nidle_after = \"1s\"\n");
+    }
+    $m->must('systemctl daemon-reload');
+    $m->must('systemctl start ' . implode(' ', array_map(static fn (string $name): string => "kqueue@{$name}.service", $names)));
+    $m->waitFor(static function () use ($m, $names): bool {
+        $told = json_decode($m->must('kqueue status --json'), true);
+        $asleep = array_filter($told, static fn (array $app): bool => isset($app['asleep']));
+
+        return count(array_intersect($names, array_column($asleep, 'app'))) === count($names);
+    }, 'fifty apps to be asleep', 120, Machine::DEAR);
+    $pss = 0;
+    $left = array_filter($m->units(), static fn (string $unit): bool => str_contains($unit, '@app'));
+    foreach (array_keys($left) as $pid) {
+        preg_match('/^Pss:\s+(\d+)/m', (string) @file_get_contents("/proc/{$pid}/smaps_rollup"), $found);
+        $pss += (int) ($found[1] ?? 0);
+    }
+    $m->expectSame(50, count($left), 'processes of theirs');
+    $m->expect($pss > 0 && $pss < 150 << 10, sprintf('%d MB in all', $pss >> 10));
+    foreach (['app7', 'app50'] as $name) {
+        $uuid = $m->dispatch(new Plain(), $name);
+        $m->waitForEffects('end', uuid: $uuid);
+        $m->expectOnce([$uuid]);
+    }
+}, os: ['trixie'], seconds: 240);
