@@ -7,7 +7,8 @@ declare(strict_types=1);
  *
  * MODE is `template` (boots the app and forks others), `pooled`, `lane` and `isolated` (run jobs), or `horizon` (stands in
  * for Horizon's master). `probe` ends with 0 if forks can have an output of their own; `survey` says what the commands that
- * set kqueue up ask of an app; `failed` lists, retries and forgets its failed jobs; `cancel` fails or deletes jobs that wait.
+ * set kqueue up ask of an app; `failed` lists, retries and forgets its failed jobs; `cancel` fails or deletes jobs that wait,
+ * and `move` puts them elsewhere.
  * It needs nothing of the app but its bootstrap files: no Composer package, no configuration.
  * It talks to the runtime over the socket alone; the protocol is specified in src/core/wire/protocol.md.
  */
@@ -47,8 +48,16 @@ foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'Databas
     if ($mode === 'cancel') {
         require __DIR__.'/worker/Cancelled.php';
         require __DIR__.'/worker/Errand.php';
+        require __DIR__.'/worker/PickedJobs.php';
         require __DIR__.'/worker/CancelJobs.php';
         exit((new CancelJobs((array) json_decode($argv[2] ?? '', true)))->run());
+    }
+
+    if ($mode === 'move') {
+        require __DIR__.'/worker/Errand.php';
+        require __DIR__.'/worker/PickedJobs.php';
+        require __DIR__.'/worker/MoveJobs.php';
+        exit((new MoveJobs((array) json_decode($argv[2] ?? '', true)))->run());
     }
 
     $socket = getenv('KQUEUE_SOCKET');

@@ -41,6 +41,7 @@ fn spec(id: u64) -> JobSpec {
         hints: Hints::default(),
         tenant: None,
         cancel: None,
+        front: 0,
     }
 }
 

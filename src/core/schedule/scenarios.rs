@@ -6,6 +6,7 @@ mod limits;
 mod overruns;
 mod pop;
 mod reload;
+mod requeue;
 mod shares;
 mod sleep;
 
@@ -165,17 +166,9 @@ impl Shop {
     fn reserve_one(&mut self, task: Task) -> JobSpec {
         let id = self.tasks.len() as JobId + 1;
         self.tasks.insert(id, task.clone());
-        JobSpec {
-            id,
-            class: task.class.to_owned(),
-            wrapper: None,
-            queue: task.queue.to_owned(),
-            bytes: 100,
-            timeout: None,
-            hints: task.hints,
-            tenant: task.tenant,
-            cancel: None,
-        }
+        let Task { class, queue, hints, tenant, .. } = task;
+        let (class, queue) = (class.to_owned(), queue.to_owned());
+        JobSpec { id, class, wrapper: None, queue, bytes: 100, timeout: None, hints, tenant, cancel: None, front: 0 }
     }
 
     fn feed(&mut self, event: Event) {

@@ -37,11 +37,12 @@ impl Runtime {
     pub(super) fn admit(&mut self, jobs: Vec<Reservation>) {
         let (held, schedule, settings) = (&mut self.held, &self.schedule, self.settings.clone());
         let reading = reading(&settings);
-        let cancels = &self.service.cancels;
+        let (cancels, fronts) = (&self.service.cancels, &mut self.service.fronts);
         let admit = |reservation| {
             let spec = held.admit(reservation, reading, |class| schedule.is_missing(class));
-            let cancel = held.get(spec.id).and_then(|record| cancels.of(&record.uuid));
-            JobSpec { cancel, ..spec }
+            let Some(record) = held.get_mut(spec.id) else { return spec };
+            record.front = fronts.take(&record.uuid);
+            JobSpec { cancel: cancels.of(&record.uuid), front: record.front, ..spec }
         };
         let specs = jobs.into_iter().map(admit).collect();
         self.tell(Event::Reserved(specs));

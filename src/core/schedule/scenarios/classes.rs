@@ -38,6 +38,7 @@ impl Steps {
             hints: Hints::default(),
             tenant: None,
             cancel: None,
+            front: 0,
         }]))
     }
 

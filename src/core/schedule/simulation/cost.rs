@@ -64,6 +64,7 @@ fn cost_of_an_event() {
                 },
                 tenant: None,
                 cancel: None,
+                front: 0,
             };
             let specs = (next..next + 16).map(spec).collect();
             next += 16;

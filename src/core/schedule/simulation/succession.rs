@@ -44,6 +44,7 @@ impl World {
                     hints: job.hints,
                     tenant: job.tenant,
                     cancel: None,
+                    front: 0,
                 };
                 AdoptedJob { spec, kind: job.kind, ran_ms: self.now.saturating_sub(job.since) }
             });

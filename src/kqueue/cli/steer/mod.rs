@@ -4,10 +4,12 @@
 
 pub(super) mod alert;
 pub(super) mod cancel;
+mod chosen;
 pub(in crate::cli) mod desk;
 pub(super) mod failed;
 pub(super) mod pause;
 pub(super) mod quarantine;
+pub(super) mod requeue;
 
 use std::process::ExitCode;
 use std::time::Duration;
