@@ -15,6 +15,8 @@ use RuntimeException;
  */
 abstract class PickedJobs extends Errand
 {
+    use Stores;
+
     /** Jobs that are looked at with one call. */
     private const PAGE = 500;
 
@@ -58,16 +60,6 @@ abstract class PickedJobs extends Errand
     protected function isDry(): bool
     {
         return $this->order['dry'] ?? false;
-    }
-
-    protected function plain(RedisQueue $queue, ?string $of): string
-    {
-        return (fn (): string => $of ?? $this->default)->call($queue);
-    }
-
-    protected function key(RedisQueue $queue, ?string $of): string
-    {
-        return (new RedisDriver)->name($queue, $this->plain($queue, $of));
     }
 
     /**
@@ -126,12 +118,6 @@ abstract class PickedJobs extends Errand
                 $this->isDone($row->payload, $do === null ? null : static fn (): bool => $do($row));
             }
         } while ($page->isNotEmpty());
-    }
-
-    /** The table, as the server has it that is written to. */
-    protected function rows(DatabaseQueue $queue): object
-    {
-        return $queue->getDatabase()->table((fn (): string => $this->table)->call($queue))->useWritePdo();
     }
 
     /** Does it with a job, if that is one of those that an operator means. */

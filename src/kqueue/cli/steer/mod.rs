@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 refused or not done, 3 the app does not run, 4 there is no such app.
 
 pub(super) mod alert;
+pub(super) mod broken;
 pub(super) mod cancel;
 mod chosen;
 pub(in crate::cli) mod desk;
