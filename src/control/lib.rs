@@ -21,11 +21,13 @@ pub use figures::{ClassFigures, Figures, Metrics, MetricsRow, Point, QueueFigure
 pub use find::{Found, find, find_all, find_knowing, verdicts};
 pub use history::{Happening, Happenings, Job, JobState, Jobs, Timeline};
 pub use page::PageAnswer;
-pub use request::{Act, Acted, Chosen, FailedJobs, JobsFilter, LARGEST_REQUEST, Request, StatsFilter};
+pub use request::{
+    Act, Acted, CancelJobs, Chosen, FailedJobs, JobsFilter, LARGEST_REQUEST, MoveJobs, Request, StatsFilter,
+};
 pub use snapshot::{
     Failure, Paused, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob,
 };
-pub use steered::{Cancelled, PausedClass, PoolSize, Quarantine, QuarantinedClass};
+pub use steered::{Cancelled, Moved, PausedClass, PoolSize, Quarantine, QuarantinedClass};
 pub use systemd::{Verdict, blocks, show};
 
 /// The group whose members may ask.

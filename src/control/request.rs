@@ -124,7 +124,9 @@ pub enum Act {
     },
     /// Cancel jobs that are this runtime's: those that run, and those that are reserved and wait. Answered with
     /// [`Cancelled`](crate::Cancelled).
-    Cancel(Chosen),
+    Cancel(CancelJobs),
+    /// Put jobs that are this runtime's and wait elsewhere. Answered with [`Moved`](crate::Moved).
+    Move(MoveJobs),
     /// Change how many pooled workers there may be.
     Pool {
         /// So many; absent: as the settings say.
@@ -146,7 +148,7 @@ pub enum Act {
     },
 }
 
-/// Which jobs are to be cancelled, and how.
+/// Which jobs, of those that wait or run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Chosen {
@@ -162,9 +164,40 @@ pub struct Chosen {
     /// Of this queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
+}
+
+/// Which jobs are to be cancelled, and how.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CancelJobs {
+    /// Which.
+    #[serde(flatten)]
+    pub chosen: Chosen,
     /// Remove them, and fail none.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub delete: bool,
+    /// Only say which would be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry: bool,
+}
+
+/// Which jobs are to be put elsewhere, and where: to the front, or to another queue. Neither: it is only asked which there are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MoveJobs {
+    /// Which.
+    #[serde(flatten)]
+    pub chosen: Chosen,
+    /// To the front of their queues.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub front: bool,
+    /// Those that are named are at the front in their queues by now: those that are not here yet go before what is here as they
+    /// come.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub coming: bool,
+    /// To this queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// Only say which would be.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry: bool,
@@ -250,12 +283,18 @@ mod tests {
     fn requests_are_short_lines() {
         let jobs = Request::Jobs(JobsFilter { state: Some(JobState::Failed), limit: 20, ..JobsFilter::default() });
         let pause = Request::Act(Act::Pause { queue: Some("mail".to_owned()), class: None, seconds: Some(60) });
+        let chosen = Chosen { class: Some("A".to_owned()), ..Chosen::default() };
+        let cancel = Request::Act(Act::Cancel(CancelJobs { chosen, delete: true, dry: false }));
+        let chosen = Chosen { uuids: vec!["u".to_owned()], ..Chosen::default() };
+        let to_front = Request::Act(Act::Move(MoveJobs { chosen, front: true, ..MoveJobs::default() }));
         for (request, text) in [
             (Request::Snapshot, r#"{"ask":"snapshot"}"#),
             (jobs, r#"{"ask":"jobs","state":"failed","limit":20}"#),
             (Request::Metrics, r#"{"ask":"metrics"}"#),
             (pause, r#"{"ask":"pause","queue":"mail","seconds":60}"#),
             (Request::Act(Act::Recycle { worker: Some(7) }), r#"{"ask":"recycle","worker":7}"#),
+            (cancel, r#"{"ask":"cancel","class":"A","delete":true}"#),
+            (to_front, r#"{"ask":"move","uuids":["u"],"front":true}"#),
         ] {
             assert_eq!(serde_json::to_string(&request).unwrap(), text);
             assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);

@@ -66,3 +66,17 @@ pub struct Cancelled {
     /// Seconds of that grace period.
     pub grace: u64,
 }
+
+/// Jobs that are put elsewhere, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Moved {
+    /// The version of this form.
+    pub version: u32,
+    /// Those that wait, by uuid.
+    pub waiting: Vec<String>,
+    /// Those that run, by uuid: they are left alone.
+    pub running: Vec<String>,
+    /// Those that are there already.
+    pub there: Vec<String>,
+}

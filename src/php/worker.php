@@ -7,7 +7,8 @@ declare(strict_types=1);
  *
  * MODE is `template` (boots the app and forks others), `pooled`, `lane` and `isolated` (run jobs), or `horizon` (stands in
  * for Horizon's master). `probe` ends with 0 if forks can have an output of their own; `survey` says what the commands that
- * set kqueue up ask of an app; `failed` lists, retries and forgets its failed jobs; `cancel` fails or deletes jobs that wait.
+ * set kqueue up ask of an app; `failed` lists, retries and forgets its failed jobs; `cancel` fails or deletes jobs that wait,
+ * `move` puts them elsewhere, and `broken` is about messages that are no jobs.
  * It needs nothing of the app but its bootstrap files: no Composer package, no configuration.
  * It talks to the runtime over the socket alone; the protocol is specified in src/core/wire/protocol.md.
  */
@@ -38,17 +39,21 @@ foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'Databas
         exit((new Survey((array) json_decode($argv[2] ?? '', true)))->run());
     }
 
-    if ($mode === 'failed') {
-        require __DIR__.'/worker/Errand.php';
-        require __DIR__.'/worker/FailedJobs.php';
-        exit((new FailedJobs((array) json_decode($argv[2] ?? '', true)))->run());
-    }
+    $errands = [
+        'failed' => ['FailedJobs'],
+        'cancel' => ['Cancelled', 'Stores', 'PickedJobs', 'CancelJobs'],
+        'move' => ['Stores', 'PickedJobs', 'MoveJobs'],
+        'broken' => ['Stores', 'BrokenMessages'],
+    ];
 
-    if ($mode === 'cancel') {
-        require __DIR__.'/worker/Cancelled.php';
-        require __DIR__.'/worker/Errand.php';
-        require __DIR__.'/worker/CancelJobs.php';
-        exit((new CancelJobs((array) json_decode($argv[2] ?? '', true)))->run());
+    if (isset($errands[$mode])) {
+        foreach (['Errand', ...$errands[$mode]] as $class) {
+            require __DIR__."/worker/{$class}.php";
+        }
+
+        $errand = __NAMESPACE__.'\\'.end($errands[$mode]);
+        // Not as an argument: others may read those, and they have an end.
+        exit((new $errand((array) json_decode((string) stream_get_contents(STDIN), true)))->run());
     }
 
     $socket = getenv('KQUEUE_SOCKET');

@@ -210,6 +210,8 @@ impl Schedule {
         // One that had its turn before keeps it.
         let kept = job.turn.round();
         let round = match job.tenant {
+            // Out of turn.
+            _ if job.front > 0 => 0,
             Some(_) if kept > 0 && job.tier == tier => kept,
             Some(tenant) => self.waiting[tier].next_round(turn, tenant),
             None => 0,
@@ -226,6 +228,13 @@ impl Schedule {
         self.waiting[tier].push(id, turn, job.pass, Entry::of(job));
     }
 
+    /// A job that was taken out of where it waited waits again, by its new turn.
+    pub(super) fn waits_in_front(&mut self, now: Now, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        self.waiting_bytes += job.bytes;
+        self.enqueue(now, id);
+    }
+
     /// A job that was taken for a worker goes back to where it waited: ahead of those that came later.
     pub(super) fn wait_again(&mut self, now: Now, id: JobId, out: &mut Vec<Action>) {
         let Some(job) = self.jobs.get(&id) else { return };
@@ -237,7 +246,7 @@ impl Schedule {
                 self.passed_by(id, true);
                 self.never_runs(now, id);
             }
-            JobKind::Run if self.may_run(&job.queue) => {
+            JobKind::Run if self.may_run(&job.queue) && !job.away => {
                 let (bytes, tier, turn) = (job.bytes, job.tier, job.turn);
                 self.waiting[tier].came_back(turn);
                 self.passed_by(id, true);
@@ -334,7 +343,7 @@ impl Schedule {
     pub(super) fn turn(&self, id: JobId) -> Turn {
         let Some(job) = self.jobs.get(&id) else { return Turn::default() };
         let declared = self.declared(id).priority;
-        Turn::new(self.place_of(&job.queue), declared.unwrap_or(0))
+        Turn::new(self.place_of(&job.queue), declared.unwrap_or(0)).in_front(job.front)
     }
 
     /// A job goes back to its queue as it was. It counts as settled, too: a call for jobs that was made
@@ -457,6 +466,8 @@ pub(super) fn job(spec: JobSpec, now: u64) -> Job {
         popped: None,
         cancel: spec.cancel,
         never: false,
+        front: spec.front,
+        away: false,
     }
 }
 

@@ -42,6 +42,7 @@ fn spec(id: u64) -> JobSpec {
         tenant: None,
         key: None,
         cancel: None,
+        front: 0,
     }
 }
 

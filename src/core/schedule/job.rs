@@ -68,6 +68,10 @@ pub(super) struct Job {
     pub cancel: Option<Cancel>,
     /// It was cancelled before it ran, and counts for no limit.
     pub never: bool,
+    /// An operator wants it before others of its queue: what was wanted later comes first. 0: nobody does.
+    pub front: u64,
+    /// An operator wants it out of our hands, unless it runs by then.
+    pub away: bool,
 }
 
 impl Job {
@@ -86,10 +90,11 @@ impl Job {
 }
 
 /// Whose turn it is among those that wait for one tier: the order of the queues is strict, as it is Laravel's;
-/// within a queue the highest priority goes first.
+/// within a queue, behind what operators have put in front, the highest priority goes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn {
     queue: usize,
+    front: Reverse<u64>,
     priority: Reverse<i32>,
     /// Among those of one priority; 0 where they go as they came.
     round: u64,
@@ -98,7 +103,12 @@ pub(super) struct Turn {
 impl Turn {
     /// Of a job with this priority, from the queue in this place of their order.
     pub(super) fn new(queue: usize, priority: i32) -> Self {
-        Self { queue, priority: Reverse(priority), round: 0 }
+        Self { queue, front: Reverse(0), priority: Reverse(priority), round: 0 }
+    }
+
+    /// The same, where operators have put it in front: see `Job::front`.
+    pub(super) fn in_front(self, front: u64) -> Self {
+        Self { front: Reverse(front), ..self }
     }
 
     /// The same in this round.

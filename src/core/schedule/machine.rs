@@ -186,6 +186,7 @@ impl Schedule {
             Event::MemoryOver { worker, used, limit } => self.memory_over(now, worker, used, limit, out),
             Event::State { down, paused } => self.signals(now, down, paused, out),
             Event::Cancel { job, order } => self.cancel(now, job, order, out),
+            Event::Requeue { job, place } => self.requeue(now, job, place, out),
             Event::Lift(class) => self.lift(now, &class),
             Event::Recycle(worker) => self.recycle(now, worker, out),
             Event::Narrowed => self.narrowed(now, out),

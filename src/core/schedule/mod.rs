@@ -20,6 +20,7 @@ mod look;
 mod machine;
 mod plan;
 mod pop;
+mod requeue;
 mod rolling;
 #[cfg(test)]
 mod scenarios;
@@ -85,6 +86,17 @@ pub struct JobSpec {
     pub key: Option<u64>,
     /// An operator has cancelled it before it became ours.
     pub cancel: Option<Cancel>,
+    /// An operator has put it in front before it became ours: see [`Place::Front`]; else 0.
+    pub front: u64,
+}
+
+/// Where an operator wants a job that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Before all others of its queue: whatever has the greatest number comes first.
+    Front(u64),
+    /// Out of our hands: it is given back ([`Action::Unreserve`]), and the runtime knows where to.
+    Away,
 }
 
 /// An operator wants a job to run no more.
@@ -250,6 +262,13 @@ pub enum Event {
         job: JobId,
         /// Who wants that, and how.
         order: Cancel,
+    },
+    /// An operator wants a job elsewhere that waits. One that runs is left alone.
+    Requeue {
+        /// Which.
+        job: JobId,
+        /// Where.
+        place: Place,
     },
     /// An operator ends the quarantine of a class.
     Lift(String),

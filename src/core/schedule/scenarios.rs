@@ -6,6 +6,7 @@ mod limits;
 mod overruns;
 mod pop;
 mod reload;
+mod requeue;
 mod shares;
 mod sleep;
 
@@ -170,17 +171,21 @@ impl Shop {
     fn reserve_one(&mut self, task: Task) -> JobSpec {
         let id = self.tasks.len() as JobId + 1;
         self.tasks.insert(id, task.clone());
+        let Task { class, queue, hints, tenant, .. } = task;
+        let key = self.schedule.is_limited_by(class).and(task.key);
+        let (class, queue) = (class.to_owned(), queue.to_owned());
         JobSpec {
             id,
-            class: task.class.to_owned(),
+            class,
             wrapper: None,
-            queue: task.queue.to_owned(),
+            queue,
             bytes: 100,
             timeout: None,
-            hints: task.hints,
-            tenant: task.tenant,
-            key: self.schedule.is_limited_by(task.class).and(task.key),
+            hints,
+            tenant,
+            key,
             cancel: None,
+            front: 0,
         }
     }
 

@@ -84,7 +84,7 @@ macro_rules! suite {
         $crate::backend::conformance::suite!($fixture:
             keeps_order_over_batches, drains_queues_in_order, makes_delayed_jobs_due,
             brings_expired_jobs_back, renewal_keeps_a_job, a_stolen_job_is_not_ours,
-            unreserving_undoes_a_reservation, reserves_each_job_once, sets_broken_messages_aside, sets_impossible_timeouts_aside, brings_few_large_jobs_at_once,
+            unreserving_undoes_a_reservation, requeuing_puts_a_job_elsewhere, reserves_each_job_once, sets_broken_messages_aside, sets_impossible_timeouts_aside, brings_few_large_jobs_at_once,
             keeps_bytes, carries_large_payloads, counts_sizes, wakes_on_push, wakes_when_a_job_is_due,
             waits_no_longer_than_told, an_ended_wait_loses_no_job, receipts_outlive_their_backend, survives_an_outage, refuses_names_of_parts, takes_nothing_for_nothing,
             lists_jobs_without_taking_any, lists_few_bytes_of_large_jobs, says_how_long_the_oldest_waits);
@@ -301,6 +301,35 @@ async fn unreserving_undoes_a_reservation<F: Fixture>() {
     assert_payloads(&b, &again, &jobs(&["a", "b", "c", "d", "e"]));
     let counted = again.iter().filter(|j| F::attempts(j) > 1).count();
     assert_eq!(counted, if unreserve { 0 } else { 3 });
+}
+
+async fn requeuing_puts_a_job_elsewhere<F: Fixture>() {
+    let f = F::start().await;
+    let b = f.backend();
+    for name in ["a", "b", "c"] {
+        f.push("default", &job(name)).await;
+    }
+    let mine = take(&b, &["default"], 2).await;
+    f.push("other", &job("x")).await;
+    if b.unmovable(&queues(&["default"]), "other").is_some() {
+        // What nobody should have asked for loses no job.
+        assert_eq!(b.requeue(&mine, "other").await.unwrap(), [true; 2]);
+        assert_eq!(take(&b, &["default"], 10).await.len(), 3);
+        return;
+    }
+    assert_eq!(b.requeue(&mine, "other").await.unwrap(), [true; 2]);
+    // Whoever asks again has none of them.
+    assert_eq!(b.requeue(&mine, "default").await.unwrap(), [false; 2]);
+    assert_eq!(b.unreserve(&mine).await.unwrap(), [false; 2]);
+    assert_eq!(f.peek("default").await, jobs(&["c"]));
+    let mut there = take(&b, &["other"], 10).await;
+    assert_eq!(there.iter().filter(|job| F::attempts(job) == 1).count(), 3);
+    let mut names = payloads(&there);
+    names.sort();
+    assert_eq!(names, jobs(&["a", "b", "x"]));
+    assert_eq!(b.renew(&mut there).await.unwrap(), [true; 3]);
+    assert_eq!(b.delete(&there).await.unwrap(), [true; 3]);
+    assert_sizes(&b, &["other"], &[QueueSize { pending: 0, delayed: 0, reserved: 0 }]).await;
 }
 
 async fn reserves_each_job_once<F: Fixture>() {

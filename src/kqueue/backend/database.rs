@@ -262,7 +262,7 @@ impl DatabaseBackend {
             return Ok(());
         }
         let aside = format!("{name}:broken");
-        let statements: Vec<_> = broken.iter().map(|(row, _)| ready.dialect.set_aside(*row, &aside)).collect();
+        let statements: Vec<_> = broken.iter().map(|(row, _)| ready.dialect.requeue(*row, &aside)).collect();
         ready.session.run(ready.dialect.transaction(&statements)).await?;
         found.set_aside.extend(broken.into_iter().map(|(_, said)| said));
         Ok(())
@@ -388,6 +388,23 @@ impl QueueBackend for DatabaseBackend {
             }
         }
         Ok(held)
+    }
+
+    fn unmovable(&self, _: &[String], _: &str) -> Option<String> {
+        None
+    }
+
+    async fn requeue(&self, jobs: &[Reservation], to: &str) -> Result<Vec<bool>, BackendError> {
+        let to = self.name(to);
+        let held = self.settle(jobs, |dialect, row| dialect.requeue(row, &to)).await?;
+        // A row may now be before all that is known of that queue.
+        self.forget();
+        Ok(held)
+    }
+
+    fn forget(&self) {
+        self.horizon.take();
+        self.pace.failed();
     }
 
     async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {

@@ -190,7 +190,10 @@ pub fn open(settings: ConnectionSettings, pop: Pop) -> Result<Box<dyn QueueBacke
 }
 
 /// Refuses names that Laravel's Redis queue uses for the parts of another queue.
-fn check_queues(queues: &[String]) -> Result<(), BackendError> {
+///
+/// # Errors
+/// [`BackendError::Settings`], in one line.
+pub fn check_queues(queues: &[String]) -> Result<(), BackendError> {
     for queue in queues {
         let taken = [":delayed", ":reserved", ":notify"].iter().find(|suffix| queue.ends_with(*suffix));
         if let Some(suffix) = taken {
@@ -267,6 +270,21 @@ pub trait QueueBackend {
     /// were, with no attempt counted; as far as its [`Capabilities`] go. `false` where the reservation was no
     /// longer ours.
     async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError>;
+
+    /// Why jobs of these queues cannot go to queue `to` in one step, in which none is lost or there twice; `None` where they can.
+    fn unmovable(&self, _from: &[String], _to: &str) -> Option<String> {
+        Some("jobs of this queue cannot be put into another one".to_owned())
+    }
+
+    /// Puts jobs that PHP has never seen at the end of another queue (in a database, where their age puts them there), as they
+    /// were, with no attempt counted. `false` where the reservation was no longer ours. Only where
+    /// [`QueueBackend::unmovable`] has nothing to say; elsewhere they go back where they were.
+    async fn requeue(&self, jobs: &[Reservation], _to: &str) -> Result<Vec<bool>, BackendError> {
+        self.unreserve(jobs).await
+    }
+
+    /// Somebody has moved jobs in the queue by hand: what is remembered of it counts no longer.
+    fn forget(&self) {}
 
     /// Removes finished jobs. `false` where the reservation was no longer ours.
     async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError>;

@@ -26,6 +26,7 @@ mod cluster;
 mod connection;
 mod link;
 mod member;
+mod returns;
 mod sentinel;
 mod servers;
 mod settings;
@@ -365,25 +366,19 @@ impl QueueBackend for RedisBackend {
     }
 
     async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
-        let mut held = Vec::with_capacity(jobs.len());
-        for mut group in self.groups(jobs) {
-            // Last one first: each goes to the head.
-            group.reverse();
-            let (queues, indexes) = by_queue(&group);
-            let keys: Vec<String> =
-                queues.iter().map(|q| self.keys(q)).flat_map(|k| [k.list, k.reserved, k.notify]).collect();
-            let answer: Vec<i64> = self
-                .servers
-                .script(&self.unreserve, &keys, |cmd| {
-                    for ((_, job), index) in group.iter().zip(&indexes) {
-                        cmd.arg(3 * index + 1).arg(member(job)).arg(job.payload.as_ref());
-                    }
-                })
-                .await?;
-            self.forget_heavy(group.iter().map(|(_, job)| member(job).len() + job.payload.len()).sum()).await;
-            held.extend(group.iter().map(|(at, _)| *at).zip(answer));
-        }
-        Ok(in_order(held))
+        self.put_back(jobs, None).await
+    }
+
+    fn unmovable(&self, from: &[String], to: &str) -> Option<String> {
+        let apart = from.iter().find(|queue| !self.is_beside(queue, to))?;
+        let why = "are in different slots of the cluster: no job goes from one to the other in one step";
+        Some(format!("queues {apart} and {to} {why}"))
+    }
+
+    async fn requeue(&self, jobs: &[Reservation], to: &str) -> Result<Vec<bool>, BackendError> {
+        // Where that cannot be, they are not lost.
+        let can = jobs.iter().all(|job| self.is_beside(&job.queue, to));
+        self.put_back(jobs, can.then_some(to)).await
     }
 
     async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {

@@ -244,7 +244,7 @@ impl SqliteBackend {
     }
 
     /// Runs one guarded statement for each job, in one transaction. `false` where no row was hit.
-    async fn settle(&self, jobs: &[Reservation], sql: &str, first: Option<i64>) -> Result<Vec<bool>, BackendError> {
+    async fn settle(&self, jobs: &[Reservation], sql: &str, first: Option<Value>) -> Result<Vec<bool>, BackendError> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
@@ -256,8 +256,9 @@ impl SqliteBackend {
                 for job in jobs {
                     let (id, reserved_at, attempts) = row_key(job);
                     let query = sqlx::query(AssertSqlSafe(sql)).bind(id).bind(reserved_at).bind(attempts);
-                    let query: sqlx::query::Query<'_, Sqlite, SqliteArguments> = match first {
-                        Some(value) => query.bind(value),
+                    let query: sqlx::query::Query<'_, Sqlite, SqliteArguments> = match &first {
+                        Some(Value::Number(number)) => query.bind(*number),
+                        Some(Value::Text(text)) => query.bind(text.clone()),
                         None => query,
                     };
                     hits.push(query.execute(&mut *work).await?.rows_affected() == 1);
@@ -269,6 +270,12 @@ impl SqliteBackend {
         self.settled.set(self.settled.get().wrapping_add(1));
         Ok(hits)
     }
+}
+
+/// What a statement is given beside the row.
+enum Value {
+    Number(i64),
+    Text(String),
 }
 
 async fn begin(connection: &mut SqliteConnection) -> sqlx::Result<Transaction<'_, Sqlite>> {
@@ -323,7 +330,7 @@ impl QueueBackend for SqliteBackend {
 
     async fn renew(&self, jobs: &mut [Reservation]) -> Result<Vec<bool>, BackendError> {
         let now = epoch_seconds();
-        let held = self.settle(jobs, &self.sql.renew, Some(now)).await?;
+        let held = self.settle(jobs, &self.sql.renew, Some(Value::Number(now))).await?;
         for (job, held) in jobs.iter_mut().zip(&held) {
             if let Some(row) = Row::of(&job.receipt).filter(|_| *held) {
                 job.receipt = Row { reserved_at: now, ..row }.receipt();
@@ -335,6 +342,15 @@ impl QueueBackend for SqliteBackend {
     async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
         // The rows keep their ids, so they are where they were: before all that came later.
         self.settle(jobs, &self.sql.unreserve, None).await
+    }
+
+    fn unmovable(&self, _: &[String], _: &str) -> Option<String> {
+        None
+    }
+
+    async fn requeue(&self, jobs: &[Reservation], to: &str) -> Result<Vec<bool>, BackendError> {
+        let to = Value::Text(self.names.of(to, "").into_owned());
+        self.settle(jobs, &self.sql.requeue, Some(to)).await
     }
 
     async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {

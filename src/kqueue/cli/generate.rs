@@ -23,6 +23,8 @@ const ENDS: &[(&str, &str)] = &[
     ("kqueue-stats.1", include_str!("../../../packaging/man/kqueue-stats.1.end")),
     ("kqueue-pool.1", include_str!("../../../packaging/man/kqueue-pool.1.end")),
     ("kqueue-cancel.1", include_str!("../../../packaging/man/kqueue-cancel.1.end")),
+    ("kqueue-move.1", include_str!("../../../packaging/man/kqueue-move.1.end")),
+    ("kqueue-broken.1", include_str!("../../../packaging/man/kqueue-broken.1.end")),
     ("kqueue-quarantine.1", include_str!("../../../packaging/man/kqueue-quarantine.1.end")),
     ("kqueue-failed.1", include_str!("../../../packaging/man/kqueue-failed.1.end")),
     ("kqueue-pause.1", include_str!("../../../packaging/man/kqueue-pause.1.end")),

@@ -116,6 +116,14 @@ enum Command {
     ///
     /// Exit code: 0 done, 1 not or not wholly done, 2 nothing says which jobs, 78 the app cannot be asked.
     Cancel(steer::cancel::Asked),
+    /// Put jobs elsewhere that wait: to the front of their queue, into another queue, or, delayed ones, to now
+    ///
+    /// Exit code: 0 done, 1 not or not wholly done, 2 nothing says which jobs, 78 the app cannot be asked.
+    Move(steer::requeue::Asked),
+    /// List the messages that were set aside because no Laravel could run them, show one, put it back, mended or not, or drop it
+    ///
+    /// Exit code: 0 done, 1 not or not wholly done, 2 nothing says which messages, 78 the app cannot be asked.
+    Broken(steer::broken::Asked),
     /// List the classes that run isolated because they have killed processes, or end that for one
     ///
     /// Exit code: 0 done, 1 refused or no answer, 2 nothing says which class, 3 the app does not run, 4 there is no such
@@ -385,6 +393,8 @@ fn dispatch(args: Vec<OsString>) -> Result<ExitCode, Failed> {
         Command::Health(asked) => see::health::run(asked),
         Command::Failed(asked) => steer::failed::run(asked),
         Command::Cancel(asked) => steer::cancel::run(asked),
+        Command::Move(asked) => steer::requeue::run(asked),
+        Command::Broken(asked) => steer::broken::run(asked),
         Command::Quarantine(asked) => steer::quarantine::run(asked),
         Command::Pause(asked) => steer::pause::pause(asked),
         Command::Resume(asked) => steer::pause::resume(asked),

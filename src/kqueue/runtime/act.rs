@@ -1,6 +1,7 @@
 //! What the schedule decides is handed to the owner that does it.
 
 use super::Runtime;
+use super::queue::Return;
 use kqueue_core::schedule::{Action, Cause, Event, JobId, WorkerId};
 use kqueue_core::wire::{Mode, ToWorker};
 
@@ -27,7 +28,7 @@ impl Runtime {
                 self.processes.stop(worker, reason.as_str());
             }
             Action::Kill { worker, cause } => self.kill(worker, &cause),
-            Action::Unreserve(jobs) => self.queue.give_back(self.held.returning(&jobs)),
+            Action::Unreserve(jobs) => self.give_back(&jobs),
             Action::Verify(job) => self.verify(job),
             Action::Inspect(classes) => {
                 let someone = || self.schedule.an_idle_worker().or_else(|| self.schedule.a_holder());
@@ -47,6 +48,17 @@ impl Runtime {
             Action::Wake => self.wake_up(),
             Action::Exit => {}
         }
+    }
+
+    /// Jobs go back to where they were, or where operators want them.
+    pub(super) fn give_back(&mut self, jobs: &[JobId]) {
+        let back = self.held.returning(jobs).into_iter().map(|(job, record)| Return {
+            job,
+            reservation: record.reservation.clone(),
+            front: record.front,
+            to: record.to.clone(),
+        });
+        self.queue.give_back(back);
     }
 
     /// Laravel has finished with a job: it is removed from the queue with the next batch.

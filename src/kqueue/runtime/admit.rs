@@ -37,13 +37,13 @@ impl Runtime {
     pub(super) fn admit(&mut self, jobs: Vec<Reservation>) {
         let (held, schedule, settings) = (&mut self.held, &self.schedule, self.settings.clone());
         let reading = reading(&settings);
-        let cancels = &self.service.cancels;
+        let (cancels, fronts) = (&self.service.cancels, &mut self.service.fronts);
         let admit = |reservation| {
             let spec = held.admit(reservation, reading, |class| schedule.is_missing(class));
-            let record = held.get(spec.id);
-            let cancel = record.and_then(|record| cancels.of(&record.uuid));
-            let key = schedule.is_limited_by(&spec.class).and_then(|by| record?.value_of(by));
-            JobSpec { cancel, key, ..spec }
+            let Some(record) = held.get_mut(spec.id) else { return spec };
+            record.front = fronts.take(&record.uuid);
+            let key = schedule.is_limited_by(&spec.class).and_then(|by| record.value_of(by));
+            JobSpec { cancel: cancels.of(&record.uuid), key, front: record.front, ..spec }
         };
         let specs = jobs.into_iter().map(admit).collect();
         self.tell(Event::Reserved(specs));

@@ -1,7 +1,7 @@
 //! Jobs that are ours are cancelled at the word of an operator. Those that are in their queues are not: what somebody else
 //! might take is Laravel's to take first, and `kqueue cancel` has PHP do that.
 
-use kqueue_control::{Cancelled, Chosen, VERSION};
+use kqueue_control::{CancelJobs, Cancelled, Chosen, VERSION};
 use kqueue_core::schedule::{Cancel, Event, Finished, JobId, Outcome};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,15 +14,14 @@ use crate::history::is_class;
 
 impl Runtime {
     /// Cancels the jobs that are meant, and says which.
-    pub(super) fn cancel(&mut self, chosen: &Chosen, who: &str, answer: oneshot::Sender<Vec<u8>>) {
+    pub(super) fn cancel(&mut self, asked: &CancelJobs, who: &str, answer: oneshot::Sender<Vec<u8>>) {
+        let CancelJobs { chosen, delete, dry } = asked;
         if self.queue.is_native() {
             let why = "its workers take jobs off the queue by themselves, and nobody else can settle one";
             return drop(answer.send(unable(&format!("connection {}: {why}", self.app.connection))));
         }
         let running = self.running_jobs();
-        let mut meant: Vec<JobId> =
-            self.held.iter().filter(|(_, record)| is_meant(record, chosen)).map(|(id, _)| id).collect();
-        meant.sort_unstable();
+        let meant = self.meant(chosen);
         let grace = if self.app.signals { self.settings.timeout_grace.as_secs() } else { 0 };
         let mut told = Cancelled { version: VERSION, grace, ..Cancelled::default() };
         for id in meant {
@@ -30,16 +29,16 @@ impl Runtime {
             let runs = running.contains_key(&id);
             let list = if runs { &mut told.running } else { &mut told.waiting };
             list.push(record.uuid.clone());
-            if !chosen.dry {
+            if !dry {
                 let (class, uuid) = (record.class.clone(), record.uuid.clone());
-                let how = if chosen.delete { ", to be deleted" } else { "" };
+                let how = if *delete { ", to be deleted" } else { "" };
                 tracing::info!(kqueue_by = who, "cancelled {class} ({uuid}){how}");
                 let epoch = self.now().epoch;
-                self.service.cancels.add(&uuid, who, chosen.delete, epoch);
+                self.service.cancels.add(&uuid, who, *delete, epoch);
                 if runs {
                     self.interrupt(id);
                 }
-                let order = Cancel { by: who.to_owned(), delete: chosen.delete };
+                let order = Cancel { by: who.to_owned(), delete: *delete };
                 self.tell(Event::Cancel { job: id, order });
             }
         }
@@ -52,6 +51,14 @@ impl Runtime {
             }
             let _ = answer.send(serde_json::to_vec(&told).unwrap_or_default());
         });
+    }
+
+    /// Jobs that an operator means, as they came.
+    pub(super) fn meant(&self, chosen: &Chosen) -> Vec<JobId> {
+        let meant = self.held.iter().filter(|(_, record)| is_meant(record, chosen));
+        let mut meant: Vec<JobId> = meant.map(|(id, _)| id).collect();
+        meant.sort_unstable();
+        meant
     }
 
     /// Tells a job that Laravel can interrupt that its end is waited for. Others would be cut short in what they wait for.
@@ -98,9 +105,9 @@ impl Runtime {
     }
 }
 
-/// Whether a job is one of those that are to be cancelled.
+/// Whether a job is one of those that an operator means.
 fn is_meant(record: &Record, chosen: &Chosen) -> bool {
-    let Chosen { uuids, class, tag, queue, .. } = chosen;
+    let Chosen { uuids, class, tag, queue } = chosen;
     let named = uuids.is_empty() || uuids.contains(&record.uuid);
     let all = uuids.is_empty() && class.is_none() && tag.is_none() && queue.is_none();
     let of_class = |class: &String| is_class(&record.class, class.trim_start_matches('\\'));

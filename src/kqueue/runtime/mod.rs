@@ -31,6 +31,7 @@ mod pop;
 mod processes;
 mod queue;
 mod reload;
+mod requeue;
 mod service;
 #[cfg(test)]
 mod simulation;

@@ -202,6 +202,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             pauses,
             overrides: Overrides::load(&settings.state_dir),
             cancels: Cancels::load(&settings.state_dir),
+            fronts: Default::default(),
             pauses_end: None,
             alerts: Alerts::new(&settings),
             errand: Default::default(),

@@ -28,7 +28,8 @@ impl Runtime {
             act => act,
         };
         let done = match act {
-            Act::Cancel(chosen) => return self.cancel(&chosen, who, answer),
+            Act::Cancel(asked) => return self.cancel(&asked, who, answer),
+            Act::Move(asked) => return self.move_jobs(&asked, who, answer),
             Act::Pause { queue: Some(_), class: Some(_), .. } | Act::Resume { queue: Some(_), class: Some(_) } => {
                 Err("a queue or a class, not both".to_owned())
             }

@@ -21,7 +21,7 @@ impl Runtime {
         let Inherited { finished, waiting, running } = self.held.inherit(left, reading(&self.settings));
         let counts = (running.len(), finished.len(), waiting.len());
         self.queue.remove(finished);
-        self.queue.give_back(self.held.returning(&waiting));
+        self.give_back(&waiting);
         let mut last = running.iter().map(|(_, given, _)| given.worker).max().unwrap_or(0);
         let (mut met, mut dead, mut adopted) = (BTreeSet::new(), Vec::new(), Vec::new());
         for (spec, given, ran_ms) in running {

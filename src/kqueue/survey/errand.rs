@@ -119,9 +119,16 @@ fn next(stdout: &mut impl BufRead) -> Option<Value> {
 pub fn carry_out(script: &Path) -> Result<ExitCode, String> {
     let errand: Errand = take_place("errand")?;
     let mut command = Command::new(&errand.php);
-    command.args(&errand.php_args).arg(script).arg(&errand.mode).arg(errand.order.to_string());
-    command.current_dir(&errand.path).stdin(Stdio::null());
-    let status = command.status().map_err(|error| format!("{}: {error}", errand.php.display()));
+    command.args(&errand.php_args).arg(script).arg(&errand.mode);
+    command.current_dir(&errand.path).stdin(Stdio::piped());
+    let status = command.spawn().and_then(|mut child| {
+        if let Some(mut stdin) = child.stdin.take() {
+            // One that has ended already says why.
+            let _ = stdin.write_all(errand.order.to_string().as_bytes());
+        }
+        child.wait()
+    });
+    let status = status.map_err(|error| format!("{}: {error}", errand.php.display()));
     // Whatever the app has started in the background.
     identity::end_descendants();
     Ok(if status?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -9,7 +9,7 @@ use Throwable;
 /**
  * What an operator asks of an app's own PHP: a process boots the app, does it, and ends.
  *
- * Answers are lines of standard output that begin with MARK, a JSON object each; the last one has `end`, or `error`.
+ * What it is comes by standard input, as JSON. Answers are lines of standard output that begin with MARK, a JSON object each; the last one has `end`, or `error`.
  */
 abstract class Errand
 {

@@ -50,9 +50,9 @@ trait Expectations
      * @param int|null $attempts attempts stored with the one job there is
      * @param int|null $dueIn seconds from the last that was heard of it until the one job is due; a second more or less is the clock's
      */
-    public function expectQueue(int $ready = 0, int $delayed = 0, int $reserved = 0, int $broken = 0, ?int $attempts = null, ?int $dueIn = null): void
+    public function expectQueue(int $ready = 0, int $delayed = 0, int $reserved = 0, int $broken = 0, ?int $attempts = null, ?int $dueIn = null, string $queue = 'default'): void
     {
-        $state = $this->backend->state();
+        $state = $this->backend->state($queue);
         $this->expectSame(compact('ready', 'delayed', 'reserved', 'broken'), $state->counts(), 'queue');
         $job = ($state->ready[0] ?? $state->delayed[0] ?? $state->reserved[0] ?? null);
         if ($attempts !== null) {

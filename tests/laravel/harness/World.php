@@ -374,6 +374,12 @@ final class World
         $this->backend = $this->sandbox->service->backend($this->sandbox);
     }
 
+    /** @return list<array<string, mixed>> jobs that could be taken now, in order */
+    public function queued(string $queue = 'default'): array
+    {
+        return $this->backend->state($queue)->ready;
+    }
+
     /** @return list<array<string, mixed>> rows of failed_jobs */
     public function failed(): array
     {

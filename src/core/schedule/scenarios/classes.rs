@@ -39,6 +39,7 @@ impl Steps {
             tenant: None,
             key: None,
             cancel: None,
+            front: 0,
         }]))
     }
 

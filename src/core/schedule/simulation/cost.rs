@@ -65,6 +65,7 @@ fn cost_of_an_event() {
                 tenant: None,
                 key: None,
                 cancel: None,
+                front: 0,
             };
             let specs = (next..next + 16).map(spec).collect();
             next += 16;

@@ -35,6 +35,8 @@ pub struct Message {
     pub place: Place,
     /// An operator wants it to run no more.
     pub cancelled: bool,
+    /// An operator has put it in front while it was in its queue.
+    pub front: u64,
 }
 
 /// One reservation of a message, and what befell it.
@@ -59,6 +61,8 @@ pub struct Reservation {
     pub kept: bool,
     /// A process has died while Laravel failed it.
     pub failing: bool,
+    /// The queue that an operator wants it in.
+    pub to: Option<&'static str>,
     pub end: Option<End>,
 }
 
@@ -193,7 +197,7 @@ pub struct Faults {
     pub succeed: u64,
     /// Other limits count.
     pub settings: u64,
-    /// Operators hold classes, make the pool smaller, replace workers, lift quarantines.
+    /// Operators hold classes, cancel and move jobs, make the pool smaller, replace workers, lift quarantines.
     pub steer: u64,
 }
 

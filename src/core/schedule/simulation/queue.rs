@@ -58,6 +58,7 @@ impl World {
         let message = &mut self.messages[uid];
         message.place = Place::Reserved(id);
         message.attempts += 1;
+        let front = std::mem::take(&mut message.front);
         self.reservations.insert(id, Reservation { uid, ..Default::default() });
         JobSpec {
             id,
@@ -72,6 +73,7 @@ impl World {
             key: None,
             // As the runtime does, which remembers them.
             cancel: message.cancelled.then(|| Cancel { by: "somebody".to_owned(), delete: false }),
+            front,
         }
     }
 
@@ -98,13 +100,15 @@ impl World {
 
     pub(super) fn given(&mut self, jobs: &[JobId]) {
         for job in jobs.iter().rev() {
-            let uid = self.reservations[job].uid;
+            let Reservation { uid, to, .. } = self.reservations[job];
             let message = &mut self.messages[uid];
             if message.place == Place::Reserved(*job) {
                 message.place = Place::Queue;
                 message.attempts -= 1;
                 assert!(message.attempts >= 0);
-                self.queue.get_mut(message.queue).expect("known").insert(0, uid);
+                message.queue = to.unwrap_or(message.queue);
+                let queue = self.queue.get_mut(message.queue).expect("known");
+                queue.insert(if to.is_some() { queue.len() } else { 0 }, uid);
             }
         }
         self.dry = None;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::limits;
 use super::model::classes;
-use super::world::World;
+use super::world::{QUEUES, World};
 use crate::routing::{PerTier, Tier};
-use crate::schedule::{Cancel, Config, Event, Limit, Schedule, WorkerId};
+use crate::schedule::{Cancel, Config, Event, Limit, Place, Schedule, WorkerId};
 
 /// What they have asked for and not taken back.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Steered {
     pool: Option<(usize, usize, usize)>,
     /// Workers and jobs of the pool that there may be because there were as many when it was made smaller.
     pub surplus: usize,
+    /// How often jobs were put in front.
+    fronts: u64,
 }
 
 impl Steered {
@@ -43,8 +45,15 @@ impl World {
         let name = self.rng.pick(&classes()).name.to_owned();
         let jobs: Vec<_> =
             self.reservations.iter().filter(|(id, _)| self.schedule.jobs.contains_key(id)).map(|(id, _)| *id).collect();
-        match self.rng.below(10) {
-            6.. if !jobs.is_empty() => {
+        match self.rng.below(13) {
+            10 | 11 if !jobs.is_empty() => {
+                let job = *self.rng.pick(&jobs);
+                self.steered.fronts += 1;
+                let place = if self.rng.chance(500) { Place::Away } else { Place::Front(self.steered.fronts) };
+                self.tell(Event::Requeue { job, place });
+            }
+            12 => self.put_in_front(),
+            6..10 if !jobs.is_empty() => {
                 let job = *self.rng.pick(&jobs);
                 let order = Cancel { by: "somebody".to_owned(), delete: self.rng.chance(300) };
                 self.tell(Event::Cancel { job, order });
@@ -56,6 +65,18 @@ impl World {
                 self.tell(Event::Recycle(worker));
             }
             _ => self.tell(Event::Lift(name)),
+        }
+    }
+
+    /// One that nobody has reserved goes to the front of its queue, and there before all that is reserved.
+    fn put_in_front(&mut self) {
+        let queue = *self.rng.pick(&QUEUES);
+        let waiting = self.queue.get_mut(queue).expect("known");
+        if !waiting.is_empty() {
+            let uid = waiting.remove(self.rng.below(waiting.len() as u64) as usize);
+            waiting.insert(0, uid);
+            self.steered.fronts += 1;
+            self.messages[uid].front = self.steered.fronts;
         }
     }
 

@@ -45,6 +45,7 @@ impl World {
                     tenant: job.tenant,
                     key: None,
                     cancel: None,
+                    front: 0,
                 };
                 AdoptedJob { spec, kind: job.kind, ran_ms: self.now.saturating_sub(job.since) }
             });

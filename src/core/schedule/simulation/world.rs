@@ -9,6 +9,7 @@ use super::model::*;
 use super::rng::Rng;
 use super::steer::Steered;
 use crate::routing::History;
+use crate::schedule;
 use crate::schedule::worker::Worker;
 use crate::schedule::{Action, Config, Event, Inspection, JobId, Now, Outcome, Schedule, WorkerId};
 
@@ -139,6 +140,7 @@ impl World {
             attempts: 0,
             place: Place::Delayed,
             cancelled: false,
+            front: 0,
         };
         self.messages.push(message);
         self.at(at, Next::Arrive(self.messages.len() - 1));
@@ -291,6 +293,11 @@ impl World {
             Event::Cancel { job, .. } => {
                 let uid = self.reservations.get(job).expect("known").uid;
                 self.messages[uid].cancelled = true;
+            }
+            Event::Requeue { job, place: schedule::Place::Away } => {
+                let held = self.reservations.get_mut(job).expect("known");
+                let other = QUEUES.iter().find(|queue| **queue != self.messages[held.uid].queue);
+                held.to = other.copied();
             }
             Event::State { down, paused } => self.told = (*down, paused.iter().cloned().collect()),
             Event::Drain | Event::HandOver if self.stopping.is_none() => {

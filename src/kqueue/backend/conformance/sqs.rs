@@ -21,7 +21,7 @@ use kqueue_config::Pop;
 // Without what no queue of SQS can do: carry megabytes, and have a queue beside it for what is no job.
 super::suite!(SqsFixture:
     keeps_order_over_batches, drains_queues_in_order, makes_delayed_jobs_due, brings_expired_jobs_back, renewal_keeps_a_job,
-    a_stolen_job_is_not_ours, unreserving_undoes_a_reservation, reserves_each_job_once, keeps_bytes, counts_sizes,
+    a_stolen_job_is_not_ours, unreserving_undoes_a_reservation, requeuing_puts_a_job_elsewhere, reserves_each_job_once, keeps_bytes, counts_sizes,
     wakes_on_push, wakes_when_a_job_is_due, waits_no_longer_than_told, an_ended_wait_loses_no_job,
     receipts_outlive_their_backend, survives_an_outage, refuses_names_of_parts, takes_nothing_for_nothing,
     lists_jobs_without_taking_any);

@@ -110,8 +110,8 @@ impl Dialect {
         )
     }
 
-    /// Moves a row that is ours to another queue, as it was.
-    pub(super) fn set_aside(&self, row: Row, queue: &str) -> String {
+    /// Moves a row that is ours to another queue, as it was before it was ours.
+    pub(super) fn requeue(&self, row: Row, queue: &str) -> String {
         let (table, queue) = (&self.table, self.literal(queue));
         format!("UPDATE {table} SET queue = {queue}, reserved_at = NULL, attempts = attempts - 1 WHERE {}", ours(row))
     }

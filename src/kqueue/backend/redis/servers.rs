@@ -165,6 +165,11 @@ impl Servers {
         }
     }
 
+    /// Whether one script can have both keys.
+    pub(super) fn are_together(&self, one: &str, other: &str) -> bool {
+        self.slot(one) == self.slot(other)
+    }
+
     fn is_cluster(&self) -> bool {
         matches!(self, Self::Cluster(_))
     }

@@ -3,7 +3,7 @@
 /// Statements for one table. Parameters are numbered, so that their order is the same in all that share
 /// them. For reserve and ready: 1 now, 2 queue, 3 now less `retry_after`, 4 limit, 5 bytes
 /// after which no more is taken, 6 bytes of the largest payload.
-/// For renew, unreserve, delete: 1 id, 2 reserved_at, 3 attempts, 4 new reserved_at.
+/// For renew, unreserve, requeue, delete: 1 id, 2 reserved_at, 3 attempts, 4 new reserved_at or queue.
 pub(super) struct Statements {
     pub(super) ready: String,
     pub(super) next_due: String,
@@ -11,6 +11,7 @@ pub(super) struct Statements {
     pub(super) set_aside: String,
     pub(super) renew: String,
     pub(super) unreserve: String,
+    pub(super) requeue: String,
     pub(super) delete: String,
     pub(super) sizes: String,
     pub(super) waiting: String,
@@ -56,6 +57,7 @@ impl Statements {
             ),
             renew: format!("UPDATE {jobs} SET reserved_at = ?4 WHERE {ours}"),
             unreserve: format!("UPDATE {jobs} SET reserved_at = NULL, attempts = attempts - 1 WHERE {ours}"),
+            requeue: format!("UPDATE {jobs} SET queue = ?4, reserved_at = NULL, attempts = attempts - 1 WHERE {ours}"),
             delete: format!("DELETE FROM {jobs} WHERE {ours}"),
             waiting: list("<="),
             delayed: list(">"),

@@ -3,11 +3,14 @@
 //! Exit codes: 0 done, 1 refused or not done, 3 the app does not run, 4 there is no such app.
 
 pub(super) mod alert;
+pub(super) mod broken;
 pub(super) mod cancel;
+mod chosen;
 pub(in crate::cli) mod desk;
 pub(super) mod failed;
 pub(super) mod pause;
 pub(super) mod quarantine;
+pub(super) mod requeue;
 
 use std::process::ExitCode;
 use std::time::Duration;

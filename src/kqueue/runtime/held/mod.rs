@@ -215,16 +215,14 @@ impl HeldJobs {
         }
     }
 
-    /// These are about to be given back: how each is found, and what it was.
-    pub fn returning(&mut self, jobs: &[JobId]) -> Vec<(JobId, Reservation)> {
-        let mut back = Vec::with_capacity(jobs.len());
+    /// These are about to be given back: how each is found, what it was, and where operators want it.
+    pub fn returning(&mut self, jobs: &[JobId]) -> Vec<(JobId, &Record)> {
         for id in jobs {
             if let Some(record) = self.records.get_mut(id) {
                 record.returning = true;
-                back.push((*id, record.reservation.clone()));
             }
         }
-        back
+        jobs.iter().filter_map(|id| Some((*id, self.records.get(id)?))).collect()
     }
 
     /// The process of a job has died: what is to be verified before it is replayed.

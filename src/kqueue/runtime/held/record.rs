@@ -51,6 +51,10 @@ pub struct Record {
     pub lost: bool,
     /// It is about to be given back.
     pub returning: bool,
+    /// An operator has put it in front of others: the last number that said so.
+    pub front: u64,
+    /// The queue that an operator wants it in.
+    pub to: Option<String>,
     /// Where it runs, as the ledger has it.
     pub given: Option<Given>,
     /// What the unit used in which it ran.
@@ -100,6 +104,8 @@ impl Record {
             acked: false,
             lost: false,
             returning: false,
+            front: 0,
+            to: None,
             given: None,
             usage: None,
             said: Usage::default(),
@@ -134,7 +140,19 @@ impl Record {
         let Self { class, wrapper, reservation: Reservation { queue, payload, receipt }, .. } = self;
         let bytes = payload.len() + receipt.bytes();
         let (class, wrapper) = (class.clone(), wrapper.clone());
-        JobSpec { id, class, wrapper, queue: queue.clone(), bytes, timeout, hints, tenant, key: None, cancel: None }
+        JobSpec {
+            id,
+            class,
+            wrapper,
+            queue: queue.clone(),
+            bytes,
+            timeout,
+            hints,
+            tenant,
+            key: None,
+            cancel: None,
+            front: 0,
+        }
     }
 
     /// What its payload has for a name; `None` where it has nothing.

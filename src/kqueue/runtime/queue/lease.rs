@@ -72,9 +72,9 @@ impl QueueSide {
             // What is to be given back is found by its new receipt alone.
             let receipts: HashMap<JobId, &Receipt> =
                 renewed.iter().filter(|(.., ours)| *ours).map(|(id, receipt, _)| (*id, receipt)).collect();
-            for (id, waiting) in &mut self.returns.pending {
-                if let Some(receipt) = receipts.get(id) {
-                    waiting.receipt = (*receipt).clone();
+            for one in &mut self.returns.pending {
+                if let Some(receipt) = receipts.get(&one.job) {
+                    one.reservation.receipt = (*receipt).clone();
                 }
             }
         }

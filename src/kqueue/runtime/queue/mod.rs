@@ -32,6 +32,7 @@ use fetch::Fetch;
 use lease::Leases;
 use outage::Outage;
 pub use outage::is_final;
+pub use settle::Return;
 use settle::{Removals, Returns};
 use sizes::{Backlog, Count};
 
@@ -89,7 +90,7 @@ pub enum Answer {
     Reserved { settled: u64, result: Result<Reserved, BackendError> },
     Removed { jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError> },
     Renewed { jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError> },
-    Returned { jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError> },
+    Returned { jobs: Vec<Return>, result: Result<Vec<bool>, BackendError> },
     Verified { job: JobId, receipt: Receipt, ours: bool },
     Counted(BTreeMap<String, Count>),
     Sighted(Option<u64>),
@@ -145,6 +146,22 @@ impl QueueSide {
 
     pub fn capabilities(&self) -> Capabilities {
         self.backend.capabilities()
+    }
+
+    /// Why its jobs cannot go to another queue, where they cannot.
+    ///
+    /// # Errors
+    /// In one line.
+    pub fn can_move(&self, from: &[String], to: &str) -> Result<(), String> {
+        let to_check = [to.to_owned()];
+        self.check_queues(&to_check).map_err(|error| error.to_string())?;
+        self.backend.unmovable(from, to).map_or(Ok(()), Err)
+    }
+
+    /// Somebody has moved jobs in the queue by hand.
+    pub fn forget(&mut self) {
+        self.backend.forget();
+        self.look_again();
     }
 
     /// Whether workers pop by themselves: nothing is ever reserved here.

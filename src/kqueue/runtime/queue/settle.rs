@@ -1,5 +1,6 @@
 //! Finished jobs are removed from the queue, and jobs that PHP has not seen are given back.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use super::{Answer, QueueEvent, QueueSide, RETRY};
@@ -17,10 +18,21 @@ pub struct Removals {
     backoff: Backoff,
 }
 
+/// A job on its way back.
+#[derive(Clone, Debug)]
+pub struct Return {
+    pub job: JobId,
+    pub reservation: Reservation,
+    /// An operator has put it in front of others: what has the greatest number is first in its queue again.
+    pub front: u64,
+    /// The queue that it goes to, where that is another one.
+    pub to: Option<String>,
+}
+
 /// Jobs on their way back.
 #[derive(Debug)]
 pub struct Returns {
-    pub pending: Vec<(JobId, Reservation)>,
+    pub pending: Vec<Return>,
     /// When the call was made that is under way.
     pub sending: Option<Instant>,
     pub retry: Option<Instant>,
@@ -58,7 +70,7 @@ impl QueueSide {
     }
 
     /// These jobs have not been seen by PHP.
-    pub fn give_back(&mut self, jobs: impl IntoIterator<Item = (JobId, Reservation)>) {
+    pub fn give_back(&mut self, jobs: impl IntoIterator<Item = Return>) {
         self.returns.pending.extend(jobs);
     }
 
@@ -137,17 +149,24 @@ impl QueueSide {
             return;
         }
         self.returns.sending = Some(Instant::now());
-        let mut jobs = std::mem::take(&mut self.returns.pending);
+        let all = std::mem::take(&mut self.returns.pending);
+        // To one place with one call: one that fails is made again as a whole.
+        let to = all.first().and_then(|first| first.to.clone());
+        let (mut jobs, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.to == to);
+        self.returns.pending = others;
         // As they were reserved, so they go back.
-        jobs.sort_unstable_by_key(|(id, _)| *id);
+        jobs.sort_unstable_by_key(|one| (Reverse(one.front), one.job));
         self.call(|backend| async move {
-            let (ids, reservations): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
-            let result = backend.unreserve(&reservations).await;
-            Answer::Returned { jobs: ids.into_iter().zip(reservations).collect(), result }
+            let reservations: Vec<_> = jobs.iter().map(|one| one.reservation.clone()).collect();
+            let result = match &to {
+                Some(to) => backend.requeue(&reservations, to).await,
+                None => backend.unreserve(&reservations).await,
+            };
+            Answer::Returned { jobs, result }
         });
     }
 
-    pub(super) fn returned(&mut self, jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError>) {
+    pub(super) fn returned(&mut self, jobs: Vec<Return>, result: Result<Vec<bool>, BackendError>) {
         self.returns.sending = None;
         if result.is_err() {
             self.returns.pending.extend(jobs);
@@ -157,10 +176,10 @@ impl QueueSide {
         self.returns.retry = None;
         self.returns.backoff.succeeded();
         if self.backend.capabilities().unreserve {
-            tracing::debug!("{} jobs are back at the head of their queues", jobs.len());
+            tracing::debug!("{} jobs are back in their queues", jobs.len());
         } else {
             tracing::info!("{} jobs are back in their queues, each with an attempt counted", jobs.len());
         }
-        self.events.push_back(QueueEvent::Returned(jobs.into_iter().map(|(id, _)| id).collect()));
+        self.events.push_back(QueueEvent::Returned(jobs.into_iter().map(|one| one.job).collect()));
     }
 }

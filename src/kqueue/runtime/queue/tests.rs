@@ -71,6 +71,12 @@ impl QueueBackend for Scripted {
         flags
     }
 
+    async fn requeue(&self, jobs: &[Reservation], to: &str) -> Flags {
+        let flags = self.flags("requeue", jobs);
+        self.calls.borrow_mut().last_mut().unwrap().push_str(&format!(" to {to}"));
+        flags
+    }
+
     async fn unreserve(&self, jobs: &[Reservation]) -> Flags {
         self.flags("unreserve", jobs)
     }
@@ -172,11 +178,33 @@ fn what_could_not_be_removed_stays_at_the_head_of_the_next_call() {
     });
 }
 
+fn back((job, reservation): (JobId, Reservation)) -> Return {
+    Return { job, reservation, front: 0, to: None }
+}
+
+#[test]
+fn what_goes_elsewhere_goes_by_calls_of_its_own_and_what_is_in_front_goes_first() {
+    run(|mut queue, backend| async move {
+        let mut jobs = [1, 2, 3, 4].map(|n| back(job(n)));
+        jobs[0].to = Some("mail".to_owned());
+        jobs[3].front = 1;
+        queue.give_back(jobs);
+        for at in 0..2 {
+            queue.settle();
+            let events = answer(&mut queue).await;
+            let right = if at == 0 { &[1][..] } else { &[4, 2, 3] };
+            assert!(matches!(&events[..], [QueueEvent::Returned(jobs)] if jobs == right), "{events:?}");
+        }
+        assert_eq!(*backend.calls.borrow(), ["requeue 1 to mail", "unreserve 4 2 3"]);
+        assert!(queue.is_settled());
+    });
+}
+
 #[test]
 fn what_goes_back_goes_in_order_and_by_the_receipt_of_its_last_renewal() {
     run(|mut queue, backend| async move {
         queue.renew(vec![job(1), job(2)]);
-        queue.give_back([job(2), job(1)]);
+        queue.give_back([job(2), job(1)].map(back));
         queue.settle();
         let events = answer(&mut queue).await;
         assert!(matches!(&events[..], [QueueEvent::Renewed(jobs)] if jobs.len() == 2), "{events:?}");

@@ -6,6 +6,7 @@
 pub mod alerts;
 pub mod app_signals;
 pub mod cancels;
+pub mod fronts;
 pub mod health;
 pub mod history_file;
 pub mod horizon;
@@ -25,6 +26,7 @@ use crate::control::Ask;
 use alerts::Alerts;
 use app_signals::AppSignals;
 use cancels::Cancels;
+use fronts::Fronts;
 use health::Health;
 use history_file::HistoryFile;
 use horizon::Duties;
@@ -45,6 +47,7 @@ pub struct Service {
     pub overrides: Overrides,
     pub alerts: Alerts,
     pub cancels: Cancels,
+    pub fronts: Fronts,
     /// Something is being done in the app's PHP for an operator.
     pub errand: Rc<Cell<bool>>,
     /// When the next pause, or another word of an operator's, ends.

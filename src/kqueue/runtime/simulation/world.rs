@@ -335,6 +335,7 @@ impl World {
                 pauses: Pauses::load(&settings.state_dir),
                 overrides: Overrides::load(&settings.state_dir),
                 cancels: Cancels::load(&settings.state_dir),
+                fronts: Default::default(),
                 pauses_end: None,
                 alerts: Alerts::new(&settings),
                 errand: Default::default(),

@@ -1,0 +1,40 @@
+//! Jobs that an operator wants elsewhere: before the others of their queue, or out of our hands. Only what waits is moved; what
+//! has begun, or is being settled, stays where it is.
+
+use super::job::Stage;
+use super::machine::Schedule;
+use super::{Action, JobId, JobKind, Now, Place};
+
+impl Schedule {
+    pub(super) fn requeue(&mut self, now: Now, id: JobId, place: Place, out: &mut Vec<Action>) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if job.popped.is_some() || job.kind != JobKind::Run || job.cancel.is_some() {
+            return;
+        }
+        let stage = job.stage.clone();
+        match place {
+            Place::Front(front) => {
+                // One that is about to start is in front of all, and goes by this if it comes back.
+                job.front = job.front.max(front);
+                if stage == Stage::Waiting {
+                    self.take_back(now, id, out);
+                    self.waits_in_front(now, id);
+                }
+            }
+            Place::Away => match stage {
+                Stage::Inspecting | Stage::Waiting | Stage::Bound => {
+                    self.take_back(now, id, out);
+                    self.forget(id);
+                    out.push(Action::Unreserve(vec![id]));
+                }
+                Stage::Ahead => {
+                    job.away = true;
+                    for worker in self.workers.ids(|worker| worker.ahead.contains(&id)) {
+                        self.recall_one(worker, out);
+                    }
+                }
+                Stage::Running(_) | Stage::Verifying | Stage::Replaying => {}
+            },
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Jobs that are ours and wait are put elsewhere at the word of an operator. Those that are in their queues are moved there by
+//! the app's own PHP before: `kqueue move`.
+
+use kqueue_control::{MoveJobs, Moved, VERSION};
+use kqueue_core::schedule::{Event, Place};
+use kqueue_system::harmless;
+use tokio::sync::oneshot;
+
+use super::Runtime;
+use super::status::NAME;
+use crate::control::unable;
+
+impl Runtime {
+    /// Puts the jobs that are meant elsewhere, and says which.
+    pub(super) fn move_jobs(&mut self, asked: &MoveJobs, who: &str, answer: oneshot::Sender<Vec<u8>>) {
+        let told = self.moved(asked, who);
+        let _ = answer.send(told.map_or_else(|why| unable(&why), |told| serde_json::to_vec(&told).unwrap_or_default()));
+    }
+
+    fn moved(&mut self, asked: &MoveJobs, who: &str) -> Result<Moved, String> {
+        let MoveJobs { chosen, front, coming, to, dry } = asked;
+        if self.queue.is_native() {
+            let why = "its workers take jobs off the queue by themselves, and none waits here";
+            return Err(format!("connection {}: {why}", self.app.connection));
+        }
+        let place = match to {
+            Some(_) if *front => return Err("to the front, or to another queue, not both".to_owned()),
+            Some(to) => {
+                self.queue.can_move(&self.app.queues, to)?;
+                Some(Place::Away)
+            }
+            None if *front && !dry => Some(Place::Front(self.service.fronts.next())),
+            None => None,
+        };
+        let running = self.running_jobs();
+        let mut told = Moved { version: VERSION, ..Moved::default() };
+        for id in self.meant(chosen) {
+            let Some(record) = self.held.get_mut(id) else { continue };
+            let runs = running.contains_key(&id);
+            let is_there = !front && to.as_ref().is_none_or(|to| *to == record.reservation.queue);
+            let list = match (runs, is_there) {
+                (true, _) => &mut told.running,
+                (false, true) => &mut told.there,
+                (false, false) => &mut told.waiting,
+            };
+            list.push(record.uuid.clone());
+            let Some(place) = place.filter(|_| !runs && !is_there && !dry) else { continue };
+            let where_to = match place {
+                Place::Front(front) => {
+                    record.front = front;
+                    "the front of its queue".to_owned()
+                }
+                Place::Away => {
+                    record.to.clone_from(to);
+                    format!("queue {}", harmless::line(to.as_deref().unwrap_or_default(), NAME))
+                }
+            };
+            tracing::info!(kqueue_by = who, "moved {} ({}) to {where_to}", record.class, record.uuid);
+            self.tell(Event::Requeue { job: id, place });
+        }
+        if !dry && (*front || to.is_some()) {
+            if *front && *coming {
+                let here = |uuid: &&String| told.waiting.contains(uuid) || told.running.contains(uuid);
+                let coming = chosen.uuids.iter().filter(|uuid| !here(uuid));
+                let unfit = coming.filter(|uuid| !self.service.fronts.add(uuid)).count();
+                if unfit > 0 {
+                    tracing::warn!(
+                        "{unfit} jobs come behind those that wait here: too many were put in front and have not come yet"
+                    );
+                }
+            }
+            // What was moved in the queue itself is seen at once.
+            self.queue.forget();
+        }
+        Ok(told)
+    }
+}
