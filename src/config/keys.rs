@@ -242,7 +242,8 @@ keys! {
     /// first of these that is there).
     launcher: LauncherKind, Is("auto"), CommandLine, [Start];
     /// How lanes and isolated jobs get their PHP process: "fork" (from a template that has booted the
-    /// app) or "spawn" (a new process each, for apps that cannot fork).
+    /// app) or "spawn" (a new process each, for apps that cannot fork). Forked ones share compiled code, by opcache,
+    /// unless php_args has `-d opcache.enable_cli=0`.
     start: Start, Is("fork"), CommandLine, [Start];
     /// What the app opens while it boots and what its forked processes may share, by the names that the log and `kqueue
     /// check` give: sockets by their peer, files by their path. A `*` stands for anything. Where the app opens

@@ -6,9 +6,10 @@ declare(strict_types=1);
  * One PHP process of kqueue: `php worker.php MODE`, with the runtime's socket in KQUEUE_SOCKET.
  *
  * MODE is `template` (boots the app and forks others), `pooled`, `lane` and `isolated` (run jobs), or `horizon` (stands in
- * for Horizon's master). `probe` ends with 0 if forks can have an output of their own; `survey` says what the commands that
- * set kqueue up ask of an app; `failed` lists, retries and forgets its failed jobs; `cancel` fails or deletes jobs that wait,
- * `move` puts them elsewhere, and `broken` is about messages that are no jobs.
+ * for Horizon's master). `probe` ends with 0 if forks can have an output of their own, else with 1, and with 2 more if opcache is
+ * there and is off on the command line; `survey` says what the commands that set kqueue up ask of an app; `failed` lists,
+ * retries and forgets its failed jobs; `cancel` fails or deletes jobs that wait, `move` puts them elsewhere, and `broken` is
+ * about messages that are no jobs.
  * It needs nothing of the app but its bootstrap files: no Composer package, no configuration.
  * It talks to the runtime over the socket alone; the protocol is specified in src/core/wire/protocol.md.
  */
@@ -29,7 +30,8 @@ foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'Databas
     $mode = $argv[1] ?? '';
 
     if ($mode === 'probe') {
-        exit(Output::prepare() ? 0 : 1);
+        $opcache = ini_get('opcache.enable') && ! ini_get('opcache.enable_cli');
+        exit((Output::prepare() ? 0 : 1) + ($opcache ? 2 : 0));
     }
 
     if ($mode === 'survey') {

@@ -202,6 +202,7 @@ impl Schedule {
             Event::Renewed => self.renewed(now, out),
             Event::Sighted(within) => self.sighted(now, within, out),
             Event::Wake => self.wake(now, out),
+            Event::PoolExpected(within) => self.expect_pooled(now, within),
             Event::Tick => {}
         }
         self.note_activity(now, stirs);

@@ -30,6 +30,7 @@ mod simulation;
 mod sizing;
 mod sleep;
 mod stop;
+mod usual;
 mod waiting;
 mod worker;
 mod workers;
@@ -46,6 +47,7 @@ pub use config::Config;
 pub use gate::{Limit, Rate};
 pub use look::Standing;
 pub use machine::Schedule;
+pub use usual::Usual;
 pub use waiting::Waiting;
 pub use worker::WorkerView;
 
@@ -294,6 +296,8 @@ pub enum Event {
     Sighted(Option<u64>),
     /// An app that sleeps is to start its processes.
     Wake,
+    /// Pooled jobs usually come within so many milliseconds: pooled workers are kept as if they did. See [`Usual`].
+    PoolExpected(u64),
     /// Processes that were there before us: all of them at once, so that none of ours is called like one.
     Adopted(Vec<Adopted>),
     /// An adopted process says that it never got its job.

@@ -31,7 +31,7 @@ pub(super) struct Rest {
     stage: Stage,
     /// When there was something to do, or will be (milliseconds). None before the first event.
     active: Option<u64>,
-    /// When a pooled worker began a job last, or the schedule did.
+    /// When a pooled worker began a job last, or the schedule did; or until when one is expected to.
     pooled: Option<u64>,
     /// A process has been ready since it woke.
     proved: bool,

@@ -14,6 +14,7 @@ use super::names;
 use super::tally::Tally;
 use super::write::{HOUR, MINUTE, read_sums, signed, unsigned};
 use super::{DAY, MONTH, NAME};
+use kqueue_core::routing::Tier;
 use kqueue_system::harmless;
 
 /// Seconds up to which figures are put together from minutes.
@@ -203,6 +204,18 @@ pub async fn failures(connection: &mut SqliteConnection, since: u64) -> sqlx::Re
     let rows: Vec<(i64, i64)> =
         sqlx::query_as(sql).bind(signed(MINUTE)).bind(signed(since)).fetch_all(connection).await?;
     Ok(rows.into_iter().map(|(at, failed)| (unsigned(at), unsigned(failed))).collect())
+}
+
+/// Runs in each of these hours, by their first seconds, of the classes that have run pooled last.
+pub async fn pooled(connection: &mut SqliteConnection, hours: [u64; 4]) -> sqlx::Result<[u64; 4]> {
+    let sql = "SELECT COALESCE(SUM(f.done + f.released + f.failed + f.\"left\" + f.lost), 0) FROM figures f \
+               JOIN names n ON n.id = f.class WHERE f.span = ?1 AND f.at = ?2 AND n.tier = ?3";
+    let mut runs = [0; 4];
+    for (runs, hour) in runs.iter_mut().zip(hours) {
+        let query = sqlx::query_scalar(sql).bind(signed(HOUR)).bind(signed(hour)).bind(Tier::Pooled.name());
+        *runs = unsigned(query.fetch_one(&mut *connection).await?);
+    }
+    Ok(runs)
 }
 
 /// Figures over time, in so many points at the most, and whether they are told of each queue, too.

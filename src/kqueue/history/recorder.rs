@@ -201,6 +201,16 @@ impl Recorder {
         }
     }
 
+    /// Runs of pooled classes in each of these hours, by their first seconds; none where that cannot be told.
+    pub async fn pooled_runs(&self, hours: [u64; 4]) -> Option<[u64; 4]> {
+        let mut file = self.turn().await.ok()?;
+        let read =
+            beside(
+                move || async move { file.read(async |open| figures::pooled(&mut open.connection, hours).await).await },
+            );
+        read.await?.ok()
+    }
+
     /// Attempts that have ended, as asked for.
     pub async fn jobs(&self, filter: JobsFilter) -> Jobs {
         let limit = page(filter.limit);

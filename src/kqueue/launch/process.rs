@@ -24,6 +24,31 @@ use kqueue_system::processes::{Family, kill_tree};
 /// What PHP may take to say what it can.
 const PROBE: Duration = Duration::from_secs(5);
 
+/// Has opcache keep compiled code in memory that forks share, instead of in each one's own; it is there for that alone. Nothing is
+/// optimised or made machine code, every file is looked at whenever it is included, and nothing is left on the disk.
+const SHARE_CODE: [&str; 11] = [
+    "opcache.enable_cli=1",
+    "opcache.optimization_level=0",
+    "opcache.jit=disable",
+    "opcache.jit_buffer_size=0",
+    "opcache.validate_timestamps=1",
+    "opcache.revalidate_freq=0",
+    "opcache.revalidate_path=1",
+    "opcache.use_cwd=1",
+    "opcache.save_comments=1",
+    "opcache.preload=",
+    "opcache.file_cache=",
+];
+
+/// What PHP can do, as its `probe` says.
+#[derive(Clone, Copy, Debug, Default)]
+struct Abilities {
+    /// Forks can take an output of their own; see `Output.php`.
+    redirects: bool,
+    /// Forks can share code in a way in which it is not shared by itself: see [`SHARE_CODE`].
+    shares: bool,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct ProcessLauncher {
@@ -33,8 +58,8 @@ pub struct ProcessLauncher {
     running: Rc<RefCell<BTreeSet<i32>>>,
     events: mpsc::Sender<LaunchEvent>,
     outputs: Rc<Outputs>,
-    /// Whether forks could take an output of their own when the last template was started.
-    redirects: Cell<Option<bool>>,
+    /// What PHP could when the last template was started.
+    abilities: Cell<Option<Abilities>>,
 }
 
 impl ProcessLauncher {
@@ -51,7 +76,7 @@ impl ProcessLauncher {
             running: Rc::default(),
             events,
             outputs,
-            redirects: Cell::new(None),
+            abilities: Cell::new(None),
         })
     }
 
@@ -64,26 +89,44 @@ impl ProcessLauncher {
             running: Rc::default(),
             events,
             outputs,
-            redirects: Cell::new(None),
+            abilities: Cell::new(None),
         }
     }
 
-    /// Whether forks can take an output of their own; see `Output.php`. PHP must be told beforehand what kind
-    /// of output it has, for its STDOUT and STDERR are made for that kind once and for all.
-    async fn can_redirect(&self, order: &Order) -> bool {
-        // To ask takes a process of PHP.
-        if let Some(known) = self.redirects.get().filter(|_| order.hurry) {
+    /// What a template can do. PHP must be told beforehand what kind of output it has, for its STDOUT and STDERR are made
+    /// for that kind once and for all.
+    async fn abilities(&self, order: &Order) -> Abilities {
+        // To ask takes processes of PHP.
+        if let Some(known) = self.abilities.get().filter(|_| order.hurry) {
             return known;
         }
+        // Where there is no memory to share, PHP would end at once.
+        let (alone, sharing) = tokio::join!(self.probe(order, &[]), self.probe(order, &SHARE_CODE));
+        let shares = alone.is_some_and(|code| code & 2 != 0) && sharing.is_some();
+        let abilities = Abilities { redirects: alone.is_some_and(|code| code & 1 == 0), shares };
+        self.abilities.set(Some(abilities));
+        abilities
+    }
+
+    /// The exit code of `probe`, unless PHP cannot be run like this.
+    async fn probe(&self, order: &Order, settings: &[&str]) -> Option<i32> {
         let mut probe = Command::new(&order.php);
-        probe.args(&order.php_args).arg(&order.script).arg("probe").current_dir(&order.directory);
+        probe
+            .args(defines(settings))
+            .args(&order.php_args)
+            .arg(&order.script)
+            .arg("probe")
+            .current_dir(&order.directory);
         probe.envs(self.mark.iter().map(|mark| (MARK, mark)));
         probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).kill_on_drop(true);
-        let answer = async { probe.status().await.is_ok_and(|status| status.success()) };
-        let can = tokio::time::timeout(PROBE, answer).await.unwrap_or(false);
-        self.redirects.set(Some(can));
-        can
+        let status = tokio::time::timeout(PROBE, probe.status()).await.ok()?;
+        status.ok()?.code().filter(|code| (0..4).contains(code))
     }
+}
+
+/// Settings of PHP as arguments.
+fn defines<'a>(settings: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    settings.iter().flat_map(|setting| ["-d", *setting])
 }
 
 /// Where memory runs out, the kernel is to end a job and not the runtime, from which a child inherits its advantage.
@@ -100,11 +143,14 @@ impl Launcher for ProcessLauncher {
     async fn start(&self, order: &Order) -> Result<i32, LaunchError> {
         let start = |source| LaunchError::Start { program: order.php.clone(), source };
         // One stream for both, so that what is written to the one does not overtake the other.
-        let shared = order.mode == Mode::Template && !self.can_redirect(order).await;
+        let template = order.mode == Mode::Template;
+        let abilities = if template { self.abilities(order).await } else { Abilities::default() };
+        let shared = template && !abilities.redirects;
         let outputs = &self.outputs;
         let stderr = if shared { outputs.socket(order.worker) } else { outputs.pipe(order.worker) }.map_err(start)?;
         let mut command = Command::new(&order.php);
         command
+            .args(defines(if abilities.shares { &SHARE_CODE } else { &[] }))
             .args(&order.php_args)
             .arg(&order.script)
             .arg(order.mode.to_string())

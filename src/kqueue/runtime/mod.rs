@@ -43,6 +43,7 @@ mod stop;
 mod takeover;
 #[cfg(test)]
 mod testing;
+mod usual;
 
 use std::collections::VecDeque;
 use std::process::ExitCode;
@@ -72,6 +73,7 @@ use service::settings::SettingsSource;
 use service::signals::Asked;
 use service::{Service, health};
 use sleep::Nap;
+use usual::Habit;
 
 /// Inputs that may wait to be handled before those who bring them have to wait.
 const INPUTS: usize = 1024;
@@ -116,6 +118,7 @@ struct Runtime {
     max_time: Option<Instant>,
     end: End,
     nap: Nap,
+    habit: Habit,
 }
 
 impl Runtime {
@@ -224,6 +227,7 @@ impl Runtime {
         self.look_after_alerts(now);
         self.look_at_queues(now);
         self.look_at_release(now);
+        self.look_at_habit();
         self.look_at_max_time(now);
         self.tell(Event::Tick);
     }

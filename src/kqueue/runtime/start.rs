@@ -36,6 +36,7 @@ use super::service::settings::{self, Reread, SettingsSource};
 use super::service::signals;
 use super::service::upgrade::Upgrade;
 use super::sleep::Nap;
+use super::usual::Habit;
 use super::{INPUTS, Runtime};
 use crate::backend::{self, BackendError, ConnectionSettings};
 use crate::control::ControlSocket;
@@ -214,6 +215,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         max_time: (!settings.limits.max_time.is_zero()).then(|| started + settings.limits.max_time),
         end: End::new(),
         nap: Nap::new(release),
+        habit: Habit::new(era),
         source: SettingsSource::new(reread, loaded, description.settings),
         settings,
     };

@@ -240,9 +240,16 @@ final class Template
             'Monolog\Handler\RotatingFileHandler', 'Monolog\Formatter\LineFormatter',
             'Symfony\Component\Console\Output\TrimmedBufferOutput', 'Symfony\Component\Console\Formatter\NullOutputFormatter',
             'Symfony\Component\Console\Formatter\NullOutputFormatterStyle', 'Symfony\Component\Console\Exception\RuntimeException',
+            'Illuminate\Console\View\Components\Factory', 'Illuminate\Queue\Events\WorkerStarting', 'Illuminate\Contracts\Queue\Interruptible',
+            'Illuminate\Foundation\MaintenanceModeManager', 'Illuminate\Foundation\FileBasedMaintenanceMode', 'Illuminate\Cache\Events\RetrievingKey',
+            'Illuminate\Cache\Events\CacheMissed', 'Illuminate\Bus\Queueable', 'Illuminate\Support\Facades\Context',
+            'Illuminate\Log\Context\Events\ContextHydrated', 'Illuminate\Support\Defer\DeferredCallbackCollection', 'Laravel\Prompts\Prompt',
+            ...array_map(static fn (string $kind): string => "Laravel\Prompts\\{$kind}Prompt", [
+                'Text', 'Textarea', 'Number', 'Password', 'Pause', 'Confirm', 'Select', 'MultiSelect', 'Suggest', 'Search', 'MultiSearch',
+            ]),
         ] as $class) {
             try {
-                class_exists($class) || interface_exists($class);
+                class_exists($class) || interface_exists($class) || trait_exists($class);
             } catch (\Throwable) {
                 // One that loads only once the app has booted.
             }

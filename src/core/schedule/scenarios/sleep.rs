@@ -163,3 +163,23 @@ fn the_pool_is_kept_for_those_who_use_it() {
     assert_eq!(shop.live(Tier::Pooled), 3, "the one that ran it, and as many as are kept");
     assert!(shop.starts_of("Report")[0] <= now + BOOT + 2);
 }
+
+#[test]
+fn the_pool_is_back_before_its_usual_hour_and_gone_again_after_it() {
+    let mut shop = Shop::open(sleepy());
+    let awake = |until: u64, shop: &mut Shop| {
+        while shop.now < until {
+            shop.until(shop.now + IDLE / 2);
+            shop.push(1, quick());
+        }
+        shop.live(Tier::Pooled)
+    };
+    assert_eq!(awake(5 * IDLE, &mut shop), 0);
+    shop.feed(Event::PoolExpected(3 * IDLE));
+    assert_eq!(awake(shop.now + 3 * IDLE, &mut shop), 2, "though no job came yet");
+    assert_eq!(awake(shop.now + 3 * IDLE, &mut shop), 0, "none came");
+    let mut shop = asleep();
+    shop.feed(Event::PoolExpected(3 * IDLE));
+    shop.until(shop.now + IDLE);
+    assert!(shop.schedule.is_asleep() && nobody(&shop), "nobody is woken for that");
+}

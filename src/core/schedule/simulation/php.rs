@@ -388,8 +388,9 @@ impl World {
             self.steer(&workers);
             return;
         }
-        match self.rng.below(13) {
+        match self.rng.below(14) {
             12 => self.tell(Event::Wake),
+            13 => self.tell(Event::PoolExpected(60_000)),
             0 => self.tell(Event::Restart),
             11 => self.tell(Event::Reload),
             1 => self.down = self.rng.chance(self.faults.signals),

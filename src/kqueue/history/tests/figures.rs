@@ -103,3 +103,28 @@ fn classes_without_number_are_counted_together() {
         assert_eq!((stats.total.runs(), stats.classes.len()), (3_000, 1_000));
     });
 }
+
+#[test]
+fn runs_of_pooled_classes_are_told_by_the_hour() {
+    let directory = tempfile::tempdir().unwrap();
+    on_a_loop(async {
+        let recorder = Recorder::new(directory.path(), Some(1_000));
+        let hour = epoch_ms() / 3_600_000 * 3_600;
+        let before = [1, 2, 3, 7].map(|days| hour - days * DAY);
+        assert_eq!(recorder.pooled_runs(before).await, Some([0; 4]));
+        let attempts =
+            [(0, Tier::Pooled), (0, Tier::Pooled), (2, Tier::Pooled), (1, Tier::Inline), (3, Tier::Isolated)];
+        for (day, tier) in attempts {
+            let class = format!("Of{}", tier.name());
+            let ended = (before[day] + 60) * 1_000;
+            recorder.attempt(Attempt { tier, ended, ..attempt("u", &class, Outcome::Done) });
+            // In the hour before that, which is nobody's business.
+            let ended = (before[day] - 60) * 1_000;
+            recorder.attempt(Attempt { tier, ended, ..attempt("u", &class, Outcome::Failed) });
+        }
+        assert!(recorder.write().await);
+        assert_eq!(recorder.pooled_runs(before).await, Some([2, 0, 1, 0]));
+        recorder.configure(None);
+        assert_eq!(recorder.pooled_runs(before).await, None, "history is off");
+    });
+}

@@ -348,6 +348,7 @@ impl World {
             max_time: None,
             end: End::new(),
             nap: crate::runtime::sleep::Nap::default(),
+            habit: crate::runtime::usual::Habit::new(0),
             source: SettingsSource::new(Box::new(|| anyhow::bail!("never")), loaded, Default::default()),
             settings,
         };

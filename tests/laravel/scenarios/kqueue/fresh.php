@@ -5,6 +5,7 @@
 declare(strict_types=1);
 
 use App\Jobs\Describes;
+use App\Jobs\Includes;
 use App\Jobs\SleepsBesideChild;
 use Kqueue\Tests\World;
 
@@ -22,6 +23,7 @@ const ON_PURPOSE = [
     '/^environment: KQUEUE_RUN|^SERVER: KQUEUE_RUN/' => 'by it a job\'s orphans are found when the runtime has died; it must be inherited',
     '/^ini: ignore_user_abort/' => 'whoever reads what it prints may go, and the job is to end all the same',
     '/^ini: memory_limit/' => 'an isolated job has a limit of its own',
+    '~^ini: opcache\.|^descriptors: .*"(/memfd:opcache_lock|/tmp/\.ZendSem)"$~' => 'forks share compiled code, by opcache, which does nothing else there',
     '/^leads its group/' => 'as under any process manager: a shell without job control gives its children no group',
     '~^descriptors: .*(/fork-\d+\.out|/lane-\d+\.tickets|/engine-\d+\.log)"$~' => 'its output, and the pipe by which a lane claims jobs',
     '/^environment: (SHLVL|OLDPWD|PWD|_) |^SERVER: (SHLVL|OLDPWD|PWD|_) /' => 'of the shell that the other one is started by',
@@ -86,3 +88,32 @@ row('fresh', 'what a job waits for is not cut short by the end of a child', func
     $w->expectSame([true, 1, "ready\n"], [$slept['whole'], $slept['selected'], $slept['line']], 'a whole second slept, streams selected, the line');
     $w->expectFailed(0);
 }, drivers: ['redis']);
+
+row('fresh', 'a file that has changed is included as it is by then, whatever process has included it before', function (World $w): void {
+    $daemon = $w->start();
+    $say = static fn (string $word): string => "<?php App\\Journal::write('included', ['word' => '{$word}']);";
+    $words = [];
+    foreach (['inline', 'isolated'] as $tier) {
+        $file = "{$w->sandbox->dir}/{$tier}.php";
+        $include = static function (string $word) use ($w, $file, $tier, &$words): void {
+            $w->waitFor('end', uuid: $w->dispatch(new Includes($file, $tier)));
+            $words[] = $word;
+            $w->expectSame($words, array_column($w->journal('included'), 'word'), 'what has been included');
+        };
+        // Of one length, and old enough to be kept by whoever keeps what he has compiled.
+        foreach (['one', 'two', 'six'] as $age => $word) {
+            file_put_contents($file, $say($word));
+            touch($file, time() - 100 + $age);
+            $include($word);
+        }
+        // At once, and another behind the same name.
+        file_put_contents($file, $say('ten'));
+        $include('ten');
+        file_put_contents("{$file}.next", $say('now'));
+        touch("{$file}.next", time() - 50);
+        unlink($file);
+        symlink("{$file}.next", $file);
+        $include('now');
+    }
+    $w->expectSame(0, $daemon->stop(), 'exit status');
+}, drivers: ['redis'], engines: ['kqueue'], tiers: false);
