@@ -106,7 +106,8 @@ row(60, 'two queues, the first always empty, block_for 5: nobody waits for the f
 
 row(61, 'queue order high,low: high is drained first', function (World $w): void {
     $w->leftToChance('how far the second queue gets');
-    $w->dispatchMany(new Sleeps(20), 50, 'low');
+    // Longer than it takes to look at a queue, however busy the machine is.
+    $w->dispatchMany(new Sleeps(100), 50, 'low');
     $high = $w->dispatchMany(new Sleeps(20), 20, 'high');
     $daemon = $w->start(['queue' => 'high,low', 'max-concurrent-inline' => 1, 'max-concurrent-pooled' => 1, 'pool-size' => 1, 'pool-max-size' => 1]);
     $w->waitFor('end', 30, 60.0);
