@@ -125,6 +125,9 @@ pub enum Act {
     /// Cancel jobs that are this runtime's: those that run, and those that are reserved and wait. Answered with
     /// [`Cancelled`](crate::Cancelled).
     Cancel(CancelJobs),
+    /// The same, and by the app's own PHP those that nobody has reserved: for whoever cannot ask that. Answered with
+    /// [`Acted`](crate::Acted).
+    CancelEverywhere(CancelJobs),
     /// Put jobs that are this runtime's and wait elsewhere. Answered with [`Moved`](crate::Moved).
     Move(MoveJobs),
     /// Change how many pooled workers there may be.

@@ -3,7 +3,7 @@
 //! An act is one entry of [`DEEDS`]: its name in the address, and how its fields become what a runtime is asked. Who may
 //! act is decided by whoever serves the page ([`Mount::acting`](crate::Mount::acting)) and by the runtime.
 
-use kqueue_control::{Act, Acted, FailedJobs};
+use kqueue_control::{Act, Acted, CancelJobs, Chosen, FailedJobs};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -40,6 +40,34 @@ const DEEDS: &[Deed] = &[
         act: |form| {
             let (queue, class) = (form.owned("queue"), form.owned("class"));
             (queue.is_some() != class.is_some()).then_some(Act::Resume { queue, class })
+        },
+    },
+    Deed {
+        name: "cancel",
+        bulk: of_class,
+        act: |form| {
+            let (id, class) = (form.owned("id"), form.owned("class"));
+            let chosen = Chosen { uuids: id.into_iter().collect(), class, ..Chosen::default() };
+            (chosen.uuids.is_empty() != chosen.class.is_none())
+                .then(|| Act::CancelEverywhere(CancelJobs { chosen, ..CancelJobs::default() }))
+        },
+    },
+    Deed { name: "lift", bulk: |_| false, act: |form| form.owned("class").map(|class| Act::Lift { class }) },
+    Deed {
+        name: "pool",
+        bulk: |_| false,
+        act: |form| match (form.get("size"), form.get("usual")) {
+            (None, Some("yes")) => Some(Act::Pool { size: None, seconds: None }),
+            (Some(size), None) => {
+                let minutes =
+                    form.get("minutes").map(|minutes| minutes.parse::<u64>().ok().filter(|minutes| *minutes > 0));
+                let seconds = match minutes {
+                    Some(minutes) => Some(minutes?.saturating_mul(60)),
+                    None => None,
+                };
+                Some(Act::Pool { size: Some(size.parse().ok()?), seconds })
+            }
+            _ => None,
         },
     },
     Deed { name: "retry", bulk: of_class, act: |form| failed(form).map(Act::RetryFailed) },
@@ -113,6 +141,12 @@ fn back(mount: &Mount, form: &Query) -> String {
 
 /// A button that does something, for those who may. `sure`: what they have to tick first.
 pub(crate) fn button(page: &Page<'_>, deed: &str, word: &str, fields: &[(&str, &str)], sure: Option<&str>) -> Markup {
+    let sure = sure.map(|sure| html! { label { input type="checkbox" name="sure" value="yes" required; (sure) } });
+    form(page, deed, word, fields, &sure.unwrap_or_default())
+}
+
+/// A form that does something, for those who may, with what has to be filled in.
+fn form(page: &Page<'_>, deed: &str, word: &str, fields: &[(&str, &str)], inputs: &Markup) -> Markup {
     let Some(token) = page.mount.token() else { return html! {} };
     let back = format!("{}?{}", page.view.path(), crate::query::encoded(page.query.fields()));
     html! {
@@ -120,7 +154,7 @@ pub(crate) fn button(page: &Page<'_>, deed: &str, word: &str, fields: &[(&str, &
             @if !token.is_empty() { input type="hidden" name="_token" value=(text(token)); }
             @for (name, value) in fields { input type="hidden" name=(name) value=(text(value)); }
             input type="hidden" name="back" value=(back);
-            @if let Some(sure) = sure { label { input type="checkbox" name="sure" value="yes" required; (sure) } }
+            (inputs)
             button { (word) }
         }
     }
@@ -136,5 +170,35 @@ pub(crate) fn of_queue(page: &Page<'_>, queue: &str) -> Markup {
             button(page, "resume", "Resume", &[("queue", queue)], None)
         }
         _ => html! {},
+    }
+}
+
+/// Pauses a class, or lets it go on; cancels its jobs; ends its quarantine.
+pub(crate) fn of_class_page(page: &Page<'_>, class: &str, quarantined: bool) -> Markup {
+    let paused = page.answers.snapshot.paused_classes.iter().any(|paused| paused.class == class);
+    let (deed, word) = if paused { ("resume", "Resume") } else { ("pause", "Pause") };
+    let fields = [("class", class)];
+    html! {
+        (button(page, deed, word, &fields, None))
+        @if quarantined { (button(page, "lift", "Lift quarantine", &fields, None)) }
+        (button(page, "cancel", "Cancel jobs", &fields, Some("all jobs of this class that wait or run")))
+        (button(page, "retry", "Retry failed jobs", &fields, Some("all failed jobs of this class")))
+        (button(page, "forget", "Forget failed jobs", &fields, Some("all failed jobs of this class")))
+    }
+}
+
+/// Makes the pool smaller for a while, or as the settings have it.
+pub(crate) fn of_pool(page: &Page<'_>) -> Markup {
+    let snapshot = &page.answers.snapshot;
+    let most = snapshot.settings.get("pool_max_size").and_then(serde_json::Value::as_u64);
+    let inputs = html! {
+        label { "workers " input type="number" name="size" min="1" max=[most] required; }
+        label { "minutes " input type="number" name="minutes" min="1" placeholder="for ever"; }
+    };
+    html! {
+        div #pool-acts {
+            (form(page, "pool", "Bound the pool", &[], &inputs))
+            @if snapshot.pool.is_some() { (button(page, "pool", "As the settings say", &[("usual", "yes")], None)) }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What a view asks of a runtime, and what came of it.
 
-use kqueue_control::{Happenings, Jobs, Request, Series, Snapshot, Stats, Timeline};
+use kqueue_control::{Happenings, Jobs, Quarantine, Request, Series, Snapshot, Stats, Timeline};
 use kqueue_system::harmless;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -26,6 +26,8 @@ pub enum Slot {
     Timeline,
     /// What happened beside jobs.
     Events,
+    /// Classes that run isolated because they have killed processes.
+    Quarantine,
 }
 
 /// A request, and where its answer goes.
@@ -63,6 +65,8 @@ pub struct Answers {
     pub timeline: Timeline,
     /// What happened beside jobs.
     pub events: Happenings,
+    /// Classes that run isolated because they have killed processes.
+    pub quarantine: Quarantine,
     /// What is missing and why, each once.
     pub lacks: Vec<String>,
 }
@@ -79,6 +83,7 @@ impl Answers {
             Slot::Failed => take(answer, &mut self.failed, false, |jobs| &jobs.lacks),
             Slot::Timeline => take(answer, &mut self.timeline, false, |timeline| &timeline.lacks),
             Slot::Events => take(answer, &mut self.events, false, |events| &events.lacks),
+            Slot::Quarantine => take(answer, &mut self.quarantine, false, |_| &[]),
         };
         match told {
             Ok(lacks) => lacks.into_iter().for_each(|lack| self.lack(&lack)),

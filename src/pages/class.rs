@@ -8,7 +8,9 @@ use crate::chart::{Kind, Values};
 use crate::classes::tiles;
 use crate::format::{bytes, short};
 use crate::jobs;
-use crate::parts::{Charts, class_heading, empty, heading, say_bytes, say_ms, say_rate, throughput, tier, windows};
+use crate::parts::{
+    Charts, class_heading, empty, heading, pill, say_bytes, say_ms, say_rate, throughput, tier, windows,
+};
 use crate::view::Page;
 
 pub fn body(page: &Page<'_>) -> Markup {
@@ -16,6 +18,7 @@ pub fn body(page: &Page<'_>) -> Markup {
     let stats = &page.answers.stats;
     let known: Option<&ClassFigures> = stats.classes.iter().find(|class| class.class == name).or(stats.classes.first());
     let full = known.map_or(name, |class| class.class.as_str());
+    let quarantined = page.answers.quarantine.classes.iter().find(|quarantined| quarantined.class == full);
     html! {
         section aria-labelledby="class" {
             div #class { (class_heading(full)) }
@@ -23,8 +26,10 @@ pub fn body(page: &Page<'_>) -> Markup {
                 p.lead { "Runs " (tier(known)) @if let Some(why) = &class.why { ", because: " (short(why, 200)) } @if let Some(limit) = class.memory_limit { "; may have " (bytes(limit)) " there" } }
             }
             (tiles(page, &stats.total))
-            (acts::button(page, "retry", "Retry failed jobs", &[("class", full)], Some("all failed jobs of this class")))
-            (acts::button(page, "forget", "Forget failed jobs", &[("class", full)], Some("all failed jobs of this class")))
+            @if let Some(quarantined) = quarantined {
+                p.lead { (pill("quarantined")) " It has killed " (quarantined.crashes) " processes, and each of its jobs runs isolated." }
+            }
+            div #class-acts { (acts::of_class_page(page, full, quarantined.is_some())) }
         }
         section aria-labelledby="over-time" {
             (heading("over-time", "Over time", windows(page, "class", &[("name", name)])))

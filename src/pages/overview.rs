@@ -33,7 +33,7 @@ pub fn body(page: &Page<'_>) -> Markup {
         }
         section aria-labelledby="queues" { (heading("queues", "Queues", html! {})) div #queue-list data-live { (queues(page)) } }
         section aria-labelledby="running" { (heading("running", "Running jobs", html! {})) div #running-list data-live { (running(page)) } }
-        section aria-labelledby="workers" { (heading("workers", "Workers", html! {})) div #worker-list data-live { (workers(page)) } }
+        section aria-labelledby="workers" { (heading("workers", "Workers", html! {})) (acts::of_pool(page)) div #worker-list data-live { (workers(page)) } }
         section aria-labelledby="failures" {
             (heading("failures", "Failures", html! { a.more href=(page.mount.link("jobs", &[("state", "failed")])) { "all failed jobs" } }))
             div #failure-list data-live { (failures(page)) }

@@ -246,11 +246,29 @@ fn forms_become_what_a_runtime_is_asked() {
     assert_eq!(read("resume", "class=A").unwrap(), r#"{"ask":"resume","class":"A"}"#);
     assert_eq!(read("retry", "id=7").unwrap(), r#"{"ask":"retry_failed","id":"7"}"#);
     assert_eq!(read("forget", "class=A&sure=yes").unwrap(), r#"{"ask":"forget_failed","class":"A"}"#);
+    assert_eq!(read("cancel", "id=u").unwrap(), r#"{"ask":"cancel_everywhere","uuids":["u"]}"#);
+    assert_eq!(read("cancel", "class=A&sure=yes").unwrap(), r#"{"ask":"cancel_everywhere","class":"A"}"#);
+    assert_eq!(read("lift", "class=A").unwrap(), r#"{"ask":"lift","class":"A"}"#);
+    assert_eq!(read("pool", "size=4&minutes=60").unwrap(), r#"{"ask":"pool","size":4,"seconds":3600}"#);
+    assert_eq!(read("pool", "size=4&minutes=").unwrap(), r#"{"ask":"pool","size":4}"#);
+    assert_eq!(read("pool", "usual=yes").unwrap(), r#"{"ask":"pool"}"#);
+    assert!(read("cancel", "class=A").unwrap_err().contains("tick the box"));
     // Many jobs only for those who say that they are sure; nothing for a form that says nothing.
     assert!(read("retry", "class=A").unwrap_err().contains("tick the box"));
-    for (deed, fields) in
-        [("pause", ""), ("pause", "queue=a&class=b"), ("retry", ""), ("retry", "id=1&class=A&sure=yes"), ("moon", "")]
-    {
+    for (deed, fields) in [
+        ("pause", ""),
+        ("pause", "queue=a&class=b"),
+        ("retry", ""),
+        ("retry", "id=1&class=A&sure=yes"),
+        ("moon", ""),
+        ("cancel", ""),
+        ("cancel", "id=1&class=A&sure=yes"),
+        ("lift", ""),
+        ("pool", ""),
+        ("pool", "size=x"),
+        ("pool", "size=4&minutes=0"),
+        ("pool", "size=-1"),
+    ] {
         assert!(read(deed, fields).is_err(), "{deed} {fields}");
     }
 }

@@ -96,6 +96,7 @@ impl View {
                 let filter = StatsFilter { class: name.clone(), ..filter };
                 needs.extend([series(filter.clone()), stats(filter), events()]);
                 needs.push(jobs(Slot::Jobs, JobsFilter { class: name, ..within }));
+                needs.push(Need::new(Slot::Quarantine, Request::Quarantine));
             }
             View::Queue => {
                 let filter = StatsFilter { queue: name.clone(), ..filter };

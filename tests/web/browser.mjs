@@ -165,6 +165,60 @@ try {
     await bulk.getByRole('checkbox').check();
     const all = await press(bulk, 'Retry failed jobs');
     check(`${door.name}: all failed jobs of a class are retried`, /retried \d+ of \d+ failed jobs \(class App\\Jobs\\LeaksMemory\)/.test(all), all);
+    // Of a class, of the pool, of one job.
+    const classPage = (name) => acting.goto(link(door, `class?name=App%5CJobs%5C${name}`));
+    await classPage('SyncStock');
+    const held = await press(acting.locator('#class-acts'), 'Pause');
+    check(`${door.name}: a class is paused`, held.includes('paused class App\\Jobs\\SyncStock'), held);
+    await Promise.all([acting.waitForNavigation(), acting.getByRole('link', { name: 'Back' }).click()]);
+    const letGo = await press(acting.locator('#class-acts'), 'Resume');
+    check(`${door.name}: and goes on`, letGo.includes('resumed class App\\Jobs\\SyncStock'), letGo);
+    dispatch('LeaksMemory=3@media');
+    for (const end = Date.now() + 60_000; Date.now() < end; await acting.waitForTimeout(500)) {
+      await classPage('LeaksMemory');
+      if (await acting.getByRole('button', { name: 'Lift quarantine' }).count() > 0) break;
+    }
+    const lifted = await press(acting.locator('#class-acts'), 'Lift quarantine');
+    check(`${door.name}: a quarantine is lifted`, lifted.includes('LeaksMemory: its quarantine is lifted'), lifted);
+    // They wait, since their queue is paused. On a machine that is busy PHP may take longer than the page waits: then the log, which is
+    // looked at later, says how it ends, and nothing else is begun meanwhile.
+    const isTold = (text, wanted) => wanted.test(text) || text.includes('it takes a while and goes on');
+    const patiently = async (act) => {
+      for (const end = Date.now() + 60_000; ; await acting.waitForTimeout(500)) {
+        const text = await act();
+        if (!text.includes('something else is being done') || Date.now() > end) return text;
+      }
+    };
+    await acting.goto(link(door, 'queue?name=media'));
+    await press(acting.locator('#queue-acts'), 'Pause');
+    dispatch('RenderVideo=4@media');
+    await acting.goto(link(door, 'jobs?state=waiting&class=RenderVideo&queue=media'));
+    const job = new URL(await acting.locator('#job-list tbody th a').first().getAttribute('href'), acting.url()).href;
+    const cancelled = await patiently(async () => {
+      await acting.goto(job);
+      return press(acting.locator('#job-head'), 'Cancel');
+    });
+    check(`${door.name}: a job is cancelled`, isTold(cancelled, /cancelled 1 jobs that waited and 0 that run/), cancelled);
+    await classPage('RenderVideo');
+    const every = acting.locator('form.act').filter({ hasText: 'Cancel jobs' });
+    await every.getByRole('button').click();
+    check(`${door.name}: not all jobs of a class by one click`, acting.url().includes('class?'), acting.url());
+    const gone = await patiently(async () => {
+      await classPage('RenderVideo');
+      await every.getByRole('checkbox').check();
+      return press(every, 'Cancel jobs');
+    });
+    check(`${door.name}: jobs of a class are cancelled`, isTold(gone, /cancelled [1-9]\d* jobs that waited and \d+ that run/), gone);
+    await acting.goto(link(door, 'queue?name=media'));
+    await press(acting.locator('#queue-acts'), 'Resume');
+    await acting.goto(link(door, ''));
+    await acting.locator('#pool-acts input[name=size]').fill('2');
+    await acting.locator('#pool-acts input[name=minutes]').fill('60');
+    const bounded = await press(acting.locator('#pool-acts'), 'Bound the pool');
+    check(`${door.name}: the pool is bounded`, bounded.includes('the pool has at most 2 workers for 3600 s'), bounded);
+    await Promise.all([acting.waitForNavigation(), acting.getByRole('link', { name: 'Back' }).click()]);
+    const usual = await press(acting.locator('#pool-acts'), 'As the settings say');
+    check(`${door.name}: and is as the settings say`, usual.includes('as the settings say'), usual);
     await acting.context().close();
 
     // Without any script.

@@ -1,9 +1,10 @@
-//! Failed jobs are retried or forgotten at the word of an operator: by a PHP process of its own, as the app's user, which is
-//! who we are. One at a time, beside the loop; whoever asks waits for a while, and the log says how it ends.
+//! What operators ask for that the app's PHP has to do: failed jobs are retried or forgotten, jobs in their queues cancelled. By a
+//! PHP process of its own, as the app's user, which is who we are. One at a time, beside the loop; whoever asks waits for a while,
+//! and the log says how it ends.
 
 use std::time::Duration;
 
-use kqueue_control::{Acted, FailedJobs, VERSION};
+use kqueue_control::{Act, Acted, CancelJobs, Cancelled, Chosen, FailedJobs, Request, VERSION};
 use kqueue_system::harmless;
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::Runtime;
 use super::status::NAME;
-use crate::control::unable;
+use crate::control::{Ask, unable};
 use crate::survey::{Errand, Manner, run_errand};
 
 /// For how long whoever asks waits for the end.
@@ -25,21 +26,67 @@ impl Runtime {
             (None, Some(class)) => format!("class {}", harmless::line(class, NAME)),
             _ => return drop(answer.send(unable("one failed job, or those of one class"))),
         };
-        if self.service.errand.replace(true) {
-            return drop(answer.send(unable("other failed jobs are being retried or forgotten; try again in a while")));
-        }
         let (act, past) = if retry { ("retry", "retried") } else { ("forget", "forgot") };
-        let settings = self.settings.clone();
         let ids: Vec<String> = jobs.id.into_iter().collect();
         let order =
-            json!({"path": settings.path, "act": act, "ids": ids, "class": jobs.class, "limit": 0, "dry": false});
-        let errand = Errand::new(&settings, "failed", order);
-        tracing::info!(
-            kqueue_by = who,
-            "failed jobs ({choice}) are to be {}",
-            if retry { "retried" } else { "forgotten" }
-        );
-        let (told, mut ended) = oneshot::channel();
+            json!({"path": self.settings.path, "act": act, "ids": ids, "class": jobs.class, "limit": 0, "dry": false});
+        let meant = format!("failed jobs ({choice}) are to be {}", if retry { "retried" } else { "forgotten" });
+        let name = format!("failed jobs ({choice})");
+        let end = async move |ended: Ended| match ended? {
+            (0, _) => Err(format!("no failed job is of {choice} in Laravel's record")),
+            (matched, done) => Ok(format!("{past} {done} of {matched} failed jobs ({choice})")),
+        };
+        self.beside("failed", order, Told { name, meant, who: who.to_owned(), answer }, end);
+    }
+
+    /// Cancels jobs wherever they are.
+    pub(super) fn cancel_everywhere(&mut self, asked: CancelJobs, who: &str, answer: oneshot::Sender<Vec<u8>>) {
+        let CancelJobs { chosen: Chosen { uuids, class, tag, queue }, delete, dry } = asked.clone();
+        let choice = match (uuids.as_slice(), &class, &tag) {
+            ([uuid], None, None) => harmless::line(uuid, NAME),
+            ([], Some(class), None) => format!("class {}", harmless::line(class, NAME)),
+            _ => return drop(answer.send(unable("one job, or those of one class"))),
+        };
+        let queues = queue.map_or_else(|| self.app.queues.clone(), |queue| vec![queue]);
+        let order = json!({
+            "path": self.settings.path, "connection": self.app.connection, "queues": queues, "uuids": uuids, "class": class,
+            "tag": tag, "delete": delete, "dry": dry, "by": who,
+        });
+        let (own, by) = (self.service.observer.own(), who.to_owned());
+        let end = async move |ended: Ended| {
+            // What has come here meanwhile is cancelled here.
+            let (answer, answered) = oneshot::channel();
+            let ask = Ask { request: Request::Act(Act::Cancel(asked)), owner: true, who: by, answer };
+            let _ = own.send(ask).await;
+            let here: Cancelled =
+                answered.await.ok().and_then(|told| serde_json::from_slice(&told).ok()).unwrap_or_default();
+            let (waiting, running) = (here.waiting.len() as u64, here.running.len());
+            let (settled, why) = match ended {
+                Ok((_, settled)) => (settled, String::new()),
+                Err(why) => (0, format!("; those in their queues not: {why}")),
+            };
+            if settled + waiting == 0 && running == 0 {
+                return Err(format!("no such job waits or runs{why}"));
+            }
+            let ends = if running > 0 { format!(", which have {} s to end", here.grace) } else { String::new() };
+            Ok(format!("cancelled {} jobs that waited and {running} that run{ends}{why}", settled + waiting))
+        };
+        let (name, meant) = (format!("jobs ({choice})"), format!("jobs ({choice}) are to be cancelled"));
+        self.beside("cancel", order, Told { name, meant, who: who.to_owned(), answer }, end);
+    }
+
+    /// Has PHP do it, and tells what came of it; `end` says that in words.
+    fn beside<F>(&mut self, mode: &str, order: Value, told: Told, end: impl FnOnce(Ended) -> F + 'static)
+    where
+        F: Future<Output = Result<String, String>>,
+    {
+        let Told { name, meant, who, answer } = told;
+        if self.service.errand.replace(true) {
+            return drop(answer.send(unable("something else is being done in the app's PHP; try again in a while")));
+        }
+        let errand = Errand::new(&self.settings, mode, order);
+        tracing::info!(kqueue_by = who, "{meant}");
+        let (told, ended) = oneshot::channel();
         // A thread of its own: it ends with us, whatever PHP does.
         std::thread::spawn(move || {
             let manner = Manner { unit: false, as_root: geteuid().is_root() };
@@ -52,32 +99,39 @@ impl Runtime {
             });
             let _ = told.send(result.map(|()| (matched, done)));
         });
-        let (busy, who) = (self.service.errand.clone(), who.to_owned());
+        let busy = self.service.errand.clone();
         tokio::task::spawn_local(async move {
-            let outcome = |ended: Result<Result<(u64, u64), String>, _>| {
+            let outcome = async {
+                let ended = ended.await.unwrap_or_else(|_| Err("it ended too early".to_owned()));
                 busy.set(false);
-                let line = match ended {
-                    Ok(Ok((0, _))) => Err(format!("no failed job is of {choice} in Laravel's record")),
-                    Ok(Ok((matched, done))) => Ok(format!("{past} {done} of {matched} failed jobs ({choice})")),
-                    Ok(Err(why)) => Err(format!("failed jobs ({choice}): {why}")),
-                    Err(_) => Err(format!("failed jobs ({choice}): it ended too early")),
-                };
+                let line = end(ended).await.map_err(|why| format!("{name}: {why}"));
                 match &line {
                     Ok(line) => tracing::info!(kqueue_by = who, "{line}"),
                     Err(why) => tracing::warn!(kqueue_by = who, "{why}"),
                 }
                 line
             };
+            let mut outcome = std::pin::pin!(outcome);
             let acted = |line| serde_json::to_vec(&Acted { version: VERSION, said: vec![line] }).unwrap_or_default();
-            match tokio::time::timeout(PATIENCE, &mut ended).await {
-                Ok(ended) => drop(answer.send(outcome(ended).map_or_else(|why| unable(&why), acted))),
+            match tokio::time::timeout(PATIENCE, &mut outcome).await {
+                Ok(line) => drop(answer.send(line.map_or_else(|why| unable(&why), acted))),
                 Err(_) => {
-                    let line =
-                        format!("failed jobs ({choice}): it takes a while and goes on; the log says how it ends");
+                    let line = format!("{name}: it takes a while and goes on; the log says how it ends");
                     let _ = answer.send(acted(line));
-                    let _ = outcome(ended.await);
+                    let _ = outcome.await;
                 }
             }
         });
     }
+}
+
+/// How many jobs were meant, and of how many it is done; or why not.
+type Ended = Result<(u64, u64), String>;
+
+/// Who is told of it, and how.
+struct Told {
+    name: String,
+    meant: String,
+    who: String,
+    answer: oneshot::Sender<Vec<u8>>,
 }

@@ -35,7 +35,8 @@ impl Runtime {
         let running = self.running_jobs();
         let mut told = Moved { version: VERSION, ..Moved::default() };
         for id in self.meant(chosen) {
-            let Some(record) = self.held.get_mut(id) else { continue };
+            // What is on its way back is found in its queue.
+            let Some(record) = self.held.get_mut(id).filter(|record| !record.returning) else { continue };
             let runs = running.contains_key(&id);
             let is_there = !front && to.as_ref().is_none_or(|to| *to == record.reservation.queue);
             let list = match (runs, is_there) {

@@ -81,7 +81,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         None => ControlSocket::bind(&settings.runtime_dir)?,
     };
     let about = observer::starting(&settings.app);
-    health.needs("the control socket", tokio::task::spawn_local(control.serve(asks_in, about.clone())));
+    health.needs("the control socket", tokio::task::spawn_local(control.serve(asks_in.clone(), about.clone())));
     let outputs = Outputs::new();
     // Sets our jobs and scopes apart from those of earlier runtimes.
     let era = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -196,7 +196,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         service: Service {
             health,
             upgrade,
-            observer: Observer::new(asks, about),
+            observer: Observer::new(asks, asks_in, about),
             duties: Duties::new(description.horizon),
             history: history_file,
             app: AppSignals::default(),

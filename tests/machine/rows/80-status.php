@@ -117,3 +117,42 @@ row('wrong-password', 'a server that refuses the password at the first start is 
     $m->expectOnce([$uuid]);
     $m->expectSame($pid, $m->runtime()->pid(), 'the process that runs it');
 });
+
+row('steer-rights', 'who may steer: the app\'s user and root; the group kqueue where root\'s file says so, and never what is in messages; a stranger nothing', function (Machine $m): void {
+    $m->start();
+    // What nobody has is asked for, so that it is the right alone that makes a difference.
+    $none = ['uuids' => ['00000000-0000-4000-8000-000000000000']];
+    $verbs = ['move' => $none + ['front' => true], 'cancel' => $none, 'cancel_everywhere' => $none, 'resume' => ['queue' => 'default'], 'lift' => ['class' => 'App\Jobs\Quick']];
+    $program = '$s = stream_socket_client("unix:///run/kqueue/shop.control.sock", $n, $e, 10); fwrite($s, $argv[1] . "\n"); echo stream_get_contents($s);';
+    $ask = static fn (string $verb, string $as): string => $m->sh('php -r ' . escapeshellarg($program) . ' -- ' . escapeshellarg(json_encode(['ask' => $verb] + $verbs[$verb])), $as)->text();
+    $isRefused = static fn (string $told): bool => str_contains($told, "only the app's user and root may do that");
+    $before = file_get_contents($file = '/etc/kqueue/shop.toml');
+    try {
+        foreach (array_keys($verbs) as $verb) {
+            $m->expect(str_starts_with($ask($verb, 'shop'), '{') && ! $isRefused($ask($verb, 'shop')), "the app's user may {$verb}");
+            $m->expect($isRefused($ask($verb, 'clerk')), "the group may not {$verb}");
+            $told = $ask($verb, 'stranger');
+            $m->expect(! str_contains($told, '"version":1,"waiting"') && ! str_contains($told, 'said'), "a stranger may not {$verb}: {$told}");
+        }
+        file_put_contents($file, "operators = true\n{$before}");
+        $m->must('systemctl reload kqueue@shop');
+        $m->waitFor(static fn (): bool => ! $isRefused($ask('resume', 'clerk')), 'the group to be let in', 20, Machine::DEAR);
+        foreach (array_keys($verbs) as $verb) {
+            $told = $ask($verb, 'clerk');
+            $m->expect(str_starts_with($told, '{') && ! $isRefused($told), "the group may {$verb} now: {$told}");
+        }
+        foreach (['clerk', 'stranger'] as $somebody) {
+            foreach (['broken shop', "broken shop drop --all --yes"] as $words) {
+                $outcome = $m->sh("kqueue {$words}", $somebody);
+                $m->expectSame(1, $outcome->status, "the exit code of kqueue {$words} for {$somebody}");
+                $m->expectContains('shop runs as shop: ask as that user, or as root', $outcome->text(), 'what is said');
+            }
+        }
+        foreach ([null, 'shop'] as $somebody) {
+            $m->expectSame('', $m->must('kqueue broken shop', $somebody), 'what others are told, where there is none');
+        }
+    } finally {
+        file_put_contents($file, $before);
+        $m->must('systemctl reload kqueue@shop');
+    }
+});

@@ -15,15 +15,21 @@ const FAILURES: usize = 20;
 pub struct Observer {
     /// Those who ask.
     pub(super) asks: mpsc::Receiver<Ask>,
+    own: mpsc::Sender<Ask>,
     about: Snapshot,
     failures: VecDeque<Failure>,
     pace: Pace,
 }
 
 impl Observer {
-    /// `about` is what stays as it is for as long as the runtime lives.
-    pub fn new(asks: mpsc::Receiver<Ask>, about: Snapshot) -> Self {
-        Self { asks, about, failures: VecDeque::new(), pace: Pace::default() }
+    /// `about` is what stays as it is for as long as the runtime lives; `own` leads to `asks`.
+    pub fn new(asks: mpsc::Receiver<Ask>, own: mpsc::Sender<Ask>, about: Snapshot) -> Self {
+        Self { asks, own, about, failures: VecDeque::new(), pace: Pace::default() }
+    }
+
+    /// Where what is done beside the loop asks it for more.
+    pub fn own(&self) -> mpsc::Sender<Ask> {
+        self.own.clone()
     }
 
     /// What stays as it is.

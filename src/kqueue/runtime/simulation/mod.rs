@@ -46,6 +46,15 @@ fn simulate(seed: u64, units: bool, tier: &'static str, faults: Faults, successi
         eprintln!("seed {seed}: {units} {tier} {succession:?}");
         (0..JOBS).for_each(|_| world.dispatch());
         let first = world.start().await;
+        let steering = faults.steers.then(|| {
+            let world = world.clone();
+            tokio::task::spawn_local(async move {
+                loop {
+                    world.pause(6).await;
+                    world.steer().await;
+                }
+            })
+        });
         if succession != Succession::None {
             // Somewhere in the middle.
             let middle = JOBS * world.between(10, 70) / 100;
@@ -60,6 +69,7 @@ fn simulate(seed: u64, units: bool, tier: &'static str, faults: Faults, successi
         } else {
             finish(&world, first).await;
         }
+        steering.inspect(|steering| steering.abort());
     });
 }
 
@@ -151,6 +161,23 @@ fn loop_simulation_of_a_hand_over() {
             simulate(seed, true, tier, Faults::some(), Succession::HandOver);
         }
     });
+}
+
+#[test]
+fn loop_simulation_of_operators_who_cancel_and_move() {
+    let calm = Faults { steers: true, ..Faults::none() };
+    each_tier(80_000, |seed, units, tier| simulate(seed, units, tier, calm, Succession::None));
+    let some = Faults { steers: true, ..Faults::some() };
+    each_tier(90_000, |seed, units, tier| simulate(seed, units, tier, some, Succession::None));
+    for (from, succession) in
+        [(100_000, Succession::Stop), (110_000, Succession::HandOver), (120_000, Succession::Kill)]
+    {
+        each_tier(from, |seed, units, tier| {
+            if units || succession == Succession::Stop {
+                simulate(seed, units, tier, some, succession);
+            }
+        });
+    }
 }
 
 #[test]

@@ -324,7 +324,7 @@ impl Connection<'_> {
         if header["receipt"] == true {
             self.say(FromWorker::Taken).await;
         }
-        self.world.begins(job, self.process.pid);
+        self.world.begins(job, self.process.pid, is_run);
         self.world.pause(4).await;
         if is_run && self.world.chance(self.world.faults.death) {
             return Err(if self.world.chance(500) { Exit::Signal(11) } else { Exit::Code(255) });

@@ -34,6 +34,8 @@ impl Store {
 
     /// Every lease is over.
     pub fn expire(&mut self) {
+        // Those of which nobody knew, too: what is reserved of them from now on is another reservation.
+        self.lost.clear();
         self.pending.extend(std::mem::take(&mut self.reserved).into_keys());
     }
 
@@ -180,6 +182,20 @@ impl QueueBackend for Server {
                 store.pending.insert(front, job);
                 front += 1;
             }
+            ours
+        })
+        .await
+    }
+
+    fn unmovable(&self, _: &[String], _: &str) -> Option<String> {
+        None
+    }
+
+    /// The other queue is one that is worked, too: jobs come back behind the others.
+    async fn requeue(&self, jobs: &[Reservation], _: &str) -> Result<Vec<bool>, BackendError> {
+        self.each(jobs, |store, job| {
+            let ours = store.remove(job);
+            store.pending.extend(ours.then_some(job));
             ours
         })
         .await

@@ -8,16 +8,18 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use kqueue_control::{Act, CancelJobs, Cancelled, Chosen, MoveJobs, Request};
 use kqueue_core::routing::History;
 use kqueue_core::schedule::Schedule;
 use kqueue_core::wire::coordinator::{Purpose, Unit};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::php::{Manager, Process, Starter};
 use super::server::{Server, Store, number};
 use super::{Asked, DONE};
 use crate::backend::QueueBackend;
+use crate::control::Ask;
 use crate::launch::output::Outputs;
 use crate::launch::{LaunchEvent, UnitNotice};
 use crate::runtime::app::App;
@@ -64,15 +66,35 @@ pub struct Faults {
     pub sleeps: bool,
     /// So many templates say nothing at all.
     pub templates_that_hang: u64,
+    /// Operators cancel jobs and move them.
+    pub steers: bool,
 }
 
 impl Faults {
     pub fn none() -> Self {
-        Self { call: 0, death: 0, deaf: 0, start: 0, no_tickets: 0, sleeps: false, templates_that_hang: 0 }
+        Self {
+            call: 0,
+            death: 0,
+            deaf: 0,
+            start: 0,
+            no_tickets: 0,
+            sleeps: false,
+            templates_that_hang: 0,
+            steers: false,
+        }
     }
 
     pub fn some() -> Self {
-        Self { call: 60, death: 60, deaf: 40, start: 60, no_tickets: 500, sleeps: false, templates_that_hang: 0 }
+        Self {
+            call: 60,
+            death: 60,
+            deaf: 40,
+            start: 60,
+            no_tickets: 500,
+            sleeps: false,
+            templates_that_hang: 0,
+            steers: false,
+        }
     }
 }
 
@@ -81,6 +103,7 @@ pub struct Senders {
     pub said: mpsc::Sender<Said>,
     pub launched: mpsc::Sender<LaunchEvent>,
     pub notices: mpsc::Sender<UnitNotice>,
+    pub asks: mpsc::Sender<Ask>,
 }
 
 /// A runtime that works.
@@ -102,6 +125,8 @@ pub struct World {
     finished: RefCell<BTreeMap<u64, u32>>,
     /// The process that runs each job.
     pub running: RefCell<BTreeMap<u64, i32>>,
+    /// Jobs that were cancelled before they ran.
+    cancelled: RefCell<BTreeSet<u64>>,
     /// Jobs that may have been finished without anybody knowing: a runtime was killed meanwhile.
     excused: RefCell<BTreeSet<u64>>,
     pub processes: RefCell<BTreeMap<i32, Rc<Process>>>,
@@ -128,6 +153,7 @@ impl World {
             dispatched: Cell::new(0),
             finished: RefCell::default(),
             running: RefCell::default(),
+            cancelled: RefCell::default(),
             excused: RefCell::default(),
             processes: RefCell::default(),
             // Above any that the kernel gives.
@@ -197,13 +223,40 @@ impl World {
         .into()
     }
 
+    /// An operator cancels a job, or moves it, whatever has become of it.
+    pub async fn steer(&self) {
+        let Some(senders) = self.senders.borrow().clone() else { return };
+        let uuid = self.between(0, self.dispatched.get() - 1).to_string();
+        let chosen = Chosen { uuids: vec![uuid], ..Chosen::default() };
+        let act = match self.between(0, 2) {
+            0 => Act::Cancel(CancelJobs { chosen, delete: self.chance(300), dry: false }),
+            1 => Act::Move(MoveJobs { chosen, front: true, coming: self.chance(500), ..MoveJobs::default() }),
+            _ => Act::Move(MoveJobs { chosen, to: Some("other".to_owned()), ..MoveJobs::default() }),
+        };
+        let cancels = matches!(act, Act::Cancel(_));
+        let (answer, told) = oneshot::channel();
+        let ask = Ask { request: Request::Act(act), owner: true, who: "somebody".to_owned(), answer };
+        // A runtime that ends takes none, or does not answer.
+        let _ = senders.asks.send(ask).await;
+        drop(senders);
+        if let Ok(told) = told.await
+            && cancels
+        {
+            let told: Cancelled = serde_json::from_slice(&told).unwrap();
+            self.cancelled.borrow_mut().extend(told.waiting.iter().map(|uuid| uuid.parse::<u64>().unwrap()));
+        }
+    }
+
     /// Whether the next template hangs.
     pub fn hangs(&self) -> bool {
         self.hung.replace(self.hung.get() + 1) < self.faults.templates_that_hang
     }
 
-    /// A process begins to run a job.
-    pub fn begins(&self, job: u64, pid: i32) {
+    /// A process begins to run a job, or to settle it.
+    pub fn begins(&self, job: u64, pid: i32, is_run: bool) {
+        // A lane may have claimed what was sent ahead to it.
+        let may_run = self.tier == "inline" || !self.cancelled.borrow().contains(&job);
+        assert!(!is_run || may_run, "job {job} was cancelled, and runs");
         let other = self.running.borrow_mut().insert(job, pid);
         assert_eq!(other, None, "job {job} runs twice at the same time");
         assert!(!self.is_finished(job) || self.is_excused(job), "job {job} runs again after it was finished");
@@ -271,8 +324,9 @@ impl World {
         let (said_in, said) = mpsc::channel(1024);
         let (launched_in, launched) = mpsc::channel(1024);
         let (notices_in, notices) = mpsc::channel(1024);
-        *self.senders.borrow_mut() =
-            Some(Rc::new(Senders { said: said_in, launched: launched_in, notices: notices_in }));
+        let (asks_in, asks) = mpsc::channel(1);
+        let senders = Senders { said: said_in, launched: launched_in, notices: notices_in, asks: asks_in.clone() };
+        *self.senders.borrow_mut() = Some(Rc::new(senders));
         let era = self.eras.replace(self.eras.get() + 1);
         self.current.set(era);
         let flags = [
@@ -303,7 +357,6 @@ impl World {
         let capabilities = backend.capabilities();
         let history = History::new();
         let launcher = Rc::new(Starter(self.clone(), era));
-        let (_, asks) = mpsc::channel(1);
         let mut runtime = Runtime {
             app: App {
                 connection: "redis".to_owned(),
@@ -328,7 +381,7 @@ impl World {
             service: Service {
                 health: Health::new(),
                 upgrade: Upgrade::new().unwrap(),
-                observer: Observer::new(asks, observer::starting("shop")),
+                observer: Observer::new(asks, asks_in, observer::starting("shop")),
                 duties: Duties::new(None),
                 history: HistoryFile::new(&settings.state_dir, &history),
                 app: AppSignals::default(),

@@ -17,7 +17,7 @@ return [
 
     // The pages that show what kqueue does: below which path, and behind what. While APP_ENV is local everybody sees them, else
     // whom the gate `viewKqueue` lets in: Gate::define('viewKqueue', fn ($user) => $user->is_admin). Who passes `actKqueue` too
-    // pauses queues there, and retries or forgets failed jobs. null: there are none.
+    // pauses queues and classes there, cancels jobs, retries or forgets failed ones, and more. null: there are none.
     // They are kqueue's own, asked for as the user that PHP runs as: the app's, or a member of the group kqueue.
     'dashboard' => [
         'path' => env('KQUEUE_DASHBOARD', 'kqueue'),
