@@ -188,6 +188,7 @@ impl Schedule {
             Event::Cancel { job, order } => self.cancel(now, job, order, out),
             Event::Lift(class) => self.lift(now, &class),
             Event::Recycle(worker) => self.recycle(now, worker, out),
+            Event::Shared { name, call, grant } => self.shared(now, &name, call, grant),
             Event::Narrowed => self.narrowed(now, out),
             Event::Restart => self.restart(now, out),
             Event::Adopted(all) => all.into_iter().for_each(|one| self.adopted(now, one)),

@@ -47,6 +47,9 @@ const BUDGET: usize = 16 << 20;
 /// Bytes of the largest payload that is run. Larger ones are set aside: a few of them would fill any machine.
 const LARGEST: usize = 128 << 20;
 
+/// Why hosts cannot keep anything here.
+const NOT_KEPT: &str = "only Redis and databases can keep what hosts share; take `shared` away";
+
 /// A job that is ours until its lease ends: Laravel's "reserved".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {
@@ -283,6 +286,19 @@ pub trait QueueBackend {
     /// and fewer where they are large. Changes nothing, and reads a bounded number of bytes. None behind [`DEEP`].
     async fn list(&self, _queue: &str, _which: Listing, _first: usize, _most: usize) -> Result<Page, BackendError> {
         Ok(Page::default())
+    }
+
+    /// What hosts keep here under a name, if anything, and the server's time in milliseconds.
+    ///
+    /// # Errors
+    /// [`BackendError::Settings`] where nothing can be kept.
+    async fn kept(&self, _name: &str) -> Result<(Option<String>, u64), BackendError> {
+        Err(BackendError::Settings(NOT_KEPT.to_owned()))
+    }
+
+    /// Keeps a text under a name, for so long at the least, if what is there is what was seen. `false` where it is not.
+    async fn keep(&self, _name: &str, _seen: Option<&str>, _text: &str, _for: Duration) -> Result<bool, BackendError> {
+        Err(BackendError::Settings(NOT_KEPT.to_owned()))
     }
 
     /// For each of `queues`, since when the job has waited that has waited for longest: milliseconds since 1970, where

@@ -59,6 +59,7 @@ pub struct RedisBackend {
     renew: Lua,
     unreserve: Lua,
     list: Lua,
+    share: Lua,
     blocking: Blocking,
     /// Notify tokens that our BLPOP took, by queue: the next reserve leaves as many in the list.
     taken: RefCell<HashMap<String, usize>>,
@@ -112,6 +113,7 @@ impl RedisBackend {
             renew: Lua::new(include_str!("redis/renew.lua")),
             unreserve: Lua::new(include_str!("redis/unreserve.lua")),
             list: Lua::new(include_str!("redis/list.lua")),
+            share: Lua::new(include_str!("redis/share.lua")),
             blocking: Blocking::default(),
             taken: RefCell::default(),
             unusable: RefCell::default(),
@@ -127,6 +129,11 @@ impl RedisBackend {
             broken: format!("{list}:broken"),
             list,
         }
+    }
+
+    /// The key of what hosts share.
+    fn shared(&self, name: &str) -> String {
+        format!("{}kqueue:limits:{name}", self.prefix)
     }
 
     /// Score of a reservation made now. Without `retry_after` it is now, as Laravel has it.
@@ -431,6 +438,22 @@ impl QueueBackend for RedisBackend {
 
     fn unlisted(&self) -> Option<&'static str> {
         None
+    }
+
+    async fn kept(&self, name: &str) -> Result<(Option<String>, u64), BackendError> {
+        let (text, now): (String, u64) = self.servers.script(&self.share, &[self.shared(name)], |_| ()).await?;
+        Ok(((!text.is_empty()).then_some(text), now))
+    }
+
+    async fn keep(&self, name: &str, seen: Option<&str>, text: &str, time: Duration) -> Result<bool, BackendError> {
+        let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let put: i64 = self
+            .servers
+            .script(&self.share, &[self.shared(name)], |cmd| {
+                cmd.arg(seen.unwrap_or_default()).arg(text).arg(time);
+            })
+            .await?;
+        Ok(put == 1)
     }
 
     async fn list(&self, queue: &str, which: Listing, first: usize, most: usize) -> Result<Page, BackendError> {

@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection, Transaction};
 use super::head::why_broken;
 use super::listing::CUT;
 use super::row::{self, Row};
-use super::trouble::Trouble;
+use super::trouble::{Trouble, limits_table};
 use super::{
     BUDGET, BackendError, Capabilities, DEEP, LARGEST, Listed, Listing, Names, PAGE, Page, QueueBackend, QueueSize,
     Receipt, Reservation, Reserved, SetAside, SqliteSettings, Wait, check_queues, epoch, epoch_seconds,
@@ -339,6 +339,26 @@ impl QueueBackend for SqliteBackend {
 
     async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
         self.settle(jobs, &self.sql.delete, None).await
+    }
+
+    async fn kept(&self, name: &str) -> Result<(Option<String>, u64), BackendError> {
+        let kept = self.file.with(async |connection| {
+            let query = sqlx::query_scalar(AssertSqlSafe(self.sql.kept.clone())).bind(name.to_owned());
+            query.fetch_optional(&mut *connection).await
+        });
+        let kept = kept.await.map_err(|trouble| limits_table(trouble.into(), &self.sql.limits))?;
+        // Whoever has the file has the clock of this machine.
+        Ok((kept, u64::try_from(epoch().as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    async fn keep(&self, name: &str, seen: Option<&str>, text: &str, _: Duration) -> Result<bool, BackendError> {
+        let sql = if seen.is_some() { &self.sql.keep } else { &self.sql.keep_first };
+        let kept = self.file.with(async |connection| {
+            let query = sqlx::query(AssertSqlSafe(sql.clone())).bind(name.to_owned()).bind(text.to_owned());
+            query.bind(seen.map(str::to_owned)).execute(&mut *connection).await
+        });
+        let kept = kept.await.map_err(|trouble| limits_table(trouble.into(), &self.sql.limits))?;
+        Ok(kept.rows_affected() == 1)
     }
 
     async fn sizes(&self, queues: &[String]) -> Result<Vec<QueueSize>, BackendError> {

@@ -16,6 +16,13 @@ pub(super) struct Statements {
     pub(super) waiting: String,
     pub(super) delayed: String,
     pub(super) oldest: String,
+    /// The table of what hosts share, quoted.
+    pub(super) limits: String,
+    /// 1 name.
+    pub(super) kept: String,
+    /// 1 name, 2 text, 3 what was seen; and the same where nothing was.
+    pub(super) keep: String,
+    pub(super) keep_first: String,
 }
 
 impl Statements {
@@ -33,7 +40,12 @@ impl Statements {
             )
         };
         let ours = "id = ?1 AND reserved_at IS NOT NULL AND attempts = ?3";
+        let limits = format!("\"{}_limits\"", table.replace('"', "\"\""));
         Self {
+            kept: format!("SELECT state FROM {limits} WHERE name = ?1"),
+            keep: format!("UPDATE {limits} SET state = ?2 WHERE name = ?1 AND state = ?3"),
+            keep_first: format!("INSERT OR IGNORE INTO {limits} (name, state) SELECT ?1, ?2 WHERE ?3 IS NULL"),
+            limits,
             ready: format!("SELECT 1 FROM {jobs} WHERE {free} LIMIT 1"),
             // 1 retry_after, 2 queue.
             next_due: format!(

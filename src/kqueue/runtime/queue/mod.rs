@@ -11,6 +11,7 @@ mod fetch;
 mod lease;
 mod outage;
 mod settle;
+mod share;
 pub mod sizes;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use tokio::sync::mpsc;
 
 use crate::backend::{BackendError, Capabilities, QueueBackend, Receipt, Reservation, Reserved};
 use kqueue_config::Settings;
+use kqueue_core::arbiter::Grant;
 use kqueue_core::schedule::JobId;
 
 use doorbell::Doorbell;
@@ -33,6 +35,8 @@ use lease::Leases;
 use outage::Outage;
 pub use outage::is_final;
 use settle::{Removals, Returns};
+use share::Shares;
+pub use share::host;
 use sizes::{Backlog, Count};
 
 /// Delays before a queue that does not answer is asked again: from the first to the last, doubled each time.
@@ -65,6 +69,8 @@ pub enum QueueEvent {
     Silent(String),
     /// It answers again.
     Answers,
+    /// What a limit lets start that hosts share; nothing, if nobody says.
+    Shared { name: String, call: u64, grant: Option<Grant> },
     /// Milliseconds until the next delayed job, if there is one; 0 where the queue does not say.
     Sighted(Option<u64>),
     /// Jobs come from where the app has them by now.
@@ -92,6 +98,7 @@ pub enum Answer {
     Returned { jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError> },
     Verified { job: JobId, receipt: Receipt, ours: bool },
     Counted(BTreeMap<String, Count>),
+    Shared { name: String, call: u64, result: Result<Grant, BackendError> },
     Sighted(Option<u64>),
 }
 
@@ -105,6 +112,7 @@ pub struct QueueSide {
     removals: Removals,
     returns: Returns,
     backlog: Backlog,
+    shares: Shares,
     /// Where the app has its queues by now, if not here.
     next: Option<elsewhere::Next>,
     /// What others are to be told, in order.
@@ -125,6 +133,7 @@ impl QueueSide {
             removals: Removals::default(),
             returns: Returns::default(),
             backlog: Backlog::new(!backend.capabilities().exact_sizes),
+            shares: Shares::default(),
             next: None,
             events: VecDeque::new(),
             answers,
@@ -136,6 +145,7 @@ impl QueueSide {
     /// Works by other settings from now on.
     pub fn configure(&mut self, settings: &Settings) {
         self.leases.configure(settings.renew);
+        self.forget_shared();
         if self.outage.has_answered() {
             self.leases.arm(self.backend.lease());
         }
@@ -184,6 +194,7 @@ impl QueueSide {
                 Answer::Verified { job, receipt, ours } => {
                     self.events.push_back(QueueEvent::Verified { job, receipt, ours });
                 }
+                Answer::Shared { name, call, result } => self.shared(name, call, result),
                 Answer::Counted(counts) => self.backlog.counted(counts),
                 Answer::Sighted(within) => self.events.push_back(QueueEvent::Sighted(within)),
             },
