@@ -219,7 +219,7 @@ mod tests {
         assert_eq!((given.starts, given.wait_ms), (1, Some(500)));
         assert_eq!(shared.ask(499, "a", &rate(2, 3, 9, 0)).starts, 0);
         // What was not used comes back.
-        assert_eq!(shared.ask(499, "a", &rate(2, 3, 1, 1)).starts, 1);
+        assert_eq!(shared.ask(499, "b", &rate(2, 3, 1, 1)).starts, 1);
         assert_eq!(shared.ask(100_000, "a", &rate(2, 3, 9, 0)).starts, 3);
     }
 }

@@ -14,8 +14,8 @@ use super::head::why_broken;
 use super::row::{self, Row};
 use super::trouble::{Trouble, limits_table};
 use super::{
-    BUDGET, BackendError, Capabilities, DEEP, LARGEST, Listed, Listing, PAGE, Page, QueueBackend, QueueSize, Receipt,
-    Reservation, Reserved, SetAside, Wait, check_queues, epoch_seconds,
+    BUDGET, BackendError, Capabilities, DEEP, LARGEST, LOOK, Listed, Listing, Others, PAGE, Page, QueueBackend,
+    QueueSize, Receipt, Reservation, Reserved, SetAside, Wait, check_queues, epoch_seconds,
 };
 
 mod dialect;
@@ -397,6 +397,33 @@ impl QueueBackend for DatabaseBackend {
 
     async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
         self.settle(jobs, dialect::Dialect::delete).await
+    }
+
+    async fn next_of_others(&self, queue: &str, mut others: Others) -> Result<(Reserved, Others), BackendError> {
+        let name = self.name(queue);
+        let free = self.free(&name, i64::try_from(others.at).unwrap_or(i64::MAX));
+        let mut found = Reserved::default();
+        let looked = self.link.with(async |ready| {
+            let answers = ready.session.run(ready.dialect.behind(&free, LOOK)).await?;
+            let mut seen = Vec::new();
+            for mut row in answers.into_iter().flat_map(|answer| answer.rows) {
+                let [id] = numbers(&row)?;
+                seen.push((id, row.get_mut(1).and_then(Option::take).unwrap_or_default()));
+            }
+            others.went_by(seen.iter().map(|(id, _)| *id));
+            let ids: Vec<i64> = others.pick(seen, |(_, payload)| payload).into_iter().map(|(id, _)| id).collect();
+            if !ids.is_empty() {
+                self.take(ready, queue, Free { only: &ids, ..free }, ids.len(), &mut found).await?;
+            }
+            Ok(())
+        });
+        match looked.await {
+            // What is ours already must not be lost with the error.
+            Err(Trouble::Busy(_)) => {}
+            Err(trouble) if found.is_empty() => return Err(trouble.into()),
+            Ok(()) | Err(_) => {}
+        }
+        Ok((found, others))
     }
 
     async fn kept(&self, name: &str) -> Result<(Option<String>, u64), BackendError> {

@@ -18,6 +18,7 @@ mod database;
 mod head;
 mod listing;
 mod native;
+mod others;
 mod receipt;
 mod redis;
 mod row;
@@ -33,6 +34,7 @@ mod conformance;
 pub use database::{DatabaseBackend, DatabaseSettings};
 pub use listing::{DEEP, Listed, Listing, PAGE, Page};
 pub use native::{NativeBackend, popped};
+pub use others::{LOOK, Others};
 pub use receipt::{Encoded, Receipt};
 #[cfg(test)]
 use redis::{NodeSettings, SentinelSettings, TlsSettings};
@@ -255,6 +257,12 @@ pub trait QueueBackend {
     /// To end it early, use [`Wait::end`]: that loses no job. The future itself is not cancel-safe: jobs reserved by a
     /// call whose future was dropped come back when their lease ends.
     async fn next_batch(&self, queues: &[String], max: usize, wait: &Wait) -> Result<Reserved, BackendError>;
+
+    /// Looks for jobs of others behind those of a queue that come next, and reserves what `others` picks of it, out of their
+    /// order. Looks at a bounded number of jobs; the next look goes on from there. None where there is no such order.
+    async fn next_of_others(&self, _queue: &str, others: Others) -> Result<(Reserved, Others), BackendError> {
+        Ok((Reserved::default(), Others { is_through: true, ..others }))
+    }
 
     /// Reads a receipt that it has made itself, in this process or an earlier one; `None` if it is none.
     fn decode(&self, header: Option<&RawValue>, body: &Bytes) -> Option<Receipt>;

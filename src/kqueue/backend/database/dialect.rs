@@ -207,6 +207,19 @@ impl Dialect {
         )
     }
 
+    /// Rows behind this id that are free: their ids, and their payloads unless they are large.
+    pub(super) fn behind(&self, free: &Free<'_>, most: usize) -> String {
+        let (bytes, payload) = match self.engine {
+            Engine::MySql => ("OCTET_LENGTH(payload)", "CAST(payload AS BINARY)"),
+            Engine::Postgres => ("OCTET_LENGTH(payload::text)", "payload"),
+        };
+        format!(
+            "SELECT id, CASE WHEN {bytes} <= {CUT} THEN {payload} END FROM {} WHERE {} ORDER BY id LIMIT {most}",
+            self.table,
+            self.free(free)
+        )
+    }
+
     /// What hosts keep under a name, and the server's time in milliseconds.
     pub(super) fn kept(&self, name: &str) -> String {
         let now = match self.engine {

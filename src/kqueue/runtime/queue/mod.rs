@@ -5,6 +5,7 @@
 //! [`QueueSide::next`]; what it means for others is left in [`QueueSide::events`]. Knows nothing of processes, of records
 //! or of the schedule.
 
+mod behind;
 pub mod doorbell;
 mod elsewhere;
 mod fetch;
@@ -23,11 +24,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::backend::{BackendError, Capabilities, QueueBackend, Receipt, Reservation, Reserved};
+use crate::backend::{BackendError, Capabilities, Others, QueueBackend, Receipt, Reservation, Reserved};
 use kqueue_config::Settings;
 use kqueue_core::arbiter::Grant;
 use kqueue_core::schedule::JobId;
 
+use behind::Behind;
 use doorbell::Doorbell;
 pub use fetch::Demand;
 use fetch::Fetch;
@@ -98,6 +100,7 @@ pub enum Answer {
     Returned { jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError> },
     Verified { job: JobId, receipt: Receipt, ours: bool },
     Counted(BTreeMap<String, Count>),
+    Behind { queue: String, result: Result<(Reserved, Others), BackendError> },
     Shared { name: String, call: u64, result: Result<Grant, BackendError> },
     Sighted(Option<u64>),
 }
@@ -112,6 +115,7 @@ pub struct QueueSide {
     removals: Removals,
     returns: Returns,
     backlog: Backlog,
+    behind: Behind,
     shares: Shares,
     /// Where the app has its queues by now, if not here.
     next: Option<elsewhere::Next>,
@@ -133,6 +137,7 @@ impl QueueSide {
             removals: Removals::default(),
             returns: Returns::default(),
             backlog: Backlog::new(!backend.capabilities().exact_sizes),
+            behind: Behind::default(),
             shares: Shares::default(),
             next: None,
             events: VecDeque::new(),
@@ -194,6 +199,7 @@ impl QueueSide {
                 Answer::Verified { job, receipt, ours } => {
                     self.events.push_back(QueueEvent::Verified { job, receipt, ours });
                 }
+                Answer::Behind { queue, result } => self.looked_behind(&queue, result),
                 Answer::Shared { name, call, result } => self.shared(name, call, result),
                 Answer::Counted(counts) => self.backlog.counted(counts),
                 Answer::Sighted(within) => self.events.push_back(QueueEvent::Sighted(within)),
@@ -205,7 +211,7 @@ impl QueueSide {
     pub fn wake(&self) -> Option<Instant> {
         let outage = self.fetch.outage().filter(|_| !self.outage.is_logged());
         let wakes = [self.fetch.wake(), outage, self.leases.wake(), self.backlog.wake(), self.settling_wake()];
-        wakes.into_iter().chain([self.moving_wake()]).flatten().min()
+        wakes.into_iter().chain([self.moving_wake(), self.behind.wake()]).flatten().min()
     }
 
     pub fn on_time(&mut self, now: Instant) {
