@@ -235,7 +235,7 @@ keys! {
     /// Queues in strict order; the connection's own where there are none.
     queues: Names, EmptyIfUnset("high,default"), App, [Live];
     /// Whose jobs take turns within one queue, such as those of each tenant: a key of the payload, the first part of a tag
-    /// (`tenant_id:7`) or a property of the job. It concerns the reserved jobs that wait, of which max_waiting is the bound.
+    /// (`tenant_id:7`) or a property of the job. On Redis and in databases jobs are looked for behind those of others, too.
     fair_by: Name, None("tenant_id"), CommandLine, [Live];
     /// Who starts PHP processes and keeps them within bounds: "coordinator" (kqueue.service, which asks
     /// systemd), "user" (the user's own service manager), "process" (nobody: plain children), or "auto" (the

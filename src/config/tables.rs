@@ -35,6 +35,8 @@ pub struct Bounds {
     pub memory_max: Option<u32>,
     /// The name of what says for whom a limit of a class counts.
     pub by: Option<String>,
+    /// The limits are one for all hosts.
+    pub shared: Option<bool>,
     /// What a job may take that declares no timeout; `None` within is without limit.
     pub timeout: Option<Option<Duration>>,
     /// What `wait` of the alerts is for a queue.
@@ -162,6 +164,9 @@ table_keys! {
     MEMORY_MAX, memory_max: Megabytes<32>, "1024";
     /// A key of the payload, a tag `NAME:VALUE` or a property: the limits are those of each value of it.
     BY, by: Name, "\"tenant_id\"";
+    /// The limits are one for all hosts that say so. The queue's own server keeps them, Redis or a database (in a table
+    /// that is called as the jobs table, with `_limits` behind it). While it does not answer none starts.
+    SHARED, shared: bool, "true";
     /// What `timeout` is for them, where the job declares none.
     TIMEOUT, timeout: Timeout, "\"10min\"";
     /// What `wait` of `[alerts]` is for the queue.
@@ -204,7 +209,7 @@ pub static TABLES: &[Table] = &[
             " notification that it carries.",
         ],
         example: "\"App\\\\Jobs\\\\Import\"",
-        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &BY, &TIER, &MEMORY_MAX, &TIMEOUT],
+        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &BY, &SHARED, &TIER, &MEMORY_MAX, &TIMEOUT],
         of: |tables| &mut tables.class,
         read: |tables| &tables.class,
     },
@@ -212,7 +217,7 @@ pub static TABLES: &[Table] = &[
         name: "queue",
         doc: &[" Limits of a queue, its weight, and when its wait is too long."],
         example: "mail",
-        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &MAX_WAITING, &WEIGHT, &TIMEOUT, &ALERT_WAIT],
+        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &SHARED, &MAX_WAITING, &WEIGHT, &TIMEOUT, &ALERT_WAIT],
         of: |tables| &mut tables.queue,
         read: |tables| &tables.queue,
     },
@@ -340,6 +345,13 @@ impl Said {
         // What it needs beside it.
         let lacks = match self.key.name {
             name if name == BURST.name && bounds.rate.is_none() => ("rate", &RATE),
+            name if name == SHARED.name
+                && self.table.name == "queue"
+                && bounds.max_concurrent.is_none()
+                && bounds.rate.is_none() =>
+            {
+                ("limit", &MAX_CONCURRENT)
+            }
             name if name == WEBHOOK_SECRET.name && alerts.webhook.is_none() => ("webhook", &WEBHOOK),
             name if name == SENDMAIL.name && alerts.mail.is_none() => ("mail", &MAIL),
             _ if self.table.is_single() && !watched(tables) => ("alert", &WAIT),

@@ -4,6 +4,7 @@
 //! nothing that this crate depends on has either.
 
 pub mod alerts;
+pub mod arbiter;
 pub mod backoff;
 pub mod histogram;
 pub mod payload;

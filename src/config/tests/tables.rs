@@ -114,7 +114,7 @@ fn what_is_wrong_has_one_line() {
         ),
         (
             "[class.A]\nmax_waiting = 5",
-            "3: unknown key \"max_waiting\"; a table of a class takes max_concurrent, rate, burst, by, tier, memory_max, timeout",
+            "3: unknown key \"max_waiting\"; a table of a class takes max_concurrent, rate, burst, by, shared, tier, memory_max, timeout",
         ),
         (
             "[alerts]\nwait = \"soon\"",

@@ -24,4 +24,4 @@ pub use hints::Hints;
 pub use limit::LimitHint;
 pub use php::{Scalar, properties};
 pub(crate) use scalar::bounded;
-pub use value::value_of;
+pub use value::{hash, value_of};

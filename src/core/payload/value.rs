@@ -18,7 +18,7 @@ pub fn value_of(payload: &[u8], name: &str) -> Option<u64> {
 }
 
 /// FNV-1a: hosts with other builds of kqueue must agree on it.
-fn hash(text: &str) -> u64 {
+pub fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 

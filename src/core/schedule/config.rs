@@ -1,6 +1,6 @@
 //! The settings of a schedule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::gate::Limit;
 use super::job::Job;
@@ -36,6 +36,10 @@ pub struct Config {
     pub queue_timeouts: BTreeMap<String, u32>,
     /// What tells the jobs of a class apart, where its limits count for each of these.
     pub class_by: BTreeMap<String, String>,
+    /// Classes whose limits hosts share.
+    pub class_shared: BTreeSet<String>,
+    /// Queues whose limits they do.
+    pub queue_shared: BTreeSet<String>,
     /// Limits of queues.
     pub queue_limits: BTreeMap<String, Limit>,
     /// Weights of queues, of which each gets a share; the order of the queues is strict where none has one. A queue

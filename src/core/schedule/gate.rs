@@ -6,6 +6,7 @@
 
 use super::job::{Job, Stage};
 use super::machine::Schedule;
+use super::permit::Permit;
 use super::{Action, JobId, Now};
 use crate::payload::LimitHint;
 
@@ -75,22 +76,33 @@ pub(super) struct Gate {
     pub open: bool,
     /// When it was last opened.
     pub opened: u64,
+    /// Where hosts share the limit: its bucket and its places are theirs then, too.
+    pub permit: Option<Permit>,
 }
 
 impl Gate {
     /// One that nobody has passed yet.
-    pub fn new(limit: Limit, now: u64) -> Self {
+    pub fn new(limit: Limit, now: u64, shared: Option<String>) -> Self {
         let level = limit.rate.map_or(0, |rate| full(&rate));
-        Self { limit, passed: 0, level, at: now, open: limit.max_concurrent != Some(0), opened: 0 }
+        let is_shut = limit.max_concurrent == Some(0);
+        // That none may start needs nobody's consent.
+        let permit = shared.filter(|_| !is_shut).map(Permit::new);
+        let open = !is_shut && permit.is_none();
+        Self { limit, passed: 0, level, at: now, open, opened: 0, permit }
     }
 
     /// Whether it lets as many pass as one that nobody has passed.
     pub fn is_as_new(&self) -> bool {
-        self.passed == 0 && self.limit.rate.is_none_or(|rate| self.level >= full(&rate))
+        self.passed == 0
+            && self.permit.as_ref().is_none_or(Permit::is_as_new)
+            && self.limit.rate.is_none_or(|rate| self.level >= full(&rate))
     }
 
     /// The one of other settings: its bucket keeps what is in it, as far as the new one holds that.
     pub fn follow(&mut self, old: &Gate) {
+        if let (Some(permit), Some(old)) = (&mut self.permit, &old.permit) {
+            permit.follow(old);
+        }
         if let (Some(rate), Some(before)) = (self.limit.rate, old.limit.rate) {
             // In parts of a token, of which the new period may have another number.
             let level = u128::from(old.level) * u128::from(rate.per_ms) / u128::from(before.per_ms.max(1));
@@ -114,17 +126,23 @@ impl Gate {
 
     /// Jobs that may pass now.
     pub fn room(&self) -> usize {
+        if let Some(permit) = &self.permit {
+            return permit.room(self.at);
+        }
         let tokens = self.limit.rate.map(|rate| usize::try_from(self.level / rate.per_ms).unwrap_or(usize::MAX));
         self.places().min(tokens.unwrap_or(usize::MAX))
     }
 
     pub fn places(&self) -> usize {
+        if let Some(permit) = &self.permit {
+            return permit.room(self.at);
+        }
         self.limit.max_concurrent.map_or(usize::MAX, |most| most.saturating_sub(self.passed))
     }
 
     /// When there is a token, if there is none now.
     pub fn token_at(&self) -> Option<u64> {
-        let rate = self.limit.rate?;
+        let rate = self.limit.rate.filter(|_| self.permit.is_none())?;
         let missing = rate.per_ms.saturating_sub(self.level);
         (missing > 0).then(|| self.at + missing.div_ceil(rate.jobs.into()))
     }
@@ -134,7 +152,9 @@ impl Gate {
     /// A job passes. One that is there already does whatever the limits are.
     pub fn take(&mut self, now: u64) {
         self.passed += 1;
-        if let Some(rate) = self.limit.rate {
+        if let Some(permit) = &mut self.permit {
+            permit.take();
+        } else if let Some(rate) = self.limit.rate {
             self.level = self.level.saturating_sub(rate.per_ms);
         }
         self.fill(now);
@@ -144,7 +164,9 @@ impl Gate {
     /// for what the bucket has been filled up with since: it may have been full without it.
     pub fn give(&mut self, now: u64, unstarted: Option<u64>) {
         self.passed = self.passed.saturating_sub(1);
-        if let (Some(rate), Some(since)) = (self.limit.rate, unstarted) {
+        if let Some(permit) = &mut self.permit {
+            permit.give(now, &self.limit, unstarted.is_some());
+        } else if let (Some(rate), Some(since)) = (self.limit.rate, unstarted) {
             let filled = now.saturating_sub(since).saturating_mul(rate.jobs.into());
             self.level = self.level.saturating_add(rate.per_ms.saturating_sub(filled)).min(full(&rate));
         }

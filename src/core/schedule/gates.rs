@@ -2,12 +2,14 @@
 //!
 //! Of such values at most [`VALUES`] have a gate of their own. Those of which no job is known, and that let as many pass as
 //! new ones would, are forgotten. Values for which there is no room share one gate, and as long as that is of use to
-//! anybody further ones do too: so no value ever has two, and no limit is exceeded.
+//! anybody further ones do too: so no value ever has two, and no limit is exceeded. Where hosts share a limit they must agree
+//! on what counts together: there values share a gate whose hashes have the same rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Config;
 use super::gate::{Gate, Limit, Pass};
+use super::permit::Permit;
 use crate::payload::LimitHint;
 
 /// Values that have gates of their own.
@@ -26,6 +28,26 @@ struct OfClass {
     values: BTreeMap<u64, usize>,
     /// There was no room for some.
     is_full: bool,
+    /// What hosts call it that share it.
+    shared: Option<String>,
+}
+
+impl OfClass {
+    /// What hosts call the limit of one value.
+    fn shared_by(&self, value: u64) -> Option<String> {
+        self.shared.as_ref().map(|name| format!("{name}:{value}"))
+    }
+
+    /// What a value is told apart by. Jobs that say nothing are all somebody's.
+    fn told(&self, value: Option<u64>) -> u64 {
+        let value = value.unwrap_or(0);
+        if self.shared.is_some() { value % VALUES as u64 } else { value }
+    }
+
+    /// Values that take room.
+    fn counted(&self) -> usize {
+        if self.shared.is_some() { 0 } else { self.values.len() }
+    }
 }
 
 /// All gates, and how far each is open.
@@ -39,6 +61,8 @@ pub(super) struct Gates {
     /// Values that have gates, and how many of them there may be before somebody looks.
     values: usize,
     few: usize,
+    /// Some are of limits that hosts share.
+    are_shared: bool,
     now: u64,
 }
 
@@ -51,21 +75,24 @@ impl Gates {
             let (hint, written) = (declared.get(class), config.class_limits.get(class).copied().unwrap_or_default());
             let limit = hint.map_or(written, |hint| written.declared(hint));
             if limit != Limit::default() {
-                let whole = gates.add(limit);
+                let shared = config.class_shared.contains(class).then(|| format!("class:{class}"));
+                let whole = gates.add(limit, shared.clone());
                 let by = hint.and_then(|hint| hint.by.as_ref()).or_else(|| config.class_by.get(class)).cloned();
-                let of = OfClass { limit, whole, by, values: BTreeMap::new(), is_full: false };
+                let of = OfClass { limit, whole, by, values: BTreeMap::new(), is_full: false, shared };
                 gates.classes.insert(class.clone(), of);
             }
         }
         for (queue, limit) in &config.queue_limits {
-            let gate = gates.add(*limit);
+            let shared = config.queue_shared.contains(queue).then(|| format!("queue:{queue}"));
+            let gate = gates.add(*limit, shared);
             gates.queues.insert(queue.clone(), gate);
         }
         gates
     }
 
-    fn add(&mut self, limit: Limit) -> usize {
-        let gate = Gate::new(limit, self.now);
+    fn add(&mut self, limit: Limit, shared: Option<String>) -> usize {
+        self.are_shared |= shared.is_some();
+        let gate = Gate::new(limit, self.now, shared);
         match self.free.pop() {
             Some(at) => {
                 if let Some(place) = self.all.get_mut(at) {
@@ -95,11 +122,12 @@ impl Gates {
             }
             if class.by.is_some() && class.by == old.by {
                 class.is_full = old.is_full;
-                class.values = old.values.keys().map(|value| (*value, new.add(class.limit))).collect();
+                class.values =
+                    old.values.keys().map(|value| (*value, new.add(class.limit, class.shared_by(*value)))).collect();
                 pairs.extend(old.values.iter().filter_map(|(value, was)| Some((*class.values.get(value)?, *was))));
             }
         }
-        new.values = classes.values().map(|class| class.values.len()).sum();
+        new.values = classes.values().map(OfClass::counted).sum();
         new.few = new.few.max(new.values);
         new.classes = classes;
         for (at, was) in pairs {
@@ -115,6 +143,40 @@ impl Gates {
         self.classes.is_empty() && self.queues.is_empty()
     }
 
+    /// Whether any is of a limit that hosts share.
+    pub fn are_shared(&self) -> bool {
+        self.are_shared
+    }
+
+    /// Those that are.
+    pub fn all_shared(&self) -> impl Iterator<Item = usize> {
+        self.all.iter().enumerate().filter(|(_, gate)| gate.permit.is_some()).map(|(at, _)| at)
+    }
+
+    /// What is known of one of them, its limit, and how many have passed it.
+    pub fn permit(&mut self, gate: usize) -> Option<(&mut Permit, Limit, usize)> {
+        let Gate { permit, limit, passed, .. } = self.all.get_mut(gate)?;
+        Some((permit.as_mut()?, *limit, *passed))
+    }
+
+    /// The same, to be looked at.
+    pub fn shared(&self, gate: usize) -> Option<(&Permit, usize)> {
+        let gate = self.all.get(gate)?;
+        Some((gate.permit.as_ref()?, gate.passed))
+    }
+
+    /// Whether a job would start but for this gate: those before it are open, and those behind it are, or are asked next.
+    pub fn waits_for(&self, pass: Pass, gate: usize) -> bool {
+        let is_open = |at: usize, later: bool| {
+            at == gate || self.all.get(at).is_some_and(|gate| gate.open || later && gate.permit.is_some())
+        };
+        match (pass.class, pass.queue) {
+            (Some(class), queue) if class == gate => queue.is_none_or(|queue| is_open(queue, true)),
+            (class, Some(queue)) if queue == gate => class.is_none_or(|class| is_open(class, false)),
+            _ => false,
+        }
+    }
+
     /// When time was last said to have passed.
     pub fn now(&self) -> u64 {
         self.now
@@ -128,21 +190,21 @@ impl Gates {
 
     fn of_class(&mut self, name: &str, value: Option<u64>) -> Option<usize> {
         let class = self.classes.get(name)?;
-        // Jobs that say nothing are all somebody's.
-        let value = value.unwrap_or(0);
+        let value = class.told(value);
         if class.by.is_none() {
             return Some(class.whole);
         }
         if let Some(gate) = class.values.get(&value) {
             return Some(*gate);
         }
-        let (limit, whole, has_room) = (class.limit, class.whole, self.values < VALUES && !class.is_full);
-        let gate = has_room.then(|| self.add(limit));
+        let (limit, whole, shared) = (class.limit, class.whole, class.shared_by(value));
+        let (is_shared, has_room) = (shared.is_some(), self.values < VALUES && !class.is_full);
+        let gate = (is_shared || has_room).then(|| self.add(limit, shared));
         let class = self.classes.get_mut(name)?;
         match gate {
             Some(gate) => {
                 class.values.insert(value, gate);
-                self.values += 1;
+                self.values += usize::from(!is_shared);
             }
             None => class.is_full = true,
         }
@@ -151,15 +213,15 @@ impl Gates {
 
     /// Whether somebody is to say who is needed before this value gets a gate.
     pub fn is_crowded(&self, class: &str, value: Option<u64>) -> bool {
-        let by = self.classes.get(class).filter(|class| class.by.is_some());
+        let by = self.classes.get(class).filter(|class| class.by.is_some() && class.shared.is_none());
         by.is_some_and(|class| {
-            !class.values.contains_key(&value.unwrap_or(0)) && (class.is_full || self.values >= self.few)
+            !class.values.contains_key(&class.told(value)) && (class.is_full || self.values >= self.few)
         })
     }
 
     /// Forgets the values of gates that are as new and not among these.
     pub fn tidy(&mut self, known: &BTreeSet<usize>) {
-        let Self { all, free, classes, .. } = self;
+        let (Self { all, free, classes, .. }, mut forgotten) = (&mut *self, Vec::new());
         let is_needed = |gate: usize| known.contains(&gate) || all.get(gate).is_some_and(|gate| !gate.is_as_new());
         for class in classes.values_mut() {
             class.is_full &= is_needed(class.whole);
@@ -167,11 +229,18 @@ impl Gates {
                 let is_needed = is_needed(*gate);
                 if !is_needed {
                     free.push(*gate);
+                    let nobodys = Gate::new(Limit::default(), 0, None);
+                    forgotten.push((*gate, nobodys));
                 }
                 is_needed
             });
         }
-        self.values = self.classes.values().map(|class| class.values.len()).sum();
+        for (at, nobodys) in forgotten {
+            if let Some(gate) = self.all.get_mut(at) {
+                *gate = nobodys;
+            }
+        }
+        self.values = self.classes.values().map(OfClass::counted).sum();
         self.few = (2 * self.values).clamp(FEW, VALUES);
     }
 
@@ -181,7 +250,7 @@ impl Gates {
         self.all.iter_mut().for_each(|gate| gate.fill(now));
     }
 
-    fn of(&self, pass: Pass) -> impl Iterator<Item = &Gate> {
+    pub fn of(&self, pass: Pass) -> impl Iterator<Item = &Gate> {
         pass.gates().filter_map(|at| self.all.get(at))
     }
 

@@ -1,5 +1,7 @@
 //! What the schedule shows of itself to those who only look: the runtime, and operators through the control socket.
 
+use std::collections::BTreeMap;
+
 use super::machine::{Phase, Schedule};
 use super::waiting::Waiting;
 use super::{Cause, JobId, Now, WorkerId, WorkerView};
@@ -42,6 +44,31 @@ impl Schedule {
     /// Jobs of a class that are ours and have not been given to a process.
     pub fn waiting_of(&self, class: &str) -> usize {
         self.jobs.values().filter(|job| !job.is_out() && job.class == class).count()
+    }
+
+    /// How many jobs of others may be taken out of their order now, if any are to be looked for: while what is there is
+    /// more than starts at once.
+    pub fn room_for_others(&self) -> Option<usize> {
+        let serves = self.phase == Phase::Running && self.config.ahead && !self.config.native && !self.down;
+        let busy = self.running_count() > 0 || self.waiting.iter().any(|waiting| !waiting.is_empty());
+        if !serves || !busy || self.is_waking() || self.is_helpless() || self.config.max_jobs > 0 {
+            return None;
+        }
+        let waiting: usize = self.waiting.iter().map(Waiting::len).sum();
+        // What comes by itself may have taken all that there is.
+        let most = self.config.max_waiting + self.config.max_waiting / 4;
+        Some(if self.waiting_bytes < self.config.max_waiting_bytes { most.saturating_sub(waiting) } else { 0 })
+    }
+
+    /// Jobs of each tenant that wait for a process.
+    pub fn waiting_of_each(&self) -> BTreeMap<u64, usize> {
+        let mut each = BTreeMap::new();
+        for job in self.jobs.values().filter(|job| !job.is_out()) {
+            if let Some(tenant) = job.tenant {
+                *each.entry(tenant).or_default() += 1;
+            }
+        }
+        each
     }
 
     /// The classes of the jobs that are ours, each at least once.

@@ -189,6 +189,7 @@ impl Schedule {
             Event::Requeue { job, place } => self.requeue(now, job, place, out),
             Event::Lift(class) => self.lift(now, &class),
             Event::Recycle(worker) => self.recycle(now, worker, out),
+            Event::Shared { name, call, grant } => self.shared(now, &name, call, grant),
             Event::Narrowed => self.narrowed(now, out),
             Event::Restart => self.restart(now, out),
             Event::Adopted(all) => all.into_iter().for_each(|one| self.adopted(now, one)),

@@ -18,6 +18,7 @@ mod job;
 mod lease;
 mod look;
 mod machine;
+mod permit;
 mod plan;
 mod pop;
 mod requeue;
@@ -37,6 +38,7 @@ mod workers;
 
 use std::fmt;
 
+use crate::arbiter::{Claim, Grant};
 use crate::payload::{Hints, LimitHint};
 use crate::routing::{Route, Tier};
 
@@ -276,6 +278,15 @@ pub enum Event {
     Lift(String),
     /// An operator wants another process in the place of this one, which leaves after its job.
     Recycle(WorkerId),
+    /// Answer to [`Action::Share`]: what this limit lets start, or that nobody says.
+    Shared {
+        /// Which.
+        name: String,
+        /// The number of the question.
+        call: u64,
+        /// What may start.
+        grant: Option<Grant>,
+    },
     /// Other limits count, and may be narrower: what has been given to a process and has not begun goes by them.
     Narrowed,
     /// Replace every process after its current job: all idle ones at once.
@@ -368,6 +379,8 @@ pub enum Action {
     Inspect(Vec<String>),
     /// Ask this idle worker what the app's signals are.
     Check(WorkerId),
+    /// Ask whoever keeps the limits that hosts share; answered with [`Event::Shared`].
+    Share(Claim),
     /// Find out whether the app, which has nothing to do, will be needed soon; answered with [`Event::Sighted`].
     Look,
     /// End what processes are forked from: the app sleeps.

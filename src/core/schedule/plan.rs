@@ -43,6 +43,7 @@ impl Schedule {
         if serving && self.checked.is_some() && !self.is_waking() {
             self.isolate(now, out);
         }
+        self.ask_others(now, out);
         self.pop(now, serving && known, out);
         self.size_lanes(now, out);
         self.size_pool(now, out);
@@ -331,7 +332,7 @@ impl Schedule {
         };
         let waits =
             self.pressure_at(self.seen).into_iter().chain(self.look_at(self.seen)).chain(self.kept_at(self.seen));
-        let waits = waits.chain(self.rest_at(self.seen));
+        let waits = waits.chain(self.rest_at(self.seen)).chain(self.ask_at());
         workers.chain(signals).chain(inspections).chain(phase).chain(starts).chain(waits).chain(limits).min()
     }
 }

@@ -7,6 +7,7 @@ mod overruns;
 mod pop;
 mod reload;
 mod requeue;
+mod shared;
 mod shares;
 mod sleep;
 
@@ -18,6 +19,7 @@ use super::{
     Action, Cause, Config, Done, Event, Inspection, JobId, JobKind, JobSpec, Now, Outcome, Schedule, StopReason,
     WorkerId,
 };
+use crate::arbiter::Shared;
 use crate::payload::{Hints, LimitHint};
 use crate::routing::{History, Tier};
 
@@ -71,6 +73,9 @@ struct Shop {
     sight: Option<u64>,
     /// When it fell asleep.
     sleeps: Vec<u64>,
+    /// Limits that hosts share, and that whoever keeps them does not answer.
+    shared: BTreeMap<String, Shared>,
+    unheard: bool,
     /// Limits that classes declare.
     declared: BTreeMap<&'static str, LimitHint>,
 }
@@ -96,6 +101,8 @@ impl Shop {
             exited: None,
             sight: None,
             sleeps: Vec::new(),
+            shared: BTreeMap::new(),
+            unheard: false,
             declared: BTreeMap::new(),
         };
         shop.feed_once(Event::Tick);
@@ -251,6 +258,13 @@ impl Shop {
                     classes.iter().map(|class| (class.clone(), self.declared.get(class.as_str()).cloned())).collect();
                 let hints = classes.into_iter().map(|class| (class, Hints::default())).collect();
                 self.at(now + 1, Event::Inspected(Inspection { hints, limits, ..Inspection::default() }));
+            }
+            Action::Share(claim) => {
+                let grant = (!self.unheard).then(|| {
+                    let kept = self.shared.entry(claim.name.clone()).or_default();
+                    kept.ask(now, "this", &claim)
+                });
+                self.at(now + 1, Event::Shared { name: claim.name, call: claim.call, grant });
             }
             Action::Check(_) => self.at(now + 1, Event::State { down: false, paused: Vec::new() }),
             Action::Finished(finished) => self.ends.push((finished.job, finished.outcome, now)),

@@ -11,6 +11,7 @@ mod model;
 mod php;
 mod queue;
 mod rng;
+mod shared;
 mod steer;
 mod succession;
 mod world;
@@ -258,6 +259,13 @@ fn limits_are_kept() {
             run_with(seed, rng.between(5, 35), rng.below(3), config, faults)
         });
     }
+}
+
+#[test]
+fn hosts_share_limits() {
+    seeds(9_500_000, 30, |seed, rng| shared::two_hosts(seed, rng, NO_FAULTS));
+    let few = Faults { deaf: 100, ..Faults { jump: 0, ..FEW_FAULTS } };
+    seeds(9_600_000, 60, |seed, rng| shared::two_hosts(seed, rng, few));
 }
 
 #[test]

@@ -176,6 +176,12 @@ impl Waiting {
         held.map(|((turn, job), entry)| (*turn, *job, entry.bytes)).collect()
     }
 
+    /// How many wait for this gate of a shared limit, and for nothing else.
+    pub(super) fn want(&self, gates: &Gates, gate: usize) -> usize {
+        let waits = self.limited.iter().filter(|((pass, _), _)| gates.waits_for(*pass, gate));
+        waits.map(|(_, lane)| lane.order.len()).sum()
+    }
+
     /// When a limit lets the next one start, if time alone brings that about.
     pub(super) fn opens_at(&self, gates: &Gates) -> Option<u64> {
         self.limited.keys().filter_map(|(pass, _)| gates.opens_at(*pass)).min()

@@ -31,6 +31,7 @@ mod redis_sentinel;
 mod redis_servers;
 mod redis_tls;
 mod settings;
+mod shared;
 mod sqlite;
 mod sqlite_only;
 mod sqs;
@@ -43,6 +44,7 @@ use payloads::{
     brings_few_large_jobs_at_once, carries_large_payloads, keeps_bytes, sets_broken_messages_aside,
     sets_impossible_timeouts_aside,
 };
+use shared::keeps_what_hosts_share;
 use waiting::{
     an_ended_wait_loses_no_job, survives_an_outage, waits_no_longer_than_told, wakes_on_push, wakes_when_a_job_is_due,
 };
@@ -87,7 +89,7 @@ macro_rules! suite {
             unreserving_undoes_a_reservation, requeuing_puts_a_job_elsewhere, reserves_each_job_once, sets_broken_messages_aside, sets_impossible_timeouts_aside, brings_few_large_jobs_at_once,
             keeps_bytes, carries_large_payloads, counts_sizes, wakes_on_push, wakes_when_a_job_is_due,
             waits_no_longer_than_told, an_ended_wait_loses_no_job, receipts_outlive_their_backend, survives_an_outage, refuses_names_of_parts, takes_nothing_for_nothing,
-            lists_jobs_without_taking_any, lists_few_bytes_of_large_jobs, says_how_long_the_oldest_waits);
+            lists_jobs_without_taking_any, lists_few_bytes_of_large_jobs, says_how_long_the_oldest_waits, keeps_what_hosts_share);
     };
     ($fixture:ty: $($case:ident),*) => {
         $(#[tokio::test]

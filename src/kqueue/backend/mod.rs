@@ -18,6 +18,7 @@ mod database;
 mod head;
 mod listing;
 mod native;
+mod others;
 mod receipt;
 mod redis;
 mod row;
@@ -33,6 +34,7 @@ mod conformance;
 pub use database::{DatabaseBackend, DatabaseSettings};
 pub use listing::{DEEP, Listed, Listing, PAGE, Page};
 pub use native::{NativeBackend, popped};
+pub use others::{LOOK, Others};
 pub use receipt::{Encoded, Receipt};
 #[cfg(test)]
 use redis::{NodeSettings, SentinelSettings, TlsSettings};
@@ -46,6 +48,9 @@ pub use wait::Wait;
 const BUDGET: usize = 16 << 20;
 /// Bytes of the largest payload that is run. Larger ones are set aside: a few of them would fill any machine.
 const LARGEST: usize = 128 << 20;
+
+/// Why hosts cannot keep anything here.
+const NOT_KEPT: &str = "only Redis and databases can keep what hosts share; take `shared` away";
 
 /// A job that is ours until its lease ends: Laravel's "reserved".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,6 +261,12 @@ pub trait QueueBackend {
     /// call whose future was dropped come back when their lease ends.
     async fn next_batch(&self, queues: &[String], max: usize, wait: &Wait) -> Result<Reserved, BackendError>;
 
+    /// Looks for jobs of others behind those of a queue that come next, and reserves what `others` picks of it, out of their
+    /// order. Looks at a bounded number of jobs; the next look goes on from there. None where there is no such order.
+    async fn next_of_others(&self, _queue: &str, others: Others) -> Result<(Reserved, Others), BackendError> {
+        Ok((Reserved::default(), Others { is_through: true, ..others }))
+    }
+
     /// Reads a receipt that it has made itself, in this process or an earlier one; `None` if it is none.
     fn decode(&self, header: Option<&RawValue>, body: &Bytes) -> Option<Receipt>;
 
@@ -301,6 +312,19 @@ pub trait QueueBackend {
     /// and fewer where they are large. Changes nothing, and reads a bounded number of bytes. None behind [`DEEP`].
     async fn list(&self, _queue: &str, _which: Listing, _first: usize, _most: usize) -> Result<Page, BackendError> {
         Ok(Page::default())
+    }
+
+    /// What hosts keep here under a name, if anything, and the server's time in milliseconds.
+    ///
+    /// # Errors
+    /// [`BackendError::Settings`] where nothing can be kept.
+    async fn kept(&self, _name: &str) -> Result<(Option<String>, u64), BackendError> {
+        Err(BackendError::Settings(NOT_KEPT.to_owned()))
+    }
+
+    /// Keeps a text under a name, for so long at the least, if what is there is what was seen. `false` where it is not.
+    async fn keep(&self, _name: &str, _seen: Option<&str>, _text: &str, _for: Duration) -> Result<bool, BackendError> {
+        Err(BackendError::Settings(NOT_KEPT.to_owned()))
     }
 
     /// For each of `queues`, since when the job has waited that has waited for longest: milliseconds since 1970, where

@@ -15,10 +15,10 @@ use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection, Transaction};
 use super::head::why_broken;
 use super::listing::CUT;
 use super::row::{self, Row};
-use super::trouble::Trouble;
+use super::trouble::{Trouble, limits_table};
 use super::{
-    BUDGET, BackendError, Capabilities, DEEP, LARGEST, Listed, Listing, Names, PAGE, Page, QueueBackend, QueueSize,
-    Receipt, Reservation, Reserved, SetAside, SqliteSettings, Wait, check_queues, epoch, epoch_seconds,
+    BUDGET, BackendError, Capabilities, DEEP, LARGEST, LOOK, Listed, Listing, Names, Others, PAGE, Page, QueueBackend,
+    QueueSize, Receipt, Reservation, Reserved, SetAside, SqliteSettings, Wait, check_queues, epoch, epoch_seconds,
 };
 
 mod file;
@@ -88,6 +88,7 @@ impl SqliteBackend {
         &self,
         work: &mut Transaction<'_, Sqlite>,
         queue: &str,
+        sql: &str,
         max: usize,
         found: &mut Reserved,
     ) -> sqlx::Result<bool> {
@@ -95,7 +96,7 @@ impl SqliteBackend {
         let mut carried: usize = found.jobs.iter().map(|job| job.payload.len()).sum();
         while found.jobs.len() < max {
             let wanted = max - found.jobs.len();
-            let mut rows = sqlx::query(AssertSqlSafe(self.sql.reserve.clone()))
+            let mut rows = sqlx::query(AssertSqlSafe(sql.to_owned()))
                 .bind(now)
                 .bind(self.names.of(queue, "").into_owned())
                 .bind(now.saturating_sub(self.retry_after))
@@ -204,7 +205,7 @@ impl SqliteBackend {
         }
         let mut work = begin(connection).await?;
         for queue in queues {
-            if self.take(&mut work, queue, max, &mut found).await? || found.jobs.len() >= max {
+            if self.take(&mut work, queue, &self.sql.reserve, max, &mut found).await? || found.jobs.len() >= max {
                 break;
             }
         }
@@ -355,6 +356,55 @@ impl QueueBackend for SqliteBackend {
 
     async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
         self.settle(jobs, &self.sql.delete, None).await
+    }
+
+    async fn next_of_others(&self, queue: &str, mut others: Others) -> Result<(Reserved, Others), BackendError> {
+        let found = self.file.with(async |connection| {
+            let rows = sqlx::query(AssertSqlSafe(self.sql.behind.clone()))
+                .bind(epoch_seconds())
+                .bind(self.names.of(queue, "").into_owned())
+                .bind(i64::try_from(others.at).unwrap_or(i64::MAX))
+                .bind(LOOK as i64)
+                .bind(CUT as i64)
+                .fetch_all(&mut *connection)
+                .await?;
+            let seen = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+            let seen: Vec<(i64, Option<Vec<u8>>)> = seen.collect::<sqlx::Result<_>>()?;
+            others.went_by(seen.iter().map(|(id, _)| *id));
+            let picked = others.pick(seen, |(_, payload)| payload.as_deref().unwrap_or_default());
+            let mut found = Reserved::default();
+            if !picked.is_empty() {
+                let ids: Vec<i64> = picked.iter().map(|(id, _)| *id).collect();
+                let mut work = begin(connection).await?;
+                self.take(&mut work, queue, &self.sql.reserve_these(&ids), ids.len(), &mut found).await?;
+                work.commit().await?;
+            }
+            Ok(found)
+        });
+        match found.await {
+            Err(Trouble::Busy(_)) => Ok((Reserved::default(), others)),
+            found => Ok((found?, others)),
+        }
+    }
+
+    async fn kept(&self, name: &str) -> Result<(Option<String>, u64), BackendError> {
+        let kept = self.file.with(async |connection| {
+            let query = sqlx::query_scalar(AssertSqlSafe(self.sql.kept.clone())).bind(name.to_owned());
+            query.fetch_optional(&mut *connection).await
+        });
+        let kept = kept.await.map_err(|trouble| limits_table(trouble.into(), &self.sql.limits))?;
+        // Whoever has the file has the clock of this machine.
+        Ok((kept, u64::try_from(epoch().as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    async fn keep(&self, name: &str, seen: Option<&str>, text: &str, _: Duration) -> Result<bool, BackendError> {
+        let sql = if seen.is_some() { &self.sql.keep } else { &self.sql.keep_first };
+        let kept = self.file.with(async |connection| {
+            let query = sqlx::query(AssertSqlSafe(sql.clone())).bind(name.to_owned()).bind(text.to_owned());
+            query.bind(seen.map(str::to_owned)).execute(&mut *connection).await
+        });
+        let kept = kept.await.map_err(|trouble| limits_table(trouble.into(), &self.sql.limits))?;
+        Ok(kept.rows_affected() == 1)
     }
 
     async fn sizes(&self, queues: &[String]) -> Result<Vec<QueueSize>, BackendError> {

@@ -37,6 +37,7 @@ impl Runtime {
             Action::Check(worker) => {
                 self.processes.send(worker, ToWorker::Check { queues: &self.app.queues }.encode());
             }
+            Action::Share(claim) => self.queue.share(claim),
             Action::Finished(finished) => self.finished(finished),
             Action::Quarantined(class) => {
                 let text = format!("{class} has killed two processes: from now on each of its jobs runs isolated");

@@ -23,6 +23,14 @@ impl Runtime {
             self.queue.look_again();
         }
         self.queue.settle();
+        match (self.settings.fair_by.clone(), self.schedule.room_for_others()) {
+            (Some(by), Some(room)) => {
+                let open: Vec<String> = open.iter().map(|queue| (*queue).clone()).collect();
+                let known = || self.schedule.waiting_of_each();
+                self.queue.look_behind(Instant::now(), &open, &by, known, room);
+            }
+            _ => self.queue.look_no_more(),
+        }
         if !self.queue.may_reserve(Instant::now()) {
             return;
         }

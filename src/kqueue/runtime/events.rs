@@ -32,6 +32,7 @@ impl Runtime {
             QueueEvent::Answers => self.over("queue"),
             QueueEvent::Rang => self.tell(Event::Rung),
             QueueEvent::Sighted(within) => self.tell(Event::Sighted(within)),
+            QueueEvent::Shared { name, call, grant } => self.tell(Event::Shared { name, call, grant }),
             QueueEvent::Elsewhere => self.is_elsewhere(),
             QueueEvent::Reserved(jobs) => self.admit(jobs),
             QueueEvent::Empty { settled } => self.tell(Event::Empty { settled }),

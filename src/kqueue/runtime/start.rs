@@ -219,6 +219,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         source: SettingsSource::new(reread, loaded, description.settings),
         settings,
     };
+    runtime.queue.is_host(queue::host(&runtime.settings.state_dir));
     runtime.hold_paused();
     if !runtime.processes.recipe.forking.is_on() {
         runtime.processes.templates.dismiss();
@@ -384,6 +385,8 @@ pub(super) fn schedule_config(
         class_memory: each(&settings.tables.class, |of| of.memory_max),
         class_timeouts: each(&settings.tables.class, |of| of.timeout.map(whole_seconds)),
         queue_timeouts: each(&settings.tables.queue, |of| of.timeout.map(whole_seconds)),
+        class_shared: each(&settings.tables.class, |of| of.shared.filter(|shared| *shared)).into_keys().collect(),
+        queue_shared: each(&settings.tables.queue, |of| of.shared.filter(|shared| *shared)).into_keys().collect(),
         class_by: each(&settings.tables.class, |of| of.by.clone()),
         queue_limits: limits_of(&settings.tables.queue),
         queue_weights: each(&settings.tables.queue, |of| of.weight),

@@ -79,6 +79,7 @@ impl Runtime {
             })
             .or_else(|| Some(silent("the coordinator", self.processes.manager_lost()?)))
             .or_else(|| sizes::fault(counts))
+            .or_else(|| self.queue.unshared())
             .or_else(|| {
                 let fault = self.service.app.fault()?;
                 Some(format!(

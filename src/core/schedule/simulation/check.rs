@@ -306,7 +306,7 @@ pub fn action(world: &World, action: &Action, exits: bool) {
         Action::Look | Action::Sleep => {
             assert!(!world.told.0 && world.told.1.is_empty() && world.stopping.is_none(), "it cannot sleep");
         }
-        Action::Quarantined(_) | Action::Wake | Action::Exit => {}
+        Action::Quarantined(_) | Action::Wake | Action::Share(_) | Action::Exit => {}
     }
 }
 

@@ -11,6 +11,9 @@ use crate::schedule::job::Job;
 use crate::schedule::machine::Phase;
 use crate::schedule::{Action, Config, Event, JobId, JobKind, Limit, Rate, Schedule};
 
+/// Milliseconds from when hosts together let a job start until it does, at the most: the answer comes late.
+const SLACK: u64 = 4_000;
+
 /// What is known of limits outside of the schedule.
 #[derive(Debug, Default)]
 pub struct Account {
@@ -36,7 +39,7 @@ pub fn forget(world: &mut World) {
 }
 
 /// Jobs of each class, value and queue that are with a process.
-fn count(world: &World) -> BTreeMap<String, usize> {
+pub fn count(world: &World) -> BTreeMap<String, usize> {
     let mut out: BTreeMap<String, usize> = BTreeMap::new();
     for id in world.schedule.jobs.iter().filter(|(_, job)| job.is_out()).map(|(id, _)| id) {
         for name in names(world, world.reservations[id].uid) {
@@ -51,9 +54,14 @@ pub fn limited(mut config: Config, rng: &mut Rng) -> Config {
     config.queues = QUEUES.iter().map(|queue| (*queue).to_owned()).collect();
     (config.class_limits, config.queue_limits, config.queue_waiting) = Default::default();
     (config.class_by, config.class_timeouts, config.queue_timeouts) = Default::default();
+    (config.class_shared, config.queue_shared) = Default::default();
+    let shares = rng.chance(300);
     for class in classes() {
         if rng.chance(400) {
             config.class_limits.insert(class.name.to_owned(), limit(rng));
+        }
+        if shares && rng.chance(500) {
+            config.class_shared.insert(class.name.to_owned());
         }
         if rng.chance(200) {
             config.class_by.insert(class.name.to_owned(), by(rng));
@@ -65,6 +73,9 @@ pub fn limited(mut config: Config, rng: &mut Rng) -> Config {
     for queue in QUEUES {
         if rng.chance(300) {
             config.queue_limits.insert(queue.to_owned(), limit(rng));
+        }
+        if shares && rng.chance(500) {
+            config.queue_shared.insert(queue.to_owned());
         }
         if rng.chance(100) {
             config.queue_timeouts.insert(queue.to_owned(), *rng.pick(&[0, 3, 50]));
@@ -93,8 +104,14 @@ pub fn hold(schedule: &Schedule, job: JobId) -> bool {
     let full = |limit: Option<Limit>, running: usize| {
         limit.and_then(|limit| limit.max_concurrent).is_some_and(|most| running >= most)
     };
+    // What hosts share lets start what it says, and no more.
+    let shared = schedule.gates.of(job.pass).any(|gate| gate.permit.is_some() && gate.room() == 0);
     // Values for which there is no room share a limit.
-    full(of_class(schedule, &job.class).map(|(limit, _)| limit), out(&|other| other.pass.class == job.pass.class))
+    shared
+        || full(
+            of_class(schedule, &job.class).map(|(limit, _)| limit),
+            out(&|other| other.pass.class == job.pass.class),
+        )
         || full(schedule.config.queue_limits.get(&job.queue).copied(), out(&|other| other.queue == job.queue))
         || schedule.gates.opens_at(job.pass).is_some_and(|at| at > schedule.seen)
 }
@@ -124,7 +141,7 @@ fn names(world: &World, uid: Uid) -> [String; 2] {
 }
 
 /// All that is limited, of all messages there are.
-fn bounds(world: &World) -> BTreeMap<String, Limit> {
+pub fn bounds(world: &World) -> BTreeMap<String, Limit> {
     let mut bounds = BTreeMap::new();
     let queues = &world.schedule.config.queue_limits;
     for uid in world.reservations.values().map(|held| held.uid) {
@@ -300,14 +317,41 @@ fn pass_over(world: &mut World) {
 /// Over no time have more started than a rate lets.
 fn rates(world: &World) {
     for (name, limit) in bounds(world) {
-        let Some(rate) = limit.rate else { continue };
-        let of_it = |id: &JobId| names(world, world.reservations[id].uid).contains(&name);
-        let mut starts: Vec<u64> = world.limits.starts.iter().filter(|(id, _)| of_it(id)).map(|(_, at)| *at).collect();
-        starts.sort_unstable();
-        for (at, since) in starts.iter().enumerate() {
-            let most = u64::from(rate.burst) + (world.now - since) * u64::from(rate.jobs) / rate.per_ms;
-            let many = (starts.len() - at) as u64;
-            assert!(many <= most, "{many} of {name} have started in {} ms, and {most} may", world.now - since);
+        rate(world.now, &name, limit, &[world]);
+    }
+}
+
+/// The same of two hosts.
+pub fn rates_of_both(one: &World, other: &World) {
+    for (name, limit) in bounds(one) {
+        rate(one.now.max(other.now), &name, limit, &[one, other]);
+    }
+}
+
+fn rate(now: u64, name: &str, limit: Limit, worlds: &[&World]) {
+    let Some(rate) = limit.rate else { return };
+    let mut starts = Vec::new();
+    let mut slack = 0;
+    for world in worlds {
+        let of_it = |id: &JobId| names(world, world.reservations[id].uid).iter().any(|of| of == name);
+        starts.extend(world.limits.starts.iter().filter(|(id, _)| of_it(id)).map(|(_, at)| *at));
+        let config = &world.schedule.config;
+        let is_shared = |names: &BTreeSet<String>| names.iter().any(|of| name.starts_with(of.as_str()));
+        if is_shared(&config.class_shared) || is_shared(&config.queue_shared) {
+            slack = SLACK;
         }
     }
+    starts.sort_unstable();
+    for (at, since) in starts.iter().enumerate() {
+        let most = u64::from(rate.burst) + (now + slack - since) * u64::from(rate.jobs) / rate.per_ms;
+        let many = (starts.len() - at) as u64;
+        assert!(many <= most, "{many} of {name} have started in {} ms, and {most} may", now - since);
+    }
+}
+
+/// Everything that is limited is so for all hosts, whose classes declare the same.
+pub fn all_shared(mut config: Config) -> Config {
+    config.class_shared = classes().into_iter().map(|class| class.name.to_owned()).collect();
+    config.queue_shared = QUEUES.iter().map(|queue| (*queue).to_owned()).collect();
+    config
 }

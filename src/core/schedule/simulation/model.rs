@@ -1,10 +1,11 @@
 //! What the world is made of: messages, reservations, PHP processes, and how often what goes wrong.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::rng::Rng;
 use super::world::QUEUES;
+use crate::arbiter::Claim;
 use crate::payload::{Hints, LimitHint};
 use crate::routing::{Limits, PerTier, Tier};
 use crate::schedule::{Cause, Config, Done, Event, JobId, JobKind, Outcome, WorkerId};
@@ -160,6 +161,8 @@ pub enum Next {
     },
     Give(Vec<JobId>),
     Verify(JobId),
+    /// A question of a shared limit reaches who keeps it.
+    Share(Claim),
     Started(WorkerId),
     Booted(WorkerId),
     Frame(WorkerId, Frame),
@@ -199,6 +202,8 @@ pub struct Faults {
     pub settings: u64,
     /// Operators hold classes, cancel and move jobs, make the pool smaller, replace workers, lift quarantines.
     pub steer: u64,
+    /// Whoever keeps the limits that hosts share does not hear, or is not heard.
+    pub deaf: u64,
 }
 
 pub const NO_FAULTS: Faults = Faults {
@@ -217,6 +222,7 @@ pub const NO_FAULTS: Faults = Faults {
     succeed: 0,
     settings: 0,
     steer: 0,
+    deaf: 0,
 };
 
 /// Some of each.
@@ -231,6 +237,7 @@ pub const FEW_FAULTS: Faults = Faults {
     slow: 50,
     jump: 1,
     signals: 300,
+    deaf: 50,
     ..NO_FAULTS
 };
 
@@ -291,6 +298,8 @@ pub fn config() -> Config {
         class_timeouts: BTreeMap::new(),
         queue_timeouts: BTreeMap::new(),
         class_by: BTreeMap::new(),
+        class_shared: BTreeSet::new(),
+        queue_shared: BTreeSet::new(),
         queue_limits: BTreeMap::new(),
         queue_waiting: BTreeMap::new(),
         queue_weights: BTreeMap::new(),

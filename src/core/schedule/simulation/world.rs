@@ -1,12 +1,15 @@
 //! The world: a clock made of events, a queue, PHP processes, and a driver that honours what a schedule
 //! answers as the runtime does.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::check;
 use super::limits;
 use super::model::*;
 use super::rng::Rng;
+use super::shared::Arbiter;
 use super::steer::Steered;
 use crate::routing::History;
 use crate::schedule;
@@ -44,6 +47,9 @@ pub struct World {
     pub steps: u64,
     pub ticks: u64,
     pub limits: limits::Account,
+    /// Who keeps the limits that hosts share, and which of them we are.
+    pub arbiter: Rc<RefCell<Arbiter>>,
+    pub host: &'static str,
     /// What operators have asked for, on top of the settings.
     pub steered: Steered,
     /// Print what happens.
@@ -86,6 +92,8 @@ impl World {
             steps: 0,
             ticks: 0,
             limits: limits::Account::default(),
+            arbiter: Rc::default(),
+            host: "one",
             steered: Steered::default(),
             tells: std::env::var_os("KQUEUE_SIM_SEED").is_some(),
             agenda: BTreeMap::new(),
@@ -152,6 +160,13 @@ impl World {
         }
     }
 
+    /// When something happens next.
+    pub fn next_at(&self) -> Option<u64> {
+        let due = self.agenda.first_key_value().map(|((at, _), _)| *at);
+        let wake = if self.exited.is_some() { None } else { self.schedule.next_wake() };
+        due.into_iter().chain(wake).min()
+    }
+
     /// One thing happens. False when nothing will ever happen again.
     pub fn step(&mut self) -> bool {
         self.steps += 1;
@@ -189,6 +204,7 @@ impl World {
             }
             Next::Pop { settled, count, queues } => self.pop(settled, count, &queues),
             Next::Give(jobs) => self.given(&jobs),
+            Next::Share(claim) => self.share(&claim),
             Next::Verify(job) => {
                 let ours = self.reservations.get(&job).is_some_and(|held| !held.lost && !held.is_settled());
                 let at = self.now + self.latency();
@@ -395,6 +411,10 @@ impl World {
                 self.verifying.insert(job);
                 let at = self.now + self.latency();
                 self.at(at, Next::Verify(job));
+            }
+            Action::Share(claim) => {
+                let at = self.now + self.latency();
+                self.at(at, Next::Share(claim));
             }
             Action::Inspect(classes) => self.inspect(&classes),
             Action::Check(worker) => self.send(worker, Frame::Check),

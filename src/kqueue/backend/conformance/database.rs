@@ -37,13 +37,15 @@ pub(super) fn table(engine: Engine) -> &'static str {
              `payload` longtext not null, `attempts` tinyint unsigned not null, `reserved_at` int unsigned null, \
              `available_at` int unsigned not null, `created_at` int unsigned not null) \
              default character set utf8mb4 collate 'utf8mb4_unicode_ci'; \
-             ALTER TABLE `jobs` ADD INDEX `jobs_queue_index`(`queue`)"
+             ALTER TABLE `jobs` ADD INDEX `jobs_queue_index`(`queue`); \
+             CREATE TABLE jobs_limits (name varchar(191) PRIMARY KEY, state text NOT NULL)"
         }
         Engine::Postgres => {
             "CREATE TABLE \"jobs\" (\"id\" bigserial not null primary key, \"queue\" varchar(255) not null, \
              \"payload\" text not null, \"attempts\" smallint not null, \"reserved_at\" integer null, \
              \"available_at\" integer not null, \"created_at\" integer not null); \
-             CREATE INDEX \"jobs_queue_index\" on \"jobs\" (\"queue\")"
+             CREATE INDEX \"jobs_queue_index\" on \"jobs\" (\"queue\"); \
+             CREATE TABLE jobs_limits (name varchar(191) PRIMARY KEY, state text NOT NULL)"
         }
     }
 }
@@ -56,7 +58,9 @@ impl<const POSTGRES: bool> DatabaseFixture<POSTGRES> {
         let fixture = Self { server, relay: Relay::new(server.socket.clone()), name };
         fixture.run(table(Self::ENGINE)).await;
         if POSTGRES {
-            fixture.run(&format!("ALTER TABLE jobs OWNER TO {}", fixture.name)).await;
+            fixture
+                .run(&format!("ALTER TABLE jobs OWNER TO {0}; ALTER TABLE jobs_limits OWNER TO {0}", fixture.name))
+                .await;
         }
         fixture
     }

@@ -16,7 +16,8 @@ super::suite!(SqliteFixture);
 pub(super) const TABLE: &str = "CREATE TABLE \"jobs\" (\"id\" integer not null primary key autoincrement, \
      \"queue\" varchar not null, \"payload\" text not null, \"attempts\" integer not null, \
      \"reserved_at\" integer, \"available_at\" integer not null, \"created_at\" integer not null); \
-     CREATE INDEX \"jobs_queue_index\" on \"jobs\" (\"queue\")";
+     CREATE INDEX \"jobs_queue_index\" on \"jobs\" (\"queue\"); \
+     CREATE TABLE jobs_limits (name varchar(191) PRIMARY KEY, state text NOT NULL)";
 
 pub(super) struct SqliteFixture {
     pub(super) dir: TempDir,

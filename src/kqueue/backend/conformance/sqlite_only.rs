@@ -62,6 +62,8 @@ async fn makes_no_file_and_names_the_one_it_misses() {
     std::fs::write(&path, "").unwrap();
     let error = b.reserve(&queues(&["default"]), 1).await.unwrap_err();
     assert!(error.to_string().contains("no such table: jobs"), "{error}");
+    let error = b.kept("class:A").await.unwrap_err().to_string();
+    assert!(error.contains("CREATE TABLE \"jobs_limits\" (name") && !error.contains("artisan"), "{error}");
     std::fs::write(
         &path,
         "this is no database, but long enough to be read as the header of one, \

@@ -207,6 +207,42 @@ impl Dialect {
         )
     }
 
+    /// Rows behind this id that are free: their ids, and their payloads unless they are large.
+    pub(super) fn behind(&self, free: &Free<'_>, most: usize) -> String {
+        let (bytes, payload) = match self.engine {
+            Engine::MySql => ("OCTET_LENGTH(payload)", "CAST(payload AS BINARY)"),
+            Engine::Postgres => ("OCTET_LENGTH(payload::text)", "payload"),
+        };
+        format!(
+            "SELECT id, CASE WHEN {bytes} <= {CUT} THEN {payload} END FROM {} WHERE {} ORDER BY id LIMIT {most}",
+            self.table,
+            self.free(free)
+        )
+    }
+
+    /// What hosts keep under a name, and the server's time in milliseconds.
+    pub(super) fn kept(&self, name: &str) -> String {
+        let now = match self.engine {
+            Engine::MySql => "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS UNSIGNED)",
+            Engine::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS bigint)",
+        };
+        format!("SELECT (SELECT state FROM {} WHERE name = {}), {now}", limits_of(&self.table), self.literal(name))
+    }
+
+    /// Keeps a text there if what is there is what was seen.
+    pub(super) fn keep(&self, name: &str, seen: Option<&str>, text: &str) -> String {
+        let (table, name, text) = (limits_of(&self.table), self.literal(name), self.literal(text));
+        match (seen, self.engine) {
+            (Some(seen), _) => {
+                format!("UPDATE {table} SET state = {text} WHERE name = {name} AND state = {}", self.literal(seen))
+            }
+            (None, Engine::MySql) => format!("INSERT IGNORE INTO {table} (name, state) VALUES ({name}, {text})"),
+            (None, Engine::Postgres) => {
+                format!("INSERT INTO {table} (name, state) VALUES ({name}, {text}) ON CONFLICT DO NOTHING")
+            }
+        }
+    }
+
     /// Text as it stands in a statement, whatever modes the server is in.
     fn literal(&self, text: &str) -> String {
         match self.engine {
@@ -216,6 +252,14 @@ impl Dialect {
             }
             Engine::Postgres => literal(text),
         }
+    }
+}
+
+/// The table of what hosts share, beside a jobs table that is quoted.
+pub(super) fn limits_of(table: &str) -> String {
+    match table.char_indices().next_back() {
+        Some((at, quote @ ('"' | '`'))) => format!("{}_limits{quote}", table.get(..at).unwrap_or_default()),
+        _ => format!("{table}_limits"),
     }
 }
 

@@ -17,9 +17,25 @@ pub(super) struct Statements {
     pub(super) waiting: String,
     pub(super) delayed: String,
     pub(super) oldest: String,
+    /// 1 now, 2 queue, 3 id, 4 limit, 5 bytes of a payload that is read.
+    pub(super) behind: String,
+    /// The table of what hosts share, quoted.
+    pub(super) limits: String,
+    /// 1 name.
+    pub(super) kept: String,
+    /// 1 name, 2 text, 3 what was seen; and the same where nothing was.
+    pub(super) keep: String,
+    pub(super) keep_first: String,
 }
 
 impl Statements {
+    /// That which reserves, of these rows alone.
+    pub(super) fn reserve_these(&self, ids: &[i64]) -> String {
+        let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
+        let these = format!("AND id IN ({}) ORDER BY id LIMIT ?4", ids.join(", "));
+        self.reserve.replacen("ORDER BY id LIMIT ?4", &these, 1)
+    }
+
     pub(super) fn new(table: &str) -> Self {
         let jobs = format!("\"{}\"", table.replace('"', "\"\""));
         let free = "queue = ?2 AND ((reserved_at IS NULL AND available_at <= ?1) OR (reserved_at <= ?3))";
@@ -34,7 +50,16 @@ impl Statements {
             )
         };
         let ours = "id = ?1 AND reserved_at IS NOT NULL AND attempts = ?3";
+        let limits = format!("\"{}_limits\"", table.replace('"', "\"\""));
         Self {
+            behind: format!(
+                "SELECT id, CASE WHEN OCTET_LENGTH(payload) <= ?5 THEN CAST(payload AS BLOB) END FROM {jobs} \
+                 WHERE queue = ?2 AND reserved_at IS NULL AND available_at <= ?1 AND id > ?3 ORDER BY id LIMIT ?4"
+            ),
+            kept: format!("SELECT state FROM {limits} WHERE name = ?1"),
+            keep: format!("UPDATE {limits} SET state = ?2 WHERE name = ?1 AND state = ?3"),
+            keep_first: format!("INSERT OR IGNORE INTO {limits} (name, state) SELECT ?1, ?2 WHERE ?3 IS NULL"),
+            limits,
             ready: format!("SELECT 1 FROM {jobs} WHERE {free} LIMIT 1"),
             // 1 retry_after, 2 queue.
             next_due: format!(

@@ -175,6 +175,13 @@ impl QueueSide {
     }
 
     fn found(&mut self, found: Reserved, settled: u64) {
+        if !self.brought(found) && !self.fetch.removing {
+            self.events.push_back(QueueEvent::Empty { settled });
+        }
+    }
+
+    /// Jobs are ours, and others were no jobs. False where there are none.
+    pub(super) fn brought(&mut self, found: Reserved) -> bool {
         for aside in found.set_aside {
             tracing::error!(
                 "a message of {} bytes on queue {} is no job ({}); it is now on {}",
@@ -184,10 +191,10 @@ impl QueueSide {
                 aside.now
             );
         }
-        match found.jobs {
-            jobs if !jobs.is_empty() => self.events.push_back(QueueEvent::Reserved(jobs)),
-            _ if self.fetch.removing => {}
-            _ => self.events.push_back(QueueEvent::Empty { settled }),
+        let is_something = !found.jobs.is_empty();
+        if is_something {
+            self.events.push_back(QueueEvent::Reserved(found.jobs));
         }
+        is_something
     }
 }

@@ -5,12 +5,14 @@
 //! [`QueueSide::next`]; what it means for others is left in [`QueueSide::events`]. Knows nothing of processes, of records
 //! or of the schedule.
 
+mod behind;
 pub mod doorbell;
 mod elsewhere;
 mod fetch;
 mod lease;
 mod outage;
 mod settle;
+mod share;
 pub mod sizes;
 #[cfg(test)]
 mod tests;
@@ -22,10 +24,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::backend::{BackendError, Capabilities, QueueBackend, Receipt, Reservation, Reserved};
+use crate::backend::{BackendError, Capabilities, Others, QueueBackend, Receipt, Reservation, Reserved};
 use kqueue_config::Settings;
+use kqueue_core::arbiter::Grant;
 use kqueue_core::schedule::JobId;
 
+use behind::Behind;
 use doorbell::Doorbell;
 pub use fetch::Demand;
 use fetch::Fetch;
@@ -34,6 +38,8 @@ use outage::Outage;
 pub use outage::is_final;
 pub use settle::Return;
 use settle::{Removals, Returns};
+use share::Shares;
+pub use share::host;
 use sizes::{Backlog, Count};
 
 /// Delays before a queue that does not answer is asked again: from the first to the last, doubled each time.
@@ -66,6 +72,8 @@ pub enum QueueEvent {
     Silent(String),
     /// It answers again.
     Answers,
+    /// What a limit lets start that hosts share; nothing, if nobody says.
+    Shared { name: String, call: u64, grant: Option<Grant> },
     /// Milliseconds until the next delayed job, if there is one; 0 where the queue does not say.
     Sighted(Option<u64>),
     /// Jobs come from where the app has them by now.
@@ -93,6 +101,8 @@ pub enum Answer {
     Returned { jobs: Vec<Return>, result: Result<Vec<bool>, BackendError> },
     Verified { job: JobId, receipt: Receipt, ours: bool },
     Counted(BTreeMap<String, Count>),
+    Behind { queue: String, result: Result<(Reserved, Others), BackendError> },
+    Shared { name: String, call: u64, result: Result<Grant, BackendError> },
     Sighted(Option<u64>),
 }
 
@@ -106,6 +116,8 @@ pub struct QueueSide {
     removals: Removals,
     returns: Returns,
     backlog: Backlog,
+    behind: Behind,
+    shares: Shares,
     /// Where the app has its queues by now, if not here.
     next: Option<elsewhere::Next>,
     /// What others are to be told, in order.
@@ -126,6 +138,8 @@ impl QueueSide {
             removals: Removals::default(),
             returns: Returns::default(),
             backlog: Backlog::new(!backend.capabilities().exact_sizes),
+            behind: Behind::default(),
+            shares: Shares::default(),
             next: None,
             events: VecDeque::new(),
             answers,
@@ -137,6 +151,7 @@ impl QueueSide {
     /// Works by other settings from now on.
     pub fn configure(&mut self, settings: &Settings) {
         self.leases.configure(settings.renew);
+        self.forget_shared();
         if self.outage.has_answered() {
             self.leases.arm(self.backend.lease());
         }
@@ -201,6 +216,8 @@ impl QueueSide {
                 Answer::Verified { job, receipt, ours } => {
                     self.events.push_back(QueueEvent::Verified { job, receipt, ours });
                 }
+                Answer::Behind { queue, result } => self.looked_behind(&queue, result),
+                Answer::Shared { name, call, result } => self.shared(name, call, result),
                 Answer::Counted(counts) => self.backlog.counted(counts),
                 Answer::Sighted(within) => self.events.push_back(QueueEvent::Sighted(within)),
             },
@@ -211,7 +228,7 @@ impl QueueSide {
     pub fn wake(&self) -> Option<Instant> {
         let outage = self.fetch.outage().filter(|_| !self.outage.is_logged());
         let wakes = [self.fetch.wake(), outage, self.leases.wake(), self.backlog.wake(), self.settling_wake()];
-        wakes.into_iter().chain([self.moving_wake()]).flatten().min()
+        wakes.into_iter().chain([self.moving_wake(), self.behind.wake()]).flatten().min()
     }
 
     pub fn on_time(&mut self, now: Instant) {

@@ -83,7 +83,11 @@ impl QueueSide {
 
     /// Whether nothing is left to be removed or given back, and no call may still bring a job.
     pub fn is_settled(&self) -> bool {
-        !self.is_removing() && self.returns.sending.is_none() && self.fetch.is_idle() && self.unsettled() == 0
+        !self.is_removing()
+            && self.shares.under_way == 0
+            && self.returns.sending.is_none()
+            && self.fetch.is_idle()
+            && self.unsettled() == 0
     }
 
     /// Whether finished jobs are on their way out of the queue.

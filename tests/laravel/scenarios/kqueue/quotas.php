@@ -6,6 +6,7 @@ declare(strict_types=1);
 
 use App\Jobs\Long;
 use App\Jobs\Metered;
+use App\Jobs\OfTenant;
 use App\Jobs\Plain;
 use App\Jobs\Sleeps;
 use App\Jobs\Waits;
@@ -126,3 +127,32 @@ row('quotas', 'the timeout of a class, of a queue, and of all, where a job decla
     $w->expectSame(0, $daemon->stop(), 'exit status');
     $w->expectFailed(2);
 }, engines: ['kqueue']);
+
+row('tenants', 'fair_by: 100,000 jobs of one tenant (10,000 in a database) do not hold up a job of another by more than one job', function (World $w) use ($limits): void {
+    $file = $limits($w, "fair_by = \"tenant\"\n");
+    $large = new OfTenant(300, 'large');
+    $w->dispatchMany($large, 2_000);
+    $early = $w->dispatch(new OfTenant(5, 'early'));
+    $w->dispatchMany($large, $w->isInDatabase() ? 8_000 : 98_000);
+    $last = $w->dispatch(new OfTenant(5, 'last'));
+    $daemon = $w->start(['config' => $file]);
+    // The whole queue is looked through once; the end of a list is first.
+    $w->waitFor('start', seconds: 60.0, uuid: $early);
+    $w->waitFor('start', seconds: 60.0, uuid: $last);
+    $w->expect($w->size() > 5_000, 'most of the queue is still there');
+    foreach (['one', 'two', 'three'] as $tenant) {
+        $at = microtime(true);
+        $uuid = $w->dispatch(new OfTenant(5, $tenant));
+        $w->dispatchMany($large, 100);
+        $w->waitFor('start', uuid: $uuid);
+        $starts = $w->journal('start');
+        $then = $w->journal('start', $uuid)[0]['t'];
+        // Each process ends what it has, and may begin something before anybody has looked.
+        $before = array_filter($starts, static fn (array $start): bool => $start['t'] > $at && $start['t'] < $then);
+        $most = 4 * count(array_unique(array_column($starts, 'pid')));
+        $w->expect(count($before) <= $most, count($before) . " jobs have started before that of {$tenant}, and {$most} may");
+        $w->expectAttempts([1], $uuid);
+    }
+    $w->expectSame(0, $daemon->stop(30.0), 'exit status');
+    $w->expectFailed(0);
+}, engines: ['kqueue'], env: ['RECORD' => 'false'], tiers: false);

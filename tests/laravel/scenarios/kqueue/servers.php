@@ -6,6 +6,7 @@ declare(strict_types=1);
 
 use App\Jobs\Plain;
 use App\Jobs\Sleeps;
+use App\Jobs\Waits;
 use Kqueue\Tests\Daemon;
 use Kqueue\Tests\Processes;
 use Kqueue\Tests\Wait;
@@ -110,6 +111,67 @@ row('full', 'the server has no room left on its disk: kqueue waits for it, and e
     $w->expectGone();
     $w->expectFailed(0);
 }, drivers: ['redis', 'mariadb', 'pgsql'], engines: ['kqueue'], ownServer: true, tiers: false, env: ['RECORD' => 'false']);
+
+row('hosts', 'a limit that two runtimes share: no more run at once than it lets in both together, others are not held up, one that is killed leaves its places, and while nobody keeps it none starts', function (World $w): void {
+    file_put_contents($file = $w->sandbox->dir . '/shared.toml', "[class.\"App\\\\Jobs\\\\Waits\"]\nmax_concurrent = 2\nshared = true\n");
+    $start = static fn (string $host): Daemon => $w->start([
+        'config' => $file,
+        'state-dir' => "{$w->sandbox->dir}/{$host}/state",
+        'runtime-dir' => "{$w->sandbox->dir}/{$host}/run",
+    ]);
+    $files = [];
+    $dispatch = static function (int $count) use ($w, &$files): void {
+        foreach (range(1, $count) as $i) {
+            $go = $w->sandbox->dir . '/go' . count($files);
+            $files[$w->dispatch(new Waits($go, $i % 2 ? 'inline' : 'isolated'))] = $go;
+        }
+    };
+    $running = static function () use ($w, &$files): array {
+        $ended = array_column($w->journal('end'), 'uuid');
+
+        return array_values(array_diff(array_intersect(array_column($w->journal('start'), 'uuid'), array_keys($files)), $ended));
+    };
+    $othersFlow = static function () use ($w): void {
+        $uuids = $w->dispatchMany(new Plain(), 7);
+        Wait::until(static fn (): bool => array_diff($uuids, array_column($w->journal('end'), 'uuid')) === [], 'others to end');
+    };
+    $dispatch(1);
+    $hosts = [$start('one'), $start('two')];
+    if ($w->isInDatabase()) {
+        // There is no table for it yet.
+        $othersFlow();
+        Wait::until(static fn (): bool => str_contains($hosts[0]->output() . $hosts[1]->output(), 'CREATE TABLE'), 'somebody to say what is lacking');
+        $w->expectSame([], $running(), 'jobs that run without anybody who keeps their limit');
+        preg_match('/CREATE TABLE .*NULL\)/', $hosts[0]->output() . $hosts[1]->output(), $create);
+        $w->laravel['db']->connection()->statement($create[0]);
+    }
+    $dispatch(7);
+    for ($ended = 0; $ended < 5; $ended++) {
+        $runs = Wait::until(static fn (): ?array => count($found = $running()) >= 2 ? $found : null, 'two to run');
+        $othersFlow();
+        $w->expectSame(2, count($running()), 'jobs that run at once in both together');
+        touch($files[$runs[0]]);
+        $w->waitFor('end', uuid: $runs[0]);
+    }
+    array_map('touch', $files);
+    $w->waitForQueue(seconds: 30.0);
+    // One of them goes with what it has, and the other one takes its places when it has not been heard of for long enough.
+    $hosts[1]->stop();
+    $dispatch(3);
+    Wait::until(static fn (): bool => count($running()) === 2, 'two to run');
+    $w->killEngine($hosts[0]);
+    $before = $running();
+    $left = array_values(array_diff(array_keys($files), array_column($w->journal('end'), 'uuid')));
+    $w->expectSame(3, count($left), 'jobs that are left');
+    $hosts[2] = $start('three');
+    $dispatch(2);
+    Wait::until(static fn (): bool => count(array_diff($running(), $before)) === 2, 'two to run elsewhere', 60.0);
+    array_map('touch', $files);
+    $w->expectSame(0, $hosts[2]->stop(30.0), 'exit status');
+    foreach ($hosts as $host) {
+        $w->expect(substr_count($host->output(), 'are not kept') <= 1, 'it is logged once');
+    }
+}, drivers: ['redis', 'sqlite', 'mariadb', 'pgsql'], engines: ['kqueue'], tiers: false);
 
 row('index', 'kqueue check and tune print the migration for a long table without a good index, and nothing once it has one', function (World $w): void {
     $found = static function () use ($w): array {

@@ -9,6 +9,7 @@ use App\Jobs\FailsUntil;
 use App\Jobs\KillsItself;
 use App\Jobs\Plain;
 use App\Jobs\Quick;
+use App\Jobs\Short;
 use App\Jobs\Waits;
 use Kqueue\Tests\Wait;
 use Kqueue\Tests\World;
@@ -73,6 +74,28 @@ row('steer', 'kqueue failed: jobs of one class are retried while the app works, 
     $w->expectSame([3, 0], [$said['done'], $code], 'what is forgotten');
     $w->expectSame(120, count($w->failed()), 'what is left');
 }, engines: ['kqueue']);
+
+row('bulk', 'kqueue failed: 10,000 jobs of one class are retried with one command while the app works, each once', function (World $w): void {
+    $uuid = $w->dispatch(new Plain(), 'parked');
+    $payload = $w->backend->state('parked')->ready[0]['payload'];
+    $database = $w->sandbox->database();
+    $failed = $database->prepare('insert into failed_jobs (uuid, connection, queue, payload, exception, failed_at) values (?, ?, ?, ?, ?, ?)');
+    $database->beginTransaction();
+    foreach (range(1, 10_000) as $i) {
+        $uuids[] = $own = sprintf('%08x-0000-4000-8000-%012x', $i, $i);
+        $failed->execute([$own, $w->sandbox->driver, 'default', str_replace($uuid, $own, $payload), "RuntimeException: no luck\n#0 {main}", date('Y-m-d H:i:s')]);
+    }
+    $database->commit();
+    $w->start();
+    $others = $w->dispatchMany(new Short(5), 500);
+    $w->waitFor('start');
+    [$said, $code] = $w->kqueue('failed', '--as-root', 'app', 'retry', '--class', 'Plain', '--yes');
+    $w->expectSame([10_000, 10_000, 0], [$said['matched'] ?? $said, $said['done'] ?? null, $code], 'what is retried');
+    Wait::until(static fn (): bool => count($w->journal('end')) >= 10_500, 'all of them to be done', 60.0, 100_000);
+    $w->waitForQueue();
+    $w->expectOnce([...$uuids, ...$others]);
+    $w->expectFailed(0);
+}, drivers: ['redis'], engines: ['kqueue'], env: ['RECORD' => 'false'], tiers: false);
 
 row('steer', 'kqueue quarantine lists a class that has killed two processes, and lifts it: over a restart, its jobs go where others do', function (World $w): void {
     $daemon = $w->start();
