@@ -4,6 +4,7 @@
 //! The root process links this: nothing here opens a connection to anybody but the service manager and the journal.
 
 pub mod harmless;
+pub mod heap;
 pub mod identity;
 pub mod log;
 pub mod owner;

@@ -10,24 +10,24 @@ use RuntimeException;
 use Throwable;
 
 /** The benchmarks. Each gives its figures for both engines, measured in turn. */
-final class Bench
+class Bench
 {
     /** Milliseconds of processor time in a second that a server may use by itself, for all that can be told apart. */
     private const NOTHING = 0.5;
 
-    private RedisServer $redis;
+    protected RedisServer $redis;
 
-    private Server $server;
+    protected Server $server;
 
-    private Sandbox $sandbox;
+    protected Sandbox $sandbox;
 
-    private Application $laravel;
+    protected Application $laravel;
 
     private int $passed = 0;
 
     private int $failed = 0;
 
-    public function __construct(private readonly string $kqueue, private readonly bool $quick, private readonly string $driver)
+    public function __construct(private readonly string $kqueue, protected readonly bool $quick, private readonly string $driver)
     {
         is_executable($kqueue) || throw new RuntimeException("{$kqueue} is no program; build it, or name it in KQUEUE_BIN");
     }
@@ -48,15 +48,7 @@ final class Bench
         printf("%-52s %12s %12s %9s %8s\n", '', 'queue:work', 'kqueue', 'ratio', 'floor');
 
         try {
-            $this->throughput();
-            $this->latency();
-            in_array($this->driver, ['redis', 'sqs'], true) || $this->idleLoad();
-            if ($this->driver === 'redis') {
-                $this->isolatedStart();
-                $this->memory();
-                $this->idle();
-                $this->wake();
-            }
+            $this->measure();
         } catch (Throwable $e) {
             // Said here: the app that is booted in this process would want to say it, and is about to be removed.
             echo $e, "\n";
@@ -70,6 +62,14 @@ final class Bench
         printf("\n%d passed, %d failed\n", $this->passed, $this->failed);
 
         return $this->failed === 0;
+    }
+
+    protected function measure(): void
+    {
+        $this->throughput();
+        $this->latency();
+        in_array($this->driver, ['redis', 'sqs'], true) || $this->idleLoad();
+        $this->driver === 'redis' && $this->isolatedStart();
     }
 
     /** Empty jobs a second, one PHP process each. Measured between jobs, so that no start-up is in it. */
@@ -189,101 +189,7 @@ final class Bench
         $this->row('isolated start (queue:work --once), ms', $figures, '%.1f', $this->ratio($figures['stock'], $figures['kqueue']), 4);
     }
 
-    /** What ten processes that can run jobs take, in memory that would be free without them. */
-    private function memory(): void
-    {
-        $lanes = 10;
-        $marks = $this->file();
-        $figures = [];
-        foreach ($this->engines() as $name => $engine) {
-            $daemons = [];
-            if ($name === 'stock') {
-                for ($i = 0; $i < $lanes; $i++) {
-                    $daemons[] = $this->start($engine, []);
-                }
-                foreach (range(1, $lanes) as $_) {
-                    $this->dispatch(new Timed($marks));
-                }
-                $this->starts($marks, $lanes);
-            } else {
-                // Each holds a job for a moment, so that there is a lane for every one of them.
-                $daemons[] = $this->start($engine, ['max-concurrent-inline' => $lanes, 'pool-min-idle' => 0, 'pool-size' => 1, 'inline-max-duration' => 5]);
-                foreach (range(1, $lanes) as $_) {
-                    $this->dispatch(new Timed(null, false, 1500));
-                }
-                Wait::until(fn (): bool => count($daemons[0]->php()) >= $lanes + 1, 'ten lanes', 30);
-            }
-            $pids = array_merge(...array_map(static fn (Daemon $daemon): array => [...$daemon->php(), ...($name === 'stock' ? [$daemon->pid] : [])], $daemons));
-            $figures[$name] = [array_sum(array_map(self::pss(...), array_unique($pids))) / 1024];
-            if ($name === 'kqueue') {
-                printf("%-52s %12s %12.1f\n", 'memory of the runtime itself (resident), MB', '', self::field($daemons[0]->pid, 'status', 'VmRSS') / 1024);
-            }
-            foreach ($daemons as $daemon) {
-                $daemon->stop(30);
-            }
-        }
-        $this->row('ten processes for jobs (PSS), MB', $figures, '%.0f', $this->ratio($figures['stock'], $figures['kqueue']), 1.2);
-    }
-
-    /** What an app takes that has nothing to do: at once, and when it has fallen asleep. */
-    private function idle(): void
-    {
-        $figures = [];
-        foreach ($this->engines() as $name => $engine) {
-            $daemon = $this->start($engine, ['idle-after' => '8s']);
-            $marks = $this->file();
-            $this->dispatch(new Timed($marks));
-            $this->starts($marks, 1);
-            // Until what it keeps warm has booted.
-            $name === 'kqueue' && Wait::until(static fn (): bool => count($daemon->php()) >= 4, 'template, lane and pool', 30);
-            usleep(1_500_000);
-            $figures['awake'][$name] = [Idle::memory($daemon)];
-            if ($name === 'kqueue') {
-                Wait::until(static fn (): bool => Idle::isAsleep($daemon), 'sleep', 60);
-                usleep(500_000);
-            }
-            $figures['asleep'][$name] = [Idle::memory($daemon)];
-            $daemon->stop(30);
-        }
-        $ratio = fn (string $of): float => $this->ratio($figures[$of]['stock'], $figures[$of]['kqueue']);
-        $this->row('an idle app, awake (PSS), MB', $figures['awake'], '%.1f', $ratio('awake'), 0.1);
-        $this->row('an idle app, asleep (PSS), MB', $figures['asleep'], '%.1f', $ratio('asleep'), 1);
-    }
-
-    /** From dispatch to the first line of handle() of an app that sleeps, against a cold start for that job. */
-    private function wake(): void
-    {
-        $marks = $this->file();
-        $daemon = $this->start($this->engines()['kqueue'], ['idle-after' => '200ms']);
-        // What it was, is known.
-        foreach (range(1, 12) as $_) {
-            $this->dispatch(new Timed($marks));
-        }
-        $this->starts($marks, 12);
-        $figures = ['stock' => [], 'kqueue' => []];
-        for ($i = 0; $i < ($this->quick ? 15 : 31); $i++) {
-            Wait::until(static fn (): bool => Idle::isAsleep($daemon) && substr_count($daemon->output(), 'asleep until there is one') > $i, 'sleep', 60);
-            $marks = $this->file();
-            $made = microtime(true);
-            $this->dispatch(new Timed($marks));
-            $figures['kqueue'][] = ($this->starts($marks, 1)[0] - $made) * 1000;
-            // It is awake, and does not take that job.
-            $this->laravel['queue']->connection($this->sandbox->driver)->push(new Timed($marks = $this->file()), '', 'cold');
-            $made = microtime(true);
-            $once = new Daemon([PHP_BINARY, $this->sandbox->app . '/artisan', 'queue:work', $this->sandbox->driver, '--once', '--queue=cold'], $this->sandbox);
-            $figures['stock'][] = ($this->starts($marks, 1)[0] - $made) * 1000;
-            $once->wait();
-        }
-        $daemon->stop();
-        $this->row('an app that sleeps (queue:work --once), ms', $figures, '%.0f', $this->ratio($figures['stock'], $figures['kqueue']), 0.5);
-    }
-
-    private static function pss(int $pid): int
-    {
-        return self::field($pid, 'smaps_rollup', 'Pss');
-    }
-
-    private static function field(int $pid, string $file, string $name): int
+    protected static function field(int $pid, string $file, string $name): int
     {
         preg_match("/^{$name}:\s+(\d+)/m", (string) @file_get_contents("/proc/{$pid}/{$file}"), $found);
 
@@ -307,26 +213,35 @@ final class Bench
     }
 
     /** @return array{stock: Engine, kqueue: Engine} */
-    private function engines(): array
+    protected function engines(): array
     {
         return ['stock' => new Engine('stock', ''), 'kqueue' => new Engine('kqueue', $this->kqueue)];
     }
 
     /** @param array<string, string|int|true> $options */
-    private function start(Engine $engine, array $options): Daemon
+    protected function start(Engine $engine, array $options): Daemon
     {
         $command = $engine->command($this->sandbox, $options);
 
         // As it comes: the suite lets stock look for jobs far more often than its users do.
-        return new Daemon(array_values(array_diff($command, ['--sleep=0.02', '--pool-min-idle=1'])), $this->sandbox);
+        return new Daemon(array_values(array_diff($command, ['--sleep=0.02', '--pool-min-idle=1'])), $this->sandbox, self::environment());
     }
 
-    private function dispatch(object $job): void
+    /** What the unit of a runtime sets. @return array<string, string> */
+    private static function environment(): array
     {
-        $this->laravel['queue']->connection($this->sandbox->driver)->push($job);
+        preg_match('/^Environment=(.*)$/m', (string) file_get_contents(dirname(__DIR__, 2) . '/units/kqueue@.service'), $found);
+        parse_str(strtr($found[1] ?? '', ' ', '&'), $variables);
+
+        return $variables;
     }
 
-    private function file(): string
+    protected function dispatch(object $job, ?string $queue = null): void
+    {
+        $this->laravel['queue']->connection($this->sandbox->driver)->push($job, '', $queue);
+    }
+
+    protected function file(): string
     {
         static $count = 0;
 
@@ -334,9 +249,9 @@ final class Bench
     }
 
     /** @return list<float> when jobs started, once as many have as are expected */
-    private function starts(string $file, int $count): array
+    protected function starts(string $file, int $count, float $seconds = 120): array
     {
-        $until = microtime(true) + 120;
+        $until = microtime(true) + $seconds;
         while (count($lines = @file($file) ?: []) < $count) {
             microtime(true) < $until || throw new RuntimeException("{$count} jobs did not start");
             usleep(200);
@@ -346,13 +261,13 @@ final class Bench
     }
 
     /** @param list<float> $of @param list<float> $to */
-    private function ratio(array $of, array $to): float
+    protected function ratio(array $of, array $to): float
     {
         return self::median($of) / max(self::median($to), 1e-9);
     }
 
     /** @param array{stock: list<float>, kqueue: list<float>} $figures */
-    private function row(string $what, array $figures, string $format, float $ratio, float $floor): void
+    protected function row(string $what, array $figures, string $format, float $ratio, float $floor): void
     {
         $ok = $ratio >= $floor;
         $ok ? $this->passed++ : $this->failed++;
@@ -365,6 +280,14 @@ final class Bench
             $floor,
             $ok ? '' : '  TOO SLOW',
         );
+    }
+
+    /** A figure of kqueue's alone, which has a limit. */
+    protected function limit(string $what, float $figure, float $most): void
+    {
+        $ok = $figure <= $most;
+        $ok ? $this->passed++ : $this->failed++;
+        printf("%-52s %12s %12.1f %9s %7.1f%s\n", $what, '', $figure, 'at most', $most, $ok ? '' : '   TOO MUCH');
     }
 
     /** @param list<float> $figures */

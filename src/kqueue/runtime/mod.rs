@@ -35,6 +35,7 @@ mod requeue;
 mod service;
 #[cfg(test)]
 mod simulation;
+mod slack;
 mod sleep;
 mod start;
 mod status;
@@ -72,6 +73,7 @@ use queue::QueueSide;
 use service::settings::SettingsSource;
 use service::signals::Asked;
 use service::{Service, health};
+use slack::Slack;
 use sleep::Nap;
 use usual::Habit;
 
@@ -119,6 +121,7 @@ struct Runtime {
     end: End,
     nap: Nap,
     habit: Habit,
+    slack: Slack,
 }
 
 impl Runtime {
@@ -204,7 +207,7 @@ impl Runtime {
             self.schedule.next_wake().map(|ms| self.started + Duration::from_millis(ms.saturating_sub(BEFORE_MS)));
         [schedule, self.max_time, self.queue.wake(), self.processes.wake(), self.service.wake(), self.look_wake()]
             .into_iter()
-            .chain([self.nap_wake()])
+            .chain([self.nap_wake(), self.slack_wake()])
             .flatten()
             .min()
             .unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
@@ -228,6 +231,7 @@ impl Runtime {
         self.look_at_queues(now);
         self.look_at_release(now);
         self.look_at_habit();
+        self.give_back_memory(now);
         self.look_at_max_time(now);
         self.tell(Event::Tick);
     }

@@ -216,6 +216,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         end: End::new(),
         nap: Nap::new(release),
         habit: Habit::new(era),
+        slack: Default::default(),
         source: SettingsSource::new(reread, loaded, description.settings),
         settings,
     };

@@ -4,14 +4,14 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
-/** Runs the suite again inside another root file system, by chroot in a private mount namespace. */
+/** Runs a program of the tests again inside another root file system, by chroot in a private mount namespace. */
 final class Root
 {
     /** Everything that is mounted is gone with the last process of the run; the root itself is not written to. */
     private const SCRIPT = <<<'SH'
         set -eu
-        root=$1 repository=$2 binary=$3
-        shift 3
+        root=$1 repository=$2 binary=$3 program=$4
+        shift 4
         mount --make-rprivate /
         mount --bind "$root" "$root"
         mount --rbind /proc "$root/proc"
@@ -32,15 +32,16 @@ final class Root
         fi
         mount -o remount,bind,ro "$root"
         export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp TMPDIR=/tmp LANG=C.UTF-8
-        exec chroot "$root" /usr/bin/php /srv/tests/laravel/run "$@"
+        exec chroot "$root" /usr/bin/php "/srv/tests/$program" "$@"
         SH;
 
-    /** @param list<string> $arguments the command line without --root */
-    public static function enter(Options $options, array $arguments): never
+    /**
+     * @param string $program its path below tests/
+     * @param list<string> $arguments the command line without --root
+     */
+    public static function enter(string $root, string $kqueue, string $program, array $arguments): never
     {
-        $repository = dirname(__DIR__, 3);
-        in_array('sqs', $options->drivers, true) && SqsServer::lend();
-        pcntl_exec('/usr/bin/unshare', ['-m', 'sh', '-c', self::SCRIPT, 'sh', (string) $options->root, $repository, $options->kqueue, ...$arguments]);
+        pcntl_exec('/usr/bin/unshare', ['-m', 'sh', '-c', self::SCRIPT, 'sh', $root, dirname(__DIR__, 3), $kqueue, $program, ...$arguments]);
         fwrite(STDERR, "run: cannot run unshare\n");
         exit(2);
     }

@@ -47,6 +47,15 @@ impl HeldJobs {
         Self { records: HashMap::new(), ledger, unlogged: HashMap::new(), next: first, tally: BTreeMap::new() }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The number of the next job.
+    pub fn next(&self) -> JobId {
+        self.next
+    }
+
     pub fn get(&self, job: JobId) -> Option<&Record> {
         self.records.get(&job)
     }

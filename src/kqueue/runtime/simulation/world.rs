@@ -402,6 +402,7 @@ impl World {
             end: End::new(),
             nap: crate::runtime::sleep::Nap::default(),
             habit: crate::runtime::usual::Habit::new(0),
+            slack: Default::default(),
             source: SettingsSource::new(Box::new(|| anyhow::bail!("never")), loaded, Default::default()),
             settings,
         };

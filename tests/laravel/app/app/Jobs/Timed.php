@@ -18,7 +18,7 @@ class Timed implements ShouldQueue
 
     public float $made;
 
-    public function __construct(public ?string $file = null, public bool $isolated = false, public int $ms = 0)
+    public function __construct(public ?string $file = null, public bool $isolated = false, public int $ms = 0, public ?string $until = null)
     {
         $this->made = microtime(true);
     }
@@ -29,5 +29,8 @@ class Timed implements ShouldQueue
             file_put_contents($this->file, sprintf("%.6f %.6f\n", $this->made, microtime(true)), FILE_APPEND);
         }
         $this->ms && usleep($this->ms * 1000);
+        for (; $this->until !== null && ! file_exists($this->until); usleep(20_000)) {
+            clearstatcache();
+        }
     }
 }
