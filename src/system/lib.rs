@@ -4,7 +4,6 @@
 //! The root process links this: nothing here opens a connection to anybody but the service manager and the journal.
 
 pub mod harmless;
-pub mod heap;
 pub mod identity;
 pub mod log;
 pub mod owner;
@@ -12,3 +11,4 @@ pub mod proc;
 pub mod processes;
 pub mod sockets;
 pub mod systemd;
+pub mod unchecked;

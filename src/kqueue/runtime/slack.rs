@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Runtime;
 use kqueue_core::schedule::JobId;
-use kqueue_system::heap;
+use kqueue_system::unchecked;
 
 /// For how long there was nothing to do.
 const QUIET: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ impl Runtime {
             self.slack = Slack { next, due: Some(now + QUIET) };
         } else if due {
             self.slack.due = None;
-            heap::give_back();
+            unchecked::give_memory_back();
         }
     }
 

@@ -1,14 +1,14 @@
 //! Sockets that systemd hands over, by their names (`FileDescriptorName=`).
-#![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use libsystemd::activation::{IsType as _, receive_descriptors_with_names};
+
+use crate::unchecked;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -58,9 +58,7 @@ fn receive() -> io::Result<BTreeMap<String, Vec<Listening>>> {
         if !is_unix && !is_inet {
             return Err(io::Error::other(format!("{name}: neither a Unix socket nor one of the network")));
         }
-        // SAFETY: the descriptor is open (libsystemd has just looked at it and set its close-on-exec flag), and it
-        // is ours alone: systemd opened it for this process, `LISTEN_PID` says so, and `RECEIVED` is filled once.
-        let socket = unsafe { OwnedFd::from_raw_fd(descriptor.into_raw_fd()) };
+        let socket = unchecked::owned(descriptor);
         let listening = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::AcceptConn)?;
         let kind = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::SockType)?;
         if !listening || kind != nix::sys::socket::SockType::Stream {
