@@ -120,6 +120,34 @@ impl Shape for Whole {
     }
 }
 
+/// What goes first among equals: a whole number, below 0 too.
+#[derive(Debug)]
+pub struct Priority;
+
+impl Shape for Priority {
+    type Value = i32;
+    const METAVAR: &'static str = "N";
+
+    fn want() -> String {
+        "a whole number from -1000 to 1000".into()
+    }
+
+    fn read(raw: &Raw) -> Option<i32> {
+        match raw {
+            Raw::Int(n) => i32::try_from(*n).ok().filter(|n| (-1000..=1000).contains(n)),
+            _ => None,
+        }
+    }
+
+    fn literal(text: &str) -> Raw {
+        Raw::number_or_text(text)
+    }
+
+    fn show(value: &i32) -> Value {
+        json!(value)
+    }
+}
+
 /// A duration of at least `MIN_MS` milliseconds.
 #[derive(Debug)]
 pub struct Time<const MIN_MS: u64>;

@@ -14,7 +14,7 @@ use super::keys::Settings;
 use super::rate::{Rate, Rates};
 use super::raw::{Origin, Raw};
 use super::settings::DefaultTier;
-use super::shapes::{Capacity, Count, Megabytes, Name, Shape, Time, Timeout};
+use super::shapes::{Capacity, Count, Megabytes, Name, Priority, Shape, Time, Timeout};
 
 /// What one table says. What is not said is without limit, or as at the top of the file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +33,8 @@ pub struct Bounds {
     pub tier: Option<DefaultTier>,
     /// MB for a job of a class that declares none.
     pub memory_max: Option<u32>,
+    /// The order of a class's jobs, of those that declare none.
+    pub priority: Option<i32>,
     /// The name of what says for whom a limit of a class counts.
     pub by: Option<String>,
     /// The limits are one for all hosts.
@@ -160,6 +162,9 @@ table_keys! {
     WEIGHT, weight: Count<1, 1000>, "5";
     /// What `default_tier` is for jobs of the class.
     TIER, tier: DefaultTier, "\"pooled\"";
+    /// Of the jobs of one queue that wait for the same tier those with the higher number go first; 0 where nothing is
+    /// declared. What a job declares goes before this.
+    PRIORITY, priority: Priority, "5";
     /// MB for a job of the class that declares no `maxMemory`. More than a pooled worker has makes it isolated.
     MEMORY_MAX, memory_max: Megabytes<32>, "1024";
     /// A key of the payload, a tag `NAME:VALUE` or a property: the limits are those of each value of it.
@@ -209,7 +214,7 @@ pub static TABLES: &[Table] = &[
             " notification that it carries.",
         ],
         example: "\"App\\\\Jobs\\\\Import\"",
-        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &BY, &SHARED, &TIER, &MEMORY_MAX, &TIMEOUT],
+        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &BY, &SHARED, &PRIORITY, &TIER, &MEMORY_MAX, &TIMEOUT],
         of: |tables| &mut tables.class,
         read: |tables| &tables.class,
     },

@@ -10,6 +10,7 @@ max_concurrent = 2
 rate = "30/m"
 burst = 5
 by = "tenant_id"
+priority = -5
 timeout = 600
 [class.'\App\Jobs\Report']
 rate = "1 / h"
@@ -29,7 +30,7 @@ fn read_shown_and_read_back() {
     let loaded = world.shop(&format!("{PATH}{LIMITS}"), &[]).unwrap();
     let tables = &loaded.settings.tables;
     let import = &tables.class["App\\Jobs\\Import"];
-    assert_eq!((import.max_concurrent, import.burst), (Some(2), Some(5)));
+    assert_eq!((import.max_concurrent, import.burst, import.priority), (Some(2), Some(5), Some(-5)));
     assert_eq!(import.rate, Some(Rate { jobs: 30, per: Duration::from_secs(60) }));
     assert_eq!(tables.class["App\\Jobs\\Report"].rate, Some(Rate { jobs: 1, per: Duration::from_secs(3600) }));
     assert_eq!((tables.queue["mail"].max_concurrent, tables.queue["mail"].max_waiting), (Some(10), Some(20)));
@@ -85,9 +86,9 @@ fn what_a_reload_brings() {
     assert_eq!((&taken.tables, held.len()), (&new.tables, 0));
     let lines = differences(&old.tables, &new.tables);
     assert_eq!(lines[0], "[class.\"App\\\\Jobs\\\\Import\"] max_concurrent = 2");
-    assert_eq!(lines.len(), 12);
-    assert_eq!(lines[11], "[alerts] mail = [\"root\"]");
-    assert_eq!(differences(&new.tables, &old.tables)[7], "[queue.mail] max_waiting no more");
+    assert_eq!(lines.len(), 13);
+    assert_eq!(lines[12], "[alerts] mail = [\"root\"]");
+    assert_eq!(differences(&new.tables, &old.tables)[8], "[queue.mail] max_waiting no more");
     assert!(differences(&new.tables, &new.tables).is_empty());
 }
 
@@ -114,7 +115,7 @@ fn what_is_wrong_has_one_line() {
         ),
         (
             "[class.A]\nmax_waiting = 5",
-            "3: unknown key \"max_waiting\"; a table of a class takes max_concurrent, rate, burst, by, shared, tier, memory_max, timeout",
+            "3: unknown key \"max_waiting\"; a table of a class takes max_concurrent, rate, burst, by, shared, priority, tier, memory_max, timeout",
         ),
         (
             "[alerts]\nwait = \"soon\"",

@@ -342,7 +342,7 @@ impl Schedule {
 
     pub(super) fn turn(&self, id: JobId) -> Turn {
         let Some(job) = self.jobs.get(&id) else { return Turn::default() };
-        let declared = self.declared(id).priority;
+        let declared = self.declared(id).priority.or_else(|| self.config.class_priorities.get(&job.class).copied());
         Turn::new(self.place_of(&job.queue), declared.unwrap_or(0)).in_front(job.front)
     }
 

@@ -30,6 +30,8 @@ pub struct Config {
     pub class_tiers: BTreeMap<String, Tier>,
     /// MB for a job of a class that declares none.
     pub class_memory: BTreeMap<String, u32>,
+    /// The order of jobs of a class that declare none: higher goes first.
+    pub class_priorities: BTreeMap<String, i32>,
     /// Seconds that a job of a class may run whose payload names no timeout; 0 is without limit.
     pub class_timeouts: BTreeMap<String, u32>,
     /// The same of queues, for classes of which nothing is said.

@@ -384,6 +384,7 @@ pub(super) fn schedule_config(
         class_limits: limits_of(&settings.tables.class),
         class_tiers: each(&settings.tables.class, |of| of.tier.and_then(tier_of)),
         class_memory: each(&settings.tables.class, |of| of.memory_max),
+        class_priorities: each(&settings.tables.class, |of| of.priority),
         class_timeouts: each(&settings.tables.class, |of| of.timeout.map(whole_seconds)),
         queue_timeouts: each(&settings.tables.queue, |of| of.timeout.map(whole_seconds)),
         class_shared: each(&settings.tables.class, |of| of.shared.filter(|shared| *shared)).into_keys().collect(),

@@ -4,6 +4,7 @@
 
 declare(strict_types=1);
 
+use App\Jobs\Hungry;
 use Kqueue\Tests\Machine\Machine;
 
 /** Gives the app these alerts, and a command that notes each message. Returns the file. */
@@ -76,3 +77,14 @@ row('alert-coordinator', 'a coordinator that is gone is told by the runtime, and
     [, $count] = $told($m, $file, 'coordinator_gone', 'over');
     $m->expectSame(1, $count, 'how often it is told that it is over');
 });
+
+row('alert-oom', 'a job that the kernel kills at its memory limit is told, once', function (Machine $m) use ($alerts, $told): void {
+    $file = $alerts($m, 'oom_rate = "1/h"');
+    $since = $m->cursor();
+    $m->start();
+    $uuid = $m->dispatch((new Hungry(300, how: 'child'))->with(['tries' => 1]));
+    $m->waitForFailedJob($uuid);
+    [, $count] = $told($m, $file, 'oom_rate', 'began');
+    $m->expectSame(1, $count, 'how often it is told');
+    $m->waitForRecord('alert oom_rate: ', 'kqueue@shop.service', $since);
+}, layers: ['vm'], os: ['trixie']);

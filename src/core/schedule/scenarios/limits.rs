@@ -205,6 +205,28 @@ fn a_class_that_is_held_starts_nothing_and_others_go_on() {
 }
 
 #[test]
+fn a_class_may_have_a_priority_of_its_own() {
+    let priorities = [("First".to_owned(), 3), ("Last".to_owned(), -3)].into();
+    let mut shop = Shop::open(Config { pool_size: 1, pool_max_size: 1, class_priorities: priorities, ..config() });
+    let long = |class, priority| Task {
+        hints: Hints { estimated_duration: Some(Duration::from_secs(2)), priority, ..Hints::default() },
+        ..task(class, 2_000)
+    };
+    shop.push(1, long("Runs", None));
+    shop.until(1_000);
+    for (class, priority) in [("Last", None), ("Other", None), ("First", None), ("Last", Some(5))] {
+        shop.push(1, long(class, priority));
+    }
+    shop.until(30_000);
+    let order: Vec<&str> = shop.starts.iter().map(|start| start.class).collect();
+    assert_eq!(
+        order,
+        ["Runs", "Last", "First", "Other", "Last"],
+        "what a job declares goes before what is said of its class"
+    );
+}
+
+#[test]
 fn a_class_may_have_a_timeout_of_its_own_and_so_may_a_queue() {
     let queues = vec!["mail".to_owned(), "default".to_owned()];
     let (of_class, of_queue) = ([("Slow".to_owned(), 5)].into(), [("mail".to_owned(), 2)].into());

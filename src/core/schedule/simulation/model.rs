@@ -295,6 +295,7 @@ pub fn config() -> Config {
         class_limits: BTreeMap::new(),
         class_tiers: BTreeMap::new(),
         class_memory: BTreeMap::new(),
+        class_priorities: BTreeMap::new(),
         class_timeouts: BTreeMap::new(),
         queue_timeouts: BTreeMap::new(),
         class_by: BTreeMap::new(),
