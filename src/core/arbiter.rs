@@ -43,7 +43,7 @@ pub struct Claim {
 pub struct Grant {
     /// Jobs that it may start.
     pub starts: usize,
-    /// Others wait: what ends makes room for them first.
+    /// Others wait, or there are too many: what ends makes room for no job of this host by itself.
     pub others: bool,
     /// Milliseconds until there may be more, if time alone brings that.
     pub wait_ms: Option<u64>,
@@ -118,7 +118,9 @@ impl Shared {
         if let (Some(rate), Some(level)) = (rate, level) {
             self.level = Some(level.saturating_sub((starts as u64).saturating_mul(rate.per_ms)));
         }
-        let others = self.hosts.values().filter_map(waiting).next().is_some();
+        // Where more run than the limit lets by now, what ends makes room for nobody.
+        let is_over = claim.limit.max_concurrent.is_some_and(|most| used > most);
+        let others = is_over || self.hosts.values().filter_map(waiting).next().is_some();
         let missing = rate.zip(self.level).filter(|(rate, level)| places > 0 && *level < rate.per_ms);
         let wait_ms = missing.map(|(rate, level)| (rate.per_ms - level).div_ceil(rate.jobs.max(1).into()));
         if mine.used > 0 || mine.waits.is_some() {

@@ -165,7 +165,7 @@ impl Gate {
     pub fn give(&mut self, now: u64, unstarted: Option<u64>) {
         self.passed = self.passed.saturating_sub(1);
         if let Some(permit) = &mut self.permit {
-            permit.give(now, &self.limit, unstarted.is_some());
+            permit.give(now, &self.limit, self.passed, unstarted.is_some());
         } else if let (Some(rate), Some(since)) = (self.limit.rate, unstarted) {
             let filled = now.saturating_sub(since).saturating_mul(rate.jobs.into());
             self.level = self.level.saturating_add(rate.per_ms.saturating_sub(filled)).min(full(&rate));

@@ -71,7 +71,8 @@ impl Gates {
     pub fn new(config: &Config, declared: &BTreeMap<String, LimitHint>) -> Self {
         let mut gates = Self { few: FEW, ..Self::default() };
         let names: BTreeSet<&String> = config.class_limits.keys().chain(declared.keys()).collect();
-        for class in names {
+        // What class a job is that workers take off the queue by themselves is known too late.
+        for class in names.into_iter().filter(|_| !config.native) {
             let (hint, written) = (declared.get(class), config.class_limits.get(class).copied().unwrap_or_default());
             let limit = hint.map_or(written, |hint| written.declared(hint));
             if limit != Limit::default() {
@@ -83,7 +84,8 @@ impl Gates {
             }
         }
         for (queue, limit) in &config.queue_limits {
-            let shared = config.queue_shared.contains(queue).then(|| format!("queue:{queue}"));
+            let shared = config.queue_shared.contains(queue) && !config.native;
+            let shared = shared.then(|| format!("queue:{queue}"));
             let gate = gates.add(*limit, shared);
             gates.queues.insert(queue.clone(), gate);
         }
@@ -186,6 +188,11 @@ impl Gates {
     pub fn pass(&mut self, class: &str, queue: &str, value: Option<u64>) -> Pass {
         let Some(queue) = (!self.is_empty()).then(|| self.queues.get(queue).copied()) else { return Pass::default() };
         Pass { class: self.of_class(class, value), queue }
+    }
+
+    /// The gate of any job of a queue.
+    pub fn of_queue(&self, queue: &str) -> Pass {
+        Pass { class: None, queue: self.queues.get(queue).copied() }
     }
 
     fn of_class(&mut self, name: &str, value: Option<u64>) -> Option<usize> {

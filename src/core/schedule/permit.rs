@@ -75,8 +75,10 @@ impl Permit {
         self.granted = self.granted.saturating_sub(1);
     }
 
-    pub fn give(&mut self, now: u64, limit: &Limit, unstarted: bool) {
-        if unstarted || limit.rate.is_none() && !self.others {
+    pub fn give(&mut self, now: u64, limit: &Limit, passed: usize, unstarted: bool) {
+        // More may have been there when the limit came.
+        let has_room = limit.max_concurrent.is_none_or(|most| passed + self.granted < most);
+        if has_room && (unstarted || limit.rate.is_none() && !self.others) {
             self.gets(now, 1);
         }
     }

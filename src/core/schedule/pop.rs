@@ -105,7 +105,7 @@ impl Schedule {
         let queues = &self.config.queues;
         let is_open = match queues.is_empty() {
             true => self.paused.is_empty(),
-            false => queues.iter().any(|queue| !self.paused.contains(queue)),
+            false => queues.iter().any(|queue| !self.paused.contains(queue) && self.lets_pop(queue, 1)),
         };
         let popping = self.popping();
         self.config.native
@@ -117,6 +117,18 @@ impl Schedule {
             && !self.workers.idle(Tier::Pooled).is_empty()
     }
 
+    /// Whether limits let so many more of a queue start as looks may bring, and `more`.
+    fn lets_pop(&self, queue: &str, more: usize) -> bool {
+        let looking = self.workers.iter().filter(|(_, worker)| looks(worker)).count();
+        self.gates.is_empty() || self.gates.room(self.gates.of_queue(queue)) >= looking + more
+    }
+
+    /// The queues out of which the worker may take a job that has just been sent to look.
+    pub fn queues_to_pop<'a>(&self, queues: &'a [String]) -> Vec<&'a String> {
+        let open = self.open_queues(queues).into_iter();
+        open.filter(|queue| self.lets_pop(queue, 0)).collect()
+    }
+
     fn has_reach(&self, now: u64) -> bool {
         let eager = |worker: &Worker| looks(worker) && now < worker.since + PATIENCE_MS;
         self.workers.iter().filter(|(_, worker)| eager(worker)).count() < self.looks.reach
@@ -125,7 +137,9 @@ impl Schedule {
     /// When the next look is due, if nothing else happens.
     pub(super) fn look_at(&self, now: u64) -> Option<u64> {
         if !self.serves_pops() {
-            return None;
+            let queues = self.config.queues.iter().filter(|_| self.config.native && self.phase == Phase::Running);
+            let opens = queues.filter_map(|queue| self.gates.opens_at(self.gates.of_queue(queue)));
+            return opens.filter(|at| *at > now).min();
         }
         let patience = self
             .workers
@@ -158,6 +172,11 @@ impl Schedule {
         }
         let mut ask = Vec::new();
         self.take_in(now, spec, Some(id), &mut ask);
+        let pass = self.pass(job);
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.pass = pass;
+        }
+        self.passes(job);
         if !ask.is_empty() {
             out.push(Action::Inspect(ask));
         }

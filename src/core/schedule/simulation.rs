@@ -293,7 +293,7 @@ fn workers_pop_by_themselves() {
     let faults = [(few, 7_100_000), (many, 7_200_000), (Faults { succeed: 300, ..few }, 7_300_000)];
     for (faults, from) in faults {
         seeds(from, 250, |seed, rng| {
-            let config = native(any_config(rng));
+            let config = limits::of_queues(native(any_config(rng)), rng);
             run(seed, rng.between(5, 35), config, faults)
         });
     }

@@ -11,7 +11,7 @@ use kqueue_core::wire::{Popped, ToWorker};
 impl Runtime {
     /// A worker may look for a job, in the queues that are open.
     pub(super) fn let_pop(&mut self, worker: WorkerId) {
-        let queues = self.schedule.open_queues(&self.app.queues);
+        let queues = self.schedule.queues_to_pop(&self.app.queues);
         self.processes.send(worker, ToWorker::Pop { queues: &queues }.encode());
     }
 

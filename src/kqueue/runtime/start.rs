@@ -165,7 +165,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         tracing::info!("connection {}: pooled workers take jobs off the queue by themselves", app.connection);
         if !settings.tables.is_empty() || settings.fair_by.is_some() {
             tracing::warn!(
-                "connection {}: limits of classes and queues, weights and fair_by do not count there",
+                "connection {}: limits of classes, `shared`, weights and fair_by do not count there",
                 app.connection
             );
         }

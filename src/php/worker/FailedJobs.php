@@ -81,8 +81,9 @@ final class FailedJobs extends Errand
      */
     private function takeOut(object $job): void
     {
-        $this->out = $job;
+        // Of one whose record could not go there is nothing to be put back.
         $this->failer->forget($job->id);
+        $this->out = $job;
         $this->done++;
     }
 

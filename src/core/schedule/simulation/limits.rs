@@ -153,6 +153,12 @@ pub fn bounds(world: &World) -> BTreeMap<String, Limit> {
     bounds
 }
 
+/// Limits of queues, where workers take jobs off them by themselves.
+pub fn of_queues(config: Config, rng: &mut Rng) -> Config {
+    let queue_limits = QUEUES.iter().filter_map(|queue| rng.chance(600).then(|| ((*queue).to_owned(), limit(rng))));
+    Config { queue_limits: queue_limits.collect(), ..config }
+}
+
 /// Limits that classes declare.
 pub fn declared(mut classes: Vec<Class>, config: &Config, rng: &mut Rng) -> Vec<Class> {
     if config.queues.is_empty() || config.native {
@@ -217,7 +223,7 @@ pub fn whose(world: &mut World, event: &mut Event) {
 /// After every event: of each class and queue no more runs than may.
 pub fn all(world: &mut World) {
     let config = &world.schedule.config;
-    if config.queues.is_empty() || config.native {
+    if config.queues.is_empty() || config.native && config.queue_limits.is_empty() {
         return;
     }
     if std::mem::take(&mut world.limits.anew) {
@@ -336,6 +342,10 @@ fn rate(now: u64, name: &str, limit: Limit, worlds: &[&World]) {
         let of_it = |id: &JobId| names(world, world.reservations[id].uid).iter().any(|of| of == name);
         starts.extend(world.limits.starts.iter().filter(|(id, _)| of_it(id)).map(|(_, at)| *at));
         let config = &world.schedule.config;
+        if config.native {
+            // Until it is known what it is.
+            slack = SLACK;
+        }
         let is_shared = |names: &BTreeSet<String>| names.iter().any(|of| name.starts_with(of.as_str()));
         if is_shared(&config.class_shared) || is_shared(&config.queue_shared) {
             slack = SLACK;

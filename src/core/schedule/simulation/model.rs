@@ -122,6 +122,8 @@ pub struct Process {
     pub seen_job: Option<JobId>,
     /// Told to leave or killed, or it said that it leaves.
     pub off: bool,
+    /// Out of which queues it may take a job, where it looks for one.
+    pub queues: Vec<String>,
     /// It was told to leave while it had popped a job, and does after it.
     pub quits: bool,
 }

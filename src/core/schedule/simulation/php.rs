@@ -141,7 +141,7 @@ impl World {
                 self.leave(worker);
                 return;
             }
-        } else if let Some(spec) = self.find() {
+        } else if let Some(spec) = self.find(worker) {
             let job = spec.id;
             if self.rng.chance(self.faults.unread) {
                 self.unseen(job);

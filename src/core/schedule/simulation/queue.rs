@@ -2,7 +2,7 @@
 
 use super::model::*;
 use super::world::{QUEUES, RETRY_AFTER, World};
-use crate::schedule::{Cancel, Event, JobId, JobSpec};
+use crate::schedule::{Cancel, Event, JobId, JobSpec, WorkerId};
 
 impl World {
     /// Calls for jobs as the runtime does: one call at a time, and not again at once when there were none.
@@ -78,8 +78,9 @@ impl World {
     }
 
     /// What a process finds that looks for itself, in the order of the queues.
-    pub fn find(&mut self) -> Option<JobSpec> {
-        let open = |queue: &&&str| !self.paused.contains(**queue);
+    pub fn find(&mut self, worker: WorkerId) -> Option<JobSpec> {
+        let may = &self.processes[&worker].queues;
+        let open = |queue: &&&str| !self.paused.contains(**queue) && may.iter().any(|open| open == **queue);
         let found = QUEUES.iter().filter(open).find_map(|queue| {
             let waiting = self.queue.get_mut(queue).expect("known");
             (!waiting.is_empty()).then(|| waiting.remove(0))

@@ -365,6 +365,7 @@ impl World {
                     seen_idle: false,
                     seen_job: None,
                     off: false,
+                    queues: Vec::new(),
                     quits: false,
                 };
                 self.processes.insert(worker, process);
@@ -419,7 +420,10 @@ impl World {
             Action::Inspect(classes) => self.inspect(&classes),
             Action::Check(worker) => self.send(worker, Frame::Check),
             Action::Pop(worker) => {
-                self.processes.get_mut(&worker).expect("checked").seen_idle = false;
+                let all: Vec<String> = QUEUES.iter().map(|queue| (*queue).to_owned()).collect();
+                let queues = self.schedule.queues_to_pop(&all).into_iter().cloned().collect();
+                let process = self.processes.get_mut(&worker).expect("checked");
+                (process.seen_idle, process.queues) = (false, queues);
                 self.send(worker, Frame::Pop);
             }
             Action::Finished(finished) => {

@@ -38,14 +38,14 @@ pub(super) fn table(engine: Engine) -> &'static str {
              `available_at` int unsigned not null, `created_at` int unsigned not null) \
              default character set utf8mb4 collate 'utf8mb4_unicode_ci'; \
              ALTER TABLE `jobs` ADD INDEX `jobs_queue_index`(`queue`); \
-             CREATE TABLE jobs_limits (name varchar(191) PRIMARY KEY, state text NOT NULL)"
+             CREATE TABLE IF NOT EXISTS jobs_limits (name varchar(191) PRIMARY KEY, state text NOT NULL)"
         }
         Engine::Postgres => {
             "CREATE TABLE \"jobs\" (\"id\" bigserial not null primary key, \"queue\" varchar(255) not null, \
              \"payload\" text not null, \"attempts\" smallint not null, \"reserved_at\" integer null, \
              \"available_at\" integer not null, \"created_at\" integer not null); \
              CREATE INDEX \"jobs_queue_index\" on \"jobs\" (\"queue\"); \
-             CREATE TABLE jobs_limits (name varchar(191) PRIMARY KEY, state text NOT NULL)"
+             CREATE TABLE IF NOT EXISTS jobs_limits (name varchar(191) PRIMARY KEY, state text NOT NULL)"
         }
     }
 }

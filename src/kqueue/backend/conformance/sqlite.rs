@@ -17,7 +17,7 @@ pub(super) const TABLE: &str = "CREATE TABLE \"jobs\" (\"id\" integer not null p
      \"queue\" varchar not null, \"payload\" text not null, \"attempts\" integer not null, \
      \"reserved_at\" integer, \"available_at\" integer not null, \"created_at\" integer not null); \
      CREATE INDEX \"jobs_queue_index\" on \"jobs\" (\"queue\"); \
-     CREATE TABLE jobs_limits (name varchar(191) PRIMARY KEY, state text NOT NULL)";
+     CREATE TABLE IF NOT EXISTS jobs_limits (name varchar(191) PRIMARY KEY, state text NOT NULL)";
 
 pub(super) struct SqliteFixture {
     pub(super) dir: TempDir,
