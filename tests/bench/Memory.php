@@ -12,6 +12,9 @@ final class Memory extends Bench
     /** MB by which the runtime may grow while it runs jobs. */
     private const GROWTH = 1.0;
 
+    /** Seconds after the last job within which a runtime has given memory back. */
+    private const QUIET = 12;
+
     /** MB that may stay of a payload of a hundred. */
     private const REST = 4.0;
 
@@ -85,11 +88,11 @@ final class Memory extends Bench
             $marks = $this->file();
             for ($i = 0; $i < $apps; $i++) {
                 $of = "{$this->sandbox->dir}/app-{$i}";
-                $daemons[] = $this->start($engine, ['queue' => "app-{$i}", 'idle-after' => '2s', 'state-dir' => "{$of}/state", 'runtime-dir' => "{$of}/run"]);
+                $daemons[] = $this->start($engine, ['queue' => "app-{$i}", 'idle-after' => '2s', 'pool-min-idle' => 0, 'state-dir' => "{$of}/state", 'runtime-dir' => "{$of}/run"]);
                 $this->dispatch(new Timed($marks), "app-{$i}");
             }
             $this->starts($marks, $apps, 300);
-            $name === 'kqueue' && array_map($this->sleeps(...), $daemons);
+            $name === 'kqueue' && $this->sleep($daemons, 120);
             $figures[$name] = [array_sum(array_map(Idle::memory(...), $daemons))];
             $this->stop($daemons);
         }
@@ -159,22 +162,22 @@ final class Memory extends Bench
             $kept = max(0.0, $resident() - $after);
         }
         $this->limit('what it keeps of a payload of 100 MB, MB', $kept, self::REST);
-        $this->sleeps($daemon, 120);
+        $this->sleep([$daemon], 120);
         printf("%-52s %12s %12.1f\n", 'the runtime asleep after that (PSS), MB', '', Idle::memory($daemon));
         $daemon->stop();
     }
 
-    /** Waits until it sleeps, and has given back what it does not need for that. */
-    private function sleeps(Daemon $daemon, float $seconds = 60): void
+    /**
+     * Waits until they sleep, and have had the time in which what is not needed for that is given back.
+     *
+     * @param list<Daemon> $daemons
+     */
+    private function sleep(array $daemons, float $seconds): void
     {
-        Wait::until(static fn (): bool => Idle::isAsleep($daemon), 'sleep', $seconds);
-        $least = Idle::memory($daemon);
-        for ($quiet = hrtime(true); hrtime(true) - $quiet < 12e9; usleep(500_000)) {
-            $now = Idle::memory($daemon);
-            if ($now < $least - 0.2) {
-                [$least, $quiet] = [$now, hrtime(true)];
-            }
+        foreach ($daemons as $daemon) {
+            Wait::until(static fn (): bool => Idle::isAsleep($daemon), 'sleep', $seconds);
         }
+        sleep(self::QUIET);
     }
 
     /** @param list<Daemon> $daemons */
