@@ -155,8 +155,13 @@ pub fn bounds(world: &World) -> BTreeMap<String, Limit> {
 
 /// Limits of queues, where workers take jobs off them by themselves.
 pub fn of_queues(config: Config, rng: &mut Rng) -> Config {
-    let queue_limits = QUEUES.iter().filter_map(|queue| rng.chance(600).then(|| ((*queue).to_owned(), limit(rng))));
-    Config { queue_limits: queue_limits.collect(), ..config }
+    let mut queue_limits = BTreeMap::new();
+    for queue in QUEUES {
+        if rng.chance(600) {
+            queue_limits.insert(queue.to_owned(), limit(rng));
+        }
+    }
+    Config { queue_limits, ..config }
 }
 
 /// Limits that classes declare.
