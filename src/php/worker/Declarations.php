@@ -52,7 +52,7 @@ final class Declarations
     /** @param array<string, mixed> $limit */
     private static function limit(array $limit): string
     {
-        return Inspect::show(isset($limit['rate']) ? ['rate' => "{$limit['rate'][0]} in {$limit['rate'][1]} s"] + $limit : $limit);
+        return Inspect::parts(isset($limit['rate']) ? ['rate' => "{$limit['rate'][0]} in {$limit['rate'][1]} s"] + $limit : $limit);
     }
 
     /** @return list<string> classes below `app/`, by the rules of composer.json, whose files say that they may matter */

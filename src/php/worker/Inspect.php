@@ -54,7 +54,7 @@ final class Inspect
         if ($limit !== null && ($limited = self::limits($limit)) !== []) {
             $meant['limit'] = $limited;
         } elseif ($limit !== null) {
-            $ignored['limit'] = self::show($limit);
+            $ignored['limit'] = self::parts($limit);
         }
 
         return ['hints' => $meant, 'queued' => self::isQueued($class)] + ($ignored === [] ? [] : ['ignored' => $ignored]);
@@ -172,15 +172,20 @@ final class Inspect
         ]);
     }
 
+    /** @param array<int|string, mixed> $limit by its parts */
+    public static function parts(array $limit): string
+    {
+        return implode(', ', array_map(
+            static fn (string|int $name, mixed $value): string => $name.': '.self::show($value),
+            array_keys($limit),
+            $limit,
+        ));
+    }
+
     /** A value, for people. */
-    public static function show(mixed $value): string
+    private static function show(mixed $value): string
     {
         return match (true) {
-            is_array($value) => implode(', ', array_map(
-                static fn (string|int $name, mixed $one): string => $name.': '.self::show($one),
-                array_keys($value),
-                $value,
-            )),
             is_string($value) => "'".substr($value, 0, 40)."'",
             is_scalar($value) => var_export($value, true),
             default => 'of type '.get_debug_type($value),
