@@ -106,7 +106,7 @@ row('move', 'kqueue move --to of what is reserved and waits: in the other queue 
 row('move', 'kqueue move --to and --front of a class amid its work, beside stock workers and over a restart: each job runs once, and none counts another attempt', function (World $w) use ($move): void {
     $options = ['queue' => 'default,other', 'max-concurrent-inline' => 1];
     $daemon = $w->start($options);
-    // A stock worker that meets a lock of SQLite's may keep its job until the lease is over.
+    // A stock worker of Laravel 13 fails the job whose reservation meets a lock of SQLite's.
     $w->sandbox->service->name === 'sqlite' || $w->startStock(['queue' => 'other']);
     $w->waitForStatus('running');
     $uuids = $w->dispatchMany(new Quick(20), 200);
