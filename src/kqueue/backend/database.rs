@@ -12,10 +12,10 @@ use serde_json::value::RawValue;
 
 use super::head::why_broken;
 use super::row::{self, Row};
-use super::trouble::{Trouble, limits_table};
+use super::trouble::Trouble;
 use super::{
-    BUDGET, BackendError, Capabilities, DEEP, LARGEST, LOOK, Listed, Listing, Others, PAGE, Page, QueueBackend,
-    QueueSize, Receipt, Reservation, Reserved, SetAside, Wait, check_queues, epoch_seconds,
+    BUDGET, BackendError, Capabilities, DEEP, LARGEST, Listed, Listing, Others, PAGE, Page, QueueBackend, QueueSize,
+    Receipt, Reservation, Reserved, SetAside, Wait, check_queues, epoch_seconds,
 };
 
 mod dialect;
@@ -23,11 +23,13 @@ mod ear;
 mod horizon;
 mod link;
 mod look;
+mod others;
 pub(super) mod session;
 pub(super) mod settings;
+mod shared;
 mod trouble;
 
-use dialect::{Free, budget, limits_of};
+use dialect::{Free, budget};
 use ear::Ear;
 use horizon::{Horizon, LONG};
 use link::{Link, Ready};
@@ -93,11 +95,6 @@ impl DatabaseBackend {
     pub(super) fn with_long_table(mut self) -> Self {
         self.long = Duration::ZERO;
         self
-    }
-
-    /// The table of what hosts share, quoted.
-    fn limits(&self) -> String {
-        limits_of(&self.link.settings().table)
     }
 
     /// What a queue is called in the table.
@@ -416,48 +413,16 @@ impl QueueBackend for DatabaseBackend {
         self.settle(jobs, dialect::Dialect::delete).await
     }
 
-    async fn next_of_others(&self, queue: &str, mut others: Others) -> Result<(Reserved, Others), BackendError> {
-        let name = self.name(queue);
-        let free = self.free(&name, i64::try_from(others.at).unwrap_or(i64::MAX));
-        let mut found = Reserved::default();
-        let looked = self.link.with(async |ready| {
-            let answers = ready.session.run(ready.dialect.behind(&free, LOOK)).await?;
-            let mut seen = Vec::new();
-            for mut row in answers.into_iter().flat_map(|answer| answer.rows) {
-                let [id] = numbers(&row)?;
-                seen.push((id, row.get_mut(1).and_then(Option::take).unwrap_or_default()));
-            }
-            others.went_by(seen.iter().map(|(id, _)| *id));
-            let ids: Vec<i64> = others.pick(seen, |(_, payload)| payload).into_iter().map(|(id, _)| id).collect();
-            if !ids.is_empty() {
-                self.take(ready, queue, Free { only: &ids, ..free }, ids.len(), &mut found).await?;
-            }
-            Ok(())
-        });
-        match looked.await {
-            // What is ours already must not be lost with the error.
-            Err(Trouble::Busy(_)) => {}
-            Err(trouble) if found.is_empty() => return Err(trouble.into()),
-            Ok(()) | Err(_) => {}
-        }
-        Ok((found, others))
+    async fn next_of_others(&self, queue: &str, others: Others) -> Result<(Reserved, Others), BackendError> {
+        self.take_of_others(queue, others).await
     }
 
     async fn kept(&self, name: &str) -> Result<(Option<String>, u64), BackendError> {
-        let kept = self.link.with(async |ready| ready.session.run(ready.dialect.kept(name)).await).await;
-        let kept = kept.map_err(|trouble| limits_table(trouble.into(), &self.limits()))?;
-        let row = kept.into_iter().flat_map(|answer| answer.rows).next().unwrap_or_default();
-        let text = |at: usize| row.get(at).cloned().flatten().map(|text| String::from_utf8_lossy(&text).into_owned());
-        let now = text(1).and_then(|now| now.parse().ok());
-        // A row without a time would let everything start.
-        let lacks = || BackendError::Settings("the database does not say what time it is".to_owned());
-        Ok((text(0), now.ok_or_else(lacks)?))
+        self.kept_of(name).await
     }
 
     async fn keep(&self, name: &str, seen: Option<&str>, text: &str, _: Duration) -> Result<bool, BackendError> {
-        let kept = self.link.with(async |ready| ready.session.run(ready.dialect.keep(name, seen, text)).await).await;
-        let kept = kept.map_err(|trouble| limits_table(trouble.into(), &self.limits()))?;
-        Ok(kept.iter().map(|answer| answer.hits).sum::<u64>() == 1)
+        self.keep_of(name, seen, text).await
     }
 
     async fn sizes(&self, queues: &[String]) -> Result<Vec<QueueSize>, BackendError> {

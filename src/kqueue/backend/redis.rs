@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::listing::CUT;
 use super::{
-    BUDGET, BackendError, Capabilities, DEEP, LARGEST, LOOK, Listed, Listing, Names, Others, PAGE, Page, QueueBackend,
+    BUDGET, BackendError, Capabilities, DEEP, LARGEST, Listed, Listing, Names, Others, PAGE, Page, QueueBackend,
     QueueSize, Receipt, Reservation, Reserved, SetAside, Wait, check_queues, epoch, epoch_seconds,
 };
 use kqueue_config::Pop;
@@ -26,10 +26,12 @@ mod cluster;
 mod connection;
 mod link;
 mod member;
+mod others;
 mod returns;
 mod sentinel;
 mod servers;
 mod settings;
+mod shared;
 pub(super) mod slot;
 mod tls;
 
@@ -45,10 +47,6 @@ pub(super) use settings::{NodeSettings, SentinelSettings, TlsSettings};
 const CHUNK: i64 = 1000;
 /// Bytes that one call may carry before its connection is closed: buffers stay as large as they once were.
 const HEAVY: usize = 4 << 20;
-/// Jobs at the end of a list that each look for the jobs of others shows.
-const LAST: usize = 200;
-/// A place behind every list, which Lua can count to.
-const END: u64 = 1 << 50;
 /// Messages that one script call sets aside at the most.
 const MOST_ASIDE: usize = 100;
 
@@ -138,11 +136,6 @@ impl RedisBackend {
             broken: format!("{list}:broken"),
             list,
         }
-    }
-
-    /// The key of what hosts share.
-    fn shared(&self, name: &str) -> String {
-        format!("{}kqueue:limits:{name}", self.prefix)
     }
 
     /// Score of a reservation made now. Without `retry_after` it is now, as Laravel has it.
@@ -443,50 +436,16 @@ impl QueueBackend for RedisBackend {
         None
     }
 
-    async fn next_of_others(&self, queue: &str, mut others: Others) -> Result<(Reserved, Others), BackendError> {
-        let list = [self.keys(queue).list];
-        let (all, seen): (u64, Vec<Bytes>) = self
-            .servers
-            .script(&self.behind, &list, |cmd| {
-                cmd.arg(others.at).arg(LOOK).arg(LAST).arg(HEAVY);
-            })
-            .await?;
-        let end = others.at.saturating_add(LOOK as u64);
-        others.is_through = end >= all;
-        // Jobs leave at the head meanwhile, so the places that follow come nearer. Once all was seen, the end is looked at.
-        others.at = if others.is_through { END } else { end - LOOK as u64 / 4 };
-        let picked = others.pick(seen, |job| job);
-        let mut found = Reserved::default();
-        if !picked.is_empty() {
-            let moved: usize = self
-                .servers
-                .script(&self.forward, &list, |cmd| {
-                    for job in picked.iter().rev() {
-                        cmd.arg(job.as_ref());
-                    }
-                })
-                .await?;
-            if moved > 0 {
-                self.take(queue, moved, &mut found).await?;
-            }
-        }
-        Ok((found, others))
+    async fn next_of_others(&self, queue: &str, others: Others) -> Result<(Reserved, Others), BackendError> {
+        self.take_of_others(queue, others).await
     }
 
     async fn kept(&self, name: &str) -> Result<(Option<String>, u64), BackendError> {
-        let (text, now): (String, u64) = self.servers.script(&self.share, &[self.shared(name)], |_| ()).await?;
-        Ok(((!text.is_empty()).then_some(text), now))
+        self.kept_of(name).await
     }
 
     async fn keep(&self, name: &str, seen: Option<&str>, text: &str, time: Duration) -> Result<bool, BackendError> {
-        let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let put: i64 = self
-            .servers
-            .script(&self.share, &[self.shared(name)], |cmd| {
-                cmd.arg(seen.unwrap_or_default()).arg(text).arg(time);
-            })
-            .await?;
-        Ok(put == 1)
+        self.keep_of(name, seen, text, time).await
     }
 
     async fn list(&self, queue: &str, which: Listing, first: usize, most: usize) -> Result<Page, BackendError> {
