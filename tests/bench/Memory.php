@@ -46,7 +46,7 @@ final class Memory extends Bench
             // Until what it keeps warm has booted.
             $warm = 2 + ($options['pool-min-idle'] ?? 2);
             $name === 'kqueue' && Wait::until(static fn (): bool => count($daemon->php()) >= $warm, 'template, lane and pool', 30);
-            usleep(1_500_000);
+            sleep(self::QUIET);
             $figures[$name] = [Idle::memory($daemon)];
             $daemon->stop(30);
         }
@@ -75,7 +75,7 @@ final class Memory extends Bench
             }
             $this->starts($marks, $lanes, 300);
             touch($gate);
-            usleep(1_500_000);
+            sleep(self::QUIET);
             $figures[$name] = [array_sum(array_map(Idle::memory(...), $daemons))];
             $this->stop($daemons);
         }
@@ -139,7 +139,7 @@ final class Memory extends Bench
         $payload = (fn (): string => $this->createPayload(new Timed(), 'default', ''))->call($queue);
         $id = json_decode($payload, true)['id'];
         $daemon = $this->start($this->engines()['kqueue'], ['pool-min-idle' => 0, 'idle-after' => '30s']);
-        $resident = static fn (): float => self::field($daemon->pid, 'status', 'VmRSS') / 1024;
+        $resident = static fn (): float => self::field($daemon->pid, 'status', 'RssAnon') / 1024;
         $isDone = static fn (): bool => $client->lLen($key) + $client->zCard("{$key}:reserved") === 0;
         $seen = [];
         for ($pushed = 0; $pushed < $jobs;) {

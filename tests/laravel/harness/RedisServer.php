@@ -38,7 +38,7 @@ final class RedisServer implements Server
     {
         $log = ['file', $this->dir . '/redis.log', 'a'];
         $this->process = proc_open([
-            'redis-server', '--port', (string) $this->port, '--bind', '127.0.0.1', '--dir', $this->dir,
+            'setpriv', '--pdeathsig', 'KILL', 'redis-server', '--port', (string) $this->port, '--bind', '127.0.0.1', '--dir', $this->dir,
             '--save', '', '--appendonly', 'no', '--daemonize', 'no', '--databases', '16',
             // A script that moves a hundred thousand jobs takes its time on a busy machine: others wait for it.
             '--lua-time-limit', '0',
