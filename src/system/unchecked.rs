@@ -22,6 +22,32 @@ pub fn give_memory_back() {
     }
 }
 
+/// Unmaps the program's code, which is read from its file again, page by page, where something still runs through it. What a
+/// program has run through once in its start, and never again, counts as its memory otherwise: megabytes of a large one.
+pub fn unmap_code() {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    if let Some((start, length)) = code(&maps, unmap_code as fn() as usize) {
+        // SAFETY: the mapping is of the program's own file, which stays mapped at this place for as long as the process lives. It
+        // is private and cannot be written to, and the program is linked without relocations in its code: no page of it
+        // differs from the file.
+        unsafe {
+            nix::libc::madvise(start as *mut _, length, nix::libc::MADV_DONTNEED);
+        }
+    }
+}
+
+/// Start and length of the mapping of a file, for reading and execution alone, that has this address in it.
+fn code(maps: &str, address: usize) -> Option<(usize, usize)> {
+    maps.lines().find_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let (start, end) = fields.next()?.split_once('-')?;
+        let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+        let permissions = fields.next()?;
+        let inode = fields.nth(2)?;
+        ((start..end).contains(&address) && permissions == "r-xp" && inode != "0").then_some((start, end - start))
+    })
+}
+
 #[cfg(test)]
 #[cfg(target_env = "gnu")]
 mod tests {
@@ -44,5 +70,36 @@ mod tests {
         let after = resident();
         assert!(after + 30_000 < before, "{before} KiB, then {after} KiB");
         assert_eq!(kept.len(), 400);
+    }
+
+    /// KiB of the mapping that starts there that this process has in its page tables.
+    fn mapped(start: usize) -> u64 {
+        let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let (_, mapping) = smaps.split_once(&format!("{start:x}-")).unwrap();
+        let line = mapping.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        line.trim_end_matches("kB").trim().parse().unwrap()
+    }
+
+    #[test]
+    fn code_is_unmapped_and_runs_on() {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let (start, length) = code(&maps, mapped as fn(usize) -> u64 as usize).unwrap();
+        // SAFETY: as above; it reads all pages of it.
+        let all = unsafe { nix::libc::madvise(start as *mut _, length, nix::libc::MADV_POPULATE_READ) };
+        assert_eq!(all, 0);
+        let before = mapped(start);
+        unmap_code();
+        let after = mapped(start);
+        assert!(after < before, "{before} KiB, then {after} KiB");
+    }
+
+    #[test]
+    fn only_a_mapping_of_a_file_that_nobody_writes_to_is_code() {
+        let maps = "1000-2000 r-xp 00000000 fe:00 12 /bin/x\n2000-3000 rwxp 00000000 fe:00 12 /bin/x\n\
+                    3000-4000 r-xp 00000000 00:00 0 [vdso]\n4000-5000 r--p 00000000 fe:00 12 /bin/x y\nodd\n";
+        assert_eq!(code(maps, 0x1800), Some((0x1000, 0x1000)));
+        for address in [0x800, 0x2800, 0x3800, 0x4800, 0x5000] {
+            assert_eq!(code(maps, address), None, "{address:x}");
+        }
     }
 }

@@ -9,6 +9,9 @@ use kqueue_system::unchecked;
 /// For how long there was nothing to do.
 const QUIET: Duration = Duration::from_secs(10);
 
+/// Time in which the processes of an app that falls asleep have ended.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// What the last jobs have left behind.
 #[derive(Debug, Default)]
 pub(super) struct Slack {
@@ -28,7 +31,13 @@ impl Runtime {
         } else if due {
             self.slack.due = None;
             unchecked::give_memory_back();
+            unchecked::unmap_code();
         }
+    }
+
+    /// Gives back what falling asleep leaves behind, once that is done.
+    pub(super) fn give_back_soon(&mut self, now: Instant) {
+        self.slack.due = Some(now + SETTLED);
     }
 
     /// When that is looked at next, if not before.

@@ -55,7 +55,9 @@ impl Runtime {
         tracing::info!("no job for {} s: asleep until there is one", idle.as_secs_f64());
         self.processes.sleep();
         *self.nap.seen.borrow_mut() = None;
-        self.nap.look = Some(Instant::now() + LOOK.min(idle));
+        let now = Instant::now();
+        self.nap.look = Some(now + LOOK.min(idle));
+        self.give_back_soon(now);
     }
 
     /// Starts what processes are forked from. What the app is by now it says itself, unless nothing is forked and its files
