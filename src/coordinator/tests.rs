@@ -36,6 +36,8 @@ struct Fake {
     calls: Cell<usize>,
     lists: Cell<usize>,
     most_lists: Cell<usize>,
+    /// The unit that our own process is in, if not the runtime's.
+    place: RefCell<Option<String>>,
     /// The runtime is stopped.
     is_stopped: Cell<bool>,
     stopped: Notify,
@@ -54,7 +56,8 @@ impl Fake {
 impl Host for Fake {
     async fn unit_of(&self, pid: i32, _: Option<&OwnedFd>) -> Result<String, SystemdError> {
         let is_own = pid == std::process::id() as i32;
-        Ok(if is_own { OWN } else { "ssh.service" }.to_owned())
+        let own = self.place.borrow();
+        Ok(if is_own { own.as_deref().unwrap_or(OWN) } else { "ssh.service" }.to_owned())
     }
     async fn start(&self, unit: &str) -> Result<i32, SystemdError> {
         self.made.borrow_mut().push(unit.to_owned());
@@ -298,6 +301,25 @@ fn above_roots_caps_nothing_is_changed() {
         let refused = broken.ask(scope_of(own, None)).await;
         assert_eq!(refused, Err((Refusal::Refused, "broken.toml: line 3".to_owned())));
         assert!(fake.made.borrow().is_empty());
+        peer.ask(scope_of(own, None)).await.unwrap();
+        assert_eq!(*fake.made.borrow(), ["kqueue-shop-a-1.scope Some(536870912)"]);
+    });
+}
+
+#[test]
+fn a_process_comes_into_a_scope_out_of_the_apps_own_services() {
+    run(async |fake, coordinator| {
+        let mut peer = Peer::of(&coordinator, "shop");
+        let own = std::process::id() as i32;
+        for place in
+            ["kqueue-worker@blog:1.service", "kqueue-worker@shop:01.service", "kqueue-shop-b-1.scope", "x.service"]
+        {
+            *fake.place.borrow_mut() = Some(place.to_owned());
+            let refused = peer.ask(scope_of(own, None)).await;
+            assert!(matches!(refused, Err((Refusal::Refused, _))), "{place}: {refused:?}");
+        }
+        assert!(fake.made.borrow().is_empty());
+        *fake.place.borrow_mut() = Some("kqueue-worker@shop:1.service".to_owned());
         peer.ask(scope_of(own, None)).await.unwrap();
         assert_eq!(*fake.made.borrow(), ["kqueue-shop-a-1.scope Some(536870912)"]);
     });

@@ -137,8 +137,9 @@ impl Asked<'_> {
             Err(error) if !process::is_alive(&pidfd) => return Err((Refusal::Absent, error.to_string())),
             Err(error) => return Err(failed(&error)),
         };
-        // One that was placed before is in its scope, so this is about it too.
-        if of != self.caller.unit {
+        // One that was placed before is in its scope, so this is about it too. A worker may hold a job that it has popped.
+        let is_worker = matches!(Unit::of(&self.caller.app.name, &of), Some(Unit::Worker(_)));
+        if of != self.caller.unit && !is_worker {
             return Err(refused(format!("process {pid}: of {of}, not of {}", self.caller.unit)));
         }
         match process::user(pid) {

@@ -22,7 +22,7 @@ ignore_user_abort(true);
 
 // At once, for an upgrade may put others in their place while the app boots. Some more build on Laravel's own
 // classes and come when these are there, still before the first job.
-foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'DatabaseDriver', 'RedisDriver', 'RedisServers', 'SqsDriver', 'Entry', 'Held', 'Horizon', 'Inspect', 'Inspector', 'Loop', 'Misconfigured', 'Nested', 'Notify', 'Output', 'Pop', 'Process', 'Randomness', 'Signals', 'Silence', 'Sqlite', 'Template', 'Unloadable', 'Usage', 'Wire'] as $class) {
+foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'DatabaseDriver', 'RedisDriver', 'RedisServers', 'SqsDriver', 'Entry', 'Held', 'Horizon', 'Inspect', 'Inspector', 'Limits', 'Loop', 'Misconfigured', 'Nested', 'Notify', 'Output', 'Pop', 'Process', 'Randomness', 'Signals', 'Silence', 'Sqlite', 'Template', 'Unloadable', 'Usage', 'Wire'] as $class) {
     require __DIR__."/worker/{$class}.php";
 }
 

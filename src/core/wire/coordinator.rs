@@ -100,7 +100,7 @@ pub enum Verb {
         /// Which.
         unit: Unit,
     },
-    /// Put a process of the caller's own unit into a new scope. Answered when it is known to be in it.
+    /// Put a process of the caller's own unit, or of a worker of its app, into a new scope. Answered when it is known to be in it.
     Scope {
         /// The scope's own part of its name, never used before.
         scope: String,

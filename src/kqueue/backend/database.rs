@@ -10,12 +10,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::head::why_broken;
 use super::row::{self, Row};
 use super::trouble::Trouble;
 use super::{
-    BUDGET, BackendError, Capabilities, DEEP, LARGEST, Listed, Listing, Others, PAGE, Page, QueueBackend, QueueSize,
-    Receipt, Reservation, Reserved, SetAside, Wait, check_queues, epoch_seconds,
+    BackendError, Capabilities, DEEP, Listed, Listing, Others, PAGE, Page, QueueBackend, QueueSize, Receipt,
+    Reservation, Reserved, Wait, check_queues, epoch_seconds,
 };
 
 mod dialect;
@@ -27,25 +26,20 @@ mod others;
 pub(super) mod session;
 pub(super) mod settings;
 mod shared;
+mod take;
 mod trouble;
 
-use dialect::{Free, budget};
+use dialect::Free;
 use ear::Ear;
 use horizon::{Horizon, LONG};
-use link::{Link, Ready};
+use link::Link;
 use look::{Pace, Work};
 use session::{Answer, Cell};
 pub use settings::DatabaseSettings;
 use settings::Engine;
 
-/// Messages that one call sets aside at the most.
-const MOST_ASIDE: usize = 100;
 /// Jobs that one message settles at the most.
 const MOST_SETTLED: usize = 500;
-/// Rows that one statement reserves at the most.
-const MOST_TAKEN: usize = 500;
-/// Bytes that one call may carry before its session is closed: buffers stay as large as they once were.
-const HEAVY: usize = 4 << 20;
 
 /// Queues of one jobs table.
 pub struct DatabaseBackend {
@@ -160,116 +154,6 @@ impl DatabaseBackend {
         }
     }
 
-    /// Takes jobs off one queue: those whose time was known to come, and those behind. `true` if that is enough for one call.
-    async fn take_queue(
-        &self,
-        ready: &mut Ready,
-        which: usize,
-        queue: &str,
-        name: &str,
-        max: usize,
-        found: &mut Reserved,
-    ) -> sqlx::Result<bool> {
-        let mut free = self.free(name, 0);
-        let mut due = Vec::new();
-        if let Some(horizon) = &mut *self.horizon.borrow_mut() {
-            due = horizon.due(which, free.now, (max - found.jobs.len()).min(MOST_TAKEN));
-            horizon.tried(which, &due);
-            free.past = horizon.past(which);
-        }
-        if !due.is_empty() && self.take(ready, queue, Free { only: &due, ..free }, max, found).await? {
-            return Ok(true);
-        }
-        Ok(self.take(ready, queue, free, max, found).await? || found.jobs.len() >= max)
-    }
-
-    /// Takes jobs off one queue, setting aside what is none. `true` if there may be more, but enough for one call.
-    async fn take(
-        &self,
-        ready: &mut Ready,
-        queue: &str,
-        free: Free<'_>,
-        max: usize,
-        found: &mut Reserved,
-    ) -> sqlx::Result<bool> {
-        let mut carried: usize = found.jobs.iter().map(|job| job.payload.len()).sum();
-        while found.jobs.len() < max {
-            let wanted = (max - found.jobs.len()).min(MOST_TAKEN);
-            let rows = self.take_rows(ready, &free, wanted, budget(carried)).await?;
-            let (got, mut broken) = (rows.len(), Vec::new());
-            for TakenRow { row, bytes, payload } in rows {
-                let large = || format!("it is larger than {LARGEST} bytes");
-                let why = if bytes > LARGEST { Some(large()) } else { why_broken(&payload) };
-                match why {
-                    None => {
-                        carried += bytes;
-                        found.jobs.push(Reservation { queue: queue.to_owned(), payload, receipt: row.receipt() });
-                    }
-                    Some(why) => broken.push((row, SetAside::beside(queue, why, bytes))),
-                }
-            }
-            ready.heavy |= carried >= HEAVY;
-            let was_clean = broken.is_empty();
-            self.set_aside(ready, free.queue, broken, found).await?;
-            if found.set_aside.len() >= MOST_ASIDE || carried >= BUDGET {
-                return Ok(true);
-            }
-            if got == 0 || (got < wanted && was_clean) {
-                break;
-            }
-        }
-        Ok(false)
-    }
-
-    async fn take_rows(
-        &self,
-        ready: &mut Ready,
-        free: &Free<'_>,
-        max: usize,
-        budget: usize,
-    ) -> sqlx::Result<Vec<TakenRow>> {
-        if self.link.settings().engine == Engine::Postgres {
-            let answers = ready.session.run(ready.dialect.reserve(free, max, budget)).await?;
-            let mut rows = taken(answers)?;
-            // RETURNING promises no order.
-            rows.sort_by_key(|taken| taken.row.id);
-            return Ok(rows);
-        }
-        let locked = ready.session.run(ready.dialect.lock(free, max)).await?;
-        let (mut ids, mut total) = (Vec::new(), 0);
-        for row in locked.into_iter().flat_map(|answer| answer.rows) {
-            if total >= budget {
-                break;
-            }
-            let [id, bytes] = numbers(&row)?;
-            ids.push(id);
-            total += usize::try_from(bytes).unwrap_or(0);
-        }
-        if ids.is_empty() {
-            ready.session.run("ROLLBACK".to_owned()).await?;
-            return Ok(Vec::new());
-        }
-        taken(ready.session.run(ready.dialect.take(&ids, free.now)).await?)
-    }
-
-    /// Moves reserved rows that are no jobs out of the way.
-    async fn set_aside(
-        &self,
-        ready: &mut Ready,
-        name: &str,
-        broken: Vec<(Row, SetAside)>,
-        found: &mut Reserved,
-    ) -> sqlx::Result<()> {
-        if broken.is_empty() {
-            return Ok(());
-        }
-        let aside = format!("{name}:broken");
-        let statements: Vec<_> = broken.iter().map(|(row, _)| ready.dialect.requeue(*row, &aside)).collect();
-        ready.session.run(ready.dialect.transaction(&statements)).await?;
-        found.set_aside.extend(broken.into_iter().map(|(_, said)| said));
-        Ok(())
-    }
-
     /// Runs one guarded statement for each job. `false` where no row was hit, or the job is of another backend.
     async fn settle(
         &self,
@@ -297,27 +181,6 @@ impl DatabaseBackend {
         }
         Ok(hits)
     }
-}
-
-/// A row that has been reserved, and how many bytes its payload has: one that is too large is not read.
-struct TakenRow {
-    row: Row,
-    bytes: usize,
-    payload: Bytes,
-}
-
-/// Reads what [`dialect::Dialect::reserve`] and [`dialect::Dialect::take`] answer.
-fn taken(answers: Vec<Answer>) -> sqlx::Result<Vec<TakenRow>> {
-    let rows = answers.into_iter().flat_map(|answer| answer.rows);
-    rows.map(|cells| {
-        let [id, attempts, reserved_at, available_at, created_at, bytes] = numbers(&cells)?;
-        Ok(TakenRow {
-            row: Row { id, attempts, reserved_at, available_at, created_at },
-            bytes: usize::try_from(bytes).unwrap_or(0),
-            payload: cells.into_iter().next_back().flatten().unwrap_or_default(),
-        })
-    })
-    .collect()
 }
 
 fn row_of(answers: Vec<Answer>) -> Vec<Cell> {

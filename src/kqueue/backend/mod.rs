@@ -166,6 +166,16 @@ pub enum BackendError {
         /// The error as the client library put it.
         reason: String,
     },
+    /// The server or the file is there, and a table in it is not. Once it is, work goes on by itself.
+    #[error("{target}: {reason}; {fix}")]
+    NoTable {
+        /// What was asked, as above.
+        target: String,
+        /// What it said.
+        reason: String,
+        /// How to make the table.
+        fix: String,
+    },
     /// The connection's settings cannot work; only the operator can mend them.
     #[error("{0}")]
     Settings(String),

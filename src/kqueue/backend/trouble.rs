@@ -2,16 +2,16 @@
 
 use super::BackendError;
 
-/// What to do about a missing table. Once the app has it, work goes on by itself.
+/// What to do about a missing jobs table.
 pub(super) const MAKE_TABLE: &str =
     "make it: php artisan make:queue-table (queue:table before Laravel 11), then php artisan migrate";
 
 /// The same for the table of what hosts share: there is no migration of Laravel's for that.
 pub(super) fn limits_table(error: BackendError, table: &str) -> BackendError {
     match error {
-        BackendError::Unavailable { target, reason } if reason.contains(MAKE_TABLE) => {
-            let make = format!("make it: CREATE TABLE {table} (name varchar(191) PRIMARY KEY, state text NOT NULL)");
-            BackendError::Unavailable { target, reason: reason.replace(MAKE_TABLE, &make) }
+        BackendError::NoTable { target, reason, .. } => {
+            let fix = format!("make it: CREATE TABLE {table} (name varchar(191) PRIMARY KEY, state text NOT NULL)");
+            BackendError::NoTable { target, reason, fix }
         }
         error => error,
     }

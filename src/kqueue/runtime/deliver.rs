@@ -18,7 +18,8 @@ impl Runtime {
         // What it has printed until now is none of this job's.
         self.log_printed(self.processes.output_of(worker));
         let isolated = self.processes.workers.get(&worker).is_some_and(|worker| worker.mode == Mode::Isolated);
-        let limits = (isolated && self.processes.outlive()).then(|| self.limits(job));
+        let alone = isolated || self.schedule.is_parting(worker);
+        let limits = (alone && self.processes.outlive()).then(|| self.limits(job));
         let Some(record) = self.held.get_mut(job) else { return };
         if kind == JobKind::Run {
             record.begins(worker);

@@ -69,9 +69,10 @@ impl Runtime {
             ProcessEvent::Gone(DUTIES, cause) => self.service.duties.gone(&cause),
             ProcessEvent::Gone(worker, cause) => self.tell(Event::Gone { worker, cause, unread: false }),
             ProcessEvent::Given { worker, job, kind } => self.note_given(worker, job, kind),
-            ProcessEvent::NotScoped { job, error } => {
+            ProcessEvent::NotScoped { job, error, runs } => {
                 let class = self.held.get(job).map_or("a job", |record| &record.class);
-                tracing::warn!("{class} waits: no scope for it: {error}");
+                let so = if runs { "runs within the limits of a pooled worker" } else { "waits" };
+                tracing::warn!("{class} {so}: no scope for it: {error}");
             }
             ProcessEvent::MemoryOver { worker, used, limit } => self.tell(Event::MemoryOver { worker, used, limit }),
             ProcessEvent::Printed(lines) => self.log_printed(lines),

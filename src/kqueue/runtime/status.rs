@@ -195,7 +195,7 @@ impl Runtime {
 
     /// The systemd unit that a worker is in, where it has one of its own.
     fn unit_of(&self, worker: &Worker) -> Option<String> {
-        worker.unit.as_ref().map(|unit| unit.name(&self.settings.app))
+        worker.bounds.as_ref().or(worker.unit.as_ref()).map(|unit| unit.name(&self.settings.app))
     }
 
     fn load(&self, tier: Tier) -> TierLoad {

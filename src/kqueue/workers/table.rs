@@ -48,6 +48,8 @@ pub struct Worker {
     pub unit: Option<Unit>,
     /// How that ended, once known.
     pub unit_end: Option<UnitEnd>,
+    /// The scope that bounds the job it has, where it has a unit besides.
+    pub bounds: Option<Unit>,
     /// What its unit says it ended of, where that says more than the process.
     pub unit_cause: Option<Cause>,
     /// The job it had last.
@@ -83,6 +85,7 @@ impl Worker {
             boot_failure: None,
             unit: None,
             unit_end: None,
+            bounds: None,
             unit_cause: None,
             last: None,
             given: None,
@@ -114,7 +117,7 @@ impl Worker {
 
     /// Whether it is known how it ended. A process that killed another says less than the unit of that one.
     pub fn has_ended(&self) -> bool {
-        if self.unit.is_some() { self.unit_end.is_some() } else { self.exit.is_some() }
+        if self.unit.is_some() { self.unit_end.is_some() && self.bounds.is_none() } else { self.exit.is_some() }
     }
 
     /// Whether what it was sent last was not read.

@@ -14,7 +14,6 @@ use Illuminate\Queue\Events\JobFailed;
 use Illuminate\Queue\Events\JobProcessed;
 use Illuminate\Queue\Events\WorkerStopping;
 use Illuminate\Queue\Worker;
-use Illuminate\Queue\WorkerOptions;
 use Symfony\Component\Console\Input\ArgvInput;
 use Symfony\Component\Console\Output\NullOutput;
 use Throwable;
@@ -45,6 +44,8 @@ final class Loop
 
     private Usage $usage;
 
+    private Limits $limits;
+
     private ?Job $job = null;
 
     /** Whether the runtime has our READY and has not answered it. */
@@ -54,13 +55,6 @@ final class Loop
     private ?RuntimeJob $finished = null;
 
     private ?Throwable $error = null;
-
-    private string|false $memoryLimit = false;
-
-    /** Laravel's own options, and the timeout that they were made with. */
-    private ?WorkerOptions $options = null;
-
-    private int $timeout = 0;
 
     private string $reserve = '';
 
@@ -127,6 +121,7 @@ final class Loop
         $this->pop = new Pop;
         $this->signals = new Signals($this->boot);
         $this->usage = new Usage;
+        $this->limits = new Limits;
         Worker::popUsing('kqueue', fn (\Closure $pop, string $queues) => $this->next($pop, $queues));
 
         $input = new ArgvInput($this->boot->arguments());
@@ -425,15 +420,7 @@ final class Loop
             $this->wire->send(Wire::INTERRUPTIBLE);
         }
 
-        if (isset($order['memory'])) {
-            // Refused by PHP when more than that is in use already; then the limit from outside is the one that holds.
-            $this->memoryLimit = @ini_set('memory_limit', $order['memory'].'M');
-        }
-
-        if ($this->options() !== null) {
-            $this->options->timeout = $order['timeout'] ?? $this->timeout;
-        }
-
+        $this->limits->begin($order['timeout'] ?? null, $order['memory'] ?? null);
         $this->usage->begins(isset($order['ticket']));
 
         if ($order['kind'] !== 'run' && ! (new Replay($this->boot, $this->worker))->isForLaravel($this->job, $order)) {
@@ -445,22 +432,6 @@ final class Loop
         }
 
         return $this->job;
-    }
-
-    /** Laravel reads a job's timeout off the options that it passes on from call to call, and that nothing else leads to. */
-    private function options(): ?WorkerOptions
-    {
-        foreach ($this->options === null ? debug_backtrace(DEBUG_BACKTRACE_PROVIDE_OBJECT, 12) : [] as $call) {
-            foreach ($call['args'] ?? [] as $argument) {
-                if ($argument instanceof WorkerOptions) {
-                    [$this->options, $this->timeout] = [$argument, (int) $argument->timeout];
-
-                    return $argument;
-                }
-            }
-        }
-
-        return $this->options;
     }
 
     private function begin(Job $job): Job
@@ -504,11 +475,7 @@ final class Loop
         $this->job = $this->error = null;
         $this->outcome = $done;
         $this->notify->ended();
-
-        if ($this->memoryLimit !== false) {
-            @ini_set('memory_limit', $this->memoryLimit);
-            $this->memoryLimit = false;
-        }
+        $this->limits->end();
 
         return $done;
     }

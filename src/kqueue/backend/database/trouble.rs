@@ -25,9 +25,8 @@ impl Place<'_> {
     /// What an error of the client library means.
     pub(super) fn trouble(self, error: &sqlx::Error) -> Trouble {
         let (said, fault) = fault(error);
-        let Place { engine, table, .. } = self;
-        let refused =
-            |fix| Trouble::Other(BackendError::Refused { what: format!("{engine} at {}: {said}", self.at), fix });
+        let table = self.table;
+        let refused = |fix| Trouble::Other(BackendError::Refused { what: format!("{}: {said}", self.target()), fix });
         match fault {
             Fault::Busy => Trouble::Busy(self.unavailable(&said)),
             Fault::Credentials => refused(CREDENTIALS),
@@ -45,11 +44,15 @@ impl Place<'_> {
 
     /// The table is not there.
     pub(super) fn no_table(self, said: &str) -> BackendError {
-        self.unavailable(&format!("{said}; {MAKE_TABLE}"))
+        BackendError::NoTable { target: self.target(), reason: said.to_owned(), fix: MAKE_TABLE.to_owned() }
     }
 
     pub(super) fn unavailable(self, reason: &str) -> BackendError {
-        BackendError::Unavailable { target: format!("{} at {}", self.engine, self.at), reason: reason.to_owned() }
+        BackendError::Unavailable { target: self.target(), reason: reason.to_owned() }
+    }
+
+    fn target(self) -> String {
+        format!("{} at {}", self.engine, self.at)
     }
 }
 

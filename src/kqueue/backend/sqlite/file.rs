@@ -92,10 +92,12 @@ impl File {
     }
 
     fn error(&self, reason: &dyn std::fmt::Display) -> BackendError {
-        let mut reason = reason.to_string();
+        let (target, reason) = (self.path.clone(), reason.to_string());
+        // SQLite has no code for it.
         if reason.contains("no such table") {
-            reason = format!("{reason}; {MAKE_TABLE}");
+            BackendError::NoTable { target, reason, fix: MAKE_TABLE.to_owned() }
+        } else {
+            BackendError::Unavailable { target, reason }
         }
-        BackendError::Unavailable { target: self.path.clone(), reason }
     }
 }

@@ -17,11 +17,11 @@ pub struct Delivery {
     pub frame: Parts,
     /// MB that the job declares it needs at the most.
     pub memory_mb: Option<u32>,
-    /// Where processes are units: the scope into which an isolated one is put before it gets its job.
+    /// Where processes are units: the scope into which one is put that has its job to itself, before it gets it.
     pub scope: Option<Scope>,
 }
 
-/// The unit of an isolated process.
+/// What bounds a job that has its process to itself.
 #[derive(Debug)]
 pub struct Scope {
     /// Of the job, for the name.
@@ -90,17 +90,17 @@ impl Processes {
         self.events.push_back(ProcessEvent::Given { worker: id, job, kind });
     }
 
-    /// An isolated process is in its scope and gets its job, or is not.
+    /// A process is in its scope and gets its job, or is not. One that has popped the job has it already.
     pub(super) fn scoped(&mut self, id: WorkerId, delivery: Delivery, result: Result<(), UnitError>) {
-        if !self.workers.contains_key(&id) {
-            return;
-        }
-        match result {
-            Ok(()) => self.send_job(id, delivery),
-            Err(error) => {
-                self.events.push_back(ProcessEvent::NotScoped { job: delivery.job, error });
-                self.not_scoped(id);
-            }
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Err(error) = result else { return self.send_job(id, delivery) };
+        let runs = matches!(worker.unit, Some(Unit::Worker(_)));
+        self.events.push_back(ProcessEvent::NotScoped { job: delivery.job, error, runs });
+        if runs {
+            worker.bounds = None;
+            self.send_job(id, delivery);
+        } else {
+            self.not_scoped(id);
         }
     }
 
@@ -131,6 +131,9 @@ impl Processes {
     pub fn kill(&mut self, id: WorkerId, cause: &Cause) {
         let Some(worker) = self.workers.get(&id) else { return };
         if worker.pid.is_some() || worker.unit.is_some() {
+            if worker.bounds.is_some() {
+                self.end_process(worker.bounds.as_ref(), None);
+            }
             return self.end_process(worker.unit.as_ref(), worker.pid);
         }
         let forked = self.workers.remove(&id).is_some_and(|worker| worker.forked);
@@ -140,12 +143,13 @@ impl Processes {
         self.gone(id, cause.clone());
     }
 
-    /// Puts an isolated process into a scope of its own; only then it gets its job.
+    /// Puts a process into a scope of its own; only then it gets its job. A service stays what it is besides.
     fn scope(&mut self, id: WorkerId, Scope { uuid, limits }: Scope, delivery: Delivery) {
         let (Some(side), Some(worker)) = (&self.units, self.workers.get_mut(&id)) else { return };
         let Some(pid) = worker.pid else { return };
         let name = side.scope_name(id, &uuid);
-        worker.unit = Some(Unit::Scope(name.clone()));
+        let place = if worker.unit.is_some() { &mut worker.bounds } else { &mut worker.unit };
+        *place = Some(Unit::Scope(name.clone()));
         let (manager, answer) = (side.manager.clone(), self.answer.clone());
         *self.orders.entry("scope").or_default() += 1;
         tokio::task::spawn_local(async move {

@@ -48,10 +48,11 @@ pub enum ProcessEvent {
         job: JobId,
         kind: JobKind,
     },
-    /// It could not be put into its scope, and has seen nothing of its job.
+    /// It could not be put into its scope. It has seen nothing of its job, or `runs` it all the same.
     NotScoped {
         job: JobId,
         error: UnitError,
+        runs: bool,
     },
     /// It uses more memory than it may, in MB.
     MemoryOver {
@@ -85,7 +86,7 @@ pub enum ProcessInput {
 pub enum Answer {
     /// A process was started, or could not be.
     Started { worker: WorkerId, result: Result<i32, LaunchError> },
-    /// An isolated process is in its scope, or could not be put there.
+    /// A process is in its scope, or could not be put there.
     Scoped { worker: WorkerId, delivery: Delivery, result: Result<(), UnitError> },
     /// What running jobs use.
     Weighed(Vec<Usage>),

@@ -2,13 +2,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use async_trait::async_trait;
-use kqueue_core::wire::coordinator::{Unit, UnitEnd};
+use kqueue_core::wire::coordinator::{Refusal, Unit, UnitEnd};
 use kqueue_core::wire::{Mode, ToWorker};
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::launch::output::Outputs;
-use crate::launch::{Exit, Launcher, Order};
+use crate::launch::{Exit, Launcher, Order, UnitError, UnitNotice};
 use crate::runtime::testing::settings;
 use crate::workers::{Outbox, Worker};
 
@@ -98,6 +98,41 @@ fn where_there_is_a_unit_its_end_counts() {
     assert_eq!(ended(&mut processes), [1]);
     let cause = processes.workers.remove(&1).map(|worker| worker.cause());
     assert_eq!(cause, Some(Cause::OutOfMemory { limit: 64, peak: None }));
+}
+
+#[test]
+fn of_a_service_whose_job_has_a_scope_both_ends_count_in_any_order() {
+    for scope_first in [true, false] {
+        let (mut processes, _) = processes();
+        add(&mut processes, 1, Some(i32::MAX), Some(Unit::Worker(3)));
+        let scope = Unit::Scope("a-1".to_owned());
+        processes.workers.get_mut(&1).unwrap().bounds = Some(scope.clone());
+        let killed = UnitEnd { result: "signal".to_owned(), signal: Some(9), ..UnitEnd::default() };
+        let oom = UnitEnd { result: "oom-kill".to_owned(), memory_max: Some(64 << 20), ..UnitEnd::default() };
+        let mut ends = vec![(scope, oom), (Unit::Worker(3), killed)];
+        if !scope_first {
+            ends.reverse();
+        }
+        for (unit, end) in ends {
+            assert!(ended(&mut processes).is_empty());
+            processes.on_unit(UnitNotice::Ended { unit, end });
+        }
+        assert_eq!(ended(&mut processes), [1]);
+        let cause = processes.workers.remove(&1).map(|worker| worker.cause());
+        assert_eq!(cause, Some(Cause::OutOfMemory { limit: 64, peak: None }));
+    }
+}
+
+#[test]
+fn a_popped_job_that_gets_no_scope_runs_all_the_same() {
+    let (mut processes, launcher) = processes();
+    add(&mut processes, 1, Some(i32::MAX), Some(Unit::Worker(3)));
+    processes.workers.get_mut(&1).unwrap().bounds = Some(Unit::Scope("a-1".to_owned()));
+    let error = UnitError { refusal: Refusal::Refused, text: "too many".to_owned() };
+    processes.scoped(1, delivery(9), Err(error));
+    assert!(matches!(processes.events.pop_front(), Some(ProcessEvent::NotScoped { job: 9, runs: true, .. })));
+    assert!(matches!(processes.events.pop_front(), Some(ProcessEvent::Given { worker: 1, job: 9, .. })));
+    assert!(launcher.0.borrow().is_empty() && processes.workers[&1].bounds.is_none());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use kqueue_core::wire::coordinator::{Listed, Purpose, Refusal, Unit, UnitEnd};
 
 use super::{Answer, ProcessEvent, Processes};
 use crate::launch::{Exit, LaunchError, UnitError, UnitNotice, Units};
+use crate::workers::Worker;
 
 /// What the end of all units may take, when we end.
 const END: Duration = Duration::from_secs(3);
@@ -122,10 +123,13 @@ impl Processes {
     pub fn on_unit(&mut self, notice: UnitNotice) {
         match notice {
             UnitNotice::Ended { unit, end } => {
-                let worker =
-                    self.workers.iter().find(|(_, known)| known.unit.as_ref() == Some(&unit)).map(|(id, _)| *id);
-                if let Some(worker) = worker {
+                let find = |place: fn(&Worker) -> &Option<Unit>| {
+                    self.workers.iter().find(|(_, known)| place(known).as_ref() == Some(&unit)).map(|(id, _)| *id)
+                };
+                if let Some(worker) = find(|known| &known.unit) {
                     self.unit_ended(worker, end);
+                } else if let Some(worker) = find(|known| &known.bounds) {
+                    self.bounds_ended(worker, &end);
                 }
             }
             UnitNotice::Lost => {
@@ -151,7 +155,7 @@ impl Processes {
         let Some(side) = &self.units else { return };
         // One that is being started is watched by whoever starts it.
         let known = self.workers.values().filter(|worker| worker.pid.is_some());
-        let units: Vec<Unit> = known.filter_map(|worker| worker.unit.clone()).collect();
+        let units: Vec<Unit> = known.flat_map(units_of).cloned().collect();
         if units.is_empty() {
             return;
         }
@@ -165,15 +169,7 @@ impl Processes {
 
     pub(super) fn unit_ended(&mut self, id: WorkerId, end: UnitEnd) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        let ran = worker.given.map_or(0, |at| at.elapsed().as_millis() as u64);
-        let mega = |bytes: u64| u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
-        worker.unit_cause = match end.result.as_str() {
-            "oom-kill" => {
-                Some(Cause::OutOfMemory { limit: end.memory_max.map_or(0, mega), peak: end.memory_peak.map(mega) })
-            }
-            "timeout" | "watchdog" => Some(Cause::Timeout(ran)),
-            _ => None,
-        };
+        worker.unit_cause = cause(worker, &end).or(worker.unit_cause.take());
         if worker.exit.is_none() {
             worker.exit = match (end.signal, end.code) {
                 (Some(signal), _) => Some(Exit::Signal(signal)),
@@ -185,6 +181,14 @@ impl Processes {
         if worker.outbox.is_none() {
             worker.closed.get_or_insert((Instant::now(), false));
         }
+        self.settle_ends();
+    }
+
+    /// The scope of a job has ended whose process is a service besides.
+    fn bounds_ended(&mut self, id: WorkerId, end: &UnitEnd) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.bounds = None;
+        worker.unit_cause = cause(worker, end).or(worker.unit_cause.take());
         self.settle_ends();
     }
 
@@ -208,7 +212,7 @@ impl Processes {
     pub async fn end_units(&self, is_left: impl Fn(WorkerId) -> bool) {
         let Some(side) = &self.units else { return };
         let left = self.workers.iter().filter(|(id, _)| !is_left(**id));
-        let kills = left.filter_map(|(_, worker)| worker.unit.as_ref()).map(|unit| side.manager.kill(unit));
+        let kills = left.flat_map(|(_, worker)| units_of(worker)).map(|unit| side.manager.kill(unit));
         // All at once: where nobody answers, the time is up once and not once for each.
         let _ = tokio::time::timeout(END, futures_util::future::join_all(kills)).await;
     }
@@ -252,6 +256,22 @@ impl Processes {
             let _ = answer.send(Answer::Purpose(purpose)).await;
         });
         true
+    }
+}
+
+fn units_of(worker: &Worker) -> impl Iterator<Item = &Unit> {
+    worker.unit.iter().chain(&worker.bounds)
+}
+
+/// What the process ended of, where its unit says more than it does.
+fn cause(worker: &Worker, end: &UnitEnd) -> Option<Cause> {
+    let mega = |bytes: u64| u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
+    match end.result.as_str() {
+        "oom-kill" => {
+            Some(Cause::OutOfMemory { limit: end.memory_max.map_or(0, mega), peak: end.memory_peak.map(mega) })
+        }
+        "timeout" | "watchdog" => Some(Cause::Timeout(worker.given.map_or(0, |at| at.elapsed().as_millis() as u64))),
+        _ => None,
     }
 }
 

@@ -38,7 +38,7 @@ pub fn is_final(error: &BackendError) -> bool {
     match error {
         BackendError::Settings(_) => true,
         BackendError::Refused { .. } => !is_listening(),
-        BackendError::Unavailable { .. } => false,
+        BackendError::Unavailable { .. } | BackendError::NoTable { .. } => false,
     }
 }
 
@@ -110,7 +110,9 @@ impl Outage {
             BackendError::Settings(_) | BackendError::Refused { .. } => {
                 ("the queue refuses us", &mut self.logged.refused)
             }
-            BackendError::Unavailable { .. } => ("the queue does not answer", &mut self.logged.silent),
+            BackendError::Unavailable { .. } | BackendError::NoTable { .. } => {
+                ("the queue does not answer", &mut self.logged.silent)
+            }
         };
         if !std::mem::replace(logged, true) {
             let error = harmless::line(&error.to_string(), MAX_ERROR);
