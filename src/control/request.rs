@@ -130,6 +130,8 @@ pub enum Act {
     CancelEverywhere(CancelJobs),
     /// Put jobs that are this runtime's and wait elsewhere. Answered with [`Moved`](crate::Moved).
     Move(MoveJobs),
+    /// The same, and by the app's own PHP those that nobody has reserved. Answered with [`Acted`](crate::Acted).
+    MoveEverywhere(MoveJobs),
     /// Change how many pooled workers there may be.
     Pool {
         /// So many; absent: as the settings say.
@@ -184,7 +186,8 @@ pub struct CancelJobs {
     pub dry: bool,
 }
 
-/// Which jobs are to be put elsewhere, and where: to the front, or to another queue. Neither: it is only asked which there are.
+/// Which jobs are to be put elsewhere, and where: to the front, to another queue, or to now. None of these: it is only asked which
+/// there are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MoveJobs {
@@ -201,6 +204,9 @@ pub struct MoveJobs {
     /// To this queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
+    /// Delayed ones to now. The runtime has none.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub now: bool,
     /// Only say which would be.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry: bool,
@@ -289,6 +295,9 @@ mod tests {
         let chosen = Chosen { class: Some("A".to_owned()), ..Chosen::default() };
         let cancel = Request::Act(Act::Cancel(CancelJobs { chosen, delete: true, dry: false }));
         let chosen = Chosen { uuids: vec!["u".to_owned()], ..Chosen::default() };
+        let of_class = Chosen { class: Some("A".to_owned()), ..Chosen::default() };
+        let to_now = MoveJobs { chosen: of_class, now: true, ..MoveJobs::default() };
+        let to_now = Request::Act(Act::MoveEverywhere(to_now));
         let to_front = Request::Act(Act::Move(MoveJobs { chosen, front: true, ..MoveJobs::default() }));
         for (request, text) in [
             (Request::Snapshot, r#"{"ask":"snapshot"}"#),
@@ -298,6 +307,7 @@ mod tests {
             (Request::Act(Act::Recycle { worker: Some(7) }), r#"{"ask":"recycle","worker":7}"#),
             (cancel, r#"{"ask":"cancel","class":"A","delete":true}"#),
             (to_front, r#"{"ask":"move","uuids":["u"],"front":true}"#),
+            (to_now, r#"{"ask":"move_everywhere","class":"A","now":true}"#),
         ] {
             assert_eq!(serde_json::to_string(&request).unwrap(), text);
             assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);

@@ -3,7 +3,7 @@
 //! An act is one entry of [`DEEDS`]: its name in the address, and how its fields become what a runtime is asked. Who may
 //! act is decided by whoever serves the page ([`Mount::acting`](crate::Mount::acting)) and by the runtime.
 
-use kqueue_control::{Act, Acted, CancelJobs, Chosen, FailedJobs};
+use kqueue_control::{Act, Acted, CancelJobs, Chosen, FailedJobs, JobState, MoveJobs};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -50,6 +50,19 @@ const DEEDS: &[Deed] = &[
             let chosen = Chosen { uuids: id.into_iter().collect(), class, ..Chosen::default() };
             (chosen.uuids.is_empty() != chosen.class.is_none())
                 .then(|| Act::CancelEverywhere(CancelJobs { chosen, ..CancelJobs::default() }))
+        },
+    },
+    Deed {
+        name: "move",
+        bulk: of_class,
+        act: |form| {
+            let (id, class, to) = (form.owned("id"), form.owned("class"), form.owned("to"));
+            let (front, now) = (form.get("front") == Some("yes"), form.get("now") == Some("yes"));
+            let chosen = Chosen { uuids: id.into_iter().collect(), class, ..Chosen::default() };
+            let is_one_place = [front, now, to.is_some()].into_iter().filter(|is| *is).count() == 1;
+            let is_one_choice = chosen.uuids.is_empty() != chosen.class.is_none();
+            (is_one_place && is_one_choice)
+                .then(|| Act::MoveEverywhere(MoveJobs { chosen, front, now, to, ..MoveJobs::default() }))
         },
     },
     Deed { name: "lift", bulk: |_| false, act: |form| form.owned("class").map(|class| Act::Lift { class }) },
@@ -173,6 +186,26 @@ pub(crate) fn of_queue(page: &Page<'_>, queue: &str) -> Markup {
     }
 }
 
+/// Puts a job that waits elsewhere, or cancels it.
+pub(crate) fn of_waiting(page: &Page<'_>, uuid: &str, state: JobState) -> Markup {
+    let (first, word) = if state == JobState::Delayed { ("now", "Run now") } else { ("front", "To the front") };
+    html! {
+        @if state != JobState::Running {
+            (button(page, "move", word, &[("id", uuid), (first, "yes")], None))
+            (form(page, "move", "Move", &[("id", uuid)], &to_queue(page)))
+        }
+        (button(page, "cancel", "Cancel", &[("id", uuid)], None))
+    }
+}
+
+/// Asks for the name of a queue, and knows some.
+fn to_queue(page: &Page<'_>) -> Markup {
+    html! {
+        label { "to queue " input type="text" name="to" list="queues" required maxlength="200"; }
+        datalist #queues { @for queue in &page.answers.snapshot.queues { option value=(text(&queue.name)) {} } }
+    }
+}
+
 /// Pauses a class, or lets it go on; cancels its jobs; ends its quarantine.
 pub(crate) fn of_class_page(page: &Page<'_>, class: &str, quarantined: bool) -> Markup {
     let paused = page.answers.snapshot.paused_classes.iter().any(|paused| paused.class == class);
@@ -181,6 +214,10 @@ pub(crate) fn of_class_page(page: &Page<'_>, class: &str, quarantined: bool) -> 
     html! {
         (button(page, deed, word, &fields, None))
         @if quarantined { (button(page, "lift", "Lift quarantine", &fields, None)) }
+        (form(page, "move", "Move jobs", &fields, &html! {
+            (to_queue(page))
+            label { input type="checkbox" name="sure" value="yes" required; "all jobs of this class that wait" }
+        }))
         (button(page, "cancel", "Cancel jobs", &fields, Some("all jobs of this class that wait or run")))
         (button(page, "retry", "Retry failed jobs", &fields, Some("all failed jobs of this class")))
         (button(page, "forget", "Forget failed jobs", &fields, Some("all failed jobs of this class")))

@@ -35,8 +35,8 @@ pub fn body(page: &Page<'_>) -> (u16, String, Markup) {
             div #job-head data-live {
                 h1 #job { (class(&last.class)) " " (pill(job_state(last.state))) }
                 (facts(page, last, &uuid))
-                @if matches!(last.state, Some(JobState::Waiting | JobState::Delayed | JobState::Running)) {
-                    (acts::button(page, "cancel", "Cancel", &[("id", &uuid)], None))
+                @if let Some(state @ (JobState::Waiting | JobState::Delayed | JobState::Running)) = last.state {
+                    (acts::of_waiting(page, &uuid, state))
                 }
                 @if last.state == Some(JobState::Failed) {
                     (acts::button(page, "retry", "Retry", &[("id", &uuid)], None))

@@ -248,11 +248,16 @@ fn forms_become_what_a_runtime_is_asked() {
     assert_eq!(read("forget", "class=A&sure=yes").unwrap(), r#"{"ask":"forget_failed","class":"A"}"#);
     assert_eq!(read("cancel", "id=u").unwrap(), r#"{"ask":"cancel_everywhere","uuids":["u"]}"#);
     assert_eq!(read("cancel", "class=A&sure=yes").unwrap(), r#"{"ask":"cancel_everywhere","class":"A"}"#);
+    assert_eq!(read("move", "id=u&front=yes").unwrap(), r#"{"ask":"move_everywhere","uuids":["u"],"front":true}"#);
+    assert_eq!(read("move", "id=u&now=yes").unwrap(), r#"{"ask":"move_everywhere","uuids":["u"],"now":true}"#);
+    assert_eq!(read("move", "class=A&to=b&sure=yes").unwrap(), r#"{"ask":"move_everywhere","class":"A","to":"b"}"#);
     assert_eq!(read("lift", "class=A").unwrap(), r#"{"ask":"lift","class":"A"}"#);
     assert_eq!(read("pool", "size=4&minutes=60").unwrap(), r#"{"ask":"pool","size":4,"seconds":3600}"#);
     assert_eq!(read("pool", "size=4&minutes=").unwrap(), r#"{"ask":"pool","size":4}"#);
     assert_eq!(read("pool", "usual=yes").unwrap(), r#"{"ask":"pool"}"#);
-    assert!(read("cancel", "class=A").unwrap_err().contains("tick the box"));
+    for deed in ["cancel", "move"] {
+        assert!(read(deed, "class=A&to=b").unwrap_err().contains("tick the box"), "{deed}");
+    }
     // Many jobs only for those who say that they are sure; nothing for a form that says nothing.
     assert!(read("retry", "class=A").unwrap_err().contains("tick the box"));
     for (deed, fields) in [
@@ -263,6 +268,11 @@ fn forms_become_what_a_runtime_is_asked() {
         ("moon", ""),
         ("cancel", ""),
         ("cancel", "id=1&class=A&sure=yes"),
+        ("move", "id=u"),
+        ("move", "front=yes"),
+        ("move", "id=u&front=yes&now=yes"),
+        ("move", "id=u&to="),
+        ("move", "id=u&class=A&to=b&sure=yes"),
         ("lift", ""),
         ("pool", ""),
         ("pool", "size=x"),

@@ -193,7 +193,20 @@ try {
     await press(acting.locator('#queue-acts'), 'Pause');
     dispatch('RenderVideo=4@media');
     await acting.goto(link(door, 'jobs?state=waiting&class=RenderVideo&queue=media'));
-    const job = new URL(await acting.locator('#job-list tbody th a').first().getAttribute('href'), acting.url()).href;
+    const listed = async (which) => new URL(await which.getAttribute('href'), acting.url()).href;
+    const job = await listed(acting.locator('#job-list tbody th a').first());
+    const other = await listed(acting.locator('#job-list tbody th a').last());
+    const front = await patiently(async () => {
+      await acting.goto(job);
+      return press(acting.locator('#job-head'), 'To the front');
+    });
+    check(`${door.name}: a job is moved to the front`, isTold(front, /moved 1 jobs that waited to the front of their queue/), front);
+    const elsewhere = await patiently(async () => {
+      await acting.goto(other);
+      await acting.locator('#job-head input[name=to]').fill('mail');
+      return press(acting.locator('#job-head'), 'Move');
+    });
+    check(`${door.name}: and one to another queue`, isTold(elsewhere, /moved 1 jobs that waited to queue mail/), elsewhere);
     const cancelled = await patiently(async () => {
       await acting.goto(job);
       return press(acting.locator('#job-head'), 'Cancel');

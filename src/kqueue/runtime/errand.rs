@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use kqueue_control::{Act, Acted, CancelJobs, Cancelled, Chosen, FailedJobs, Request, VERSION};
+use kqueue_control::{Act, Acted, CancelJobs, Cancelled, Chosen, FailedJobs, MoveJobs, Moved, Request, VERSION};
 use kqueue_system::harmless;
 use nix::unistd::geteuid;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Runtime;
 use super::status::NAME;
@@ -41,25 +42,12 @@ impl Runtime {
 
     /// Cancels jobs wherever they are.
     pub(super) fn cancel_everywhere(&mut self, asked: CancelJobs, who: &str, answer: oneshot::Sender<Vec<u8>>) {
-        let CancelJobs { chosen: Chosen { uuids, class, tag, queue }, delete, dry } = asked.clone();
-        let choice = match (uuids.as_slice(), &class, &tag) {
-            ([uuid], None, None) => harmless::line(uuid, NAME),
-            ([], Some(class), None) => format!("class {}", harmless::line(class, NAME)),
-            _ => return drop(answer.send(unable("one job, or those of one class"))),
-        };
-        let queues = queue.map_or_else(|| self.app.queues.clone(), |queue| vec![queue]);
-        let order = json!({
-            "path": self.settings.path, "connection": self.app.connection, "queues": queues, "uuids": uuids, "class": class,
-            "tag": tag, "delete": delete, "dry": dry, "by": who,
-        });
-        let (own, by) = (self.service.observer.own(), who.to_owned());
+        let Some(choice) = choice(&asked.chosen) else { return drop(answer.send(unable(ONE_CHOICE))) };
+        let order = self.order(&asked.chosen, asked.dry, who, json!({"delete": asked.delete}));
+        let own = self.own(who);
         let end = async move |ended: Ended| {
             // What has come here meanwhile is cancelled here.
-            let (answer, answered) = oneshot::channel();
-            let ask = Ask { request: Request::Act(Act::Cancel(asked)), owner: true, who: by, answer };
-            let _ = own.send(ask).await;
-            let here: Cancelled =
-                answered.await.ok().and_then(|told| serde_json::from_slice(&told).ok()).unwrap_or_default();
+            let here: Cancelled = own.ask(Act::Cancel(asked)).await;
             let (waiting, running) = (here.waiting.len() as u64, here.running.len());
             let (settled, why) = match ended {
                 Ok((_, settled)) => (settled, String::new()),
@@ -73,6 +61,68 @@ impl Runtime {
         };
         let (name, meant) = (format!("jobs ({choice})"), format!("jobs ({choice}) are to be cancelled"));
         self.beside("cancel", order, Told { name, meant, who: who.to_owned(), answer }, end);
+    }
+
+    /// Puts jobs elsewhere, wherever they are. Of those of a class it is not known in which order they come to the front.
+    pub(super) fn move_everywhere(&mut self, asked: MoveJobs, who: &str, answer: oneshot::Sender<Vec<u8>>) {
+        let MoveJobs { chosen, front, to, now, .. } = &asked;
+        let Some(choice) = choice(chosen) else { return drop(answer.send(unable(ONE_CHOICE))) };
+        let (how, place) = match (front, now, to) {
+            (true, false, None) if chosen.uuids.is_empty() => return drop(answer.send(unable("one job to the front"))),
+            (true, false, None) => ("front", "the front of their queue".to_owned()),
+            (false, true, None) => ("now", "now".to_owned()),
+            (false, false, Some(to)) => ("to", format!("queue {}", harmless::line(to, NAME))),
+            _ => return drop(answer.send(unable("to the front, to now, or to another queue"))),
+        };
+        if self.queue.is_native() {
+            let why = "its workers take jobs off the queue by themselves, and only its own tools can move them";
+            return drop(answer.send(unable(&format!("connection {}: {why}", self.app.connection))));
+        }
+        if let Some(Err(why)) = to.as_ref().map(|to| self.queue.can_move(&self.app.queues, to)) {
+            return drop(answer.send(unable(&why)));
+        }
+        let order = self.order(chosen, asked.dry, who, json!({"how": how, "to": to}));
+        let own = self.own(who);
+        let done = place.clone();
+        let end = async move |ended: Ended| {
+            let in_queue = matches!(ended, Ok((_, settled)) if settled > 0);
+            let coming = asked.front && in_queue;
+            let here: Moved = own.ask(Act::Move(MoveJobs { coming, ..asked })).await;
+            let (settled, why) = match ended {
+                Ok((_, settled)) => (settled, String::new()),
+                Err(why) => (0, format!("; those in their queues not: {why}")),
+            };
+            // To now is where the runtime has what it has.
+            let moved = settled + if how == "now" { 0 } else { here.waiting.len() as u64 };
+            let is_there = !here.there.is_empty() || how == "now" && !here.waiting.is_empty();
+            match (moved, here.running.len()) {
+                (0, _) if is_there => Ok(format!("nothing to do: it waits there already{why}")),
+                (0, 0) => Err(format!("no such job waits{why}")),
+                (0, _) => Err(format!("it runs, and stays{why}")),
+                (_, 0) => Ok(format!("moved {moved} jobs that waited to {done}{why}")),
+                (_, running) => Ok(format!("moved {moved} jobs that waited to {done}; {running} run, and stay{why}")),
+            }
+        };
+        let (name, meant) = (format!("jobs ({choice})"), format!("jobs ({choice}) are to be moved to {place}"));
+        self.beside("move", order, Told { name, meant, who: who.to_owned(), answer }, end);
+    }
+
+    /// What PHP is told of jobs that are in their queues.
+    fn order(&self, chosen: &Chosen, dry: bool, who: &str, more: Value) -> Value {
+        let Chosen { uuids, class, tag, queue } = chosen;
+        let queues = queue.as_ref().map_or_else(|| self.app.queues.clone(), |queue| vec![queue.clone()]);
+        let mut order = json!({
+            "path": self.settings.path, "connection": self.app.connection, "queues": queues, "uuids": uuids, "class": class,
+            "tag": tag, "dry": dry, "by": who,
+        });
+        if let (Value::Object(order), Value::Object(more)) = (&mut order, more) {
+            order.extend(more);
+        }
+        order
+    }
+
+    fn own(&self, who: &str) -> Own {
+        Own { door: self.service.observer.own(), who: who.to_owned() }
     }
 
     /// Has PHP do it, and tells what came of it; `end` says that in words.
@@ -122,6 +172,33 @@ impl Runtime {
                 }
             }
         });
+    }
+}
+
+/// What is said of a choice that is none.
+const ONE_CHOICE: &str = "one job, or those of one class";
+
+/// Which jobs are meant, in words; none where it is not one job or one class.
+fn choice(chosen: &Chosen) -> Option<String> {
+    match (chosen.uuids.as_slice(), &chosen.class, &chosen.tag) {
+        ([uuid], None, None) => Some(harmless::line(uuid, NAME)),
+        ([], Some(class), None) => Some(format!("class {}", harmless::line(class, NAME))),
+        _ => None,
+    }
+}
+
+/// The way by which the runtime asks itself what anybody else asks it.
+struct Own {
+    door: mpsc::Sender<Ask>,
+    who: String,
+}
+
+impl Own {
+    /// Nothing where there is no such answer.
+    async fn ask<T: Default + DeserializeOwned>(self, act: Act) -> T {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.door.send(Ask { request: Request::Act(act), owner: true, who: self.who, answer }).await;
+        answered.await.ok().and_then(|told| serde_json::from_slice(&told).ok()).unwrap_or_default()
     }
 }
 

@@ -18,7 +18,7 @@ impl Runtime {
     }
 
     fn moved(&mut self, asked: &MoveJobs, who: &str) -> Result<Moved, String> {
-        let MoveJobs { chosen, front, coming, to, dry } = asked;
+        let MoveJobs { chosen, front, coming, to, dry, .. } = asked;
         if self.queue.is_native() {
             let why = "its workers take jobs off the queue by themselves, and none waits here";
             return Err(format!("connection {}: {why}", self.app.connection));

@@ -26,6 +26,7 @@ impl Runtime {
             Act::RetryFailed(jobs) => return self.failed_jobs(true, jobs, who, answer),
             Act::ForgetFailed(jobs) => return self.failed_jobs(false, jobs, who, answer),
             Act::CancelEverywhere(asked) => return self.cancel_everywhere(asked, who, answer),
+            Act::MoveEverywhere(asked) => return self.move_everywhere(asked, who, answer),
             act => act,
         };
         let done = match act {
@@ -41,7 +42,9 @@ impl Runtime {
             Act::Lift { class } => self.lift(&class),
             Act::Pool { size, seconds } => self.size_pool(size, seconds, who),
             Act::Recycle { worker } => self.recycle(worker),
-            Act::RetryFailed(_) | Act::ForgetFailed(_) | Act::CancelEverywhere(_) => Ok(Vec::new()),
+            Act::RetryFailed(_) | Act::ForgetFailed(_) | Act::CancelEverywhere(_) | Act::MoveEverywhere(_) => {
+                Ok(Vec::new())
+            }
         };
         let mut said = match done {
             Ok(said) => said,

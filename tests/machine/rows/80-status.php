@@ -122,7 +122,7 @@ row('steer-rights', 'who may steer: the app\'s user and root; the group kqueue w
     $m->start();
     // What nobody has is asked for, so that it is the right alone that makes a difference.
     $none = ['uuids' => ['00000000-0000-4000-8000-000000000000']];
-    $verbs = ['move' => $none + ['front' => true], 'cancel' => $none, 'cancel_everywhere' => $none, 'resume' => ['queue' => 'default'], 'lift' => ['class' => 'App\Jobs\Quick']];
+    $verbs = ['move' => $none + ['front' => true], 'cancel' => $none, 'cancel_everywhere' => $none, 'move_everywhere' => $none + ['front' => true], 'resume' => ['queue' => 'default'], 'lift' => ['class' => 'App\Jobs\Quick']];
     $program = '$s = stream_socket_client("unix:///run/kqueue/shop.control.sock", $n, $e, 10); fwrite($s, $argv[1] . "\n"); echo stream_get_contents($s);';
     $ask = static fn (string $verb, string $as): string => $m->sh('php -r ' . escapeshellarg($program) . ' -- ' . escapeshellarg(json_encode(['ask' => $verb] + $verbs[$verb])), $as)->text();
     $isRefused = static fn (string $told): bool => str_contains($told, "only the app's user and root may do that");

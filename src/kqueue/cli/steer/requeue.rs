@@ -51,7 +51,7 @@ impl Asked {
     /// Asks the runtime for the jobs that are named, or chosen.
     fn request(&self, target: &Target, chosen: Chosen, coming: bool, dry: bool) -> Result<Moved, Failed> {
         let Place { front, to, .. } = &self.place;
-        let moved = MoveJobs { chosen, front: *front, coming, to: to.clone(), dry };
+        let moved = MoveJobs { chosen, front: *front, coming, to: to.clone(), now: false, dry };
         see::wait(target.ask(&Request::Act(Act::Move(moved))))?
     }
 }
