@@ -48,7 +48,12 @@ impl Dialect {
         let mut sql = "SELECT ".to_owned();
         for (n, free) in queues.iter().enumerate() {
             let comma = if n > 0 { ", " } else { "" };
-            let _ = write!(sql, "{comma}EXISTS(SELECT 1 FROM {} WHERE {})", self.table, self.free(free));
+            let (table, is_free) = (&self.table, self.free(free));
+            let _ = match free.past {
+                0 => write!(sql, "{comma}EXISTS(SELECT 1 FROM {table} WHERE {is_free})"),
+                // Without an order PostgreSQL may read the table from its beginning, whatever the bound is.
+                _ => write!(sql, "{comma}(SELECT 1 FROM {table} WHERE {is_free} ORDER BY id LIMIT 1) IS NOT NULL"),
+            };
         }
         sql
     }

@@ -6,6 +6,7 @@ declare(strict_types=1);
 
 use App\Jobs\Plain;
 use App\Jobs\Sleeps;
+use App\Jobs\Timed;
 use App\Jobs\Waits;
 use Kqueue\Tests\Daemon;
 use Kqueue\Tests\Processes;
@@ -204,6 +205,58 @@ row('index', 'kqueue check and tune print the migration for a long table without
     $w->expect(! isset($found()['indexes']), 'what it advises is enough');
     $w->expectSame([], $tuned(), 'what tune advises then');
 }, drivers: ['mariadb', 'pgsql'], engines: ['kqueue'], tiers: false, since: '11');
+
+row('million', 'behind 20,000 jobs that wait and 20,000 that are delayed (a million each with full) jobs are reserved about as fast as with none', function (World $w): void {
+    $rows = getenv('KQUEUE_TEST_FULL') !== false ? 1_000_000 : 20_000;
+    $jobs = 2_000;
+    $marks = "{$w->sandbox->dir}/marks";
+    $w->dispatch(new Timed($marks), 'parked');
+    [$parked] = $w->queued('parked');
+    $fill = static function (int $at) use ($w, $rows, $parked): void {
+        $now = time();
+        ['uuid' => $uuid, 'id' => $id] = json_decode($parked['payload'], true) + ['id' => null];
+        if (! $w->isInDatabase()) {
+            $client = $w->sandbox->server->client();
+            $client->select(1);
+            $key = $w->sandbox->prefix . 'queues:default';
+            for ($i = 0; $i < $rows; $i += 1000) {
+                $payloads = array_map(static fn (int $n): string => str_replace([$uuid, $id], [sprintf('00000000-0000-4000-8000-%012d', $n), sprintf('%032d', $n)], $parked['payload']), range($i, $i + 999));
+                $at > $now ? $client->zAdd("{$key}:delayed", ...array_merge(...array_map(static fn (string $payload): array => [$at, $payload], $payloads))) : $client->rPush($key, ...$payloads);
+            }
+
+            return;
+        }
+        [$number, $from] = match ($w->sandbox->service->name) {
+            'mariadb' => ["lpad(seq, 12, '0')", "seq_1_to_{$rows}"],
+            'pgsql' => ["lpad(i::text, 12, '0')", "generate_series(1, {$rows}) as n(i)"],
+            'sqlite' => ["printf('%012d', i)", "(with recursive n(i) as (select 1 union all select i + 1 from n where i < {$rows}) select i from n)"],
+        };
+        $own = $w->sandbox->service->name === 'mariadb' ? "concat('00000000-0000-4000-8000-', {$number})" : "'00000000-0000-4000-8000-' || {$number}";
+        $w->laravel['db']->connection()->statement(
+            "insert into jobs (queue, payload, attempts, reserved_at, available_at, created_at) select 'default', replace(?, ?, {$own}), 0, null, {$at}, {$now} from {$from}",
+            [$parked['payload'], $uuid],
+        );
+    };
+    $took = static function () use ($w, $jobs, $marks): float {
+        file_put_contents($marks, '');
+        $daemon = $w->start(['pool-size' => 1]);
+        Wait::until(static fn (): bool => substr_count((string) file_get_contents($marks), "\n") >= $jobs, "{$jobs} jobs", 120.0, 50_000);
+        $w->expectSame(0, $daemon->stop(30.0), 'exit status');
+        $starts = array_map(static fn (string $line): float => (float) explode(' ', $line)[1], file($marks));
+        sort($starts);
+
+        return $starts[$jobs - 1] - $starts[0];
+    };
+    $w->dispatchMany(new Timed($marks), $jobs);
+    $alone = $took();
+    // The delayed ones are first, where there is an order.
+    $fill(time() + 86_400);
+    $fill(time());
+    $behind = $took();
+    $w->expect($behind < 4 * $alone, sprintf('%d jobs took %.2f s behind many, and %.2f s alone', $jobs, $behind, $alone));
+    $w->expectSame(2 * $rows, $w->size() + count(file($marks)), 'jobs that are left, and that have run');
+    $w->expectFailed(0);
+}, drivers: ['redis', 'sqlite', 'mariadb', 'pgsql'], engines: ['kqueue'], env: ['RECORD' => 'false'], ownServer: true, tiers: false);
 
 row('hangs', 'the server hangs for 20 s: it is logged once, nothing spins, and every job runs once', function (World $w): void {
     $running = $w->dispatch((new Sleeps(1500))->with(['tries' => 3]));
