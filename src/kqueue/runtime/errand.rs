@@ -1,6 +1,6 @@
-//! What operators ask for that the app's PHP has to do: failed jobs are retried or forgotten, jobs in their queues cancelled. By a
-//! PHP process of its own, as the app's user, which is who we are. One at a time, beside the loop; whoever asks waits for a while,
-//! and the log says how it ends.
+//! Requests of operators that the app's PHP carries out: retrying or forgetting failed jobs, cancelling jobs in their
+//! queues. Done by a PHP process of its own, as the app's user (our own user), one request at a time and beside the
+//! loop. The reply waits up to [`PATIENCE`]; the log has the result.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::status::NAME;
 use crate::control::{Ask, unable};
 use crate::survey::{Errand, Manner, run_errand};
 
-/// For how long whoever asks waits for the end.
+/// How long the reply waits for the end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Runtime {
@@ -39,7 +39,7 @@ impl Runtime {
         self.beside("failed", order, Told { name, meant, who: who.to_owned(), answer }, end);
     }
 
-    /// Cancels jobs wherever they are.
+    /// Cancels jobs in their queues and held ones.
     pub(super) fn cancel_everywhere(&mut self, asked: CancelJobs, who: &str, answer: oneshot::Sender<Vec<u8>>) {
         let CancelJobs { chosen: Chosen { uuids, class, tag, queue }, delete, dry } = asked.clone();
         let choice = match (uuids.as_slice(), &class, &tag) {
@@ -54,7 +54,7 @@ impl Runtime {
         });
         let (own, by) = (self.service.observer.own(), who.to_owned());
         let end = async move |ended: Ended| {
-            // What has come here meanwhile is cancelled here.
+            // Jobs that were reserved meanwhile are cancelled here.
             let (answer, answered) = oneshot::channel();
             let ask = Ask { request: Request::Act(Act::Cancel(asked)), owner: true, who: by, answer };
             let _ = own.send(ask).await;
@@ -75,7 +75,7 @@ impl Runtime {
         self.beside("cancel", order, Told { name, meant, who: who.to_owned(), answer }, end);
     }
 
-    /// Has PHP do it, and tells what came of it; `end` says that in words.
+    /// Runs an errand in PHP, and replies with its result; `end` turns that into a line.
     fn beside<F>(&mut self, mode: &str, order: Value, told: Told, end: impl FnOnce(Ended) -> F + 'static)
     where
         F: Future<Output = Result<String, String>>,
@@ -87,7 +87,7 @@ impl Runtime {
         let errand = Errand::new(&self.settings, mode, order);
         tracing::info!(kqueue_by = who, "{meant}");
         let (told, ended) = oneshot::channel();
-        // A thread of its own: it ends with us, whatever PHP does.
+        // A detached thread: it ends with the runtime, whatever PHP does.
         std::thread::spawn(move || {
             let manner = Manner { unit: false, as_root: geteuid().is_root() };
             let (mut matched, mut done) = (0, 0);
@@ -125,10 +125,10 @@ impl Runtime {
     }
 }
 
-/// How many jobs were meant, and of how many it is done; or why not.
+/// Number of jobs matched, and of those done; or why it failed.
 type Ended = Result<(u64, u64), String>;
 
-/// Who is told of it, and how.
+/// The texts and the recipient of the reply.
 struct Told {
     name: String,
     meant: String,
