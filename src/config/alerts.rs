@@ -1,4 +1,4 @@
-//! What the table `[alerts]` says: which alerts there are, and who is told. Pure.
+//! The table `[alerts]`: conditions and targets. Pure.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,39 +9,39 @@ use super::rate::Rate;
 use super::raw::Raw;
 use super::shapes::Shape;
 
-/// Alerts and their targets. What is not said is not watched, or not told.
+/// Alerts and their targets. An absent condition is not watched; an absent target is not notified.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Alerts {
-    /// A job that could run has waited for longer.
+    /// A due job has waited for longer than this.
     pub wait: Option<Duration>,
-    /// A queue has grown by more jobs within ten minutes.
+    /// A queue has grown by more jobs than this within ten minutes.
     pub backlog_growth: Option<u32>,
-    /// So many jobs failed for good in a time.
+    /// This many jobs failed for good within a period.
     pub failure_rate: Option<Rate>,
-    /// So many processes went past their memory in a time.
+    /// This many processes exceeded their memory limit within a period.
     pub oom_rate: Option<Rate>,
-    /// So many processes died in a time.
+    /// This many processes died within a period.
     pub crash_rate: Option<Rate>,
-    /// The app has been degraded for longer.
+    /// The app has been degraded for longer than this.
     pub degraded: Option<Duration>,
-    /// The coordinator has not answered for longer.
+    /// The coordinator has not answered for longer than this.
     pub coordinator_gone: Option<Duration>,
-    /// The runtime has been down for longer.
+    /// The runtime has been down for longer than this.
     pub down: Option<Duration>,
-    /// A program and its arguments.
+    /// Target: a program and its arguments.
     pub command: Option<Vec<String>>,
-    /// A URL.
+    /// Target: the URL of a webhook.
     pub webhook: Option<String>,
-    /// The file with the secret that signs what goes to the webhook.
+    /// The file with the secret that signs requests to the webhook.
     pub webhook_secret: Option<PathBuf>,
-    /// Addresses.
+    /// Target: mail addresses.
     pub mail: Option<Vec<String>>,
-    /// The program that takes mail.
+    /// The `sendmail` program.
     pub sendmail: Option<PathBuf>,
 }
 
 impl Alerts {
-    /// Whether anything is watched.
+    /// Whether there is any condition.
     #[must_use]
     pub fn watch(&self) -> bool {
         let Self { wait, backlog_growth, failure_rate, oom_rate, crash_rate, degraded, coordinator_gone, down, .. } =
@@ -51,7 +51,7 @@ impl Alerts {
             || backlog_growth.is_some()
     }
 
-    /// Whether anybody but the journal is told.
+    /// Whether there is any target besides the journal.
     #[must_use]
     pub fn tell(&self) -> bool {
         self.command.is_some() || self.webhook.is_some() || self.mail.is_some()
@@ -85,7 +85,7 @@ impl Shape for Program {
     }
 }
 
-/// A file, by its whole path.
+/// A file, by its absolute path.
 #[derive(Debug)]
 pub struct WholePath;
 
@@ -106,7 +106,7 @@ impl Shape for WholePath {
     }
 }
 
-/// The name of a credential, or a file by its whole path.
+/// The name of a credential, or a file by its absolute path.
 #[derive(Debug)]
 pub struct Secret;
 
@@ -127,7 +127,7 @@ impl Shape for Secret {
     }
 }
 
-/// Where a webhook is.
+/// The URL of a webhook: http or https, without user, password and fragment, of at most 2000 bytes.
 #[derive(Debug)]
 pub struct Url;
 
@@ -152,7 +152,7 @@ impl Shape for Url {
     }
 }
 
-/// Addresses of mail.
+/// Mail addresses: one, or a list of 1 to 20.
 #[derive(Debug)]
 pub struct Addresses;
 
@@ -181,7 +181,7 @@ impl Shape for Addresses {
     }
 }
 
-/// Whether this is an address, or a user of this machine: nothing that a header gives a meaning of its own.
+/// Whether this is a mail address, or a user of this machine, without characters that are special in a header.
 fn is_address(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-@".contains(&byte);
     let (user, host) = text.split_once('@').unwrap_or((text, "here"));

@@ -11,7 +11,7 @@ fn is_valid(name: &str) -> bool {
     (1..=LONGEST).contains(&name.len()) && name.bytes().all(ok) && !name.starts_with('_')
 }
 
-/// The name that comes nearest: lowercased, other characters as `_`. `None` where nothing is left.
+/// The closest valid name: lowercased, other characters as `_`. `None` if nothing is left.
 fn derive(text: &str) -> Option<String> {
     let name: String = text
         .chars()
@@ -23,10 +23,10 @@ fn derive(text: &str) -> Option<String> {
     is_valid(&name).then_some(name)
 }
 
-/// Checks a name that somebody gave.
+/// Checks a given name.
 ///
 /// # Errors
-/// [`Error::AppName`], with a name that would do.
+/// [`Error::AppName`], with a valid name as a suggestion.
 pub fn check(name: &str) -> Result<String, Error> {
     if is_valid(name) {
         return Ok(name.to_owned());

@@ -1,4 +1,4 @@
-//! Where state and sockets go when nobody says. Looks at permissions; makes nothing.
+//! Default directories of state and sockets. Checks permissions; creates nothing.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,16 +11,16 @@ use nix::unistd::{AccessFlags, eaccess};
 use super::error::{At, Error};
 use super::surroundings::Surroundings;
 
-/// Longest path of a socket. The kernel takes 107; what is left allows for a longer socket name later.
+/// Maximum length of a socket's path in bytes. The kernel accepts 107; the rest is reserved for longer socket names.
 const SOCKET_LONGEST: usize = 100;
 
-/// The socket that PHP processes dial.
+/// The socket that PHP processes connect to.
 pub const WORKER_SOCKET: &str = "worker.sock";
 /// The socket of `kqueue status`.
 pub const CONTROL_SOCKET: &str = "control.sock";
 
-/// Where systemd binds a socket of an app, as `units/*.socket` say: in a directory in which nobody but root can put
-/// something else in its place. What the runtime makes itself is in a directory of its own.
+/// The path at which systemd binds a socket of an app, as in `units/*.socket`: in a directory where only root can
+/// replace it. Sockets that the runtime itself binds are in its own directory.
 pub fn unit_socket(app: &str, name: &str, here: &Surroundings) -> PathBuf {
     here.run.join(format!("{app}.{name}"))
 }
@@ -37,7 +37,7 @@ pub fn state(app: &str, here: &Surroundings) -> Result<PathBuf, Error> {
     if here.uid == 0 || can_make(&system, &here.var_lib) {
         return Ok(system);
     }
-    // XDG says that a relative path is no path.
+    // A relative path is invalid by the XDG specification.
     let xdg = here.var("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
     let base = xdg.or_else(|| here.home.as_ref().map(|home| home.join(".local/state")));
     base.map(|base| base.join("kqueue").join(app)).ok_or_else(|| Error::NoValue {
@@ -46,7 +46,7 @@ pub fn state(app: &str, here: &Surroundings) -> Result<PathBuf, Error> {
     })
 }
 
-/// Default of `runtime_dir`. Who makes it has to see to it that nobody else can put anything there.
+/// Default of `runtime_dir`. Its creator has to ensure that no other user can write to it.
 pub fn runtime(app: &str, here: &Surroundings) -> PathBuf {
     if let Some(given) = first_of(here, "RUNTIME_DIRECTORY") {
         return given;
@@ -57,35 +57,35 @@ pub fn runtime(app: &str, here: &Surroundings) -> PathBuf {
     if let Some(base) = session(here) {
         return base.join("kqueue").join(app);
     }
-    // In /tmp anybody can take the name before us, so it is where nothing else will do.
+    // In /tmp any user can take the name first, so it is the last resort.
     let own = below_home(here).map(|dir| dir.join(app));
     own.filter(|dir| fits(dir) && can_make_with_parents(dir)).unwrap_or_else(|| shared(here, here.uid).join(app))
 }
 
-/// The directory of our own session: `$XDG_RUNTIME_DIR`, or where it would be, if it is ours alone. One that was inherited
-/// from another user is not.
+/// The runtime directory of our own session: `$XDG_RUNTIME_DIR`, or its usual path, if only we can write to it. One
+/// that was inherited from another user is not used.
 pub(super) fn session(here: &Surroundings) -> Option<PathBuf> {
     let named = here.var("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
     let usual = here.run_user.join(here.uid.to_string());
     [named, Some(usual)].into_iter().flatten().find(|dir| is_own(dir, here.uid))
 }
 
-/// Where runtimes of a user without a session have their directories.
+/// Parent of the runtime directories of a user without a session.
 pub(super) fn below_home(here: &Surroundings) -> Option<PathBuf> {
     here.home.as_ref().map(|home| home.join(".local/state/kqueue/.run"))
 }
 
-/// The same for a user who cannot write to a home.
+/// Parent of the runtime directories of a user without a writable home.
 pub(super) fn shared(here: &Surroundings, uid: u32) -> PathBuf {
     here.tmp.join(format!("kqueue-{uid}"))
 }
 
-/// Whether a directory is this user's, and nobody else may write to it.
+/// Whether a directory belongs to this user, and only that user may write to it.
 pub(super) fn is_own(dir: &Path, uid: u32) -> bool {
     fs::symlink_metadata(dir).is_ok_and(|dir| dir.is_dir() && dir.uid() == uid && dir.mode() & 0o022 == 0)
 }
 
-/// Whether we could make a directory, with those above it.
+/// Whether we could create a directory and its missing parents.
 fn can_make_with_parents(dir: &Path) -> bool {
     let there = dir.ancestors().find(|dir| dir.exists());
     there.is_some_and(|dir| dir.is_dir() && eaccess(dir, AccessFlags::W_OK | AccessFlags::X_OK).is_ok())
@@ -95,7 +95,7 @@ fn fits(dir: &Path) -> bool {
     dir.join(CONTROL_SOCKET).as_os_str().len() <= SOCKET_LONGEST
 }
 
-/// Checks that a socket in `dir` has a path that the kernel takes.
+/// Checks that the path of a socket in `dir` is not too long.
 ///
 /// # Errors
 /// [`Error::Path`] where it is too long.

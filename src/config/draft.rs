@@ -1,4 +1,4 @@
-//! A config file that is about to be written: what differs from the defaults, and why it says what it says. Pure.
+//! A config file to be written: values that differ from the defaults, and the reasons for them as comments. Pure.
 
 use super::error::Error;
 use super::key::{DefaultValue, Key};
@@ -24,15 +24,15 @@ struct Line {
 }
 
 impl Draft {
-    /// One with this comment at its top, a line each.
+    /// A draft with these lines as a comment at its top.
     pub fn new(head: impl IntoIterator<Item = String>) -> Self {
         Self { head: head.into_iter().collect(), lines: Vec::new(), tables: Vec::new() }
     }
 
-    /// Sets a key, as on the command line, in place of what was there. A value that is the default is left out.
+    /// Sets a key, in the syntax of the command line, in place of an earlier value. A default value is left out.
     ///
     /// # Errors
-    /// A key that does not exist, or does not take this.
+    /// A key that does not exist, or does not accept the value.
     pub fn set(&mut self, name: &str, text: &str, why: Option<String>) -> Result<(), Error> {
         let key = key(name).ok_or_else(|| Error::NoValue { key: "key", fix: format!("there is no key {name}") })?;
         key.set(&mut Merged::defaults()?, &(key.literal)(text), Origin::Default)?;
@@ -43,10 +43,10 @@ impl Draft {
         Ok(())
     }
 
-    /// Says something in a table, below all keys. `text` is written as in the file.
+    /// Adds a key to a table, below all other keys. `text` is in the syntax of the file.
     ///
     /// # Errors
-    /// A table or key that does not exist, or does not take this.
+    /// A table or key that does not exist, or a key that does not accept the value.
     pub fn say(&mut self, table: &str, name: &str, key: &str, text: &str) -> Result<(), Error> {
         let unknown = || Error::NoValue { key: "key", fix: format!("there is no key {key} in a table {table}") };
         let table = Table::named(table).ok_or_else(unknown)?;
@@ -65,7 +65,7 @@ impl Draft {
         self.head.splice(0..0, lines.iter().cloned());
     }
 
-    /// What a key is set to, if it is.
+    /// The text that a key is set to, if it is.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.lines.iter().find(|line| line.key.name == name).map(|line| line.text.as_str())
     }
@@ -80,7 +80,7 @@ impl Draft {
             if at == 0 || line.why.is_some() {
                 text.push('\n');
             }
-            // A comment ends with its line, whatever is in a path.
+            // A line break in a path must not end the comment.
             if let Some(why) = &line.why {
                 text += &format!("# {}\n", harmless::whole_line(why));
             }
@@ -93,7 +93,7 @@ impl Draft {
     }
 }
 
-/// By value: `3600` is what `1h` is.
+/// Compares values: `3600` equals `1h`.
 fn is_default(key: &Key, text: &str) -> bool {
     let DefaultValue::Is(default) = key.default else { return false };
     let read = |text: &str| {
@@ -125,7 +125,7 @@ mod tests {
         );
         assert_eq!(draft.get("tries"), None);
         assert_eq!(draft.get("queues"), Some("high,low"));
-        // Set back to the default, it is gone.
+        // A key set back to its default is left out.
         draft.set("stop_timeout", "60s", None).unwrap();
         assert_eq!(draft.get("stop_timeout"), None);
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration. Each error is one line: place, key, what is wrong, the fix.
+//! Errors of a configuration. Each is one line: place, key, problem, fix.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub struct At {
 }
 
 impl At {
-    /// How one would write `value` there.
+    /// The setting with `value`, in the syntax of that place.
     pub(crate) fn spell(&self, value: impl fmt::Display) -> String {
         match self.origin {
             Origin::Flag => format!("{} {value}", flag(self.key)),
@@ -40,7 +40,7 @@ impl fmt::Display for At {
     }
 }
 
-/// Why there are no [`Settings`](super::Settings).
+/// Why [`Settings`](super::Settings) could not be loaded.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Error {
     /// The name of the app cannot be the instance name of a unit.
@@ -50,9 +50,9 @@ pub enum Error {
         /// A name made from it.
         fix: String,
     },
-    /// Nothing to make a name from.
+    /// No app name can be made from this path.
     NoAppName(PathBuf),
-    /// The config file is not there.
+    /// The config file does not exist.
     NoFile {
         /// The file.
         file: PathBuf,
@@ -68,16 +68,16 @@ pub enum Error {
         /// What to do.
         fix: &'static str,
     },
-    /// Somebody else could change the config file of which root takes orders.
+    /// Others may write to a config file that root relies on.
     Exposed {
         /// The file.
         file: PathBuf,
-        /// Who.
+        /// Who may write to it.
         what: String,
         /// What to do.
         fix: String,
     },
-    /// Another user than the app's has filled a directory that systemd would give to the app's.
+    /// A directory that systemd would give to the app's user belongs to another user.
     Filled {
         /// The config file.
         file: PathBuf,
@@ -104,7 +104,7 @@ pub enum Error {
         /// What the parser says.
         what: String,
     },
-    /// A key that is there twice.
+    /// A key that is set twice.
     Twice {
         /// The file.
         file: PathBuf,
@@ -126,20 +126,20 @@ pub enum Error {
         /// The key that was meant, or where the keys are listed.
         fix: String,
     },
-    /// A value that its key does not take.
+    /// A value that its key does not accept.
     Value {
         /// The key and its place.
         at: At,
-        /// What the key takes, and what it was given.
+        /// What the key accepts, and what it was given.
         what: String,
         /// A value that works.
         fix: String,
     },
-    /// A value that is empty, for a key that takes no such value.
+    /// An empty value, for a key that does not accept one.
     Empty {
         /// The key and its place.
         at: At,
-        /// What the key takes.
+        /// What the key accepts.
         want: String,
         /// A value that works.
         fix: String,
@@ -153,7 +153,7 @@ pub enum Error {
         /// What to do.
         fix: String,
     },
-    /// No default fits, so somebody has to say it.
+    /// A key without a default that has to be set.
     NoValue {
         /// The key.
         key: &'static str,
@@ -206,7 +206,7 @@ impl Error {
         }
     }
 
-    /// What to do about it.
+    /// The fix.
     pub fn fix(&self) -> String {
         match self {
             Error::AppName { fix, .. } => format!("e.g. {fix:?}"),
@@ -227,7 +227,7 @@ impl Error {
         }
     }
 
-    /// Whether the command line is at fault, and not a file or the machine.
+    /// Whether the error is in the command line, not in a file or on the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             Error::AppName { .. } | Error::NoAppName(_) => true,

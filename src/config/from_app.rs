@@ -1,8 +1,8 @@
-//! Settings that the app itself makes, in its `config/kqueue.php`: they count where neither the command line nor
-//! the config file says anything.
+//! Settings from the app's own `config/kqueue.php`: they apply where neither the command line nor the config file sets
+//! a key.
 //!
-//! They come when PHP has booted, and from whoever deploys the app. So what is needed before, and what bounds
-//! the app's units, is not theirs to set. What is wrong with one of them costs that one alone.
+//! They arrive once PHP has booted, and are written by whoever deploys the app. So they cannot set keys that are needed
+//! before, or that limit the app's units. An invalid one is skipped; the others apply.
 
 use serde_json::{Map, Value};
 
@@ -13,7 +13,7 @@ use super::raw::{Origin, Raw};
 use super::resolve;
 use super::surroundings::Surroundings;
 
-/// `loaded` with what the app says, and a line for each of its settings that does not count.
+/// `loaded` with the app's settings, and a message for each of them that is refused.
 pub fn with_app(loaded: &Loaded, said: &Map<String, Value>, here: &Surroundings) -> (Loaded, Vec<String>) {
     let mut whole = loaded.clone();
     let mut refused = Vec::new();
@@ -48,7 +48,7 @@ fn add(whole: &mut Loaded, key: &'static Key, value: &Value, here: &Surroundings
     Ok(())
 }
 
-/// Text is read as on the command line: what comes from the environment is all text to PHP.
+/// Text is parsed as on the command line: values from the environment are text in PHP.
 fn raw(key: &Key, value: &Value) -> Raw {
     match value {
         Value::Bool(value) => Raw::Bool(*value),
@@ -69,7 +69,7 @@ mod tests {
     use super::super::DefaultValue;
     use super::*;
 
-    /// What the Composer package publishes.
+    /// The file that the Composer package publishes.
     const PUBLISHED: &str = include_str!("../php/package/config/kqueue.php");
 
     #[test]

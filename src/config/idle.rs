@@ -1,4 +1,4 @@
-//! How long nothing goes on before less is kept.
+//! The idle time after which less is kept.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is declared of a key: its name, meaning and default, who sets it, and which program reads it. Pure.
+//! The declaration of a key: its name, meaning and default, who sets it, and which program reads it. Pure.
 
 use serde_json::Value;
 
@@ -11,8 +11,8 @@ use super::raw::{Origin, Raw};
 pub enum DefaultValue {
     /// This, written as on the command line.
     Is(&'static str),
-    /// Worked out from the machine or from other keys, as the key's text says; this where memory is ample
-    /// and nothing else is set.
+    /// Computed from the machine or from other keys, as the key's text says; this value if memory is ample and no
+    /// related key is set.
     WorkedOut(&'static str),
     /// None; this is an example of a value.
     None(&'static str),
@@ -63,11 +63,11 @@ pub struct Key {
     pub set_by: SetBy,
     /// Which programs read it.
     pub(crate) readers: &'static [Reader],
-    /// What stands for a value in usage lines.
+    /// Placeholder for the value in usage lines.
     pub metavar: &'static str,
     /// Whether it is a switch.
     pub switch: bool,
-    /// The words that it takes, where these are few.
+    /// All accepted values, if they are a small set of keywords.
     pub words: &'static [&'static str],
     /// Reads text of the command line.
     pub(crate) literal: fn(&str) -> Raw,
@@ -87,10 +87,10 @@ impl std::fmt::Debug for Key {
 }
 
 impl Key {
-    /// Takes `raw` over into `merged`, in place of what was there.
+    /// Sets the value in `merged`, in place of an earlier one.
     ///
     /// # Errors
-    /// [`Error::Value`] where the key does not take it.
+    /// [`Error::Value`] or [`Error::Empty`] if the key does not accept it.
     pub(crate) fn set(&self, merged: &mut Merged, raw: &Raw, origin: Origin) -> Result<(), Error> {
         if (self.set)(merged, raw, origin.clone()) {
             return Ok(());
@@ -121,7 +121,7 @@ impl Key {
         (self.literal)(self.default.text()).to_string()
     }
 
-    /// What values it takes, in words.
+    /// The values it accepts, as text.
     pub fn takes(&self) -> String {
         (self.want)()
     }
@@ -131,17 +131,18 @@ impl Key {
         self.readers.contains(&reader)
     }
 
-    /// Whether two settings have another value.
+    /// Whether its value differs between two settings.
     pub fn differs(&self, one: &Settings, other: &Settings) -> bool {
         (self.differs)(one, other)
     }
 
-    /// Worked out by what root's own programs read too: it must not move with what only the app says.
+    /// Whether root's programs compute its default too: the app's own settings, which they do not read, must not change
+    /// it.
     pub(crate) fn is_pinned(&self) -> bool {
         matches!(self.default, DefaultValue::WorkedOut(_)) && self.set_by != SetBy::App
     }
 
-    /// The name that users of `queue:work` know it by.
+    /// Its other name, in `queue:work`.
     pub fn alias(&self) -> Option<&'static str> {
         match self.name {
             "queues" => Some("queue"),

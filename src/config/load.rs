@@ -1,4 +1,4 @@
-//! From what was asked for to settings: finds the file and the name, merges, resolves.
+//! Loads settings: finds the file and the app's name, merges, resolves.
 
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub struct Loaded {
     pub settings: Settings,
     /// The file that was read.
     pub file: Option<PathBuf>,
-    /// The values before they were resolved, for their places.
+    /// The merged values before they were resolved, with their origins.
     pub(crate) merged: Merged,
 }
 
@@ -56,12 +56,12 @@ impl Loaded {
     }
 }
 
-/// Makes settings: command line over file over default.
+/// Loads settings: the command line overrides the file, and the file overrides the defaults.
 ///
-/// Without a name and without a file, none is read: `--path` then says all, and names the app.
+/// Without a name and without a file, no file is read: `--path` is the app then, and names it.
 ///
 /// # Errors
-/// The first thing found wrong, as one line.
+/// The first error, in one line.
 pub fn load(request: &Request, here: &Surroundings) -> Result<Loaded, Error> {
     let (app, file, merged) = merge(request, here, &|_, _| Ok(()))?;
     let limits = Limits {
@@ -73,8 +73,8 @@ pub fn load(request: &Request, here: &Surroundings) -> Result<Loaded, Error> {
     Ok(Loaded { settings, file, merged })
 }
 
-/// Reads the file and the command line: the app's name, the file, and the values before they are worked out. `judge` may
-/// refuse the file before anything of it is read.
+/// Reads the file and the command line. Returns the app's name, the file that was read, and the values before they are
+/// worked out. `judge` can refuse the file before it is read.
 pub(super) fn merge(
     request: &Request,
     here: &Surroundings,
@@ -95,7 +95,7 @@ pub(super) fn merge(
                 written.merge_into(&mut merged)?;
                 file = Some(wanted);
             }
-            // Everything can be said on the command line, so only a file that was asked for must exist.
+            // `--path` can take the place of the default file, so without `--config` that file need not exist then.
             Err(Unread::Absent) if request.config.is_none() && has_path => {}
             Err(Unread::Absent) => {
                 let fix = match &named {
@@ -118,7 +118,7 @@ pub(super) fn merge(
     Ok((app, file, merged))
 }
 
-/// Makes settings of `text` as if it were `file`, to know before it is.
+/// Loads settings from `text` as if it were the content of `file`, to check it before it is written.
 ///
 /// # Errors
 /// As [`load`] with that file.
@@ -130,7 +130,7 @@ pub fn load_text(app: &str, file: &Path, text: &str, here: &Surroundings) -> Res
     Ok(Loaded { settings, file: Some(file.to_owned()), merged })
 }
 
-/// Takes over what the command line says.
+/// Sets the options of the command line.
 pub(super) fn set_flags(merged: &mut Merged, request: &Request) -> Result<(), Error> {
     for (name, text) in &request.flags {
         let Some(key) = key(name) else { continue };
@@ -139,7 +139,7 @@ pub(super) fn set_flags(merged: &mut Merged, request: &Request) -> Result<(), Er
     Ok(())
 }
 
-/// Where nothing names an app and the working directory is one, that is meant.
+/// Uses the working directory as `path` if nothing names an app and it contains `artisan`.
 pub(super) fn stand_in(merged: &mut Merged, request: &Request, here: &Surroundings) {
     let unnamed = request.app.is_none() && request.config.is_none() && merged.path.is_none();
     if unnamed && here.cwd.join("artisan").is_file() {
@@ -147,7 +147,7 @@ pub(super) fn stand_in(merged: &mut Merged, request: &Request, here: &Surroundin
     }
 }
 
-/// The name where none was given: of the file, which in `/etc/kqueue` is the name, else of the directory.
+/// The app's name where none was given: from the name of the file, else from that of the app's directory.
 pub(super) fn derived_name(request: &Request, merged: &Merged, here: &Surroundings) -> Result<String, Error> {
     if let Some(config) = &request.config {
         return app::from_path(config);

@@ -1,4 +1,4 @@
-//! The app's directory and the PHP interpreter: looked at, never changed.
+//! The app's directory and the PHP interpreter: checked, never changed.
 
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
@@ -9,9 +9,9 @@ use super::error::{At, Error};
 use super::raw::{Given, Origin};
 use super::surroundings::Surroundings;
 
-/// Makes a path absolute: relative to the file that says it, else to the working directory.
+/// Makes a path absolute: relative to the directory of the file that sets it, else to the working directory.
 ///
-/// Links stay as they are: a deploy moves them, and kqueue has to follow.
+/// Links are not resolved: deployments move them, and kqueue has to follow.
 pub fn absolute(path: &Path, origin: &Origin, here: &Surroundings) -> PathBuf {
     let base = match origin {
         Origin::File { file, .. } => here.cwd.join(file.parent().unwrap_or(Path::new(""))),
@@ -20,8 +20,8 @@ pub fn absolute(path: &Path, origin: &Origin, here: &Surroundings) -> PathBuf {
     normal(&base.join(path))
 }
 
-/// The path without `.`, `..` and doubled slashes, by its text alone: a path has one spelling for all who read it, and
-/// the generator of units must not look at the disk.
+/// The path without `.`, `..` and doubled slashes, from its text alone: all readers need the same spelling, and the
+/// unit generator must not access the disk.
 pub fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
@@ -37,7 +37,7 @@ pub fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-/// Checks that the app's directory is one.
+/// Checks that the app's directory exists and contains `artisan`.
 ///
 /// # Errors
 /// [`Error::Path`] where there is no directory or no `artisan` in it.

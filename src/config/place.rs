@@ -1,5 +1,5 @@
-//! Where a running app is to be found, by as little as a stranger to the app may know: its name, its file if
-//! that can be read. Looks at files; checks nothing that only the app's own user could.
+//! Finds the control socket of an app with what other users may know of the app: its name, and its config file if that
+//! is readable. Reads files; makes none of the checks that only the app's own user could make.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -17,30 +17,30 @@ use super::surroundings::Surroundings;
 use super::written::Unread;
 use super::{app, dirs, paths, written};
 
-/// Apps of one user that are listed: the directory is theirs to fill.
+/// Maximum number of apps listed per directory: users control the contents of theirs.
 const MOST: usize = 256;
 
-/// Where an app may be found.
+/// The location of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Its name.
     pub app: String,
-    /// There is a config file for it.
+    /// Whether there is a config file for it.
     pub configured: bool,
-    /// Where its control socket may be, the likeliest first.
+    /// Possible paths of its control socket, the most likely first.
     pub sockets: Vec<PathBuf>,
 }
 
 /// Finds the place of one app, by its name, its file or its directory.
 ///
 /// # Errors
-/// A name that is none, or a file that was asked for and is no good. What is wrong with a file in `/etc/kqueue`
-/// is no hindrance: the app may run by settings from before.
+/// An invalid name, or an unusable file that was asked for. An invalid file in `/etc/kqueue` is no error: the app may
+/// run with earlier settings.
 pub fn place(request: &Request, here: &Surroundings) -> Result<Place, Error> {
     place_among(request, here, &Users::new())
 }
 
-/// The places of all apps that are known, each asked for as `request` says.
+/// The places of all known apps; `request` makes the request for a name.
 ///
 /// # Errors
 /// See [`place`].
@@ -50,7 +50,7 @@ pub fn known_places(request: impl Fn(String) -> Request, here: &Surroundings) ->
     apps.map(|app| place_among(&request(app), here, &users)).collect()
 }
 
-/// Users who run a `kqueue`, once they have been looked for: that takes a look at every process.
+/// Users with a running `kqueue`, found on first use: that takes a scan of all processes.
 type Users = OnceCell<BTreeSet<u32>>;
 
 fn place_among(request: &Request, here: &Surroundings, users: &Users) -> Result<Place, Error> {
@@ -102,7 +102,7 @@ pub fn configured(here: &Surroundings) -> Vec<String> {
     proper(names(&here.etc).iter().filter_map(|name| name.strip_suffix(".toml")))
 }
 
-/// Which queues the config file of an app says are worked; nothing else in it counts.
+/// The queues that an app's config file claims; the rest of the file is ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
     /// The app's directory.
@@ -113,7 +113,7 @@ pub struct Claim {
     pub queues: Vec<String>,
 }
 
-/// Reads the [`Claim`] of an app's file in `/etc/kqueue`; `None` where it makes none that could be understood.
+/// Reads the [`Claim`] of an app's file in `/etc/kqueue`; `None` if the file is missing, invalid or without `path`.
 pub fn claim(app: &str, here: &Surroundings) -> Option<Claim> {
     let mut merged = Merged::defaults().ok()?;
     written::read(&here.etc.join(format!("{app}.toml"))).ok()?.merge_into(&mut merged).ok()?;
@@ -125,7 +125,7 @@ pub fn claim(app: &str, here: &Surroundings) -> Option<Claim> {
     })
 }
 
-/// Names of all apps that have a config file in `/etc/kqueue`, or a control socket where these are by default.
+/// Names of all apps that have a config file in `/etc/kqueue`, or a control socket in a default location.
 pub fn known_apps(here: &Surroundings) -> Vec<String> {
     apps_among(here, &Users::new())
 }
@@ -149,7 +149,7 @@ fn names(directory: &Path) -> Vec<String> {
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// Those that are names of apps, in order, each once.
+/// The valid app names, sorted, without duplicates.
 fn proper<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut apps: Vec<String> = names.filter(|name| app::check(name).is_ok()).map(str::to_owned).collect();
     apps.sort_unstable();
@@ -157,12 +157,12 @@ fn proper<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     apps
 }
 
-/// Whether a file is there, or in a directory that we may not look into.
+/// Whether a file exists. One in a directory that we may not search counts as existing.
 fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).map_or_else(|error| error.kind() == ErrorKind::PermissionDenied, |_| true)
 }
 
-/// The user whose app it is, as far as that is written: `user`, or the owner of `path`.
+/// The app's user according to its settings: `user`, or the owner of `path`.
 fn owner(merged: &Merged, here: &Surroundings) -> Option<u32> {
     if let Some(user) = &merged.user {
         return nix::unistd::User::from_name(&user.value).ok().flatten().map(|user| user.uid.as_raw());
@@ -171,8 +171,8 @@ fn owner(merged: &Merged, here: &Surroundings) -> Option<u32> {
     Some(fs::metadata(paths::absolute(&path.value, &path.origin, here)).ok()?.uid())
 }
 
-/// Where runtimes put their directories by default: those of units first, then those of our own user. Root looks at
-/// those of `owner` too, or of all users with a `kqueue` that runs where there is none.
+/// Default parents of runtime directories: that of units first, then those of our own user. For root also those of
+/// `owner` or, without an owner, of all users with a running `kqueue`.
 fn roots(here: &Surroundings, owner: Option<u32>, running: &Users) -> Vec<PathBuf> {
     let mut roots = vec![here.run.clone()];
     roots.extend(dirs::session(here).map(|base| base.join("kqueue")));
@@ -188,7 +188,7 @@ fn roots(here: &Surroundings, owner: Option<u32>, running: &Users) -> Vec<PathBu
     for uid in users {
         let (session, shared) = (here.run_user.join(uid.to_string()).join("kqueue"), dirs::shared(here, uid));
         for root in [Some(session), below_home(uid), Some(shared)].into_iter().flatten() {
-            // Anybody may have made one by that name.
+            // Any user may have created a directory of that name.
             let theirs = fs::symlink_metadata(&root).is_ok_and(|dir| dir.is_dir() && dir.uid() == uid);
             if theirs && !roots.contains(&root) {
                 roots.push(root);
@@ -198,7 +198,7 @@ fn roots(here: &Surroundings, owner: Option<u32>, running: &Users) -> Vec<PathBu
     roots
 }
 
-/// Users who run a `kqueue` now.
+/// Users with a running `kqueue`.
 fn users(here: &Surroundings) -> BTreeSet<u32> {
     let processes = fs::read_dir(&here.proc).into_iter().flatten().flatten();
     let runs = |process: &Path| fs::read(process.join("comm")).is_ok_and(|name| name == b"kqueue\n");
@@ -206,14 +206,15 @@ fn users(here: &Surroundings) -> BTreeSet<u32> {
     found.filter_map(|process| user_of(&process)).collect()
 }
 
-/// The user of a process. Of one that cannot be traced the directory is root's, so its own account of it comes first.
+/// The effective user of a process. The directory of a process that is not dumpable belongs to root, so `status` comes
+/// first.
 fn user_of(process: &Path) -> Option<u32> {
     let status = fs::read_to_string(process.join("status")).unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1)?.parse().ok());
     effective.or_else(|| fs::metadata(process).ok().map(|process| process.uid()))
 }
 
-/// Where runtimes of a user without a session have their directories.
+/// Parent of the runtime directories of a user without a session.
 fn below_home(uid: u32) -> Option<PathBuf> {
     let user = nix::unistd::User::from_uid(uid.into()).ok().flatten()?;
     Some(user.dir.join(".local/state/kqueue/.run"))
@@ -253,7 +254,7 @@ mod tests {
         let found = place(&named("shop"), &here).unwrap();
         assert!(!found.configured);
         assert_eq!(found.sockets, [here.run.join("shop.control.sock"), at(&here.run), at(&own)]);
-        // A file that cannot be right says at least that there is such an app.
+        // An invalid file still shows that the app exists.
         fs::write(here.etc.join("shop.toml"), "pool_size = 'x'").unwrap();
         assert!(place(&named("shop"), &here).unwrap().configured);
         fs::write(here.etc.join("shop.toml"), "runtime_dir = '../r'\npath = '/no/such/place'").unwrap();
@@ -284,12 +285,12 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let mut here = here(top.path());
         let own = here.uid;
-        // Whoever runs the test stands for the app's user; that the one who looks is root is what it says here.
+        // The test's own user is the app's user here, and `here.uid` makes the caller root.
         let session = here.run_user.join(own.to_string()).join("kqueue");
         fs::create_dir_all(session.join("shop")).unwrap();
         fs::write(session.join("shop/control.sock"), "").unwrap();
         let last_resort = here.tmp.join(format!("kqueue-{own}"));
-        // Of somebody who is not what its name says, and one that leads elsewhere.
+        // A directory of a user other than its name says, and a link.
         fs::create_dir_all(here.tmp.join("kqueue-4242/evil")).unwrap();
         fs::write(here.tmp.join("kqueue-4242/evil/control.sock"), "").unwrap();
         std::os::unix::fs::symlink(&session, here.tmp.join("kqueue-4243")).unwrap();
@@ -299,7 +300,7 @@ mod tests {
         fs::write(here.etc.join("shop.toml"), format!("path = '{}'", top.path().display())).unwrap();
         let found = place(&named("shop"), &here).unwrap();
         assert_eq!(found.sockets[1..], [at(&here.run), at(&session), at(&last_resort)]);
-        // Without a file, of whoever runs one.
+        // Without a config file, directories of users with a running `kqueue` are searched.
         let desk = session.join("desk/control.sock");
         assert_eq!(place(&named("desk"), &here).unwrap().sockets.contains(&desk), own == 0);
         fs::write(here.proc.join("42/comm"), "kqueue\n").unwrap();

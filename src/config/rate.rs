@@ -1,4 +1,4 @@
-//! How many may start in a time, as it is written: `30/m`. Pure.
+//! A number of starts per period, written as `30/m`. Pure.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 use super::raw::Raw;
 use super::shapes::Shape;
 
-/// Starts in a time.
+/// A number of starts per period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many; never 0.
+    /// The number; never 0.
     pub jobs: u32,
-    /// In how long: a second, a minute or an hour.
+    /// The period: a second, a minute or an hour.
     pub per: Duration,
 }
 
-/// Starts in a time.
+/// The shape of a [`Rate`].
 #[derive(Debug)]
 pub struct Rates;
 

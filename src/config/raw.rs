@@ -1,4 +1,4 @@
-//! A value as someone wrote it, and where they wrote it. Touches nothing.
+//! A value as written, and its origin. Pure data.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value with the place it comes from.
+/// A value and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given<T> {
     /// The value.
@@ -42,13 +42,13 @@ pub struct Given<T> {
 }
 
 impl<T> Given<T> {
-    /// Whether nobody wrote it. A default yields to what was written for a related key.
+    /// Whether it is a default, which yields to a written value of a related key.
     pub fn is_default(&self) -> bool {
         self.origin == Origin::Default
     }
 }
 
-/// A value before its key has said what it must be.
+/// A value before its key has checked it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Raw {
     /// `true` or `false`.
@@ -61,14 +61,14 @@ pub enum Raw {
     Text(String),
     /// A list.
     List(Vec<Raw>),
-    /// Something that no key takes, by its name: "a table", "a date".
+    /// A kind of value that no key accepts, by its name: "a table", "a date".
     Other(&'static str),
 }
 
 impl Raw {
     /// Reads text of the command line as TOML would read it unquoted: a number, or else a string.
     pub(crate) fn number_or_text(text: &str) -> Raw {
-        // `inf` and `nan` are numbers to Rust and no setting's value here.
+        // `inf` and `nan` are numbers in Rust, and text here.
         let numeric = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
         if let Ok(whole) = text.parse::<i64>() {
             Raw::Int(whole)

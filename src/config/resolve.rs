@@ -1,7 +1,7 @@
-//! From merged values to settings: defaults that depend on something, and checks across keys.
+//! Turns merged values into settings: computes dependent defaults, and checks across keys.
 //!
-//! A default yields to what was written for a related key; two written values that contradict each other
-//! are an error. Looks at the disk through `paths` and `dirs`.
+//! A default yields to a written value of a related key; two written values that contradict each other are an error.
+//! Reads the disk through `paths` and `dirs`.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use super::{dirs, paths};
 /// Makes settings of the app called `app`; `file` is the one that was read, for errors.
 ///
 /// # Errors
-/// Paths that are no good, and values that contradict each other.
+/// Unusable paths, and values that contradict each other.
 pub fn resolve(
     app: String,
     mut merged: Merged,
@@ -42,7 +42,7 @@ pub fn resolve(
     merged.settle(app, limits)
 }
 
-/// The error where nothing says where the app is.
+/// The error for an app without `path`.
 pub fn no_path(file: Option<&Path>) -> Error {
     let fix = match file {
         Some(file) => format!("add path = \"/srv/shop\" to {}, the directory that holds artisan", file.display()),
@@ -112,8 +112,8 @@ struct Side<'a, V> {
     origin: &'a Origin,
 }
 
-/// Checks that `low` is not above `high`. The error stands at what the operator wrote, and at the command
-/// line rather than the file.
+/// Checks that `low` is not above `high`. The error is reported at a written value, and at the command line rather than
+/// the file.
 fn ordered<V: PartialOrd + Debug>(low: Side<'_, V>, high: Side<'_, V>) -> Result<(), Error> {
     if low.value <= high.value {
         return Ok(());

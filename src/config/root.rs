@@ -1,8 +1,8 @@
-//! What root's own programs (coordinator, generator of units) take from an app's file: who the app is, and
-//! what it may use.
+//! Settings that root's own programs (coordinator, unit generator) read from an app's file: its identity and its
+//! resource limits.
 //!
-//! Reads the file and its owner, and nothing else: the app's directory may not be mounted yet, and nothing
-//! of it is root's business.
+//! Reads the file and its metadata, and nothing else: the app's directory may not be mounted yet, and root must not
+//! depend on its contents.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -17,15 +17,15 @@ use super::surroundings::Surroundings;
 use super::written::Unread;
 use super::{app, paths, written};
 
-/// What no isolated job gets more of, whatever it asks for. Under systemd, root's file is the one that counts.
+/// Upper limits of isolated jobs, whatever a job asks for. Under systemd, root's file is the one that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IsolatedCaps {
     /// `isolated_memory_cap`, in MB; `None` is the machine's memory.
     pub memory_mb: Option<u32>,
     /// `isolated_time_cap`; `None` is without limit.
     pub time: Option<Duration>,
-    /// `isolated_tasks_max`: processes and threads. Also what a job gets that asks for nothing, as the
-    /// next two are.
+    /// `isolated_tasks_max`: processes and threads. Like the next two it is also the default of a job that asks for
+    /// nothing.
     pub tasks_max: u32,
     /// `isolated_cpu_weight`: share of the processors, 1 to 10000.
     pub cpu_weight: u32,
@@ -33,49 +33,49 @@ pub struct IsolatedCaps {
     pub io_weight: u32,
 }
 
-/// An app as root sees it.
+/// The settings of an app that root's programs use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootSettings {
     /// The app's name.
     pub app: String,
-    /// The file that says so.
+    /// The config file.
     pub file: PathBuf,
     /// `user`; `None` is the owner of `path`.
     pub user: Option<String>,
     /// `group`; `None` is the user's own.
     pub group: Option<String>,
-    /// `setuid`: whether jobs may start programs that are.
+    /// `setuid`: whether jobs may run setuid programs.
     pub setuid: bool,
-    /// `path`: absolute, without control characters; it may not be there.
+    /// `path`: absolute, without control characters; it may not exist.
     pub path: PathBuf,
     /// Where `path` is written, for errors.
     pub path_at: At,
-    /// `pool_max_size`: pooled workers at the most.
+    /// `pool_max_size`: maximum number of pooled workers.
     pub pool_max_size: usize,
-    /// `runtime_memory_max`: MB that the runtime's unit may have, with all that is forked in it.
+    /// `runtime_memory_max`: memory limit of the runtime's unit in MB, including all processes forked in it.
     pub runtime_memory_max_mb: Option<u32>,
-    /// `worker_memory_max`: MB that a pooled worker may have.
+    /// `worker_memory_max`: memory limit of a pooled worker in MB.
     pub worker_memory_max_mb: u32,
-    /// `max_concurrent_isolated`: isolated jobs at once.
+    /// `max_concurrent_isolated`: maximum number of concurrent isolated jobs.
     pub max_concurrent_isolated: usize,
-    /// `boot_timeout`: what a pooled worker may take to be ready.
+    /// `boot_timeout`: start timeout of a pooled worker.
     pub boot_timeout: Duration,
-    /// `stop_timeout`: what running jobs may take before they are killed.
+    /// `stop_timeout`: grace period of running jobs before they are killed.
     pub stop_timeout: Duration,
-    /// What no isolated job gets more of.
+    /// Upper limits of isolated jobs.
     pub caps: IsolatedCaps,
 }
 
 /// Reads `APP.toml` in `here.etc`.
 ///
 /// # Errors
-/// The first thing found wrong, as one line: whatever `kqueue run APP` would say of the file alone, and a
-/// file that others than root may write to.
+/// The first error, in one line: those that `kqueue run APP` would report for the file alone, and a file that users
+/// other than root may write to.
 pub fn root(app: &str, here: &Surroundings) -> Result<RootSettings, Error> {
     let app = app::check(app)?;
     let file = here.etc.join(format!("{app}.toml"));
     let mut merged = Merged::defaults()?;
-    // Whoever writes it chooses the user that commands run as, and the bounds that root enforces.
+    // Whoever can write the file controls the user of commands and the limits that root enforces.
     match written::read_judged(&file, &exposed) {
         Ok(written) => written.merge_into(&mut merged)?,
         Err(Unread::Absent) => {
@@ -118,21 +118,21 @@ pub fn root(app: &str, here: &Surroundings) -> Result<RootSettings, Error> {
     })
 }
 
-/// A value that has been worked out, so that its absence is a fault of [`work_out`].
+/// A value that [`work_out`] fills in; its absence is a bug there.
 fn worked_out<T>(slot: Option<Given<T>>, key: &'static str) -> Result<T, Error> {
     slot.map(|given| given.value).ok_or_else(|| unset(key))
 }
 
-/// Checks that `user` and `group` can be such.
+/// Checks that `user` and `group` are valid names.
 pub(super) fn accounts(merged: &Merged) -> Result<(), Error> {
     let given = [("user", &merged.user), ("group", &merged.group)];
     let mut given = given.into_iter().filter_map(|(key, given)| Some((key, given.as_ref()?)));
     given.try_for_each(|(key, given)| account(key, &given.value, &given.origin))
 }
 
-/// Checks that `word` can be the name of a user or group to systemd, so that a slip is told with its line.
+/// Checks that `word` can be the name of a user or group for systemd, so that an error is reported with its line.
 fn account(key: &'static str, word: &str, origin: &Origin) -> Result<(), Error> {
-    // As systemd takes them: a number, or a name without what passwd, paths and options give a meaning.
+    // As systemd accepts them: a number, or a name without characters that are special in passwd, paths and options.
     let odd = |c: char| c.is_whitespace() || matches!(c, ':' | '/' | '%' | '"' | '\'' | '\\' | ',' | '$');
     let is_name = !word.contains(odd) && !word.starts_with(['-', '~', '+']) && word != "." && word != "..";
     if is_name && word.len() <= 256 && (!word.starts_with(|c: char| c.is_ascii_digit()) || is_number(word)) {
@@ -143,13 +143,13 @@ fn account(key: &'static str, word: &str, origin: &Origin) -> Result<(), Error> 
     Err(Error::Value { at, what: format!("expected the name of a {key}, got {word:?}"), fix })
 }
 
-/// Whether a word of digits is the number of a user or group, in the one spelling that systemd takes. The two that
-/// stand for "none" in interfaces of 16 and 32 bits are nobody's.
+/// Whether digits are the id of a user or group, in the only spelling that systemd accepts. 0xffff and 0xffffffff mean
+/// "none" in 16-bit and 32-bit interfaces and are refused.
 fn is_number(word: &str) -> bool {
     word.parse::<u32>().is_ok_and(|id| id.to_string() == word && ![0xffff, u32::MAX].contains(&id))
 }
 
-/// Checks that nobody but root, or whoever runs this, may write to `file`.
+/// Checks that only root, or our own user, may write to `file`.
 pub(super) fn exposed(file: &Path, metadata: &Metadata) -> Result<(), Error> {
     let own = nix::unistd::geteuid().as_raw();
     let what = if metadata.uid() != 0 && metadata.uid() != own {

@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 use super::raw::Raw;
 use super::shapes::Shape;
 
-/// Who starts PHP processes.
+/// What starts PHP processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LauncherKind {
-    /// Picked by what is there.
+    /// Chosen by what is available.
     #[default]
     Auto,
     /// The coordinator, which asks systemd.
     Coordinator,
     /// The user's own service manager.
     User,
-    /// Nobody: plain child processes.
+    /// None: plain child processes.
     Process,
 }
 
@@ -31,10 +31,10 @@ pub enum Start {
     Spawn,
 }
 
-/// Where jobs go that declare nothing for kqueue.
+/// The tier of jobs that declare nothing for kqueue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DefaultTier {
-    /// Where kqueue finds that they belong.
+    /// Chosen by kqueue.
     #[default]
     Auto,
     /// All inline.
@@ -58,7 +58,7 @@ pub enum Crash {
 /// How jobs are taken off Redis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pop {
-    /// A payload that is no job is set aside on the queue `NAME:broken`.
+    /// A payload that is no job is moved to the queue `NAME:broken`.
     #[default]
     Safe,
     /// Laravel's own script, which loses such a payload.
@@ -78,7 +78,7 @@ pub enum Ack {
 macro_rules! choice {
     ($type:ident, $($word:literal => $variant:ident),+) => {
         impl $type {
-            /// The word for it in the config file.
+            /// Its keyword in the config file.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word),+
@@ -119,7 +119,7 @@ choice!(Crash, "replay" => Replay, "laravel" => Laravel);
 choice!(Pop, "safe" => Safe, "strict" => Strict);
 choice!(Ack, "auto" => Auto, "laravel" => Laravel);
 
-/// Limits of one run, which only the command line has.
+/// Limits of one run, set only on the command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// `--stop-when-empty`.

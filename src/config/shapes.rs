@@ -1,6 +1,6 @@
-//! What the value of a key may be: one type for each shape, read the same from file and command line.
+//! Value types of the keys: one type for each shape, parsed the same way from the file and the command line.
 //!
-//! Pure. A shape checks one value alone; what depends on other keys or on the disk is checked in `resolve`.
+//! Pure. A shape validates one value by itself; what depends on other keys or on the disk is checked in `resolve`.
 
 mod numbers;
 
@@ -13,27 +13,27 @@ use super::raw::Raw;
 use super::units;
 pub use numbers::{Capacity, Count, Priority, Whole};
 
-/// What the value of a key can be.
+/// The type of a key's value: how it is parsed, shown and described.
 pub trait Shape {
-    /// The value.
+    /// The parsed value.
     type Value;
 
-    /// What stands for the value in usage lines.
+    /// Placeholder for the value in usage lines.
     const METAVAR: &'static str;
 
-    /// All that it can be, where that is a few words.
+    /// All accepted values, if the type is a small set of keywords.
     const WORDS: &'static [&'static str] = &[];
 
     /// Completes "expected …" in an error.
     fn want() -> String;
 
-    /// The value, or `None` where `raw` is not what [`Shape::want`] says.
+    /// Parses `raw`; `None` if it is not what [`Shape::want`] describes.
     fn read(raw: &Raw) -> Option<Self::Value>;
 
     /// The value as `kqueue config check` shows it, and as a config file takes it.
     fn show(value: &Self::Value) -> Value;
 
-    /// How text of the command line is read.
+    /// Turns text of the command line into a raw value.
     fn literal(text: &str) -> Raw {
         Raw::Text(text.to_owned())
     }
@@ -85,7 +85,7 @@ impl<const MIN_MS: u64> Shape for Time<MIN_MS> {
     }
 }
 
-/// A duration, 0 being without limit.
+/// A duration; 0 means no limit.
 #[derive(Debug)]
 pub struct TimeLimit;
 
@@ -110,7 +110,7 @@ impl Shape for TimeLimit {
     }
 }
 
-/// Whole seconds, 0 being without limit: PHP's alarm knows no fractions.
+/// Whole seconds; 0 means no limit. PHP's alarm takes no fractions.
 #[derive(Debug)]
 pub struct Timeout;
 
@@ -265,7 +265,7 @@ impl Shape for Names {
 
     fn read(raw: &Raw) -> Option<Self::Value> {
         let names = match raw {
-            // A comma would make two queues of a name in `queue:work` too.
+            // `queue:work` splits names at commas, so a name must not contain one.
             Raw::List(list) => {
                 list.iter().map(|raw| Name::read(raw).filter(|name| !name.contains(','))).collect::<Option<Vec<_>>>()?
             }
@@ -306,7 +306,7 @@ impl Shape for Words {
             Raw::Text(text) => text.split_whitespace().map(str::to_owned).collect(),
             _ => return None,
         };
-        // No argument of a process can hold a NUL.
+        // No argument of a process can contain a NUL.
         (!words.iter().any(|word| word.contains('\0'))).then_some(words)
     }
 

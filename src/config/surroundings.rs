@@ -1,4 +1,4 @@
-//! What the machine and the environment say, read once, so that the rest is testable without them.
+//! Properties of the machine and the environment, read once, so that the rest can be tested without them.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Above this a duration is a slip of the keyboard, and arithmetic with clocks could overflow.
+/// Maximum duration: a longer one is a typing error, and could overflow clock arithmetic.
 pub const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Reads `500ms`, `30s`, `5min`, `1h`, `2h 30min`, `1.5h` or a bare number of seconds.
@@ -34,8 +34,8 @@ pub fn duration(text: &str) -> Option<Duration> {
     Some(total)
 }
 
-/// Reads `512K`, `64M`, `1G` (also `64MB`, `64MiB`; always powers of 1024) or a bare number, which
-/// counts units of `bare` bytes. The answer is in bytes; `None` where it is no size.
+/// Reads `512K`, `64M`, `1G` (also `64MB`, `64MiB`; always powers of 1024) or a bare number, which counts units of
+/// `bare` bytes. Returns bytes; `None` where it is no size.
 pub fn size(text: &str, bare: u64) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -1,4 +1,5 @@
-//! Whose an app is, by its file and the command line alone: what has to be known before anything of the app is looked at.
+//! The settings that decide an app's user, from its file and the command line alone: needed before anything of the app
+//! is read.
 
 use std::path::PathBuf;
 
@@ -9,7 +10,7 @@ use super::resolve::no_path;
 use super::root::{accounts, exposed};
 use super::surroundings::Surroundings;
 
-/// What the settings say of an app's user.
+/// The settings that decide an app's user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whose {
     /// The app's name.
@@ -20,18 +21,18 @@ pub struct Whose {
     pub user: Option<String>,
     /// `group`; `None` is the user's own.
     pub group: Option<String>,
-    /// `path`, which nobody has looked at.
+    /// `path`, not checked.
     pub path: PathBuf,
-    /// Whether the directory for state is where it is by default.
+    /// Whether `state_dir` is the default.
     pub default_state: bool,
-    /// Whether the directory for sockets is.
+    /// Whether `runtime_dir` is the default.
     pub default_runtime: bool,
 }
 
-/// Finds out whose the app is.
+/// Reads the settings that decide an app's user.
 ///
 /// # Errors
-/// As [`load`](super::load()) of the file and the command line, and a file that others than root may write to.
+/// As [`load`](super::load()) for the file and the command line, and a file that users other than root may write to.
 pub fn whose(request: &Request, here: &Surroundings) -> Result<Whose, Error> {
     let (app, file, merged) = merge(request, here, &exposed)?;
     accounts(&merged)?;

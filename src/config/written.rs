@@ -1,6 +1,6 @@
 //! A config file as written: known keys with raw values and their lines, in the file's order.
 //!
-//! Reads the one file that it is told to read.
+//! Reads only the file that it is given.
 
 use std::fs::{Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -33,12 +33,12 @@ enum Entry {
     Table(Said),
 }
 
-/// A file that is not there, or whatever else is wrong with it.
+/// Why a config file was not read.
 #[derive(Debug)]
 pub enum Unread {
-    /// There is no such file: not an error where nobody asked for one.
+    /// There is no such file: not an error unless it was asked for.
     Absent,
-    /// It is there and no good.
+    /// The file exists but cannot be used.
     Bad(Error),
 }
 
@@ -50,11 +50,11 @@ pub fn read(file: &Path) -> Result<Written, Unread> {
     read_judged(file, &|_, _| Ok(()))
 }
 
-/// As [`read`], unless `judge` refuses the file. What is judged is what is read: the file that was opened, whatever
-/// comes to stand in its place meanwhile.
+/// As [`read`], unless `judge` refuses the file. `judge` gets the metadata of the open file: it does not matter whether
+/// the path is replaced meanwhile.
 ///
 /// # Errors
-/// As [`read`], and what `judge` says.
+/// As [`read`], and the error of `judge`.
 pub fn read_judged(file: &Path, judge: &dyn Fn(&Path, &Metadata) -> Result<(), Error>) -> Result<Written, Unread> {
     let unreadable = |error: io::Error| {
         let fix = match error.kind() {
@@ -65,7 +65,7 @@ pub fn read_judged(file: &Path, judge: &dyn Fn(&Path, &Metadata) -> Result<(), E
         };
         Unread::Bad(Error::Unreadable { file: file.to_owned(), reason: error.to_string(), fix })
     };
-    // A FIFO would keep us waiting for somebody to write into it.
+    // Opening a FIFO would block until it has a writer.
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let opened = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(Unread::Absent),
@@ -109,7 +109,7 @@ pub fn parse(file: &Path, bytes: Vec<u8>) -> Result<Written, Error> {
     })?;
     let table = table.into_inner();
     let mut found: Vec<(&Spanned<_>, &Spanned<DeValue<'_>>)> = table.iter().collect();
-    // The table sorts by name. Of several errors the one nearest the top is told.
+    // The table is sorted by name. Of several errors the first in the file is reported.
     found.sort_by_key(|(name, _)| name.span().start);
     let mut entries = Vec::with_capacity(found.len());
     for (name, value) in found {
@@ -128,10 +128,10 @@ pub fn parse(file: &Path, bytes: Vec<u8>) -> Result<Written, Error> {
 }
 
 impl Written {
-    /// Takes every value over into `merged`, in place of what was there.
+    /// Sets all values in `merged`, in place of those that were there.
     ///
     /// # Errors
-    /// The first value, from the top, that its key does not take.
+    /// The first value in the file that its key does not accept; then the first table that contradicts itself.
     pub fn merge_into(self, merged: &mut Merged) -> Result<(), Error> {
         for entry in self.entries {
             match entry {
@@ -146,7 +146,7 @@ impl Written {
     }
 }
 
-/// What the tables of one kind say, from the top.
+/// The entries of all tables of one kind, in the file's order.
 fn said(
     table: &'static Table,
     named: &DeTable<'_>,
@@ -179,7 +179,7 @@ fn said(
     Ok(all)
 }
 
-/// What one table says.
+/// The entries of one table.
 fn keys(
     table: &'static Table,
     name: &str,
@@ -209,7 +209,7 @@ fn keys(
     Ok(all)
 }
 
-/// The key at `second`, and the line above it that has the same key.
+/// The key at `second`, and the number of the first line with the same key.
 fn first_of(text: &str, second: Range<usize>) -> Option<(String, usize)> {
     let unquoted = |key: &str| key.trim().trim_matches(['"', '\'']).to_owned();
     let key = unquoted(text.get(second.clone())?);
@@ -236,7 +236,7 @@ fn raw(value: &DeValue<'_>) -> Raw {
     }
 }
 
-/// What to do about an unknown key.
+/// The fix for an unknown key.
 fn meant(written: &str, value: &DeValue<'_>) -> String {
     if matches!(value, DeValue::Table(_)) {
         return "the only tables are [class.NAME], [queue.NAME] and [alerts]; other keys are written without one, and above them"
@@ -248,7 +248,7 @@ fn meant(written: &str, value: &DeValue<'_>) -> String {
     let name = written.trim().to_ascii_lowercase().replace('-', "_");
     let by_alias = KEYS.iter().find(|key| key.alias() == Some(name.as_str()));
     let nearest = KEYS.iter().map(|key| (strsim::osa_distance(&name, key.name), key)).min_by_key(|near| near.0);
-    // A third of the letters wrong is still a slip; more is another word.
+    // One wrong letter, and one more for each four of the key, is a typo; more is another word.
     let close = nearest.filter(|(distance, key)| *distance <= 1 + key.name.len() / 4).map(|near| near.1);
     match by_alias.or(close) {
         Some(key) => format!("did you mean {:?}?", key.name),

@@ -1,4 +1,4 @@
-//! Asks a runtime.
+//! A client of the control socket.
 
 use std::io;
 use std::path::Path;
@@ -11,38 +11,38 @@ use tokio::net::UnixStream;
 
 use crate::Request;
 
-/// What a runtime may take to answer.
+/// Timeout of a reply.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// Bytes of an answer that are read: more is no snapshot.
+/// Maximum size of a reply in bytes.
 const LARGEST: u64 = 8 << 20;
 
-/// Why there is no snapshot.
+/// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// Nobody listens.
+    /// Nothing listens on the socket.
     #[error("nothing listens there")]
     NotRunning,
-    /// We may not.
+    /// We lack permission.
     #[error("permission denied")]
     Denied,
-    /// It is there, and silent.
+    /// The runtime does not answer.
     #[error("it does not answer")]
     Silent,
-    /// What came is no answer.
+    /// The reply cannot be parsed.
     #[error("it gives an answer that cannot be read")]
     Nonsense,
-    /// It is of a version that knows no such request.
+    /// The runtime is of a version that does not know the request.
     #[error("it is of an older version, which cannot tell that; restart it")]
     Older,
-    /// It says why it cannot answer.
+    /// The runtime cannot answer, for this reason.
     #[error("{0}")]
     Unable(String),
-    /// The system said no.
+    /// An error of the operating system.
     #[error("{0}")]
     Io(io::Error),
 }
 
-/// Asks the runtime that listens on `socket` for its snapshot.
+/// Requests the snapshot of the runtime that listens on `socket`.
 ///
 /// # Errors
 /// See [`AskError`].
@@ -50,7 +50,7 @@ pub async fn ask(socket: &Path) -> Result<Value, AskError> {
     within(exchange(socket, &Request::Snapshot)).await
 }
 
-/// Asks the runtime that listens on `socket`.
+/// Sends a request to the runtime that listens on `socket`.
 ///
 /// # Errors
 /// See [`AskError`].
@@ -59,18 +59,18 @@ pub async fn request<T: DeserializeOwned>(socket: &Path, request: &Request) -> R
     if let Some(why) = value.get("unable").and_then(Value::as_str) {
         return Err(AskError::Unable(why.to_owned()));
     }
-    // A runtime that reads no requests answers everybody with its snapshot.
+    // A runtime of a version without requests always replies with its snapshot.
     if !matches!(request, Request::Snapshot) && value.get("launcher").is_some() {
         return Err(AskError::Older);
     }
     serde_json::from_value(value).map_err(|_| AskError::Nonsense)
 }
 
-/// Asks the runtime that listens on `socket`, and returns what it answers as it is: for whoever reads it into a form of
-/// its own, which takes less memory than any form would.
+/// Sends a request to the runtime that listens on `socket`, and returns the raw reply: for callers that parse it into a
+/// type of their own, which takes less memory.
 ///
 /// # Errors
-/// See [`AskError`]; what a runtime says that is unable to answer is no error here.
+/// See [`AskError`]; a reply that the runtime refuses or is unable to answer is no error here.
 pub async fn raw(socket: &Path, request: &Request) -> Result<Vec<u8>, AskError> {
     tokio::time::timeout(PATIENCE, transfer(socket, request)).await.unwrap_or(Err(AskError::Silent))
 }
@@ -97,7 +97,7 @@ async fn transfer(socket: &Path, request: &Request) -> Result<Vec<u8>, AskError>
     })?;
     let mut line = serde_json::to_vec(request).map_err(|error| AskError::Io(error.into()))?;
     line.push(b'\n');
-    // One that reads nothing may have closed its end already: what it has said is there to be read.
+    // A runtime without requests may have closed its end already; its reply can still be read.
     let _ = stream.write_all(&line).await;
     let mut bytes = Vec::new();
     match stream.take(LARGEST).read_to_end(&mut bytes).await {

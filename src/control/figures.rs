@@ -1,23 +1,23 @@
-//! Answers in figures. Touches nothing.
+//! Replies with figures. Pure data.
 
 use std::collections::BTreeMap;
 
 use kqueue_core::histogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// How some jobs fared.
+/// Figures of some jobs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Figures {
     /// Attempts that ended, by how: `done`, `released`, `failed`, `left`, `lost`.
     pub outcomes: BTreeMap<String, u64>,
-    /// Milliseconds from when a job could have run to its start.
+    /// Milliseconds from when a job was due to its start.
     pub wait: Histogram,
     /// Milliseconds that attempts took.
     pub duration: Histogram,
-    /// Bytes at most, of all that are known.
+    /// Highest peak memory in bytes, of attempts for which it is known.
     pub memory_peak: Option<u64>,
-    /// Processor time in microseconds, of all that are known.
+    /// Total processor time in microseconds, of attempts for which it is known.
     pub cpu_usec: u64,
 }
 
@@ -27,7 +27,7 @@ impl Figures {
         self.outcomes.values().sum()
     }
 
-    /// Adds others.
+    /// Adds other figures.
     pub fn add(&mut self, other: &Self) {
         for (outcome, jobs) in &other.outcomes {
             *self.outcomes.entry(outcome.clone()).or_default() += jobs;
@@ -39,30 +39,30 @@ impl Figures {
     }
 }
 
-/// One class.
+/// Figures of one class.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClassFigures {
     /// Its name.
     pub class: String,
-    /// Where its last job ran.
+    /// The tier that its last job ran in.
     pub tier: Option<String>,
-    /// Why there.
+    /// The reason for that tier.
     pub why: Option<String>,
-    /// Bytes that a job of it may have there: by its own declaration, else by the tier's setting.
+    /// Memory limit of a job of it in that tier, in bytes: by its own declaration, else by the tier's setting.
     pub memory_limit: Option<u64>,
-    /// How its jobs fared.
+    /// The figures of its jobs.
     #[serde(flatten)]
     pub figures: Figures,
 }
 
-/// One queue.
+/// Figures of one queue.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QueueFigures {
     /// Its name.
     pub queue: String,
-    /// How its jobs fared.
+    /// The figures of its jobs.
     #[serde(flatten)]
     pub figures: Figures,
 }
@@ -71,11 +71,11 @@ pub struct QueueFigures {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Stats {
-    /// The version of this form.
+    /// The version of this format.
     pub version: u32,
-    /// From when, in seconds since 1970: the minute or hour that what was asked for lies in.
+    /// The start, in seconds since 1970: that of the minute or hour that contains the requested time.
     pub since: u64,
-    /// Up to when.
+    /// The end, in seconds since 1970.
     pub until: u64,
     /// All jobs.
     pub total: Figures,
@@ -83,7 +83,7 @@ pub struct Stats {
     pub classes: Vec<ClassFigures>,
     /// By queue, in the order in which they are worked.
     pub queues: Vec<QueueFigures>,
-    /// What this answer lacks and why.
+    /// What this reply lacks and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<String>,
 }
@@ -94,12 +94,12 @@ pub struct Stats {
 pub struct Point {
     /// When it begins, in seconds since 1970.
     pub at: u64,
-    /// How jobs fared that ended in it.
+    /// Figures of the jobs that ended in it.
     #[serde(flatten)]
     pub figures: Figures,
-    /// Jobs that waited at most, where that was looked at.
+    /// Highest number of waiting jobs, if that was sampled.
     pub backlog: Option<u64>,
-    /// Seconds that the oldest of them had waited at most.
+    /// Longest time that the oldest of them had waited, in seconds.
     pub oldest: Option<u64>,
 }
 
@@ -107,16 +107,16 @@ pub struct Point {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Series {
-    /// The version of this form.
+    /// The version of this format.
     pub version: u32,
-    /// Seconds of one point.
+    /// Length of one point in seconds.
     pub step: u64,
     /// The points, the earliest first, without gaps.
     pub points: Vec<Point>,
-    /// Each queue, where that was asked for.
+    /// Each queue, if requested.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub queues: BTreeMap<String, QueueSeries>,
-    /// What this answer lacks and why.
+    /// What this reply lacks and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<String>,
 }
@@ -125,7 +125,7 @@ pub struct Series {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QueueSeries {
-    /// Of all points together.
+    /// Figures of all points together.
     #[serde(flatten)]
     pub figures: Figures,
     /// Attempts that ended, by point.
@@ -136,13 +136,13 @@ pub struct QueueSeries {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MetricsRow {
-    /// The class; `other` for those beyond the number that is told apart.
+    /// The class; `other` for classes beyond the maximum number that is kept.
     pub class: String,
     /// The queue.
     pub queue: String,
     /// The tier.
     pub tier: String,
-    /// How its jobs fared.
+    /// The figures of its jobs.
     #[serde(flatten)]
     pub figures: Figures,
 }
@@ -151,19 +151,19 @@ pub struct MetricsRow {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Metrics {
-    /// The version of this form.
+    /// The version of this format.
     pub version: u32,
     /// When the runtime started, in seconds since 1970.
     pub since: u64,
     /// By class, queue and tier: a few hundred at the most.
     pub rows: Vec<MetricsRow>,
-    /// Processes that were started, by tier.
+    /// Number of processes that were started, by tier.
     pub started: BTreeMap<String, u64>,
-    /// Processes that ended, by tier and then by why: `recycled`, `killed`, `oom`, `crashed`, `left`.
+    /// Number of processes that ended, by tier and then by reason: `recycled`, `killed`, `oom`, `crashed`, `left`.
     pub ended: BTreeMap<String, BTreeMap<String, u64>>,
     /// Orders given to the coordinator or carried out in its place, by kind: `start`, `scope`, `list`.
     pub orders: BTreeMap<String, u64>,
-    /// Times that the queue stopped answering.
+    /// Number of times that the queue stopped answering.
     pub outages: u64,
     /// The runtime's own resident memory, in bytes.
     pub resident: Option<u64>,

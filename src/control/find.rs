@@ -1,5 +1,5 @@
-//! Which apps there are, and how each is. Looking never starts anything: where systemd listens for an app, systemd is asked
-//! first whether the app runs.
+//! Finds apps and their states. This never starts an app: where systemd listens on its socket, systemd is asked first
+//! whether it runs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,37 +14,37 @@ use tokio::task::JoinSet;
 use crate::systemd::{self, Verdict};
 use crate::{AskError, GROUP, ask};
 
-/// Between two looks at a unit that does not answer.
+/// Interval between checks of a unit that does not answer.
 const LOOK: Duration = Duration::from_millis(500);
-/// Apps that are asked at once.
+/// Maximum number of apps that are asked at once.
 const AT_ONCE: usize = 64;
 
-/// What is known of one app.
+/// The state of one app.
 #[derive(Debug)]
 pub enum Found {
-    /// What it tells, and the socket on which it does.
+    /// Its reply, and the socket that it came from.
     Told(Value, PathBuf),
-    /// It does not run; what systemd says of that.
+    /// It does not run.
     Stopped {
-        /// It has ended in failure.
+        /// Whether it has failed.
         failed: bool,
-        /// How it is, in words.
+        /// Its state, as text.
         why: String,
     },
-    /// It cannot be asked; whether that is because we may not.
+    /// It cannot be asked.
     Dark {
-        /// Why not, in one line with the app's name.
+        /// The reason, in one line with the app's name.
         why: String,
-        /// We may not.
+        /// Whether we lack permission.
         denied: bool,
     },
-    /// Nobody has heard of it.
+    /// There is no such app.
     Nobody,
 }
 
 impl Found {
-    /// Whether there is anything to say of an app that has no file: what once ran may leave a directory, to which
-    /// others than its user have no access.
+    /// Whether to list an app without a config file. One that once ran may have left a directory that only its user can
+    /// access.
     fn is_there(&self) -> bool {
         match self {
             Found::Told(..) => true,
@@ -55,7 +55,7 @@ impl Found {
     }
 }
 
-/// Finds out how each app is, many at once: one that does not answer holds up no other.
+/// Finds the states of all apps concurrently: one that does not answer does not delay the others.
 pub async fn find_all(places: Vec<Place>, here: &Surroundings) -> Vec<(String, Found)> {
     let (mut asked, turns) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE)));
     let mut verdicts = verdicts(&places, here).await;
@@ -72,7 +72,7 @@ pub async fn find_all(places: Vec<Place>, here: &Surroundings) -> Vec<(String, F
     all
 }
 
-/// What systemd says of many apps at once, for [`find_knowing`]; nothing where it has no say.
+/// systemd's verdicts on many apps at once, for [`find_knowing`]; empty where none of them can be a unit.
 pub async fn verdicts(places: &[Place], here: &Surroundings) -> BTreeMap<String, Verdict> {
     let may_be_unit = |place: &&Place| place.sockets.iter().any(|socket| socket.starts_with(&here.run));
     let apps: Vec<&str> = places.iter().filter(may_be_unit).map(|place| place.app.as_str()).collect();
@@ -82,17 +82,17 @@ pub async fn verdicts(places: &[Place], here: &Surroundings) -> BTreeMap<String,
     }
 }
 
-/// Finds out how one app is.
+/// Finds the state of one app.
 pub async fn find(place: &Place, here: &Surroundings) -> Found {
     find_knowing(place, here, None).await
 }
 
-/// The same, with what systemd has just said of it, where that has been asked.
+/// As [`find`], with systemd's verdict if it has been read already.
 pub async fn find_knowing(place: &Place, here: &Surroundings, known: Option<Verdict>) -> Found {
     let (mut stopped, mut dark) = (None, None);
     for socket in &place.sockets {
         let mut is_unit = false;
-        // Only there can it be systemd that listens.
+        // systemd can be the listener only there.
         if socket.starts_with(&here.run) && sd_notify::booted().unwrap_or(true) {
             let verdict = match &known {
                 Some(verdict) => Ok(verdict.clone()),
@@ -119,7 +119,7 @@ pub async fn find_knowing(place: &Place, here: &Surroundings, known: Option<Verd
         match asked {
             Ok(value) => return Found::Told(value, socket.clone()),
             Err(AskError::NotRunning) => {}
-            // What another user has left there hides nothing of ours.
+            // A socket that another user has left there must not hide the app's own.
             Err(AskError::Denied) => dark = dark.or_else(|| Some((denied(&place.app, socket), true))),
             Err(error) => {
                 dark = dark.or_else(|| Some((format!("{}: {}: {error}", place.app, socket.display()), false)));
@@ -138,7 +138,7 @@ pub async fn find_knowing(place: &Place, here: &Surroundings, known: Option<Verd
     }
 }
 
-/// Waits until a unit that was about to run has failed instead: systemd's socket stays, and nobody answers on it.
+/// Waits until a starting unit has failed instead: systemd's socket stays open, but nothing answers on it.
 async fn end_of_unit(app: &str) -> String {
     loop {
         tokio::time::sleep(LOOK).await;
@@ -148,7 +148,7 @@ async fn end_of_unit(app: &str) -> String {
     }
 }
 
-/// Whether a runtime has left the directory of its own in which this socket was.
+/// Whether the directory of this socket, one that a runtime creates, still exists.
 fn is_left(socket: &Path, here: &Surroundings) -> bool {
     socket.parent().is_some_and(|directory| directory != here.run && directory.is_dir())
 }

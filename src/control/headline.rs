@@ -1,4 +1,4 @@
-//! How a runtime is, in one line: `STATUS=` for the service manager, and the first line of `kqueue status`. Pure.
+//! The state of a runtime in one line: `STATUS=` for the service manager, and the first line of `kqueue status`. Pure.
 
 use std::fmt::Write;
 
@@ -8,11 +8,11 @@ use jiff::tz::TimeZone;
 use crate::{Snapshot, State};
 use kqueue_system::harmless;
 
-/// Bytes of the names of paused queues that are shown.
+/// Maximum length of each list of paused queues or classes, in bytes.
 const NAMES: usize = 200;
 
 impl Snapshot {
-    /// Counts what waits by what the queues say, and puts the state into words. To be called once all else is known.
+    /// Computes `waiting`, `delayed`, `state`, `remedy` and `status` from the other fields, which must be set before.
     pub fn conclude(&mut self) {
         let sizes = || self.queues.iter().filter_map(|queue| queue.sizes.as_ref());
         let here = self.held.saturating_sub(self.running) as u64;
@@ -74,7 +74,7 @@ impl Snapshot {
         line
     }
 
-    /// What waits for a command of the app's, and for which.
+    /// The number of jobs that wait for a command, and the command.
     fn held_up(&self) -> String {
         let remedy = self.remedy.as_deref().unwrap_or_default();
         match self.waiting {
@@ -92,19 +92,19 @@ impl Snapshot {
         format!("{oldest}{delayed}, {}/s{failed}", rate(self.rate))
     }
 
-    /// For how many seconds the oldest job that could run has waited, of all queues.
+    /// How long the oldest due job of all queues has waited, in seconds.
     pub fn oldest(&self) -> Option<f64> {
         self.queues.iter().filter_map(|queue| queue.oldest).max_by(f64::total_cmp)
     }
 }
 
-/// A moment as the clock on the wall shows it, `2026-11-30 14:55:18`.
+/// A time in the local time zone, `2026-11-30 14:55:18`.
 fn moment(epoch: u64) -> String {
     let moment = i64::try_from(epoch).ok().and_then(|epoch| Timestamp::from_second(epoch).ok()).unwrap_or_default();
     moment.to_zoned(TimeZone::system()).strftime("%F %T").to_string()
 }
 
-/// An age as somebody would say it, in one unit.
+/// A readable age, in one unit.
 fn age(seconds: f64) -> String {
     match seconds as u64 {
         whole @ 0..120 => format!("{whole} s"),
@@ -114,7 +114,7 @@ fn age(seconds: f64) -> String {
     }
 }
 
-/// A rate as somebody would say it: `41`, `1.5`, `0`.
+/// A readable rate: `41`, `1.5`, `0`.
 fn rate(rate: f64) -> String {
     let tenths = (rate * 10.0).round();
     if rate >= 10.0 || tenths == 0.0 { format!("{rate:.0}") } else { format!("{:.1}", tenths / 10.0) }

@@ -1,18 +1,18 @@
-//! Answers about single jobs, and about what happened beside them. Touches nothing.
+//! Replies about single jobs and about other events. Pure data.
 
 use serde::{Deserialize, Serialize};
 
-/// Where a job is.
+/// The state of a job or of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     /// In its queue, or reserved and not yet running.
     Waiting,
-    /// In its queue, until its time comes.
+    /// In its queue, and not due yet.
     Delayed,
-    /// It runs.
+    /// Running.
     Running,
-    /// An attempt ended well.
+    /// An attempt succeeded.
     Done,
     /// An attempt ended and the job went back to its queue.
     Released,
@@ -20,17 +20,17 @@ pub enum JobState {
     Failed,
     /// Laravel left it reserved.
     Left,
-    /// Somebody else had it before the attempt ended.
+    /// Another worker reserved it before the attempt ended.
     Lost,
-    /// An attempt ended, in whichever way. Only asked for, never answered.
+    /// An attempt ended, in any way. Only in requests, never in replies.
     Recent,
-    /// A word that this version does not know.
+    /// A state that this version does not know.
     #[serde(other)]
     Unknown,
 }
 
 impl JobState {
-    /// The word for it.
+    /// Its name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             JobState::Waiting => "waiting",
@@ -60,77 +60,77 @@ pub struct Job {
     /// The tags in its payload.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Where it is, or how the attempt ended.
+    /// Its state, or the outcome of the attempt.
     pub state: Option<JobState>,
-    /// The attempt, from 1; for a job in its queue, the attempts that there have been.
+    /// The attempt, from 1; for a job in its queue, the number of attempts so far.
     pub attempt: u32,
     /// `inline`, `pooled` or `isolated`, once that is known.
     pub tier: Option<String>,
-    /// Why that tier.
+    /// The reason for that tier.
     pub why: Option<String>,
-    /// The process that runs it or ran it.
+    /// The number of the process that runs it or ran it.
     pub worker: Option<u64>,
-    /// When it was dispatched, where its payload says so; else when it became visible.
+    /// When it was dispatched, if its payload contains that; else when it became visible.
     pub queued: Option<u64>,
-    /// When it is due, where that is to come.
+    /// When it becomes due, if it is not yet.
     pub due: Option<u64>,
     /// When the attempt started.
     pub started: Option<u64>,
     /// When it ended.
     pub ended: Option<u64>,
-    /// Milliseconds from when it could have run to its start.
+    /// Milliseconds from when it was due to its start.
     pub wait_ms: Option<u64>,
     /// Milliseconds that it ran, or has run so far.
     pub ms: Option<u64>,
-    /// Bytes at most.
+    /// Peak memory in bytes.
     pub memory_peak: Option<u64>,
     /// Processor time in microseconds.
     pub cpu_usec: Option<u64>,
-    /// Seconds that it may run; 0 is without limit.
+    /// Its timeout in seconds; 0 means no limit.
     pub timeout: Option<u64>,
-    /// What went wrong.
+    /// The cause of a failure.
     pub cause: Option<String>,
 }
 
-/// Jobs, as asked for.
+/// The jobs that match a request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Jobs {
-    /// The version of this form.
+    /// The version of this format.
     pub version: u32,
     /// The jobs.
     pub jobs: Vec<Job>,
-    /// How the next page is asked for; null where there is none.
+    /// The cursor of the next page; null if there is none.
     pub next: Option<String>,
-    /// What this answer lacks and why, each in one line: a queue that cannot be listed, history that is off.
+    /// What this reply lacks and why, one line each: a queue that cannot be listed, history that is off.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<String>,
 }
 
-/// Everything known of one job.
+/// Everything known about one job.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Timeline {
-    /// The version of this form.
+    /// The version of this format.
     pub version: u32,
     /// Its uuid.
     pub uuid: String,
-    /// Its attempts, the first one first; the last may still run or wait.
+    /// Its attempts, oldest first; the last may still run or wait.
     pub attempts: Vec<Job>,
-    /// What happened to it between attempts, or to the process that ran it.
+    /// Events between its attempts, and events of the process that ran it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Happening>,
     /// The command that shows what it printed.
     pub journal: Option<String>,
-    /// Its payload, for those who may see it.
+    /// Its payload, if the peer may see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
-    /// What this answer lacks and why.
+    /// What this reply lacks and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<String>,
 }
 
-/// Something that happened beside the jobs.
+/// An event other than an attempt of a job.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Happening {
@@ -139,7 +139,7 @@ pub struct Happening {
     /// `runtime` (started, stopped), `worker` (started, recycled, killed), `deploy`, `reload`, `outage`, `pause`,
     /// `quarantine`.
     pub kind: String,
-    /// In words.
+    /// The event, as text.
     pub text: String,
     /// The tier that it concerns.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,20 +150,20 @@ pub struct Happening {
     /// The job that it concerns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
-    /// When what began here was over again.
+    /// When what began here ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<u64>,
 }
 
-/// What happened, the latest first.
+/// Events, latest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Happenings {
-    /// The version of this form.
+    /// The version of this format.
     pub version: u32,
-    /// What happened.
+    /// The events.
     pub events: Vec<Happening>,
-    /// What this answer lacks and why.
+    /// What this reply lacks and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<String>,
 }

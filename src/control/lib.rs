@@ -1,8 +1,8 @@
-//! The control socket, as those see it who ask: what may be asked, what is answered, and which apps there are to ask.
+//! The client's side of the control socket: requests, replies, and the apps that can be asked.
 //!
 //! A peer connects, sends one [`Request`] as JSON on one line, and gets one JSON object and the end of the connection.
-//! One that sends nothing gets a [`Snapshot`], as in versions before there were requests. The runtime answers; what it
-//! answers comes from the app's user, who may say anything: whoever shows it makes it harmless first.
+//! A peer that sends nothing gets a [`Snapshot`], as in versions without requests. Replies come from a process of the
+//! app's user and cannot be trusted: their text must be made harmless before it is shown.
 #![doc = include_str!("protocol.md")]
 
 mod client;
@@ -30,5 +30,5 @@ pub use snapshot::{
 pub use steered::{Cancelled, Moved, PausedClass, PoolSize, Quarantine, QuarantinedClass};
 pub use systemd::{Verdict, blocks, show};
 
-/// The group whose members may ask.
+/// The group whose members may connect.
 pub const GROUP: &str = "kqueue";

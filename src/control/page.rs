@@ -1,4 +1,4 @@
-//! A page of the dashboard, made by a runtime for the door in its app. Touches nothing.
+//! A page of the dashboard, made by a runtime for its app's own route. Pure data.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PageAnswer {
-    /// The version of this form.
+    /// The version of this format.
     pub version: u32,
-    /// The status, as in HTTP.
+    /// The HTTP status.
     pub status: u16,
-    /// The type of the body, as in HTTP.
+    /// The media type of the body.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Further headers, which whoever sends the page has to send with it.
+    /// Further HTTP headers, which must be sent with the page.
     pub headers: BTreeMap<String, String>,
-    /// The page.
+    /// The body.
     pub body: String,
 }

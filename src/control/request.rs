@@ -1,4 +1,4 @@
-//! What may be asked. Touches nothing.
+//! Requests on the control socket. Pure data.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,15 +11,15 @@ pub const LARGEST_REQUEST: u64 = 16 << 10;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
-    /// Everything at this moment: [`Snapshot`](crate::Snapshot).
+    /// The current state: [`Snapshot`](crate::Snapshot).
     Snapshot,
     /// Jobs: [`Jobs`](crate::Jobs).
     Jobs(JobsFilter),
-    /// Everything known of one job: [`Timeline`](crate::Timeline).
+    /// Everything known about one job: [`Timeline`](crate::Timeline).
     Job {
         /// Its uuid.
         uuid: String,
-        /// Whether its payload is asked for too. Only the app's user and root get it.
+        /// Whether to include its payload. Only the app's user and root get it.
         #[serde(default)]
         payload: bool,
     },
@@ -27,22 +27,22 @@ pub enum Request {
     Stats(StatsFilter),
     /// Figures over time: [`Series`](crate::Series).
     Series {
-        /// What they are of.
+        /// Selects the figures.
         #[serde(flatten)]
         filter: StatsFilter,
-        /// How many points there may be; the span of one is a whole number of minutes or hours.
+        /// Maximum number of points; the span of one is a whole number of minutes or hours.
         #[serde(default)]
         points: u32,
-        /// Whether each queue is told by itself, too.
+        /// Whether to include each queue separately.
         #[serde(default)]
         by_queue: bool,
     },
-    /// What happened beside jobs: [`Happenings`](crate::Happenings).
+    /// Events other than those of jobs: [`Happenings`](crate::Happenings).
     Events {
         /// Not before this time, in seconds since 1970.
         #[serde(default)]
         since: u64,
-        /// At most so many, the latest first; 0 is as many as the runtime thinks best.
+        /// Maximum number, latest first; 0 is the runtime's default.
         #[serde(default)]
         limit: u32,
     },
@@ -50,67 +50,69 @@ pub enum Request {
     Metrics,
     /// Classes that run isolated because they have killed processes: [`Quarantine`](crate::Quarantine).
     Quarantine,
-    /// A page of the dashboard: [`PageAnswer`](crate::PageAnswer). For the app's own door to it; whoever shows pages of
-    /// several apps makes them of the other answers, for a page that a runtime makes is the word of its app.
+    /// A page of the dashboard: [`PageAnswer`](crate::PageAnswer). Only for the app's own route to its dashboard. A
+    /// server for several apps renders pages itself from other replies: it must not trust a page made by a runtime.
     Page {
-        /// Which one, below the place where they are mounted: `jobs`; empty for the first one.
+        /// The page's path below the mount point: `jobs`; empty for the first page.
         #[serde(default)]
         path: String,
         /// Its query, without the question mark.
         #[serde(default)]
         query: String,
-        /// Where they are mounted: `/kqueue`.
+        /// The mount point of the pages: `/kqueue`.
         #[serde(default)]
         base: String,
-        /// Whoever sees the page may act from it: what its forms are to carry so that the app knows them for its own.
+        /// Present if the viewer may act. The page's forms carry this token, by which the app verifies that they are
+        /// its own.
         #[serde(default)]
         token: Option<String>,
     },
-    /// A form of such a page: it is carried out, and answered with a [`PageAnswer`](crate::PageAnswer). For those who may act.
+    /// A form of such a page: it is carried out, and answered with a [`PageAnswer`](crate::PageAnswer). Needs
+    /// permission to act.
     Form {
-        /// What it does: `pause`.
+        /// The action: `pause`.
         deed: String,
-        /// Its fields, as a browser sends them.
+        /// Its fields, encoded as a browser sends them.
         #[serde(default)]
         fields: String,
-        /// Where pages are mounted.
+        /// The mount point of the pages.
         #[serde(default)]
         base: String,
-        /// Who has sent it.
+        /// The user who sent it.
         #[serde(default)]
         by: String,
     },
-    /// Something is to be done on behalf of somebody else than the peer: [`Acted`](crate::Acted). For those who may act.
+    /// An action on behalf of a user other than the peer: [`Acted`](crate::Acted). Needs permission to act.
     OnBehalf {
-        /// Whose: for the log, beside the peer's own name.
+        /// That user's name: for the log, beside the peer's own.
         by: String,
-        /// What.
+        /// The action.
         act: Act,
     },
-    /// Something is to be done: [`Acted`](crate::Acted). For those who may act.
+    /// An action: [`Acted`](crate::Acted). Needs permission to act.
     #[serde(untagged)]
     Act(Act),
 }
 
-/// What may be done.
+/// Actions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Act {
-    /// Start no further job of a queue or of a class. What runs, runs on.
+    /// Start no further jobs of a queue or a class. Running jobs continue.
     Pause {
-        /// The queue; absent, and no class either: of every queue.
+        /// The queue; every queue if class is absent too.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         queue: Option<String>,
-        /// The class; its last part is enough where one that is known ends so.
+        /// The class; the last part of its name is enough if a known class ends with it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         class: Option<String>,
-        /// For so long; absent: until it is resumed.
+        /// Duration in seconds; absent: until it is resumed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<u64>,
     },
-    /// Go on with a queue or a class that an operator has paused.
+    /// Resume a queue or a class that an operator has paused.
     Resume {
-        /// The queue; absent, and no class either: with everything.
+        /// The queue; everything if class is absent too.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         queue: Option<String>,
         /// The class.
@@ -122,45 +124,46 @@ pub enum Act {
         /// The class; its last part is enough.
         class: String,
     },
-    /// Cancel jobs that are this runtime's: those that run, and those that are reserved and wait. Answered with
+    /// Cancel jobs of this runtime: running ones, and reserved ones that wait. Answered with
     /// [`Cancelled`](crate::Cancelled).
     Cancel(CancelJobs),
-    /// The same, and by the app's own PHP those that nobody has reserved: for whoever cannot ask that. Answered with
-    /// [`Acted`](crate::Acted).
+    /// As [`Act::Cancel`], and through the app's own PHP also jobs that are not reserved: for clients that cannot run
+    /// that PHP. Answered with [`Acted`](crate::Acted).
     CancelEverywhere(CancelJobs),
-    /// Put jobs that are this runtime's and wait elsewhere. Answered with [`Moved`](crate::Moved).
+    /// Move waiting jobs of this runtime. Answered with [`Moved`](crate::Moved).
     Move(MoveJobs),
-    /// The same, and by the app's own PHP those that nobody has reserved. Answered with [`Acted`](crate::Acted).
+    /// As [`Act::Move`], and through the app's own PHP also jobs that are not reserved. Answered with
+    /// [`Acted`](crate::Acted).
     MoveEverywhere(MoveJobs),
-    /// Change how many pooled workers there may be.
+    /// Change the maximum number of pooled workers.
     Pool {
-        /// So many; absent: as the settings say.
+        /// The number; absent: that of the settings.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<usize>,
-        /// For so long; absent: until that is taken back.
+        /// Duration in seconds; absent: until it is reset.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<u64>,
     },
     /// Put failed jobs back into their queues, as `queue:retry` does.
     RetryFailed(FailedJobs),
-    /// Remove failed jobs from Laravel's record of them.
+    /// Remove failed jobs from Laravel's table of failed jobs.
     ForgetFailed(FailedJobs),
-    /// Let a process leave after its job, and another one take its place.
+    /// Replace a process after its current job.
     Recycle {
-        /// Its number; absent: every one, pooled workers one by one.
+        /// The process's number; absent: all processes, pooled workers one by one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         worker: Option<u64>,
     },
 }
 
-/// Which jobs, of those that wait or run.
+/// Selects waiting and running jobs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Chosen {
-    /// These, by uuid; none: all that the others pick.
+    /// By uuid; empty: all jobs that match the other fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub uuids: Vec<String>,
-    /// Of this class, or of one whose last part this is.
+    /// Of this class; the last part of its name is enough.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
     /// With this tag.
@@ -171,77 +174,77 @@ pub struct Chosen {
     pub queue: Option<String>,
 }
 
-/// Which jobs are to be cancelled, and how.
+/// The jobs to cancel, and how.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CancelJobs {
-    /// Which.
+    /// The jobs.
     #[serde(flatten)]
     pub chosen: Chosen,
-    /// Remove them, and fail none.
+    /// Delete the jobs instead of failing them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub delete: bool,
-    /// Only say which would be.
+    /// Dry run: only report the jobs.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry: bool,
 }
 
-/// Which jobs are to be put elsewhere, and where: to the front, to another queue, or to now. None of these: it is only asked which
-/// there are.
+/// The jobs to move, and where to: to the front of their queues, to another queue, or, delayed ones, to now. With none of
+/// these, they are only listed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MoveJobs {
-    /// Which.
+    /// The jobs.
     #[serde(flatten)]
     pub chosen: Chosen,
     /// To the front of their queues.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub front: bool,
-    /// Those that are named are at the front in their queues by now: those that are not here yet go before what is here as they
-    /// come.
+    /// The jobs given by uuid are already at the front of their queues: those that arrive here later run before those
+    /// that are here.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub coming: bool,
     /// To this queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// Delayed ones to now. The runtime has none.
+    /// Make delayed jobs due. The runtime itself holds none.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub now: bool,
-    /// Only say which would be.
+    /// Dry run: only report the jobs.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry: bool,
 }
 
-/// Which failed jobs: one, or all of a class.
+/// Selects failed jobs: one, or all of a class.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FailedJobs {
-    /// This one, by uuid or by the number that Laravel's record has for it.
+    /// One job, by uuid or by its id in Laravel's table of failed jobs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Those of this class, or of one whose last part this is.
+    /// Jobs of this class; the last part of its name is enough.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
 }
 
-/// What was done.
+/// The result of an action.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Acted {
-    /// The version of this form.
+    /// The version of this format.
     pub version: u32,
-    /// What came of it, in lines.
+    /// Messages, one line each.
     pub said: Vec<String>,
 }
 
-/// Which jobs.
+/// Selects jobs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JobsFilter {
-    /// In this state alone; those that have ended, the latest first, where this is absent.
+    /// Only jobs in this state; absent: jobs that have ended, latest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<JobState>,
-    /// Of this class, or of one whose last part this is.
+    /// Of this class; the last part of its name is enough.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
     /// Of this queue.
@@ -250,7 +253,7 @@ pub struct JobsFilter {
     /// With this tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// With this in their uuid, class, queue, tags or cause.
+    /// With this text in their uuid, class, queue, tags or cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// That ended (or were queued, where they have not) at this time or later, in seconds since 1970.
@@ -259,18 +262,18 @@ pub struct JobsFilter {
     /// That ended before this time, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
-    /// Goes on where an earlier answer ended: its `next`.
+    /// The `next` of an earlier reply, to continue from there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
-    /// At most so many; 0 is as many as the runtime thinks best.
+    /// Maximum number; 0 is the runtime's default.
     pub limit: u32,
 }
 
-/// Which figures.
+/// Selects figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StatsFilter {
-    /// Of this class, or of one whose last part this is.
+    /// Of this class; the last part of its name is enough.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
     /// Of this queue.

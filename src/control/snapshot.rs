@@ -1,4 +1,4 @@
-//! What a runtime tells of itself. Touches nothing.
+//! The state that a runtime reports. Pure data.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::{PausedClass, PoolSize};
 
-/// The version of this form. It changes only when a reader of an older one would misread it: fields may be added.
+/// The version of this format. It changes only when a reader of an older version would misread it: fields may be added.
 pub const VERSION: u32 = 1;
 
-/// Everything that a runtime tells, at one moment. Points in time are seconds since 1970, spans are seconds.
+/// The state of a runtime at one moment. Points in time are seconds since 1970, durations are seconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Snapshot {
@@ -18,22 +18,23 @@ pub struct Snapshot {
     pub version: u32,
     /// The app's name.
     pub app: String,
-    /// How far it is.
+    /// Its state.
     pub state: State,
-    /// The same in words, as `systemctl status` shows it.
+    /// The state as text, as `systemctl status` shows it.
     pub status: String,
     /// Why it is degraded; null where it is not.
     pub reason: Option<String>,
-    /// Since when the app has been asleep, which is well: its processes start with the next job. Null while it is awake.
+    /// Since when the app has been asleep: it has no processes until the next job, and is healthy. Absent while it is
+    /// awake.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asleep: Option<u64>,
-    /// The command that lets go on what waits; null where nothing is held up.
+    /// The command that resumes waiting jobs; null where nothing is held up.
     pub remedy: Option<String>,
-    /// The runtime's process.
+    /// The process id of the runtime.
     pub pid: u32,
     /// When it started.
     pub since: u64,
-    /// When this was written.
+    /// When this was taken.
     pub at: u64,
     /// How PHP processes are started.
     pub launcher: String,
@@ -47,25 +48,25 @@ pub struct Snapshot {
     pub silent: Option<f64>,
     /// The queues, in the order in which they are worked.
     pub queues: Vec<Queue>,
-    /// Classes of which no job is started, since operators say so.
+    /// Classes paused by operators: no job of theirs is started.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paused_classes: Vec<PausedClass>,
     /// The size of the pool that an operator has chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolSize>,
-    /// Jobs that run here.
+    /// Number of running jobs.
     pub running: usize,
-    /// Jobs that could run and do not yet: in the queues, or reserved for this runtime.
+    /// Number of jobs that are due but do not run yet: in the queues, or reserved for this runtime.
     pub waiting: u64,
-    /// Jobs in the queues whose time has not come.
+    /// Number of jobs in the queues that are not due yet.
     pub delayed: u64,
-    /// Jobs that are reserved for this runtime, running ones included.
+    /// Number of jobs reserved for this runtime, running ones included.
     pub held: usize,
     /// The tiers: inline, pooled, isolated.
     pub tiers: Vec<TierLoad>,
-    /// PHP processes, without the template. The first few hundred, where there are more.
+    /// PHP processes, without the template. At most a few hundred.
     pub workers: Vec<Process>,
-    /// The last jobs that did not end well, the latest first.
+    /// The last jobs that did not end well, latest first.
     pub failures: Vec<Failure>,
     /// Jobs since the start, by how they ended: `done`, `released`, `failed`, `left`, `lost`.
     pub totals: BTreeMap<String, u64>,
@@ -76,7 +77,7 @@ pub struct Snapshot {
     /// Laravel's name of the queue's driver, such as `redis`; empty from a runtime of an older version.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub driver: String,
-    /// Seconds after which the queue gives a reserved job to somebody else, where it does.
+    /// Seconds after which the queue gives a reserved job to another worker, where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
     /// The settings in effect that a reload can change, by key; durations in seconds.
@@ -85,20 +86,20 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The same of a runtime that has no time left to tell more.
+    /// This snapshot of a runtime that is stopping and collects no new one.
     #[must_use]
     pub fn stopping(self) -> Self {
         Self { state: State::Stopping, status: format!("{}: stopping", self.app), reason: None, ..self }
     }
 }
 
-/// How far a runtime is.
+/// The state of a runtime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// The app boots.
+    /// The app is booting.
     Starting,
-    /// It takes on jobs.
+    /// It accepts jobs.
     Running,
     /// Something keeps it from running jobs as it should: see [`Snapshot::reason`].
     Degraded,
@@ -106,18 +107,18 @@ pub enum State {
     Paused,
     /// The app is in maintenance mode.
     Maintenance,
-    /// It stops, and lets the jobs that run finish.
+    /// It is stopping, and lets running jobs finish.
     Draining,
-    /// It stops, and has killed the jobs that ran.
+    /// It is stopping, and has killed the running jobs.
     Stopping,
-    /// A word that this version does not know.
+    /// A state that this version does not know.
     #[default]
     #[serde(other)]
     Unknown,
 }
 
 impl State {
-    /// The word for it.
+    /// Its name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Starting => "starting",
@@ -140,13 +141,13 @@ pub struct Queue {
     pub name: String,
     /// Whether it is paused.
     pub paused: bool,
-    /// Who has paused it; null where nobody has.
+    /// Who paused it; null where nobody has.
     pub paused_by: Option<Paused>,
     /// How many jobs it has; null where the queue does not answer.
     pub sizes: Option<Sizes>,
     /// Why there are no sizes.
     pub error: Option<String>,
-    /// Seconds that the job has waited that has waited for longest; null where none does, or nobody knows.
+    /// How long the oldest due job has waited, in seconds; null where none waits or the time is unknown.
     pub oldest: Option<f64>,
 }
 
@@ -159,15 +160,15 @@ pub struct Paused {
     /// The operator's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Until when; for ever where it is absent.
+    /// When the pause ends; absent if it has no end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
-    /// It is paused together with all others.
+    /// Whether it is paused together with all other queues.
     pub every: bool,
 }
 
 impl Paused {
-    /// The command that lets the queue go on.
+    /// The command that resumes the queue.
     #[must_use]
     pub fn remedy(&self, app: &str, connection: &str, queue: &str) -> String {
         match self.by.as_str() {
@@ -185,28 +186,28 @@ impl Paused {
 pub struct Sizes {
     /// Jobs that could run now.
     pub pending: u64,
-    /// Jobs whose time has not come.
+    /// Jobs that are not due yet.
     pub delayed: u64,
-    /// Jobs that some worker holds, here or elsewhere.
+    /// Jobs reserved by any worker, here or elsewhere.
     pub reserved: u64,
-    /// The queue only estimates these numbers. Left out where it counts.
+    /// Whether the queue only estimates these numbers. Left out where it counts.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub estimated: bool,
 }
 
-/// What goes on in one tier.
+/// The load of one tier.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TierLoad {
     /// `inline`, `pooled` or `isolated`.
     pub tier: String,
-    /// How many jobs run.
+    /// Number of running jobs.
     pub running: usize,
-    /// How many wait, reserved, for a process of this tier.
+    /// Number of reserved jobs that wait for a process of this tier.
     pub waiting: usize,
-    /// Those that run; the first few hundred, where there are more.
+    /// The running jobs; at most a few hundred.
     pub running_jobs: Vec<RunningJob>,
-    /// The first fifty of those that wait, in their order.
+    /// The first fifty waiting jobs, in order.
     pub waiting_jobs: Vec<WaitingJob>,
 }
 
@@ -222,15 +223,15 @@ pub struct RunningJob {
     pub queue: String,
     /// The attempt, from 1.
     pub attempt: u32,
-    /// The process that runs it.
+    /// The number of the process that runs it.
     pub worker: u64,
-    /// For how long.
+    /// How long it has run.
     pub seconds: f64,
-    /// Seconds that it may run; 0 is without limit.
+    /// Its timeout in seconds; 0 means no limit.
     pub timeout: u64,
-    /// KiB of memory that its process and all that it has started have now.
+    /// Current memory of its process and that process's descendants, in KiB.
     pub memory_kb: Option<u64>,
-    /// Processor time in microseconds of its process, where that runs it alone.
+    /// Processor time of its process in microseconds, if the process runs only this job.
     pub cpu_usec: Option<u64>,
 }
 
@@ -244,7 +245,7 @@ pub struct WaitingJob {
     pub class: String,
     /// The queue it came from.
     pub queue: String,
-    /// For how long.
+    /// How long it has waited.
     pub seconds: f64,
 }
 
@@ -262,13 +263,13 @@ pub struct Process {
     pub unit: Option<String>,
     /// `starting`, `idle`, `busy` or `leaving`.
     pub state: String,
-    /// For how long it has been in that state.
+    /// How long it has been in that state.
     pub seconds: f64,
-    /// Jobs it has run.
+    /// Number of jobs it has run.
     pub jobs: u32,
-    /// KiB of memory of it and of all that it has started, without mapped files.
+    /// Memory of the process and its descendants in KiB, without mapped files.
     pub memory_kb: Option<u64>,
-    /// Microseconds of processor time of it and of all that it has started.
+    /// Processor time of the process and its descendants in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_usec: Option<u64>,
 }
@@ -287,11 +288,11 @@ pub struct Failure {
     pub queue: String,
     /// The tier it ran in.
     pub tier: String,
-    /// `failed`, `released`, `left` or `lost`; `done` where only its process came to grief.
+    /// `failed`, `released`, `left` or `lost`; `done` if only its process failed.
     pub outcome: String,
     /// The attempt, from 1.
     pub attempt: u32,
-    /// What went wrong.
+    /// The cause.
     pub cause: Option<String>,
 }
 

@@ -1,30 +1,30 @@
-//! What operators have asked of a runtime, and what it has decided that they may take back. Touches nothing.
+//! Changes that operators have made to a runtime, and its own decisions that they can revoke. Pure data.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Paused;
 
-/// A class of which no job is started.
+/// A paused class: no job of it is started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PausedClass {
     /// Its name.
     pub class: String,
-    /// Who has paused it.
+    /// Who paused it.
     pub paused_by: Paused,
-    /// Its jobs that are reserved here and wait; there may be more in the queues.
+    /// Number of its jobs that are reserved here and wait; there may be more in the queues.
     pub waiting: usize,
 }
 
-/// A size of the pool that is not that of the settings.
+/// A pool size that overrides the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PoolSize {
-    /// Workers that there may be.
+    /// Maximum number of workers.
     pub size: usize,
     /// The operator's name.
     pub user: String,
-    /// Until when, in seconds since 1970; until it is taken back where it is absent.
+    /// When it ends, in seconds since 1970; absent if it has no end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
 }
@@ -33,9 +33,9 @@ pub struct PoolSize {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Quarantine {
-    /// The version of this form.
+    /// The version of this format.
     pub version: u32,
-    /// Those classes, by name.
+    /// The classes, by name.
     pub classes: Vec<QuarantinedClass>,
 }
 
@@ -45,38 +45,38 @@ pub struct Quarantine {
 pub struct QuarantinedClass {
     /// Its name.
     pub class: String,
-    /// Processes that it has killed and that are not forgiven.
+    /// Number of processes that it has killed and that still count.
     pub crashes: u32,
-    /// When it has killed the last one, in seconds since 1970.
+    /// When it killed the last one, in seconds since 1970.
     pub last_crash: Option<u64>,
-    /// Its jobs that have ended well, ever.
+    /// Number of its jobs that have ever succeeded.
     pub runs: u64,
 }
 
-/// Jobs that are cancelled, or would be.
+/// Jobs that were cancelled, or would be in a dry run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cancelled {
-    /// The version of this form.
+    /// The version of this format.
     pub version: u32,
-    /// Those that wait, by uuid: they fail at once.
+    /// Waiting jobs, by uuid: they fail at once.
     pub waiting: Vec<String>,
-    /// Those that run, by uuid: each has a grace period to end by itself.
+    /// Running jobs, by uuid: each has a grace period to end by itself.
     pub running: Vec<String>,
-    /// Seconds of that grace period.
+    /// The grace period in seconds.
     pub grace: u64,
 }
 
-/// Jobs that are put elsewhere, or would be.
+/// Jobs that were moved, or would be in a dry run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Moved {
-    /// The version of this form.
+    /// The version of this format.
     pub version: u32,
-    /// Those that wait, by uuid.
+    /// Waiting jobs that are moved, by uuid.
     pub waiting: Vec<String>,
-    /// Those that run, by uuid: they are left alone.
+    /// Running jobs, by uuid: they are not moved.
     pub running: Vec<String>,
-    /// Those that are there already.
+    /// Jobs that are there already, by uuid.
     pub there: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What systemd says of an app's units. Asks `systemctl`, which knows how to reach it from anywhere.
+//! The state of an app's units. Runs `systemctl`, which can reach systemd from anywhere.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -8,41 +8,41 @@ use tokio::process::Command;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What follows from the state of an app's units.
+/// The conclusion from the state of an app's units.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// The app runs, or is about to: asking it starts nothing.
+    /// The app runs, or is starting or stopping: a request to it starts nothing.
     pub runs: bool,
-    /// systemd listens for it: asking it would start it.
+    /// systemd listens on its socket: a request would start it.
     pub listens: bool,
-    /// There is such a unit, or was until just now.
+    /// The unit is loaded, or has failed.
     pub known: bool,
-    /// It has ended in failure.
+    /// It has failed, or waits for its restart after a failure.
     pub failed: bool,
-    /// How it is, if it does not run.
+    /// Its state as text, if it does not run.
     pub words: String,
 }
 
-/// What is asked of each unit.
+/// Properties that are read of each unit.
 const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,StatusText";
-/// Apps of which one call asks.
+/// Maximum number of apps per call.
 const AT_ONCE: usize = 200;
 
-/// Asks about the units of an app, whose name has been checked.
+/// Reads the state of an app's units. The name must have been checked.
 ///
 /// # Errors
-/// Why there is no answer.
+/// Why `systemctl` gave no result.
 pub(crate) async fn ask(app: &str) -> Result<Verdict, String> {
     Ok(verdict(&show(PROPERTIES, &units_of(app)).await?))
 }
 
-/// Asks about the units of many apps with as few calls as may be. One of which there is no answer is left out.
+/// Reads the state of many apps' units, with as few calls as possible. Apps without a result are left out.
 pub(crate) async fn ask_all(apps: &[&str]) -> BTreeMap<String, Verdict> {
     let mut all = BTreeMap::new();
     for apps in apps.chunks(AT_ONCE) {
         let units: Vec<String> = apps.iter().flat_map(|app| units_of(app)).collect();
         let Ok(shown) = show(PROPERTIES, &units).await else { continue };
-        // In the order in which they were named: a service and a socket for each.
+        // In the order of the arguments: a service and a socket for each app.
         let blocks: Vec<&str> = shown.split("\n\n").collect();
         for (app, pair) in apps.iter().zip(blocks.chunks(2)) {
             let told = pair.join("\n\n");
@@ -58,10 +58,10 @@ fn units_of(app: &str) -> [String; 2] {
     [format!("kqueue@{app}.service"), format!("kqueue@{app}.socket")]
 }
 
-/// Properties of units, as `systemctl show` has them.
+/// Properties of units, as printed by `systemctl show`.
 ///
 /// # Errors
-/// Why there is no answer.
+/// Why `systemctl` gave no result.
 pub async fn show(properties: &str, units: &[String]) -> Result<String, String> {
     let mut command = Command::new("systemctl");
     command.args(["show", "--no-pager", &format!("--property={properties}")]).args(units);
@@ -77,7 +77,7 @@ pub async fn show(properties: &str, units: &[String]) -> Result<String, String> 
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// One unit after the other.
+/// Splits the output of [`show`] into the properties of each unit.
 pub fn blocks(shown: &str) -> Vec<BTreeMap<&str, &str>> {
     shown.split("\n\n").map(|block| block.lines().filter_map(|line| line.split_once('=')).collect()).collect()
 }
@@ -90,7 +90,7 @@ fn verdict(shown: &str) -> Verdict {
     };
     let (service, socket) = (find(".service"), find(".socket"));
     let active = value(service, "ActiveState");
-    // It has ended in failure, and systemd will start it again after a pause: nobody is there to be asked.
+    // It has failed, and systemd restarts it after a pause: there is no process to answer meanwhile.
     let again = value(service, "SubState").starts_with("auto-restart");
     let failed = again || active == "failed";
     let mut words = match failed {
@@ -105,7 +105,7 @@ fn verdict(shown: &str) -> Verdict {
     }
     Verdict {
         runs: !again && ["active", "reloading", "refreshing", "activating", "deactivating"].contains(&active.as_str()),
-        // Anything but a socket that is surely closed.
+        // Any state but that of a socket that is certainly closed.
         listens: !matches!(value(socket, "ActiveState").as_str(), "" | "inactive" | "failed"),
         known: failed || value(service, "LoadState") == "loaded",
         failed,

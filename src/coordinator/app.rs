@@ -1,4 +1,4 @@
-//! What one app has of the coordinator: its share of everything that others want too.
+//! State and quotas of one app: its share of the coordinator's resources.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,28 +12,28 @@ use super::bucket::Bucket;
 use kqueue_core::wire::coordinator::{UnitEnd, Verb};
 use kqueue_system::systemd::share::Share;
 
-/// Connections of one app: the runtime has one, and its predecessor's may not have ended yet.
+/// Maximum number of connections of one app: the runtime has one, and its predecessor's may not have ended yet.
 pub(super) const CONNECTIONS: usize = 4;
-/// Requests of one app that may be under way.
+/// Maximum number of requests of one app under way.
 pub(super) const IN_FLIGHT: usize = 64;
-/// Ends that are kept for those who ask later.
+/// Number of unit ends kept for a later [`Verb::Watch`].
 const RECENT: usize = 256;
 
-/// See the module.
+/// The state of one app.
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) name: String,
-    /// Connections there are.
+    /// Number of open connections.
     pub(super) connections: Cell<usize>,
-    /// Bytes that its connections have still to be sent.
+    /// Bytes queued in the outboxes of all its connections.
     pub(super) unread: Rc<Cell<usize>>,
-    /// Its calls to systemd.
+    /// Its share of the calls to systemd.
     pub(super) share: Share,
-    /// Its requests under way.
+    /// Permits for requests under way.
     pub(super) turns: Arc<Semaphore>,
-    /// Its lists under way: one.
+    /// Permit for the one list under way.
     pub(super) listing: Semaphore,
-    /// Whether somebody waits for its runtime to be stopped.
+    /// Whether a task waits for its runtime to be stopped.
     pub(super) is_kept: Cell<bool>,
     /// Whether its units are being ended.
     pub(super) is_ending: Cell<bool>,
@@ -62,17 +62,17 @@ impl App {
         }
     }
 
-    /// Whether another connection may be looked at more closely.
+    /// Whether another connection may be identified now.
     pub(super) fn may_arrive(&self) -> bool {
         self.arrivals.borrow_mut().take(Instant::now()).is_some()
     }
 
-    /// Takes the price of a request, and tells how long the next one has to wait.
+    /// Charges the price of a request; returns how long the next one has to wait.
     pub(super) fn pay(&self, verb: &Verb) -> Duration {
         self.requests.borrow_mut().spend(price(verb), Instant::now())
     }
 
-    /// Whether a line about this app may be written now. Says how many could not be, first.
+    /// Whether a line about this app may be logged now. First logs the number of dropped lines, if any.
     pub(super) fn may_write(&self) -> bool {
         let taken = self.lines.borrow_mut().take(Instant::now());
         if let Some(dropped @ 1..) = taken {
@@ -81,12 +81,12 @@ impl App {
         taken.is_some()
     }
 
-    /// How a unit ended, if it did lately.
+    /// The end of a unit, if it is among the recent ones.
     pub(super) fn end_of(&self, unit: &str) -> Option<UnitEnd> {
         self.recent.borrow().iter().find(|(of, _)| of == unit).map(|(_, end)| end.clone())
     }
 
-    /// Keeps how a unit ended.
+    /// Stores the end of a unit.
     pub(super) fn note_end(&self, unit: &str, end: UnitEnd) {
         let mut recent = self.recent.borrow_mut();
         if recent.len() == RECENT {
@@ -95,19 +95,19 @@ impl App {
         recent.push_back((unit.to_owned(), end));
     }
 
-    /// A worker's number is used again, and its last end is not its next.
+    /// Drops the stored end of a unit whose name is used again.
     pub(super) fn forget_end(&self, unit: &str) {
         self.recent.borrow_mut().retain(|(of, _)| of != unit);
     }
 }
 
-/// What a request costs: about the calls to systemd that it may bring about, until the units that it is about are gone.
+/// The price of a request in tokens: roughly the calls to systemd that it may cause, until its units have ended.
 fn price(verb: &Verb) -> u32 {
     match verb {
         Verb::Tell { .. } => 2,
         Verb::Kill { .. } | Verb::Purpose => 4,
         Verb::Scope { .. } => 16,
-        // A program is started, too.
+        // Includes the start of a program.
         Verb::Start { .. } => 100,
         Verb::Watch { units } => 1 + 4 * u32::try_from(units.len()).unwrap_or(u32::MAX / 16),
         Verb::List => 200,
@@ -124,10 +124,10 @@ mod tests {
         let watch = Verb::Watch { units: vec![Unit::Worker(1); MAX_WATCH] };
         assert!(price(&watch) > price(&Verb::List));
         let app = App::new("shop");
-        // Thirty lists at once, ten a second after that.
+        // Thirty lists at once, then ten per second.
         let waits: Vec<bool> = (0..31).map(|_| app.pay(&Verb::List) > Duration::ZERO).collect();
         assert_eq!(waits.iter().filter(|waits| **waits).count(), 1);
-        // Lines for the journal come out of the same.
+        // Lines for the journal are charged to the same bucket.
         let tell = Verb::Tell { message: String::new(), priority: 3, fields: Default::default() };
         assert!(app.pay(&tell) > Duration::ZERO);
     }

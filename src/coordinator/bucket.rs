@@ -1,8 +1,8 @@
-//! A token bucket: so many at once, so many a second after that.
+//! A token bucket: a burst, then a rate per second.
 
 use std::time::{Duration, Instant};
 
-/// See the module.
+/// A token bucket that also counts what was dropped.
 #[derive(Debug)]
 pub(super) struct Bucket {
     size: f64,
@@ -13,12 +13,14 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// Full at first.
+    /// A full bucket of `size` tokens, refilled at `per_second`.
     pub(super) fn new(size: u32, per_second: u32, now: Instant) -> Self {
         Self { size: size.into(), per_second: per_second.into(), tokens: size.into(), at: now, dropped: 0 }
     }
 
-    /// Takes one, and tells how many there were none for since the last. None when there is none.
+    /// Takes one token and returns the number of drops since the last token taken. `None`, and one more drop, if there
+    /// is no
+    /// token.
     pub(super) fn take(&mut self, now: Instant) -> Option<u64> {
         self.fill(now);
         if self.tokens < 1.0 {
@@ -29,19 +31,19 @@ impl Bucket {
         Some(std::mem::take(&mut self.dropped))
     }
 
-    /// Counts one that nobody asked for, as there was no need to.
+    /// Counts a drop without asking for a token.
     pub(super) fn leave_out(&mut self) {
         self.dropped += 1;
     }
 
-    /// Takes so many, on credit where there are fewer, and tells how long it takes to pay that back.
+    /// Takes tokens, going into debt if there are fewer; returns the time until the debt is paid off.
     pub(super) fn spend(&mut self, tokens: u32, now: Instant) -> Duration {
         self.fill(now);
         self.tokens -= f64::from(tokens);
         Duration::from_secs_f64((-self.tokens / self.per_second).max(0.0))
     }
 
-    /// Whether nothing has been taken lately.
+    /// Whether the bucket has refilled completely.
     pub(super) fn is_full(&mut self, now: Instant) -> bool {
         self.fill(now);
         self.tokens >= self.size

@@ -1,4 +1,4 @@
-//! One connection: bytes to requests, answers to bytes, and an end to it when it is not what it should be.
+//! One connection: decodes requests, sends answers, and closes the connection on a violation of the protocol.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::verbs;
 use kqueue_core::wire::coordinator::{Answer, Frames, MAX_REQUEST, Refusal, Request, frame};
 use kqueue_system::systemd::process;
 
-/// How long the other side may take to read one answer or notice.
+/// Timeout of the peer to read one answer or notice.
 const WRITE: Duration = Duration::from_secs(10);
 
 /// Serves a connection until it ends.
@@ -37,7 +37,7 @@ pub(super) async fn serve(coordinator: &Rc<Coordinator>, stream: UnixStream, cal
     }
 }
 
-/// Hears requests until the connection ends, and says why if it had to be ended.
+/// Reads requests until the connection ends. Returns the reason if the coordinator closes it.
 async fn hear(
     coordinator: &Rc<Coordinator>,
     read: &mut (impl tokio::io::AsyncRead + Unpin),
@@ -59,7 +59,7 @@ async fn hear(
                 Ok(None) => break,
                 Err(error) => return Some(error.to_string()),
             };
-            // A connection can be handed on, and the right to ask cannot.
+            // The descriptor may have been passed to another process, which has no right to make requests.
             if !process::is_alive(&caller.pidfd) {
                 return Some("the process that connected has ended".to_owned());
             }
@@ -81,12 +81,12 @@ async fn hear(
                     link.send(frame(&refused(request.id, (Refusal::Busy, "too many requests at once".to_owned()))));
                 }
             }
-            // Who asks for more than its share waits, with what it has still to say in its own socket.
+            // A peer above its share is not read meanwhile: further requests stay in its socket buffer.
             if !pause.is_zero() {
                 sleep(pause).await;
             }
         }
-        // A flood that is always readable must not keep the others waiting.
+        // A socket that is always readable must not starve the other tasks.
         tokio::task::yield_now().await;
     }
 }
@@ -95,7 +95,7 @@ fn refused(id: u64, error: (Refusal, String)) -> Answer {
     Answer { id, error: Some(error), ..Answer::default() }
 }
 
-/// Sends what there is to send, in order. Returns when the other side does not take it.
+/// Sends the queued frames in order. Returns when a write fails or times out.
 async fn send(mut write: OwnedWriteHalf, link: &Link) {
     loop {
         let next = link.outbox.next().await;

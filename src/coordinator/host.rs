@@ -1,4 +1,4 @@
-//! What the coordinator asks of systemd, as a trait: so that everything else about it can be tested without one.
+//! The coordinator's calls to systemd, as a trait: the rest of the coordinator can be tested without systemd.
 
 use std::os::fd::OwnedFd;
 
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use kqueue_core::wire::coordinator::{Purpose, UnitEnd};
 use kqueue_system::systemd::{Manager, NewScope, SystemdError};
 
-/// See [`Manager`], whose methods these are.
+/// The methods of [`Manager`] that the coordinator uses, documented there.
 #[async_trait(?Send)]
 pub(super) trait Host {
     async fn unit_of(&self, pid: i32, pidfd: Option<&OwnedFd>) -> Result<String, SystemdError>;

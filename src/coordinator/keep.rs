@@ -1,5 +1,5 @@
-//! What is left of an app once its runtime has been stopped: it is ended, too. A restart leaves the units to the next
-//! runtime; a stop leaves nothing, whatever a job has left behind in its scope.
+//! Ends the remaining units of an app when its runtime has been stopped. A restart leaves the units to the next
+//! runtime; a stop leaves none, including scopes with processes that a job has left behind.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -10,22 +10,23 @@ use super::state::Coordinator;
 use kqueue_core::wire::coordinator::Unit;
 use kqueue_system::systemd::{SystemdError, names};
 
-/// How often what is left is looked at.
+/// Polling interval for the remaining units.
 const LOOK: Duration = Duration::from_millis(100);
-/// Looks after which what was asked to end is killed: a scope has its SIGKILL from systemd by then.
+/// Every so many polls, the units that remain are killed: a stopped scope has its SIGKILL from systemd by then.
 const POLITE: u32 = 30;
-/// Looks after which it is left to the next stop.
+/// Polls after which the remaining units are left to the next stop.
 const LOOKS: u32 = 300;
 
 impl Coordinator {
-    /// The units of an app that are there, by systemd's names, with their states.
+    /// The existing units of an app, with their systemd names and states.
     pub(super) async fn units_of(&self, app: &App) -> Result<Vec<(Unit, String, String)>, SystemdError> {
         let patterns = [format!("kqueue-worker@{}:*.service", app.name), format!("kqueue-{}-*.scope", app.name)];
         let units = self.host.list(&patterns.each_ref().map(String::as_str)).await?;
         Ok(units.into_iter().filter_map(|(name, state)| Some((Unit::of(&app.name, &name)?, name, state))).collect())
     }
 
-    /// Ends what is left of an app when its runtime is stopped. One task for each app that was ever seen.
+    /// Starts the task that ends the remaining units of an app when its runtime is stopped. One task per app; it ends
+    /// after a stop, and the next connection or adopted unit starts it again.
     pub(super) fn keep(self: &Rc<Self>, app: &Rc<App>) {
         if app.is_kept.replace(true) {
             return;
@@ -34,9 +35,9 @@ impl Coordinator {
         tokio::task::spawn_local(async move {
             let runtime = names::runtime(&app.name);
             app.share.of(this.host.stopped(&runtime)).await;
-            // Nothing new meanwhile: a runtime that is started now must not have its own units ended.
+            // No new units meanwhile: those of a runtime that is started now must not be ended.
             app.is_ending.set(true);
-            // Whoever holds on to a connection of the runtime that has ended has it from there.
+            // Connections that are still open were passed on by the runtime that has ended.
             this.cut(&app);
             app.share.of(this.end_all(&app, &runtime)).await;
             app.is_ending.set(false);
@@ -54,14 +55,14 @@ impl Coordinator {
             let Ok(there) = self.units_of(app).await else { continue };
             let (left, over): (Vec<_>, Vec<_>) =
                 there.into_iter().partition(|(_, _, state)| !matches!(state.as_str(), "inactive" | "failed"));
-            // One that was on its way when it was ended has nobody who reads how.
+            // A unit stopped while it started may not be watched: no task resets its failed state.
             for (_, name, _) in over.iter().filter(|(_, name, _)| !self.is_watched(name)) {
                 let _ = self.host.reset(name).await;
             }
             if left.is_empty() {
                 return;
             }
-            // Started again already: what is left is its to adopt.
+            // The runtime has been started again: it adopts the remaining units.
             if matches!(self.host.rest(runtime).await, Ok(None)) {
                 return;
             }

@@ -1,9 +1,9 @@
-//! The coordinator: the one process that may ask systemd for anything, on behalf of the runtimes of a host's apps.
+//! The coordinator: the only process that makes requests to systemd, on behalf of the runtimes of a host's apps.
 //!
-//! It learns from the kernel and from systemd who asks, decides by root's settings what is granted, has systemd do
-//! it, watches what comes of it and tells it. It sees no payload, opens no network connection and runs no PHP; it
-//! imports nothing of the parts that do. What it knows it can read back from systemd: it may be killed at any time,
-//! and adopts what runs when it comes back.
+//! It identifies the caller by the kernel and by systemd, checks the request against root's settings, has systemd carry
+//! it out, watches the units and reports their ends. It sees no payload, opens no network connection and runs no PHP,
+//! and imports no code of the parts that do. Its state can be read back from systemd: it may be killed at any time, and
+//! adopts the running units when it is restarted.
 //!
 #![doc = include_str!("threat-model.md")]
 
@@ -38,12 +38,12 @@ use kqueue_system::systemd::{Bus, Manager, activation};
 use policy::Caps;
 use state::Coordinator;
 
-/// What is used where the command line makes no sense.
+/// Usage message.
 const USAGE: &str = "usage: kqueue-coordinator [--version]";
-/// Scopes that any app may have, whatever its settings say.
+/// Minimum number of scopes that every app may have, whatever its settings.
 const SCOPES: usize = 128;
 
-/// The `kqueue-coordinator` command: all of it.
+/// Entry point of the `kqueue-coordinator` command.
 pub fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match arguments.iter().map(|argument| argument.to_str()).collect::<Vec<_>>()[..] {
@@ -73,8 +73,7 @@ fn complain(line: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// What root's settings allow an app. The one place where they come in; read anew each time, since they may
-/// have changed.
+/// The caps of an app by root's settings, which are read only here, and anew for each call since they may have changed.
 fn caps(app: &str) -> Result<Caps, String> {
     let here = Surroundings::read().map_err(|error| error.to_string())?;
     let settings = config::root(app, &here).map_err(|error| error.to_string())?;
@@ -86,22 +85,22 @@ fn caps(app: &str) -> Result<Caps, String> {
         cpu_weight: cpu_weight.into(),
         io_weight: io_weight.into(),
         workers: u32::try_from(settings.pool_max_size).unwrap_or(u32::MAX),
-        // Those of the last runtime may still run beside those of this one.
+        // Scopes of the previous runtime may still run beside those of the present one.
         scopes: SCOPES.max(2 * settings.max_concurrent_isolated),
     })
 }
 
 fn run() -> anyhow::Result<()> {
     let listener = listen()?;
-    // One thread: all the work is waiting.
+    // One thread: the work is I/O only.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("event loop")?;
-    // zbus wants the event loop to be there when its streams are dropped, which is when the tasks are.
+    // zbus needs a runtime context when its streams are dropped, which happens when the tasks are dropped.
     let _entered = runtime.enter();
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, serve(listener))
 }
 
-/// The socket that systemd handed over.
+/// The listening socket passed by systemd.
 fn listen() -> anyhow::Result<UnixListener> {
     let mut handed = activation::listeners("coordinator").context("sockets from systemd")?;
     match (handed.pop(), handed.is_empty()) {
@@ -123,7 +122,7 @@ async fn serve(listener: UnixListener) -> anyhow::Result<()> {
     tokio::select! {
         result = server::accept(&coordinator, listener) => result.context("accept")?,
         () = keep_watch(&manager, &coordinator) => {}
-        // Everything is read back from systemd by the next one.
+        // The next process reads all state back from systemd.
         () = manager.lost() => bail!("the system bus has broken off"),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -134,7 +133,7 @@ async fn serve(listener: UnixListener) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Feeds the watchdog while the loops live, and says what goes on.
+/// Feeds the watchdog while the loops make progress, and updates the status line.
 async fn keep_watch(manager: &Manager, coordinator: &Coordinator) {
     let mut watchdog = Watchdog::new();
     let mut loops = Loops::new(&["accepting connections", "hearing systemd"], &watchdog);

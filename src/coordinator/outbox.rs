@@ -1,4 +1,4 @@
-//! What a connection has still to be sent, bounded in bytes: all connections of an app share one budget.
+//! Outgoing frames of a connection, bounded in bytes: all connections of an app share one budget.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -6,23 +6,23 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 
-/// Bytes that an app may leave unread. The longest answer is a list, of which there is one at a time.
+/// Maximum number of unsent bytes of one app. The longest answer is a list, of which there is one at a time.
 pub(super) const BUDGET: usize = 512 << 10;
-/// What a frame costs beyond its own bytes.
+/// Bytes charged for a frame besides its length.
 const OVERHEAD: usize = 64;
 
-/// See the module.
+/// Queue of outgoing frames.
 #[derive(Debug)]
 pub(super) struct Outbox {
     frames: RefCell<VecDeque<Vec<u8>>>,
-    /// Bytes of this connection, the frame that is being sent included.
+    /// Charged bytes of this connection, including the frame that is being sent.
     held: Cell<usize>,
-    /// Bytes of all connections of the app.
+    /// Charged bytes of all connections of the app.
     of_app: Rc<Cell<usize>>,
     filled: Notify,
 }
 
-/// A frame that is being sent. It counts until it is dropped.
+/// A frame that is being sent. It is charged until it is dropped.
 #[derive(Debug)]
 pub(super) struct Sending<'a> {
     outbox: &'a Outbox,
@@ -30,12 +30,12 @@ pub(super) struct Sending<'a> {
 }
 
 impl Outbox {
-    /// An empty one, within what the app holds in all.
+    /// An empty outbox, charged to the app's total `of_app`.
     pub(super) fn new(of_app: Rc<Cell<usize>>) -> Self {
         Self { frames: RefCell::default(), held: Cell::new(0), of_app, filled: Notify::new() }
     }
 
-    /// Adds a frame, or says that there is no room for it.
+    /// Adds a frame; false if the budget is exhausted.
     pub(super) fn push(&self, frame: Vec<u8>) -> bool {
         let bytes = frame.len() + OVERHEAD;
         if self.of_app.get() + bytes > BUDGET {
@@ -47,7 +47,7 @@ impl Outbox {
         true
     }
 
-    /// The next frame, once there is one.
+    /// Waits for the next frame.
     pub(super) async fn next(&self) -> Sending<'_> {
         loop {
             let next = self.frames.borrow_mut().pop_front();

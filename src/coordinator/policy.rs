@@ -1,28 +1,28 @@
-//! What an app may have: pure, so that it can be tested to the last case.
+//! Policy: what an app may request. Pure, so that every case can be tested.
 
 use kqueue_core::wire::coordinator::{Unit, UnitLimits, is_scope_name};
 
-/// Less memory than this lets no process live, so it is a mistake.
+/// Minimum memory limit, bytes: no process can run with less.
 const LEAST_MEMORY: u64 = 1 << 20;
-/// systemd's weight of a unit that nobody gave one.
+/// systemd's default CPU and IO weight of a unit.
 const USUAL_WEIGHT: u64 = 100;
 
-/// What root's settings allow an app.
+/// The upper bounds for an app by root's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Caps {
-    /// Bytes of memory of one scope; none for no limit.
+    /// Memory of one scope, bytes; `None` for no limit.
     pub(super) memory_max: Option<u64>,
-    /// Microseconds that one scope may run; none for no limit.
+    /// Run time of one scope, microseconds; `None` for no limit.
     pub(super) runtime_max_usec: Option<u64>,
-    /// Processes and threads of one unit.
+    /// Number of processes and threads of one scope.
     pub(super) tasks_max: u64,
-    /// Highest share of the processors, 1 to 10000.
+    /// Maximum CPU weight, 1 to 10000.
     pub(super) cpu_weight: u64,
-    /// Highest share of the disks, 1 to 10000.
+    /// Maximum IO weight, 1 to 10000.
     pub(super) io_weight: u64,
-    /// Pooled workers: their numbers are 1 to this.
+    /// Highest number of a pooled worker; the lowest is 1.
     pub(super) workers: u32,
-    /// Scopes at once.
+    /// Maximum number of concurrent scopes.
     pub(super) scopes: usize,
 }
 
@@ -41,7 +41,7 @@ impl Default for Caps {
     }
 }
 
-/// Whether an app may have a pooled worker of this number.
+/// Checks the number of a pooled worker.
 pub(super) fn worker(caps: &Caps, number: u32) -> Result<(), String> {
     match (1..=caps.workers).contains(&number) {
         true => Ok(()),
@@ -49,7 +49,7 @@ pub(super) fn worker(caps: &Caps, number: u32) -> Result<(), String> {
     }
 }
 
-/// Whether an app that has so many scopes may have another.
+/// Checks whether an app that has `there` scopes may have another.
 pub(super) fn another_scope(caps: &Caps, there: usize) -> Result<(), String> {
     match there < caps.scopes {
         true => Ok(()),
@@ -59,7 +59,7 @@ pub(super) fn another_scope(caps: &Caps, there: usize) -> Result<(), String> {
     }
 }
 
-/// Whether this can be a unit of an app at all.
+/// Checks the name of a scope; a worker is always valid here.
 pub(super) fn unit(unit: &Unit) -> Result<(), String> {
     match unit {
         Unit::Scope(name) if !is_scope_name(name) => Err(format!("{name:?}: not the name of a scope")),
@@ -67,10 +67,11 @@ pub(super) fn unit(unit: &Unit) -> Result<(), String> {
     }
 }
 
-/// What a new scope is given: what was asked for, and root's settings where nothing was.
+/// The limits of a new scope: those requested, with root's settings for absent ones. An error if one exceeds its
+/// bounds.
 pub(super) fn scope(caps: &Caps, asked: &UnitLimits) -> Result<UnitLimits, String> {
     within(caps, asked)?;
-    // A weight is a share, not a bound: what nobody asked for is what any unit has, unless root allows less.
+    // A weight is a share, not a bound: one that was not requested stays at systemd's default, unless the cap is lower.
     let weight = |asked: Option<u64>, cap: u64| asked.or((cap < USUAL_WEIGHT).then_some(cap));
     Ok(UnitLimits {
         memory_max: asked.memory_max.or(caps.memory_max),
@@ -90,7 +91,7 @@ fn within(caps: &Caps, asked: &UnitLimits) -> Result<(), String> {
 }
 
 fn bound(name: &str, asked: Option<u64>, least: u64, most: Option<u64>) -> Result<(), String> {
-    // The highest number means "no limit" to systemd.
+    // To systemd, `u64::MAX` means no limit.
     let most = most.unwrap_or(u64::MAX - 1);
     match asked {
         Some(asked) if asked < least => Err(format!("{name} of {asked}: at least {least}")),
@@ -137,7 +138,7 @@ mod tests {
         let at = |n: u64| UnitLimits { memory_max: Some(n), ..UnitLimits::default() };
         assert_eq!(scope(&CAPS, &at(512 << 20)).unwrap().memory_max, Some(512 << 20));
         assert!(refused(&CAPS, at((512 << 20) + 1)).starts_with("memory_max of 536870913: root's settings allow"));
-        // "No limit" in systemd's own words.
+        // systemd's value for no limit.
         assert!(scope(&CAPS, &at(u64::MAX)).is_err());
         assert!(scope(&Caps::default(), &at(u64::MAX)).is_err());
         assert!(refused(&CAPS, at(0)).contains("at least"));

@@ -1,9 +1,11 @@
-//! Who connects: the kernel says which process it is, systemd which unit that belongs to. Only the runtime of an app
-//! is heard, which is the main process of its unit, and only as that app.
+//! Accepts and identifies connections: the kernel names the process, systemd its unit. Only the runtime of an app,
+//! which
+//! is the main process of its unit, is served, and only as that app.
 //!
-//! In this order, so that each step costs only those who have come so far: whose process it is, of whom only so many
-//! are looked at; where the process is, as the kernel has it (strangers end here, and nobody was asked anything); what
-//! the app and the user may still have; then what systemd says.
+//! The checks are in order of cost: the user by peer credentials, with a rate limit; the process's control group, by
+//! the
+//! kernel (unknown processes are rejected here, without a call to systemd); the quotas of the app and the user; then
+//! the unit, by systemd.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,35 +27,35 @@ use super::state::Coordinator;
 use kqueue_system::proc;
 use kqueue_system::systemd::{names, process};
 
-/// Connections there may be.
+/// Maximum number of connections.
 const CONNECTIONS: usize = 1024;
-/// Connections that may wait for systemd to say whose they are, and of these, those of one user: several apps may be
-/// one user's, and all come back at once when we do.
+/// Maximum number of connections that wait for systemd's identification, and of those, of one user: several apps may
+/// run as one user, and all reconnect at once after a restart of the coordinator.
 const UNIDENTIFIED: usize = 32;
 const OF_ONE_USER: usize = 16;
-/// How long that may take.
+/// Timeout of an identification.
 const IDENTIFICATION: Duration = Duration::from_secs(15);
-/// How often the loop comes round when nobody connects.
+/// Interval of the loop without connections, which proves to the watchdog that it is alive.
 const ROUND: Duration = Duration::from_secs(1);
-/// Where our own unit is below the root of the service manager's control groups.
+/// Path of the coordinator's unit below the root of the service manager's control groups.
 const OWN: &str = "/kqueue.slice/kqueue.service";
 
-/// Who is at the other end of a connection.
+/// The identified peer of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
-    /// The app, as its unit names it.
+    /// The app, by the name of its unit.
     pub(super) app: Rc<App>,
     /// Its unit.
     pub(super) unit: String,
     /// Its process.
     pub(super) pid: i32,
-    /// A hold on that process.
+    /// A pidfd of that process.
     pub(super) pidfd: Rc<OwnedFd>,
     /// Its user.
     pub(super) user: u32,
 }
 
-/// Somebody who has connected, as the kernel has it.
+/// A peer as identified by the kernel, before systemd.
 #[derive(Debug)]
 struct Peer {
     stream: UnixStream,
@@ -63,11 +65,11 @@ struct Peer {
     app: Rc<App>,
 }
 
-/// Users whose connections wait for systemd, with how many.
+/// Number of connections that wait for systemd, by user.
 #[derive(Clone, Debug, Default)]
 struct Unidentified(Rc<RefCell<BTreeMap<u32, usize>>>);
 
-/// One of them.
+/// A counted connection of a user; uncounted when dropped.
 #[derive(Debug)]
 struct Turn(Unidentified, u32);
 
@@ -94,12 +96,12 @@ impl Drop for Turn {
     }
 }
 
-/// Accepts connections for ever.
+/// Accepts connections forever.
 pub(super) async fn accept(coordinator: &Rc<Coordinator>, listener: UnixListener) -> io::Result<()> {
     let listener = registered(listener)?;
     let unidentified = Unidentified::default();
     let own = proc::cgroup(std::process::id() as i32).unwrap_or_default();
-    // Empty on a host; in a container that shares the host's groups it is the container's own.
+    // Empty on a host; in a container that shares the host's control groups, the container's own path.
     let root = own.strip_suffix(OWN).ok_or_else(|| io::Error::other(format!("in {own:?}, not in kqueue.service")))?;
     let mut round = tokio::time::interval(ROUND);
     loop {
@@ -113,25 +115,26 @@ pub(super) async fn accept(coordinator: &Rc<Coordinator>, listener: UnixListener
         coordinator.round();
         match accepted {
             Ok((stream, _)) => admit(coordinator, stream, root, &unidentified),
-            // Out of descriptors or memory: a pause, so that this loop is not what eats the rest.
+            // Out of descriptors or memory: pause instead of spinning.
             Err(error) => {
                 coordinator.strangers.turned_away(None, "a connection", &error.to_string());
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
-        // A flood of them takes turns with those who are served.
+        // A flood of connections must not starve the connections that are served.
         tokio::task::yield_now().await;
     }
 }
 
-/// The listener in a form that can be waited for. It is not tokio's own, which has every connection waited for as well:
-/// a flood of strangers would cost as much as if they were heard.
+/// Registers the listener with the event loop. Not tokio's own listener, which also registers every accepted
+/// connection:
+/// rejected connections would cost as much as served ones.
 #[expect(deprecated, reason = "its successor is unsafe for the sake of types that lend a descriptor they may close")]
 fn registered(listener: UnixListener) -> io::Result<AsyncFd<UnixListener>> {
     AsyncFd::with_interest(listener, Interest::READABLE)
 }
 
-/// Has one who has connected identified and served; or not.
+/// Starts a task that identifies and serves a connection, or rejects it.
 fn admit(coordinator: &Rc<Coordinator>, stream: UnixStream, root: &str, unidentified: &Unidentified) {
     let Some(peer) = tell_apart(coordinator, stream, root) else { return };
     let who = format!("process {} of user {}", peer.pid, peer.user);
@@ -155,8 +158,9 @@ fn admit(coordinator: &Rc<Coordinator>, stream: UnixStream, root: &str, unidenti
     });
 }
 
-/// Tells the processes of a runtime's unit from strangers by the whole path of their control group: a part of it may
-/// bear any name that a user's own manager gives it.
+/// Checks by the kernel alone that the peer is in the unit of a runtime. Compares the whole path of the control group:
+/// a
+/// user's own service manager can give parts of a path any name.
 fn tell_apart(coordinator: &Coordinator, stream: UnixStream, root: &str) -> Option<Peer> {
     let peer = match getsockopt(&stream, sockopt::PeerCredentials) {
         Ok(peer) => peer,
@@ -180,13 +184,13 @@ fn tell_apart(coordinator: &Coordinator, stream: UnixStream, root: &str) -> Opti
     None
 }
 
-/// The app whose runtime's control group this is.
+/// The app of the runtime with this control group, if it is one.
 fn app_in<'a>(root: &str, cgroup: &'a str) -> Option<&'a str> {
     let app = names::runtime_of(cgroup.rsplit('/').next()?)?;
     (cgroup == format!("{root}/kqueue.slice/{}/{}", names::slice(app), names::runtime(app))).then_some(app)
 }
 
-/// The caller, or why it is not heard.
+/// Identifies the caller by systemd; the error is the reason of the rejection.
 async fn identify(coordinator: &Coordinator, peer: Peer) -> Result<(TokioStream, Caller), String> {
     let Peer { stream, pid, user, pidfd, app } = peer;
     let host = &coordinator.host;
@@ -194,12 +198,13 @@ async fn identify(coordinator: &Coordinator, peer: Peer) -> Result<(TokioStream,
     if unit != names::runtime(&app.name) {
         return Err(format!("{unit}: not the runtime of an app"));
     }
-    // Jobs run in this unit, too.
+    // Lanes and isolated jobs are in this unit too.
     if host.main_pid(&unit).await.map_err(|error| error.to_string())? != pid {
         return Err(format!("not the main process of {unit}"));
     }
-    // Before Linux 6.5 the process is known by number alone, and the number may be another's by now: of another user,
-    // unless it is the app's own. Alive after all that, the number was its own all the time.
+    // Before Linux 6.5 the process is known by its number only, which another process may have taken over: the user
+    // check
+    // excludes one of another user. If the process is still alive here, the number was its own during all checks.
     if process::user(pid) != Some(user) || !process::is_alive(&pidfd) {
         return Err("not the process that connected".to_owned());
     }
@@ -208,7 +213,7 @@ async fn identify(coordinator: &Coordinator, peer: Peer) -> Result<(TokioStream,
     Ok((stream, Caller { app, unit, pid, pidfd: Rc::new(pidfd), user }))
 }
 
-/// A hold on the process that connected, by the socket where the kernel can (Linux 6.5), else by its number.
+/// A pidfd of the peer, from the socket if the kernel supports it (Linux 6.5), else by its number.
 fn hold_peer(stream: &UnixStream, pid: i32) -> Option<OwnedFd> {
     getsockopt(stream, sockopt::PeerPidfd).ok().or_else(|| process::hold(pid))
 }

@@ -1,5 +1,5 @@
-//! What the coordinator knows: who is connected, and which units are watched for whom. All of it is bounded, and all
-//! of it can be read back from systemd but for the ends that nobody has asked for yet, which are kept a while.
+//! The coordinator's state: the connections, and the watched units with their listeners. All of it is bounded, and can
+//! be read back from systemd, except for the recent ends of units, which are kept for later requests.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,30 +18,30 @@ use kqueue_system::harmless;
 use kqueue_system::log::message_id;
 use kqueue_system::systemd::SystemdError;
 
-/// Units watched for one app.
+/// Maximum number of watched units of one app.
 const WATCHED: usize = 1536;
-/// Apps that are remembered.
+/// Number of apps from which unused ones are dropped.
 const APPS: usize = 1024;
 
 /// One connection of a runtime.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
-    /// The app that is at its other end.
+    /// The app of the peer.
     pub(super) app: Rc<App>,
-    /// What is to be sent.
+    /// Frames to be sent.
     pub(super) outbox: Rc<Outbox>,
-    /// Told when the connection is to end.
+    /// Notified when the connection has to be closed.
     pub(super) cut: Rc<Notify>,
 }
 
 impl Link {
-    /// Of this app.
+    /// A connection of this app.
     pub(super) fn new(app: &Rc<App>) -> Self {
         let outbox = Rc::new(Outbox::new(Rc::clone(&app.unread)));
         Self { app: Rc::clone(app), outbox, cut: Rc::default() }
     }
 
-    /// Sends, or ends the connection when the other side does not read: it asks anew when it comes back.
+    /// Queues a frame. If the peer does not read, closes the connection: it repeats its requests when it reconnects.
     pub(super) fn send(&self, frame: Vec<u8>) {
         if !self.outbox.push(frame) {
             self.cut.notify_one();
@@ -49,16 +49,16 @@ impl Link {
     }
 }
 
-/// A unit whose end somebody waits for.
+/// A unit whose end is awaited.
 #[derive(Debug)]
 struct Watched {
     app: Rc<App>,
     unit: Unit,
-    /// Connections that are told.
+    /// Connections that get the notice.
     listeners: BTreeSet<u64>,
 }
 
-/// See the module.
+/// The coordinator's state.
 pub(super) struct Coordinator {
     pub(super) host: Rc<dyn Host>,
     caps: fn(&str) -> Result<Caps, String>,
@@ -66,7 +66,7 @@ pub(super) struct Coordinator {
     watched: RefCell<BTreeMap<String, Watched>>,
     apps: RefCell<BTreeMap<String, Rc<App>>>,
     pub(super) strangers: Strangers,
-    /// Processes that are on their way into a scope.
+    /// Processes that are being moved into a scope.
     pub(super) placing: RefCell<BTreeSet<i32>>,
     next_link: Cell<u64>,
     rounds: Cell<u64>,
@@ -87,7 +87,7 @@ impl Coordinator {
         })
     }
 
-    /// Watches every unit of every app that is there. Returns how many.
+    /// Watches every existing unit of every app. Returns how many were not watched before.
     pub(super) async fn adopt(self: &Rc<Self>) -> Result<usize, SystemdError> {
         let units = self.host.list(&["kqueue-worker@*.service", "kqueue-*-*.scope"]).await?;
         let mut adopted = 0;
@@ -105,12 +105,12 @@ impl Coordinator {
         (self.caps)(app)
     }
 
-    /// One line for `systemctl status`.
+    /// The status line for `systemctl status`.
     pub(super) fn status(&self) -> String {
         format!("{} connections, {} units", self.links.borrow().len(), self.watched.borrow().len())
     }
 
-    /// The accepting loop has come round.
+    /// Counts an iteration of the accepting loop, for the watchdog.
     pub(super) fn round(&self) {
         self.rounds.set(self.rounds.get() + 1);
     }
@@ -119,17 +119,17 @@ impl Coordinator {
         self.rounds.get()
     }
 
-    /// What is known of an app. Its name is that of a unit of its own.
+    /// The state of an app, created if necessary. The name comes from a unit of the app.
     pub(super) fn app(&self, name: &str) -> Rc<App> {
         let mut apps = self.apps.borrow_mut();
         if apps.len() >= APPS {
-            // Those that have neither a connection nor a unit.
+            // Drops those without a connection, a watched unit or a task.
             apps.retain(|_, app| Rc::strong_count(app) > 1);
         }
         Rc::clone(apps.entry(name.to_owned()).or_insert_with(|| Rc::new(App::new(name))))
     }
 
-    /// Connections there are.
+    /// Number of connections.
     pub(super) fn connections(&self) -> usize {
         self.links.borrow().len()
     }
@@ -138,7 +138,7 @@ impl Coordinator {
         self.links.borrow().contains_key(&number)
     }
 
-    /// A connection has begun. None when the app has too many.
+    /// Registers a connection and returns its number; `None` when the app has too many.
     pub(super) fn connect(self: &Rc<Self>, link: Link) -> Option<u64> {
         let app = Rc::clone(&link.app);
         if app.connections.get() >= app::CONNECTIONS {
@@ -151,7 +151,7 @@ impl Coordinator {
         Some(number)
     }
 
-    /// A connection has ended. What it watched stays watched: its runtime comes back, or its end is logged.
+    /// Removes a connection. Its units stay watched: the runtime reconnects, or their ends are logged.
     pub(super) fn disconnect(&self, number: u64) {
         let Some(link) = self.links.borrow_mut().remove(&number) else { return };
         link.app.connections.set(link.app.connections.get().saturating_sub(1));
@@ -160,12 +160,12 @@ impl Coordinator {
         }
     }
 
-    /// Ends the connections of an app.
+    /// Closes the connections of an app.
     pub(super) fn cut(&self, app: &App) {
         self.links.borrow().values().filter(|link| link.app.name == app.name).for_each(|link| link.cut.notify_one());
     }
 
-    /// One who is known was turned away.
+    /// Logs a rejected connection of a known app.
     pub(super) fn turned_away(&self, app: &App, who: &str, why: &str) {
         if app.may_write() {
             let (who, why) = (harmless::line(who, 200), harmless::line(why, 300));
@@ -177,7 +177,7 @@ impl Coordinator {
         self.watched.borrow().contains_key(name)
     }
 
-    /// The units of an app that are watched, or those of one kind.
+    /// Number of watched units of an app that satisfy `which`.
     pub(super) fn count(&self, app: &App, which: impl Fn(&Unit) -> bool) -> usize {
         self.watched.borrow().values().filter(|watched| watched.app.name == app.name && which(&watched.unit)).count()
     }
@@ -186,8 +186,8 @@ impl Coordinator {
         self.count(app, |_| true) >= WATCHED
     }
 
-    /// Notes that a unit is about to be made for a connection. [`Coordinator::follow`] or
-    /// [`Coordinator::forget`] comes next.
+    /// Registers a unit that is about to be created for a connection. Must be followed by [`Coordinator::follow`] or
+    /// [`Coordinator::forget`].
     pub(super) fn expect(&self, app: &Rc<App>, unit: &Unit, listener: u64) {
         let name = unit.name(&app.name);
         app.forget_end(&name);
@@ -195,12 +195,12 @@ impl Coordinator {
         self.watched.borrow_mut().insert(name, watched);
     }
 
-    /// A unit that was expected has not come to be.
+    /// Removes an expected unit that was not created.
     pub(super) fn forget(&self, name: &str) {
         self.watched.borrow_mut().remove(name);
     }
 
-    /// Waits for the end of a unit that is watched, and tells it.
+    /// Starts a task that waits for the end of a watched unit, and logs and reports it.
     pub(super) fn follow(self: &Rc<Self>, app: &Rc<App>, name: String) {
         let (this, share) = (Rc::clone(self), app.share.clone());
         tokio::task::spawn_local(async move {
@@ -209,8 +209,9 @@ impl Coordinator {
         });
     }
 
-    /// Has the end of a unit told to a connection, at once where it is known already. Returns whether it was new to us
-    /// and is watched from now on.
+    /// Adds a connection as listener for the end of a unit. A stored end is reported at once. Returns whether the unit
+    /// was
+    /// not watched before and is from now on.
     pub(super) fn watch(self: &Rc<Self>, app: &Rc<App>, unit: &Unit, listener: Option<u64>) -> bool {
         let name = unit.name(&app.name);
         if let Some(watched) = self.watched.borrow_mut().get_mut(&name) {
@@ -235,7 +236,7 @@ impl Coordinator {
             "" => tracing::debug!(kqueue_app = app.name, "{name}: {words}"),
             "success" if app.may_write() => tracing::info!(kqueue_app = app.name, "{name}: {words}"),
             "success" => {}
-            // Never left out: an app cannot break so often that this is a flood, as each takes a process.
+            // Not rate limited: each failure requires a process, which bounds their rate.
             result => {
                 let id = (result == "watchdog").then_some(message_id::HUNG);
                 tracing::warn!(message_id = id, kqueue_app = app.name, kqueue_cause = %end, "{name}: {words}");

@@ -1,5 +1,5 @@
-//! The story of the host, as `journalctl -u kqueue` tells it: what the coordinator did, and the lines that runtimes
-//! have it write. A line of somebody else's is made harmless first.
+//! The log of the host, shown by `journalctl -u kqueue`: the coordinator's own actions, and lines from runtimes. Lines
+//! from runtimes are sanitised first.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use libsystemd::logging::{Priority, connected_to_journal, journal_send};
 use kqueue_core::wire::coordinator::{UnitEnd, UnitLimits};
 use kqueue_system::harmless;
 
-/// Bytes of a told line that are kept.
+/// Bytes to which the line of a runtime is truncated.
 const LINE: usize = 1024;
-/// Bytes of a told value that are kept.
+/// Bytes to which the value of a field is truncated.
 const VALUE: usize = 512;
-/// Fields of a told line that are kept.
+/// Maximum number of fields of a line.
 const FIELDS: usize = 16;
 
-/// A line that a runtime has us write. Of which app it is, the kernel said.
+/// Writes a line of a runtime. `app` is the identity of the caller, not a claim of the runtime.
 pub(super) fn told(app: &str, priority: u8, message: &str, fields: &BTreeMap<String, String>) {
     let message = format!("{app}: {}", harmless::line(message, LINE));
     let priority = match priority {
@@ -34,7 +34,7 @@ pub(super) fn told(app: &str, priority: u8, message: &str, fields: &BTreeMap<Str
             return;
         }
     }
-    // tracing has names of fields at compile time only, and a terminal has none at all.
+    // Without the journal, the fields are dropped: tracing supports field names known at compile time only.
     match priority {
         Priority::Error => tracing::error!(kqueue_app = app, "{message}"),
         Priority::Warning => tracing::warn!(kqueue_app = app, "{message}"),
@@ -42,7 +42,7 @@ pub(super) fn told(app: &str, priority: u8, message: &str, fields: &BTreeMap<Str
     }
 }
 
-/// Of a runtime's fields those that it may set.
+/// The fields that a runtime may set: `KQUEUE_*` except `KQUEUE_APP`, and a valid `MESSAGE_ID`.
 fn permitted(fields: &BTreeMap<String, String>) -> Vec<(String, String)> {
     let is_name = |name: &str| {
         let own = name.strip_prefix("KQUEUE_").filter(|own| *own != "APP");
@@ -58,7 +58,7 @@ fn permitted(fields: &BTreeMap<String, String>) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Limits in words: `64 MB, 30 s, 128 tasks`.
+/// Formats limits: `64 MB, 30 s, 128 tasks`.
 pub(super) fn limits(limits: &UnitLimits) -> String {
     let words = [
         limits.memory_max.map(|bytes| format!("{} MB", bytes.div_ceil(1 << 20))),
@@ -71,10 +71,10 @@ pub(super) fn limits(limits: &UnitLimits) -> String {
     if words.is_empty() { "no limits".to_owned() } else { words.join(", ") }
 }
 
-/// How a unit ended, in words, with what it took.
+/// Formats the end of a unit, with its memory peak and CPU time.
 pub(super) fn end(end: &UnitEnd) -> String {
     let mut words = if end.result == "success" { "ended".to_owned() } else { end.to_string() };
-    // What a process had before it came into its scope does not count there, so it may be nothing.
+    // Memory that a process allocated before it was moved into its scope is not charged to it, so the peak may be 0.
     let peak = end.memory_peak.filter(|bytes| *bytes > 0 && end.result != "oom-kill");
     let took = [
         peak.map(|bytes| format!("{} MB at its peak", bytes.div_ceil(1 << 20))),

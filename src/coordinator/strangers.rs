@@ -1,5 +1,5 @@
-//! Those who connect, by their users: how many are looked at, and how many of those who are turned away are told of.
-//! A flood costs next to nothing, is one line and not a thousand, and hides nobody else's.
+//! Rate limits for connecting processes by user: of examinations, and of log lines about rejected connections. A flood
+//! costs next to nothing, fills no log, and does not suppress the lines about other users.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,20 +9,20 @@ use super::bucket::Bucket;
 use kqueue_system::harmless;
 use kqueue_system::log::message_id;
 
-/// Users that are told apart.
+/// Maximum number of users with limits of their own.
 const USERS: usize = 64;
 
-/// See the module.
+/// Rate limits by user.
 #[derive(Debug)]
 pub(super) struct Strangers {
     users: RefCell<BTreeMap<u32, User>>,
-    /// Lines about all users, those included that there is no room to tell apart.
+    /// Limit of lines about all users, including those without an entry.
     lines: RefCell<Bucket>,
 }
 
 #[derive(Debug)]
 struct User {
-    /// Connections that are looked at.
+    /// Limit of examined connections.
     looks: Bucket,
     lines: Bucket,
 }
@@ -34,7 +34,7 @@ impl Default for Strangers {
 }
 
 impl Strangers {
-    /// Whether another connection of this user is looked at. Those that are not are counted with the next line.
+    /// Whether another connection of this user is examined. Those that are not are counted in the next line.
     pub(super) fn may_look(&self, user: u32) -> bool {
         let now = Instant::now();
         self.user(user, now, |user| {
@@ -47,7 +47,7 @@ impl Strangers {
         .unwrap_or(true)
     }
 
-    /// Somebody was turned away, of this user where that is known.
+    /// Logs a rejected connection, of `user` if known.
     pub(super) fn turned_away(&self, user: Option<u32>, who: &str, why: &str) {
         let Some(dropped) = self.may_write(user, Instant::now()) else { return };
         let others = if dropped > 0 { format!(" (and {dropped} others since)") } else { String::new() };
@@ -55,14 +55,14 @@ impl Strangers {
         tracing::warn!(message_id = message_id::REFUSED, "turned away {who}: {why}{others}");
     }
 
-    /// Whether a line about this user may be written, and how many could not be since the last.
+    /// Whether a line about this user may be logged, with the number of lines dropped since the last; `None` if not.
     fn may_write(&self, user: Option<u32>, now: Instant) -> Option<u64> {
         let own = user.and_then(|user| self.user(user, now, |user| user.lines.take(now)));
         let dropped = own.unwrap_or(Some(0))?;
         Some(self.lines.borrow_mut().take(now)? + dropped)
     }
 
-    /// Does something about a user; nothing where there are too many to tell this one apart.
+    /// Calls `what` with the entry of a user; `None` if there is no room for another entry.
     fn user<T>(&self, user: u32, now: Instant, what: impl FnOnce(&mut User) -> T) -> Option<T> {
         let mut users = self.users.borrow_mut();
         if users.len() >= USERS && !users.contains_key(&user) {
@@ -99,7 +99,7 @@ mod tests {
         assert!(strangers.may_look(2));
         let told = strangers.may_write(Some(1), Instant::now());
         assert!(told.is_some_and(|dropped| dropped >= 700), "{told:?}");
-        // Of whom there is nothing to be known, there is no limit to be kept.
+        // Users without an entry are not limited.
         assert!((0..1000).all(|user| strangers.may_look(user) || user == 1));
     }
 

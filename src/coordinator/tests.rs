@@ -1,4 +1,4 @@
-//! Connections on a socket pair, with a systemd that does what the test says.
+//! Tests of connections over a socket pair, with a fake systemd.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,20 +23,20 @@ use kqueue_system::systemd::{NewScope, SystemdError, process};
 
 const OWN: &str = "kqueue@shop.service";
 
-/// Units run until the test ends them.
+/// A fake systemd, whose units run until the test ends them.
 #[derive(Default)]
 struct Fake {
     ends: RefCell<BTreeMap<String, UnitEnd>>,
     ended: Notify,
     made: RefCell<Vec<String>>,
     is_stuck: Cell<bool>,
-    /// Units that are there, as they are listed.
+    /// Existing units, as listed.
     there: RefCell<BTreeSet<String>>,
-    /// What was asked of systemd, and what of it is under way.
+    /// Number of `list` calls in all; `lists` is those under way, `most_lists` their maximum.
     calls: Cell<usize>,
     lists: Cell<usize>,
     most_lists: Cell<usize>,
-    /// The unit that our own process is in, if not the runtime's.
+    /// The unit of the test's process, if not the runtime's.
     place: RefCell<Option<String>>,
     /// The runtime is stopped.
     is_stopped: Cell<bool>,
@@ -66,7 +66,7 @@ impl Host for Fake {
     async fn main_pid(&self, _: &str) -> Result<i32, SystemdError> {
         Ok(std::process::id() as i32)
     }
-    /// One that does not listen has to be killed.
+    /// Units with `deaf` in their name have to be killed.
     async fn stop(&self, unit: &str) -> Result<(), SystemdError> {
         if !unit.contains("deaf") {
             self.end(unit, "success");
@@ -120,7 +120,7 @@ impl Host for Fake {
     }
 }
 
-/// Root's settings: `broken` cannot be read.
+/// Root's settings; those of `broken` cannot be read.
 fn caps(app: &str) -> Result<Caps, String> {
     match app {
         "broken" => Err("broken.toml: line 3".to_owned()),
@@ -136,13 +136,13 @@ struct Peer {
 }
 
 impl Peer {
-    /// Dials in as the runtime of `app`, whose process has this number.
+    /// Connects as the runtime of `app`, with a pidfd of the test's process.
     fn of(coordinator: &Rc<Coordinator>, app: &str) -> Self {
         let own = process::hold(std::process::id() as i32).unwrap();
         Self::with(coordinator, app, own)
     }
 
-    /// Likewise, and this is the process that has connected.
+    /// Likewise, with this pidfd of the process that has connected.
     fn with(coordinator: &Rc<Coordinator>, app: &str, pidfd: OwnedFd) -> Self {
         let (stream, theirs) = UnixStream::pair().unwrap();
         let caller = Caller {
@@ -164,7 +164,7 @@ impl Peer {
         id
     }
 
-    /// The next message; none when the connection has ended.
+    /// The next message; `None` when the connection has ended.
     async fn hear(&mut self) -> Option<FromCoordinator> {
         loop {
             if let Some(message) = self.frames.message().unwrap() {
@@ -245,7 +245,7 @@ fn who_reads_nothing_is_cut_off() {
     run(async |_, coordinator| {
         let mut peer = Peer::of(&coordinator, "shop");
         let mut sent = 0;
-        // The answer says what was wrong with it.
+        // The answer quotes the long name.
         let long = Verb::Scope { scope: "x".repeat(15_000), pid: 2, limits: UnitLimits::default() };
         let request = frame(&Request { id: 1, verb: long });
         while timeout(Duration::from_secs(30), peer.stream.write_all(&request)).await.expect("an end").is_ok() {
@@ -257,7 +257,7 @@ fn who_reads_nothing_is_cut_off() {
     });
 }
 
-/// Waits for something to be so, for five seconds at the most.
+/// Waits for a condition, at most five seconds.
 async fn until(is: impl Fn() -> bool) {
     let wait = async {
         while !is() {
@@ -336,16 +336,16 @@ fn an_end_is_told_to_all_who_wait_and_to_those_who_ask_later() {
         fake.end(&unit.name("shop"), "watchdog");
         assert_eq!(first.end().await, (unit.clone(), "watchdog".to_owned()));
         assert_eq!(second.end().await, (unit.clone(), "watchdog".to_owned()));
-        // A runtime that was not there when it happened.
+        // A runtime that connects after the end.
         drop((first, second));
         let mut later = Peer::of(&coordinator, "shop");
         later.send(watch()).await;
         assert_eq!(later.end().await, (unit.clone(), "watchdog".to_owned()));
         assert!(matches!(later.hear().await, Some(FromCoordinator::Answer(_))));
-        // Another app's worker of that number is another one.
+        // Another app's worker with that number is a different unit.
         let mut blog = Peer::of(&coordinator, "blog");
         blog.ask(watch()).await.unwrap();
-        // The next worker of that number has its own end.
+        // The next worker with that number starts without a stored end.
         later.ask(Verb::Start { worker: 1 }).await.unwrap();
         assert!(coordinator.is_watched("kqueue-worker@shop:1.service"));
         assert!(coordinator.app("shop").end_of("kqueue-worker@shop:1.service").is_none());
@@ -381,7 +381,7 @@ fn one_list_at_a_time() {
             }
         }
         assert_eq!(fake.most_lists.get(), 1);
-        // Those of one who has gone are not made up for.
+        // Several lists of one connection are still served one at a time.
         fake.calls.set(0);
         fake.is_stuck.set(true);
         for _ in 0..5 {
@@ -391,7 +391,7 @@ fn one_list_at_a_time() {
             tokio::task::yield_now().await;
         }
         assert_eq!(fake.calls.get(), 1);
-        // Another app lists meanwhile.
+        // Another app can list meanwhile.
         fake.is_stuck.set(false);
         assert!(Peer::of(&coordinator, "blog").ask(Verb::List).await.is_ok());
     });
@@ -410,7 +410,7 @@ fn who_asks_too_much_is_served_more_slowly() {
         while answers < 35 {
             answers += usize::from(matches!(flood.hear().await, Some(FromCoordinator::Answer(_))));
         }
-        // Thirty are free, and no answer is lost.
+        // The first thirty are not delayed, and no answer is lost.
         assert!(asked.elapsed() >= Duration::from_millis(300), "{:?}", asked.elapsed());
     });
 }
@@ -473,10 +473,10 @@ fn a_stop_leaves_nothing_and_a_restart_everything() {
         fake.is_stopped.set(true);
         fake.stopped.notify_one();
         gone().await;
-        // Whoever has kept its connection cannot go on asking.
+        // Remaining connections have been closed.
         assert_eq!(coordinator.connections(), 0);
         drop(peer);
-        // A coordinator that was not there when it happened does the same.
+        // A coordinator that starts after the stop does the same.
         *fake.there.borrow_mut() = ["kqueue-shop-b.scope".to_owned()].into();
         let next = Coordinator::new(Rc::clone(&fake) as Rc<dyn Host>, caps);
         assert_eq!(next.adopt().await, Ok(1));

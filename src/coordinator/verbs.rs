@@ -1,4 +1,4 @@
-//! The verbs: each is checked against policy, carried out by systemd, and logged.
+//! The verbs: each request is checked against policy, carried out by systemd, and logged.
 
 use std::rc::Rc;
 
@@ -10,10 +10,10 @@ use kqueue_system::harmless;
 use kqueue_system::log::message_id;
 use kqueue_system::systemd::{NewScope, SystemdError, names, process};
 
-/// Why not, and of which kind that is.
+/// Kind and text of an error.
 type Refused = (Refusal, String);
 
-/// Does what is asked, or says why not.
+/// Carries out a request, or returns the reason why not.
 pub(super) async fn carry_out(
     coordinator: &Rc<Coordinator>,
     caller: &Caller,
@@ -45,7 +45,7 @@ pub(super) async fn carry_out(
     done
 }
 
-/// One request and all it is about.
+/// The context of one request.
 struct Asked<'a> {
     coordinator: &'a Rc<Coordinator>,
     caller: &'a Caller,
@@ -68,7 +68,7 @@ impl Asked<'_> {
                 self.coordinator.follow(&self.caller.app, name);
                 Ok(Answer { pid: Some(pid), ..Answer::default() })
             }
-            // It may still become ready: then it is there, and its end will be told.
+            // It may still become ready: its end is reported in any case.
             Err(error @ (SystemdError::Timeout(_) | SystemdError::Bus(_))) => {
                 self.coordinator.follow(&self.caller.app, name);
                 Err(failed(&error))
@@ -81,7 +81,7 @@ impl Asked<'_> {
         }
     }
 
-    /// A worker that is started although it is there: it runs, or it is about to end or to start.
+    /// Handles the start of a worker that is already watched: it is active, or in transition.
     async fn start_of_one_that_is_there(&self, unit: &Unit, name: &str) -> Result<Answer, Refused> {
         let units = self.coordinator.host.list(&[name]).await.map_err(|error| failed(&error))?;
         match units.first().map(|(_, state)| state.as_str()) {
@@ -137,7 +137,7 @@ impl Asked<'_> {
             Err(error) if !process::is_alive(&pidfd) => return Err((Refusal::Absent, error.to_string())),
             Err(error) => return Err(failed(&error)),
         };
-        // One that was placed before is in its scope, so this is about it too. A worker may hold a job that it has popped.
+        // This also excludes a process that was moved into a scope before. A worker may run a job that it has popped.
         let is_worker = matches!(Unit::of(&self.caller.app.name, &of), Some(Unit::Worker(_)));
         if of != self.caller.unit && !is_worker {
             return Err(refused(format!("process {pid}: of {of}, not of {}", self.caller.unit)));
@@ -180,7 +180,7 @@ impl Asked<'_> {
 
     async fn list(&self) -> Result<Answer, Refused> {
         let app = &self.caller.app;
-        // The lists of a runtime that is gone must not keep its successor waiting.
+        // Skip pending lists of a closed connection, so that they do not delay the next runtime.
         let _turn = app.listing.acquire().await;
         if !self.coordinator.is_connected(self.link) {
             return Err((Refusal::Absent, "gone".to_owned()));
@@ -202,13 +202,13 @@ impl Asked<'_> {
         self.coordinator.caps(&self.caller.app.name).map_err(refused)
     }
 
-    /// The unit's full name. It is the caller's own by the way it is made.
+    /// The unit's systemd name. It contains the caller's app, so the unit is its own.
     fn name(&self, unit: &Unit) -> Result<String, Refused> {
         policy::unit(unit).map_err(refused)?;
         Ok(unit.name(&self.caller.app.name))
     }
 
-    /// The name of a unit that is there. systemd would load one that is not.
+    /// The systemd name of an existing unit. Checked here because systemd would load one that does not exist.
     async fn there(&self, unit: &Unit) -> Result<String, Refused> {
         let name = self.name(unit)?;
         if !self.coordinator.is_watched(&name) {

@@ -1,8 +1,8 @@
-//! Limits that several hosts share: what is known of one of them, and what a host gets that asks. Pure: whoever keeps the text
-//! has the time, and lets it be changed only by who has seen it as it is.
+//! Limits shared by several hosts: the stored state of one limit, and the grant for a request. Pure: the store provides
+//! the time and replaces the text with compare-and-swap.
 //!
-//! A host counts with what it says that it uses, and with what it was given then, until its lease ends. A lease runs only
-//! while anybody asks: an outage of whatever keeps the text ends none.
+//! A host counts with the jobs that it reported as running plus the starts granted with that request, until its lease
+//! ends. Leases expire only while requests arrive: an outage of the store ends none.
 
 use std::collections::BTreeMap;
 
@@ -10,84 +10,85 @@ use serde::{Deserialize, Serialize};
 
 use crate::schedule::{Limit, Rate};
 
-/// Milliseconds after which a host that has not been heard of counts no longer.
+/// Lease of a host that makes no further request, in milliseconds.
 pub const LEASE_MS: u64 = 30_000;
-/// Milliseconds without anybody asking for which leases run on.
+/// Milliseconds without any request after which leases stop running.
 const SILENCE_MS: u64 = 10_000;
-/// Milliseconds after which one that waits has its turn before whoever has had one.
+/// Milliseconds of waiting after which a host takes precedence over hosts that have waited less long.
 const TURN_MS: u64 = 300;
-/// Milliseconds for which somebody who waits, and does not say so again, is thought to wait still.
+/// Milliseconds after its last request for which a waiting host is assumed to still wait.
 const WAITS_MS: u64 = 2_500;
-/// Hosts of one limit.
+/// Maximum number of hosts of one limit.
 const HOSTS: usize = 500;
 
-/// What a host says, and wants.
+/// A request of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
-    /// The limit: `class:App\Jobs\Import`, `queue:mail`, and of some values `class:App\Jobs\Import:42`.
+    /// Name of the limit: `class:App\Jobs\Import`, `queue:mail`, or for one value `class:App\Jobs\Import:42`.
     pub name: String,
-    /// The number of this question, to be told with the answer.
+    /// Number of this request, repeated with the reply.
     pub call: u64,
-    /// What it is.
+    /// The limit itself.
     pub limit: Limit,
-    /// Jobs that have started there and not ended.
+    /// Jobs that have started on the host and not ended.
     pub used: usize,
-    /// Jobs that it would start now.
+    /// Jobs that it wants to start now.
     pub want: usize,
-    /// Starts that it was given since it last asked, and did not use.
+    /// Starts granted by its last request that it did not use.
     pub unused: usize,
 }
 
-/// What a host may do until it asks again.
+/// The reply to a host, valid until its next request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
-    /// Jobs that it may start.
+    /// Number of jobs that it may start.
     pub starts: usize,
-    /// Others wait, or there are too many: what ends makes room for no job of this host by itself.
+    /// Other hosts wait, or more jobs run than allowed: the end of a job does not by itself let this host start
+    /// another.
     pub others: bool,
-    /// Milliseconds until there may be more, if time alone brings that.
+    /// Milliseconds until the rate allows another start; `None` if the rate is not what is missing.
     pub wait_ms: Option<u64>,
 }
 
-/// What is known of one limit.
+/// The stored state of one limit. Times are milliseconds of the shared clock.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 pub struct Shared {
-    /// When somebody last asked.
+    /// Time of the last request.
     seen: u64,
-    /// What is in the bucket, in parts as many as a period has milliseconds; `None` is full.
+    /// Level of the token bucket, in units of 1/`per_ms` of a start; `None` is full.
     level: Option<u64>,
     hosts: BTreeMap<String, Host>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 struct Host {
-    /// What it uses, and what it was given.
+    /// Running jobs as last reported, plus starts granted then.
     used: usize,
-    /// When its lease ends.
+    /// End of its lease.
     until: u64,
-    /// Since when it waits, and when it last said so.
+    /// If it waits: since when, and the time of its last request.
     waits: Option<(u64, u64)>,
 }
 
 impl Shared {
-    /// Reads what [`Shared::write`] wrote; anything else is as nothing.
+    /// Reads the output of [`Shared::write`]; anything else yields an empty state.
     pub fn read(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
     }
 
-    /// As text.
+    /// Serialises the state as JSON.
     pub fn write(&self) -> String {
         // Plain fields always serialise.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Milliseconds for which it is to be kept if nobody asks.
+    /// Milliseconds for which the state has to be stored after the last request.
     pub fn keep_ms(limit: &Limit) -> u64 {
         let fills = limit.rate.map_or(0, |rate| full(&rate).div_ceil(rate.jobs.max(1).into()));
         fills.max(2 * LEASE_MS) + SILENCE_MS
     }
 
-    /// A host asks, at `now` milliseconds of a clock that all share.
+    /// Handles the request of a host at `now`, in milliseconds of a clock that all hosts share.
     pub fn ask(&mut self, now: u64, host: &str, claim: &Claim) -> Grant {
         let now = self.goes_by(now, &claim.limit);
         let mut mine = self.hosts.remove(host).unwrap_or(Host { used: 0, until: 0, waits: None });
@@ -112,13 +113,13 @@ impl Shared {
         mine.waits = match starts {
             _ if starts == claim.want => None,
             0 => Some((since, now)),
-            // It has had its turn.
+            // Granted in part: it waits for the rest from now on.
             _ => Some((now, now)),
         };
         if let (Some(rate), Some(level)) = (rate, level) {
             self.level = Some(level.saturating_sub((starts as u64).saturating_mul(rate.per_ms)));
         }
-        // Where more run than the limit lets by now, what ends makes room for nobody.
+        // If more jobs run than the limit allows, the end of one does not make room.
         let is_over = claim.limit.max_concurrent.is_some_and(|most| used > most);
         let others = is_over || self.hosts.values().filter_map(waiting).next().is_some();
         let missing = rate.zip(self.level).filter(|(rate, level)| places > 0 && *level < rate.per_ms);
@@ -129,7 +130,8 @@ impl Shared {
         Grant { starts, others, wait_ms }
     }
 
-    /// Time has passed. It never goes back.
+    /// Advances to `now`: extends leases by a silence, drops expired hosts, refills the bucket. Returns the time, which
+    /// never goes back.
     fn goes_by(&mut self, now: u64, limit: &Limit) -> u64 {
         let now = now.max(self.seen);
         let gap = now - self.seen;
@@ -177,7 +179,7 @@ mod tests {
         assert_eq!(shared.ask(0, "a", &at_once(3, 0, 2)).starts, 2);
         let given = shared.ask(1, "b", &at_once(3, 0, 5));
         assert_eq!((given.starts, given.others), (1, false));
-        // What it says that it uses counts, and not what it was given before.
+        // The reported number of running jobs replaces earlier grants.
         assert_eq!(shared.ask(2, "a", &at_once(3, 1, 0)), Grant { starts: 0, others: true, wait_ms: None });
         assert_eq!(shared.ask(3, "b", &at_once(3, 1, 5)).starts, 1);
         assert_eq!(Shared::read(&shared.write()), shared);
@@ -193,9 +195,9 @@ mod tests {
             starts.push(shared.ask(second * 1_000, "b", &at_once(1, 0, 1)).starts);
         }
         assert_eq!(starts.iter().position(|starts| *starts > 0), Some(29));
-        // Nobody could ask for an hour.
+        // An outage of an hour.
         assert_eq!(shared.ask(3_640_000, "a", &at_once(1, 0, 1)).starts, 0);
-        // Time that went back has stood still.
+        // A clock that goes back counts as one that stands still.
         assert_eq!(shared.ask(0, "a", &at_once(1, 0, 1)).starts, 0);
     }
 
@@ -204,12 +206,12 @@ mod tests {
         let mut shared = Shared::default();
         shared.ask(0, "a", &at_once(1, 0, 9));
         assert_eq!(shared.ask(10, "b", &at_once(1, 0, 9)).starts, 0);
-        // For a moment whoever has it goes on.
+        // Before `TURN_MS` has passed, the present holder goes on.
         assert_eq!(shared.ask(200, "a", &at_once(1, 0, 9)).starts, 1);
         assert_eq!(shared.ask(400, "a", &at_once(1, 0, 9)), Grant { starts: 0, others: true, wait_ms: None });
         assert_eq!(shared.ask(410, "b", &at_once(1, 0, 9)).starts, 1);
         assert_eq!(shared.ask(420, "a", &at_once(1, 0, 9)).starts, 0);
-        // One that no longer says that it waits is not waited for.
+        // A host that no longer reports that it waits loses its precedence.
         assert_eq!(shared.ask(9_000, "b", &at_once(1, 0, 9)).starts, 1);
     }
 
@@ -220,7 +222,7 @@ mod tests {
         let given = shared.ask(0, "b", &rate(2, 3, 9, 0));
         assert_eq!((given.starts, given.wait_ms), (1, Some(500)));
         assert_eq!(shared.ask(499, "a", &rate(2, 3, 9, 0)).starts, 0);
-        // What was not used comes back.
+        // Unused starts are returned to the bucket.
         assert_eq!(shared.ask(499, "b", &rate(2, 3, 1, 1)).starts, 1);
         assert_eq!(shared.ask(100_000, "a", &rate(2, 3, 9, 0)).starts, 3);
     }

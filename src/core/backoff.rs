@@ -1,29 +1,29 @@
-//! Delays that grow from failure to failure.
+//! Exponential backoff.
 
 use std::time::Duration;
 
-/// Failures in a row, and the delays that follow from them.
+/// Consecutive failures, and the delays that follow from them.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     first: Duration,
     last: Duration,
-    /// Whether the first failure is followed by no delay.
+    /// Whether the first retry is immediate.
     at_once: bool,
     failures: u32,
 }
 
 impl Backoff {
-    /// Delays from the first to the last, doubled each time.
+    /// Delays that double with each failure, from `first` up to `last`.
     pub const fn new(first: Duration, last: Duration) -> Self {
         Self { first, last, at_once: false, failures: 0 }
     }
 
-    /// The same, but the first failure is followed by another try at once.
+    /// The same, but the delay after the first failure is zero.
     pub const fn after_one(first: Duration, last: Duration) -> Self {
         Self { at_once: true, ..Self::new(first, last) }
     }
 
-    /// It has failed once more. The delay before the next try.
+    /// Counts a failure and returns the delay before the next attempt.
     pub fn failed(&mut self) -> Duration {
         let doublings = match (self.failures, self.at_once) {
             (0, true) => None,
@@ -33,12 +33,12 @@ impl Backoff {
         doublings.map_or(Duration::ZERO, |times| self.first.saturating_mul(1 << times.min(20)).min(self.last))
     }
 
-    /// It has succeeded.
+    /// Resets the count after a success.
     pub fn succeeded(&mut self) {
         self.failures = 0;
     }
 
-    /// Failures in a row.
+    /// Consecutive failures so far.
     pub fn failures(&self) -> u32 {
         self.failures
     }

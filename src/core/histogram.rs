@@ -1,5 +1,5 @@
-//! How many values fell where: exact counts in buckets that grow by the eighth root of two, so that a percentile is true
-//! to five percent from one millisecond to weeks.
+//! Histograms: exact counts in buckets that grow by the eighth root of two, so that percentiles are accurate to five
+//! percent from one millisecond to weeks.
 
 use std::collections::BTreeMap;
 
@@ -8,31 +8,31 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// Buckets in each power of two.
 const PER_OCTAVE: f64 = 8.0;
-/// The last bucket: 2^32 ms are seven weeks.
+/// Index of the last bucket, for values from 2^32; 2^32 ms are seven weeks.
 const LAST: u16 = 8 * 32 + 1;
 
-/// Counts of values, by bucket. Bucket 0 holds what is below one; bucket `n` what is from 2^((n-1)/8) up to 2^(n/8).
+/// Counts of values, by bucket. Bucket 0 holds zeros; bucket `n` holds values from 2^((n-1)/8) to below 2^(n/8).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Histogram {
-    /// Count of each bucket that is not empty.
+    /// Counts of the non-empty buckets.
     #[serde(deserialize_with = "read_buckets")]
     buckets: BTreeMap<u16, u64>,
-    /// All values together.
+    /// Sum of all values, saturating.
     sum: u64,
-    /// The largest one.
+    /// The largest value.
     max: u64,
 }
 
 impl Histogram {
-    /// Counts a value.
+    /// Adds a value.
     pub fn record(&mut self, value: u64) {
         *self.buckets.entry(bucket(value)).or_default() += 1;
         self.sum = self.sum.saturating_add(value);
         self.max = self.max.max(value);
     }
 
-    /// Adds the counts of another one.
+    /// Adds the counts of another histogram.
     pub fn add(&mut self, other: &Self) {
         for (bucket, count) in &other.buckets {
             let known = self.buckets.entry(*bucket).or_default();
@@ -42,12 +42,12 @@ impl Histogram {
         self.max = self.max.max(other.max);
     }
 
-    /// How many values there are.
+    /// Number of values.
     pub fn count(&self) -> u64 {
         self.buckets.values().fold(0, |all, count| all.saturating_add(*count))
     }
 
-    /// All values together.
+    /// Sum of all values, saturating.
     pub fn sum(&self) -> u64 {
         self.sum
     }
@@ -57,7 +57,7 @@ impl Histogram {
         self.max
     }
 
-    /// The value that this share of all is not above, `0.95` for the 95th percentile; `None` without any.
+    /// The quantile for `share`, such as `0.95` for the 95th percentile; `None` if there are no values.
     pub fn quantile(&self, share: f64) -> Option<u64> {
         let count = self.count();
         let rank = ((share * count as f64).ceil() as u64).clamp(1, count.max(1));
@@ -69,12 +69,12 @@ impl Histogram {
         Some(middle(*bucket).min(self.max))
     }
 
-    /// How many values are below 2^`power`: exactly, since that is the bound of a bucket.
+    /// Number of values below 2^`power`; exact, because powers of two are bounds of buckets.
     pub fn below(&self, power: u16) -> u64 {
         self.buckets.range(..=power.saturating_mul(8)).fold(0, |all, (_, count)| all.saturating_add(*count))
     }
 
-    /// As bytes that [`Histogram::from_bytes`] reads: short, for a database.
+    /// Compact binary form for a database, read by [`Histogram::from_bytes`].
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(16 + self.buckets.len() * 4);
         number(&mut bytes, self.sum);
@@ -86,14 +86,14 @@ impl Histogram {
         bytes
     }
 
-    /// Reads what [`Histogram::to_bytes`] has written; `None` for anything else.
+    /// Reads the output of [`Histogram::to_bytes`]; `None` for anything else.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut sums = Sums::default();
         sums.add_bytes(bytes).then(|| sums.histogram())
     }
 }
 
-/// The counts of many histograms while they are added up: many times as fast as one after the other.
+/// Accumulates many histograms; much faster than repeated [`Histogram::add`].
 #[derive(Clone, Debug)]
 pub struct Sums {
     buckets: [u64; LAST as usize + 1],
@@ -108,7 +108,7 @@ impl Default for Sums {
 }
 
 impl Sums {
-    /// Adds what [`Histogram::to_bytes`] has written. False, and nothing is added, for anything else.
+    /// Adds the output of [`Histogram::to_bytes`]. For anything else, returns false and adds nothing.
     pub fn add_bytes(&mut self, bytes: &[u8]) -> bool {
         if parts(bytes, |_, _| ()).is_none() {
             return false;
@@ -125,15 +125,15 @@ impl Sums {
         true
     }
 
-    /// All of them as one.
+    /// The accumulated histogram.
     pub fn histogram(&self) -> Histogram {
         let counts = (0..).zip(self.buckets).filter(|(_, count)| *count > 0);
         Histogram { buckets: counts.collect(), sum: self.sum, max: self.max }
     }
 }
 
-/// Calls `each` with every bucket and its count. The sum and the largest value, where all can be read: the buckets stand
-/// in their order.
+/// Calls `each` with every bucket and its count. Returns the sum and the largest value, or `None` for malformed bytes;
+/// buckets have to be in ascending order.
 fn parts(mut bytes: &[u8], mut each: impl FnMut(u16, u64)) -> Option<(u64, u64)> {
     let (sum, max) = (read_number(&mut bytes)?, read_number(&mut bytes)?);
     let mut next = 0;
@@ -145,7 +145,8 @@ fn parts(mut bytes: &[u8], mut each: impl FnMut(u16, u64)) -> Option<(u64, u64)>
     Some((sum, max))
 }
 
-/// Reads counts by bucket. In JSON the buckets are texts, and stay so inside a flattened form.
+/// Reads counts by bucket. Keys are read as strings: serde does not convert JSON keys to numbers inside a flattened
+/// struct.
 fn read_buckets<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<u16, u64>, D::Error> {
     let texts = BTreeMap::<String, u64>::deserialize(from)?;
     let number = |text: &str| text.parse::<u16>().ok().filter(|bucket| *bucket <= LAST);
@@ -159,12 +160,12 @@ fn bucket(value: u64) -> u16 {
     if value == 0 {
         return 0;
     }
-    // A power of two begins a bucket: the logarithm of one is exact.
+    // A power of two is the lower bound of a bucket: its logarithm is exact.
     let bucket = ((value as f64).log2() * PER_OCTAVE).floor() as u16;
     bucket.saturating_add(1).min(LAST)
 }
 
-/// The middle of a bucket, in the geometric sense; the value itself where the bucket holds but one.
+/// The geometric middle of a bucket, rounded; 0 for bucket 0.
 fn middle(bucket: u16) -> u64 {
     if bucket == 0 {
         return 0;
@@ -172,7 +173,7 @@ fn middle(bucket: u16) -> u64 {
     2_f64.powf((f64::from(bucket) - 0.5) / PER_OCTAVE).round() as u64
 }
 
-/// Seven bits a byte, the lowest first; the eighth says that there are more.
+/// LEB128: seven bits per byte, least significant first; the eighth bit marks continuation.
 fn number(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push((value & 0x7f) as u8 | 0x80);

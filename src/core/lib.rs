@@ -1,7 +1,7 @@
-//! What kqueue decides, and how its parts speak with each other.
+//! kqueue's decisions, and the protocols between its parts.
 //!
-//! All of it is pure: bytes and events in, messages and actions out, with no clock and no I/O. The compiler keeps it so:
-//! nothing that this crate depends on has either.
+//! All of it is pure: bytes and events in, messages and actions out, with no clock and no I/O. None of the crate's
+//! dependencies has a clock or I/O.
 
 pub mod alerts;
 pub mod arbiter;

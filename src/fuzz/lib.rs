@@ -1,7 +1,7 @@
-//! A fuzzer for whatever reads bytes that somebody else wrote: mutations of a corpus, in this process, with a seed.
+//! A fuzzer for parsers of untrusted bytes: mutations of a corpus, in this process, with a seed.
 //!
-//! Each reader has a test that calls [`fuzz`]; `tests/fuzz` runs them with many inputs. An input that fails is printed, and
-//! belongs into `tests/fixtures/fuzz/NAME` from then on: whatever is there is tried first, as it is.
+//! Each parser has a test that calls [`fuzz`]; `tests/fuzz` runs them with many inputs. A failing input is printed, and
+//! should then be added to `tests/fixtures/fuzz/NAME`: files there are tried first, unchanged.
 
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "it is part of tests")]
 
@@ -15,14 +15,14 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// Inputs that are tried, unless `KQUEUE_FUZZ_INPUTS` says another number; or for `KQUEUE_FUZZ_SECONDS`.
+/// Inputs to try, unless `KQUEUE_FUZZ_INPUTS` gives a number or `KQUEUE_FUZZ_SECONDS` a duration.
 const INPUTS: u64 = 2_000;
-/// Bytes that an input may have.
+/// Maximum bytes of an input.
 const LONGEST: usize = 16 << 10;
-/// Bytes that a reader may take at its peak for each byte of input, and at the least. Looked at where one reader is tried
-/// at a time: `KQUEUE_FUZZ_ALONE`.
+/// Peak memory allowed to a parser: bytes per byte of input, and the minimum allowance. Checked only with
+/// `KQUEUE_FUZZ_ALONE`, when one parser is tried at a time.
 const MEMORY: (usize, usize) = (64, 4 << 20);
-/// Numbers and words at which readers go wrong.
+/// Fragments that tend to break parsers.
 const ODD: &[&[u8]] = &[
     b"\0\0\0\0",
     b"\xff\xff\xff\xff",
@@ -61,7 +61,7 @@ const ODD: &[&[u8]] = &[
     "é\u{202e}".as_bytes(),
 ];
 
-/// Tries `check` with the corpus `name`, then with mutations of it and of `seeds`.
+/// Tries `check` with the corpus `name` and with `seeds`, then with mutations of both. Panics on a failing input.
 pub fn fuzz(name: &str, seeds: &[&[u8]], mut check: impl FnMut(&[u8])) {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -99,7 +99,7 @@ pub fn fuzz(name: &str, seeds: &[&[u8]], mut check: impl FnMut(&[u8])) {
     println!("{name}: {tried} inputs, seed {seed}");
 }
 
-/// The inputs that are kept for a reader.
+/// The stored corpus of a parser.
 fn kept(name: &str) -> Vec<Vec<u8>> {
     files(&format!("tests/fixtures/fuzz/{name}"))
 }
@@ -129,7 +129,7 @@ impl Random {
         if most == 0 { 0 } else { (self.0 % most as u64) as usize }
     }
 
-    /// An input: one of the corpus, changed in a few places, or noise.
+    /// A new input: one of the corpus with a few mutations, or noise.
     fn input(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
         let mut input = match self.below(16) {
             0 => (0..self.below(64)).map(|_| self.below(256) as u8).collect(),

@@ -1,5 +1,5 @@
-//! Small files in the state directory: what operators have said and not taken back, which alerts have begun. They outlive us,
-//! and are written whole or not at all. Touches the file that it is given, and its directory.
+//! Small files in the state directory: operators' standing commands, and alerts that have begun. They outlive the
+//! runtime, and are written atomically. Uses only the given file and its directory.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,26 +10,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Bytes of a file that are read: more than any of them may grow to.
+/// Maximum bytes read of a file: more than any of them may grow to.
 const LARGEST: u64 = 8 << 20;
 
 /// See the module.
 #[derive(Debug)]
 pub struct KeptFile {
     path: PathBuf,
-    /// Saves that were asked for.
+    /// Number of the last save requested.
     asked: u64,
-    /// The last one that is in the file.
+    /// Number of the last save written.
     written: Arc<Mutex<u64>>,
 }
 
 impl KeptFile {
-    /// The file of this name in this directory, which may not be there.
+    /// The file of this name in this directory, which need not exist.
     pub fn new(directory: &Path, name: &str) -> Self {
         Self { path: directory.join(name), asked: 0, written: Arc::default() }
     }
 
-    /// What is in it; nothing where it is not there. One that cannot be read is said, and `without` what follows from that.
+    /// Its contents; the default if it does not exist or cannot be read. The latter is logged, with its consequence,
+    /// `without`.
     pub fn load<T: Default + DeserializeOwned>(&self, without: &str) -> T {
         let read = match read(&self.path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
@@ -42,8 +43,8 @@ impl KeptFile {
         })
     }
 
-    /// What is to be in it from now on; without anything it is removed. What this returns does that, and may be called on
-    /// another thread: of several the one that was asked for last counts, in whatever order they are called.
+    /// Saves new contents, or removes the file if `None`. The returned closure does the work, and may run on another
+    /// thread: the last requested save wins, in whatever order the closures run. Its error is one line.
     pub fn save<T: Serialize + Send + 'static>(
         &mut self,
         kept: Option<T>,

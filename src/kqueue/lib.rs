@@ -3,8 +3,9 @@
 //! It replaces the engine (`php artisan queue:work` under a process manager), never the queue: jobs stay
 //! where Laravel put them, in Laravel's own format, and Laravel itself runs them.
 //!
-//! This crate is the program of everybody but root: the command line, and the runtime of one app. What it decides is in
-//! `kqueue_core`, which has no clock and no I/O. What root runs is in `kqueue_coordinator`, which is not linked here.
+//! This crate is the program without privileges: the command line, and the runtime of one app. Its decisions are made
+//! in `kqueue_core`, which has no clock and no I/O. The privileged service is `kqueue_coordinator`, which is not linked
+//! here.
 #![doc = include_str!("../architecture.md")]
 
 mod alert;

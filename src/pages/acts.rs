@@ -1,7 +1,7 @@
-//! What can be done from a page: forms that work without a script, and what came of them.
+//! Actions on a page: forms that work without a script, and pages with their outcome.
 //!
-//! An act is one entry of [`DEEDS`]: its name in the address, and how its fields become what a runtime is asked. Who may
-//! act is decided by whoever serves the page ([`Mount::acting`](crate::Mount::acting)) and by the runtime.
+//! An action is one entry of [`DEEDS`]: its name in the address, and how its fields become a request to the runtime.
+//! Access is decided by the server of the page ([`Mount::acting`](crate::Mount::acting)) and by the runtime.
 
 use kqueue_control::{Act, Acted, CancelJobs, Chosen, FailedJobs, JobState, MoveJobs};
 use maud::{Markup, html};
@@ -11,20 +11,20 @@ use crate::format::text;
 use crate::view::Page;
 use crate::{Mount, Query, View, frame};
 
-/// Lines that are shown of what came of it.
+/// Maximum lines shown of an outcome.
 const LINES: usize = 20;
 
-/// One thing that can be done.
+/// An action.
 struct Deed {
     /// Its name in the address.
     name: &'static str,
-    /// It is about many jobs: whoever asks has to say that they are sure.
+    /// Whether it concerns many jobs, and so requires the confirmation box.
     bulk: fn(&Query) -> bool,
-    /// What a runtime is asked, where the fields say enough.
+    /// The request to the runtime; `None` if the fields are not sufficient.
     act: fn(&Query) -> Option<Act>,
 }
 
-/// Everything that can be done.
+/// All actions.
 const DEEDS: &[Deed] = &[
     Deed {
         name: "pause",
@@ -96,10 +96,10 @@ fn failed(form: &Query) -> Option<FailedJobs> {
     (jobs.id.is_some() != jobs.class.is_some()).then_some(jobs)
 }
 
-/// What a form asks for.
+/// The request of a form.
 ///
 /// # Errors
-/// Why it asks for nothing, in our own words.
+/// Why it is not valid, as a fixed text.
 pub fn read(deed: &str, form: &Query) -> Result<Act, &'static str> {
     let deed = DEEDS.iter().find(|known| known.name == deed).ok_or("nothing of that name can be done")?;
     if (deed.bulk)(form) && form.get("sure") != Some("yes") {
@@ -108,10 +108,10 @@ pub fn read(deed: &str, form: &Query) -> Result<Act, &'static str> {
     (deed.act)(form).ok_or("the form does not say what is meant")
 }
 
-/// What a runtime has answered to an act.
+/// Parses a runtime's answer to an action: its report, line by line.
 ///
 /// # Errors
-/// Why it was not done.
+/// Why the action was not done.
 pub fn told(answer: Option<&[u8]>) -> Result<Vec<String>, String> {
     #[derive(Deserialize)]
     struct Unable {
@@ -128,7 +128,7 @@ pub fn told(answer: Option<&[u8]>) -> Result<Vec<String>, String> {
     Ok(acted.said)
 }
 
-/// The page that says what came of a form: its status and its HTML.
+/// The page with the outcome of a form: its HTTP status and HTML.
 pub fn outcome(mount: &Mount, form: &Query, done: &Result<Vec<String>, String>) -> (u16, String) {
     let (title, status) = if done.is_ok() { ("Done", 200) } else { ("Not done", 409) };
     let body = html! {
@@ -144,7 +144,7 @@ pub fn outcome(mount: &Mount, form: &Query, done: &Result<Vec<String>, String>) 
     (status, frame::bare(mount, title, &body).into_string())
 }
 
-/// Where the form was: a page of the app.
+/// Link to the page that had the form; always a page of the app.
 fn back(mount: &Mount, form: &Query) -> String {
     let (path, query) = form.get("back").and_then(|back| back.split_once('?')).unwrap_or_default();
     let view = View::at(path).unwrap_or(View::Overview);
@@ -152,13 +152,13 @@ fn back(mount: &Mount, form: &Query) -> String {
     mount.link(view.path(), &query.fields().collect::<Vec<_>>())
 }
 
-/// A button that does something, for those who may. `sure`: what they have to tick first.
+/// A button for an action; empty if the viewer may not act. `sure` is the label of a required confirmation box.
 pub(crate) fn button(page: &Page<'_>, deed: &str, word: &str, fields: &[(&str, &str)], sure: Option<&str>) -> Markup {
     let sure = sure.map(|sure| html! { label { input type="checkbox" name="sure" value="yes" required; (sure) } });
     form(page, deed, word, fields, &sure.unwrap_or_default())
 }
 
-/// A form that does something, for those who may, with what has to be filled in.
+/// A form for an action, with inputs to fill in; empty if the viewer may not act.
 fn form(page: &Page<'_>, deed: &str, word: &str, fields: &[(&str, &str)], inputs: &Markup) -> Markup {
     let Some(token) = page.mount.token() else { return html! {} };
     let back = format!("{}?{}", page.view.path(), crate::query::encoded(page.query.fields()));
@@ -173,12 +173,12 @@ fn form(page: &Page<'_>, deed: &str, word: &str, fields: &[(&str, &str)], inputs
     }
 }
 
-/// Pauses a queue, or lets it go on.
+/// A button that pauses or resumes a queue.
 pub(crate) fn of_queue(page: &Page<'_>, queue: &str) -> Markup {
     let known = page.answers.snapshot.queues.iter().find(|known| known.name == queue);
     match known {
         Some(known) if !known.paused => button(page, "pause", "Pause", &[("queue", queue)], None),
-        // What the app has paused, the app lets go on.
+        // A pause made by the app is resumed by the app.
         Some(known) if known.paused_by.as_ref().is_none_or(|paused| paused.by == "operator") => {
             button(page, "resume", "Resume", &[("queue", queue)], None)
         }
@@ -186,7 +186,7 @@ pub(crate) fn of_queue(page: &Page<'_>, queue: &str) -> Markup {
     }
 }
 
-/// Puts a job that waits elsewhere, or cancels it.
+/// Buttons that move or cancel a job which has not ended.
 pub(crate) fn of_waiting(page: &Page<'_>, uuid: &str, state: JobState) -> Markup {
     let (first, word) = if state == JobState::Delayed { ("now", "Run now") } else { ("front", "To the front") };
     html! {
@@ -198,7 +198,7 @@ pub(crate) fn of_waiting(page: &Page<'_>, uuid: &str, state: JobState) -> Markup
     }
 }
 
-/// Asks for the name of a queue, and knows some.
+/// An input for the name of a queue, with the app's queues as suggestions.
 fn to_queue(page: &Page<'_>) -> Markup {
     html! {
         label { "to queue " input type="text" name="to" list="queues" required maxlength="200"; }
@@ -206,7 +206,7 @@ fn to_queue(page: &Page<'_>) -> Markup {
     }
 }
 
-/// Pauses a class, or lets it go on; cancels its jobs; ends its quarantine.
+/// Buttons that pause or resume a class, move, cancel, retry or forget its jobs, and lift its quarantine.
 pub(crate) fn of_class_page(page: &Page<'_>, class: &str, quarantined: bool) -> Markup {
     let paused = page.answers.snapshot.paused_classes.iter().any(|paused| paused.class == class);
     let (deed, word) = if paused { ("resume", "Resume") } else { ("pause", "Pause") };
@@ -224,7 +224,7 @@ pub(crate) fn of_class_page(page: &Page<'_>, class: &str, quarantined: bool) -> 
     }
 }
 
-/// Makes the pool smaller for a while, or as the settings have it.
+/// Forms that limit the pool's size, for some time or for good, and that return to the settings.
 pub(crate) fn of_pool(page: &Page<'_>) -> Markup {
     let snapshot = &page.answers.snapshot;
     let most = snapshot.settings.get("pool_max_size").and_then(serde_json::Value::as_u64);

@@ -1,78 +1,78 @@
-//! What a view asks of a runtime, and what came of it.
+//! The requests of a view to a runtime, and the answers.
 
 use kqueue_control::{Happenings, Jobs, Quarantine, Request, Series, Snapshot, Stats, Timeline};
 use kqueue_system::harmless;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-/// Things that are said to be missing.
+/// Maximum entries in [`Answers::lacks`].
 const LACKS: usize = 8;
 
-/// Where an answer goes.
+/// The field of [`Answers`] that an answer belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Slot {
-    /// Everything at this moment.
+    /// The current state.
     Snapshot,
     /// Figures by class and queue.
     Stats,
     /// Figures over time.
     Series,
-    /// Jobs that the page lists.
+    /// The jobs listed.
     Jobs,
-    /// Jobs that run.
+    /// Running jobs.
     Running,
-    /// Jobs that failed.
+    /// Failed jobs.
     Failed,
     /// One job.
     Timeline,
-    /// What happened beside jobs.
+    /// Events beside jobs.
     Events,
-    /// Classes that run isolated because they have killed processes.
+    /// Classes that run isolated because they killed processes.
     Quarantine,
 }
 
-/// A request, and where its answer goes.
+/// A request, and the slot for its answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Need {
-    /// Where.
+    /// The slot.
     pub slot: Slot,
-    /// What is asked.
+    /// The request.
     pub request: Request,
 }
 
 impl Need {
-    /// That answer to this question.
+    /// A request for this slot.
     pub fn new(slot: Slot, request: Request) -> Self {
         Self { slot, request }
     }
 }
 
-/// The answers that a page is made of.
+/// The answers that a page is rendered from.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
-    /// Everything at this moment.
+    /// The current state.
     pub snapshot: Snapshot,
     /// Figures by class and queue.
     pub stats: Stats,
     /// Figures over time.
     pub series: Series,
-    /// Jobs that the page lists.
+    /// The jobs listed.
     pub jobs: Jobs,
-    /// Jobs that run.
+    /// Running jobs.
     pub running: Jobs,
-    /// Jobs that failed.
+    /// Failed jobs.
     pub failed: Jobs,
     /// One job.
     pub timeline: Timeline,
-    /// What happened beside jobs.
+    /// Events beside jobs.
     pub events: Happenings,
-    /// Classes that run isolated because they have killed processes.
+    /// Classes that run isolated because they killed processes.
     pub quarantine: Quarantine,
-    /// What is missing and why, each once.
+    /// What is missing and why, without duplicates.
     pub lacks: Vec<String>,
 }
 
 impl Answers {
-    /// Takes an answer, as JSON, or why there is none.
+    /// Stores an answer, as JSON, or the reason why there is none.
     pub fn put(&mut self, slot: Slot, answer: Result<&[u8], String>) {
         let told = match slot {
             Slot::Snapshot => take(answer, &mut self.snapshot, true, |_| &[]),
@@ -91,7 +91,7 @@ impl Answers {
         }
     }
 
-    /// Says that something is missing.
+    /// Notes that something is missing.
     pub fn lack(&mut self, why: &str) {
         let why = harmless::line(why, 300);
         if self.lacks.len() < LACKS && !self.lacks.contains(&why) {
@@ -100,16 +100,16 @@ impl Answers {
     }
 }
 
-/// A runtime's ways to say that it has no answer.
+/// The forms of a reply without an answer.
 #[derive(serde::Deserialize)]
 struct Unable {
     unable: Option<String>,
     refused: Option<IgnoredAny>,
-    /// A runtime that reads no requests answers everybody with its snapshot.
+    /// An old runtime, which reads no requests, always answers with its snapshot.
     launcher: Option<IgnoredAny>,
 }
 
-/// Reads an answer into its place. Returns what it says that it lacks.
+/// Parses an answer into its place. Returns what it reports as missing.
 fn take<T: DeserializeOwned>(
     answer: Result<&[u8], String>,
     place: &mut T,

@@ -1,8 +1,8 @@
-//! Charts as SVG: bars and lines over time, with what happened marked on them.
+//! Charts as SVG: bars and lines over time, with events marked.
 //!
-//! Own code, for no library draws what is wanted here: a plot that stretches with the page while its labels stay text of
-//! the page, classes in place of colours (the stylesheet knows dark and light), a name for screen readers, and a title on
-//! each column. The picture is never alone: [`table`] has the same figures.
+//! No library offers what is needed here: a plot that stretches with the page while its labels remain text of the page,
+//! classes in place of colours (the stylesheet handles dark and light), a name for screen readers, and a title on each
+//! column. [`table`] has the same figures in an accessible form.
 
 use std::fmt::Write as _;
 
@@ -13,13 +13,13 @@ use crate::Moment;
 use crate::format::clock;
 use crate::marks::Mark;
 
-/// Width of the drawing, in units that stretch.
+/// Width of the drawing, in units that scale with the page.
 const WIDTH: f64 = 1_000.0;
-/// Height of it.
+/// Height of the drawing.
 const HEIGHT: f64 = 100.0;
-/// Points that are drawn.
+/// Maximum points drawn.
 const POINTS: usize = 200;
-/// Labels below a chart.
+/// Intervals between the labels below a chart.
 const LABELS: u64 = 4;
 
 /// The time that a chart spans, in milliseconds since 1970.
@@ -31,7 +31,7 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// Of a series; none where there are no points.
+    /// The axis of a series; `None` if that has no points or overflows.
     pub fn of(series: &Series) -> Option<Self> {
         let first = series.points.first()?.at.checked_mul(1000)?;
         let step = series.step.max(1).checked_mul(1000)?;
@@ -45,22 +45,22 @@ impl Axis {
     }
 }
 
-/// How a value is said.
+/// Formats a value as text.
 pub type Say = fn(f64) -> String;
 
 /// How values are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// On top of each other.
+    /// Stacked.
     Bars,
-    /// Each by itself; the first one filled.
+    /// Independent lines; the first one filled.
     Lines,
 }
 
-/// Values over time, one for each point; none where nothing is known.
+/// Values over time, one for each point; `None` if unknown.
 #[derive(Debug)]
 pub struct Values {
-    /// What they are, for readers.
+    /// Their name, for readers.
     pub name: &'static str,
     /// Their class in the stylesheet.
     pub class: &'static str,
@@ -89,15 +89,15 @@ impl Values {
 pub struct Chart<'a> {
     /// What it shows.
     pub title: &'static str,
-    /// How.
+    /// How it is drawn.
     pub kind: Kind,
     /// The time that it spans.
     pub axis: Axis,
     /// Its values.
     pub all: &'a [Values],
-    /// How a value is said.
+    /// Formats a value as text.
     pub say: Say,
-    /// What happened meanwhile.
+    /// Events to mark.
     pub marks: &'a [Mark],
 }
 
@@ -106,7 +106,7 @@ impl Chart<'_> {
         self.all.iter().map(|values| values.values.len()).max().unwrap_or_default()
     }
 
-    /// The highest value: of all together where they are on top of each other.
+    /// The highest value; of stacked bars, the highest sum.
     fn peak(&self) -> f64 {
         let at = |index| {
             let values = self.all.iter().filter_map(move |values| values.at(index));
@@ -115,7 +115,7 @@ impl Chart<'_> {
         (0..self.count()).map(at).fold(0.0, f64::max)
     }
 
-    /// The figure, with its name, its drawing and its labels.
+    /// Renders the figure with its title, drawing and labels.
     pub fn render(&self, moment: &Moment) -> Markup {
         let peak = self.peak();
         let top = nice(peak);
@@ -159,7 +159,7 @@ impl Chart<'_> {
         html! { path class=(format!("mark {}", mark.class)) d=(format!("M{x} 0V100")) { title { (mark.said) } } }
     }
 
-    /// What a column says when it is pointed at.
+    /// The tooltip of a column.
     fn said(&self, index: usize, moment: &Moment) -> String {
         let from = self.axis.since + self.axis.step * index as u64;
         let span = self.axis.until.saturating_sub(self.axis.since);
@@ -182,7 +182,7 @@ impl Chart<'_> {
             for values in self.all {
                 let height = values.at(index).unwrap_or_default() / top * HEIGHT;
                 if height > 0.0 {
-                    // A single failure among thousands is still seen.
+                    // Keeps a single failure among thousands visible.
                     let height = height.max(1.2).min(below);
                     below -= height;
                     rects.push((values.class, below, height));
@@ -221,7 +221,7 @@ impl Chart<'_> {
     }
 }
 
-/// A line through the middles of the columns; in pieces, where something is not known.
+/// A path through the middles of the columns, broken where a value is unknown.
 fn path(values: &Values, wide: f64, top: f64, closed: bool) -> String {
     let mut path = String::new();
     let mut last: Option<f64> = None;
@@ -238,7 +238,7 @@ fn path(values: &Values, wide: f64, top: f64, closed: bool) -> String {
         let _ = match last {
             Some(_) => write!(path, "L{x_said} {y}"),
             None if closed => write!(path, "M{x_said} 100L{x_said} {y}"),
-            // A point by itself is a line of no length, which its round ends show.
+            // An isolated point is a line of almost no length, visible by its round ends.
             None => write!(path, "M{x_said} {y}h.1"),
         };
         last = Some(x);
@@ -249,7 +249,7 @@ fn path(values: &Values, wide: f64, top: f64, closed: bool) -> String {
     path
 }
 
-/// A small line without labels, beside a number that says the same.
+/// A small line without labels, beside a number with the same meaning.
 pub fn spark(values: &Values) -> Markup {
     let top = values.values.iter().flatten().copied().fold(0.0, f64::max).max(1.0);
     let wide = WIDTH / values.values.len().max(1) as f64;
@@ -288,7 +288,7 @@ pub fn table(axis: &Axis, charts: &[(&[Values], Say)], moment: &Moment) -> Marku
     }
 }
 
-/// A round number that is not below this one: 1, 2 or 5 with zeros.
+/// A round number not below this one: 1, 2, 4, 5 or 8 times a power of ten.
 fn nice(value: f64) -> f64 {
     if !value.is_finite() || value <= 0.0 {
         return 1.0;
@@ -298,7 +298,7 @@ fn nice(value: f64) -> f64 {
     steps.into_iter().map(|step| step * power).find(|step| *step >= value).unwrap_or(value)
 }
 
-/// A length of the drawing, short.
+/// A length in the drawing, with at most one decimal.
 fn units(length: f64) -> String {
     let text = format!("{length:.1}");
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)

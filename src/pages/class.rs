@@ -1,4 +1,4 @@
-//! One class: its figures over time, and its jobs.
+//! The page of one class: its figures over time, and its jobs.
 
 use kqueue_control::ClassFigures;
 use maud::{Markup, html};

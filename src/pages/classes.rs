@@ -1,4 +1,4 @@
-//! Classes of jobs: which are slow, which fail, which need memory.
+//! The table of classes: run times, failures and memory.
 
 use std::cmp::Reverse;
 
@@ -9,9 +9,9 @@ use crate::format::{bytes, known_bytes, known_span, number, percent, short, span
 use crate::parts::{empty, failed, heading, scrolling, tier, windows};
 use crate::view::Page;
 
-/// Classes that are listed.
+/// Maximum classes listed.
 const MOST: usize = 1_000;
-/// What they can be sorted by: the word in the query, and the column.
+/// Sortable columns: the value of `sort` in the query, and the heading.
 const COLUMNS: &[(&str, &str)] = &[
     ("name", "Class"),
     ("runs", "Jobs"),
@@ -98,7 +98,7 @@ fn row(page: &Page<'_>, class: &ClassFigures) -> Markup {
     }
 }
 
-/// The figures of one class or queue in a row of tiles.
+/// The figures of one class or queue, as a row of tiles.
 pub fn tiles(page: &Page<'_>, figures: &kqueue_control::Figures) -> Markup {
     let took = |share| known_span(figures.duration.quantile(share));
     let bad = failed(figures);
@@ -114,7 +114,7 @@ pub fn tiles(page: &Page<'_>, figures: &kqueue_control::Figures) -> Markup {
     }
 }
 
-/// A section of classes, the busiest first: for the page of a queue.
+/// A section of classes, those with the most runs first, for the page of a queue.
 pub fn section(page: &Page<'_>) -> Markup {
     html! {
         section aria-labelledby="classes" {

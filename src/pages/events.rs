@@ -1,4 +1,4 @@
-//! What happened beside jobs.
+//! The page of events beside jobs.
 
 use maud::{Markup, html};
 
@@ -8,9 +8,9 @@ use crate::marks;
 use crate::parts::{Charts, empty, say_rate, scrolling, throughput, tier, windows};
 use crate::view::Page;
 
-/// Kinds that can be chosen.
+/// Selectable kinds; empty is all.
 const KINDS: &[&str] = &["", "runtime", "deploy", "reload", "outage", "pause", "quarantine", "worker"];
-/// Events that are listed.
+/// Maximum events listed.
 const MOST: usize = 300;
 
 pub fn body(page: &Page<'_>) -> Markup {

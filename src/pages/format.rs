@@ -1,4 +1,4 @@
-//! Figures, times and other people's words, as a page shows them.
+//! Formatting of figures, times and untrusted texts.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -7,20 +7,20 @@ use maud::{Markup, html};
 
 use crate::Moment;
 
-/// Bytes of a text that a page shows, where nothing else is said.
+/// Default maximum bytes of a text.
 const LONGEST: usize = 2_000;
 
-/// Somebody else's text: one harmless line, bounded.
+/// An untrusted text as one sanitized line of at most `LONGEST` bytes.
 pub fn text(text: &str) -> String {
     harmless::line(text, LONGEST)
 }
 
-/// The same, of at most so many bytes.
+/// The same, of at most `most` bytes.
 pub fn short(text: &str, most: usize) -> String {
     harmless::line(text, most)
 }
 
-/// A class by its last part, with its namespace before it, smaller. It may be broken where a part ends.
+/// A class name, its namespace smaller than its last part. May wrap after each `\`.
 pub fn class(name: &str) -> Markup {
     let name = short(name, 300);
     let (space, own) = name.rfind('\\').map_or(("", name.as_str()), |at| name.split_at(at + 1));
@@ -32,7 +32,7 @@ pub fn class(name: &str) -> Markup {
     }
 }
 
-/// Milliseconds, as somebody would say them: `340 ms`, `1.5 s`, `12 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
+/// Milliseconds as a duration: `340 ms`, `1.5 s`, `12 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
 pub fn span(ms: u64) -> String {
     let (s, min, h, d) = (ms / 1000, ms / 60_000, ms / 3_600_000, ms / 86_400_000);
     let two = |big: u64, unit: &str, small: u64, sub: &str| match small {
@@ -49,17 +49,17 @@ pub fn span(ms: u64) -> String {
     }
 }
 
-/// The same of seconds.
+/// The same for seconds.
 pub fn seconds(seconds: f64) -> String {
     span((seconds.max(0.0) * 1000.0) as u64)
 }
 
-/// The same, where it is known.
+/// The same, or a dash if unknown.
 pub fn known_span(ms: Option<u64>) -> String {
     ms.map_or_else(none, span)
 }
 
-/// What stands where nothing is known.
+/// The placeholder for unknown values: a dash.
 pub fn none() -> String {
     "–".to_owned()
 }
@@ -73,12 +73,12 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
-/// The same, where it is known.
+/// The same, or a dash if unknown.
 pub fn known_bytes(known: Option<u64>) -> String {
     known.map_or_else(none, bytes)
 }
 
-/// A number with its thousands apart, by thin spaces that do not break.
+/// A number with its thousands separated by narrow no-break spaces.
 pub fn number(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3 * 3);
@@ -108,7 +108,8 @@ pub fn percent(part: u64, all: u64) -> String {
     if share < 9.95 { format!("{share:.1} %") } else { format!("{share:.0} %") }
 }
 
-/// A point in time, in milliseconds since 1970: of today by its hour, else with its date. None where it is no time.
+/// A time in milliseconds since 1970: only the time of day if it is today, else with the date. A dash if it is out of
+/// range.
 pub fn time(ms: u64, moment: &Moment) -> Markup {
     let Some((then, now)) = zoned(ms, &moment.zone).zip(zoned(moment.now, &moment.zone)) else {
         return html! { (none()) };
@@ -119,12 +120,13 @@ pub fn time(ms: u64, moment: &Moment) -> Markup {
     }
 }
 
-/// The same, where it is known.
+/// The same, or a dash if unknown.
 pub fn known_time(ms: Option<u64>, moment: &Moment) -> Markup {
     ms.map_or_else(|| html! { (none()) }, |ms| time(ms, moment))
 }
 
-/// The hour and minute of a point in time, with its day where the whole span is longer than one.
+/// A time (milliseconds since 1970) as the label of an axis of `of` milliseconds: the time of day, with the weekday for
+/// more than 26 hours, or the date for more than eight days.
 pub fn clock(ms: u64, of: u64, zone: &TimeZone) -> String {
     let form = match of {
         0..=93_600_000 => "%H:%M",
@@ -134,12 +136,12 @@ pub fn clock(ms: u64, of: u64, zone: &TimeZone) -> String {
     zoned(ms, zone).map(|then| then.strftime(form).to_string()).unwrap_or_default()
 }
 
-/// As `<input type="datetime-local">` has it.
+/// A time in the format of `<input type="datetime-local">`.
 pub fn input_time(ms: u64, zone: &TimeZone) -> String {
     zoned(ms, zone).map(|then| then.strftime("%Y-%m-%dT%H:%M").to_string()).unwrap_or_default()
 }
 
-/// Reads what [`input_time`] writes, or seconds since 1970, as seconds since 1970.
+/// Parses what [`input_time`] writes, or seconds since 1970; returns seconds since 1970.
 pub fn read_time(text: &str, zone: &TimeZone) -> Option<u64> {
     if let Ok(seconds) = text.parse::<u64>() {
         return (seconds < 100_000_000_000).then_some(seconds);

@@ -1,4 +1,4 @@
-//! What is around every page: landmarks, navigation, the state of the app.
+//! The frame of every page: landmarks, navigation, the app's state.
 
 use kqueue_control::State;
 use maud::{DOCTYPE, Markup, html};
@@ -9,10 +9,10 @@ use crate::statics;
 use crate::view::{Page, View};
 use crate::{Live, Mount};
 
-/// Seconds between two looks of a page that asks by itself.
+/// Seconds between two polls of a page that updates by polling.
 const POLL: &str = "3";
 
-/// How a page is kept up to date, for its script.
+/// How the script keeps a page up to date.
 struct Updates {
     events: Option<String>,
     poll: Option<&'static str>,
@@ -55,7 +55,7 @@ fn brand(mount: &Mount) -> Markup {
     }
 }
 
-/// A page of no app.
+/// A page that belongs to no app.
 pub fn bare(mount: &Mount, title: &str, body: &Markup) -> Markup {
     whole(mount, &format!("{} · kqueue", text(title)), Updates { events: None, poll: None }, brand(mount), body)
 }
@@ -66,7 +66,7 @@ pub fn host(mount: &Mount, body: &Markup) -> Markup {
     whole(mount, "kqueue", updates, brand(mount), body)
 }
 
-/// A page of an app. `title`: of what in it; empty for the app itself.
+/// A page of an app. `title` is empty for the overview.
 pub fn app(page: &Page<'_>, title: &str, body: &Markup) -> Markup {
     let (mount, snapshot) = (page.mount, &page.answers.snapshot);
     let app = short(&snapshot.app, 60);
@@ -105,7 +105,7 @@ pub fn app(page: &Page<'_>, title: &str, body: &Markup) -> Markup {
     whole(mount, &name, updates, header, &body)
 }
 
-/// What keeps the app from running its jobs, and what ends that.
+/// Why the app does not run its jobs, and the remedy.
 fn concern(page: &Page<'_>) -> Markup {
     let snapshot = &page.answers.snapshot;
     let held = matches!(snapshot.state, State::Maintenance | State::Paused);

@@ -1,10 +1,10 @@
-//! What a browser is told with every page.
+//! HTTP headers of every page.
 
-/// What a page may load and do: its own files, and nothing that stands in it.
+/// The content security policy: a page may load its own files, and run nothing inline.
 pub const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
                           form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Names and values of the headers of a page, and of everything else that is sent beside one.
+/// Names and values of the headers of all pages and of the files beside them.
 pub fn headers() -> [(&'static str, &'static str); 7] {
     [
         ("content-security-policy", POLICY),

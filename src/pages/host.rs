@@ -1,4 +1,4 @@
-//! All apps of a host.
+//! The page of all apps of a host.
 
 use kqueue_control::{Series, Snapshot, State};
 use maud::{Markup, html};
@@ -8,21 +8,21 @@ use crate::format::{number, percent, rate, seconds, short};
 use crate::parts::{empty, per_minute, pill, scrolling};
 use crate::{Moment, Mount, frame};
 
-/// Apps that are listed.
+/// Maximum apps listed.
 const MOST: usize = 500;
 
-/// What is known of one app.
+/// The state of one app.
 #[derive(Clone, Debug, Default)]
 pub struct AppCard {
     /// Its name.
     pub app: String,
-    /// What it tells; none where it does not run, or does not answer.
+    /// Its snapshot; `None` if it does not run or does not answer.
     pub snapshot: Option<Snapshot>,
-    /// Its last hour; without points where it is not known.
+    /// Its last hour; without points if unknown.
     pub hour: Series,
-    /// How it is, where it tells nothing.
+    /// Its state as text, if it has no snapshot.
     pub words: String,
-    /// It should run, or answer, and does not.
+    /// It should run and answer, and does not.
     pub is_bad: bool,
 }
 
@@ -35,7 +35,7 @@ impl AppCard {
         }
     }
 
-    /// How much it wants to be looked at.
+    /// Its urgency; 0 is the highest.
     fn weight(&self) -> u8 {
         match (&self.snapshot, self.is_bad) {
             (None, true) => 0,
@@ -47,7 +47,7 @@ impl AppCard {
     }
 }
 
-/// The page of all apps: what is wrong first.
+/// The page of all apps, those in trouble first.
 pub fn host(mount: &Mount, _moment: &Moment, cards: &[AppCard]) -> String {
     let mut cards: Vec<&AppCard> = cards.iter().collect();
     cards.sort_by_key(|card| (card.weight(), card.app.as_str()));

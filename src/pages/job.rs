@@ -1,4 +1,4 @@
-//! One job: what happened to it, from its dispatch over all attempts, and why it ran where it ran.
+//! One job: its timeline from the dispatch over all attempts, and why it ran in its tier.
 
 use kqueue_control::{Happening, Job, JobState};
 use kqueue_system::harmless;
@@ -10,11 +10,11 @@ use crate::marks;
 use crate::parts::{elapsed, empty, heading, job_state, pill, ran, tag_link, tier};
 use crate::view::Page;
 
-/// Attempts that are shown: the last ones.
+/// Maximum attempts shown, the last ones.
 const ATTEMPTS: usize = 100;
-/// Events that are shown.
+/// Maximum events shown.
 const EVENTS: usize = 100;
-/// Bytes of a payload that are shown.
+/// Maximum bytes shown of a payload.
 const PAYLOAD: usize = 256 << 10;
 
 pub fn body(page: &Page<'_>) -> (u16, String, Markup) {
@@ -66,7 +66,7 @@ pub fn body(page: &Page<'_>) -> (u16, String, Markup) {
     (200, last.class.clone(), body)
 }
 
-/// A payload with its fields apart, where it is JSON.
+/// A payload, indented if it is JSON.
 fn shown(payload: &str) -> String {
     let bounded = payload.get(..payload.floor_char_boundary(PAYLOAD)).unwrap_or_default();
     let value: Option<serde_json::Value> = serde_json::from_str(bounded).ok();
@@ -93,7 +93,7 @@ fn facts(page: &Page<'_>, job: &Job, uuid: &str) -> Markup {
     }
 }
 
-/// Where each attempt lies in time: its wait and its run.
+/// A drawing of the attempts over time: the wait and the run of each.
 fn lanes(page: &Page<'_>, attempts: &[Job]) -> Markup {
     let from = attempts.iter().filter_map(|job| job.queued.into_iter().chain(job.started).min()).min();
     let to = attempts.iter().filter_map(|job| end(page, job)).max();
@@ -122,7 +122,7 @@ fn end(page: &Page<'_>, job: &Job) -> Option<u64> {
     job.ended.or_else(|| job.started.map(|_| page.moment.now))
 }
 
-/// A step of a job's story.
+/// An entry of the timeline.
 enum Step<'a> {
     Attempt(&'a Job),
     Event(&'a Happening),

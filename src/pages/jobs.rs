@@ -1,4 +1,4 @@
-//! Lists of jobs: search, and pages of it.
+//! Lists of jobs, with search and paging.
 
 use kqueue_control::{JobState, JobsFilter};
 use maud::{Markup, html};
@@ -8,7 +8,7 @@ use crate::parts::{empty, heading, jobs_table};
 use crate::view::Page;
 use crate::{Moment, Query};
 
-/// The lists: the word in the query, and for readers.
+/// The lists: the value of `state` in the query, the title, and the state.
 const LISTS: &[(&str, &str, JobState)] = &[
     ("", "Recent", JobState::Recent),
     ("failed", "Failed", JobState::Failed),
@@ -18,16 +18,16 @@ const LISTS: &[(&str, &str, JobState)] = &[
     ("done", "Done", JobState::Done),
     ("released", "Released", JobState::Released),
 ];
-/// What is searched for, and how it is called.
+/// The search fields: name, label, and placeholder.
 const FIELDS: &[(&str, &str, &str)] = &[
     ("text", "Text", "uuid, class, tag or cause"),
     ("class", "Class", r"SendReceipt or App\Jobs\SendReceipt"),
     ("tag", "Tag", "order:12"),
 ];
-/// Queues to choose from.
+/// Maximum queues to choose from.
 const QUEUES: usize = 100;
 
-/// Which jobs a query asks for.
+/// The filter for the jobs of a query.
 pub fn filter(query: &Query, moment: &Moment, limit: u32) -> JobsFilter {
     let (_, _, state) = list(query);
     let time = |name| query.get(name).and_then(|text| read_time(text, &moment.zone));

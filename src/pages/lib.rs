@@ -1,13 +1,13 @@
-//! The pages of kqueue: what an operator sees of an app, and of all apps of a host, in a browser.
+//! The dashboard of kqueue: the web pages on an app, and on all apps of a host.
 //!
-//! Pure: a path and a query become a [`View`], the view names what is to be asked of a runtime ([`View::needs`]), the
-//! answers are put into [`Answers`], and the view renders them. No clock, no I/O, no thread: whoever serves the pages asks,
-//! waits and sends. There are two of them, with the same pages: `kqueue-web` for all apps of a host, and the runtime of
-//! one app, for the door in the app itself ([`Mount`] tells them apart).
+//! Pure: a path and a query become a [`View`], the view names the requests it needs from a runtime ([`View::needs`]),
+//! the answers are put into [`Answers`], and the view renders them. No clock, no I/O, no thread: the server of the
+//! pages makes the requests, waits and sends. There are two servers with the same pages: `kqueue-web` for all apps of a
+//! host, and the runtime of one app, for the door in the app itself ([`Mount`] tells them apart).
 //!
-//! What is in an answer is the word of the app's user, who may say anything. All of it is escaped by maud, made one
-//! harmless line by [`format::text`], and bounded in number. No page has a script or a style in it: they are files
-//! ([`statics`]), so that [`headers`] can forbid all others.
+//! Answers contain texts of the app's user, which are untrusted. All are escaped by maud, reduced to one sanitized line
+//! by [`format::text`], and bounded in number. No page contains a script or a style: they are files ([`statics`]), so
+//! that [`headers`] can forbid all others.
 
 pub mod acts;
 mod answers;
@@ -43,7 +43,7 @@ pub use trouble::trouble;
 pub use view::View;
 pub use window::Window;
 
-/// When a page is rendered, and in whose time.
+/// The time at which a page is rendered, and its time zone.
 #[derive(Clone, Debug)]
 pub struct Moment {
     /// Milliseconds since 1970.

@@ -1,4 +1,4 @@
-//! What happened, as it is marked on the charts.
+//! Events as marks on the charts.
 
 use kqueue_control::Happening;
 use maud::{Markup, html};
@@ -7,25 +7,25 @@ use crate::chart::Axis;
 use crate::format::{short, time};
 use crate::view::Page;
 
-/// Marks on one chart.
+/// Maximum marks on a chart.
 const MOST: usize = 60;
-/// Of those, how many are told below it.
+/// How many of them are listed below it.
 const TOLD: usize = 12;
 
-/// One of them.
+/// A mark.
 #[derive(Clone, Debug)]
 pub struct Mark {
     /// When, in milliseconds since 1970.
     pub at: u64,
-    /// When it was over, where it took time.
+    /// When it was over, if it lasted.
     pub ended: Option<u64>,
     /// Its class in the stylesheet.
     pub class: &'static str,
-    /// In words.
+    /// Its text.
     pub said: String,
 }
 
-/// The class of a kind in the stylesheet.
+/// The stylesheet class of a kind of event.
 pub fn class(kind: &str) -> &'static str {
     match kind {
         "runtime" => "runtime",
@@ -39,7 +39,7 @@ pub fn class(kind: &str) -> &'static str {
     }
 }
 
-/// Whether it concerns all jobs, and not one process among many.
+/// Whether it concerns more than one process among many.
 fn is_large(event: &Happening) -> bool {
     class(&event.kind) != "worker"
 }
@@ -50,11 +50,11 @@ fn within<'a>(page: &'a Page<'_>, axis: &Axis) -> impl Iterator<Item = &'a Happe
     events.filter(move |event| event.at < until && event.ended.unwrap_or(event.at) >= since).take(MOST)
 }
 
-/// Those that the charts of a page have.
+/// The marks on the charts of a page.
 pub fn marks(page: &Page<'_>, axis: &Axis) -> Vec<Mark> {
     let mark = |event: &Happening| {
         let class = class(&event.kind);
-        // What takes time and is not over lasts to the end of the chart.
+        // An outage or pause without an end lasts to the end of the chart.
         let open = matches!(class, "outage" | "pause").then_some(axis.until.min(page.moment.now));
         let said = format!("{}: {}", short(&event.kind, 20), short(&event.text, 200));
         Mark { at: event.at.max(axis.since), ended: event.ended.or(open), class, said }
@@ -62,7 +62,7 @@ pub fn marks(page: &Page<'_>, axis: &Axis) -> Vec<Mark> {
     within(page, axis).map(mark).collect()
 }
 
-/// The same in words, below the charts.
+/// The same as a list, below the charts.
 pub fn told(page: &Page<'_>, axis: &Axis) -> Markup {
     let events: Vec<_> = within(page, axis).take(TOLD).collect();
     html! {
@@ -76,7 +76,7 @@ pub fn told(page: &Page<'_>, axis: &Axis) -> Markup {
     }
 }
 
-/// A kind, as a word with its colour.
+/// A kind, in its colour.
 pub fn kind(kind: &str) -> Markup {
     html! { span class=(format!("kind {}", class(kind))) { (short(kind, 20)) } }
 }

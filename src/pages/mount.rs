@@ -1,61 +1,62 @@
-//! Where pages are mounted, and how they link to each other.
+//! Mount points of pages, and links between pages.
 
 use crate::query::encoded;
 
 /// How a page is kept up to date by its script.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Live {
-    /// The server sends what has changed.
+    /// The server sends changes as events.
     Events,
-    /// The script asks for the page again.
+    /// The script reloads the page periodically.
     #[default]
     Poll,
 }
 
-/// Where pages are mounted.
+/// A mount point.
 #[derive(Clone, Debug, Default)]
 pub struct Mount {
-    /// What leads from the page that is asked for to the root: `../../`, or the path where an app has mounted it, `/kqueue/`.
+    /// The prefix of links to the root: relative to the current page (`../../`), or the path at which an app has
+    /// mounted it (`/kqueue/`).
     root: String,
-    /// The app, where there are others beside it.
+    /// The app, if there may be others beside it.
     app: Option<String>,
     /// How pages are kept up to date.
     pub live: Live,
-    /// What forms carry, where whoever sees the page may act.
+    /// The token in forms; `None` if the viewer may not act.
     token: Option<String>,
 }
 
 impl Mount {
-    /// Of all apps of a host. `path` is the one that is asked for, from the root: links are relative to it, so that the
-    /// root may be anywhere.
+    /// The mount of all apps of a host. `path` is the requested path, from the root: links are relative to it, so that
+    /// the root may be anywhere.
     pub fn of_host(path: &str, app: Option<&str>) -> Self {
         let depth = path.trim_start_matches('/').matches('/').count();
         let root = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
         Self { root, app: app.map(str::to_owned), live: Live::Events, token: None }
     }
 
-    /// Of one app alone, at `base`: `/kqueue`.
+    /// The mount of one app alone, at `base`: `/kqueue`.
     pub fn of_app(base: &str) -> Self {
         Self { root: format!("{}/", base.trim_end_matches('/')), app: None, live: Live::Poll, token: None }
     }
 
-    /// Whoever sees the page may act from it. Its forms carry this token, unless it is empty.
+    /// Allows actions. Forms carry this token, unless it is empty.
     #[must_use]
     pub fn acting(self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self }
     }
 
-    /// What forms carry; none where there are to be no forms.
+    /// The token in forms; `None` if there are no forms.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
 
-    /// Whether this is the host's door, with other apps beside this one.
+    /// Whether this is the mount of a host, with other apps beside this one.
     pub fn is_host(&self) -> bool {
         self.live == Live::Events
     }
 
-    /// Links to a page at the root.
+    /// A link to a page below the root.
     pub fn root(&self, path: &str) -> String {
         match (path, self.root.as_str()) {
             ("", "/") => "/".to_owned(),
@@ -64,7 +65,7 @@ impl Mount {
         }
     }
 
-    /// Links to a page of the app.
+    /// A link to a page of the app.
     pub fn page(&self, path: &str) -> String {
         match &self.app {
             Some(app) => self.root(&format!("app/{app}/{path}")),
@@ -72,7 +73,7 @@ impl Mount {
         }
     }
 
-    /// Links to a page of the app with such a query; what is empty is left out.
+    /// A link to a page of the app with this query; empty fields are left out.
     pub fn link(&self, path: &str, query: &[(&str, &str)]) -> String {
         let query = encoded(query.iter().copied());
         if query.is_empty() { self.page(path) } else { format!("{}?{query}", self.page(path)) }

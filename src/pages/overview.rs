@@ -1,4 +1,4 @@
-//! How an app is: what waits, what runs, what went wrong, and when.
+//! The overview of an app: backlog, running jobs, workers, failures and events.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use crate::parts::{
 };
 use crate::view::Page;
 
-/// Rows of a table.
+/// Maximum rows of a table.
 const ROWS: usize = 200;
-/// Processes that are shown at once.
+/// Processes shown without unfolding.
 const WORKERS: usize = 10;
-/// Queues that are listed.
+/// Maximum queues listed.
 const QUEUES: usize = 100;
-/// Events that are listed.
+/// Maximum events, and failures, listed.
 const EVENTS: usize = 8;
 
 pub fn body(page: &Page<'_>) -> Markup {
@@ -64,14 +64,14 @@ fn tiles(page: &Page<'_>) -> Markup {
     }
 }
 
-/// Of all points together.
+/// The sum of all points.
 fn total(series: &Series) -> Figures {
     let mut total = Figures::default();
     series.points.iter().for_each(|point| total.add(&point.figures));
     total
 }
 
-/// For how many seconds the oldest job that could run has waited, of all queues.
+/// Seconds that the oldest ready job of all queues has waited.
 pub fn oldest(snapshot: &Snapshot) -> Option<f64> {
     snapshot.queues.iter().filter_map(|queue| queue.oldest).max_by(f64::total_cmp)
 }
@@ -139,7 +139,7 @@ fn queue_row(page: &Page<'_>, queue: &Queue) -> Markup {
     }
 }
 
-/// Those that run: from the list that knows their limits, or else from the snapshot.
+/// The running jobs: from the list, which has their timeouts, else from the snapshot.
 fn running(page: &Page<'_>) -> Markup {
     let snapshot = &page.answers.snapshot;
     let listed = &page.answers.running.jobs;
@@ -188,7 +188,7 @@ fn workers(page: &Page<'_>) -> Markup {
     let jobs: BTreeMap<u64, &RunningJob> =
         snapshot.tiers.iter().flat_map(|tier| &tier.running_jobs).map(|job| (job.worker, job)).collect();
     let memory: u64 = snapshot.workers.iter().filter_map(|worker| worker.memory_kb).fold(0, u64::saturating_add);
-    // Those that do something first; what idles is there for who wants to see it.
+    // Busy processes first; idle ones may be folded.
     let mut all: Vec<&Process> = snapshot.workers.iter().take(ROWS).collect();
     all.sort_by_key(|worker| (worker.state == "idle", worker.id));
     let (shown, folded) = all.split_at(all.len().min(WORKERS));
@@ -274,7 +274,7 @@ fn events(page: &Page<'_>) -> Markup {
     }
 }
 
-/// What is worked, and by what.
+/// Versions, connection, launcher and runtime of the app.
 fn about(page: &Page<'_>) -> Markup {
     let Snapshot { laravel, php, connection, launcher, pid, since, .. } = &page.answers.snapshot;
     let total = total(&page.answers.series);

@@ -1,4 +1,4 @@
-//! Parts that several pages have.
+//! Parts shared by several pages.
 
 use std::fmt::Write as _;
 
@@ -11,12 +11,12 @@ use crate::marks::{self, Mark};
 use crate::view::Page;
 use crate::{Moment, Window};
 
-/// The word for a state, as a pill.
+/// A state, as a pill.
 pub fn pill(state: &str) -> Markup {
     html! { span class=(format!("pill {}", known_state(state))) { (short(state, 24)) } }
 }
 
-/// A class of the stylesheet for the state of an app or a job.
+/// The stylesheet class for a state of an app, job or worker.
 fn known_state(state: &str) -> &'static str {
     match state {
         "running" | "done" => "good",
@@ -27,17 +27,17 @@ fn known_state(state: &str) -> &'static str {
     }
 }
 
-/// A tier.
+/// A tier's name.
 pub fn tier(tier: &str) -> Markup {
     html! { span.tier { (short(tier, 20)) } }
 }
 
-/// The word of a job's state.
+/// The name of a job's state.
 pub fn job_state(state: Option<JobState>) -> &'static str {
     state.map_or("unknown", JobState::as_str)
 }
 
-/// What is missing on a page.
+/// The list of what is missing on a page.
 pub fn lacks(page: &Page<'_>) -> Markup {
     html! {
         @if !page.answers.lacks.is_empty() {
@@ -51,17 +51,17 @@ pub fn heading(id: &str, text: &str, more: Markup) -> Markup {
     html! { div.heading { h2 id=(id) { (text) } (more) } }
 }
 
-/// A table in a frame that scrolls by itself on a narrow page, and can be scrolled by keys.
+/// Wraps a table so that it scrolls by itself on a narrow page, also by keyboard.
 pub fn scrolling(label: &str, table: Markup) -> Markup {
     html! { div.scroll role="region" aria-label=(label) tabindex="0" { (table) } }
 }
 
-/// What a section says that has nothing to show.
+/// The text of a section without content.
 pub fn empty(words: &str) -> Markup {
     html! { p.empty { (words) } }
 }
 
-/// The choice of the time that a page is about.
+/// The navigation for the time range of a page.
 pub fn windows(page: &Page<'_>, path: &str, more: &[(&str, &str)]) -> Markup {
     let link = |span: &str, end: &str| {
         let usual = if span == "1h" { "" } else { span };
@@ -93,7 +93,7 @@ pub fn windows(page: &Page<'_>, path: &str, more: &[(&str, &str)]) -> Markup {
     }
 }
 
-/// A value per minute of a point.
+/// The count of a point as a rate per minute.
 pub fn per_minute(count: u64, series: &Series) -> f64 {
     count as f64 * 60.0 / series.step.max(1) as f64
 }
@@ -105,7 +105,7 @@ fn outcome(series: &Series, name: &'static str, outcomes: &'static [&'static str
     })
 }
 
-/// How many jobs ended, by how.
+/// Jobs ended per minute, by outcome.
 pub fn throughput(series: &Series) -> Vec<Values> {
     vec![
         outcome(series, "done", &["done"]),
@@ -114,7 +114,7 @@ pub fn throughput(series: &Series) -> Vec<Values> {
     ]
 }
 
-/// All charts of a page, on one axis, with what happened marked.
+/// All charts of a page, on one axis, with events marked.
 pub struct Charts<'a> {
     pub axis: Axis,
     pub marks: Vec<Mark>,
@@ -124,13 +124,13 @@ pub struct Charts<'a> {
 }
 
 impl<'a> Charts<'a> {
-    /// None where there are no figures.
+    /// `None` if there are no figures.
     pub fn of(page: &'a Page<'a>) -> Option<Self> {
         let axis = Axis::of(&page.answers.series)?;
         Some(Self { axis, marks: marks::marks(page, &axis), drawn: Vec::new(), kept: Vec::new(), page })
     }
 
-    /// Adds one.
+    /// Adds a chart.
     #[must_use]
     pub fn with(mut self, title: &'static str, kind: Kind, all: Vec<Values>, say: Say) -> Self {
         let chart = Chart { title, kind, axis: self.axis, all: &all, say, marks: &self.marks };
@@ -139,7 +139,7 @@ impl<'a> Charts<'a> {
         self
     }
 
-    /// All of them, and their figures as a table.
+    /// Renders all charts, and their figures as a table.
     pub fn render(self) -> Markup {
         let kept: Vec<_> = self.kept.iter().map(|(all, say)| (all.as_slice(), *say)).collect();
         html! {
@@ -150,32 +150,32 @@ impl<'a> Charts<'a> {
     }
 }
 
-/// How waits and durations are said.
+/// Formats waits and durations, in milliseconds.
 pub fn say_ms(value: f64) -> String {
     span(value.round() as u64)
 }
 
-/// How a number of jobs per minute is said.
+/// Formats a rate of jobs per minute.
 pub fn say_rate(value: f64) -> String {
     format!("{}/min", rate(value))
 }
 
-/// How a number is said.
+/// Formats a number.
 pub fn say_number(value: f64) -> String {
     if value.fract() > 0.0 && value < 10.0 { format!("{value:.1}") } else { number(value.round() as u64) }
 }
 
-/// How a size is said.
+/// Formats a size in bytes.
 pub fn say_bytes(value: f64) -> String {
     bytes(value as u64)
 }
 
-/// How many of these jobs failed for good.
+/// How many of these jobs failed permanently.
 pub fn failed(figures: &Figures) -> u64 {
     figures.outcomes.get("failed").copied().unwrap_or_default()
 }
 
-/// Outcomes in words: `120 done, 3 released, 1 failed`.
+/// Outcomes as text: `120 done, 3 released, 1 failed`.
 pub fn outcomes(figures: &Figures) -> String {
     let mut said = String::new();
     for (outcome, count) in figures.outcomes.iter().filter(|(_, count)| **count > 0).take(6) {
@@ -186,7 +186,7 @@ pub fn outcomes(figures: &Figures) -> String {
     if said.is_empty() { "none".to_owned() } else { said }
 }
 
-/// What a list is of, which says what is worth a column.
+/// The kind of a list of jobs, which determines its columns.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Columns {
     Queued,
@@ -204,7 +204,7 @@ impl Columns {
         }
     }
 
-    /// Names, and whether what is in it is a number.
+    /// Names of the columns, and whether they hold numbers.
     fn names(self) -> &'static [(&'static str, bool)] {
         match self {
             Columns::Queued => &[("Queued", false), ("Due", false), ("Attempts", true)],
@@ -223,7 +223,7 @@ impl Columns {
     }
 }
 
-/// Jobs that have ended, that run, or that wait to start.
+/// A table of jobs: ended, running, or waiting to start.
 pub fn jobs_table(page: &Page<'_>, caption: &str, jobs: &[Job], most: usize) -> Markup {
     let columns = Columns::of(jobs);
     let table = html! {
@@ -269,12 +269,12 @@ fn job_row(page: &Page<'_>, job: &Job, columns: Columns) -> Markup {
     }
 }
 
-/// A tag, linked to the jobs that have it.
+/// A tag, linked to the jobs with it.
 pub fn tag_link(page: &Page<'_>, tag: &str) -> Markup {
     html! { a.tag href=(page.mount.link("jobs", &[("tag", tag)])) { (short(tag, 60)) } }
 }
 
-/// How long a job has run of what it may, in milliseconds; 0 is without limit.
+/// A job's run time in milliseconds, against its timeout in seconds; 0 is without limit.
 pub fn elapsed(ms: u64, timeout: Option<u64>) -> Markup {
     let limit = timeout.filter(|seconds| *seconds > 0).map(|seconds| seconds.saturating_mul(1000));
     html! {
@@ -290,7 +290,7 @@ pub fn class_heading(name: &str) -> Markup {
     html! { h1 { (class(name)) } }
 }
 
-/// Milliseconds of a job that runs, by now.
+/// A job's run time in milliseconds, up to now if it still runs.
 pub fn ran(job: &Job, moment: &Moment) -> u64 {
     job.ms.or_else(|| job.started.map(|started| moment.now.saturating_sub(started))).unwrap_or_default()
 }

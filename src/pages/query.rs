@@ -1,41 +1,41 @@
-//! The query of a page.
+//! The query string of a page.
 
 use form_urlencoded::{Serializer, parse};
 use kqueue_system::harmless;
 
-/// Fields that are read; what follows them is ignored.
+/// Maximum fields read; further ones are ignored.
 const FIELDS: usize = 24;
-/// Bytes of one field that are read.
+/// Maximum bytes of a field.
 const LONGEST: usize = 400;
 
-/// What stands behind the question mark: bounded in number and length, and harmless, since pages show it again.
+/// A parsed query string: bounded in number and length, and sanitized, since pages show it again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads one; anything is one.
+    /// Parses a query string; never fails.
     pub fn parse(text: &str) -> Self {
         let fields = parse(text.as_bytes()).take(FIELDS);
         Self(fields.map(|(name, value)| (name.into_owned(), harmless::line(value.trim(), LONGEST))).collect())
     }
 
-    /// A field that is there and not empty.
+    /// A field; `None` if it is missing or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
-    /// All of them.
+    /// All fields.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The same, for somebody who keeps it.
+    /// The same, owned.
     pub fn owned(&self, name: &str) -> Option<String> {
         self.get(name).map(str::to_owned)
     }
 }
 
-/// A query of these fields, but those that are empty.
+/// A query string of these fields, without the empty ones.
 pub fn encoded<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut query = Serializer::new(String::new());
     for (name, value) in fields.filter(|(_, value)| !value.is_empty()) {

@@ -1,4 +1,4 @@
-//! One queue: what waits in it, who filled it, and how it was over time.
+//! The page of one queue: its figures over time, the classes in it, and its waiting jobs.
 
 use maud::{Markup, html};
 

@@ -1,5 +1,5 @@
-//! The files that pages load: one stylesheet, one script, one icon. Their names change with their contents, so that they may
-//! be kept for ever.
+//! The files that pages load: one stylesheet, one script, one icon. Their names contain a hash of their contents, so
+//! that they can be cached forever.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
@@ -9,13 +9,13 @@ use std::sync::OnceLock;
 pub struct File {
     /// Its name, with a hash: `kqueue-0123456789abcdef.css`.
     pub name: String,
-    /// Its type.
+    /// Its media type.
     pub kind: &'static str,
-    /// What is in it.
+    /// Its contents.
     pub text: &'static str,
 }
 
-/// For how long it may be kept: its name is another when it changes.
+/// Its `cache-control` header: it can be cached forever, as its name changes with its contents.
 pub const CACHE: &str = "public, max-age=31536000, immutable";
 
 fn files() -> &'static [File; 3] {

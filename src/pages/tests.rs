@@ -1,4 +1,4 @@
-//! All pages, of an app that says the worst.
+//! All pages, with hostile texts from the app.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// What an app may call anything.
+/// A hostile name.
 const HOSTILE: &str = "<script>alert('1')</script>\"'>\u{1b}[31m\r\n\u{202e}\u{0}<img src=x onerror=a()>";
 
 const VIEWS: [View; 7] = [View::Overview, View::Jobs, View::Job, View::Classes, View::Class, View::Queue, View::Events];
@@ -43,7 +43,7 @@ fn with(mut one: Value, more: Value) -> Value {
     one
 }
 
-/// Everything that a runtime may say, with `name` wherever it says a text.
+/// All answers of a runtime, with `name` as every text.
 fn answers(name: &str) -> Answers {
     let since = 1_767_261_600_u64;
     let event = |kind: &str| json!({"at": (since + 60) * 1000, "kind": kind, "text": name, "tier": name, "worker": 1, "job": name});
@@ -132,7 +132,7 @@ fn what_an_app_says_stays_text() {
         for harmful in ["<img src=x", "alert('1')</script>", "\u{1b}", "\u{202e}", "\u{0}", "\r"] {
             assert!(!page.contains(harmful), "{name}: {harmful:?}");
         }
-        // What is quoted stays within its quotes.
+        // Attribute values stay within their quotes.
         assert!(!page.contains("\"'>"), "{name}");
         assert!(page.contains("&lt;script&gt;"), "{name}: it is shown, escaped");
     }
@@ -153,7 +153,7 @@ fn nothing_stands_in_a_page_that_the_policy_forbids() {
     assert!(!POLICY.contains("unsafe"));
 }
 
-/// Names of elements in the order in which they are open: each is closed, and ids are there once.
+/// Every page has its landmarks, unique ids, resolvable labels, and tables with captions and scopes.
 #[test]
 fn pages_are_whole_and_have_their_landmarks() {
     for (name, page) in all_pages("App\\Jobs\\A") {
@@ -258,7 +258,7 @@ fn forms_become_what_a_runtime_is_asked() {
     for deed in ["cancel", "move"] {
         assert!(read(deed, "class=A&to=b").unwrap_err().contains("tick the box"), "{deed}");
     }
-    // Many jobs only for those who say that they are sure; nothing for a form that says nothing.
+    // Bulk actions need the confirmation, and an empty form does nothing.
     assert!(read("retry", "class=A").unwrap_err().contains("tick the box"));
     for (deed, fields) in [
         ("pause", ""),

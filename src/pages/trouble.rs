@@ -1,11 +1,11 @@
-//! A page that says why there is no other.
+//! The error page.
 
 use maud::html;
 
 use crate::format::text;
 use crate::{Mount, frame};
 
-/// Says why there is no page: `title` in our own words, `why` in anybody's.
+/// An error page: `title` is a fixed text, `why` may be untrusted.
 pub fn trouble(mount: &Mount, title: &str, why: &str) -> String {
     let body = html! {
         section.card.trouble aria-labelledby="trouble" {

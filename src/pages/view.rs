@@ -1,4 +1,4 @@
-//! Which page it is, and what it needs.
+//! The pages of an app, and the requests that each needs.
 
 use kqueue_control::{JobState, JobsFilter, Request, StatsFilter};
 use maud::Markup;
@@ -6,29 +6,29 @@ use maud::Markup;
 use crate::{Answers, Moment, Mount, Need, Query, Slot, Window};
 use crate::{class, classes, events, frame, job, jobs, overview, queue};
 
-/// Jobs of one page of a list.
+/// Jobs per page of a list.
 const PAGE: u32 = 50;
-/// Events of the events page, and of a chart.
+/// Maximum events requested, for the events page and for charts.
 const EVENTS: u32 = 300;
-/// Failures that the overview shows.
+/// Maximum failures on the overview.
 const FAILURES: u32 = 8;
 
 /// A page of an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum View {
-    /// How it is.
+    /// Its overview.
     Overview,
-    /// Its jobs.
+    /// Lists of jobs.
     Jobs,
-    /// One of them.
+    /// One of these.
     Job,
     /// Its classes.
     Classes,
-    /// One of them.
+    /// One of these.
     Class,
-    /// One of its queues.
+    /// One queue.
     Queue,
-    /// What happened.
+    /// Events beside jobs.
     Events,
 }
 
@@ -60,7 +60,8 @@ impl View {
         }
     }
 
-    /// What is to be asked first. `payload`: whether what a job carries may be shown at this door.
+    /// The requests whose answers it is rendered from. `payload`: whether the contents of jobs may be shown to this
+    /// viewer.
     pub fn needs(&self, query: &Query, moment: &Moment, payload: bool) -> Vec<Need> {
         let window = Window::of(query, moment);
         let name = query.owned("name");
@@ -82,7 +83,7 @@ impl View {
             View::Overview => {
                 let failed = JobsFilter { state: Some(JobState::Failed), limit: FAILURES, ..within };
                 let running = JobsFilter { state: Some(JobState::Running), limit: PAGE, ..JobsFilter::default() };
-                // By queue, and not by class: of a thousand classes that is the quicker one.
+                // By queue and not by class: faster with a thousand classes.
                 needs.extend([series_of(filter, true), events()]);
                 needs.extend([jobs(Slot::Failed, failed), jobs(Slot::Running, running)]);
             }
@@ -110,7 +111,7 @@ impl View {
         needs
     }
 
-    /// The page, whole: its status and its HTML.
+    /// Renders the whole page: its HTTP status and HTML.
     pub fn render(&self, mount: &Mount, query: &Query, moment: &Moment, answers: &Answers) -> (u16, String) {
         let page = Page { view: self, mount, query, moment, answers, window: Window::of(query, moment) };
         let (status, title, body) = match self {
@@ -126,7 +127,7 @@ impl View {
     }
 }
 
-/// What each part of a page is made of.
+/// Everything that the parts of a page are rendered from.
 pub(crate) struct Page<'a> {
     pub view: &'a View,
     pub mount: &'a Mount,
@@ -142,17 +143,17 @@ impl Page<'_> {
         self.query.get("name").unwrap_or_default()
     }
 
-    /// A link to the page of a class, of the same time.
+    /// A link to the page of a class, with the same time range.
     pub fn class_link(&self, class: &str) -> String {
         self.mount.link("class", &[("name", class), ("span", self.span()), ("end", &self.window.end())])
     }
 
-    /// A link to the page of a queue, of the same time.
+    /// A link to the page of a queue, with the same time range.
     pub fn queue_link(&self, queue: &str) -> String {
         self.mount.link("queue", &[("name", queue), ("span", self.span()), ("end", &self.window.end())])
     }
 
-    /// `span` of a link; empty for the usual one.
+    /// The `span` parameter of a link; empty for the default.
     pub fn span(&self) -> &'static str {
         if self.window.word == "1h" { "" } else { self.window.word }
     }
@@ -167,7 +168,7 @@ impl Page<'_> {
         maud::html! { a.plain href=(self.queue_link(queue)) { (crate::format::short(queue, 120)) } }
     }
 
-    /// A job's class, linked to the job where it has a uuid.
+    /// A job's class, linked to the job if it has a uuid.
     pub fn job(&self, uuid: &str, class: &str) -> Markup {
         maud::html! {
             @if uuid.is_empty() { (crate::format::class(class)) }

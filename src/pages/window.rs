@@ -1,29 +1,29 @@
-//! The span of time that a page is about.
+//! The time range of a page.
 
 use crate::format::{input_time, read_time};
 use crate::{Moment, Query};
 
-/// Spans that can be chosen: a word, its seconds, and how many points a chart of it has.
+/// Selectable ranges: name, seconds, and points of a chart.
 const SPANS: &[(&str, u64, u32)] =
     &[("1h", 3_600, 60), ("6h", 21_600, 72), ("24h", 86_400, 96), ("7d", 604_800, 84), ("30d", 2_592_000, 90)];
 
-/// From when to when, in seconds since 1970.
+/// A time range, in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The word for its length.
+    /// The name of its length: `1h`.
     pub word: &'static str,
-    /// From when.
+    /// Its start.
     pub since: u64,
-    /// Up to when.
+    /// Its end.
     pub until: u64,
-    /// Points of a chart of it, at the most.
+    /// Maximum points of a chart of it.
     pub points: u32,
-    /// It ends now, and moves on.
+    /// It ends now, and moves with time.
     pub is_now: bool,
 }
 
 impl Window {
-    /// By `span` and `end` of a query: the last hour where there are none.
+    /// The range given by `span` and `end` of a query; by default the last hour.
     pub fn of(query: &Query, moment: &Moment) -> Self {
         let asked = query.get("span").unwrap_or_default();
         let known = SPANS.iter().find(|(word, ..)| *word == asked).or(SPANS.first());
@@ -34,29 +34,29 @@ impl Window {
         Self { word, since: until.saturating_sub(length), until, points, is_now: end.is_none() }
     }
 
-    /// Seconds of it.
+    /// Its length in seconds.
     pub fn seconds(&self) -> u64 {
         self.until.saturating_sub(self.since)
     }
 
-    /// The words that can be chosen.
+    /// The names of all selectable ranges.
     pub fn words() -> impl Iterator<Item = &'static str> {
         SPANS.iter().map(|(word, ..)| *word)
     }
 
-    /// `end` of the same span, half of it earlier or later; empty for one that would end now or later.
+    /// The `end` parameter of the range moved by half its length; empty if it would end now or later.
     pub fn moved(&self, later: bool, moment: &Moment) -> String {
         let half = self.seconds() / 2;
         let end = if later { self.until.saturating_add(half) } else { self.until.saturating_sub(half) };
         if end * 1000 >= moment.now { String::new() } else { end.to_string() }
     }
 
-    /// `end` of this one, for a link.
+    /// The `end` parameter of this range, for a link.
     pub fn end(&self) -> String {
         if self.is_now { String::new() } else { self.until.to_string() }
     }
 
-    /// `end` of this one, for a field.
+    /// The `end` parameter of this range, for an input field.
     pub fn end_field(&self, moment: &Moment) -> String {
         if self.is_now { String::new() } else { input_time(self.until * 1000, &moment.zone) }
     }

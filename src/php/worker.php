@@ -5,23 +5,26 @@ declare(strict_types=1);
 /**
  * One PHP process of kqueue: `php worker.php MODE`, with the runtime's socket in KQUEUE_SOCKET.
  *
- * MODE is `template` (boots the app and forks others), `pooled`, `lane` and `isolated` (run jobs), or `horizon` (stands in
- * for Horizon's master). `probe` ends with 0 if forks can have an output of their own, else with 1, and with 2 more if opcache is
- * there and is off on the command line; `survey` says what the commands that set kqueue up ask of an app; `failed` lists,
- * retries and forgets its failed jobs; `cancel` fails or deletes jobs that wait, `move` puts them elsewhere, and `broken` is
- * about messages that are no jobs.
- * It needs nothing of the app but its bootstrap files: no Composer package, no configuration.
- * It talks to the runtime over the socket alone; the protocol is specified in src/core/wire/protocol.md.
+ * MODE is `template` (boots the app and forks the others), `pooled`, `lane` or `isolated` (run jobs), or `horizon`
+ * (stands in for Horizon's master). These talk to the runtime over the socket alone; the protocol is specified in
+ * src/core/wire/protocol.md.
+ *
+ * The other modes do without a runtime. `probe` exits with 0 if forks can get an output of their own, else with 1, plus
+ * 2 if opcache is enabled but not on the command line. `survey` reports on an app for `kqueue init`, `check` and
+ * `import`. `failed` lists, retries and forgets failed jobs, `cancel` fails or deletes unreserved jobs, `move` moves
+ * them, and `broken` manages messages that are not valid jobs.
+ *
+ * Requires nothing of the app but its bootstrap files: no Composer package, no configuration.
  */
 
 namespace Kqueue\Worker;
 
 error_reporting(error_reporting() & ~E_DEPRECATED);
-// Otherwise PHP would end in the middle of a job, without a word, when it prints and nobody reads any more.
+// Otherwise PHP exits silently in the middle of a job when it prints and the reader is gone.
 ignore_user_abort(true);
 
-// At once, for an upgrade may put others in their place while the app boots. Some more build on Laravel's own
-// classes and come when these are there, still before the first job.
+// Loaded up front: an upgrade may replace these files while the app boots. Classes that extend Laravel's are loaded
+// later, still before the first job.
 foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'DatabaseDriver', 'RedisDriver', 'RedisServers', 'SqsDriver', 'Entry', 'Held', 'Horizon', 'Inspect', 'Inspector', 'Limits', 'Loop', 'Misconfigured', 'Nested', 'Notify', 'Output', 'Pop', 'Process', 'Randomness', 'Signals', 'Silence', 'Sqlite', 'Template', 'Unloadable', 'Usage', 'Wire'] as $class) {
     require __DIR__."/worker/{$class}.php";
 }
@@ -54,7 +57,7 @@ foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'Databas
         }
 
         $errand = __NAMESPACE__.'\\'.end($errands[$mode]);
-        // Not as an argument: others may read those, and they have an end.
+        // Not as an argument: other users can read arguments, and their length is limited.
         exit((new $errand((array) json_decode((string) stream_get_contents(STDIN), true)))->run());
     }
 
@@ -65,7 +68,7 @@ foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'Databas
         exit(2);
     }
 
-    // A runtime of the version before has it beside the socket.
+    // A runtime of the previous version sets no KQUEUE_DIRECTORY: there it is the socket's.
     $directory = getenv('KQUEUE_DIRECTORY') ?: dirname($socket);
     exit((new Process($mode, $socket, (string) getenv('KQUEUE_WORKER'), $directory))->run());
 })($_SERVER['argv'] ?? []);

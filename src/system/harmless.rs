@@ -1,15 +1,15 @@
-//! Text that somebody else wrote (an app, a message, a server, a file), made harmless before it reaches a terminal, a
-//! log or a unit file.
+//! Makes text from outside (an app, a message, a server, a file) harmless before it reaches a terminal, a log or a unit
+//! file.
 //!
-//! The one place that says which characters are harmful: those that end a line early, move a cursor, start an escape
-//! sequence, or reorder or hide what stands beside them. Joiners stay: emoji and several scripts need them.
+//! The only definition of harmful characters: those that end a line early, move a cursor, start an escape sequence, or
+//! reorder or hide text beside them. Joiners are kept: emoji and several scripts need them.
 
 use serde_json::Value;
 
-/// What stands for the rest of a text that was cut.
+/// Replaces the rest of a text that was cut.
 const CUT: &str = "…";
 
-/// Whether a terminal, a log or a reader could be misled by this character.
+/// Whether this character could mislead a terminal, a log or a reader.
 pub const fn is_harmful(c: char) -> bool {
     // C0, DEL and C1, of which some are escape sequences of one character.
     matches!(c, '\0'..='\x1f' | '\x7f'..='\u{9f}'
@@ -24,15 +24,15 @@ pub fn line(text: &str, most: usize) -> String {
     shortened(text, most, |c| if is_harmful(c) { ' ' } else { c })
 }
 
-/// As [`line()`], and a run of white space is one space; none at either end.
+/// As [`line()`], with runs of white space collapsed into one space, and none at either end.
 pub fn words(text: &str, most: usize) -> String {
-    // Bounded before it is looked at: most of a text can be white space.
+    // Bounds the work: most of a text can be white space.
     let text = line(&text[..text.floor_char_boundary(most.saturating_mul(8))], usize::MAX);
     let words: Vec<&str> = text.split_whitespace().collect();
     line(&words.join(" "), most)
 }
 
-/// As [`line()`], of any length: for what is cut elsewhere, or must not be cut.
+/// As [`line()`], of any length: for text that is cut elsewhere, or must not be cut.
 pub fn whole_line(text: &str) -> String {
     line(text, usize::MAX)
 }
@@ -42,12 +42,12 @@ pub fn block(text: &str) -> String {
     shortened(text, usize::MAX, |c| if is_harmful(c) && !matches!(c, '\n' | '\t') { ' ' } else { c })
 }
 
-/// Makes every text in a value such a [`line()`], keys too.
+/// Turns every text in a value into such a [`line()`], keys too.
 pub fn value(value: Value, most: usize) -> Value {
     texts(value, &|text| line(text, most))
 }
 
-/// Makes every text in a value such a [`block()`], keys too.
+/// Turns every text in a value into such a [`block()`], keys too.
 pub fn value_of_blocks(value: Value) -> Value {
     texts(value, &block)
 }
@@ -63,7 +63,7 @@ fn texts(value: Value, clean: &impl Fn(&str) -> String) -> Value {
 
 fn shortened(text: &str, most: usize, replaced: impl Fn(char) -> char) -> String {
     let mut made = String::with_capacity(text.len().min(most));
-    // Where it is cut if it does not fit: the last place with room for the ellipsis.
+    // Where to cut if the text does not fit: the last position with room for the ellipsis.
     let mut cut = 0;
     for c in text.chars().map(replaced) {
         if made.len() + c.len_utf8() > most {

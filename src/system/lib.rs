@@ -1,7 +1,7 @@
-//! What several programs of kqueue need of the operating system: systemd over D-Bus, processes, users, the log, and text
-//! that is fit for a terminal.
+//! Parts of the operating system that several programs of kqueue use: systemd over D-Bus, processes, users, the log,
+//! and text that is safe for a terminal.
 //!
-//! The root process links this: nothing here opens a connection to anybody but the service manager and the journal.
+//! The root process links this: nothing here connects to anything but the service manager and the journal.
 
 pub mod harmless;
 pub mod identity;

@@ -1,4 +1,4 @@
-//! Whose an app's directory is. Looks at the disk along the way, and at nothing else.
+//! The owner of an app's directory. Reads the metadata along its path, and nothing else.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -6,16 +6,16 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Links that one path may go through, as many as the kernel allows.
+/// Maximum number of links in one path, as in the kernel.
 const LINKS: usize = 40;
 
 /// The owner of the directory that `path` leads to.
 ///
-/// A link on the way has to be root's or that same user's: otherwise whoever owns the link could have an app
-/// run as anybody.
+/// A link of the path must belong to root or to that same user: otherwise the owner of the link could run an app as any
+/// user.
 ///
 /// # Errors
-/// What completes "PATH …".
+/// The rest of a message that begins with the path.
 pub fn of(path: &Path) -> Result<u32, String> {
     let mut rest: VecDeque<OsString> = parts(path).collect();
     let mut at = PathBuf::from("/");

@@ -1,35 +1,35 @@
-//! What `/proc` says of one process: the only place where its files are read.
+//! Reads `/proc` files of one process.
 
 use std::fs;
 use std::path::Path;
 
-/// Of `/proc/PID/stat`.
+/// Fields of `/proc/PID/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// The parent.
+    /// The parent's process id.
     pub parent: i32,
-    /// Whether it lives, and does not only wait for its parent to take note of its end.
+    /// Whether it is alive, not a zombie.
     pub lives: bool,
     /// Whether it has a controlling terminal.
     pub has_terminal: bool,
 }
 
-/// The state of a process; none when it is gone.
+/// The state of a process; `None` when it is gone.
 pub fn stat(pid: i32) -> Option<Stat> {
     stat_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 fn stat_in(line: &str) -> Option<Stat> {
-    // The name in parentheses may hold anything; the fields after the last parenthesis do not.
+    // The name in parentheses may contain anything; the fields after the last parenthesis do not contain any.
     let mut fields = line.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
-    // The group and the session come before it.
+    // The process group and the session come before it.
     let terminal = fields.nth(2)?;
     Some(Stat { parent, lives: !matches!(state, "Z" | "X"), has_terminal: terminal != "0" })
 }
 
-/// Microseconds of processor time that a process and those of its children that have ended have taken.
+/// Processor time in microseconds of a process and of its children that have been reaped.
 pub fn cpu_usec(pid: i32) -> Option<u64> {
     cpu_usec_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -45,17 +45,17 @@ fn cpu_usec_in(line: &str) -> Option<u64> {
 pub struct Status(String);
 
 impl Status {
-    /// Of a process; none when it is gone.
+    /// Reads that of a process; `None` when it is gone.
     pub fn of(pid: i32) -> Option<Self> {
         Self::below(Path::new("/proc"), pid)
     }
 
-    /// The same, where `/proc` is somewhere else.
+    /// As [`Status::of`], with `/proc` at another path.
     pub fn below(proc: &Path, pid: i32) -> Option<Self> {
         fs::read_to_string(proc.join(pid.to_string()).join("status")).ok().map(Self)
     }
 
-    /// The numbers of a field, such as `Uid`, up to the first word that is none.
+    /// The numbers of a field, such as `Uid`, up to the first word that is not a number.
     pub fn numbers(&self, field: &str) -> Option<Vec<u64>> {
         let named = |line: &str| line.strip_prefix(field)?.strip_prefix(':').map(str::to_owned);
         let words = self.0.lines().find_map(named)?;
@@ -63,12 +63,12 @@ impl Status {
     }
 }
 
-/// The cgroup that systemd has a process in, from the root of its hierarchy.
+/// The cgroup of a process in systemd's hierarchy, from its root.
 pub fn cgroup(pid: i32) -> Option<String> {
     cgroup_in(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
 }
 
-/// On a host with cgroup v1 beside v2, systemd's own tree is the one called `name=systemd`.
+/// On a host with cgroup v1 beside v2, systemd's hierarchy is the one called `name=systemd`.
 fn cgroup_in(lines: &str) -> Option<String> {
     let of = |kind: &str| {
         lines.lines().find_map(|line| {
@@ -80,20 +80,20 @@ fn cgroup_in(lines: &str) -> Option<String> {
     of("name=systemd").or_else(|| of(""))
 }
 
-/// Whether a process was started with this in its environment: `NAME=value`.
+/// Whether a process has this variable in its initial environment: `NAME=value`.
 pub fn has_variable(pid: i32, variable: &str) -> bool {
     fs::read(format!("/proc/{pid}/environ"))
         .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|found| found == variable.as_bytes()))
 }
 
-/// What the threads of a process have started, zombies included.
+/// The children of all threads of a process, zombies included.
 pub fn children(parent: i32) -> Vec<i32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else { return Vec::new() };
     let lists = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
-/// Every process there is.
+/// The ids of all processes.
 pub fn all() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())

@@ -9,9 +9,9 @@ use nix::unistd::Pid;
 
 use crate::proc;
 
-/// How far up a chain of parents is followed.
+/// Maximum number of ancestors that are followed.
 const GENERATIONS: usize = 32;
-/// How often a tree is looked at again for what it forked while it was being killed.
+/// Maximum number of passes over a tree that forks while it is being stopped.
 const ROUNDS: usize = 8;
 
 /// The parent of each process that exists now. Zombies are left out. Reads all of `/proc`.
@@ -19,17 +19,17 @@ pub fn snapshot() -> BTreeMap<i32, i32> {
     proc::all().filter_map(|pid| Some((pid, living_parent(pid)?))).collect()
 }
 
-/// The living processes that were started with this in their environment: `NAME=value`.
+/// The live processes with this variable in their initial environment: `NAME=value`.
 pub fn with_variable(variable: &str) -> Vec<i32> {
     proc::all().filter(|pid| is_alive(*pid) && proc::has_variable(*pid, variable)).collect()
 }
 
-/// The parent of a process that lives.
+/// The parent of a live process; `None` for a zombie.
 fn living_parent(pid: i32) -> Option<i32> {
     proc::stat(pid).filter(|stat| stat.lives).map(|stat| stat.parent)
 }
 
-/// The nearest of `pid` and its ancestors that is one of some, as `which` knows them.
+/// The result of `which` for the nearest of `pid` and its ancestors that it knows.
 pub fn ancestor_among<T>(pid: i32, which: impl Fn(i32) -> Option<T>) -> Option<T> {
     let mut at = pid;
     for _ in 0..GENERATIONS {
@@ -69,15 +69,15 @@ pub fn descends_from(pid: i32, ancestor: i32) -> bool {
     false
 }
 
-/// Tells which processes a process has started: one of them at a time where the kernel can (`CONFIG_PROC_CHILDREN`),
-/// else by one look at all processes.
+/// Finds the children of processes: of one process at a time where the kernel lists them (`CONFIG_PROC_CHILDREN`), else
+/// from a snapshot of all processes.
 #[derive(Debug)]
 pub struct Family {
     parents: Option<BTreeMap<i32, i32>>,
 }
 
 impl Family {
-    /// As it is now.
+    /// The current state.
     pub fn now() -> Self {
         static CAN_TELL: LazyLock<bool> =
             LazyLock::new(|| fs::metadata("/proc/thread-self/children").is_ok_and(|file| file.is_file()));
@@ -91,13 +91,13 @@ impl Family {
         }
     }
 
-    /// `root` and everything below it.
+    /// `root` and its descendants.
     pub fn tree(&self, root: i32) -> Vec<i32> {
         let mut found = vec![root];
         let mut seen = BTreeSet::from([root]);
         let mut at = 0;
         while let Some(parent) = found.get(at).copied() {
-            // One that moves while we look may be met twice.
+            // A process that gets another parent meanwhile may be found twice.
             found.extend(self.children(parent).into_iter().filter(|pid| seen.insert(*pid)));
             at += 1;
         }
@@ -105,7 +105,7 @@ impl Family {
     }
 }
 
-/// Kills a process and everything below it. All of them are stopped first, so that none starts anything new.
+/// Kills a process and its descendants. All of them are stopped first, so that none forks.
 pub fn kill_tree(root: i32) {
     let mut stopped = BTreeSet::new();
     for _ in 0..ROUNDS {
@@ -122,8 +122,8 @@ pub fn kill_tree(root: i32) {
     }
 }
 
-/// Memory of a process tree in KiB that is its own: anonymous and shared memory, no mapped files.
-/// Pages that a fork shares with its parent count, as nobody can tell them apart cheaply.
+/// Memory of a process tree in KiB: anonymous and shared memory, without mapped files. Pages that a fork shares with
+/// its parent count for both: telling them apart is expensive.
 pub fn memory_kb(root: i32, family: &Family) -> u64 {
     family.tree(root).into_iter().filter_map(own_memory_kb).sum()
 }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_tree_is_found_and_killed_whole() {
-        // A shell that starts a shell that starts a sleeper, which no longer has the first one for a parent.
+        // A shell that starts a shell that starts a `sleep`, so that `sleep` is not a child of the first one.
         let mut child = Command::new("sh").args(["-c", "sh -c 'sleep 1000 & wait' & wait"]).spawn().unwrap();
         let root = child.id() as i32;
         let below = loop {
@@ -151,7 +151,7 @@ mod tests {
                 break below;
             }
         };
-        // Both ways to tell say the same.
+        // Both ways give the same tree.
         let mut looked = Family { parents: Some(snapshot()) }.tree(root);
         looked.sort_unstable();
         let mut told = below.clone();
@@ -166,7 +166,7 @@ mod tests {
         assert!(memory_kb(root, &Family::now()) > 0);
         kill_tree(root);
         child.wait().unwrap();
-        // Killed, and yet to be taken out by the kernel: however long that takes, it comes to an end.
+        // The kernel needs some time to remove killed processes.
         while below.iter().any(|pid| is_alive(*pid)) {
             std::thread::yield_now();
         }

@@ -1,4 +1,4 @@
-//! Unix sockets: bound in one way, and served within bounds.
+//! Unix sockets: binding, and a bounded number of connections.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -11,13 +11,13 @@ use tokio::net::unix::UCred;
 use tokio::net::{UnixDatagram, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Before another try where no connection can be taken: out of file descriptors, in all likelihood.
+/// Delay before the next attempt after `accept` has failed, probably for lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Binds a stream socket, in place of what an earlier process has left there. `mode`: who may connect.
+/// Binds a stream socket, in place of one left by an earlier process. `mode` decides who may connect.
 ///
 /// # Errors
-/// Where the file cannot be made.
+/// When the file cannot be created.
 pub fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
     make_room(path)?;
     let listener = UnixListener::bind(path)?;
@@ -25,10 +25,10 @@ pub fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// The same for datagrams.
+/// As [`bind`], for datagrams.
 ///
 /// # Errors
-/// Where the file cannot be made.
+/// When the file cannot be created.
 pub fn bind_datagram(path: &Path, mode: u32) -> io::Result<UnixDatagram> {
     make_room(path)?;
     let socket = UnixDatagram::bind(path)?;
@@ -43,22 +43,22 @@ fn make_room(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The path of a socket that the service manager has bound; its name alone where it has none.
+/// The path of a socket bound by the service manager; `name` if it has none.
 pub fn path_of(socket: &std::os::unix::net::UnixListener, name: &str) -> PathBuf {
     let address = socket.local_addr().ok();
     address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(Path::new(name)).to_owned()
 }
 
-/// Takes over a socket that the service manager has bound.
+/// Takes over a socket bound by the service manager.
 ///
 /// # Errors
-/// Where it is no socket to listen on.
+/// When it is not a listening socket.
 pub fn adopt(socket: std::os::unix::net::UnixListener) -> io::Result<UnixListener> {
     socket.set_nonblocking(true)?;
     UnixListener::from_std(socket)
 }
 
-/// A listening socket that has so many connections at the most.
+/// A listening socket with a maximum number of connections.
 #[derive(Debug)]
 pub struct Bounded {
     listener: UnixListener,
@@ -67,28 +67,28 @@ pub struct Bounded {
     name: &'static str,
 }
 
-/// A connection, and what the kernel says of the other end. It has its place until that is dropped.
+/// A connection, and the credentials of its peer. It occupies a place until `place` is dropped.
 #[derive(Debug)]
 pub struct Connection {
     /// The connection.
     pub stream: UnixStream,
-    /// Who connected, from that moment on.
+    /// The peer at the time it connected.
     pub peer: UCred,
     /// Its place.
     pub place: OwnedSemaphorePermit,
 }
 
 impl Bounded {
-    /// With room for so many.
+    /// Allows `connections` at a time.
     pub fn new(listener: UnixListener, connections: usize, name: &'static str) -> Self {
         Self { listener, places: Arc::new(Semaphore::new(connections)), name }
     }
 
-    /// The next connection, once there is room for it.
+    /// Accepts the next connection, once there is a place for it.
     pub async fn next(&self) -> Connection {
         loop {
             let Ok(place) = self.places.clone().acquire_owned().await else {
-                // It is never closed.
+                // The semaphore is never closed.
                 return std::future::pending().await;
             };
             match self.listener.accept().await {
@@ -116,7 +116,7 @@ mod tests {
         let path = directory.path().join("a.sock");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            // One that was left is in nobody's way.
+            // A socket that was left behind is replaced.
             drop(bind(&path, 0o600).unwrap());
             let bounded = Bounded::new(bind(&path, 0o640).unwrap(), 1, "the socket");
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);

@@ -1,42 +1,42 @@
-//! What the compiler cannot check: the only unsafe code of all programs.
+//! Code that the compiler cannot check: the only unsafe code of all programs.
 #![allow(unsafe_code)]
 
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 
 use libsystemd::activation::FileDescriptor;
 
-/// A descriptor that systemd has handed over, as one that closes itself.
+/// A descriptor passed by systemd, as one that is closed on drop.
 pub(crate) fn owned(received: FileDescriptor) -> OwnedFd {
-    // SAFETY: it is open (libsystemd has just looked at it and set its close-on-exec flag), and it is ours alone: systemd opened
-    // it for this process, `LISTEN_PID` says so, and `activation` receives once.
+    // SAFETY: it is open (libsystemd has just checked it and set its close-on-exec flag), and nothing else owns it:
+    // systemd opened it for this process (`LISTEN_PID`), and `activation` receives once.
     unsafe { OwnedFd::from_raw_fd(received.into_raw_fd()) }
 }
 
-/// Gives free memory of the heap back to the system, wherever in it that is: what the C library does by itself concerns its end
-/// alone. Takes about a millisecond for each 10 MB. Does nothing with a C library other than glibc.
+/// Returns free memory of the heap to the system, wherever it is in the heap: the C library itself does so only at the
+/// heap's end. Takes about a millisecond per 10 MB. Does nothing with a C library other than glibc.
 pub fn give_memory_back() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it may be called at any time, by any thread, and takes no pointer.
+    // SAFETY: it may be called at any time, from any thread, and takes no pointer.
     unsafe {
         nix::libc::malloc_trim(0);
     }
 }
 
-/// Unmaps the program's code, which is read from its file again, page by page, where something still runs through it. What a
-/// program has run through once in its start, and never again, counts as its memory otherwise: megabytes of a large one.
+/// Unmaps the program's code; pages that are still executed are read from the file again. Otherwise code that ran only
+/// at the start counts as memory of the process: megabytes for a large program.
 pub fn unmap_code() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     if let Some((start, length)) = code(&maps, unmap_code as fn() as usize) {
-        // SAFETY: the mapping is of the program's own file, which stays mapped at this place for as long as the process lives. It
-        // is private and cannot be written to, and the program is linked without relocations in its code: no page of it
-        // differs from the file.
+        // SAFETY: the mapping is of the program's own file, which stays mapped here as long as the process lives. It is
+        // private and not writable, and the program is linked without relocations in its code: no page of it differs
+        // from the file.
         unsafe {
             nix::libc::madvise(start as *mut _, length, nix::libc::MADV_DONTNEED);
         }
     }
 }
 
-/// Start and length of the mapping of a file, for reading and execution alone, that has this address in it.
+/// Start and length of the file mapping that contains this address and is readable and executable, but not writable.
 fn code(maps: &str, address: usize) -> Option<(usize, usize)> {
     maps.lines().find_map(|line| {
         let mut fields = line.split_ascii_whitespace();
@@ -53,7 +53,7 @@ fn code(maps: &str, address: usize) -> Option<(usize, usize)> {
 mod tests {
     use super::*;
 
-    /// KiB of this process that are nobody else's.
+    /// KiB of private anonymous memory of this process.
     fn resident() -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn what_lies_between_things_in_use_is_given_back() {
         let all: Vec<Vec<u8>> = (0..40_000).map(|_| vec![7; 1_000]).collect();
-        // Every hundredth stays, so the end of the heap stays where it is.
+        // Every hundredth stays, so the end of the heap does not move.
         let kept: Vec<Vec<u8>> = all.into_iter().step_by(100).collect();
         let before = resident();
         give_memory_back();
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(kept.len(), 400);
     }
 
-    /// KiB of the mapping that starts there that this process has in its page tables.
+    /// KiB of the mapping at `start` that are in this process's page tables.
     fn mapped(start: usize) -> u64 {
         let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let (_, mapping) = smaps.split_once(&format!("{start:x}-")).unwrap();
@@ -84,7 +84,7 @@ mod tests {
     fn code_is_unmapped_and_runs_on() {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let (start, length) = code(&maps, mapped as fn(usize) -> u64 as usize).unwrap();
-        // SAFETY: as above; it reads all pages of it.
+        // SAFETY: as above; it reads all pages of the mapping.
         let all = unsafe { nix::libc::madvise(start as *mut _, length, nix::libc::MADV_POPULATE_READ) };
         assert_eq!(all, 0);
         let before = mapped(start);

@@ -1,4 +1,4 @@
-//! Which apps there are, and how each is. Each is given its time, and none waits for another.
+//! The apps of the host and their states. Each has its own timeout, and none delays another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,29 +12,29 @@ use tokio::task::JoinSet;
 
 use crate::ask;
 
-/// What an app may take to say how it is.
+/// Timeout of an app's state.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// What systemd may take to say which apps run.
+/// Timeout of systemd's verdicts.
 const MANAGER: Duration = Duration::from_secs(2);
-/// For how long the figures of the last hour are good enough: they are by the minute.
+/// How long the figures of the last hour are cached: their resolution is a minute.
 const HOUR: Duration = Duration::from_secs(10);
-/// Points of the last hour.
+/// Number of points of the last hour.
 const POINTS: u32 = 30;
-/// Apps that are looked at.
+/// Maximum number of apps.
 const MOST: usize = 1_000;
 
-/// How an app is.
+/// The state of an app.
 #[derive(Clone, Debug)]
 pub enum Known {
-    /// It runs: what it tells, and where it does.
+    /// It runs: its snapshot, and its socket.
     Told(Arc<Snapshot>, PathBuf),
-    /// It does not run; whether that is a failure, and how it is in words.
+    /// It does not run: whether it has failed, and its state as text.
     Stopped(bool, String),
-    /// It cannot be asked, and why.
+    /// It cannot be asked, for this reason.
     Dark(String),
 }
 
-/// What was last seen of an app.
+/// The last known state of an app.
 #[derive(Clone, Debug)]
 struct Seen {
     at: Instant,
@@ -48,7 +48,7 @@ struct Seen {
 pub struct Apps {
     here: Surroundings,
     seen: Mutex<BTreeMap<String, Seen>>,
-    /// Apps that are being looked at: one that is slow is not asked again and again.
+    /// Apps with a query in progress: a slow one is not queried again meanwhile.
     busy: Mutex<BTreeSet<String>>,
 }
 
@@ -61,12 +61,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Apps {
-    /// Those that are to be found from here.
+    /// The apps that can be found from `here`.
     pub fn new(here: Surroundings) -> Arc<Self> {
         Arc::new(Self { here, seen: Mutex::default(), busy: Mutex::default() })
     }
 
-    /// How one app is; none where there is no such app.
+    /// The state of one app; `None` if there is no such app.
     pub async fn one(&self, app: &str) -> Option<Known> {
         let place = config::place(&by_name(app.to_owned()), &self.here).ok()?;
         self.find(&place, None).await
@@ -77,7 +77,7 @@ impl Apps {
             Err(_) => Some(Known::Dark(format!("it has not answered for {} s", PATIENCE.as_secs()))),
             Ok(Found::Told(value, socket)) => {
                 let told: Snapshot = serde_json::from_value(value).unwrap_or_default();
-                // Whose it is, is known from where it was found.
+                // The app's name is that of the place where it was found, whatever the reply says.
                 Some(Known::Told(Arc::new(Snapshot { app: place.app.clone(), ..told }), socket))
             }
             Ok(Found::Stopped { failed, why }) => Some(Known::Stopped(failed, why)),
@@ -86,14 +86,14 @@ impl Apps {
         }
     }
 
-    /// How all apps are, as far as that is known within `patience`.
+    /// The states of all apps, as far as they are known within `patience`.
     pub async fn all(self: &Arc<Self>, patience: Duration) -> Vec<(String, Known, Series)> {
         let begun = Instant::now();
         let mut places = config::known_places(by_name, &self.here).unwrap_or_default();
         places.truncate(MOST);
         let names: Vec<String> = places.iter().map(|place| place.app.clone()).collect();
         let apps = self.clone();
-        // It goes on beside us where it takes longer, and is there for the next look.
+        // A longer query continues in the background, for the next call.
         let looked = tokio::spawn(async move { apps.look_at(places).await });
         let _ = tokio::time::timeout(patience, looked).await;
         let mut seen = lock(&self.seen);
@@ -147,7 +147,7 @@ impl Apps {
         lock(&self.busy).remove(&place.app);
     }
 
-    /// The same as the host's page has it.
+    /// The states of all apps, for the host's page.
     pub async fn cards(self: &Arc<Self>, patience: Duration) -> Vec<AppCard> {
         let card = |(app, known, hour)| match known {
             Known::Told(snapshot, _) => {
@@ -160,7 +160,7 @@ impl Apps {
     }
 }
 
-/// Without its long lists, which nobody needs of all apps at once.
+/// Removes the long lists, which are not needed for all apps at once.
 fn slim(known: Known) -> Known {
     let Known::Told(snapshot, socket) = known else { return known };
     let mut snapshot = Arc::unwrap_or_clone(snapshot);

@@ -1,4 +1,4 @@
-//! Asks one runtime what a page needs.
+//! Requests to one runtime, for a page.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,36 +8,36 @@ use kqueue_control::{Act, AskError, Request, Snapshot, raw};
 use kqueue_pages::{Answers, Moment, Need, Query, Slot, View, acts};
 use serde::de::DeserializeOwned;
 
-/// What a runtime may take for one answer.
+/// Timeout of one reply.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// What it may take to do something.
+/// Timeout of an action.
 const DEED: Duration = Duration::from_secs(8);
 
-/// One answer, as it is, or why there is none.
+/// One raw reply, or why there is none.
 async fn answer(socket: &Path, request: &Request) -> Result<Vec<u8>, String> {
     let answered = tokio::time::timeout(PATIENCE, raw(socket, request)).await;
     answered.unwrap_or(Err(AskError::Silent)).map_err(|error| format!("the runtime: {error}"))
 }
 
-/// Has something done on behalf of somebody. What came of it, or why it was not done.
+/// Performs an action on behalf of a user. Returns the messages about its result, or why it was not done.
 pub async fn act(socket: &Path, by: String, act: Act) -> Result<Vec<String>, String> {
     let answered = tokio::time::timeout(DEED, raw(socket, &Request::OnBehalf { by, act })).await;
     let bytes = answered.unwrap_or(Err(AskError::Silent)).map_err(|error| format!("the runtime: {error}"))?;
     acts::told(Some(&bytes))
 }
 
-/// One answer, read; none where there is none.
+/// One reply, parsed; `None` if there is none.
 pub async fn read<T: DeserializeOwned>(socket: &Path, request: &Request) -> Option<T> {
     serde_json::from_slice(&answer(socket, request).await.ok()?).ok()
 }
 
-/// All that a view needs of an app whose snapshot is there already.
+/// Everything that a view needs of an app whose snapshot is known already.
 pub async fn collect(view: &View, query: &Query, moment: &Moment, snapshot: Snapshot, socket: &Path) -> Answers {
     let mut answers = Answers { snapshot, ..Answers::default() };
-    // Payloads are not for this door: whoever reads the host's pages need not be one of the app's people.
+    // Payloads are not requested here: readers of the host's pages need not have access to an app's data.
     let first = view.needs(query, moment, false).into_iter().filter(|need| need.slot != Slot::Snapshot);
     put(&mut answers, first.collect(), socket).await;
-    // One that tells them all the same does not have them shown.
+    // A payload that a runtime sends anyway is not shown.
     answers.timeline.payload = None;
     answers
 }

@@ -1,4 +1,4 @@
-//! Who may: a token, or a name and a password.
+//! Authentication: a token, or a name and a password.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Read as _;
@@ -14,18 +14,18 @@ use tokio::sync::Semaphore;
 
 use crate::options::Options;
 
-/// Characters of the shortest token that is taken.
+/// Minimum length of a token in characters.
 const SHORTEST: usize = 16;
-/// Bytes of a file of ours that are read.
+/// Maximum number of bytes read from a credential file.
 const LARGEST: u64 = 256 << 10;
-/// Passwords that have been found to be right and are not worked out again: that takes a tenth of a second of a processor.
+/// Maximum number of verified passwords that are cached: a verification takes a tenth of a second of processor time.
 const REMEMBERED: usize = 64;
-/// Passwords that are worked out at once.
+/// Maximum number of concurrent password verifications.
 const AT_ONCE: usize = 2;
 
 type Hash = [u8; 32];
 
-/// What is asked of whoever asks.
+/// The accepted credentials.
 #[derive(Debug)]
 pub struct Keys {
     token: Option<Hash>,
@@ -35,10 +35,10 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Reads the credentials that the service manager gave, or the files that the command line names.
+    /// Reads the credentials passed by the service manager, or the files named on the command line.
     ///
     /// # Errors
-    /// In one line, a file that cannot be read or used.
+    /// A file that cannot be read or used, in one line.
     pub fn read(options: &Options) -> Result<Self, String> {
         let token = text(options.token.as_deref(), "kqueue-web.token")?;
         let users = text(options.htpasswd.as_deref(), "kqueue-web.htpasswd")?;
@@ -72,13 +72,13 @@ impl Keys {
         })
     }
 
-    /// Whether anything is asked for at all.
+    /// Whether authentication is required.
     pub fn is_asked(&self) -> bool {
         self.token.is_some() || !self.users.is_empty()
     }
 
-    /// Whether this request has what is asked for: the token as `Bearer`, or as the password of any name (so that a browser
-    /// can send it); or a name and its password.
+    /// Whether this request is authenticated: by the token as `Bearer`, or as the password of any name (so that a
+    /// browser can send it); or by a name and its password.
     pub async fn allow(&self, headers: &HeaderMap) -> bool {
         let Some(given) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) else { return false };
         let Some((scheme, value)) = given.split_once(' ') else { return false };
@@ -95,7 +95,8 @@ impl Keys {
         self.is_token(password) || self.is_password(user, password).await
     }
 
-    /// Whom a request that is allowed names, for the log: by a password of ours, or as whoever stands before us has checked it.
+    /// The user name in an allowed request, for the log. It is verified only if it came with its own password, or by a
+    /// proxy in front of us.
     pub fn name(headers: &HeaderMap) -> Option<String> {
         let (scheme, value) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
         let pair = STANDARD.decode(value.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
@@ -103,7 +104,7 @@ impl Keys {
         (!user.is_empty()).then_some(user)
     }
 
-    /// Hashes are compared, so that how long it takes says nothing of the token.
+    /// Compares hashes, so that the time it takes reveals nothing about the token.
     fn is_token(&self, given: &str) -> bool {
         self.token.is_some_and(|token| token == hash(given))
     }
@@ -131,7 +132,7 @@ fn hash(text: &str) -> Hash {
     Sha256::digest(text.as_bytes()).into()
 }
 
-/// The text of a file that the command line names, or of a credential; none where there is no such credential.
+/// The content of a file named on the command line, or of a credential; `None` if there is no such credential.
 fn text(named: Option<&Path>, credential: &str) -> Result<Option<String>, String> {
     let given = std::env::var_os("CREDENTIALS_DIRECTORY").map(|directory| PathBuf::from(directory).join(credential));
     let Some(path) = named.map(Path::to_owned).or(given.filter(|path| path.exists())) else { return Ok(None) };
@@ -163,7 +164,7 @@ mod tests {
         let allowed = |headers: HeaderMap| runtime.block_on(keys.allow(&headers));
         assert!(keys.is_asked());
         assert!(allowed(headers("Bearer 0123456789abcdef")) && allowed(basic("anybody:0123456789abcdef")));
-        // Twice: the second time by heart.
+        // Twice: the second time from the cache.
         assert!(allowed(basic("anna:secret")) && allowed(basic("anna:secret")));
         for wrong in [
             basic("anna:Secret"),
@@ -189,7 +190,7 @@ mod tests {
             assert!(Keys::of(token, users).is_err(), "{token:?} {users:?}");
         }
         assert!(!Keys::of(None, None).unwrap().is_asked());
-        // With no token there is none that fits.
+        // Without a token, none matches.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         assert!(!runtime.block_on(Keys::of(None, None).unwrap().allow(&headers("Bearer "))));
     }

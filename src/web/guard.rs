@@ -1,4 +1,4 @@
-//! What every request has to pass, and what every answer says to a browser.
+//! The checks of every request, and the security headers of every response.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use kqueue_pages::headers;
 
 use crate::auth::Keys;
 
-/// What is asked of a request.
+/// What a request must meet.
 #[derive(Debug)]
 pub struct Guard {
-    /// Who may.
+    /// The accepted credentials.
     pub keys: Keys,
-    /// Names by which it may be asked for, besides addresses.
+    /// Accepted names in `Host`, besides addresses and `localhost`.
     pub names: Vec<String>,
 }
 
-/// Lets a request through, or says why not; and gives every answer the headers that all have.
+/// Passes a request on or refuses it, and adds the common headers to every response.
 pub async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let mut answer = match guard.refusal(request.method(), request.uri().path(), request.headers()).await {
         Some(refusal) => refusal,
@@ -37,7 +37,7 @@ pub async fn pass(State(guard): State<Arc<Guard>>, request: Request, next: Next)
 
 impl Guard {
     async fn refusal(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
-        // But for the forms of pages, nothing can be changed here.
+        // Only the forms of pages change anything.
         let is_form = *method == Method::POST && is_form(path);
         if !is_form && !matches!(*method, Method::GET | Method::HEAD) {
             let words = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
@@ -57,8 +57,9 @@ impl Guard {
         None
     }
 
-    /// Whether it was asked for by a name of ours. A stranger can have a name lead here, and a page of that name would be
-    /// one with ours in the eyes of a browser; an address cannot be had by a stranger.
+    /// Whether `Host` is an address or one of our names. Against DNS rebinding: the name of another site can be pointed
+    /// at this server, and a browser would take us for the same origin as that site's pages. Nobody can do that with an
+    /// address.
     fn is_ours(&self, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(HOST).iter();
         match (hosts.next().map(HeaderValue::to_str), hosts.next()) {
@@ -77,7 +78,8 @@ impl Guard {
             || self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
-    /// Whether a browser that says on behalf of whose page it asks says that it is one of ours, or nobody's.
+    /// Whether `Sec-Fetch-*` and `Origin`, if sent, say that no page of another site makes the request. Links to here
+    /// are allowed.
     fn is_from_here(&self, headers: &HeaderMap) -> bool {
         let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let goes_there = said("sec-fetch-mode") == Some("navigate") && said("sec-fetch-dest") == Some("document");
@@ -90,14 +92,14 @@ impl Guard {
     }
 }
 
-/// Whether something is done at this path: `/app/shop/act/pause`.
+/// Whether a path is that of a form: `/app/shop/act/pause`.
 fn is_form(path: &str) -> bool {
     let mut parts = path.split('/').skip(1);
     (parts.next(), parts.nth(1), parts.next().is_some(), parts.next()) == (Some("app"), Some("act"), true, None)
 }
 
-/// Whether a browser says that it sends a form of one of our own pages. One that says nothing is none of ours: a link, or
-/// the page of a stranger at an address of its own, must not do anything.
+/// Whether `Sec-Fetch-Site`, or else `Origin`, says that one of our own pages sent the form. Without either it is
+/// refused: a link, or a page of another site at an address, must not act.
 fn is_own_form(headers: &HeaderMap) -> bool {
     let said = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     match said(HeaderName::from_static("sec-fetch-site")) {
@@ -113,7 +115,7 @@ fn is_port(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// An answer in words.
+/// A response in plain text.
 pub fn plain(status: StatusCode, words: &'static str) -> Response {
     (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], words).into_response()
 }

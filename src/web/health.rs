@@ -13,24 +13,24 @@ use serde_json::json;
 
 use crate::apps::{Apps, Known};
 
-/// For all apps together.
+/// Timeout of all apps together.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What is asked.
+/// What a request asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
-    /// Whether it does what it should.
+    /// Whether it works as it should.
     Healthy,
-    /// Whether it takes on jobs at this moment.
+    /// Whether it accepts jobs now.
     Ready,
 }
 
-/// `/healthz`: every app that is to run does, and none is degraded.
+/// `/healthz`: every app that should run does, and none is degraded.
 pub async fn health(State(apps): State<Arc<Apps>>) -> Response {
     host(&apps, Asked::Healthy).await
 }
 
-/// `/readyz`: and each takes on jobs.
+/// `/readyz`: every app that should run accepts jobs.
 pub async fn readiness(State(apps): State<Arc<Apps>>) -> Response {
     host(&apps, Asked::Ready).await
 }
@@ -47,7 +47,7 @@ pub async fn readiness_of(State(apps): State<Arc<Apps>>, Path(app): Path<String>
 
 async fn host(apps: &Arc<Apps>, asked: Asked) -> Response {
     let all = apps.all(PATIENCE).await;
-    // One that somebody has stopped is no trouble of the host's.
+    // An app that was stopped on purpose is no problem of the host.
     let is_fine = |known: &Known| matches!(known, Known::Stopped(false, _)) || is_fine(known, asked);
     let fine = all.iter().all(|(_, known, _)| is_fine(known));
     let states: serde_json::Map<String, serde_json::Value> =
@@ -73,7 +73,7 @@ fn answer(fine: bool, told: serde_json::Value) -> Response {
     (status, [(CONTENT_TYPE, JSON)], format!("{told}\n")).into_response()
 }
 
-/// How an app is, in one word.
+/// The state of an app, in one word.
 pub fn word(known: &Known) -> &'static str {
     match known {
         Known::Told(snapshot, _) => snapshot.state.as_str(),

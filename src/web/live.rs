@@ -1,4 +1,4 @@
-//! Pages that keep themselves up to date: the page is sent again when it has changed.
+//! Pages that update themselves: the page is sent again when it has changed.
 
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,14 +16,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::guard::plain;
 use crate::routes::{Site, app_page, host_page};
 
-/// Between two looks.
+/// Interval between checks.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Looks of one connection: a browser connects again by itself.
+/// Maximum number of checks per connection: a browser reconnects by itself.
 const LOOKS: u32 = 450;
-/// Pages that are kept up to date at once.
+/// Maximum number of pages that are kept up to date at once.
 const STREAMS: usize = 48;
 
-/// Places for those.
+/// Places for these pages.
 #[derive(Debug)]
 pub struct Streams(Arc<Semaphore>);
 
@@ -41,7 +41,7 @@ pub async fn host(State(site): State<Arc<Site>>) -> Response {
     })
 }
 
-/// `/app/NAME/live`: a page of an app, by `view` in the query; the rest of it is that page's.
+/// `/app/NAME/live`: a page of an app, named by `view` in the query; the other parameters are that page's.
 pub async fn app(State(site): State<Arc<Site>>, Path(app): Path<String>, RawQuery(query): RawQuery) -> Response {
     let query = Query::parse(&query.unwrap_or_default());
     let Some(view) = View::at(query.get("view").unwrap_or_default()) else {
@@ -49,7 +49,7 @@ pub async fn app(State(site): State<Arc<Site>>, Path(app): Path<String>, RawQuer
     };
     start(&site.clone(), move || {
         let (site, app, query, view) = (site.clone(), app.clone(), query.clone(), view.clone());
-        // Links as from the page itself.
+        // Links are relative to the page itself.
         let path = format!("/app/{app}/{}", view.path());
         async move { app_page(&site, &app, &view, &query, &path).await.1 }
     })
@@ -63,11 +63,11 @@ where
         return plain(StatusCode::SERVICE_UNAVAILABLE, "too many pages are kept up to date\n");
     };
     let keep = KeepAlive::new().interval(Duration::from_secs(15));
-    // nginx would keep events back until it has a buffer full of them.
+    // nginx would buffer events until its buffer is full.
     ([("x-accel-buffering", "no")], Sse::new(changes(page, place)).keep_alive(keep)).into_response()
 }
 
-/// Each page that differs from the one before.
+/// The page, whenever it differs from the one sent before.
 fn changes<F>(
     page: impl Fn() -> F + Send + 'static,
     place: OwnedSemaphorePermit,

@@ -1,4 +1,4 @@
-//! What is at which path.
+//! The routes.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,12 +21,12 @@ use crate::guard::{Guard, pass};
 use crate::live::Streams;
 use crate::{ask, guard, health, live, metrics};
 
-/// How long the page of all apps waits for an app that is slow; those that are not are there sooner.
+/// How long the page of all apps waits for slow apps.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// Bytes of a form.
+/// Maximum size of a form in bytes.
 const LARGEST: usize = 16 << 10;
 
-/// What all pages are made of.
+/// State shared by all pages.
 #[derive(Debug)]
 pub struct Site {
     /// The apps.
@@ -73,13 +73,13 @@ async fn root(State(site): State<Arc<Site>>) -> Html<String> {
     Html(host_page(&site, "/").await)
 }
 
-/// The page of all apps, with links from `path`.
+/// The page of all apps, with links relative to `path`.
 pub async fn host_page(site: &Site, path: &str) -> String {
     let cards = site.apps.cards(PATIENCE).await;
     kqueue_pages::host(&Mount::of_host(path, None), &site.moment(), &cards)
 }
 
-/// A page of an app is below its name: links lead from there.
+/// Redirects to the path with a slash at its end: links of the app's pages are relative to it.
 async fn to_app(Path(app): Path<String>) -> Response {
     let name: String = app.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
     (StatusCode::PERMANENT_REDIRECT, [(LOCATION, format!("{name}/"))]).into_response()
@@ -101,7 +101,7 @@ async fn view(
     (status, Html(page)).into_response()
 }
 
-/// A page of an app, with links from `path`.
+/// A page of an app, with links relative to `path`.
 pub async fn app_page(site: &Site, app: &str, view: &View, query: &Query, path: &str) -> (StatusCode, String) {
     let bare = Mount::of_host(path, None);
     match site.apps.one(app).await {
@@ -116,7 +116,7 @@ pub async fn app_page(site: &Site, app: &str, view: &View, query: &Query, path: 
             let moment = site.moment();
             let answers = ask::collect(view, query, &moment, Arc::unwrap_or_clone(snapshot), &socket).await;
             let mount = Mount::of_host(path, Some(app));
-            // We are in the group kqueue, which may act where root's file says so.
+            // As a member of the group kqueue we may act if `operators` is set.
             let acts = answers.snapshot.settings.get("operators").and_then(Value::as_bool).unwrap_or(false);
             let mount = if acts { mount.acting("") } else { mount };
             let (status, page) = view.render(&mount, query, &moment, &answers);
@@ -125,7 +125,7 @@ pub async fn app_page(site: &Site, app: &str, view: &View, query: &Query, path: 
     }
 }
 
-/// Does what a form asks for. Whether that may be is for the runtime to say, which knows us for who we are.
+/// Performs the action of a form. The runtime decides by our peer credentials whether it is permitted.
 async fn act(
     State(site): State<Arc<Site>>,
     Path((app, deed)): Path<(String, String)>,

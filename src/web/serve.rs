@@ -1,4 +1,4 @@
-//! The sockets, and the connections on them: few at a time, each for a bounded time.
+//! The listening sockets and their connections, which are bounded in number and lifetime.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,27 +25,27 @@ use crate::guard::Guard;
 use crate::options::Options;
 use crate::routes::router;
 
-/// Connections that are served at once; others wait in the kernel's backlog, which is bounded too.
+/// Maximum number of concurrent connections; others wait in the kernel's backlog, which is bounded too.
 const CONNECTIONS: usize = 96;
-/// What a client may take to say what it wants, and between two requests.
+/// Timeout of the head of a request, the idle time before it included.
 const HEADERS: Duration = Duration::from_secs(15);
-/// How long a connection lives at the most.
+/// Maximum lifetime of a connection.
 const LONGEST: Duration = Duration::from_secs(20 * 60);
-/// Bytes of the head of a request.
+/// Maximum size of the head of a request in bytes.
 const HEAD: usize = 16 << 10;
-/// Fields of it.
+/// Maximum number of its header fields.
 const FIELDS: usize = 64;
-/// Before another try where no connection can be taken.
+/// Delay before the next attempt after `accept` has failed.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The name of our sockets in their unit.
 const NAME: &str = "web";
 
-/// Why it ended.
+/// Why the server ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// Settings that cannot work, in one line.
+    /// Invalid settings, in one line.
     Settings(String),
-    /// The system said no, in one line.
+    /// An error of the operating system, in one line.
     Io(String),
 }
 
@@ -79,15 +79,15 @@ impl Listener {
     }
 }
 
-/// Serves until it is told to end.
+/// Serves until SIGTERM, SIGINT or the idle exit.
 ///
 /// # Errors
-/// Where it cannot begin.
+/// When it cannot start.
 pub fn run(options: Options) -> Result<(), Ended> {
     let failed = |what: &str, error: io::Error| Ended::Io(format!("{what}: {error}"));
     let keys = Keys::read(&options).map_err(Ended::Settings)?;
     let here = Surroundings::read().map_err(|error| failed("working directory", error))?;
-    // One thread: all the work is waiting.
+    // One thread: the work is nearly all I/O.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
@@ -104,7 +104,7 @@ pub fn run(options: Options) -> Result<(), Ended> {
     })
 }
 
-/// The sockets that systemd handed over, and those that the command line names.
+/// The sockets passed by systemd, and those named on the command line.
 fn listen(options: &Options) -> Result<Vec<Listener>, Ended> {
     let handed =
         activation::any_listeners(NAME).map_err(|error| Ended::Io(format!("sockets from systemd: {error}")))?;
@@ -135,7 +135,7 @@ fn listen(options: &Options) -> Result<Vec<Listener>, Ended> {
     Ok(all)
 }
 
-/// Nobody is let in from the network without a key.
+/// Refuses TCP sockets without authentication, except on loopback with `--loopback-without-password`.
 fn check(listeners: &[Listener], keys: &Keys, options: &Options) -> Result<(), Ended> {
     for address in listeners.iter().filter_map(Listener::address).filter(|_| !keys.is_asked()) {
         let fix = "give a token (credential kqueue-web.token, or --token FILE) or passwords (credential kqueue-web.htpasswd, or --htpasswd FILE)";
@@ -154,7 +154,7 @@ fn check(listeners: &[Listener], keys: &Keys, options: &Options) -> Result<(), E
     Ok(())
 }
 
-/// What goes on, for the idle exit.
+/// Connections in progress, for the idle exit.
 #[derive(Debug, Default)]
 struct Traffic {
     open: AtomicUsize,
@@ -219,7 +219,7 @@ async fn accept(
         let (router, traffic) = (router.clone(), traffic.clone());
         tokio::spawn(async move {
             traffic.open.fetch_add(1, Ordering::Relaxed);
-            // Who goes away in the middle is no event.
+            // A client that disconnects early is no event.
             let _ = tokio::time::timeout(LONGEST, answer(stream, router)).await;
             traffic.open.fetch_sub(1, Ordering::Relaxed);
             drop(place);

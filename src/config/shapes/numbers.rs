@@ -36,7 +36,7 @@ impl<const MIN: u32, const MAX: u32> Shape for Count<MIN, MAX> {
     }
 }
 
-/// The same, of what has a place in memory.
+/// A [`Count`] as a `usize`: how many of something are held in memory.
 #[derive(Debug)]
 pub struct Capacity<const MIN: u32, const MAX: u32>;
 
@@ -61,7 +61,7 @@ impl<const MIN: u32, const MAX: u32> Shape for Capacity<MIN, MAX> {
     }
 }
 
-/// A whole number without an upper bound of note: `--max-jobs`.
+/// A whole number from 0 to `i64::MAX`, such as that of `--max-jobs`.
 #[derive(Debug)]
 pub struct Whole;
 
@@ -89,7 +89,7 @@ impl Shape for Whole {
     }
 }
 
-/// What goes first among equals: a whole number, below 0 too.
+/// Order among waiting jobs, higher first: a whole number from -1000 to 1000.
 #[derive(Debug)]
 pub struct Priority;
 

@@ -1,4 +1,4 @@
-//! What the app says of itself, below file and command line.
+//! The app's own settings, below file and command line.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn the_app_comes_after_file_and_command_line() {
     assert_eq!((settings.tries, settings.timeout), (4, Some(std::time::Duration::from_secs(7))));
     assert_eq!((settings.backoff.as_str(), settings.pool_size), ("1,5", 4));
     assert_eq!(settings.queues, ["high", "low"]);
-    // Root's programs know nothing of the app's words: what its units were made by does not move with them.
+    // Root's programs do not read the app's settings: what its units were made from does not change with them.
     assert_eq!(settings.pool_max_size, 20);
     assert!(settings.renew);
 }

@@ -1,11 +1,11 @@
-//! What is refused, and the line that says so.
+//! Refused settings, and the error lines.
 
 use std::fs;
 use std::time::Duration;
 
 use super::*;
 
-/// File after a first line with `path`, and the error.
+/// The file after its first line, `path`, and the error.
 #[test]
 fn errors_of_the_file() {
     let world = World::new();
@@ -92,7 +92,7 @@ fn errors_of_the_file() {
         let line = world.line(world.shop(&format!("{PATH}{text}\n"), &[]));
         assert_eq!(line, format!("$/etc/shop.toml:2: {error}"), "{text}");
     }
-    // The first of two, from the top, whatever the names.
+    // Of two errors the first in the file is reported, whatever the names.
     let line = world.line(world.shop("zzz = 1\naaa = 1\n", &[]));
     assert!(line.starts_with("$/etc/shop.toml:1: unknown key \"zzz\""), "{line}");
 }

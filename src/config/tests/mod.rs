@@ -1,4 +1,4 @@
-//! Files and command lines against settings and errors, in a world made of a temporary directory.
+//! Files and command lines with their settings and errors, on a simulated machine in a temporary directory.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

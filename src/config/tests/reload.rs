@@ -1,4 +1,4 @@
-//! New settings for a runtime that works.
+//! New settings for a running runtime.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn what_is_read_at_the_start_stays() {
     let (taken, held) = old.reloaded(&new);
     let names: Vec<&str> = held.iter().map(|key| key.name).collect();
     assert_eq!(names, ["user", "php_args", "connection", "pop"]);
-    // What the units of pooled workers read anew counts for them before that.
+    // Keys that units of pooled workers read at their start apply to them before the runtime restarts.
     let anew: Vec<&str> = held.iter().filter(|key| key.is_read_by(Reader::Worker)).map(|key| key.name).collect();
     assert_eq!(anew, ["php_args"]);
     assert_eq!((&taken.connection, taken.pop, &taken.user), (&old.connection, old.pop, &None));
@@ -29,7 +29,7 @@ fn each_key_is_read_by_somebody() {
     for key in KEYS {
         assert!(!(key.is_read_by(Reader::Live) && key.is_read_by(Reader::Start)), "{}", key.name);
         assert!(!key.readers.is_empty(), "{}", key.name);
-        // Who only reads the file must not be told otherwise by the command line alone.
+        // A key that is read only from the file must not be accepted on the command line.
         let file_only = key.readers == [Reader::Root];
         assert!(!file_only || key.set_by == SetBy::File, "{}", key.name);
     }

@@ -1,4 +1,4 @@
-//! What the file says of classes and queues.
+//! Tables of classes, queues and alerts.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ fn read_shown_and_read_back() {
     assert_eq!(origin, "line 5");
 }
 
-/// The example of every key is taken.
+/// The example of every key is accepted.
 #[test]
 fn the_example_is_a_valid_file() {
     let world = World::new();
@@ -92,7 +92,7 @@ fn what_a_reload_brings() {
     assert!(differences(&new.tables, &new.tables).is_empty());
 }
 
-/// What follows the head of a table, in the line after it, and the error.
+/// The file after its first line, `path`, and the error from its line number on.
 #[test]
 fn what_is_wrong_has_one_line() {
     let world = World::new();

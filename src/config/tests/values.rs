@@ -1,4 +1,4 @@
-//! What is accepted, and what becomes of it.
+//! Accepted values, and the settings they result in.
 
 use std::fs;
 use std::path::PathBuf;
@@ -92,7 +92,7 @@ fn example_says_the_defaults() {
             continue;
         }
         let mut settings = loaded.settings.clone();
-        // The one default that is a place on the real machine.
+        // The only default that is a path on the real machine.
         if key.name == "state_dir" {
             assert_eq!(settings.state_dir, PathBuf::from("/var/lib/kqueue/shop"));
             settings.state_dir = bare.state_dir.clone();
@@ -225,12 +225,12 @@ fn the_app() {
     let line = world.line(world.shop(PATH, &[("path", "nowhere")]));
     assert!(line.starts_with("--path: $/nowhere does not exist; "), "{line}");
     assert!(line.ends_with(": --path /srv/shop"), "{line}");
-    // Relative to the file that says so, or to the working directory.
+    // Relative to the file that sets it, or to the working directory.
     let path = |result: Result<Loaded, Error>| fs::canonicalize(result.unwrap().settings.path).unwrap();
     let shop = fs::canonicalize(world.at("srv/shop")).unwrap();
     assert_eq!(path(world.shop("path = \"../srv/shop\"", &[])), shop);
     assert_eq!(path(world.shop("", &[("path", "srv/shop/.")])), shop);
-    // A link that deploys move stays a link.
+    // A link that deployments move is not resolved.
     std::os::unix::fs::symlink(world.at("srv/shop"), world.at("srv/current")).unwrap();
     let settings = world.shop("path = \"$/srv/current/\"", &[]).unwrap().settings;
     assert_eq!(settings.path, world.at("srv/current"));
@@ -290,7 +290,7 @@ fn directories() {
         world.here.uid = uid;
         world.here.vars.extend(vars.iter().map(|(name, value)| var(name, value)));
         if !writable {
-            // Root may write anywhere, so what cannot be written here is what is not there.
+            // Root may write anywhere, so a missing directory stands for one that is not writable.
             fs::remove_dir(world.at("lib")).unwrap();
         }
         let settings = world.shop(PATH, &[]).unwrap().settings;

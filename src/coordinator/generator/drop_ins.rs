@@ -7,21 +7,22 @@ use super::quote::{literal, quoted};
 use kqueue_config::RootSettings;
 use kqueue_system::harmless;
 
-/// The file in each unit's directory. An operator's own comes after it: 60-mine.conf.
+/// Name of the drop-in file. An operator's own, such as `60-mine.conf`, sorts after it and overrides it.
 pub const NAME: &str = "50-kqueue.conf";
 
-/// What a runtime may take beyond its app's boot, and beyond its jobs' end. It extends both itself where
-/// that is not enough.
+/// Margin of a runtime's start timeout beyond the boot of its app, and of its stop timeout beyond the end of its jobs.
+/// The runtime extends both itself if necessary.
 const MARGIN: Duration = Duration::from_secs(15);
 
-/// Of the machine's memory, what a runtime may have with its template and lanes: the rest is enough to log in.
+/// Default memory limit of a runtime with its template and lanes, of the machine's memory: the rest is enough to log
+/// in.
 const RUNTIME_MEMORY: &str = "75%";
 
 /// Directories that `ProtectSystem=full` makes read-only.
 const PROTECTED: [&str; 4] = ["/usr", "/etc", "/boot", "/efi"];
 
-/// What stands between a job and a setuid program: capabilities, and on systemd 252 everything that is a
-/// filter of system calls, since that brings NoNewPrivileges= with it for a unit that has a user.
+/// Lifts the settings that prevent a job from running setuid programs: capabilities, and on systemd 252 all settings
+/// implemented by a system call filter, which imply NoNewPrivileges= for a unit with a user.
 const RELAXED: &str = "\
 # setuid = true
 NoNewPrivileges=no
@@ -38,12 +39,12 @@ SystemCallArchitectures=
 SystemCallFilter=
 ";
 
-/// An app whose units can be made.
+/// An app with valid settings.
 #[derive(Debug)]
 pub struct App {
     /// The user that it runs as: a name or a number.
     pub user: String,
-    /// The rest.
+    /// Its settings.
     pub settings: RootSettings,
 }
 
@@ -66,7 +67,7 @@ pub fn socket(app: &App) -> String {
     head(&app.settings.file) + &format!("\n[Socket]\nSocketUser={}\n", literal(&app.user))
 }
 
-/// For `kqueue-worker@APP:N.service`, whatever N.
+/// For `kqueue-worker@APP:N.service`, the same for every N.
 pub fn worker(app: &App) -> String {
     let settings = &app.settings;
     let mut text = head(&settings.file);
@@ -75,7 +76,7 @@ pub fn worker(app: &App) -> String {
     text += &format!("Slice=kqueue-{}.slice\n", settings.app);
     text += &format!("MemoryMax={}M\nMemorySwapMax=0\n", settings.worker_memory_max_mb);
     text += &format!("TimeoutStartSec={}\n", time(settings.boot_timeout));
-    // To systemd, none at all is for ever.
+    // To systemd, 0 means no timeout.
     text += &format!("TimeoutStopSec={}\n", time(settings.stop_timeout.max(Duration::from_secs(1))));
     text += &format!("LogExtraFields=KQUEUE_APP={}\n", settings.app);
     text + &sandbox(settings)
@@ -91,20 +92,21 @@ pub fn schedule(app: &App) -> String {
     text + &sandbox(settings)
 }
 
-/// For `kqueue@APP.service` of an app that must not run, because of `line`. It has no directory: that could be another
-/// user's.
+/// For `kqueue@APP.service` of an app that must not run; `line` is the reason. Sets no `StateDirectory=`, because the
+/// directory could belong to another user.
 pub fn refusal(etc: &Path, app: &str, line: &str) -> String {
     let mut text = head(&etc.join(format!("{app}.toml")));
     text += "\n[Service]\nExecStart=\n";
-    // The pause keeps a socket that somebody connects to from starting it too often, after which it would fail for good.
-    // 78 is what kqueue itself says of settings that cannot work, and is not tried again.
+    // The pause limits the rate of starts by connections to its socket, which would otherwise exceed the start limit
+    // and
+    // fail permanently. 78 is kqueue's exit status for invalid settings, and is not retried.
     text + &format!(
         "ExecStart=/bin/sh -c 'printf \"%%s\\\\n\" \"$$1\" >&2; sleep 1; exit 78' kqueue {}\n",
         argument(line)
     )
 }
 
-/// With SourcePath=, systemd itself says when the file has changed and a daemon-reload is due.
+/// The head of a drop-in. With SourcePath=, systemd itself warns when the file has changed and needs a daemon-reload.
 fn head(file: &Path) -> String {
     let file = file.to_string_lossy();
     format!("# Made by kqueue-generator from {file}.\n\n[Unit]\nSourcePath={}\n", literal(&file))
@@ -115,19 +117,20 @@ fn identity(app: &App) -> String {
     format!("User={}\n{}", literal(&app.user), group.unwrap_or_default())
 }
 
-/// systemd gives these to the unit's user, with all that is in them: never without the `User=` whose they are. Doorbell and
-/// pipes are in the second one, which pooled and isolated jobs use while no runtime is.
+/// systemd changes the owner of these directories, with their contents, to the unit's user: they must never be set
+/// without `User=`. The runtime directory is preserved because it contains the doorbell and the pipes, which pooled and
+/// isolated jobs use while no runtime runs.
 fn directories(app: &str) -> String {
     format!(
         "StateDirectory=kqueue/{app}\nStateDirectoryMode=0750\nRuntimeDirectory=kqueue/{app}\nRuntimeDirectoryPreserve=yes\n"
     )
 }
 
-/// What the app needs beyond its units' sandbox.
+/// Exceptions from the units' sandbox that the app needs.
 fn sandbox(settings: &RootSettings) -> String {
     let mut text = String::new();
     if PROTECTED.iter().any(|directory| settings.path.starts_with(directory)) {
-        // Not for all apps: it is a mount of its own, across which no file can be renamed.
+        // Only if necessary: it creates a separate mount, across which no file can be renamed.
         text += &format!("ReadWritePaths=-{}\n", quoted(&settings.path.to_string_lossy()));
     }
     if settings.setuid {
@@ -136,7 +139,7 @@ fn sandbox(settings: &RootSettings) -> String {
     text
 }
 
-/// A time with no rounding down.
+/// A duration in systemd's syntax, rounded up to milliseconds.
 fn time(duration: Duration) -> String {
     match duration.subsec_nanos() {
         0 => format!("{}s", duration.as_secs()),
@@ -144,7 +147,7 @@ fn time(duration: Duration) -> String {
     }
 }
 
-/// A word of a command line, where `$` means something too.
+/// A quoted argument of a command line, with `$` escaped too.
 fn argument(line: &str) -> String {
     quoted(&harmless::whole_line(line)).replace('$', "$$")
 }
@@ -175,7 +178,7 @@ mod tests {
 
     const ALERT: &str = include_str!("../../../units/kqueue-alert@.service");
 
-    /// The lines that make up the sandbox of a unit.
+    /// The sandbox lines of a unit file.
     fn sandboxed(unit: &str) -> Vec<&str> {
         unit.lines()
             .skip_while(|line| !line.starts_with("ProtectSystem="))
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_is_relaxed_is_all_that_matters() {
-        // These do not stop a setuid program, and bring no NoNewPrivileges=; systemd.exec(5).
+        // These do not prevent setuid programs, and do not imply NoNewPrivileges=; see systemd.exec(5).
         let harmless = ["ProtectSystem", "ProtectControlGroups", "SystemCallErrorNumber"];
         let name = |line: &&'static str| line.split('=').next().unwrap_or_default();
         let mut strict: Vec<_> = sandboxed(RUNTIME).iter().map(name).filter(|name| !harmless.contains(name)).collect();

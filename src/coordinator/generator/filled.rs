@@ -1,5 +1,6 @@
-//! Whether the directories that systemd keeps for an app were filled by another user. systemd gives such a directory to
-//! the unit's user with all that is in it, as root: the generator has the runtime refuse to start instead.
+//! Checks whether the state and runtime directories of an app belong to another user. systemd, as root, would change
+//! the owner of such a directory and its contents to the unit's user: the generator makes the runtime refuse to start
+//! instead.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,19 +8,19 @@ use std::os::unix::fs::MetadataExt;
 use super::drop_ins::App;
 use kqueue_config::{Error, Surroundings};
 
-/// Users of this machine. Not the name service: it may need the network.
+/// Local users. The name service is not used: it may need the network.
 const PASSWD: &str = "/etc/passwd";
 
-/// Checks that the app's directories, where they are there, are root's or its user's.
+/// Checks that the app's directories, if they exist, belong to root or to the app's user.
 ///
 /// # Errors
-/// [`Error::Filled`] where one belongs to another user.
+/// [`Error::Filled`] when one belongs to another user.
 pub fn check(app: &App, here: &Surroundings) -> Result<(), Error> {
     let passwd = fs::read_to_string(PASSWD).unwrap_or_default();
     let settings = &app.settings;
     let directories = [here.var_lib.join(&settings.app), here.run.join(&settings.app)];
     for directory in &directories {
-        // Those above it are root's, so nobody else can put a link in its place.
+        // The parent directories are root's, so no other user can replace it by a link.
         let Ok(metadata) = fs::symlink_metadata(directory) else { continue };
         if metadata.uid() != 0 && is_another(metadata.uid(), &app.user, &passwd) {
             let key = if settings.user.is_some() { "user" } else { "path" };
@@ -44,8 +45,8 @@ pub fn check(app: &App, here: &Surroundings) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether `uid` is not that of `user`, a name or a number. A name that is not in `passwd` comes from the network: all
-/// that is known then is that no user of this machine has it.
+/// Whether `uid` is not that of `user`, a name or a number. A name that is not in `passwd` comes from the network: then
+/// only a `uid` of a local user is known to be another.
 fn is_another(uid: u32, user: &str, passwd: &str) -> bool {
     let mut users = passwd.lines().filter_map(|line| {
         let mut fields = line.split(':');
@@ -70,7 +71,7 @@ mod tests {
             (2001, "blog", true),
             (2001, "2002", true),
             (2001, "root", true),
-            // Of the network.
+            // A network user.
             (7000, "jane", false),
             (2001, "jane", true),
         ] {

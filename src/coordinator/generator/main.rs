@@ -1,4 +1,4 @@
-//! The generator that systemd runs at boot and at `systemctl daemon-reload`.
+//! The `kqueue-generator` command, run by systemd at boot and at `systemctl daemon-reload`.
 
 fn main() -> std::process::ExitCode {
     kqueue_coordinator::generator::main()

@@ -1,8 +1,8 @@
-//! The generator of units: every `/etc/kqueue/APP.toml` becomes drop-ins for the units of that app.
+//! The unit generator: writes drop-ins for the units of each app from its `/etc/kqueue/APP.toml`.
 //!
-//! systemd runs it at boot, before anything else is there, and at each `systemctl daemon-reload`, and waits
-//! for it: no bus, no network, no name service, and of the app's directory at most a look at its owner. What
-//! is wrong with one file costs that app alone: its runtime refuses to start, with the line that says why.
+//! systemd runs it at boot, before any service, and at each `systemctl daemon-reload`, and waits for it: it uses no
+//! bus, no network and no name service, and reads at most the owner of the app's directory. An error in one file
+//! affects that app only: its runtime refuses to start, with a line that gives the reason.
 
 mod drop_ins;
 mod filled;
@@ -21,16 +21,16 @@ use drop_ins::{App, NAME};
 use kqueue_config::{self as config, Error, RootSettings, Surroundings};
 use kqueue_system::owner;
 
-/// What is wrong with one app.
+/// An error in the settings of one app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Its name, or what stands for one.
+    /// The app's name, or the invalid file name in its place; empty for an error that concerns no app.
     pub app: String,
-    /// The place, what is wrong, and the fix.
+    /// One line: the place, the error, and the fix.
     pub line: String,
 }
 
-/// The `kqueue-generator` command: all of it.
+/// Entry point of the `kqueue-generator` command.
 pub fn main() -> ExitCode {
     let Some(out) = std::env::args_os().nth(1).map(PathBuf::from) else {
         tell::stderr("kqueue-generator: is run by systemd, which names a directory; see systemd.generator(7)");
@@ -49,11 +49,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Writes the drop-ins of all apps in `here.etc` into `out`, and returns what is wrong. `owner` tells the
-/// user that a directory belongs to.
+/// Writes the drop-ins of all apps in `here.etc` into `out`, and returns the errors in their settings. `owner` returns
+/// the uid of a directory's owner.
 ///
 /// # Errors
-/// Where `out` cannot be written to.
+/// When `here.etc` cannot be read or `out` cannot be written.
 pub fn generate(
     here: &Surroundings,
     out: &Path,
@@ -75,7 +75,7 @@ pub fn generate(
             }
             Err(error) => {
                 let line = error.to_string();
-                // Only a name that is one has units.
+                // Units exist only for valid app names.
                 if !matches!(error, Error::AppName { .. }) {
                     drop_in(out, &format!("kqueue@{name}.service"), &drop_ins::refusal(&here.etc, &name, &line))?;
                 }
@@ -86,7 +86,7 @@ pub fn generate(
     Ok(faults)
 }
 
-/// What is before `.toml` in the names of the files there, in order.
+/// The sorted names of the `.toml` files in a directory, without that suffix.
 fn names(etc: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(etc) {
         Ok(entries) => entries,
@@ -95,7 +95,7 @@ fn names(etc: &Path) -> io::Result<Vec<String>> {
     };
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.ok()?.file_name().to_string_lossy().strip_suffix(".toml").map(str::to_owned))
-        // Those that begin with a dot are an editor's.
+        // Files that begin with a dot are temporary files of editors.
         .filter(|name| !name.starts_with('.') && !name.is_empty())
         .collect();
     names.sort();
@@ -105,7 +105,7 @@ fn names(etc: &Path) -> io::Result<Vec<String>> {
 /// The user that an app's units run as: a name or a number.
 ///
 /// # Errors
-/// Where no user is set, and the directory's owner is root or cannot be told.
+/// When no user is set, and the directory's owner is root or cannot be determined.
 pub fn user(settings: &RootSettings, owner: &dyn Fn(&Path) -> Result<u32, String>) -> Result<String, Error> {
     let bad = |what: String| Error::Path {
         at: settings.path_at.clone(),
@@ -116,7 +116,7 @@ pub fn user(settings: &RootSettings, owner: &dyn Fn(&Path) -> Result<u32, String
     match &settings.user {
         Some(user) => Ok(user.clone()),
         None => match owner(&settings.path) {
-            // Who deploys as root does not mean that everything of the app may do everything.
+            // A deployment by root does not mean that the app may run as root.
             Ok(0) => Err(bad("belongs to root, and no user is set".into())),
             Ok(uid) => Ok(uid.to_string()),
             Err(why) => Err(bad(format!("{why}, so its owner is not known, and no user is set"))),

@@ -1,15 +1,15 @@
-//! Text as unit files take it. Pure.
+//! Escaping for unit files. Pure.
 //!
-//! A value must have no control characters: nothing can stand for a newline everywhere. The settings are
-//! checked for that.
+//! A value must not contain control characters: there is no escape for a newline that works everywhere. The settings
+//! are checked for that.
 
-/// A value that is the whole line and has neither blanks around it nor a backslash at its end: `%` begins a
-/// specifier.
+/// Escapes a value that takes up the whole line: `%` begins a specifier. It must not have surrounding blanks or a
+/// trailing backslash.
 pub fn literal(text: &str) -> String {
     text.replace('%', "%%")
 }
 
-/// One of several words: between quotes, where a backslash takes the next character as it is.
+/// Quotes one of several words; within quotes, a backslash escapes the next character.
 pub fn quoted(text: &str) -> String {
     format!("\"{}\"", literal(text).replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -1,6 +1,6 @@
-//! Where the generator says what is wrong: the journal, or the kernel's log, which the journal reads later.
+//! Error output of the generator: the journal, else the kernel's log, which the journal reads later, else stderr.
 //!
-//! At boot there is no journal yet, and systemd drops what generators print.
+//! At boot there is no journal yet, and systemd discards the output of generators.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 const KERNEL: &str = "/dev/kmsg";
 const IDENTIFIER: &str = "kqueue-generator";
 
-/// Tells it once, at the first place that takes it.
+/// Logs an error once, to the first destination that accepts it.
 pub fn fault(fault: &Fault) {
     let line = harmless::whole_line(&fault.line);
     if journal(&fault.app, &line).or_else(|_| kernel(&line)).is_err() {
@@ -29,13 +29,13 @@ pub fn stderr(line: &str) {
 
 fn journal(app: &str, line: &str) -> io::Result<()> {
     let socket = UnixDatagram::unbound()?;
-    // systemd waits for us: nobody may keep us waiting.
+    // systemd waits for the generator: it must not block.
     socket.set_nonblocking(true)?;
     socket.send_to(record(app, line).as_bytes(), JOURNAL)?;
     Ok(())
 }
 
-/// A record as the journal's own protocol has it: a field a line. 3 is both "error" and "daemon".
+/// A record in the journal's native protocol, one field per line. 3 is the priority "error" and the facility "daemon".
 fn record(app: &str, line: &str) -> String {
     let mut text = format!("MESSAGE={line}\nPRIORITY=3\nSYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER={IDENTIFIER}\n");
     text += &format!("MESSAGE_ID={}\n", message_id::SETTINGS);
@@ -46,9 +46,9 @@ fn record(app: &str, line: &str) -> String {
 }
 
 fn kernel(line: &str) -> io::Result<()> {
-    // Only ever a device: where there is none, no file is made.
+    // Without `create`: if there is no such device, no file is created.
     let mut log = OpenOptions::new().write(true).open(KERNEL)?;
-    // One write is one record; 27 is error and daemon in one, and the kernel takes about a thousand bytes.
+    // One write is one record, of about a thousand bytes at most; 27 encodes priority "error" and facility "daemon".
     let line = harmless::line(line, 900);
     log.write_all(format!("<27>{IDENTIFIER}[{}]: {line}\n", std::process::id()).as_bytes())
 }

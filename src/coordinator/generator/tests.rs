@@ -1,6 +1,6 @@
-//! Trees of settings against trees of drop-ins, as they are kept in `golden`.
+//! Compares the drop-ins generated from trees of settings with the expected ones in `golden`.
 //!
-//! `KQUEUE_GOLDEN=write cargo test generator` writes them anew; look at the difference before you keep it.
+//! `KQUEUE_GOLDEN=write cargo test generator` rewrites the expected ones; check the difference before you commit it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::*;
 
-/// Files as `== NAME` and their text, links as `== NAME -> TARGET`, in order.
+/// Appends the sorted files as `== NAME` and their text, and links as `== NAME -> TARGET`.
 fn show(root: &Path, under: &Path, text: &mut String) {
     let mut entries: Vec<_> = fs::read_dir(under).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
@@ -50,7 +50,7 @@ fn fuzz_settings_of_root() {
             }
             Err(error) => vec![drop_ins::refusal(&here.etc, "shop", &error.to_string())],
         };
-        // Each line is one that the generator writes: nothing of the file begins one of its own.
+        // Every line is the generator's: no text of the settings starts a line of its own.
         for line in texts.iter().flat_map(|text| text.split('\n')) {
             let known = line.is_empty()
                 || line.starts_with(['#', '['])
@@ -74,7 +74,7 @@ fn golden(case: &str) {
     fs::create_dir(&out).unwrap();
     for entry in fs::read_dir(kept.join("etc")).unwrap() {
         let entry = entry.unwrap();
-        // Not copied: what others may write to depends on the checkout.
+        // Not copied with their modes: whether others may write depends on the checkout.
         fs::write(etc.join(entry.file_name()), fs::read(entry.path()).unwrap()).unwrap();
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(etc.join(entry.file_name()), fs::Permissions::from_mode(0o644)).unwrap();
@@ -153,7 +153,7 @@ fn what_another_user_has_filled_is_not_given_away() {
         assert!(line.contains(part), "{part}: {line}");
     }
     assert!(text.contains("exit 78") && !text.contains("Directory="), "{text}");
-    // The rest runs as the new user, and has no directory.
+    // The other units run as the new user, and have no such directories.
     let schedule = dir.path().join("out/kqueue-schedule@shop.service.d").join(NAME);
     assert!(fs::read_to_string(schedule).unwrap().contains(&format!("User={}\n", former + 1)));
 }

@@ -1,8 +1,9 @@
-//! Which alerts begin and end: figures with their time in, messages out. Pure: no clock, no I/O.
+//! Decides which alerts begin and end: timestamped figures in, changes out. Pure: no clock, no I/O.
 //!
-//! An alert is an episode: it begins once, and ends once, however often it is looked at. What goes to and fro about its
-//! limit is one episode: it ends when all has been well for as long as the limit, a minute at the most. What nobody knows
-//! (a queue that does not answer) changes nothing. Episodes are kept by whoever calls, and outlive a restart.
+//! An alert is an episode: it begins once and ends once, however often the figures are evaluated. A figure that
+//! oscillates around its limit is one episode: it ends when the figure has been below the limit for a calm period,
+//! which is the limit itself for times (a minute at most) and the window for rates. Unknown figures (a queue that does
+//! not answer) change nothing. Callers store the episodes, which outlive a restart.
 
 #[cfg(test)]
 mod tests;
@@ -15,16 +16,16 @@ use serde::{Deserialize, Serialize};
 use crate::schedule::Now;
 use window::{Least, Window};
 
-/// The longest time for which all must be well before an episode is over.
+/// Upper bound of the calm period for limits that are times, in milliseconds.
 const CALM: u64 = 60_000;
-/// The time in which a queue grows, in milliseconds.
+/// The window in which the growth of a queue is measured, in milliseconds.
 pub const GROWTH: u64 = 600_000;
 
-/// What an alert is about. The words are the keys of `[alerts]`.
+/// The kind of an alert. The serialised names are the keys of `[alerts]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Jobs of a queue wait for too long.
+    /// Jobs of a queue wait too long.
     Wait,
     /// A queue grows.
     BacklogGrowth,
@@ -34,18 +35,18 @@ pub enum Kind {
     OomRate,
     /// Many processes die.
     CrashRate,
-    /// The app runs, and its jobs do not.
+    /// The app runs, but its jobs do not run as they should.
     Degraded,
     /// The coordinator does not answer.
     CoordinatorGone,
-    /// The runtime does not run.
+    /// The runtime is not running.
     Down,
-    /// Nothing: somebody tries the targets.
+    /// A test of the targets.
     Test,
 }
 
 impl Kind {
-    /// The word for it.
+    /// The serialised name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -62,23 +63,23 @@ impl Kind {
     }
 }
 
-/// So often in a time.
+/// A number of events in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Often {
-    /// How often at least.
+    /// Minimum number of events.
     pub times: u64,
-    /// In so many milliseconds.
+    /// The window, in milliseconds.
     pub span: u64,
 }
 
-/// What is watched; times are milliseconds. What is absent is not.
+/// The limits that are watched; times are milliseconds. Absent ones are not watched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watch {
-    /// The longest wait.
+    /// Maximum wait of a job.
     pub wait: Option<u64>,
-    /// The longest wait of some queues, in place of that.
+    /// Maximum wait by queue, in place of `wait`.
     pub waits: BTreeMap<String, u64>,
-    /// The most that a queue may grow within [`GROWTH`].
+    /// Maximum growth of a queue within [`GROWTH`], in jobs.
     pub growth: Option<u64>,
     /// Failed jobs.
     pub failures: Option<Often>,
@@ -86,25 +87,25 @@ pub struct Watch {
     pub oom: Option<Often>,
     /// Processes that died.
     pub crashes: Option<Often>,
-    /// The longest time of being degraded.
+    /// Maximum time of being degraded.
     pub degraded: Option<u64>,
-    /// The longest silence of the coordinator.
+    /// Maximum time without an answer of the coordinator.
     pub coordinator: Option<u64>,
 }
 
 impl Watch {
-    /// The longest wait of a queue.
+    /// The maximum wait of a queue, in milliseconds.
     fn wait_of(&self, queue: &str) -> Option<u64> {
         self.waits.get(queue).copied().or(self.wait)
     }
 
-    /// Whether sizes of queues are needed.
+    /// Whether the depths of queues are needed.
     #[must_use]
     pub fn queues(&self) -> bool {
         self.wait.is_some() || !self.waits.is_empty() || self.growth.is_some()
     }
 
-    /// The shortest time that is watched, in milliseconds.
+    /// The shortest time among the limits, in milliseconds; a minute stands for the growth of queues.
     #[must_use]
     pub fn shortest(&self) -> Option<u64> {
         let often = [self.failures, self.oom, self.crashes].into_iter().flatten().map(|often| often.span);
@@ -113,65 +114,65 @@ impl Watch {
     }
 }
 
-/// How many jobs a queue has that could run.
+/// The jobs of a queue that are ready to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
-    /// Jobs.
+    /// Number of jobs.
     pub jobs: u64,
-    /// Milliseconds that the first of them has waited, where that is known.
+    /// Wait of the oldest one so far in milliseconds, if known.
     pub oldest: Option<u64>,
 }
 
-/// How things stand.
+/// The current figures of an app.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
-    /// The runtime has begun to work.
+    /// The runtime has started to process jobs.
     pub up: bool,
-    /// Each queue that is worked; absent where nobody knows.
+    /// Each queue that is worked; `None` if its depth is unknown.
     pub queues: BTreeMap<String, Option<Depth>>,
-    /// Jobs that failed for good, since the start.
+    /// Jobs that failed permanently since the start.
     pub failed: u64,
     /// Processes killed at their memory limit, since the start.
     pub oom: u64,
     /// Processes that died, since the start.
     pub crashed: u64,
-    /// Why jobs do not run as they should, where they do not.
+    /// The reason why jobs do not run as they should, if so.
     pub degraded: Option<String>,
-    /// For how many milliseconds the coordinator has not answered.
+    /// Milliseconds since the coordinator stopped answering; `None` while it answers.
     pub coordinator: Option<u64>,
 }
 
-/// Something that has begun, and is not over.
+/// An alert that has begun and has not ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Episode {
-    /// What it is about.
+    /// The kind of the alert.
     pub kind: Kind,
-    /// The queue; empty where it is about none.
+    /// The queue; empty if the alert is not about a queue.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub queue: String,
-    /// When it began, in seconds since 1970.
+    /// Start, in epoch seconds.
     pub since: u64,
-    /// When it last was so.
+    /// When the condition last held, in epoch seconds.
     pub seen: u64,
-    /// What was said.
+    /// The text of the alert when it began.
     pub said: String,
-    /// Jobs that the queue had before it grew.
+    /// For [`Kind::BacklogGrowth`]: jobs in the queue before it grew.
     #[serde(default)]
     pub base: u64,
 }
 
-/// An episode has begun, or is over.
+/// The begin or the end of an episode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Whether it has begun.
+    /// True for a begin, false for an end.
     pub begun: bool,
-    /// Which one.
+    /// The episode.
     pub episode: Episode,
-    /// What there is to say, in one line without the app's name.
+    /// The message, one line without the app's name.
     pub text: String,
 }
 
-/// See the module.
+/// The open episodes, and the windows of the figures that conditions depend on.
 #[derive(Clone, Debug, Default)]
 pub struct Alerts {
     open: BTreeMap<(Kind, String), Episode>,
@@ -182,34 +183,34 @@ pub struct Alerts {
     degraded: Option<u64>,
 }
 
-/// What one look says of one alert.
+/// The result of one evaluation for one alert.
 enum Verdict {
-    /// It is so: what there is to say, and what the queue had before.
+    /// The condition holds: the text, and the jobs of the queue before its growth.
     Holds(String, u64),
-    /// It is so, and nothing new.
+    /// An open episode goes on; none begins.
     Lasts,
-    /// It is not so; it is over when that has been so for so many milliseconds.
+    /// The condition does not hold; an open episode ends once that has lasted for so many milliseconds.
     Calm(u64),
-    /// Nobody knows.
+    /// The figures are unknown.
     Unknown,
-    /// Nobody wants to know any more.
+    /// The alert is not configured, or the queue no longer worked.
     Unwatched,
 }
 
 impl Alerts {
-    /// With what has begun before.
+    /// With the stored open episodes.
     #[must_use]
     pub fn new(open: Vec<Episode>) -> Self {
         let open = open.into_iter().map(|episode| ((episode.kind, episode.queue.clone()), episode)).collect();
         Self { open, ..Self::default() }
     }
 
-    /// What has begun and is not over.
+    /// The open episodes.
     pub fn open(&self) -> impl Iterator<Item = &Episode> {
         self.open.values()
     }
 
-    /// What begins and ends with these figures.
+    /// Evaluates the figures and returns the episodes that begin or end.
     pub fn look(&mut self, now: Now, watch: &Watch, figures: &Figures) -> Vec<Change> {
         let mut changes = Vec::new();
         for queue in self.queues(figures) {
@@ -241,7 +242,7 @@ impl Alerts {
         changes
     }
 
-    /// Those that are worked, and those of which something has begun.
+    /// The queues that are worked, and those with open episodes.
     fn queues(&self, figures: &Figures) -> Vec<String> {
         let mut all: Vec<String> = figures.queues.keys().cloned().collect();
         all.extend(self.open.keys().map(|(_, queue)| queue.clone()).filter(|queue| !queue.is_empty()));
@@ -278,12 +279,12 @@ impl Alerts {
         let lasts = now.ms.saturating_sub(*self.degraded.get_or_insert(now.ms));
         match lasts > most {
             true => Verdict::Holds(format!("degraded for {}: {why}", span(lasts)), 0),
-            // It was so before a restart too.
+            // An episode may be open from before a restart, which reset the time.
             false => Verdict::Lasts,
         }
     }
 
-    /// Begins or ends an episode, or lets it be.
+    /// Begins, continues or ends the episode of an alert.
     fn judge(&mut self, now: Now, kind: Kind, queue: &str, verdict: Verdict) -> Option<Change> {
         let key = (kind, queue.to_owned());
         let open = self.open.get_mut(&key);
@@ -352,7 +353,7 @@ fn is_silent(watch: &Watch, figures: &Figures) -> Verdict {
     }
 }
 
-/// A time in words: `75 s`, `5 min`, `2 h`.
+/// Formats milliseconds: `75 s`, `5 min`, `2 h`.
 fn span(ms: u64) -> String {
     match ms / 1000 {
         seconds @ 0..120 => format!("{seconds} s"),

@@ -38,13 +38,13 @@ fn a_wait_begins_once_and_ends_when_all_was_well_for_a_while() {
     let begun = alerts.look(at(1), &watch, &queue("mail", 5, Some(61)));
     assert_eq!(begun[0].text, "queue mail: a job has waited for 61 s, longer than 60 s");
     assert!(alerts.look(at(2), &watch, &queue("mail", 5, Some(62))).is_empty());
-    // About the limit it is one episode.
+    // Values that oscillate around the limit are one episode.
     assert!(alerts.look(at(40), &watch, &queue("mail", 5, Some(3))).is_empty());
     assert!(alerts.look(at(50), &watch, &queue("mail", 5, Some(90))).is_empty());
     assert!(alerts.look(at(109), &watch, &queue("mail", 5, Some(3))).is_empty());
     let over = alerts.look(at(110), &watch, &queue("mail", 5, Some(3)));
     assert_eq!(over[0].text, "over after 109 s: queue mail: a job has waited for 61 s, longer than 60 s");
-    // A queue's own limit is for that one.
+    // A queue's own limit applies to that queue only.
     assert!(alerts.look(at(120), &watch, &queue("slow", 5, Some(599))).is_empty());
     assert_eq!(told(&alerts.look(at(130), &watch, &queue("slow", 5, Some(601)))), [(true, Kind::Wait)]);
 }
@@ -56,7 +56,7 @@ fn what_nobody_knows_changes_nothing() {
     let dark = Figures { queues: [("mail".to_owned(), None)].into(), ..Figures::default() };
     assert!(alerts.look(at(900), &watch, &dark).is_empty());
     assert!(alerts.look(at(900), &watch, &queue("mail", 5, None)).is_empty());
-    // A queue that is no longer worked, and an alert that is no longer wanted, end.
+    // Episodes of a queue that is no longer worked, and of an alert that is no longer configured, end.
     assert_eq!(told(&alerts.look(at(901), &watch, &queue("other", 0, None))), [(false, Kind::Wait)]);
     alerts.look(at(902), &watch, &queue("mail", 5, Some(90)));
     let over = alerts.look(at(903), &Watch::default(), &queue("mail", 5, Some(90)));
@@ -70,12 +70,12 @@ fn a_backlog_that_grows_is_told_from_one_that_is_large() {
     assert!(alerts.look(at(300), &watch, &queue("mail", 5_100, Some(1))).is_empty());
     let begun = alerts.look(at(400), &watch, &queue("mail", 5_101, Some(1)));
     assert_eq!(begun[0].text, "queue mail has grown by 101 jobs to 5101 within 10 minutes");
-    // A restart does not end it, nor begin it again.
+    // A restart neither ends the episode nor begins another.
     let mut alerts = Alerts::new(alerts.open().cloned().collect());
     assert!(alerts.look(at(410), &watch, &queue("mail", 5_200, Some(1))).is_empty());
     assert!(alerts.look(at(420), &watch, &queue("mail", 5_400, Some(1))).is_empty());
     assert_eq!(told(&alerts.look(at(430), &watch, &queue("mail", 5_050, Some(1)))), [(false, Kind::BacklogGrowth)]);
-    // One that stays as large as it has become grows no more.
+    // A queue that stays at its new size no longer grows.
     let mut alerts = Alerts::default();
     alerts.look(at(0), &watch, &queue("mail", 0, None));
     assert_eq!(told(&alerts.look(at(10), &watch, &queue("mail", 500, Some(1)))), [(true, Kind::BacklogGrowth)]);
@@ -91,7 +91,7 @@ fn rates_count_in_a_window() {
     assert!(alerts.look(at(61), &watch, &failed(8)).is_empty(), "four in a minute");
     let begun = alerts.look(at(62), &watch, &failed(9));
     assert_eq!(begun[0].text, "5 jobs failed within 60 s");
-    // A restart begins to count anew; the episode lasts for as long as it would have.
+    // A restart resets the counts; the episode ends at the same time as without it.
     let mut alerts = Alerts::new(alerts.open().cloned().collect());
     assert!(alerts.look(at(70), &watch, &failed(0)).is_empty());
     assert_eq!(told(&alerts.look(at(122), &watch, &failed(0))), [(false, Kind::FailureRate)]);
@@ -150,7 +150,7 @@ prop_compose! {
 }
 
 proptest! {
-    /// Each episode begins once and ends once, whatever happens; when all is well for long enough, none is open.
+    /// Each episode begins once and ends once; after a long enough time below all limits, none is open.
     #[test]
     fn episodes_do_not_overlap(looks in proptest::collection::vec(looks(), 1..120)) {
         let (mut alerts, watch, mut second) = (Alerts::default(), all(), 0);

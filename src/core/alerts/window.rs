@@ -1,22 +1,22 @@
-//! What was counted of late, in few numbers.
+//! Sliding windows of bounded size.
 
 use std::collections::VecDeque;
 
-/// Parts of a window.
+/// Number of parts of a window.
 const PARTS: u64 = 60;
 
-/// How often something happened within a time.
+/// Number of events within a sliding window.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Window {
-    /// Since the start, as it was told last.
+    /// The last total, counted since the start.
     total: u64,
-    /// When a part begins, in milliseconds, and how often in it; the latest last.
+    /// Start of each part in milliseconds and the events in it, oldest first.
     parts: VecDeque<(u64, u64)>,
 }
 
 impl Window {
-    /// Takes in how often it has happened since the start. How often in the last `span` milliseconds, and whether there is
-    /// anything new.
+    /// Takes the total since the start at time `ms`. Returns the number of events in the last `span` milliseconds, and
+    /// whether the total has grown.
     pub fn count(&mut self, ms: u64, total: u64, span: u64) -> (u64, bool) {
         let more = total.saturating_sub(self.total);
         self.total = total;
@@ -33,17 +33,18 @@ impl Window {
     }
 }
 
-/// The least there was within a time.
+/// Minimum of a figure within a sliding window.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Least {
-    /// When a part begins, in milliseconds, and the least in it; the latest last.
+    /// Start of each part in milliseconds and the minimum in it, oldest first.
     parts: VecDeque<(u64, u64)>,
-    /// When it was first looked at.
+    /// Time of the first sample, milliseconds.
     since: Option<u64>,
 }
 
 impl Least {
-    /// Takes in how much there is. The least of the last `span` milliseconds, and whether so long has been looked at.
+    /// Takes a sample at time `ms`. Returns the minimum of the last `span` milliseconds, and whether samples have been
+    /// taken for that long.
     pub fn of(&mut self, ms: u64, much: u64, span: u64) -> (u64, bool) {
         let since = *self.since.get_or_insert(ms);
         let width = (span / PARTS).max(1);

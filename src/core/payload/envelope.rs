@@ -1,4 +1,4 @@
-//! The outside of a queued message: Laravel's keys, and kqueue's own.
+//! The envelope of a queued message: Laravel's keys, and kqueue's own.
 
 use std::fmt;
 
@@ -10,59 +10,59 @@ use serde_json::value::RawValue;
 use super::hints::Hints;
 use super::scalar;
 
-/// Levels of nesting past which no PHP reads a payload: the depth that `json_decode` is documented with,
-/// which Laravel leaves as it is. PHP 8.2 stops one level short of it; that is left to Laravel, because to
-/// set aside a job that can run is worse than to hand over one that cannot.
+/// Deepest nesting of a payload that PHP decodes: the documented default depth of `json_decode`, which Laravel does
+/// not change. PHP 8.2 stops one level earlier; such a payload is left to Laravel, because rejecting a job that can
+/// run is worse than passing on one that cannot.
 pub const MAX_DEPTH: usize = 512;
 
-/// Bytes to which every name read from a payload is cut: names become keys of maps and fields of logs.
+/// Bytes to which every name from a payload is truncated: names become map keys and log fields.
 pub const MAX_NAME: usize = 512;
 
-/// Tags that are read of one payload.
+/// Maximum number of tags read from one payload.
 pub const MAX_TAGS: usize = 16;
-/// Bytes of a tag that are read.
+/// Bytes to which a tag is truncated.
 pub const MAX_TAG: usize = 100;
-/// Bytes of a list of tags past which none is read.
+/// Size of the JSON list of tags above which no tag is read, bytes.
 const MAX_TAGS_TEXT: usize = 64 << 10;
 
-/// The `job` of every message that carries an object.
+/// The `job` of every message with a serialised object.
 const OBJECT_JOB: &str = "Illuminate\\Queue\\CallQueuedHandler@call";
 
-/// Why a message is no job: Laravel could not run it either.
+/// The reason why a message is not a job. Laravel could not run it either.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// The text is no JSON, or not UTF-8. Holds where, and never what: payloads are private.
+    /// The text is not JSON, or not UTF-8. Contains the position, never the content: payloads are private.
     #[error("not JSON: {0}")]
     NotJson(String),
-    /// It is JSON, but no object.
+    /// It is JSON, but not an object.
     #[error("not a JSON object")]
     NotObject,
     /// It is nested deeper than [`MAX_DEPTH`].
     #[error("nested deeper than {MAX_DEPTH} levels, which PHP does not read")]
     TooDeep,
-    /// It does not say what to run.
+    /// The `job` key is missing, empty or not a string.
     #[error("no `job` in it, or one that is not a string")]
     NoJob,
 }
 
-/// What a message says about itself. Names are cut to [`MAX_NAME`] bytes; an empty name is absent.
+/// The fields of a message. Names are truncated to [`MAX_NAME`] bytes; an empty name counts as absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Envelope {
-    /// `uuid`, or Redis' `id` where there is none.
+    /// `uuid`, else `id` (Redis).
     pub uuid: Option<String>,
-    /// `displayName`: what operators see.
+    /// `displayName`: the name shown to operators.
     pub display_name: Option<String>,
     /// `job`: `Class@method`, the same for every object job.
     pub job: String,
     /// `data.commandName`: class of the object, or of the framework's wrapper around it.
     pub command_name: Option<String>,
-    /// `timeout`: seconds that a run may take; 0 is without limit.
+    /// `timeout`: maximum run time in seconds; 0 is no limit.
     pub timeout: Option<u32>,
-    /// `maxTries`: attempts before the job fails; 0 is without limit.
+    /// `maxTries`: attempts before the job fails; 0 is no limit.
     pub max_tries: Option<u32>,
     /// `retryUntil`: epoch seconds.
     pub retry_until: Option<u64>,
-    /// `attempts`: attempts counted so far. Redis only: other drivers keep it beside the payload.
+    /// `attempts`: attempts so far. Redis only: other drivers store the count outside the payload.
     pub attempts: Option<u32>,
     /// `createdAt`: epoch seconds of the dispatch; Laravel 12.11 and later.
     pub created_at: Option<u64>,
@@ -70,15 +70,15 @@ pub struct Envelope {
     pub delay: Option<u64>,
     /// `pushedAt`: epoch milliseconds of the dispatch, by Horizon.
     pub pushed_at: Option<u64>,
-    /// `tags`: at most [`MAX_TAGS`] of them, each cut to [`MAX_TAG`] bytes.
+    /// `tags`: at most [`MAX_TAGS`], each truncated to [`MAX_TAG`] bytes.
     pub tags: Vec<String>,
-    /// What this one job declares in its `kqueue` key.
+    /// The hints that this job declares in its `kqueue` key.
     pub declared: Hints,
-    /// What it declares by the properties of its serialised command.
+    /// The hints that it declares by properties of its serialised command.
     pub properties: Hints,
-    /// The delay that its serialised command asks for, read where nothing else says it.
+    /// The `delay` of its serialised command, read only if there is `pushedAt` but no `createdAt`.
     pub own_delay: OwnDelay,
-    /// The class that a package's wrapper says it carries, where `displayName` does not.
+    /// The class inside a package's wrapper job, from its `actionClass` property.
     pub carried: Option<String>,
 }
 
@@ -88,13 +88,14 @@ pub enum OwnDelay {
     /// There is none.
     #[default]
     None,
-    /// This many.
+    /// Seconds; a negative value is read as 0.
     Seconds(u64),
     /// It is a date, or cannot be read.
     Unknown,
 }
 
-/// Whether it stands for a payload that Laravel (13.9 and later) keeps in the app's cache, and reads from there itself.
+/// Whether this is a pointer to a payload that Laravel (13.9 and later) keeps in the app's cache and reads from there
+/// itself.
 pub fn is_pointer(payload: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Pointer {
@@ -104,7 +105,7 @@ pub fn is_pointer(payload: &[u8]) -> bool {
     payload.starts_with(b"{") && serde_json::from_slice::<Pointer>(payload).is_ok()
 }
 
-/// Jobs of packages that carry what the app wrote, which is named by their property `actionClass`.
+/// Job classes of packages that wrap a class of the app, named by their property `actionClass`.
 const WRAPPERS: [&str; 3] = [
     "Lorisleiva\\Actions\\Decorators\\JobDecorator",
     "Lorisleiva\\Actions\\Decorators\\UniqueJobDecorator",
@@ -112,7 +113,7 @@ const WRAPPERS: [&str; 3] = [
 ];
 
 impl Envelope {
-    /// Reads a payload. Only what Laravel could not run is an error.
+    /// Reads a payload. Only a payload that Laravel could not run is an error.
     ///
     /// # Errors
     /// See [`Broken`].
@@ -127,10 +128,12 @@ impl Envelope {
         Self::of(keys)
     }
 
-    /// Reads the beginning of a payload that is larger: what its first keys say. Nothing of what is behind them is checked.
+    /// Reads the complete keys in the truncated beginning of a payload. Nothing after them is checked. `None` if `job`
+    /// is
+    /// not among them.
     pub fn parse_head(bytes: &[u8]) -> Option<Self> {
         let mut keys = Keys::default();
-        // It always ends with an error, where the text does.
+        // Always ends with an error at the end of the truncated text.
         let _ =
             serde::Deserializer::deserialize_map(&mut serde_json::Deserializer::from_slice(bytes), FillInto(&mut keys));
         Self::of(keys).ok()
@@ -138,7 +141,7 @@ impl Envelope {
 
     fn of(keys: Keys<'_>) -> Result<Self, Broken> {
         let job = scalar::text(keys.job, MAX_NAME).ok_or(Broken::NoJob)?;
-        // A string job's data is whatever it was given: only an object can have the keys.
+        // The data of a string job may be any value: only an object can have the keys.
         let data = keys
             .data
             .filter(|data| data.get().starts_with('{'))
@@ -177,13 +180,13 @@ impl Envelope {
         })
     }
 
-    /// When it was dispatched, as far as it says so: milliseconds since 1970.
+    /// Time of the dispatch in epoch milliseconds, if the payload has it.
     pub fn dispatched_at(&self) -> Option<u64> {
         self.pushed_at.or(self.created_at.map(|at| at.saturating_mul(1000)))
     }
 
-    /// When its first attempt could have begun, as far as it says so: milliseconds since 1970. Laravel says of what it
-    /// delays for how long together with when it was dispatched; where Horizon alone says when, a delay is in the job.
+    /// Earliest time of the first attempt in epoch milliseconds, if the payload has it. Laravel writes `delay` together
+    /// with `createdAt`; where only Horizon's `pushedAt` is present, the delay is a property of the command.
     pub fn due_at(&self) -> Option<u64> {
         let delay = match (self.created_at, self.delay, self.own_delay) {
             (_, Some(delay), _) => delay,
@@ -194,13 +197,14 @@ impl Envelope {
         Some(self.dispatched_at()?.saturating_add(delay.saturating_mul(1000)))
     }
 
-    /// The name under which the job's history is kept and its class is reflected, at most [`MAX_NAME`]
-    /// bytes; and the one to take instead if PHP knows no class of that name.
+    /// The name under which the job's history is kept and its class is inspected, at most [`MAX_NAME`] bytes, and the
+    /// fallback if PHP knows no class of that name.
     ///
-    /// - A plain job: its class. `displayName` may hold anything, even an id per job; where it looks like another
-    ///   class, the job may be a package's wrapper around that class, which only PHP can tell.
-    /// - What the framework wraps (listener, mailable, notification, broadcast, closure, Artisan command):
-    ///   `displayName`, which there names what is inside. All wrappers live in `Illuminate\`.
+    /// - A plain job: its class. `displayName` may be any text, even an id per job. If it looks like another class, the
+    ///   job may be a package's wrapper around that class, which only PHP can check: that class, with the job's own
+    ///   class as the fallback. The same for the `actionClass` of a known wrapper.
+    /// - A job wrapped by the framework (listener, mailable, notification, broadcast, closure, Artisan command):
+    ///   `displayName`, which names the wrapped class. All of these wrappers are in `Illuminate\`.
     /// - A string job: its `job`.
     pub fn classes(&self) -> (&str, Option<&str>) {
         if self.job != OBJECT_JOB {
@@ -216,19 +220,19 @@ impl Envelope {
         }
     }
 
-    /// What this one job declares; its properties only where they count.
+    /// The hints of this job. Its command's properties count only if `properties` is set.
     pub fn hints(&self, properties: bool) -> Hints {
         if properties { self.declared.merge(&self.properties) } else { self.declared }
     }
 }
 
-/// Whether a text can be the name of a class. Closures and the like have names that are none.
+/// Whether a text can be a class name. The display names of closures, for example, are not.
 pub fn is_class_name(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'\\' || byte >= 0x80)
 }
 
-/// Names that are texts, out of a list of anything. One that is not a list has none.
+/// The strings of a JSON list, within the bounds for tags; empty for anything but a list.
 fn tags(raw: Option<&RawValue>) -> Vec<String> {
     let Some(raw) = raw.filter(|raw| raw.get().len() <= MAX_TAGS_TEXT && raw.get().starts_with('[')) else {
         return Vec::new();
@@ -237,32 +241,33 @@ fn tags(raw: Option<&RawValue>) -> Vec<String> {
     all.into_iter().filter_map(|tag| scalar::text(Some(tag), MAX_TAG)).take(MAX_TAGS).collect()
 }
 
-/// The delay that a serialised command asks for.
+/// The delay of a serialised command.
 fn own_delay(command: Option<&RawValue>) -> OwnDelay {
     let Some(command) = command.map(RawValue::get).filter(|command| command.contains("delay")) else {
         return OwnDelay::None;
     };
-    // One that is encrypted does not name it, but by chance.
+    // An encrypted command contains the name only by chance.
     let command = serde_json::from_str::<String>(command).unwrap_or_default();
     match super::php::properties(command.as_bytes(), ["delay"]) {
         Some([Some(delay)]) => match delay.integer() {
             Some(seconds) => OwnDelay::Seconds(u64::try_from(seconds).unwrap_or(0)),
             None => OwnDelay::None,
         },
-        // An object, a text, or no such property.
+        // An object, a string, no such property, or damaged text.
         _ if command.contains(":\"delay\";") || command.contains("*\0delay\";") => OwnDelay::Unknown,
         _ => OwnDelay::None,
     }
 }
 
-/// A `uuid` or `id`. One past the bound is none at all: cut, it could stand for two jobs.
+/// A `uuid` or `id`. One that is too long counts as absent: truncated, it could match two jobs.
 fn identity(raw: Option<&RawValue>) -> Option<String> {
     scalar::text(raw.filter(|raw| raw.get().len() <= MAX_NAME), MAX_NAME)
 }
 
-/// True if valid JSON nests deeper than PHP reads.
+/// Whether valid JSON is nested deeper than [`MAX_DEPTH`].
 fn too_deep(json: &[u8]) -> bool {
-    // Nearly every payload has too few brackets, strings included; this look is a fraction of the parse.
+    // Nearly every payload has too few brackets, even counting those in strings; this check costs a fraction of the
+    // parse.
     let opened = |bytes: &[u8]| bytes.iter().filter(|b| matches!(b, b'[' | b'{')).count();
     if json.len() <= MAX_DEPTH || opened(json) <= MAX_DEPTH {
         return false;
@@ -293,8 +298,8 @@ fn too_deep(json: &[u8]) -> bool {
     false
 }
 
-/// The top-level keys, each as the text it has in the payload. Raw, because a wrong type must not be an
-/// error, and because serde_json walks over a raw value without recursion and without its limit of 128.
+/// The top-level keys with their raw JSON values: a wrong type must not be an error, and serde_json skips a raw value
+/// without recursion and without its depth limit of 128.
 #[derive(Default)]
 struct Keys<'a> {
     uuid: Option<&'a RawValue>,
@@ -344,9 +349,9 @@ enum Key {
     Other,
 }
 
-/// Something that keeps the values of the keys it knows.
+/// A struct that stores the values of the keys it knows.
 trait Keep<'a>: Default {
-    /// Where the value of `key` goes.
+    /// The field for the value of `key`.
     fn slot(&mut self, key: &Key) -> Option<&mut Option<&'a RawValue>>;
 }
 
@@ -382,7 +387,7 @@ impl<'a> Keep<'a> for Data<'a> {
     }
 }
 
-/// Fills a [`Keep`] from an object. Of a key given twice the last wins, as in PHP.
+/// Fills a [`Keep`] from an object. The last of duplicate keys wins, as in PHP.
 struct Fill<K>(std::marker::PhantomData<K>);
 
 impl<'de, K: Keep<'de>> Visitor<'de> for Fill<K> {
@@ -399,7 +404,7 @@ impl<'de, K: Keep<'de>> Visitor<'de> for Fill<K> {
     }
 }
 
-/// The same, into what is there: it keeps what was read when the text ends.
+/// Like [`Fill`], into an existing value: keys read before an error are kept.
 struct FillInto<'k, K>(&'k mut K);
 
 impl<'de, K: Keep<'de>> Visitor<'de> for FillInto<'_, K> {

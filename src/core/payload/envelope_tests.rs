@@ -66,7 +66,7 @@ fn depth_is_php_s() {
     assert!(Envelope::parse(nest(512).as_bytes()).is_ok());
     assert_eq!(broken(nest(513).as_bytes()), Broken::TooDeep);
     assert_eq!(broken(nest(2_000_000).as_bytes()), Broken::TooDeep);
-    // Brackets in strings, escaped quotes among them, and siblings are no depth.
+    // Brackets in strings (also after escaped quotes) and siblings do not add to the depth.
     let text = format!("{{\"job\":\"x\",\"data\":[\"{}\\\"[\",{}1]}}", "[".repeat(2000), "[],".repeat(2000));
     assert!(Envelope::parse(text.as_bytes()).is_ok());
 }
@@ -220,14 +220,14 @@ fn a_package_s_wrapper_is_asked_what_it_carries() {
         wrapper.len()
     );
     let both = |class: &str, other: &str| (class.to_owned(), Some(other.to_owned()));
-    // By the name that it shows.
+    // By `displayName`.
     assert_eq!(parsed(wrapper, "App\\Actions\\B", &carries), both("App\\Actions\\B", wrapper));
     assert_eq!(parsed("App\\Jobs\\T", "App\\Actions\\B", ""), both("App\\Actions\\B", "App\\Jobs\\T"));
-    // By what is known of it, where the name is for people.
+    // By `actionClass`, where `displayName` is not another class.
     assert_eq!(parsed(wrapper, "Send the mail", &carries), both("App\\Actions\\A", wrapper));
     assert_eq!(parsed(wrapper, wrapper, &carries), both("App\\Actions\\A", wrapper));
     assert_eq!(parsed(wrapper, "Send the mail", "O:1:\"T\":0:{}"), (wrapper.to_owned(), None));
-    // A name for people, and one without a namespace, is no class.
+    // A `displayName` with spaces or without a namespace does not count as a class.
     assert_eq!(parsed("App\\Jobs\\T", "Order7", ""), ("App\\Jobs\\T".to_owned(), None));
     assert_eq!(parsed("App\\Jobs\\T", "App\\Jobs\\T #7", &carries), ("App\\Jobs\\T".to_owned(), None));
 }

@@ -1,4 +1,4 @@
-//! What a job declares about where it should run.
+//! Placement hints that a job declares.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,28 +8,28 @@ use serde_json::value::RawValue;
 use super::php::{self, Scalar};
 use super::scalar;
 
-/// The properties of kqueue that a job may declare, in the order in which [`php::properties`] is asked.
+/// The kqueue properties that a job may declare, in the order of the arguments and results of [`php::properties`].
 const NAMES: [&str; 7] =
     ["isolated", "maxMemory", "estimatedDuration", "priority", "maxTasks", "cpuWeight", "ioWeight"];
 
-/// What a job declares about its placement; every part is optional and none changes what the job means.
+/// Placement hints of a job. Each is optional, and none changes what the job does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
-    /// `isolated`: true wants a process of its own, false wants the inline tier, absent decides nothing.
+    /// `isolated`: true requests the isolated tier, false the inline tier.
     pub isolated: Option<bool>,
     /// `maxMemory`: MB that the job needs; never 0.
     pub max_memory_mb: Option<u32>,
-    /// `estimatedDuration`: what a run is expected to take.
+    /// `estimatedDuration`: expected duration of a run.
     pub estimated_duration: Option<Duration>,
-    /// `priority`: orders waiting jobs of one tier; higher goes first.
+    /// `priority`: order of waiting jobs of one tier; higher runs first.
     pub priority: Option<i32>,
-    /// `maxTasks`: processes and threads that an isolated job needs; never 0.
+    /// `maxTasks`: number of processes and threads that an isolated job needs; never 0.
     pub max_tasks: Option<u32>,
-    /// `cpuWeight`: an isolated job's share of the processors, as systemd counts it.
+    /// `cpuWeight`: systemd's CPU weight of an isolated job, 1 to 10000.
     pub cpu_weight: Option<u32>,
-    /// `ioWeight`: its share of the disks.
+    /// `ioWeight`: systemd's IO weight of an isolated job, 1 to 10000.
     pub io_weight: Option<u32>,
-    /// Properties to which a class gives a meaning of its own, as bits; see [`Hints::without`].
+    /// Bit set of properties that the class uses for another purpose; see [`Hints::without`].
     pub foreign: u8,
 }
 
@@ -39,7 +39,7 @@ impl Hints {
         *self == Self::default()
     }
 
-    /// These hints, of one job, over the defaults of its class.
+    /// Merges the hints of one job (`self`) with those of its class; the job's take precedence.
     #[must_use]
     pub fn merge(self, class: &Self) -> Self {
         let [isolated, memory, duration, priority, tasks, cpu, io] = class.kept();
@@ -55,7 +55,7 @@ impl Hints {
         }
     }
 
-    /// The same class, which means something else by these properties: what its jobs say there is ignored, too.
+    /// Marks properties that the class uses for another purpose: their values in its jobs are ignored too.
     #[must_use]
     pub fn without<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         for at in names.into_iter().filter_map(|name| NAMES.iter().position(|known| *known == name)) {
@@ -64,15 +64,15 @@ impl Hints {
         self
     }
 
-    /// Which of [`NAMES`] are meant for kqueue.
+    /// For each of [`NAMES`], whether it is meant for kqueue.
     fn kept(&self) -> [bool; NAMES.len()] {
         std::array::from_fn(|at| self.foreign & (1 << at) == 0)
     }
 
-    /// Reads a JSON object with the property names of PHP (`{"isolated":true,"maxMemory":512}`): the
-    /// `kqueue` key of a payload, or what PHP reports of a class. Anything else declares nothing.
+    /// Reads a JSON object with the PHP property names (`{"isolated":true,"maxMemory":512}`): the `kqueue` key of a
+    /// payload, or PHP's report about a class. Anything else yields no hints.
     pub fn from_json(json: &str) -> Self {
-        // An object of scalars; `[]` is what is left of an empty one after Redis.
+        // An object of scalars. Redis' Lua turns an empty one into `[]`.
         let Ok(object) = serde_json::from_str::<HashMap<String, &RawValue>>(json) else {
             return Self::default();
         };
@@ -89,8 +89,8 @@ impl Hints {
         }
     }
 
-    /// Reads the serialised command of a payload, a JSON string as it stands in the payload. A command
-    /// that is encrypted, or that names none of the properties, costs one look and is not unescaped.
+    /// Reads the serialised command of a payload, given as its raw JSON string. A command that is encrypted, or that
+    /// contains none of the property names, costs only a substring search and is not unescaped.
     pub(super) fn from_command(json: &str) -> Self {
         if !json.starts_with("\"O:") || !NAMES.iter().any(|name| json.contains(name)) {
             return Self::default();
@@ -101,7 +101,7 @@ impl Hints {
         Self::from_serialized(command.as_bytes())
     }
 
-    /// Reads a PHP `serialize()` string of an object: its own properties, not those of what it holds.
+    /// Reads the output of PHP's `serialize()` for an object: its own properties, not those of nested objects.
     pub fn from_serialized(command: &[u8]) -> Self {
         let Some([isolated, memory, duration, priority, tasks, cpu, io]) = php::properties(command, NAMES) else {
             return Self::default();
@@ -122,17 +122,17 @@ impl Hints {
     }
 }
 
-/// MB above 0. A million of them was meant as bytes, by an app that had a property of that name before.
+/// MB, from 1 to below 2^20. Larger numbers are ignored: an app that had a property of this name before means bytes.
 fn megabytes(mb: u32) -> Option<u32> {
     (1..1 << 20).contains(&mb).then_some(mb)
 }
 
-/// Shares are from 1 to 10000, as systemd takes them.
+/// A systemd weight: 0 is ignored, more than 10000 is clamped.
 fn weight(share: u32) -> Option<u32> {
     (share > 0).then_some(share.min(10_000))
 }
 
-/// A priority past the range of an `i32` still means "first" or "last".
+/// Clamps a priority to the range of `i32`.
 fn clamp(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX })
 }
@@ -206,7 +206,7 @@ mod tests {
         let hints = Hints::from_command(&json);
         assert_eq!(hints.isolated, Some(true));
         assert_eq!(hints.estimated_duration, Some(Duration::from_millis(500)));
-        // Encrypted, or wordless.
+        // Encrypted, empty, or null.
         assert!(Hints::from_command("\"eyJpdiI6\"").is_empty());
         assert!(Hints::from_command("\"\"").is_empty());
         assert!(Hints::from_command("null").is_empty());

@@ -1,28 +1,29 @@
-//! What a class declares of how many of its jobs run: `#[Kqueue\Limit(concurrent: 2, rate: '30/m', by: 'tenant_id')]`.
+//! The limit that a class declares for its jobs: `#[Kqueue\Limit(concurrent: 2, rate: '30/m', by: 'tenant_id')]`.
 
 use serde_json::Value;
 
-/// Bytes of a name by which jobs are told apart.
+/// Maximum length of `by`, bytes.
 const MAX_BY: usize = 100;
-/// Jobs, at the most: what the file takes.
+/// Maximum of each number, the same as in the settings file.
 const MOST: u64 = 1_000_000;
 
 /// A limit that a class declares. Every part is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LimitHint {
-    /// Jobs at once; never 0.
+    /// Maximum number of concurrent jobs; never 0.
     pub concurrent: Option<usize>,
-    /// Starts in so many seconds; neither is 0.
+    /// Starts, and the period in seconds; neither is 0.
     pub rate: Option<(u32, u32)>,
-    /// Starts at once after a time without any; never 0.
+    /// Maximum number of starts at once after an idle period; never 0.
     pub burst: Option<u32>,
-    /// The name of what says for whom it counts.
+    /// Name of the value by which jobs are counted separately; see [`value_of`](super::value_of).
     pub by: Option<String>,
 }
 
 impl LimitHint {
-    /// What PHP reports of a class: `{"concurrent":2,"rate":[30,60],"burst":5,"by":"tenant_id"}`. `None` where nothing of it
-    /// says anything.
+    /// Reads PHP's report about a class: `{"concurrent":2,"rate":[30,60],"burst":5,"by":"tenant_id"}`. Invalid parts
+    /// are
+    /// ignored; `None` if no part is valid.
     pub fn from_value(value: &Value) -> Option<Self> {
         let number = |value: &Value| value.as_u64().filter(|number| (1..=MOST).contains(number));
         let small = |value: &Value| number(value).and_then(|number| u32::try_from(number).ok());

@@ -1,16 +1,15 @@
-//! What a queued message says about itself, read from bytes that are never changed.
+//! Reads the metadata of a queued message, from bytes that are never changed.
 //!
-//! A payload is Laravel's, and it travels as opaque bytes. This module reads the few fields that a
-//! runtime may rely on, as hints for placement and for limits; nothing read here decides what a job
-//! means. Three rules follow:
+//! A payload belongs to Laravel and is passed on as opaque bytes. This module reads the few fields that the runtime
+//! uses as hints for placement and for limits; none of them changes what a job does. Three rules follow:
 //!
-//! - a key of the wrong type is as good as absent: only what Laravel itself could not run is [`Broken`];
-//! - numbers may be integers, floats or numeric strings, and `[]` may stand for `{}`, because Redis' Lua
-//!   re-encodes a payload at each attempt;
-//! - nothing is re-serialised, and no large value is copied but one: a serialised command that names a
-//!   property we want, while its escapes are undone.
+//! - a key of the wrong type counts as absent: only a payload that Laravel itself could not run is [`Broken`];
+//! - numbers may be integers, floats or numeric strings, and `[]` may stand for `{}`, because Redis' Lua re-encodes a
+//!   payload at each attempt;
+//! - nothing is re-serialised, and the only large value that is copied is a serialised command that contains a
+//!   wanted property name, to be unescaped.
 //!
-//! Pure: no clock, no I/O. Nothing here recurses on the call stack over a payload's nesting.
+//! Pure: no clock, no I/O. Nothing here recurses over a payload's nesting.
 
 mod envelope;
 mod hints;

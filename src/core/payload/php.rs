@@ -1,13 +1,13 @@
 //! A best-effort reader of PHP's `serialize()` format: top-level scalar properties of one object.
 //!
-//! Lengths in the format are exact, so what is nested is skipped without being understood: a string that
-//! looks like a property can never be taken for one. Skipping keeps its own stack of counters, bounded by
-//! [`MAX_NESTING`]. Whatever is not plainly well formed yields `None`: a hint is lost, nothing else.
+//! Lengths in the format are exact, so nested values are skipped without interpretation: a string that looks like a
+//! property is never mistaken for one. Skipping uses its own stack of counters, bounded by [`MAX_NESTING`]. Anything
+//! malformed yields `None`: only a hint is lost.
 
-/// Levels of arrays and objects inside a property that are skipped over; past that nothing is read.
+/// Maximum nesting of arrays and objects inside a property; a deeper one makes the whole result `None`.
 const MAX_NESTING: usize = 4096;
 
-/// A property's value, where it is a scalar.
+/// A scalar value of a property.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scalar {
     /// `N;`
@@ -21,7 +21,7 @@ pub enum Scalar {
 }
 
 impl Scalar {
-    /// A boolean, or 0 or 1 in its place.
+    /// A boolean, or the integer 0 or 1.
     pub fn boolean(&self) -> Option<bool> {
         match *self {
             Self::Bool(value) => Some(value),
@@ -31,7 +31,7 @@ impl Scalar {
         }
     }
 
-    /// A whole number; a float's fraction is dropped.
+    /// An integer; the fraction of a float is dropped.
     pub fn integer(&self) -> Option<i64> {
         match *self {
             Self::Int(value) => Some(value),
@@ -40,7 +40,7 @@ impl Scalar {
         }
     }
 
-    /// A number.
+    /// An integer or a float.
     pub fn float(&self) -> Option<f64> {
         match *self {
             Self::Int(value) => Some(value as f64),
@@ -52,10 +52,10 @@ impl Scalar {
 
 /// The scalar properties `names` of the serialised object `bytes`, in the order of `names`.
 ///
-/// A name is found whether the property is public (`x`), protected (`\0*\0x`) or private
-/// (`\0Class\0x`). A private property of a parent class is not the object's own: it may stand beside one
-/// of the same name, and before it. A property that is absent, or is no number, boolean or null, is `None`.
-/// The whole is `None` for anything but an object, and for damaged text.
+/// Public (`x`), protected (`\0*\0x`) and private (`\0Class\0x`) properties are found. A private property of a parent
+/// class is skipped: it may precede a property of the object itself with the same name. A property that is absent, or
+/// is not a number, boolean or null, is `None`. The whole result is `None` for anything but an object, and for
+/// malformed text.
 pub fn properties<const N: usize>(bytes: &[u8], names: [&str; N]) -> Option<[Option<Scalar>; N]> {
     let mut reader = Reader { rest: bytes };
     let mut seen = [false; N];
@@ -107,7 +107,7 @@ pub(super) fn text_of(bytes: &[u8], name: &str) -> Option<String> {
     None
 }
 
-/// The name of a property of `class` without the mark of its visibility; `None` for a parent's private one.
+/// The name of a property of `class` without its visibility prefix; `None` for a private property of a parent.
 fn unmangled<'a>(key: &'a [u8], class: &[u8]) -> Option<&'a [u8]> {
     let Some(marked) = key.strip_prefix(b"\0") else {
         return Some(key);
@@ -117,7 +117,7 @@ fn unmangled<'a>(key: &'a [u8], class: &[u8]) -> Option<&'a [u8]> {
     (owner == b"*" || owner == class).then_some(name)
 }
 
-/// What is left to read.
+/// The remaining input.
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
-    /// Text up to `end`, which is consumed. Numbers are short: a longer text is damage.
+    /// Text up to `end`, which is consumed; at most 63 bytes, since it is a number or a length.
     fn until(&mut self, end: u8) -> Option<&'a str> {
         let length = self.rest.iter().take(64).position(|byte| *byte == end)?;
         let text = self.take(length)?;
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(text).ok()
     }
 
-    /// A length or a count, up to the colon after it. No sign: `usize` would take a plus.
+    /// A length or a count, up to and including the colon. A sign is rejected: `usize` would parse a plus.
     fn length(&mut self) -> Option<usize> {
         let text = self.until(b':')?;
         if !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
         text.parse().ok()
     }
 
-    /// `3:"abc"`, after the type.
+    /// A string after its type and colon: `3:"abc"`.
     fn quoted(&mut self) -> Option<&'a [u8]> {
         let length = self.length()?;
         self.expect(b"\"")?;
@@ -175,7 +175,7 @@ impl<'a> Reader<'a> {
         Some((class, count))
     }
 
-    /// A key: the text of a string key, `None` within for an integer one.
+    /// A key: `Some(Some(text))` for a string key, `Some(None)` for an integer key.
     fn key(&mut self) -> Option<Option<&'a [u8]>> {
         match self.byte()? {
             b's' => {
@@ -193,9 +193,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// One value with all that is in it: the scalar it is, or `None` within.
+    /// One value including nested ones: `Some(Some(scalar))` for a scalar, `Some(None)` for any other type.
     fn value(&mut self) -> Option<Option<Scalar>> {
-        // How many keys and values are left at each level that is open.
+        // Remaining keys and values at each open level.
         let mut open: Vec<usize> = Vec::new();
         let mut first = None;
         loop {
@@ -225,7 +225,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next value, or the head of one that holds others.
+    /// The next scalar or string, or the head of an array or object.
     fn one(&mut self) -> Option<One> {
         let kind = self.byte()?;
         if kind == b'N' {
@@ -246,13 +246,13 @@ impl<'a> Reader<'a> {
                 "NAN" => f64::NAN,
                 number => number.parse().ok()?,
             })),
-            // A string, or a case of an enum.
+            // A string, or an enum case.
             b's' | b'E' => {
                 self.quoted()?;
                 self.expect(b";")?;
                 One::Other
             }
-            // A reference to what came before.
+            // A back reference.
             b'r' | b'R' => {
                 self.until(b';')?.parse::<u64>().ok()?;
                 One::Other
@@ -263,7 +263,7 @@ impl<'a> Reader<'a> {
                 One::Opened(count)
             }
             b'O' => One::Opened(self.object_head()?.1),
-            // An object that serialises itself: `C:1:"T":5:{.....}`.
+            // An object with custom serialisation (`Serializable`): `C:1:"T":5:{.....}`.
             b'C' => {
                 let (_, length) = self.object_head()?;
                 self.take(length)?;
@@ -275,7 +275,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What [`Reader::one`] met.
+/// The result of [`Reader::one`]; `Opened` has the number of elements.
 enum One {
     Scalar(Scalar),
     Opened(usize),

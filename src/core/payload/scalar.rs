@@ -1,21 +1,21 @@
-//! Single values out of JSON text, as tolerant as PHP's own reading of them.
+//! Reads single values from JSON text, as leniently as PHP does.
 
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-/// Cuts `text` to at most `max` bytes, on a character boundary.
+/// Truncates `text` to at most `max` bytes, on a character boundary.
 pub(crate) fn bounded(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 
-/// A string, cut to `max` bytes; `None` for anything else and for an empty one.
+/// A string, truncated to `max` bytes; `None` for anything else and for an empty one.
 pub(super) fn text(raw: Option<&RawValue>, max: usize) -> Option<String> {
     let raw = raw?.get();
     if !raw.starts_with('"') {
         return None;
     }
-    // An escape that PHP refuses (half a surrogate pair) is an error here too.
+    // An escape that PHP rejects (a lone surrogate) is an error here too.
     let text: String = serde_json::from_str(raw).ok()?;
     match bounded(&text, max) {
         "" => None,
@@ -24,8 +24,8 @@ pub(super) fn text(raw: Option<&RawValue>, max: usize) -> Option<String> {
     }
 }
 
-/// A whole number: an integer, a float (its fraction is dropped, as PHP's cast to int does) or a string
-/// that holds one.
+/// An integer, from an integer, a float (its fraction is dropped, as by PHP's cast to int) or a string that contains
+/// either.
 pub(super) fn integer(raw: Option<&RawValue>) -> Option<i64> {
     with_number(raw, |number| match number.parse::<i64>() {
         Ok(integer) => Some(integer),
@@ -33,14 +33,14 @@ pub(super) fn integer(raw: Option<&RawValue>) -> Option<i64> {
     })
 }
 
-/// A whole number that fits and is not negative.
+/// An integer that is not negative and fits `T`.
 pub(super) fn unsigned<T: TryFrom<i64>>(raw: Option<&RawValue>) -> Option<T> {
     let number = integer(raw).filter(|number| *number >= 0)?;
     T::try_from(number).ok()
 }
 
-/// Seconds as Laravel hands them to PHP's alarm: what is not above 0 is no limit, which is 0 here, and what does not
-/// fit is as good as none. `None` leaves it to the default.
+/// Seconds as Laravel passes them to PHP's alarm: a value of 0 or below, or above `u32`, is no limit, returned as 0.
+/// Booleans and the empty string are converted as by PHP. `None` for anything else: the default applies.
 pub(super) fn alarm(raw: Option<&RawValue>) -> Option<u32> {
     match raw?.get() {
         "true" => Some(1),
@@ -49,7 +49,7 @@ pub(super) fn alarm(raw: Option<&RawValue>) -> Option<u32> {
     }
 }
 
-/// A boolean, or 0 or 1 in its place.
+/// A boolean, or the number 0 or 1.
 pub(super) fn boolean(raw: Option<&RawValue>) -> Option<bool> {
     match raw?.get() {
         "true" | "1" => Some(true),
@@ -58,7 +58,7 @@ pub(super) fn boolean(raw: Option<&RawValue>) -> Option<bool> {
     }
 }
 
-/// Seconds, fractions allowed.
+/// Seconds as a duration, with fractions.
 pub(super) fn seconds(raw: Option<&RawValue>) -> Option<Duration> {
     with_number(raw, |number| duration(number.parse().ok()?))
 }
@@ -68,19 +68,19 @@ pub(super) fn duration(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// The whole part of a float; `None` when it is not finite or does not fit.
+/// The integer part of a float; `None` when it is not finite or does not fit `i64`.
 pub(super) fn whole(number: f64) -> Option<i64> {
     // 2^63 is the first float that does not fit; every float below it does.
     let fits = number.is_finite() && number.abs() < 9_223_372_036_854_775_808.0;
     fits.then_some(number as i64)
 }
 
-/// Hands the text of a number to `read`, from a number or a string.
+/// Passes the text of a number, from a JSON number or string, to `read`.
 fn with_number<T>(raw: Option<&RawValue>, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
     let raw = raw?.get();
     match raw.as_bytes().first()? {
         b'-' | b'0'..=b'9' => read(raw),
-        // No number is this long; a long string is not even looked at.
+        // A number is never longer; longer strings are not parsed.
         b'"' if raw.len() <= 64 => read(serde_json::from_str::<String>(raw).ok()?.trim()),
         _ => None,
     }

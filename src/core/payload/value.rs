@@ -1,4 +1,4 @@
-//! What a message says under a name that the app chose: whose it is.
+//! The value of a message under a name chosen by the app, such as `tenant_id`: the key of per-value limits.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 
 use super::php::{self, Scalar};
 
-/// A hash of the value that a payload has for `name`: a key of the payload, else what follows `name:` in one of its tags,
-/// else a property of the serialised command. `None` where it says nothing, or no number, text or boolean. Equal texts and
-/// numbers are equal: `7` and `"7"`.
+/// A hash of the value that a payload has for `name`: a top-level key, else the text after `name:` in one of its tags,
+/// else a property of the serialised command. `None` if there is no number, string or boolean. A number and a string
+/// of the same text have the same hash: `7` and `"7"`.
 pub fn value_of(payload: &[u8], name: &str) -> Option<u64> {
     let keys: BTreeMap<String, &RawValue> = serde_json::from_slice(payload).ok()?;
     let key = keys.get(name).and_then(|raw| scalar(raw.get()));
@@ -17,12 +17,12 @@ pub fn value_of(payload: &[u8], name: &str) -> Option<u64> {
     Some(hash(&value))
 }
 
-/// FNV-1a: hosts with other builds of kqueue must agree on it.
+/// 64-bit FNV-1a. Must not change: hosts with different builds of kqueue have to agree on it.
 pub fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// A scalar of JSON as text.
+/// A JSON string, number or boolean as text.
 fn scalar(json: &str) -> Option<String> {
     match json.bytes().next()? {
         b'"' => serde_json::from_str(json).ok(),
@@ -32,7 +32,7 @@ fn scalar(json: &str) -> Option<String> {
 }
 
 fn tagged(tags: &RawValue, name: &str) -> Option<String> {
-    // Tags are whatever the app returns.
+    // Tags may be of any type: the app's code returns them.
     let tags: Vec<&RawValue> = serde_json::from_str(tags.get()).ok()?;
     let tags = tags.into_iter().filter_map(|tag| scalar(tag.get()));
     tags.into_iter().find_map(|tag| tag.strip_prefix(name)?.strip_prefix(':').map(str::to_owned))
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn by_key_by_tag_and_by_property() {
         let seven = of(r#"{"tenant_id":7}"#);
-        // As anybody computes it.
+        // The value of FNV-1a for "7".
         assert_eq!(seven, Some(0xaf63_aa4c_8601_9796));
         assert_eq!(of(r#"{"tenant_id":"7"}"#), seven);
         assert_eq!(of(r#"{"tags":["App\\User:1","tenant_id:7"]}"#), seven);
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(of(&command("s:9:\"tenant_id\";s:1:\"7\";")), seven);
         assert_eq!(of(&command("s:12:\"\0*\0tenant_id\";i:7;")), seven);
         assert_ne!(of(r#"{"tenant_id":8}"#), seven);
-        // The payload's own word comes first.
+        // A key of the payload takes precedence over a tag.
         assert_eq!(of(r#"{"tenant_id":7,"tags":["tenant_id:8"]}"#), seven);
     }
 

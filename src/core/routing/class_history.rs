@@ -1,4 +1,4 @@
-//! What is known of the earlier runs of one class.
+//! The history of one class.
 
 use std::time::Duration;
 
@@ -7,32 +7,32 @@ use serde::{Deserialize, Serialize};
 use super::durations::Durations;
 use super::{Limits, Tier, Why};
 
-/// Memory peaks kept of a class.
+/// Number of memory peaks kept for a class.
 pub const PEAKS: usize = 8;
 
-/// Successful runs before durations say anything.
+/// Successful runs from which durations are used.
 pub const MIN_RUNS: usize = 3;
 
-/// Crashes that put a class into quarantine.
+/// Number of recent crashes that put a class into quarantine.
 pub const QUARANTINE_CRASHES: usize = 2;
 
-/// Successful runs in a row after which a crash is forgiven.
+/// Successful runs since the last crash after which crashes are forgiven.
 pub const FORGIVING_RUNS: u32 = 20;
 
 /// Seconds after which a crash is forgiven.
 pub const FORGIVING_SECS: u64 = 24 * 3600;
 
-/// Successful runs for which an overrun is remembered.
+/// Number of successful runs for which an overrun is remembered.
 pub const OVERRUN_RUNS: u32 = 16;
 
-/// The earlier runs of one class. Failures (the job threw) are counted and never timed: a job that fails
-/// at once would make its class look fast.
+/// The earlier runs of one class. Failures (the job threw) are counted but not timed: a job that fails at once would
+/// make its class look fast.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClassHistory {
-    /// Milliseconds of the last successful runs.
+    /// Durations of the last successful runs, milliseconds.
     durations_ms: Durations,
-    /// KB that the process held at its highest in recent runs, newest last.
+    /// Peak memory of the process in recent runs, KB, newest last.
     peaks_kb: Vec<u32>,
     /// Successful runs ever.
     runs: u64,
@@ -40,17 +40,17 @@ pub struct ClassHistory {
     failures: u64,
     /// Crashes ever.
     crashes: u64,
-    /// Epoch seconds of the crashes that are not forgiven, oldest first; no more than are needed.
+    /// Epoch seconds of the crashes that are not forgiven, oldest first; at most [`QUARANTINE_CRASHES`].
     recent_crashes: Vec<u64>,
     /// Successful runs since the last crash.
     since_crash: u32,
     /// Set by the crash that quarantined the class.
     quarantined: bool,
-    /// Milliseconds that the longest remembered overrun had taken.
+    /// Longest remembered overrun, milliseconds.
     overrun_ms: u32,
     /// Successful runs until the overrun is forgotten.
     overrun_runs: u32,
-    /// The tier that history chose last: where the margins around the bounds count from.
+    /// The tier last chosen by history, which determines the margins around the bounds.
     tier: Option<Tier>,
     /// Epoch seconds of the last use.
     last_used: u64,
@@ -65,13 +65,13 @@ pub struct Summary {
     pub failures: u64,
     /// Crashes ever.
     pub crashes: u64,
-    /// Recent successful runs that the percentiles are of.
+    /// Number of recent successful runs in the percentiles.
     pub count: usize,
-    /// Median duration of those; zero when there is none.
+    /// Their median duration; zero when there is none.
     pub p50: Duration,
-    /// 90th percentile of those; zero when there is none.
+    /// Their 90th percentile; zero when there is none.
     pub p90: Duration,
-    /// The highest memory of recent runs, in KB.
+    /// The highest memory peak of recent runs, in KB.
     pub peak_kb: Option<u32>,
     /// True while the class is quarantined.
     pub quarantined: bool,
@@ -111,22 +111,23 @@ impl ClassHistory {
         self.recent_crashes.last().copied()
     }
 
-    /// The highest memory of recent runs, in KB.
+    /// The highest memory peak of recent runs, in KB.
     pub fn peak_kb(&self) -> Option<u32> {
         self.peaks_kb.iter().copied().max()
     }
 
-    /// From the lowest to the highest memory of recent runs, in KB.
+    /// Difference between the highest and the lowest memory peak of recent runs, in KB.
     pub fn growth_kb(&self) -> u32 {
         let lowest = self.peaks_kb.iter().copied().min().unwrap_or(0);
         self.peak_kb().unwrap_or(0) - lowest
     }
 
-    /// The tier that the durations of earlier runs speak for; `None` when there are too few.
+    /// The tier by the durations of earlier runs; `None` when there are fewer than [`MIN_RUNS`] and no overrun.
     ///
-    /// A class that history has placed keeps its place until the percentile is past the bound by a tenth
-    /// of it: over 110 % to move up, at 90 % or less to move down. An overrun moves it up at once, and
-    /// holds it there until [`OVERRUN_RUNS`] runs have gone well.
+    /// A class that history has placed keeps its tier until the 90th percentile has passed the bound by a tenth: over
+    /// 110 % of it to move up, at 90 % or less to move down. An overrun moves the class up at once, and holds it there
+    /// for
+    /// [`OVERRUN_RUNS`] successful runs.
     pub(super) fn duration_tier(&self, limits: &Limits) -> Option<(Tier, Why)> {
         let timed = self.p90().map(|p90| {
             let runs = self.durations_ms.len();
@@ -143,7 +144,7 @@ impl ClassHistory {
         }
     }
 
-    /// 90th percentile of the durations, once there are enough.
+    /// 90th percentile of the durations; `None` with fewer than [`MIN_RUNS`].
     fn p90(&self) -> Option<Duration> {
         if self.durations_ms.len() < MIN_RUNS {
             return None;
@@ -151,7 +152,7 @@ impl ClassHistory {
         self.durations_ms.percentile(90).map(millis)
     }
 
-    /// The tier for `duration`, with the bounds moved away from where the class is now.
+    /// The tier for `duration`, with the bounds moved away from the present tier (hysteresis).
     fn settle(&self, duration: Duration, limits: &Limits) -> Tier {
         let Some(now) = self.tier else {
             return limits.tier(duration);
@@ -167,13 +168,13 @@ impl ClassHistory {
         .tier(duration)
     }
 
-    /// True if it was elsewhere before.
+    /// Stores the tier; true if it has changed.
     pub(super) fn placed(&mut self, tier: Tier) -> bool {
         self.tier.replace(tier) != Some(tier)
     }
 
     pub(super) fn used(&mut self, now: u64) {
-        // The clock may go back; what was used later still was.
+        // The clock may go back: keep the latest time.
         self.last_used = self.last_used.max(now);
     }
 
@@ -192,7 +193,7 @@ impl ClassHistory {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// True if this crash quarantines the class.
+    /// Counts a crash; true if it quarantines the class.
     pub(super) fn crash(&mut self, now: u64) -> bool {
         self.forgive(now);
         self.crashes = self.crashes.saturating_add(1);
@@ -206,7 +207,7 @@ impl ClassHistory {
     pub(super) fn overrun(&mut self, ms: u32) {
         let earlier = if self.overrun_runs > 0 { self.overrun_ms } else { 0 };
         self.overrun_ms = earlier.max(ms);
-        // The run that overran may still succeed; it counts as the first of them.
+        // One more: the run that overran may itself succeed, and does not count.
         self.overrun_runs = OVERRUN_RUNS + 1;
     }
 
@@ -215,8 +216,8 @@ impl ClassHistory {
         std::mem::take(&mut self.quarantined)
     }
 
-    /// Drops the crashes that are forgiven. Success in quarantine is no proof that the class is safe beside
-    /// others, so only time ends a quarantine by itself: a full period without a crash.
+    /// Drops forgiven crashes. Success in quarantine does not prove that the class is safe beside others, so without an
+    /// operator only [`FORGIVING_SECS`] without a crash end a quarantine.
     fn forgive(&mut self, now: u64) {
         let old = |crash: u64| now.saturating_sub(crash) > FORGIVING_SECS;
         if self.quarantined {
@@ -230,7 +231,7 @@ impl ClassHistory {
         }
     }
 
-    /// Cuts what a file held beyond the bounds.
+    /// Enforces the bounds on a history that was read from a file.
     pub(super) fn bounded(mut self) -> Self {
         keep_last(&mut self.peaks_kb, PEAKS);
         keep_last(&mut self.recent_crashes, QUARANTINE_CRASHES);
@@ -247,7 +248,7 @@ fn millis(ms: u32) -> Duration {
     Duration::from_millis(u64::from(ms))
 }
 
-/// Adds the newest of at most `max` values.
+/// Appends a value and keeps the last `max`.
 fn push<T>(values: &mut Vec<T>, value: T, max: usize) {
     values.push(value);
     keep_last(values, max);

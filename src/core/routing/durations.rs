@@ -1,25 +1,25 @@
-//! The last durations of a class, with their percentiles at hand.
+//! A window of the last durations of a class, with percentiles.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// Durations that are kept.
+/// Number of durations that are kept.
 pub const DURATIONS: usize = 32;
 
-/// The last [`DURATIONS`] durations in milliseconds. A percentile is asked for more than once between two of them, so
-/// they are kept sorted as well.
+/// The last [`DURATIONS`] durations in milliseconds. Percentiles are read more often than durations are added, so they
+/// are also kept sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<u32>", into = "Vec<u32>")]
 pub(super) struct Durations {
     /// Newest last.
     window: VecDeque<u32>,
-    /// The same, the lowest first.
+    /// The same values in ascending order.
     sorted: Vec<u32>,
 }
 
 impl Durations {
-    /// Adds the newest, and forgets the oldest if there are too many.
+    /// Adds the newest, and drops the oldest if there are more than [`DURATIONS`].
     pub fn push(&mut self, ms: u32) {
         let oldest = if self.window.len() >= DURATIONS { self.window.pop_front() } else { None };
         if let Some(Ok(at)) = oldest.map(|oldest| self.sorted.binary_search(&oldest)) {
@@ -42,7 +42,7 @@ impl Durations {
 }
 
 impl From<Vec<u32>> for Durations {
-    /// Of what is too much, the newest stay.
+    /// Keeps the newest [`DURATIONS`].
     fn from(window: Vec<u32>) -> Self {
         let mut durations = Self::default();
         let excess = window.len().saturating_sub(DURATIONS);
@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(thirty.percentile(50), Some(15));
         assert_eq!(of([1, 2, 3]).percentile(90), Some(3));
         assert_eq!(of([1, 2, 3]).percentile(50), Some(2));
-        // Of ten, one slow run does not count; of nine it does.
+        // One slow run of ten does not affect the 90th percentile; one of nine does.
         assert_eq!(of([9, 1, 1, 1, 1, 1, 1, 1, 1, 1]).percentile(90), Some(1));
         assert_eq!(of([1, 1, 1, 1, 9, 1, 1, 1, 1]).percentile(90), Some(9));
         assert_eq!(of([7]).percentile(90), Some(7));

@@ -1,4 +1,4 @@
-//! What earlier runs taught, for all classes: bounded, and kept across restarts as JSON.
+//! The history of all classes: bounded in size, and kept across restarts as JSON.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,33 +8,33 @@ use serde::{Deserialize, Serialize};
 use super::{ClassHistory, Hints, Limits, Route, Summary, Why, route};
 use crate::payload::{MAX_NAME, bounded};
 
-/// Classes that are remembered; past that the one used longest ago is forgotten.
+/// Maximum number of classes; beyond it the least recently used one is dropped.
 pub const MAX_CLASSES: usize = 4096;
 
 /// Version of the JSON that [`History::to_json`] writes.
 const VERSION: u32 = 1;
 
-/// Why stored history could not be read. The runtime then starts with none, and says so.
+/// The reason why a stored history could not be read. The runtime then logs it and starts with an empty one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// It is damaged.
+    /// It is not valid; the parser's error.
     #[error("the history is damaged: {0}")]
     Damaged(String),
-    /// It was written by another kqueue.
+    /// It has the version of another kqueue.
     #[error("the history has version {0}, this kqueue reads version {VERSION}")]
     Version(u64),
 }
 
-/// The earlier runs of every class. All `now` are epoch seconds. A class name is cut to
-/// [`MAX_NAME`] bytes, as [`Envelope::classes`](crate::payload::Envelope::classes) are.
+/// The earlier runs of every class. All `now` are epoch seconds. Class names are truncated to [`MAX_NAME`] bytes, like
+/// those of [`Envelope::classes`](crate::payload::Envelope::classes).
 #[derive(Clone, Debug, Default)]
 pub struct History {
     classes: HashMap<Arc<str>, Entry>,
-    /// Classes in the order of their last use.
+    /// Classes by their last use, the least recent first.
     order: BTreeMap<u64, Arc<str>>,
-    /// Uses so far.
+    /// Number of uses so far, the latest key in `order`.
     uses: u64,
-    /// Changes so far.
+    /// Number of changes so far.
     changes: u64,
 }
 
@@ -51,22 +51,22 @@ impl History {
         Self::default()
     }
 
-    /// How many classes are remembered.
+    /// Number of classes.
     pub fn len(&self) -> usize {
         self.classes.len()
     }
 
-    /// True when no class is remembered.
+    /// True when there is no class.
     pub fn is_empty(&self) -> bool {
         self.classes.is_empty()
     }
 
-    /// A number that is another one after every change.
+    /// A number that changes with every modification.
     pub fn revision(&self) -> u64 {
         self.changes
     }
 
-    /// What is known of a class.
+    /// The history of a class.
     pub fn get(&self, class: &str) -> Option<&ClassHistory> {
         self.classes.get(bounded(class, MAX_NAME)).map(|entry| &entry.class)
     }
@@ -76,14 +76,15 @@ impl History {
         self.get(class).map(ClassHistory::summary)
     }
 
-    /// Every class with its figures, the one used last first.
+    /// Every class with its figures, most recently used first.
     pub fn summaries(&self) -> impl Iterator<Item = (&str, Summary)> {
         let newest_first = self.order.values().rev();
         newest_first.filter_map(|class| Some((&**class, self.summary(class)?)))
     }
 
-    /// [`route`] with what is known of the class, remembering the tier that durations chose: the margins
-    /// around the bounds count from there.
+    /// [`route`] with the history of the class. Stores the tier if durations chose it, because it determines the
+    /// margins
+    /// around the bounds.
     pub fn route(&mut self, class: &str, hints: &Hints, timeout: Option<u32>, limits: &Limits) -> Route {
         let class = bounded(class, MAX_NAME);
         let Some(entry) = self.classes.get_mut(class) else {
@@ -96,33 +97,33 @@ impl History {
         route
     }
 
-    /// A job succeeded, in `ms` milliseconds of its own running. `peak_kb` is the memory that its process
-    /// held at its highest during this run, in KB, where that was measured.
+    /// Records that a job succeeded, with its own run time of `ms` milliseconds. `peak_kb` is the peak memory of its
+    /// process during this run, in KB, if measured.
     pub fn record_success(&mut self, class: &str, ms: u32, peak_kb: Option<u32>, now: u64) {
         self.touch(class, now).success(ms, peak_kb, now);
     }
 
-    /// A job failed: it threw, or its time ran out inside PHP.
+    /// Records that a job failed: it threw, or its timeout expired inside PHP.
     pub fn record_failure(&mut self, class: &str, now: u64) {
         self.touch(class, now).failure();
     }
 
-    /// A job took its process with it. True if the class is quarantined by this: the second crash within
-    /// [`FORGIVING_SECS`](super::FORGIVING_SECS) and with fewer than
-    /// [`FORGIVING_RUNS`](super::FORGIVING_RUNS) successful runs between. A quarantine ends when an operator
-    /// lifts it, or with the first success [`FORGIVING_SECS`](super::FORGIVING_SECS) after the last crash.
+    /// Records that the process of a job died. True if this quarantines the class: it is the second crash within
+    /// [`FORGIVING_SECS`](super::FORGIVING_SECS), with fewer than [`FORGIVING_RUNS`](super::FORGIVING_RUNS) successful
+    /// runs in between. A quarantine ends when an operator lifts it, or with the first success after
+    /// [`FORGIVING_SECS`](super::FORGIVING_SECS) without a crash.
     pub fn record_crash(&mut self, class: &str, now: u64) -> bool {
         self.touch(class, now).crash(now)
     }
 
-    /// A job still runs after `ms_so_far`, past the bound of its tier. The class moves up at once, even if
-    /// the job never succeeds; [`OVERRUN_RUNS`](super::OVERRUN_RUNS) successful runs later it is forgotten.
-    /// When the job succeeds, [`History::record_success`] takes its full duration as well.
+    /// Records that a job still runs after `ms_so_far` milliseconds, past the bound of its tier. The class moves up at
+    /// once, even if the job never succeeds; the overrun is forgotten after [`OVERRUN_RUNS`](super::OVERRUN_RUNS)
+    /// successful runs. If the job succeeds, [`History::record_success`] records its full duration as well.
     pub fn record_overrun(&mut self, class: &str, ms_so_far: u32, now: u64) {
         self.touch(class, now).overrun(ms_so_far);
     }
 
-    /// The quarantined classes with their crashes, by name.
+    /// The quarantined classes with their crashes, sorted by name.
     pub fn quarantined(&self) -> Vec<(&str, u32)> {
         let mut list: Vec<_> = self
             .classes
@@ -141,7 +142,7 @@ impl History {
         entry.class.lift()
     }
 
-    /// The entry of a class, made the one used last.
+    /// The entry of a class, created if necessary and marked as most recently used.
     fn touch(&mut self, class: &str, now: u64) -> &mut ClassHistory {
         let class = bounded(class, MAX_NAME);
         if !self.classes.contains_key(class) && self.classes.len() >= MAX_CLASSES {
@@ -161,8 +162,8 @@ impl History {
         &mut entry.class
     }
 
-    /// Forgets the class used longest ago. One in quarantine stays while there is another: forgetting it
-    /// would lift the quarantine unseen.
+    /// Drops the least recently used class that is not quarantined, else the least recently used one: dropping a
+    /// quarantined class would silently lift its quarantine.
     fn forget_one(&mut self) {
         let free = |name: &Arc<str>| {
             let entry = self.classes.get(name);
@@ -176,7 +177,7 @@ impl History {
         }
     }
 
-    /// The history as JSON text, to be read by [`History::from_json`].
+    /// The history as JSON, read by [`History::from_json`].
     pub fn to_json(&self) -> String {
         let classes = self.order.values().filter_map(|name| {
             let history = self.get(name)?;
@@ -187,8 +188,9 @@ impl History {
         serde_json::to_string(&stored).unwrap_or_default()
     }
 
-    /// Reads what [`History::to_json`] wrote. Unknown keys are skipped and bounds are enforced: the newest
-    /// of what is too much stays.
+    /// Reads the output of [`History::to_json`]. Unknown keys are ignored, and bounds are enforced by dropping the
+    /// oldest
+    /// entries.
     ///
     /// # Errors
     /// [`Unreadable`], with the reason.
@@ -198,7 +200,7 @@ impl History {
             version: u64,
         }
         let damaged = |error: serde_json::Error| Unreadable::Damaged(error.to_string());
-        // The version first: what else a newer file holds is not ours to judge.
+        // The version first: the rest of a file with another version may have any form.
         let Head { version } = serde_json::from_str(json).map_err(damaged)?;
         if version != u64::from(VERSION) {
             return Err(Unreadable::Version(version));
@@ -214,7 +216,7 @@ impl History {
     }
 }
 
-/// The file: classes in the order of their last use.
+/// The file format: classes from least to most recently used.
 #[derive(Serialize, Deserialize)]
 struct Stored<C> {
     version: u32,

@@ -1,4 +1,4 @@
-//! What history learns, what it forgets, and how it is stored.
+//! How history is recorded, forgotten and stored.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ fn every_change_makes_another_revision_and_questions_make_none() {
 fn a_placed_class_moves_only_past_the_margin() {
     let mut history = History::new();
     for (ms, expected) in [
-        // No place yet: the bound itself.
+        // Not placed yet: the bound itself.
         (1_000, Tier::Inline),
         (1_100, Tier::Inline),
         (1_101, Tier::Pooled),
@@ -130,12 +130,12 @@ fn an_overrun_moves_a_class_up_at_once_and_is_forgotten() {
     let route = history.route("A", &Hints::default(), None, &LIMITS);
     assert_eq!(route.tier, Tier::Pooled);
     assert_eq!(route.why, Why::Overrun { took: Duration::from_millis(1_001) });
-    // The same run, still going.
+    // The same run, which still runs.
     history.record_overrun("A", 30_001, 0);
     assert_eq!(tier(&mut history, "A"), Tier::Isolated);
     history.record_overrun("A", 1_500, 0);
     assert_eq!(tier(&mut history, "A"), Tier::Isolated, "the longest counts");
-    // It ends, and from then on all is well.
+    // That run succeeds, and further runs are short.
     history.record_success("A", 40_000, None, 0);
     for _ in 0..OVERRUN_RUNS {
         assert_eq!(tier(&mut history, "A"), Tier::Isolated);
@@ -150,7 +150,7 @@ fn an_overrun_of_a_class_never_seen_counts() {
     history.record_overrun("SendEmail", 2_000, 0);
     let route = history.route("SendEmail", &Hints::default(), None, &LIMITS);
     assert_eq!((route.tier, route.known), (Tier::Pooled, true));
-    // History that speaks for more than the overrun stays in force.
+    // A tier from durations above that of the overrun stays in force.
     runs(&mut history, "SendEmail", 60_000, MIN_RUNS);
     assert_eq!(tier(&mut history, "SendEmail"), Tier::Isolated);
 }

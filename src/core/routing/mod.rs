@@ -1,8 +1,8 @@
-//! Which job goes where: hints, history and limits in, a tier and its reason out.
+//! Routing of jobs to tiers: hints, history and limits in, a tier and its reason out.
 //!
-//! [`route`] is a pure function and holds the order of the rules. [`History`] holds what earlier runs
-//! taught, by class; the runtime tells it how each run ended and asks it for the route of the next job.
-//! Time comes in as arguments: epoch seconds, because history outlives the process.
+//! [`route`] is a pure function and defines the order of the rules. [`History`] stores earlier runs by class; the
+//! runtime records the result of each run in it and gets the route of the next job from it. Time is passed as an
+//! argument, in epoch seconds because history outlives the process.
 
 mod class_history;
 mod durations;
@@ -28,7 +28,7 @@ pub use per_tier::PerTier;
 pub use rules::{Route, route};
 pub use why::Why;
 
-/// How a job is run. Ordered: a later tier shields the others more and costs more to start.
+/// How a job is run. Ordered: a later tier isolates jobs more from each other and costs more to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
@@ -44,7 +44,7 @@ impl Tier {
     /// Every tier, in order.
     pub const ALL: [Self; 3] = [Self::Inline, Self::Pooled, Self::Isolated];
 
-    /// The tier's name as the configuration, the logs and the metrics write it.
+    /// The tier's name in configuration, logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Inline => "inline",
@@ -60,16 +60,16 @@ impl fmt::Display for Tier {
     }
 }
 
-/// The bounds between the tiers. A job at a bound belongs below it.
+/// The bounds between the tiers. A job exactly at a bound belongs to the lower tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest that an inline job is expected to take.
+    /// Maximum expected duration of an inline job.
     pub inline_max: Duration,
-    /// The longest that a pooled job is expected to take; not less than `inline_max`.
+    /// Maximum expected duration of a pooled job; not less than `inline_max`.
     pub pooled_max: Duration,
-    /// MB that a pooled worker may use.
+    /// Memory that a pooled worker may use, MB.
     pub pooled_memory_mb: u32,
-    /// The tier of jobs that declare nothing; `None` lets the other rules find out.
+    /// The tier of jobs that declare nothing; `None` leaves it to the other rules.
     pub default_tier: Option<Tier>,
 }
 

@@ -1,8 +1,8 @@
-//! What a class name suggests: the weakest rule, taken over from the PHP KQueue's analyzer.
+//! The hint from a class name: the weakest rule, adopted from the analyzer of the PHP KQueue.
 //!
-//! There a regular expression ran over the whole name, namespace included, so `App\ProcessOrders\MailVideoLink`
-//! was heavy and `LoginEvent` was light. Here only the short name counts, and it is read word by word: one
-//! word is the first of a pair, and a later one begins with the second (`Videos`, `Reporting`).
+//! The original applied a regular expression to the whole name, namespace included, so
+//! `App\ProcessOrders\MailVideoLink` was heavy and `LoginEvent` was light. Here only the short name counts, split into
+//! words: one word equals the first of a pair, and a later word begins with the second (`Videos`, `Reporting`).
 
 /// Pairs that suggest much work.
 const HEAVY: [NameHint; 7] = [
@@ -25,12 +25,12 @@ const LIGHT: [NameHint; 6] = [
     NameHint("Trigger", "Webhook"),
 ];
 
-/// A pair of words that a class name holds in this order.
+/// A pair of words that a class name contains in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameHint(
-    /// The word that stands first.
+    /// The first word.
     pub &'static str,
-    /// How a later word begins.
+    /// The prefix of a later word.
     pub &'static str,
 );
 
@@ -47,8 +47,8 @@ impl NameHint {
     }
 }
 
-/// The pair that `class` holds; a heavy one before a light one. Only for names that are PHP class names
-/// (a `@method` after it is dropped): a closure's name holds a file's, which says nothing.
+/// The pair that `class` contains; heavy pairs take precedence. Only for PHP class names (a trailing `@method` is
+/// ignored): the name of a closure contains a file name, which means nothing.
 pub fn name_hint(class: &str) -> Option<NameHint> {
     let class = class.split_once('@').map_or(class, |(class, _)| class);
     let name = class.rsplit_once('\\').map_or(class, |(_, name)| name);
@@ -67,7 +67,7 @@ fn words(name: &str) -> impl Iterator<Item = &str> {
         let bytes = rest.as_bytes();
         let starts_word = |at: usize| {
             let upper = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_uppercase);
-            // A capital after none, or the last of several that a small letter follows.
+            // A capital after a non-capital, or the last of several capitals if a lowercase letter follows.
             bytes.get(at) == Some(&b'_')
                 || upper(at) && (!upper(at - 1) || bytes.get(at + 1).is_some_and(u8::is_ascii_lowercase))
         };
@@ -117,7 +117,7 @@ mod tests {
             ("App\\Jobs\\LogEvent", Some(("Log", false))),
             ("App\\Jobs\\DispatchEvents", Some(("Dispatch", false))),
             ("App\\Jobs\\TriggerWebhook", Some(("Trigger", false))),
-            // Heavy before light.
+            // Heavy pairs take precedence.
             ("SendEmailAndProcessVideo", Some(("Process", true))),
             ("App\\ProcessVideo\\Notify", None),
             ("App\\Jobs\\VideoProcess", None),

@@ -4,17 +4,17 @@ use std::ops::{Index, IndexMut};
 
 use super::Tier;
 
-/// See the module.
+/// A value for each tier, indexed by [`Tier`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PerTier<T>([T; 3]);
 
 impl<T> PerTier<T> {
-    /// In the order of the tiers.
+    /// From the values of all tiers.
     pub const fn new(inline: T, pooled: T, isolated: T) -> Self {
         Self([inline, pooled, isolated])
     }
 
-    /// What `value` gives for each tier.
+    /// Computes the value of each tier.
     pub fn of(value: impl Fn(Tier) -> T) -> Self {
         Self(Tier::ALL.map(value))
     }

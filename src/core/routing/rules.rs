@@ -1,37 +1,37 @@
-//! The rules, in their order.
+//! The routing rules, in their order.
 
 use std::time::Duration;
 
 use super::{ClassHistory, Hints, Limits, Tier, Why, name_hint};
 
-/// Where a job goes.
+/// The routing decision for a job.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Route {
     /// Its tier.
     pub tier: Tier,
     /// The reason.
     pub why: Why,
-    /// False when only the class name spoke, or nothing: worth asking PHP about the class.
+    /// False if only the class name or no rule decided: it is worth having PHP inspect the class.
     pub known: bool,
 }
 
-/// Where a job of `class` goes. The first rule that answers decides:
+/// Routes a job of `class`. The first rule that applies decides:
 ///
-/// 1. A quarantined class is isolated, whatever it declares: it has killed two workers.
-/// 2. `isolated` declared: true is isolated, false is inline. It is the author's word, so it beats memory
-///    too; if the word was wrong, the memory limit of lanes and rule 1 catch it.
-/// 3. Memory: `maxMemory`, or the highest of the recent peaks, over what a pooled worker has is isolated.
-///    It stands before all durations, because a short job that needs 1 GB harms its neighbours no less.
+/// 1. A quarantined class is isolated, whatever it declares: it has crashed twice.
+/// 2. `isolated` declared: true is isolated, false is inline. The author's declaration also overrides memory; if it is
+///    wrong, the memory limit of lanes and rule 1 apply.
+/// 3. Memory: `maxMemory`, or the highest of the recent peaks, above the memory of a pooled worker is isolated. Before
+///    all durations, because a short job that needs 1 GB harms its neighbours as much as a long one.
 /// 4. `estimatedDuration` declared, by the bounds.
-/// 5. The default tier, where the settings name one: what follows is kqueue's own guess.
+/// 5. The default tier, if the settings name one: the rules after it are kqueue's own estimate.
 /// 6. Durations of earlier runs (see [`ClassHistory`]), by the bounds.
-/// 7. `timeout` declared, in seconds: over `pooled_max` is isolated, up to `inline_max` is inline. One
-///    between says nothing, and neither does 0, which to Laravel is no limit.
+/// 7. `timeout` declared, in seconds: over `pooled_max` is isolated, up to `inline_max` is inline. Between them the
+///    rule does not apply, nor for 0, which is no limit in Laravel.
 /// 8. The class name: heavy is isolated, light is inline.
 /// 9. Pooled.
 ///
-/// A job that rules 4 to 8 would run inline goes to the pool instead when the recent memory peaks of its
-/// class lie apart by more than half of what a pooled worker has: lanes share the runtime's memory.
+/// A job that rules 4 to 8 would run inline is pooled instead if the recent memory peaks of its class differ by more
+/// than half the memory of a pooled worker: lanes share the runtime's memory.
 pub fn route(
     class: &str,
     hints: &Hints,

@@ -1,4 +1,4 @@
-//! Each rule, each bound, and which rule beats which.
+//! Tests of each rule, each bound, and the precedence of the rules.
 
 use super::*;
 use crate::routing::{History, NameHint};
@@ -35,7 +35,7 @@ fn memory(mb: u32) -> Hints {
     Hints { max_memory_mb: Some(mb), ..NONE }
 }
 
-/// The history of one class after `runs` of these milliseconds and peaks in MB.
+/// The history of one class after successful `runs`, each with its milliseconds and memory peak in MB.
 fn ran(runs: &[(u32, Option<u32>)]) -> ClassHistory {
     let mut history = History::new();
     for (ms, mb) in runs {
@@ -84,7 +84,7 @@ fn history_is_taken_at_its_inclusive_bounds() {
         let p90 = Duration::from_millis(u64::from(ms));
         assert_eq!(route, Route { tier, why: Why::History { p90, runs: 3 }, known: true });
     }
-    // Two runs say nothing.
+    // Two runs are too few.
     let history = ran(&[(50, None); 2]);
     let route = route(CLASS, &NONE, None, Some(&history), &LIMITS);
     assert_eq!(route.why, Why::Nothing);
@@ -95,7 +95,7 @@ fn memory_seen_is_taken_at_its_bounds() {
     for (peaks, tier) in [
         (&[128, 128, 128][..], Tier::Inline),
         (&[128, 129, 128], Tier::Isolated),
-        // Half of 128 apart is borne, more is not.
+        // Peaks that differ by half of 128 MB stay inline, by more do not.
         (&[40, 104, 40], Tier::Inline),
         (&[40, 105, 40], Tier::Pooled),
     ] {
@@ -104,7 +104,7 @@ fn memory_seen_is_taken_at_its_bounds() {
         assert_eq!(route.tier, tier, "{peaks:?}");
         assert!(route.known);
     }
-    // Peaks of more than eight runs ago are past.
+    // Only the last eight peaks count.
     let mut runs = vec![(50, Some(600))];
     runs.extend([(50, Some(40)); 7]);
     assert_eq!(route(CLASS, &NONE, None, Some(&ran(&runs)), &LIMITS).why, Why::Peak { kb: 600 * 1024 });
@@ -136,7 +136,7 @@ fn the_default_tier_is_for_jobs_that_declare_nothing() {
         assert_eq!(go(&isolated(false), None).why, Why::Isolated(false));
         assert_eq!(go(&estimate(2_000), None).tier, Tier::Pooled);
         assert_eq!(go(&memory(129), None).tier, Tier::Isolated);
-        // What would harm the neighbours is kept from them all the same.
+        // Quarantine and memory take precedence over the default tier.
         assert_eq!(go(&NONE, Some(&crashed())).tier, Tier::Isolated);
         assert_eq!(go(&NONE, Some(&ran(&[(50, Some(200)); 3]))).tier, Tier::Isolated);
         let grew = ran(&[(50, Some(10)), (50, Some(100)), (50, Some(10))]);

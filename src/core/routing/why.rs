@@ -1,14 +1,14 @@
-//! The reason for a route, in words for operators.
+//! The reason for a route, with its text for operators.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::names::NameHint;
 
-/// Why a job goes where it goes. Its text is what `kqueue stats` and the journal show.
+/// The reason for the tier of a job. Its text appears in `kqueue stats` and the journal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Why {
-    /// The class killed its worker too often.
+    /// Jobs of the class crashed their processes too often.
     Quarantined {
         /// Crashes that are not forgiven.
         crashes: u32,
@@ -22,32 +22,32 @@ pub enum Why {
         /// The highest of the recent peaks, in KB.
         kb: u32,
     },
-    /// Recent runs used more and more memory, too much for a lane to bear.
+    /// The memory peaks of recent runs differ too much for a lane.
     Growth {
-        /// From the lowest to the highest of the recent peaks, in KB.
+        /// Difference between the highest and the lowest of the recent peaks, in KB.
         kb: u32,
     },
     /// The job declares `estimatedDuration`.
     Estimate(Duration),
-    /// The settings say where jobs go that declare nothing.
+    /// The settings name a default tier.
     Default,
-    /// Earlier runs took this long.
+    /// The durations of earlier runs.
     History {
         /// 90th percentile of the recent runs.
         p90: Duration,
-        /// How many runs that is of.
+        /// Number of those runs.
         runs: usize,
     },
-    /// A recent run went past the bound of its tier.
+    /// A recent run exceeded the bound of its tier.
     Overrun {
-        /// What it had taken when it was seen.
+        /// Its duration when the overrun was recorded.
         took: Duration,
     },
     /// The job declares `timeout`, in seconds.
     Timeout(u32),
     /// The class name suggests it.
     Name(NameHint),
-    /// Nothing speaks for another tier.
+    /// No other rule applies.
     Nothing,
 }
 
@@ -73,7 +73,7 @@ impl fmt::Display for Why {
     }
 }
 
-/// A duration as operators read it: `240 ms` below a second, `12 s` or `1.5 s` from there.
+/// Formats a duration for operators: `240 ms` below a second, else `12 s` or `1.5 s`.
 struct Span(Duration);
 
 impl fmt::Display for Span {

@@ -1,4 +1,4 @@
-//! How jobs come in, are routed, wait, and are given back.
+//! How jobs are admitted, routed, queued for their tier, and given back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::routing::{Limits, Route, Tier};
 
 /// Classes whose declarations are remembered.
 const CLASSES: usize = 4096;
-/// Jobs taken with one call at the most.
+/// Maximum of jobs reserved per call.
 const BATCH: usize = 64;
 
 impl Schedule {
@@ -49,7 +49,7 @@ impl Schedule {
         free.saturating_sub(asked).min(room).min(left).min(BATCH).min(self.quantum())
     }
 
-    /// The queues that may be worked, out of `queues`, in the order in which they are to be asked.
+    /// The queues out of `queues` from which jobs may be reserved, in the order in which they are to be asked.
     pub fn open_queues<'a>(&self, queues: &'a [String]) -> Vec<&'a String> {
         let open = queues.iter().filter(|queue| !self.paused.contains(*queue) && !self.is_held_back(queue));
         self.by_share(open.collect())
@@ -74,7 +74,7 @@ impl Schedule {
         }
     }
 
-    /// A job is ours. `popped`: the worker that has it already.
+    /// Admits a job. `popped`: the worker that already has it.
     pub(super) fn take_in(&mut self, now: Now, mut spec: JobSpec, popped: Option<WorkerId>, ask: &mut Vec<String>) {
         let id = spec.id;
         if spec.cancel.is_some() && popped.is_none() {
@@ -91,7 +91,7 @@ impl Schedule {
         self.enqueue_or_ask(now, id, ask);
     }
 
-    /// Lets a job wait for its tier, once it is known what its class declares.
+    /// Queues a job for its tier, or asks first for the hints of its class; classes to inspect are added to `ask`.
     pub(super) fn enqueue_or_ask(&mut self, now: Now, id: JobId, ask: &mut Vec<String>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         if self.hints.contains_key(&job.class) || !is_class_name(&job.class) {
@@ -112,7 +112,7 @@ impl Schedule {
         jobs.push(id);
     }
 
-    /// The answer may cover less than was asked; what it leaves out declares nothing.
+    /// Takes in the answer to an inspection. Omitted classes declare nothing once the inspection's deadline passes.
     pub(super) fn inspected(&mut self, now: Now, found: Inspection, out: &mut Vec<Action>) {
         let mut ask = Vec::new();
         for class in found.unloadable {
@@ -143,12 +143,12 @@ impl Schedule {
         }
     }
 
-    /// Whether jobs call themselves so and it is no class.
+    /// Whether jobs use this name and it is not a class.
     pub fn is_missing(&self, class: &str) -> bool {
         self.missing.contains(class)
     }
 
-    /// What the replay of a job leaves out, and whether the job is failed whatever its rules say.
+    /// What the replay of a job leaves out, and whether the job is to fail whatever its retry rules are.
     pub fn last_resort(&self, id: JobId) -> (LastResort, bool) {
         let Some(job) = self.jobs.get(&id) else { return Default::default() };
         let deadly = job.failing || self.unloadable.contains(&job.class);
@@ -160,7 +160,7 @@ impl Schedule {
         (resort, job.failing)
     }
 
-    /// What classes declare of limits. True where that is something else than before.
+    /// Takes in the limits that classes declare. True if any has changed.
     fn take_limits(&mut self, limits: Vec<(String, Option<LimitHint>)>) -> bool {
         let before = self.limits.len();
         let mut changed = false;
@@ -200,17 +200,17 @@ impl Schedule {
         Some(self.history.route(&job.class, &hints, timeout, &limits))
     }
 
-    /// Routes a job and lets it wait for its tier.
+    /// Routes a job and queues it for its tier.
     fn enqueue(&mut self, now: Now, id: JobId) {
         let Some(route) = self.route(id) else { return };
         let Route { tier, known, .. } = route;
         let (turn, pass) = (self.turn(id), self.pass(id));
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.pass = pass;
-        // One that had its turn before keeps it.
+        // A job that had a round before keeps it.
         let kept = job.turn.round();
         let round = match job.tenant {
-            // Out of turn.
+            // Moved to the front: outside of the rounds.
             _ if job.front > 0 => 0,
             Some(_) if kept > 0 && job.tier == tier => kept,
             Some(tenant) => self.waiting[tier].next_round(turn, tenant),
@@ -228,14 +228,15 @@ impl Schedule {
         self.waiting[tier].push(id, turn, job.pass, Entry::of(job));
     }
 
-    /// A job that was taken out of where it waited waits again, by its new turn.
+    /// Puts a job that was removed from its waiting list back, at its new position.
     pub(super) fn waits_in_front(&mut self, now: Now, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         self.waiting_bytes += job.bytes;
         self.enqueue(now, id);
     }
 
-    /// A job that was taken for a worker goes back to where it waited: ahead of those that came later.
+    /// Returns a job that was taken for a worker to its waiting list, ahead of later ones; cancelled, paused and moved
+    /// jobs and replays go where they belong instead.
     pub(super) fn wait_again(&mut self, now: Now, id: JobId, out: &mut Vec<Action>) {
         let Some(job) = self.jobs.get(&id) else { return };
         if self.probes.get(&job.class) == Some(&id) {
@@ -264,7 +265,7 @@ impl Schedule {
         }
     }
 
-    /// Takes a job out of whatever it waits in.
+    /// Removes a job from the index of its stage.
     pub(super) fn take_back(&mut self, now: Now, id: JobId, out: &mut Vec<Action>) {
         let Some(job) = self.jobs.get(&id) else { return };
         let (class, tier, bytes, turn, pass) = (job.class.clone(), job.tier, job.bytes, job.turn, job.pass);
@@ -283,7 +284,7 @@ impl Schedule {
             Stage::Bound => {
                 for worker_id in self.workers.ids(|worker| worker.bound == Some(id)) {
                     self.workers.change(worker_id, |worker| worker.bound = None);
-                    // One that is still starting leaves as soon as it is ready.
+                    // One that is still starting is stopped as soon as it is ready.
                     if self.workers.get(worker_id).is_some_and(Worker::is_idle) {
                         self.stop_worker(now, worker_id, StopReason::Idle, out);
                     }
@@ -308,14 +309,13 @@ impl Schedule {
         }
     }
 
-    /// What a job may take, by its payload, else as the settings say of its class or its queue, or by default; `None` is
-    /// without limit.
+    /// Time limit of a job: of its payload, else of its class or queue, else the default; `None` is without limit.
     pub fn time_limit(&self, id: JobId) -> Option<Duration> {
         let ms = self.config.timeout_of(self.jobs.get(&id)?);
         (ms > 0).then(|| Duration::from_millis(ms))
     }
 
-    /// What a job, or else its class, declares.
+    /// Hints of a job, completed by those of its class.
     pub fn declared(&self, id: JobId) -> Hints {
         self.jobs.get(&id).map(|job| self.declared_by(job)).unwrap_or_default()
     }
@@ -328,14 +328,14 @@ impl Schedule {
         }
     }
 
-    /// MB of memory that jobs need at the most, by the classes that declare it.
+    /// Memory limits in MB, by class, of the classes that declare or are configured with one.
     pub fn class_memory_mb(&self) -> BTreeMap<String, u32> {
         let hinted = self.hints.iter().filter_map(|(class, hints)| Some((class.clone(), hints.max_memory_mb?)));
         let configured = self.config.class_memory.iter().map(|(class, mb)| (class.clone(), *mb));
         configured.chain(hinted).collect()
     }
 
-    /// MB of memory that a job declares it needs at the most.
+    /// Memory limit in MB that a job declares, if any.
     pub fn max_memory_mb(&self, id: JobId) -> Option<u32> {
         self.declared(id).max_memory_mb
     }
@@ -346,8 +346,8 @@ impl Schedule {
         Turn::new(self.place_of(&job.queue), declared.unwrap_or(0)).in_front(job.front)
     }
 
-    /// A job goes back to its queue as it was. It counts as settled, too: a call for jobs that was made
-    /// before cannot have found it there.
+    /// Drops a job that goes back to its queue unchanged. It counts as settled: a call for jobs made before cannot have
+    /// found it there.
     pub(super) fn forget(&mut self, id: JobId) {
         self.passed_by(id, true);
         if self.jobs.remove(&id).is_some() {
@@ -361,15 +361,15 @@ impl Schedule {
         self.phase == Phase::Running && !self.down && !self.paused.contains(queue) && !self.has_moved()
     }
 
-    /// An operator ends the quarantine of a class: those of its jobs that wait go where others would.
+    /// An operator ends the quarantine of a class: its waiting jobs are routed anew.
     pub(super) fn lift(&mut self, now: Now, class: &str) {
         if self.history.lift(class) {
             self.heavier(now, class);
         }
     }
 
-    /// A class turned out to be heavier than it was taken for, or lighter: those of its jobs that wait belong elsewhere
-    /// now, before each of them holds up a worker that is not for it.
+    /// A class is heavier or lighter than estimated: routes its waiting jobs anew, before each of them occupies a
+    /// worker of the wrong tier.
     pub(super) fn heavier(&mut self, now: Now, class: &str) {
         let of_class = |id: &JobId| self.jobs.get(id).is_some_and(|job| job.class == class);
         let waiting: Vec<_> = self.waiting.iter().flat_map(Waiting::iter).filter(of_class).collect();
@@ -384,7 +384,7 @@ impl Schedule {
         }
     }
 
-    /// Something was learnt of a class of which nothing was known: its jobs may belong elsewhere now.
+    /// A run of an unknown class has been recorded: routes its waiting jobs anew, unless it still counts as unknown.
     pub(super) fn learnt(&mut self, now: Now, class: &str) {
         let Some(sample) = self.unknown.get(class).and_then(|jobs| jobs.first()).copied() else { return };
         let Some(Route { tier, known, .. }) = self.route(sample) else { return };
@@ -398,7 +398,7 @@ impl Schedule {
         }
     }
 
-    /// Gives back the jobs that PHP has not seen and that `which` picks by their queue.
+    /// Gives back the jobs that PHP has not seen and whose queue `which` selects.
     pub(super) fn give_back(&mut self, now: Now, which: impl Fn(&str) -> bool, out: &mut Vec<Action>) {
         let back: Vec<JobId> = self
             .jobs
@@ -417,19 +417,19 @@ impl Schedule {
     }
 
     pub(super) fn signals(&mut self, now: Now, down: bool, paused: Vec<String>, out: &mut Vec<Action>) {
-        // What comes late, from a process of before, is not how things are once the app is awake.
+        // A late answer, of a process from before, does not count for an app that sleeps or wakes.
         self.checked = Some(now.ms).filter(|_| !self.is_asleep() && !self.is_waking());
         self.checking = None;
         self.down = down;
         self.paused = paused.into_iter().collect();
         if down || !self.paused.is_empty() {
-            // Its processes say when that ends.
+            // Only running processes can report the end of the pause or maintenance mode.
             self.wake(now, out);
             self.recall_all(out);
         }
         if down {
             self.give_back(now, |_| true, out);
-            // As stock: nothing will be popped, and that is empty enough.
+            // As Laravel's own worker: nothing can be popped, which counts as empty.
             if self.config.stop_when_empty && self.jobs.is_empty() && self.popping() == 0 && !self.is_stopping() {
                 self.over(now, out);
             }
@@ -471,7 +471,7 @@ pub(super) fn job(spec: JobSpec, now: u64) -> Job {
     }
 }
 
-/// Adds to a set of names, which is bounded.
+/// Adds to a bounded set of names.
 fn note(names: &mut BTreeSet<String>, name: String) {
     if names.len() >= CLASSES {
         names.pop_first();

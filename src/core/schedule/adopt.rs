@@ -1,8 +1,8 @@
-//! Taking over from the runtime before this one, and handing over to the next.
+//! Takeover from the runtime before this one, and handover to the next.
 //!
-//! Where processes are units of a service manager they outlive the runtime. A new one *adopts* those that it
-//! finds, with the jobs that they run; one that is to be started again *hands over*: it finishes what would
-//! end with it, gives back what waits, and leaves the rest running.
+//! Where processes are units of a service manager they outlive the runtime. A new runtime *adopts* those that it finds,
+//! with the jobs that they run. One that is restarted *hands over*: it finishes the jobs that would end with it, gives
+//! back waiting ones, and leaves the rest running.
 
 use super::machine::{Phase, Schedule};
 use super::worker::{State, Worker};
@@ -10,7 +10,7 @@ use super::{Action, JobKind, JobSpec, Now, Outcome, WorkerId};
 use crate::routing::Tier;
 use crate::schedule::job::Stage;
 
-/// A process that was there before us.
+/// A process started by an earlier runtime.
 #[derive(Debug)]
 pub struct Adopted {
     /// Its number.
@@ -21,27 +21,26 @@ pub struct Adopted {
     pub job: Option<AdoptedJob>,
 }
 
-/// A job that was given to a process by an earlier runtime.
+/// A job delivered by an earlier runtime.
 #[derive(Debug)]
 pub struct AdoptedJob {
     /// The job.
     pub spec: JobSpec,
-    /// What the process was to do with it.
+    /// Its kind when it was delivered.
     pub kind: JobKind,
-    /// Milliseconds since then.
+    /// Milliseconds since it was delivered.
     pub ran_ms: u64,
 }
 
 impl Schedule {
-    /// A process that was there before us. What it was started with may have changed since, so it is replaced
-    /// as after a reload.
+    /// Adopts a process. Its settings may be outdated, so it is replaced as after a reload.
     pub(super) fn adopted(&mut self, now: Now, Adopted { worker: id, tier, job }: Adopted) {
         self.next_worker = self.next_worker.max(id + 1);
         self.generation = self.generation.max(1);
         self.rolling = true;
         let mut worker = Worker::new(tier, now.ms, 0, None);
         if self.config.native {
-            // It may have been sent to look, and be about to say what it has found.
+            // It may have been sent to look, and be about to report what it found.
             worker.state = State::Popping { until: now.ms + self.config.boot_ms, job: None };
         }
         self.workers.insert(id, worker);
@@ -62,7 +61,7 @@ impl Schedule {
         }
     }
 
-    /// A process never got the job that it was handed: an earlier runtime ended before it was sent.
+    /// An adopted process never got its job: the earlier runtime ended before sending it.
     pub(super) fn unsent(&mut self, now: Now, id: WorkerId, out: &mut Vec<Action>) {
         if let Some(job) = self.workers.get(id).and_then(Worker::job) {
             let native = self.config.native;
@@ -74,7 +73,7 @@ impl Schedule {
                 };
             });
             if native {
-                // It has it still, and is about to say so anew.
+                // The worker still holds it, and is about to report it again.
                 self.leave(job, Tier::Pooled, Outcome::Left, 0, None, out);
             } else {
                 self.wait_again(now, job, out);
@@ -82,7 +81,7 @@ impl Schedule {
         }
     }
 
-    /// Stops, but for what runs on without us.
+    /// Stops, and leaves pooled and isolated jobs running for the next runtime.
     pub(super) fn hand_over(&mut self, now: Now, out: &mut Vec<Action>) {
         if self.phase == Phase::Running {
             self.handing_over = true;
@@ -90,7 +89,7 @@ impl Schedule {
         }
     }
 
-    /// Whether nothing is left that would end with us.
+    /// Whether no job is left that would end with this runtime.
     pub(super) fn may_leave(&self) -> bool {
         let looks = self.workers.iter().any(|(id, worker)| worker.is_popping() && !self.is_left(id));
         !looks
@@ -102,7 +101,7 @@ impl Schedule {
             })
     }
 
-    /// Whether a process is to be left alone when we stop.
+    /// Whether a process is to be left running when the runtime stops.
     pub fn is_left(&self, id: WorkerId) -> bool {
         self.handing_over
             && self.workers.get(id).is_some_and(|worker| worker.tier != Tier::Inline && worker.killed.is_none())

@@ -1,4 +1,4 @@
-//! Taking over and handing over.
+//! Takeover and handover.
 
 use super::simulation::config;
 use super::{Action, Adopted, AdoptedJob, Cause, Done, Event, JobKind, JobSpec, Now, Outcome, Schedule};
@@ -61,7 +61,7 @@ fn outcomes(actions: &[Action]) -> Vec<(u64, Outcome)> {
 #[test]
 fn an_adopted_job_ends_once_and_its_worker_is_replaced() {
     let mut desk = Desk::new();
-    // The pool is filled up first.
+    // First the pool is filled up.
     let launched: Vec<u64> = desk
         .adopt(7, Tier::Pooled, 41, 5_000)
         .iter()

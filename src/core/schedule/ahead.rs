@@ -1,8 +1,8 @@
 //! Jobs sent ahead: a busy lane has its next few quick jobs at hand, so that it need not ask and wait.
 //!
-//! A job sent ahead is not the lane's yet. The lane claims it by reading its *ticket*, from a pipe out of which
-//! the runtime can read as well: whoever reads the ticket has the job. So when a job takes longer than its
-//! kind does, what was sent ahead behind it is *recalled*, and goes to another lane: nothing waits behind it.
+//! A job sent ahead does not belong to the lane yet. The lane claims it by reading its *ticket*, from a pipe that the
+//! runtime can read as well: the one that reads the ticket has the job. So when a job takes longer than usual, the jobs
+//! sent ahead behind it are *recalled*, and go to another lane: none waits behind it.
 
 use super::job::Stage;
 use super::machine::Schedule;
@@ -10,18 +10,18 @@ use super::worker::{State, Worker};
 use super::{Action, Cause, Done, JobId, JobKind, Now, WorkerId};
 use crate::routing::{MAX_CLASSES, Tier};
 
-/// Jobs ahead of one lane.
+/// Maximum of jobs ahead of one lane.
 pub(super) const DEPTH: usize = 8;
-/// Milliseconds that nine of ten jobs of a class take at most, if it is quick enough for this.
+/// Maximum 90th percentile of the duration of a quick class, in milliseconds.
 const QUICK_MS: u128 = 5;
-/// Runs of a class before it can be called quick.
+/// Minimum of recorded runs of a quick class.
 const RUNS: usize = 8;
-/// Milliseconds after which what is ahead of a lane does not wait for it any longer.
+/// Milliseconds that a job may run before the jobs ahead of its lane are recalled.
 pub(super) const PATIENCE_MS: u64 = 20;
 
 impl Schedule {
-    /// A class of which jobs are expected to take next to no time, and to print nothing: of what a lane prints
-    /// that goes on by itself, nobody can tell which of its jobs printed it.
+    /// Whether jobs of a class are expected to take next to no time, and to print nothing: the output of a lane that
+    /// goes on by itself cannot be attributed to one of its jobs.
     fn is_quick(&self, class: &str) -> bool {
         if self.printing.get(class) != Some(&false) {
             return false;
@@ -40,22 +40,22 @@ impl Schedule {
         }
     }
 
-    /// A job has ended: that it printed something is known before.
+    /// Records whether jobs of a class print. By the end of a job its output has been reported.
     pub(super) fn now_known(&mut self, class: &str, prints: bool) {
         if let Some(printing) = self.printing.get_mut(class) {
             *printing |= prints;
         } else if self.printing.len() < MAX_CLASSES {
-            // What there is no room for is not sent ahead.
+            // A class for which there is no room is not sent ahead.
             self.printing.insert(class.to_owned(), prints);
         }
     }
 
-    /// Whether jobs of a class are known to print.
+    /// Whether jobs of a class are known to print; true also for one for which a full table has no room.
     pub fn prints(&self, class: &str) -> bool {
-        self.printing.get(class) == Some(&true) || self.printing.len() >= MAX_CLASSES
+        self.printing.get(class).copied().unwrap_or(self.printing.len() >= MAX_CLASSES)
     }
 
-    /// Whether a worker is to say when it has read this job: only then can others be sent ahead behind it.
+    /// Whether a worker is to acknowledge this job: only then can others be sent ahead behind it.
     pub(super) fn wants_receipt(&self, tier: Tier, id: JobId) -> bool {
         tier == Tier::Inline
             && self.waiting[Tier::Inline].first(&self.gates).is_some()
@@ -66,7 +66,7 @@ impl Schedule {
         self.workers.change(id, |worker| worker.taken = worker.is_busy());
     }
 
-    /// Sends ahead what waits, to the lanes that have least ahead of them.
+    /// Sends waiting jobs ahead, to the lanes with the fewest jobs ahead.
     pub(super) fn send_ahead(&mut self, now: Now, out: &mut Vec<Action>) {
         let (generation, most) = (self.generation, self.config.worker_max_jobs);
         while let Some((id, _)) = self.waiting[Tier::Inline].first(&self.gates) {
@@ -93,7 +93,7 @@ impl Schedule {
         }
     }
 
-    /// A worker has gone on to a job that was sent ahead.
+    /// A worker has claimed a job that was sent ahead.
     pub(super) fn next(&mut self, now: Now, id: WorkerId, done: Done, job: JobId, out: &mut Vec<Action>) {
         self.finish(now, id, done, out);
         let Some(worker) = self.workers.get(id) else { return };
@@ -106,7 +106,7 @@ impl Schedule {
         self.workers.change(id, |worker| worker.taken = true);
     }
 
-    /// What was sent ahead is ours again, whether it was recalled or could not be sent.
+    /// Jobs sent ahead are back, as they were recalled or could not be sent.
     pub(super) fn recalled(&mut self, now: Now, id: WorkerId, jobs: &[JobId], out: &mut Vec<Action>) {
         let back = self.workers.change(id, |worker| {
             worker.refused = true;
@@ -119,16 +119,16 @@ impl Schedule {
         }
     }
 
-    /// Takes back what is ahead of a worker.
+    /// Recalls the jobs ahead of a worker.
     pub(super) fn recall_one(&mut self, id: WorkerId, out: &mut Vec<Action>) {
         if self.workers.get(id).is_some_and(can_recall) {
-            // Once: what does not come back has been claimed, and the worker is about to say so.
+            // Once: a job that does not come back has been claimed, and `Next` is under way.
             self.workers.change(id, |worker| worker.recalled = true);
             out.push(Action::Recall(id));
         }
     }
 
-    /// Takes back what is ahead of every worker.
+    /// Recalls the jobs ahead of every worker.
     pub(super) fn recall_all(&mut self, out: &mut Vec<Action>) {
         for id in self.workers.ids(can_recall) {
             self.recall_one(id, out);
@@ -136,7 +136,7 @@ impl Schedule {
     }
 }
 
-/// Whether something is ahead of a worker that has not been recalled.
+/// Whether jobs are ahead of a worker that have not been recalled.
 pub(super) fn can_recall(worker: &Worker) -> bool {
     !worker.ahead.is_empty() && !worker.recalled && worker.killed.is_none()
 }

@@ -1,13 +1,13 @@
-//! Growing delays for processes that keep dying.
+//! Growing delays for processes that die repeatedly.
 
 use std::time::Duration;
 
 use crate::backoff;
 
-/// Before the first process that follows a second death in a row, and at the most.
+/// Delay after the second death in a row, and the maximum.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
-/// Deaths in a row of the processes of one tier, and what follows from them.
+/// Deaths in a row of processes of one tier, and the resulting delay.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backoff {
     deaths: backoff::Backoff,
@@ -21,22 +21,22 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// A process died without having finished anything. The first one is replaced at once.
+    /// A process died before it finished anything. The first one is replaced at once.
     pub fn died(&mut self, now: u64) {
         self.until = now + self.deaths.failed().as_millis() as u64;
     }
 
-    /// A process proved that it can work.
+    /// A process has worked: resets the delay.
     pub fn worked(&mut self) {
         *self = Self::default();
     }
 
-    /// When the next process may be started, if not now.
+    /// When the next process may be started (milliseconds), if not now.
     pub fn wait(&self, now: u64) -> Option<u64> {
         (self.until > now).then_some(self.until)
     }
 
-    /// Whether processes of this tier keep dying.
+    /// Whether processes of this tier die repeatedly: three times in a row or more.
     pub fn is_failing(&self) -> bool {
         self.deaths.failures() >= 3
     }

@@ -1,6 +1,6 @@
-//! Jobs that an operator cancels. One that waits never runs: a process fails it, or deletes it, by Laravel's own classes, as
-//! one whose process has died. One that runs may end by itself within the grace period; then its process is ended, and the
-//! same is done. What Laravel settles before that, stays settled.
+//! Jobs cancelled by an operator. A waiting job never runs: a process fails or deletes it through Laravel's own
+//! classes, like a replay. A running job may end by itself within the grace period; then its process is killed, and the
+//! job is failed or deleted likewise. A job that Laravel settles before that stays settled.
 
 use super::job::Stage;
 use super::machine::Schedule;
@@ -9,7 +9,7 @@ use super::{Action, Cancel, Cause, JobId, JobKind, Now};
 
 impl Schedule {
     pub(super) fn cancel(&mut self, now: Now, id: JobId, order: Cancel, out: &mut Vec<Action>) {
-        // What a worker has popped is its own; what Laravel has begun to fail, fails.
+        // A popped job belongs to its worker; a job that Laravel has begun to fail, fails.
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.popped.is_none() && !job.failing) else { return };
         job.cancel.get_or_insert(order);
         match job.stage.clone() {
@@ -32,7 +32,7 @@ impl Schedule {
                 });
                 self.recall_one(worker, out);
             }
-            // Its end is being told to Laravel: what comes of that is seen then.
+            // Its end is being replayed: the result decides.
             Stage::Running(_) if job.kind != JobKind::Cancel => {}
             Stage::Running(_) | Stage::Verifying | Stage::Replaying => job.turn_to_cancel(),
         }
@@ -48,13 +48,13 @@ impl Schedule {
         self.replays.push_back(id);
     }
 
-    /// Why the process of a job is ended that was cancelled and has not ended by itself.
+    /// Cause for killing the process of a cancelled job that has not ended by itself.
     pub(super) fn cancelled(&self, id: JobId) -> Option<Cause> {
         let job = self.jobs.get(&id).filter(|job| job.kind == JobKind::Run)?;
         job.cancel.as_ref().map(|order| Cause::Cancelled(order.by.clone()))
     }
 
-    /// Of a cancelled job: whether it is to be deleted and not to fail, and whether it has not been begun.
+    /// For a cancelled job: whether it is deleted instead of failed, and whether it has never begun.
     pub fn how_cancelled(&self, id: JobId) -> (bool, bool) {
         let Some(job) = self.jobs.get(&id) else { return (false, false) };
         (job.cancel.as_ref().is_some_and(|order| order.delete), job.never)

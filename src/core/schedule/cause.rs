@@ -1,45 +1,45 @@
-//! Why a process ended, in words.
+//! Why a process ended, with its text for logs.
 
 use std::fmt;
 
 /// How a process ended, or why it is being killed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// It left with this code.
+    /// It exited with this code.
     Exit(i32),
-    /// A signal ended it that we did not send.
+    /// Ended by a signal that the runtime did not send.
     Signal(i32),
     /// A PHP fatal error.
     Fatal(String),
-    /// It used more memory than it may.
+    /// It exceeded its memory limit.
     Memory {
-        /// MB it had.
+        /// Memory in use, in MB.
         used: u32,
-        /// MB it may have.
+        /// The limit, in MB.
         limit: u32,
     },
     /// Its job ran longer than this many milliseconds.
     Timeout(u64),
-    /// It looked for a job for this many milliseconds, and did not come back.
+    /// Its look for a job took this many milliseconds, and did not end.
     Pop(u64),
     /// It broke the protocol.
     Protocol(String),
     /// It did not become ready within this many milliseconds.
     Boot(u64),
-    /// It said why it could not boot.
+    /// It reported why it could not boot.
     BootFailed(String),
     /// The kernel killed it at the memory limit of its unit.
     OutOfMemory {
-        /// MB it might have.
+        /// The limit, in MB.
         limit: u32,
-        /// MB it had at its peak, if known.
+        /// Peak memory in MB, if known.
         peak: Option<u32>,
     },
-    /// We ended it, for a stop that could wait no longer.
+    /// Killed on a stop that could wait no longer.
     Shutdown,
     /// It ended together with an earlier runtime that was killed.
     Orphaned,
-    /// Its end was not seen by anybody.
+    /// Its end was not observed.
     Vanished,
     /// Its job was cancelled by this operator.
     Cancelled(String),

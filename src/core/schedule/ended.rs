@@ -1,4 +1,4 @@
-//! What becomes of a job whose run has ended, and of one whose process has.
+//! How a job is settled after its run or its process has ended.
 
 use super::job::Stage;
 use super::machine::{REPLAYS, Schedule};
@@ -23,7 +23,8 @@ impl Schedule {
         let ended = outcome(job.kind, &done);
         let replays = self.config.replay || job.cancel.is_some();
         if timed_out && ended.is_none() && job.kind == JobKind::Run && replays && job.popped.is_none() {
-            // Laravel has ended its process and left the job reserved. It may run again, and need not wait for that.
+            // Laravel has ended its process and left the job reserved. It is released at once instead of after
+            // `retry_after`.
             (job.kind, job.cause) = match &job.cancel {
                 Some(order) => (JobKind::Cancel, Some(Cause::Cancelled(order.by.clone()))),
                 None => (JobKind::Release, Some(Cause::Timeout(ms))),
@@ -67,7 +68,7 @@ impl Schedule {
     pub(super) fn gone(&mut self, now: Now, id: WorkerId, cause: Cause, unread: bool, out: &mut Vec<Action>) {
         let Some(worker) = self.workers.remove(id) else { return };
         let tier = worker.tier;
-        // A job is begun only once its claim is made known, so none of these has been.
+        // A claimed job begins only after its claim is reported, so none of these has begun.
         for job in worker.bound.into_iter().chain(worker.ahead.iter().copied()) {
             self.wait_again(now, job, out);
         }
@@ -84,7 +85,7 @@ impl Schedule {
         };
         let popped = self.jobs.get(&job_id).is_some_and(|job| job.popped.is_some());
         if unread && !worker.taken && !popped {
-            // PHP never saw the job: to Laravel, and to the job, nothing has happened.
+            // PHP never read the job: nothing has happened to it.
             if !worker.ending {
                 self.backoff[tier].died(now.ms);
             }
@@ -108,8 +109,8 @@ impl Schedule {
         job.failing = failing && self.config.replay;
         let failed = told.failed || failing;
         if let Some(outcome) = outcome(job.kind, &Done { deleted, failed, ..told.clone() }).filter(|_| !job.failing) {
-            // It died after Laravel had settled the job: there is nothing to replay. What the job itself threw is
-            // worth more than what its process died of afterwards.
+            // It died after Laravel had settled the job: there is nothing to replay. The job's own exception says more
+            // than the later death of its process.
             self.leave(job_id, tier, outcome, ms, told.error.map(Reason::Laravel).or(Some(cause.into())), out);
             return;
         }
@@ -132,7 +133,7 @@ impl Schedule {
         if job.cause.is_none() {
             job.cause = Some(cause.clone());
         }
-        // What was popped has gone back with its process, or comes back by itself: nobody else has it in hand.
+        // A popped job has gone back with its process, or comes back by itself: no other process can settle it.
         let always = matches!(job.kind, JobKind::Timeout | JobKind::Cancel);
         let replay = !popped && (always || self.config.replay) && job.replays < REPLAYS;
         if timed_out {
@@ -143,7 +144,7 @@ impl Schedule {
             self.heavier(now, &class);
         }
         if replay && removed {
-            // Nobody else can have it any more.
+            // It is deleted: no other worker can have it.
             self.set_stage(now, job_id, Stage::Replaying);
             self.replays.push_back(job_id);
         } else if replay {
@@ -155,13 +156,13 @@ impl Schedule {
         }
     }
 
-    /// A job of a class ran past a bound.
+    /// A job of a class exceeded a time bound.
     pub(super) fn overran(&mut self, now: Now, class: &str, ms: u64) {
         self.history.record_overrun(class, ms.min(u32::MAX.into()) as u32, now.epoch);
         self.heavier(now, class);
     }
 
-    /// A job is ours no more.
+    /// A job has left: counts it as settled, and reports its outcome.
     pub(super) fn leave(
         &mut self,
         id: JobId,
@@ -190,7 +191,7 @@ impl Schedule {
     }
 }
 
-/// What Laravel has made of a job; nothing, if it stays reserved.
+/// The outcome by Laravel's report; `None` if the job stays reserved.
 fn outcome(kind: JobKind, done: &Done) -> Option<Outcome> {
     match (done.failed, done.released, done.deleted) {
         (true, _, _) => Some(Outcome::Failed),

@@ -1,8 +1,8 @@
-//! Limits of classes and queues: how many of their jobs run at once, and how many may start in a time.
+//! Limits of classes and queues: how many of their jobs run at once, and how many may start per period.
 //!
 //! Each limit is a *gate*. A job passes the gates of its class and of its queue when it is given to a process, and not
-//! before: what waits for a full tier holds up nobody of its kind. It is counted until it has left, or waits again. A rate
-//! is a bucket of tokens, which a start takes one of; one that turns out to be none gives its token back.
+//! before: a job that waits for a full tier blocks none of its kind. It counts until it has left, or waits again. A
+//! rate is a token bucket of which each start takes one token; a start that never happens returns it.
 
 use super::job::{Job, Stage};
 use super::machine::Schedule;
@@ -10,29 +10,28 @@ use super::permit::Permit;
 use super::{Action, JobId, Now};
 use crate::payload::LimitHint;
 
-/// What of a class or a queue may run.
+/// Limit of a class or a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limit {
-    /// Jobs at once; `None` is without limit, 0 lets none start.
+    /// Concurrent jobs; `None` is without limit, 0 lets none start.
     pub max_concurrent: Option<usize>,
-    /// Starts in a time; `None` is without limit.
+    /// Rate of starts; `None` is without limit.
     pub rate: Option<Rate>,
 }
 
-/// A bucket of tokens: it holds `burst` of them, and `jobs` come back in every `per_ms` milliseconds.
+/// A token bucket: it holds `burst` tokens, and `jobs` are added every `per_ms` milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Starts in every `per_ms`; never 0.
+    /// Starts per `per_ms`; never 0.
     pub jobs: u32,
     /// Milliseconds; never 0.
     pub per_ms: u64,
-    /// Starts at once after a time without any; never 0.
+    /// Capacity, in starts; never 0.
     pub burst: u32,
 }
 
 impl Limit {
-    /// This limit of the file, where a class declares one, too: what it declares goes before. That none may start is said by
-    /// an operator, and holds.
+    /// This configured limit, overridden by what a class declares. A limit of 0 is an operator's, and holds.
     #[must_use]
     pub(super) fn declared(self, hint: &LimitHint) -> Self {
         if self.max_concurrent == Some(0) {
@@ -46,7 +45,7 @@ impl Limit {
     }
 }
 
-/// The gates of one job, by their numbers.
+/// The gates of one job, as indexes into [`Gates`](super::gates::Gates).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Pass {
     pub class: Option<usize>,
@@ -54,7 +53,7 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    /// Whether nothing limits the job.
+    /// Whether the job has no limits.
     pub fn is_free(self) -> bool {
         self == Self::default()
     }
@@ -69,42 +68,42 @@ pub(super) struct Gate {
     pub limit: Limit,
     /// Jobs that have passed it and not left.
     pub passed: usize,
-    /// What is in the bucket: a token is as many of these as a period has milliseconds.
+    /// Level of the bucket: one token is `per_ms` units.
     level: u64,
-    /// When that was so (milliseconds).
+    /// Time of `level` (milliseconds).
     at: u64,
     pub open: bool,
-    /// When it was last opened.
+    /// When it was last opened (milliseconds).
     pub opened: u64,
-    /// Where hosts share the limit: its bucket and its places are theirs then, too.
+    /// Set where hosts share the limit, whose bucket and places are shared then, too.
     pub permit: Option<Permit>,
 }
 
 impl Gate {
-    /// One that nobody has passed yet.
+    /// A gate that no job has passed yet.
     pub fn new(limit: Limit, now: u64, shared: Option<String>) -> Self {
         let level = limit.rate.map_or(0, |rate| full(&rate));
         let is_shut = limit.max_concurrent == Some(0);
-        // That none may start needs nobody's consent.
+        // A limit of 0 needs no consent of other hosts.
         let permit = shared.filter(|_| !is_shut).map(Permit::new);
         let open = !is_shut && permit.is_none();
         Self { limit, passed: 0, level, at: now, open, opened: 0, permit }
     }
 
-    /// Whether it lets as many pass as one that nobody has passed.
+    /// Whether it lets as many pass as a new one.
     pub fn is_as_new(&self) -> bool {
         self.passed == 0
             && self.permit.as_ref().is_none_or(Permit::is_as_new)
             && self.limit.rate.is_none_or(|rate| self.level >= full(&rate))
     }
 
-    /// The one of other settings: its bucket keeps what is in it, as far as the new one holds that.
+    /// Takes over from the gate of earlier settings: the bucket keeps its level, up to the new capacity.
     pub fn follow(&mut self, old: &Gate) {
         if let (Some(permit), Some(old)) = (&mut self.permit, &old.permit) {
             permit.follow(old);
         }
         if let (Some(rate), Some(before)) = (self.limit.rate, old.limit.rate) {
-            // In parts of a token, of which the new period may have another number.
+            // Scaled, as the units per token may differ.
             let level = u128::from(old.level) * u128::from(rate.per_ms) / u128::from(before.per_ms.max(1));
             self.level = u64::try_from(level).unwrap_or(u64::MAX).min(full(&rate));
             self.at = old.at;
@@ -140,7 +139,7 @@ impl Gate {
         self.limit.max_concurrent.map_or(usize::MAX, |most| most.saturating_sub(self.passed))
     }
 
-    /// When there is a token, if there is none now.
+    /// When there is a token (milliseconds), if there is none now.
     pub fn token_at(&self) -> Option<u64> {
         let rate = self.limit.rate.filter(|_| self.permit.is_none())?;
         let missing = rate.per_ms.saturating_sub(self.level);
@@ -149,7 +148,7 @@ impl Gate {
 }
 
 impl Gate {
-    /// A job passes. One that is there already does whatever the limits are.
+    /// Lets a job pass, even if the gate is closed: one that is already running counts whatever the limits are.
     pub fn take(&mut self, now: u64) {
         self.passed += 1;
         if let Some(permit) = &mut self.permit {
@@ -160,8 +159,8 @@ impl Gate {
         self.fill(now);
     }
 
-    /// It is counted no longer. `unstarted`: since when it has been, if it never started. Then its token comes back, but
-    /// for what the bucket has been filled up with since: it may have been full without it.
+    /// Counts a job no longer. `unstarted`: since when it was counted, if it never started. Then its token comes back,
+    /// less what the bucket has been filled with since: without that start it might have been full.
     pub fn give(&mut self, now: u64, unstarted: Option<u64>) {
         self.passed = self.passed.saturating_sub(1);
         if let Some(permit) = &mut self.permit {
@@ -179,7 +178,7 @@ fn full(rate: &Rate) -> u64 {
 }
 
 impl Schedule {
-    /// A job is given to a process.
+    /// A job is given to a process: it passes its gates.
     pub(super) fn passes(&mut self, id: JobId) {
         if self.gates.is_empty() {
             return;
@@ -190,7 +189,7 @@ impl Schedule {
         }
     }
 
-    /// A job is with a process no more. `unread`: it never started there.
+    /// A job is no longer with a process. `unread`: it never started there.
     pub(super) fn passed_by(&mut self, id: JobId, unread: bool) {
         if self.gates.is_empty() {
             return;
@@ -202,13 +201,13 @@ impl Schedule {
         }
     }
 
-    /// Counts who has passed by the settings of now, and by what classes declare.
+    /// Rebuilds the gates for the current settings and declarations, and counts the jobs that have passed.
     pub(super) fn count_passed(&mut self) {
         self.gates = self.gates.configured(&self.config, &self.limits);
         for job in self.jobs.values_mut() {
             job.pass = self.gates.pass(&job.class, &job.queue, job.key);
             let passed = job.is_out() && !job.pass.is_free();
-            // Its token was out of another bucket, and does not come back into this one.
+            // Its token came from another bucket, and does not return to this one.
             job.passed = passed.then_some(0);
             if passed {
                 self.gates.count(job.pass);
@@ -216,7 +215,8 @@ impl Schedule {
         }
     }
 
-    /// The gates of a job. Those of values of which no job is known any more, and that are as new, go first.
+    /// The gates of a job. If they are crowded, those that are as new and of whose values no job is known are freed
+    /// first.
     pub(super) fn pass(&mut self, id: JobId) -> Pass {
         let Some(job) = self.jobs.get(&id) else { return Pass::default() };
         if self.gates.is_crowded(&job.class, job.key) {
@@ -226,19 +226,19 @@ impl Schedule {
         self.gates.pass(&job.class, &job.queue, job.key)
     }
 
-    /// What tells the jobs of a class apart by the limits that it declares now, or else by the settings: the name of
-    /// whatever has a value in their payloads. Whoever reserves jobs says which.
+    /// Name of the payload value per which jobs of a class are limited, as `declared`, or else by the settings. The
+    /// caller that reserves jobs looks up the value ([`super::JobSpec::key`]).
     pub fn limited_by<'a>(&'a self, class: &str, declared: Option<&'a LimitHint>) -> Option<&'a str> {
         let declared = declared.and_then(|hint| hint.by.as_deref());
         declared.or_else(|| self.config.class_by.get(class).map(String::as_str))
     }
 
-    /// The same, by what it has declared when it was inspected.
+    /// Like [`Schedule::limited_by`], with what the class declared when it was last inspected.
     pub fn is_limited_by(&self, class: &str) -> Option<&str> {
         self.limited_by(class, self.limits.get(class))
     }
 
-    /// Jobs say something else now of whose they are, as far as limits count.
+    /// Sets the limit keys of jobs after other settings, and counts passed jobs by them.
     pub fn say_whose(&mut self, keys: &[(JobId, Option<u64>)]) {
         self.take_keys(keys);
         self.count_passed();
@@ -253,8 +253,8 @@ impl Schedule {
         }
     }
 
-    /// What has been given to a process and has not begun goes by the limits of now: what was sent ahead comes back, and a
-    /// job whose gates are shut does not wait for the process that is being started for it.
+    /// Holds jobs that were given to a process and have not begun to the current limits: recalls jobs sent ahead, and
+    /// returns jobs whose gates are shut from processes still being started for them.
     pub(super) fn narrowed(&mut self, now: Now, out: &mut Vec<Action>) {
         self.recall_all(out);
         let bound = |job: &Job| job.stage == Stage::Bound && job.popped.is_none() && self.gates.is_shut(job.pass);
@@ -265,7 +265,7 @@ impl Schedule {
         }
     }
 
-    /// Whether the limits let a job start that waits.
+    /// Whether the limits let a waiting job start.
     pub(super) fn may_pass(&self, id: JobId) -> bool {
         self.gates.is_empty() || self.jobs.get(&id).is_some_and(|job| self.gates.is_open(job.pass))
     }

@@ -1,9 +1,9 @@
-//! All gates: of classes, of queues, and of the values by which the jobs of a class are told apart.
+//! All gates: of classes, of queues, and of the values per which the jobs of a class are limited.
 //!
-//! Of such values at most [`VALUES`] have a gate of their own. Those of which no job is known, and that let as many pass as
-//! new ones would, are forgotten. Values for which there is no room share one gate, and as long as that is of use to
-//! anybody further ones do too: so no value ever has two, and no limit is exceeded. Where hosts share a limit they must agree
-//! on what counts together: there values share a gate whose hashes have the same rest.
+//! At most [`VALUES`] values have a gate of their own. Gates that are as new, and of whose value no job is known, are
+//! freed. Values without room share one gate, and new values join them as long as that gate is in use: so no value ever
+//! has two gates, and no limit is exceeded. Where hosts share a limit they must agree on which values count together:
+//! there, values whose hashes are equal modulo [`VALUES`] share a gate.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,66 +12,66 @@ use super::gate::{Gate, Limit, Pass};
 use super::permit::Permit;
 use crate::payload::LimitHint;
 
-/// Values that have gates of their own.
+/// Maximum of values with a gate of their own.
 pub(super) const VALUES: usize = if cfg!(test) { 3 } else { 1_000 };
-/// So many of them are kept without a look at who needs them.
+/// Number of values below which none are freed.
 const FEW: usize = if cfg!(test) { 1 } else { 64 };
 
 /// The gates of a class.
 #[derive(Clone, Debug)]
 struct OfClass {
     limit: Limit,
-    /// Of all its jobs; where they are told apart, of those for whose values there is no room.
+    /// Gate of all its jobs; with `by`, of the jobs whose values have no gate of their own.
     whole: usize,
-    /// What they are told apart by.
+    /// Name of the payload value per which its jobs are limited.
     by: Option<String>,
     values: BTreeMap<u64, usize>,
-    /// There was no room for some.
+    /// Some values got no gate of their own.
     is_full: bool,
-    /// What hosts call it that share it.
+    /// Name of the limit between hosts, if it is shared.
     shared: Option<String>,
 }
 
 impl OfClass {
-    /// What hosts call the limit of one value.
+    /// Name of the limit of one value between hosts.
     fn shared_by(&self, value: u64) -> Option<String> {
         self.shared.as_ref().map(|name| format!("{name}:{value}"))
     }
 
-    /// What a value is told apart by. Jobs that say nothing are all somebody's.
+    /// The key of a value's gate. Jobs without a value count as value 0.
     fn told(&self, value: Option<u64>) -> u64 {
         let value = value.unwrap_or(0);
         if self.shared.is_some() { value % VALUES as u64 } else { value }
     }
 
-    /// Values that take room.
+    /// Values that count towards [`VALUES`].
     fn counted(&self) -> usize {
         if self.shared.is_some() { 0 } else { self.values.len() }
     }
 }
 
-/// All gates, and how far each is open.
+/// All gates, and their state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gates {
     all: Vec<Gate>,
-    /// Places in `all` that are nobody's.
+    /// Unused indexes of `all`.
     free: Vec<usize>,
     classes: BTreeMap<String, OfClass>,
     queues: BTreeMap<String, usize>,
-    /// Values that have gates, and how many of them there may be before somebody looks.
+    /// Values that have gates, and how many there may be before [`Gates::tidy`] is to run.
     values: usize,
     few: usize,
-    /// Some are of limits that hosts share.
+    /// Whether any limit is shared between hosts.
     are_shared: bool,
     now: u64,
 }
 
 impl Gates {
-    /// `declared`: what classes declare themselves.
+    /// `declared`: the limits that classes declare.
     pub fn new(config: &Config, declared: &BTreeMap<String, LimitHint>) -> Self {
         let mut gates = Self { few: FEW, ..Self::default() };
         let names: BTreeSet<&String> = config.class_limits.keys().chain(declared.keys()).collect();
-        // What class a job is that workers take off the queue by themselves is known too late.
+        // The class of a job popped by a worker is known too late for its limit.
         for class in names.into_iter().filter(|_| !config.native) {
             let (hint, written) = (declared.get(class), config.class_limits.get(class).copied().unwrap_or_default());
             let limit = hint.map_or(written, |hint| written.declared(hint));
@@ -109,8 +109,8 @@ impl Gates {
         }
     }
 
-    /// Those of other settings, or of other declarations. A bucket keeps what is in it, as far as the new one holds that;
-    /// who has passed is to be counted anew.
+    /// The gates for other settings or declarations. Buckets keep their level, up to the new capacity; passed jobs are
+    /// to be counted anew.
     pub fn configured(&self, config: &Config, declared: &BTreeMap<String, LimitHint>) -> Self {
         let mut new = Self::new(config, declared);
         new.now = self.now;
@@ -145,29 +145,30 @@ impl Gates {
         self.classes.is_empty() && self.queues.is_empty()
     }
 
-    /// Whether any is of a limit that hosts share.
+    /// Whether any limit is shared between hosts.
     pub fn are_shared(&self) -> bool {
         self.are_shared
     }
 
-    /// Those that are.
+    /// Indexes of the gates of shared limits.
     pub fn all_shared(&self) -> impl Iterator<Item = usize> {
         self.all.iter().enumerate().filter(|(_, gate)| gate.permit.is_some()).map(|(at, _)| at)
     }
 
-    /// What is known of one of them, its limit, and how many have passed it.
+    /// The permit of a shared gate, its limit, and how many have passed it.
     pub fn permit(&mut self, gate: usize) -> Option<(&mut Permit, Limit, usize)> {
         let Gate { permit, limit, passed, .. } = self.all.get_mut(gate)?;
         Some((permit.as_mut()?, *limit, *passed))
     }
 
-    /// The same, to be looked at.
+    /// The permit of a shared gate, and how many have passed it.
     pub fn shared(&self, gate: usize) -> Option<(&Permit, usize)> {
         let gate = self.all.get(gate)?;
         Some((gate.permit.as_ref()?, gate.passed))
     }
 
-    /// Whether a job would start but for this gate: those before it are open, and those behind it are, or are asked next.
+    /// Whether a job would start but for this gate: the gate asked before it is open, and the one asked after it is
+    /// open or shared.
     pub fn waits_for(&self, pass: Pass, gate: usize) -> bool {
         let is_open = |at: usize, later: bool| {
             at == gate || self.all.get(at).is_some_and(|gate| gate.open || later && gate.permit.is_some())
@@ -179,18 +180,18 @@ impl Gates {
         }
     }
 
-    /// When time was last said to have passed.
+    /// Time of the last [`Gates::refresh`] (milliseconds).
     pub fn now(&self) -> u64 {
         self.now
     }
 
-    /// The gates of a job of this class from this queue, whose value is this one.
+    /// The gates of a job of this class, queue and value.
     pub fn pass(&mut self, class: &str, queue: &str, value: Option<u64>) -> Pass {
         let Some(queue) = (!self.is_empty()).then(|| self.queues.get(queue).copied()) else { return Pass::default() };
         Pass { class: self.of_class(class, value), queue }
     }
 
-    /// The gate of any job of a queue.
+    /// The gate of a queue, for a job of any class.
     pub fn of_queue(&self, queue: &str) -> Pass {
         Pass { class: None, queue: self.queues.get(queue).copied() }
     }
@@ -218,7 +219,7 @@ impl Gates {
         Some(gate.unwrap_or(whole))
     }
 
-    /// Whether somebody is to say who is needed before this value gets a gate.
+    /// Whether [`Gates::tidy`] is to run before this value gets a gate.
     pub fn is_crowded(&self, class: &str, value: Option<u64>) -> bool {
         let by = self.classes.get(class).filter(|class| class.by.is_some() && class.shared.is_none());
         by.is_some_and(|class| {
@@ -226,7 +227,7 @@ impl Gates {
         })
     }
 
-    /// Forgets the values of gates that are as new and not among these.
+    /// Frees the gates of values that are as new and not in `known`.
     pub fn tidy(&mut self, known: &BTreeSet<usize>) {
         let (Self { all, free, classes, .. }, mut forgotten) = (&mut *self, Vec::new());
         let is_needed = |gate: usize| known.contains(&gate) || all.get(gate).is_some_and(|gate| !gate.is_as_new());
@@ -251,7 +252,7 @@ impl Gates {
         self.few = (2 * self.values).clamp(FEW, VALUES);
     }
 
-    /// Time has passed: there are more tokens.
+    /// Fills the buckets up to this time (milliseconds).
     pub fn refresh(&mut self, now: u64) {
         self.now = now;
         self.all.iter_mut().for_each(|gate| gate.fill(now));
@@ -261,7 +262,7 @@ impl Gates {
         pass.gates().filter_map(|at| self.all.get(at))
     }
 
-    /// Jobs that may pass these gates now.
+    /// Jobs that may pass these gates now; `usize::MAX` is without limit.
     pub fn room(&self, pass: Pass) -> usize {
         self.of(pass).map(Gate::room).min().unwrap_or(usize::MAX)
     }
@@ -270,28 +271,28 @@ impl Gates {
         self.of(pass).all(|gate| gate.open)
     }
 
-    /// Whether nothing at all passes these gates.
+    /// Whether no job ever passes these gates.
     pub fn is_shut(&self, pass: Pass) -> bool {
         self.of(pass).any(|gate| gate.limit.max_concurrent == Some(0))
     }
 
-    /// Since when these gates are open.
+    /// Since when these gates are open (milliseconds).
     pub fn opened(&self, pass: Pass) -> u64 {
         self.of(pass).map(|gate| gate.opened).max().unwrap_or(0)
     }
 
-    /// When they will be without anybody having left; `None` if they are, or somebody has to leave.
+    /// When these gates open by time alone (milliseconds); `None` if they are open, or a job has to leave first.
     pub fn opens_at(&self, pass: Pass) -> Option<u64> {
         let waits = self.of(pass).all(|gate| gate.places() > 0);
         self.of(pass).filter_map(Gate::token_at).max().filter(|_| waits)
     }
 
-    /// A job passes.
+    /// Lets a job pass.
     pub fn take(&mut self, pass: Pass) {
         self.each(pass, |gate, now| gate.take(now));
     }
 
-    /// It has been counted before, under other settings.
+    /// Counts a job that passed under other settings; takes no token.
     pub fn count(&mut self, pass: Pass) {
         self.each(pass, |gate, now| {
             gate.passed += 1;
@@ -299,7 +300,7 @@ impl Gates {
         });
     }
 
-    /// It is counted no longer; see [`Gate::give`].
+    /// Counts a job no longer; see [`Gate::give`].
     pub fn give(&mut self, pass: Pass, unstarted: Option<u64>) {
         self.each(pass, |gate, now| gate.give(now, unstarted));
     }

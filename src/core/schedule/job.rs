@@ -7,20 +7,20 @@ use super::{Cancel, Cause, JobKind, WorkerId};
 use crate::payload::Hints;
 use crate::routing::{Route, Tier};
 
-/// Where a job stands.
+/// The stage of a job; see `states.md`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Stage {
-    /// Its class is being asked what it declares.
+    /// Its class is being inspected.
     Inspecting,
     /// Waits for a worker of its tier.
     Waiting,
-    /// A process is being started for it alone, or has popped it and is about to be told to run it.
+    /// A process is being started for it alone, or the worker that popped it is about to be told to run it.
     Bound,
     /// Sent ahead to a worker that is busy with another.
     Ahead,
     /// Runs.
     Running(WorkerId),
-    /// Its process died; is it still ours?
+    /// Its process died; its reservation is being checked.
     Verifying,
     /// Waits to be replayed.
     Replaying,
@@ -34,53 +34,53 @@ pub(super) struct Job {
     pub timeout: Option<u32>,
     pub hints: Hints,
     pub tier: Tier,
-    /// Where it was meant to go when it was routed last, and why.
+    /// Its last route.
     pub route: Option<Route>,
-    /// As it was when the job began to wait: what it goes by may change meanwhile.
+    /// Its place in the order, as computed when it began to wait: the inputs may change meanwhile.
     pub turn: Turn,
-    /// Whose it is, where that counts.
+    /// Hash of its tenant, where tenants take turns.
     pub tenant: Option<u64>,
-    /// Whose it is, where limits of its class count for each of these.
+    /// Hash of the value per which limits of its class count.
     pub key: Option<u64>,
-    /// The limits that it is subject to.
+    /// The gates (limits) that it passes.
     pub pass: Pass,
-    /// Since when it counts among those that these limits bound (milliseconds).
+    /// Since when it counts against these limits (milliseconds).
     pub passed: Option<u64>,
     /// Nothing was known of its class when it was routed.
     pub unknown: bool,
     pub stage: Stage,
     pub kind: JobKind,
-    /// What its process died of.
+    /// Why its process ended, or why it was cancelled.
     pub cause: Option<Cause>,
-    /// How often its end was tried to be replayed.
+    /// Replays that died.
     pub replays: u32,
-    /// Milliseconds at which it came into this stage.
+    /// When it entered this stage (milliseconds).
     pub since: u64,
-    /// Laravel has finished with it.
+    /// Laravel has deleted it.
     pub deleted: bool,
     /// Laravel had begun to fail it when its process died.
     pub failing: bool,
-    /// The class by which it is routed if `class` is none.
+    /// The class to route it by if `class` does not exist.
     pub wrapper: Option<String>,
-    /// The worker that has taken it off the queue by itself. Nobody else can run it, or give it back.
+    /// The worker that has popped it (native pop). No other can run it, and it cannot be given back.
     pub popped: Option<WorkerId>,
-    /// An operator wants it to run no more.
+    /// Set if an operator cancelled it.
     pub cancel: Option<Cancel>,
     /// It was cancelled before it ran, and counts for no limit.
     pub never: bool,
-    /// An operator wants it before others of its queue: what was wanted later comes first. 0: nobody does.
+    /// Its position if an operator moved it to the front; the greatest comes first, 0 is not moved.
     pub front: u64,
-    /// An operator wants it out of our hands, unless it runs by then.
+    /// An operator moves it to another queue, unless it runs by then.
     pub away: bool,
 }
 
 impl Job {
-    /// It has been given to a process, and has not come back to wait.
+    /// Whether it has been given to a process, and has not come back to wait.
     pub fn is_out(&self) -> bool {
         !matches!(self.stage, Stage::Inspecting | Stage::Waiting) && !self.never
     }
 
-    /// From now on PHP is to fail or to delete it, as whoever has cancelled it wants.
+    /// From now on PHP is to fail or to delete it, as the operator ordered.
     pub fn turn_to_cancel(&mut self) {
         if let Some(order) = &self.cancel {
             self.kind = JobKind::Cancel;
@@ -89,29 +89,29 @@ impl Job {
     }
 }
 
-/// Whose turn it is among those that wait for one tier: the order of the queues is strict, as it is Laravel's;
-/// within a queue, behind what operators have put in front, the highest priority goes first.
+/// Order of the jobs that wait for one tier: the queues in strict order, as in Laravel; within a queue, jobs that
+/// operators moved to the front, then the highest priority.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn {
     queue: usize,
     front: Reverse<u64>,
     priority: Reverse<i32>,
-    /// Among those of one priority; 0 where they go as they came.
+    /// Round of its tenant among jobs of one priority; 0 where arrival decides.
     round: u64,
 }
 
 impl Turn {
-    /// Of a job with this priority, from the queue in this place of their order.
+    /// A turn for a job of this priority, from the queue at this position.
     pub(super) fn new(queue: usize, priority: i32) -> Self {
         Self { queue, front: Reverse(0), priority: Reverse(priority), round: 0 }
     }
 
-    /// The same, where operators have put it in front: see `Job::front`.
+    /// The same turn at this front position; see `Job::front`.
     pub(super) fn in_front(self, front: u64) -> Self {
         Self { front: Reverse(front), ..self }
     }
 
-    /// The same in this round.
+    /// The same turn in this round.
     pub(super) fn in_round(self, round: u64) -> Self {
         Self { round, ..self }
     }
@@ -121,7 +121,7 @@ impl Turn {
         self.round
     }
 
-    /// The place of its queue.
+    /// The position of its queue.
     pub(super) fn queue(self) -> usize {
         self.queue
     }

@@ -1,4 +1,4 @@
-//! Reservations in doubt: whether a job is still ours whose process has died, or whose lease ran out.
+//! Reservations in doubt: of jobs whose process has died, or whose lease has expired.
 
 use super::job::{Job, Stage};
 use super::machine::Schedule;
@@ -17,7 +17,7 @@ impl Schedule {
     }
 
     pub(super) fn lease_lost(&mut self, now: Now, id: JobId, out: &mut Vec<Action>) {
-        // One that runs is left alone: it may be that it has just released itself. So is one that is about to.
+        // A running job is left alone: it may have just released itself. So is one that is about to run.
         let runs = |job: &&Job| matches!(job.stage, Stage::Running(_) | Stage::Ahead) || job.popped.is_some();
         let idle = self.jobs.get(&id).filter(|job| !runs(job));
         if let Some((tier, cause)) = idle.map(|job| (job.tier, job.cause.clone().map(Reason::from))) {

@@ -1,4 +1,4 @@
-//! What the schedule shows of itself to those who only look: the runtime, and operators through the control socket.
+//! Read access to the schedule, for the runtime and for operators through the control socket.
 
 use std::collections::BTreeMap;
 
@@ -7,47 +7,47 @@ use super::waiting::Waiting;
 use super::{Cause, JobId, Now, WorkerId, WorkerView};
 use crate::routing::{PerTier, Route, Tier};
 
-/// How far a schedule is with stopping.
+/// Progress of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It takes on jobs.
+    /// It admits jobs.
     Running,
-    /// It takes on none and lets those that run finish, until this time (milliseconds) at the latest.
+    /// It admits no job, and running jobs may finish until this time (milliseconds).
     Draining(u64),
-    /// It has killed what ran, and is done at this time (milliseconds) at the latest.
+    /// It has killed running jobs, and is over by this time (milliseconds).
     Killing(u64),
-    /// It is done.
+    /// It is over.
     Over,
 }
 
 impl Schedule {
-    /// Jobs that have left so far. A call for jobs is tagged with it, so that its answer can be judged.
+    /// Jobs that have left so far. A call for jobs is tagged with it, to judge its answer ([`super::Event::Empty`]).
     pub fn settled(&self) -> u64 {
         self.settled
     }
 
-    /// Whether everything is over.
+    /// Whether the schedule is over.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over
     }
 
-    /// Whether it no longer takes on jobs.
+    /// Whether it no longer admits jobs.
     pub fn is_stopping(&self) -> bool {
         self.phase != Phase::Running
     }
 
-    /// Jobs that are ours now.
+    /// Jobs held now.
     pub fn job_count(&self) -> usize {
         self.jobs.len()
     }
 
-    /// Jobs of a class that are ours and have not been given to a process.
+    /// Jobs of a class that are held and have not been given to a process.
     pub fn waiting_of(&self, class: &str) -> usize {
         self.jobs.values().filter(|job| !job.is_out() && job.class == class).count()
     }
 
-    /// How many jobs of others may be taken out of their order now, if any are to be looked for: while what is there is
-    /// more than starts at once.
+    /// How many jobs of underserved tenants may be reserved out of order now; `None` while there is no need, as no job
+    /// runs or waits, or while none may be reserved so.
     pub fn room_for_others(&self) -> Option<usize> {
         let serves = self.phase == Phase::Running && self.config.ahead && !self.config.native && !self.down;
         let busy = self.running_count() > 0 || self.waiting.iter().any(|waiting| !waiting.is_empty());
@@ -55,7 +55,7 @@ impl Schedule {
             return None;
         }
         let waiting: usize = self.waiting.iter().map(Waiting::len).sum();
-        // What comes by itself may have taken all that there is.
+        // Jobs reserved in order may have filled `max_waiting`.
         let most = self.config.max_waiting + self.config.max_waiting / 4;
         Some(if self.waiting_bytes < self.config.max_waiting_bytes { most.saturating_sub(waiting) } else { 0 })
     }
@@ -71,12 +71,12 @@ impl Schedule {
         each
     }
 
-    /// The classes of the jobs that are ours, each at least once.
+    /// The classes of the jobs held, each at least once.
     pub fn classes(&self) -> impl Iterator<Item = &str> {
         self.jobs.values().map(|job| job.class.as_str())
     }
 
-    /// Jobs that wait for each tier.
+    /// The waiting jobs of each tier.
     pub fn waiting(&self) -> &PerTier<Waiting> {
         &self.waiting
     }
@@ -86,12 +86,12 @@ impl Schedule {
         self.workers.iter().map(|(id, worker)| WorkerView::of(id, worker))
     }
 
-    /// A worker that is idle, to be asked something.
+    /// An idle worker, to send a request to.
     pub fn an_idle_worker(&self) -> Option<WorkerId> {
         Tier::ALL.into_iter().find_map(|tier| self.workers.idle(tier).first()).map(|(_, id)| *id)
     }
 
-    /// How far it is with stopping.
+    /// Progress of a stop.
     pub fn standing(&self) -> Standing {
         match self.phase {
             Phase::Running => Standing::Running,
@@ -101,7 +101,7 @@ impl Schedule {
         }
     }
 
-    /// Whether the app is in maintenance mode, as far as that counts here.
+    /// Whether the app is in maintenance mode, unless `force` is set.
     pub fn is_down(&self) -> bool {
         self.down
     }
@@ -117,7 +117,7 @@ impl Schedule {
         self.unready[tier] = Some((before.saturating_add(1), cause));
     }
 
-    /// A tier whose processes do not get ready, and why the last one did not. One such death counts only while no
+    /// A tier whose processes fail to get ready, and the cause of the last. A single failure counts only while no
     /// process of the tier can take a job.
     pub fn unready(&self) -> Option<(Tier, &Cause)> {
         let up = |tier: Tier| self.workers.counts(tier).busy > 0 || !self.workers.idle(tier).is_empty();
@@ -127,7 +127,7 @@ impl Schedule {
         })
     }
 
-    /// Where a job was meant to go when it was routed last, and why.
+    /// The last route of a job, and its reason.
     pub fn route_of(&self, job: JobId) -> Option<Route> {
         self.jobs.get(&job)?.route
     }
@@ -137,8 +137,8 @@ impl Schedule {
         self.workers.all_counts().map(|counts| counts.busy).sum()
     }
 
-    /// How many jobs wait for a tier, and the first `most` of them with the milliseconds for which they have:
-    /// those that already have a process in sight come first.
+    /// Number of jobs that wait for a tier, and the first `most` of them with the milliseconds for which they have
+    /// waited: those already assigned to a process come first.
     pub fn first_waiting(&self, now: Now, tier: Tier, most: usize) -> (usize, Vec<(JobId, u64)>) {
         let of_tier = || self.workers.iter().map(|(_, worker)| worker).filter(|worker| worker.tier == tier);
         let promised = || of_tier().flat_map(|worker| worker.bound.iter().chain(&worker.ahead).copied());

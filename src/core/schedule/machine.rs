@@ -1,4 +1,4 @@
-//! The state, and what each event does to it. What follows from the new state is decided in `plan`.
+//! The state, and the effect of each event on it. Decisions that follow from the new state are made in `plan`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,15 +15,15 @@ use super::{Action, Cause, Config, Done, Event, JobId, Now, StopReason, WorkerId
 use crate::payload::{Hints, LimitHint};
 use crate::routing::{History, PerTier, Tier};
 
-/// Milliseconds that an inspection may take before its classes are taken to declare nothing.
+/// Milliseconds that an inspection may take before its classes are assumed to declare nothing.
 pub(super) const INSPECT_MS: u64 = 2_000;
-/// Milliseconds that a worker may take to leave, and replays may take once we kill.
+/// Milliseconds that a worker may take to leave; replays after a kill get half of it.
 pub(super) const LEAVE_MS: u64 = 10_000;
-/// Times that a job's end is replayed before it is left to `retry_after`: where whatever kills processes is not
-/// the job, a few more tries tell it from a `failed()` that kills its own.
+/// Replays that may die before a job is left to `retry_after`: a few more tries distinguish a cause outside of the job
+/// from a `failed()` that kills its own process.
 pub(super) const REPLAYS: u32 = 4;
 
-/// How far we are with stopping.
+/// Progress of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Running,
@@ -31,7 +31,7 @@ pub(super) enum Phase {
     Draining {
         until: u64,
     },
-    /// What was killed is replayed until then.
+    /// Killed jobs are replayed until then (milliseconds).
     Killing {
         until: u64,
     },
@@ -42,12 +42,12 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub struct Schedule {
     pub(super) config: Config,
-    /// What has been learnt of each class.
+    /// Run statistics of each class.
     pub history: History,
     pub(super) hints: BTreeMap<String, Hints>,
-    /// Limits that classes declare; kept until they are asked again.
+    /// Limits that classes declare, until they are inspected again.
     pub(super) limits: BTreeMap<String, LimitHint>,
-    /// Names by which jobs call themselves and that are no classes.
+    /// Names used by jobs that are not classes.
     pub(super) missing: BTreeSet<String>,
     /// Classes that end PHP when they are loaded.
     pub(super) unloadable: BTreeSet<String>,
@@ -57,50 +57,51 @@ pub struct Schedule {
     pub(super) waiting_bytes: usize,
     /// Limits of classes and queues.
     pub(super) gates: Gates,
-    /// Jobs of a queue that wait for a limit since others of it have been given back.
+    /// Held-back jobs kept of a queue when others of it were last given back; by position of the queue.
     pub(super) kept_back: BTreeMap<usize, usize>,
-    /// How much each queue has brought, where each gets a share.
+    /// Fair shares of the calls for jobs, where queues have weights.
     pub(super) asked: Option<Shares>,
-    /// Jobs waiting for the pool of whose class nothing is known.
+    /// Jobs of unknown classes that wait for the pool.
     pub(super) unknown: BTreeMap<String, BTreeSet<JobId>>,
-    /// Classes of which a lane tries one job, and that job.
+    /// Unknown classes of which a lane tries one job, and that job.
     pub(super) probes: BTreeMap<String, JobId>,
     pub(super) inspecting: BTreeMap<String, (u64, Vec<JobId>)>,
     pub(super) replays: VecDeque<JobId>,
     pub(super) backoff: PerTier<Backoff>,
-    /// Per tier, processes in a row that ended before they were ready, and why the last one did.
+    /// Per tier, processes in a row that ended before they were ready, and the cause of the last.
     pub(super) unready: PerTier<Option<(u32, Cause)>>,
     pub(super) next_worker: WorkerId,
     pub(super) generation: u64,
     /// Pooled workers from before a reload are being replaced, one by one.
     pub(super) rolling: bool,
     pub(super) phase: Phase,
-    /// Pooled and isolated processes run on when we stop.
+    /// Pooled and isolated processes run on after the stop.
     pub(super) handing_over: bool,
     /// Maintenance mode.
     pub(super) down: bool,
     pub(super) paused: BTreeSet<String>,
-    /// When the app's signals were last known (milliseconds), and since when whose answer is awaited.
+    /// When the app's signals were last known (milliseconds).
     pub(super) checked: Option<u64>,
-    /// When the last event came.
+    /// Time of the last event (milliseconds).
     pub(super) seen: u64,
+    /// The signals check under way: since when (milliseconds), and which worker is asked.
     pub(super) checking: Option<(u64, WorkerId)>,
     pub(super) admitted: u64,
     pub(super) settled: u64,
-    /// Jobs that lanes finished in the current and in the last window of 50 ms.
+    /// The current window of 50 ms, and the jobs that lanes finished in it and in the one before.
     pub(super) pace: (u64, usize, usize),
-    /// Classes of which jobs have run, and whether one has printed something.
+    /// Classes of which jobs have run, and whether one has printed output.
     pub(super) printing: BTreeMap<String, bool>,
-    /// How eagerly workers are sent to look for jobs by themselves.
+    /// Pacing of native pop.
     pub(super) looks: Looks,
-    /// Popped jobs of which all is known, and the workers that have them.
+    /// Popped jobs with known hints, to be delivered to the workers that hold them.
     pub(super) popped: Vec<(WorkerId, JobId)>,
-    /// How far the app is from sleep.
+    /// State of sleep.
     pub(super) rest: Rest,
 }
 
 impl Schedule {
-    /// A schedule with nothing in it. `history` is what an earlier one had learnt.
+    /// An empty schedule. `history` is that of an earlier one.
     pub fn new(config: Config, history: History) -> Self {
         Self {
             workers: Workers::new(&config),
@@ -142,12 +143,12 @@ impl Schedule {
         }
     }
 
-    /// Takes in one event and appends what is to be done.
+    /// Takes in one event and appends the actions that follow.
     pub fn on(&mut self, now: Now, event: Event, out: &mut Vec<Action>) {
         self.seen = now.ms;
         self.gates.refresh(now.ms);
         if self.phase == Phase::Over {
-            // What a call for jobs brings that was on its way goes back; else it matters only who is still there.
+            // Jobs of a call still under way are given back; otherwise only the set of workers is kept up to date.
             match event {
                 Event::Reserved(jobs) => self.reserved(now, jobs, out),
                 Event::Gone { worker, .. } => drop(self.workers.remove(worker)),
@@ -222,7 +223,7 @@ impl Schedule {
             return;
         }
         if worker.has_job() {
-            // A worker that asks while it has a job has lost count; nothing it says can be relied on.
+            // A worker that asks while it has a job has lost track; nothing it reports can be relied on.
             let cause = Cause::Protocol("a call for a second job".to_owned());
             self.kill_worker(id, cause, out);
             return;
@@ -239,7 +240,7 @@ impl Schedule {
         } else {
             None
         };
-        // An isolated process whose job was given back meanwhile has nothing to live for.
+        // An isolated process whose job was given back meanwhile has no purpose.
         let reason = reason.or((worker.tier == Tier::Isolated && worker.bound.is_none()).then_some(StopReason::Idle));
         if worker.state == State::Starting {
             self.unready[worker.tier] = None;
@@ -254,7 +255,7 @@ impl Schedule {
             self.looked(now, id, &worker, &Cause::Vanished, out);
             self.found_nothing(now, &worker, out);
         }
-        // What was ahead of it came too late to be seen: it asks for a job like any other.
+        // It asks for a job instead of claiming one: jobs ahead of it came too late to be seen.
         self.recall_one(id, out);
         if let Some(reason) = reason {
             self.stop_worker(now, id, reason, out);
@@ -263,11 +264,12 @@ impl Schedule {
 
     fn stopping(&mut self, now: Now, id: WorkerId, status: i32, done: Option<Done>, out: &mut Vec<Action>) {
         let runs_on = self.workers.change(id, |worker| {
-            // 0 is planned and 12 is memory, both between jobs. Everything else is Laravel's alarm, within one.
+            // Status 0 is a planned stop and 12 the memory limit, both between jobs. Any other is Laravel's alarm,
+            // within a job.
             worker.timed_out = status != 0 && status != 12;
             worker.ending = true;
             match &mut worker.state {
-                // What was sent to it meanwhile it will not read; its end will tell, and is not waited for long.
+                // It will not read a job sent meanwhile; its end settles that, and gets a short deadline.
                 State::Busy { deadline, .. } if done.is_none() => {
                     let end = now.ms + LEAVE_MS;
                     *deadline = Some(deadline.map_or(end, |deadline| deadline.min(end)));
@@ -284,7 +286,7 @@ impl Schedule {
         }
         let Some(worker) = self.workers.get(id).cloned() else { return };
         self.looked(now, id, &worker, &Cause::Exit(status), out);
-        // One that leaves without having done anything will do so again.
+        // A worker that leaves before its first job would do so again.
         if worker.state != State::Leaving && worker.jobs == 0 {
             self.backoff[worker.tier].died(now.ms);
         }

@@ -1,4 +1,5 @@
-//! The state machine of one app: which job runs when, in which process, and what becomes of it. Pure: no clock, no I/O.
+//! The state machine of one app: decides which job runs when, in which process, and how it is settled. Pure: no clock,
+//! no I/O.
 #![doc = include_str!("states.md")]
 
 mod admit;
@@ -58,66 +59,66 @@ pub type JobId = u64;
 /// A PHP process, numbered by the schedule in the order of starting.
 pub type WorkerId = u64;
 
-/// When an event happened.
+/// The time of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// Milliseconds on a clock that never goes back.
+    /// Milliseconds of a monotonic clock.
     pub ms: u64,
-    /// Seconds since 1970, for what outlives the process.
+    /// Seconds since 1970, for values that outlive the process.
     pub epoch: u64,
 }
 
-/// A reserved job, as far as the schedule needs to know it.
+/// A reserved job, with the fields that the schedule needs.
 #[derive(Clone, Debug)]
 pub struct JobSpec {
     /// Its number.
     pub id: JobId,
     /// The class by which it is routed.
     pub class: String,
-    /// The class to route it by if that one turns out to be none: a job may call itself what it likes.
+    /// The class to route it by if `class` does not exist: the display name of a job is arbitrary.
     pub wrapper: Option<String>,
     /// Its queue.
     pub queue: String,
     /// Size of its payload.
     pub bytes: usize,
-    /// Seconds, as the payload declares them; 0 is without limit.
+    /// Timeout from the payload, in seconds; 0 is without limit.
     pub timeout: Option<u32>,
-    /// What the instance declares.
+    /// Hints that the job instance declares.
     pub hints: Hints,
-    /// Whose it is, where jobs of one queue go one by one for each of these; a hash of whatever says so.
+    /// Hash of its tenant (the value of `fair_by`), where the tenants of a queue take turns.
     pub tenant: Option<u64>,
-    /// Whose it is, where a limit of its class counts for each of these; see [`Schedule::is_limited_by`].
+    /// Hash of the value per which a limit of its class counts; see [`Schedule::is_limited_by`].
     pub key: Option<u64>,
-    /// An operator has cancelled it before it became ours.
+    /// Set if an operator cancelled it before it was reserved.
     pub cancel: Option<Cancel>,
-    /// An operator has put it in front before it became ours: see [`Place::Front`]; else 0.
+    /// Position if an operator moved it to the front before it was reserved: see [`Place::Front`]; else 0.
     pub front: u64,
 }
 
-/// Where an operator wants a job that waits.
+/// Where an operator moves a waiting job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Before all others of its queue: whatever has the greatest number comes first.
+    /// Before all others of its queue; the greatest number comes first.
     Front(u64),
-    /// Out of our hands: it is given back ([`Action::Unreserve`]), and the runtime knows where to.
+    /// To another queue: it is given back ([`Action::Unreserve`]), and the runtime puts it into the requested queue.
     Away,
 }
 
-/// An operator wants a job to run no more.
+/// An operator's order to cancel a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancel {
     /// The operator's name.
     pub by: String,
-    /// It is removed, and does not fail.
+    /// Delete the job instead of failing it.
     pub delete: bool,
 }
 
 /// Why a job did not end well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Its process ended, or was killed.
+    /// Its process ended or was killed.
     Process(Cause),
-    /// Laravel says so: its exception, for one.
+    /// Reported by Laravel, such as the job's exception.
     Laravel(String),
 }
 
@@ -136,281 +137,282 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What was found out about classes.
+/// Result of an inspection of classes.
 #[derive(Clone, Debug, Default)]
 pub struct Inspection {
-    /// What each declares.
+    /// The hints of each class.
     pub hints: Vec<(String, Hints)>,
-    /// The limit that each declares now, or that it declares none.
+    /// The limit that each class declares now; `None` if it declares none.
     pub limits: Vec<(String, Option<LimitHint>)>,
-    /// Whose the jobs are that are ours, as far as limits count for each of these.
+    /// The limit key of each job held ([`JobSpec::key`]).
     pub keys: Vec<(JobId, Option<u64>)>,
-    /// Names that are no classes.
+    /// Names that are not classes.
     pub missing: Vec<String>,
-    /// Those that end PHP when they are loaded.
+    /// Classes that end PHP when they are loaded.
     pub unloadable: Vec<String>,
 }
 
-/// Something that happened.
+/// An event, fed to [`Schedule::on`].
 #[derive(Debug)]
 pub enum Event {
     /// Jobs were reserved.
     Reserved(Vec<JobSpec>),
-    /// A call for jobs found none. `settled` is [`Schedule::settled`] at the time the call was made.
+    /// A call for jobs found none.
     Empty {
-        /// Jobs settled when the call was made.
+        /// [`Schedule::settled`] at the time the call was made.
         settled: u64,
     },
-    /// A worker has taken a job off the queue by itself, and waits to be told what to do with it.
+    /// A worker has popped a job by itself, and waits for orders.
     Popped {
-        /// Which worker.
+        /// The worker.
         worker: WorkerId,
         /// The job.
         job: JobSpec,
     },
-    /// A worker that was sent to look for a job says why it could not. It has none.
+    /// A worker that was sent to look for a job failed to; it has no job.
     PopFailed(WorkerId),
-    /// Somebody says that a job was queued.
+    /// Notification that a job was queued.
     Rung,
     /// Classes were inspected.
     Inspected(Inspection),
-    /// A worker wants a job, and says how the last one ended.
+    /// A worker is ready for a job, and reports how the last one ended.
     Ready {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
         /// How its last job ended.
         done: Option<Done>,
     },
-    /// A worker has read the job that it was handed with `receipt`.
+    /// A worker acknowledges a job that was delivered with `receipt`.
     Taken(WorkerId),
-    /// A job has printed something. Said once for a class: see [`Schedule::prints`].
+    /// A job has printed output. Sent once per class: see [`Schedule::prints`].
     Printed(JobId),
-    /// A worker goes on with a job that was sent ahead to it, and says how the last one ended.
+    /// A worker has claimed a job that was sent ahead to it, and reports how the last one ended.
     Next {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
         /// How its last job ended.
         done: Done,
-        /// The one it goes on with.
+        /// The job that it has claimed.
         job: JobId,
     },
-    /// Jobs that had been sent ahead have been taken back: the worker had not claimed them, and cannot any more.
+    /// Jobs sent ahead have been taken back: the worker did not claim them, and no longer can.
     Recalled {
-        /// From whom.
+        /// The worker.
         worker: WorkerId,
-        /// Which.
+        /// The jobs.
         jobs: Vec<JobId>,
     },
-    /// The job of this worker is finished as far as Laravel is concerned; the runtime removes it.
+    /// Laravel has finished with the job of this worker; the runtime deletes it.
     Deleted {
-        /// Whose.
+        /// The worker.
         worker: WorkerId,
         /// Laravel is about to fail it.
         failed: bool,
     },
     /// A worker's loop ends by itself.
     Stopping {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
         /// Its exit status.
         status: i32,
         /// How its last job ended.
         done: Option<Done>,
     },
-    /// PHP ends within a job, and says how far Laravel had got with it.
+    /// PHP ends within a job, and reports how far Laravel got with it.
     Died {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
-        /// The fatal error; none after `exit()`.
+        /// The fatal error; `None` after `exit()`.
         fatal: Option<String>,
-        /// How far Laravel had got.
+        /// How far Laravel got.
         done: Done,
     },
     /// A process has ended, or could not be started.
     Gone {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
-        /// How.
+        /// The cause.
         cause: Cause,
-        /// Whether what was last sent to it was never read: its job has not begun.
+        /// Whether the last message sent to it was never read: its job has not begun.
         unread: bool,
     },
-    /// Whether the reservation of a job that is to be replayed is still ours.
+    /// Answer to [`Action::Verify`].
     Verified {
         /// The job.
         job: JobId,
-        /// Whether it is ours.
+        /// Whether the reservation is still ours.
         ours: bool,
     },
-    /// A reservation ran out under us; somebody else may have the job now.
+    /// A reservation expired; another worker may have the job now.
     LeaseLost(JobId),
-    /// A worker uses more memory than it may.
+    /// A worker exceeds its memory limit.
     MemoryOver {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
-        /// MB it has.
+        /// Memory in use, in MB.
         used: u32,
-        /// MB it may have.
+        /// The limit, in MB.
         limit: u32,
     },
-    /// What the app's signals say now.
+    /// Current signals of the app.
     State {
-        /// Maintenance mode (and not `force`).
+        /// Maintenance mode, unless `force` is set.
         down: bool,
         /// Paused queues.
         paused: Vec<String>,
     },
-    /// An operator cancels a job. One that waits fails at once; one that runs has a grace period to end by itself.
+    /// An operator cancels a job. A waiting one fails at once; a running one has a grace period to end by itself.
     Cancel {
-        /// Which.
+        /// The job.
         job: JobId,
-        /// Who wants that, and how.
+        /// Who cancels it, and whether to delete it.
         order: Cancel,
     },
-    /// An operator wants a job elsewhere that waits. One that runs is left alone.
+    /// An operator moves a waiting job. A running one is left alone.
     Requeue {
-        /// Which.
+        /// The job.
         job: JobId,
-        /// Where.
+        /// The destination.
         place: Place,
     },
     /// An operator ends the quarantine of a class.
     Lift(String),
-    /// An operator wants another process in the place of this one, which leaves after its job.
+    /// An operator replaces this process; it leaves after its job.
     Recycle(WorkerId),
-    /// Answer to [`Action::Share`]: what this limit lets start, or that nobody says.
+    /// Answer to [`Action::Share`].
     Shared {
-        /// Which.
+        /// Name of the limit.
         name: String,
-        /// The number of the question.
+        /// Number of the request.
         call: u64,
-        /// What may start.
+        /// The starts granted; `None` if there was no answer.
         grant: Option<Grant>,
     },
-    /// Other limits count, and may be narrower: what has been given to a process and has not begun goes by them.
+    /// The limits have changed and may be narrower: jobs given to a process that have not begun are held to the new
+    /// ones.
     Narrowed,
-    /// Replace every process after its current job: all idle ones at once.
+    /// Replace every process after its current job; idle ones at once.
     Restart,
-    /// The same, but pooled workers one by one: each only when the one before it has been replaced.
+    /// Like [`Event::Restart`], but pooled workers one by one: each only when the one before it has been replaced.
     Reload,
-    /// What processes are forked from is there, and the app is worked as it says that it is.
+    /// The template, if there is one, has booted, and the runtime has applied the app's current settings.
     Booted,
-    /// What processes are forked from did not boot.
+    /// The template did not boot.
     BootFailed,
-    /// The app has its jobs elsewhere by now: what was reserved while it woke goes back. [`Event::Booted`] says that
-    /// they come from there.
+    /// The app's queue connection has changed: jobs reserved while it woke are given back. The next [`Event::Booted`]
+    /// says that jobs come from the new one.
     Moved,
-    /// The app's code is other code than before: what was known of its classes counts no longer.
+    /// The app's code has changed: what is known of its classes is void.
     Renewed,
-    /// Answer to [`Action::Look`]: milliseconds until the app is needed, if it is known that it will be; 0 where nobody
-    /// can tell.
+    /// Answer to [`Action::Look`]: milliseconds until the app is needed; `None` if no need is in sight, 0 where that
+    /// cannot be determined.
     Sighted(Option<u64>),
-    /// An app that sleeps is to start its processes.
+    /// Wake the app if it sleeps.
     Wake,
-    /// Pooled jobs usually come within so many milliseconds: pooled workers are kept as if they did. See [`Usual`].
+    /// Pooled jobs usually come within this many milliseconds: the pool is kept as if they did. See [`Usual`].
     PoolExpected(u64),
-    /// Processes that were there before us: all of them at once, so that none of ours is called like one.
+    /// Processes of an earlier runtime, all in one event, so that new ones do not reuse their numbers.
     Adopted(Vec<Adopted>),
-    /// An adopted process says that it never got its job.
+    /// An adopted process reports that it never got its job.
     Unsent(WorkerId),
-    /// Stop: running jobs may finish, waiting ones go back. A second time, running jobs are killed.
+    /// Stop: running jobs may finish, waiting ones are given back. A second one kills running jobs.
     Drain,
-    /// As [`Event::Drain`], but pooled and isolated jobs run on for the next runtime.
+    /// Like [`Event::Drain`], but pooled and isolated jobs run on for the next runtime.
     HandOver,
     /// Time has passed.
     Tick,
 }
 
-/// Something to do.
+/// An action for the runtime to carry out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Start a process for a tier. `job` names the one an isolated process is for.
+    /// Start a process for a tier.
     Launch {
-        /// Its number from now on.
+        /// Its number.
         worker: WorkerId,
         /// Its tier.
         tier: Tier,
-        /// The job, if it is for one job alone.
+        /// The job that an isolated process is for.
         job: Option<JobId>,
     },
     /// Let a worker look for a job by itself; answered with [`Event::Popped`] or [`Event::Ready`].
     Pop(WorkerId),
-    /// Hand a job to a worker.
+    /// Deliver a job to a worker.
     Deliver {
-        /// To whom.
+        /// The worker.
         worker: WorkerId,
-        /// Which.
+        /// The job.
         job: JobId,
-        /// What PHP is to do with it.
+        /// How PHP is to process it.
         kind: JobKind,
-        /// What the job's last process died of, for a replay.
+        /// Why the job's last process ended, for a replay.
         cause: Option<Cause>,
-        /// Whether it is to say so when it has read it.
+        /// Whether the worker is to acknowledge that it has read it ([`Event::Taken`]).
         receipt: bool,
     },
-    /// Send a busy worker a job ahead, which it may claim when it has finished its own.
+    /// Send a job ahead to a busy worker, which may claim it after its current one.
     Ahead {
-        /// To whom.
+        /// The worker.
         worker: WorkerId,
-        /// Which.
+        /// The job.
         job: JobId,
     },
-    /// Take back what was sent ahead to a worker and not claimed; answered with [`Event::Recalled`].
+    /// Take back the unclaimed jobs sent ahead to a worker; answered with [`Event::Recalled`].
     Recall(WorkerId),
     /// Let a worker leave; it holds no job.
     Stop {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
-        /// Why.
+        /// The reason.
         reason: StopReason,
     },
-    /// Kill a process and all it has started.
+    /// Kill a process and all its descendants.
     Kill {
-        /// Which.
+        /// The worker.
         worker: WorkerId,
-        /// Why.
+        /// The cause.
         cause: Cause,
     },
-    /// Give jobs back as they were, in this order.
+    /// Give jobs back unchanged, in this order.
     Unreserve(Vec<JobId>),
-    /// Find out whether a reservation is still ours.
+    /// Check whether a reservation is still ours; answered with [`Event::Verified`].
     Verify(JobId),
-    /// Ask PHP what these classes declare.
+    /// Inspect what these classes declare; answered with [`Event::Inspected`].
     Inspect(Vec<String>),
-    /// Ask this idle worker what the app's signals are.
+    /// Ask this idle worker for the app's signals; answered with [`Event::State`].
     Check(WorkerId),
-    /// Ask whoever keeps the limits that hosts share; answered with [`Event::Shared`].
+    /// Send a request to the arbiter of shared limits; answered with [`Event::Shared`].
     Share(Claim),
-    /// Find out whether the app, which has nothing to do, will be needed soon; answered with [`Event::Sighted`].
+    /// Find out whether the idle app will be needed soon; answered with [`Event::Sighted`].
     Look,
-    /// End what processes are forked from: the app sleeps.
+    /// End the template: the app sleeps.
     Sleep,
-    /// Start it again, and find out what the app is by now; answered with [`Event::Booted`] or [`Event::BootFailed`], and with
-    /// [`Event::Moved`] or [`Event::Renewed`] before.
+    /// Start the template again and read the app's current settings; answered with [`Event::Booted`] or
+    /// [`Event::BootFailed`], possibly preceded by [`Event::Moved`] or [`Event::Renewed`].
     Wake,
-    /// A job has left: say so, and forget it.
+    /// A job has left: log it, and forget it.
     Finished(Finished),
     /// A class was quarantined.
     Quarantined(String),
-    /// All is done.
+    /// The schedule is over.
     Exit,
 }
 
-/// Why a worker is let go.
+/// Why a worker is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// It has run as many jobs, or lived as long, as it may.
+    /// It has reached its maximum of jobs, age or memory, or an operator replaces it.
     Recycle,
     /// There is nothing for it to do.
     Idle,
     /// `queue:restart`, or a reload.
     Restart,
-    /// We stop.
+    /// The runtime stops.
     Drain,
 }
 
 impl StopReason {
-    /// As PHP is told.
+    /// The reason as sent to PHP.
     pub fn as_str(self) -> &'static str {
         match self {
             StopReason::Recycle => "recycle",
@@ -421,26 +423,26 @@ impl StopReason {
     }
 }
 
-/// How a job left.
+/// The end of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finished {
-    /// Which.
+    /// The job.
     pub job: JobId,
     /// The tier in which it ran last.
     pub tier: Tier,
-    /// Where it was meant to run and why, if it has come that far.
+    /// Its last route, if it was routed.
     pub route: Option<Route>,
-    /// How.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// What PHP was last told to do with it: tells a crash and a timeout from a failure of its own.
+    /// The last kind of the job: distinguishes a crash or timeout from a failure of the job itself.
     pub kind: JobKind,
     /// Milliseconds in its last process.
     pub ms: u64,
-    /// What went wrong.
+    /// The error, if any.
     pub cause: Option<Reason>,
 }
 
-/// What became of a job.
+/// The outcome of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It ran to its end.
@@ -451,12 +453,12 @@ pub enum Outcome {
     Failed,
     /// It stays reserved, as under Laravel, until `retry_after`.
     Left,
-    /// Its reservation had run out, so it is no longer ours.
+    /// Its reservation expired, so it is no longer ours.
     Lost,
 }
 
 impl Outcome {
-    /// As the log has it.
+    /// The outcome as logged.
     pub fn as_str(self) -> &'static str {
         match self {
             Outcome::Done => "done",

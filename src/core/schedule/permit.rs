@@ -1,8 +1,8 @@
-//! Limits that hosts share: what this one may start, and when it asks whoever keeps them.
+//! Limits shared between hosts: what this host may start, and when it asks the arbiter.
 //!
-//! A gate of such a limit lets pass what was *granted*. A place that a job has left is taken by the next one of this host as
-//! long as nobody else waits; with a rate each start is asked for. What was granted and not used soon goes back. While
-//! nobody answers, none passes.
+//! The gate of such a limit lets pass what was *granted*. A place that a job has left goes to the next job of this host
+//! as long as no other host waits; with a rate, each start is asked for. Unused grants soon go back. Without an answer,
+//! none passes.
 
 use super::gate::Limit;
 use super::machine::{Phase, Schedule};
@@ -10,44 +10,44 @@ use super::{Action, Now};
 use crate::arbiter::{Claim, Grant, LEASE_MS};
 use crate::routing::Tier;
 
-/// Milliseconds from a refusal to the next question: the least, and the most.
+/// Milliseconds from a refusal to the next request: minimum and maximum.
 const PAUSE_MS: (u64, u64) = (150, 1_000);
-/// Milliseconds after which what is not used goes back, and somebody looks whether others wait.
+/// Milliseconds after which unused starts and places go back, and the limit is asked whether others wait.
 const IDLE_MS: u64 = 500;
 /// Milliseconds after which a lease is renewed.
 const RENEW_MS: u64 = LEASE_MS / 3;
-/// Milliseconds by which a lease ends earlier here than for others.
+/// Milliseconds by which a lease ends earlier here than at the arbiter.
 const MARGIN_MS: u64 = LEASE_MS / 6;
-/// Milliseconds that an answer may take; then it is none.
+/// Milliseconds to wait for an answer; then it counts as missing.
 const PATIENCE_MS: u64 = 5_000;
-/// Starts that are asked for at once.
+/// Maximum of starts per request.
 const MOST: usize = 64;
 
-/// What is known here of a limit that hosts share.
+/// Local state of a shared limit.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Permit {
     pub name: String,
     /// Starts that were granted and not used.
     granted: usize,
-    /// Since when.
+    /// Since when there are some (milliseconds).
     since: u64,
-    /// The number of the last question.
+    /// Number of the last request.
     call: u64,
-    /// With what we count there, as far as we know.
+    /// What the arbiter counts for this host, as far as known.
     counted: usize,
-    /// A question is under way since then.
+    /// When the pending request was sent, if one is (milliseconds).
     asked: Option<u64>,
-    /// When the last one was.
+    /// When the last request was sent (milliseconds).
     last: u64,
-    /// None for more starts before then.
+    /// Earliest request for more starts (milliseconds).
     next: u64,
-    /// How often it was refused since.
+    /// Refusals in a row.
     refused: u32,
-    /// When our lease ends.
+    /// When the lease of this host ends (milliseconds).
     until: u64,
-    /// Others wait.
+    /// Whether other hosts wait.
     others: bool,
-    /// Nobody has answered the last question.
+    /// Whether the last request was not answered.
     is_away: bool,
 }
 
@@ -61,12 +61,12 @@ impl Permit {
         if self.is_away || now >= self.until { 0 } else { self.granted }
     }
 
-    /// Whether the last question had no answer.
+    /// Whether the last request was not answered.
     pub fn is_away(&self) -> bool {
         self.is_away
     }
 
-    /// Whether nothing is known of it there.
+    /// Whether the arbiter holds nothing for this host.
     pub fn is_as_new(&self) -> bool {
         self.granted == 0 && self.counted == 0 && self.asked.is_none()
     }
@@ -76,7 +76,7 @@ impl Permit {
     }
 
     pub fn give(&mut self, now: u64, limit: &Limit, passed: usize, unstarted: bool) {
-        // More may have been there when the limit came.
+        // More jobs may have been running when the limit was introduced.
         let has_room = limit.max_concurrent.is_none_or(|most| passed + self.granted < most);
         if has_room && (unstarted || limit.rate.is_none() && !self.others) {
             self.gets(now, 1);
@@ -90,20 +90,20 @@ impl Permit {
         self.granted += starts;
     }
 
-    /// The same after other settings: what was granted is given back.
+    /// Takes over from the permit of earlier settings; the next request returns what was granted.
     pub fn follow(&mut self, old: &Permit) {
         if self.name == old.name {
             *self = Self { granted: 0, ..old.clone() };
         }
     }
 
-    /// When it is to be asked next, if `want` jobs more would start and `passed` are with processes.
+    /// When the next request is due (milliseconds), if `want` more jobs would start and `passed` are with processes.
     fn due(&self, want: usize, passed: usize, leaving: bool) -> Option<u64> {
         if let Some(asked) = self.asked {
             return Some(asked + PATIENCE_MS);
         }
         let idle = |since: u64| since + if leaving { 0 } else { IDLE_MS };
-        // A place that others wait for is theirs at once.
+        // A place for which others wait is returned at once.
         let left = if self.others { self.last } else { idle(self.last) };
         let times = [
             (self.counted > passed + self.granted).then_some(left),
@@ -116,9 +116,9 @@ impl Permit {
         if self.is_away { at.map(|at| at.max(self.next)) } else { at }
     }
 
-    /// The question of now.
+    /// The request for now.
     fn ask(&mut self, now: u64, limit: Limit, passed: usize, want: usize) -> Claim {
-        // What was there to be used for long was not needed: others may have it first.
+        // Starts unused for long were not needed: others may have them first.
         let is_idle = self.granted > 0 && self.since + IDLE_MS <= now;
         let want = if is_idle { 0 } else { want.min(MOST) };
         let unused = std::mem::take(&mut self.granted);
@@ -130,7 +130,7 @@ impl Permit {
         Claim { name: self.name.clone(), call: self.call, limit, used: passed, want, unused }
     }
 
-    /// The answer, or that there is none.
+    /// Takes in the answer, or its absence.
     fn answered(&mut self, now: u64, grant: Option<Grant>) {
         let Some(asked) = self.asked.take() else { return };
         let Some(Grant { starts, others, wait_ms }) = grant else {
@@ -142,7 +142,7 @@ impl Permit {
         self.until = asked + LEASE_MS - MARGIN_MS;
         self.gets(now, starts);
         self.counted += starts;
-        // Whoever is refused again and again asks more rarely.
+        // After repeated refusals, requests become rarer.
         self.refused = if starts == 0 { self.refused + 1 } else { 0 };
         if starts == 0 {
             let (least, most) = PAUSE_MS;
@@ -153,7 +153,7 @@ impl Permit {
 }
 
 impl Schedule {
-    /// Asks for what shared limits may let start, gives back what is not needed, and renews what is.
+    /// Requests starts from shared limits, returns unused ones, and renews leases.
     pub(super) fn ask_others(&mut self, now: Now, out: &mut Vec<Action>) {
         if !self.gates.are_shared() || self.phase == Phase::Over {
             return;
@@ -173,7 +173,7 @@ impl Schedule {
         self.gates.refresh(now.ms);
     }
 
-    /// When one of them is to be asked next.
+    /// When the next request is due (milliseconds).
     pub(super) fn ask_at(&self) -> Option<u64> {
         if !self.gates.are_shared() || self.phase == Phase::Over {
             return None;
@@ -183,11 +183,11 @@ impl Schedule {
             let (permit, passed) = self.gates.shared(gate)?;
             permit.due(want, passed, leaving)
         };
-        // What was due at the last event has been asked.
+        // Requests due at the last event have been sent.
         self.wants().into_iter().filter_map(due).map(|at| at.max(self.seen + 1)).min()
     }
 
-    /// The gates of shared limits, and how many jobs wait for each and for nothing else.
+    /// The gates of shared limits, and how many jobs wait for each of them alone.
     fn wants(&self) -> Vec<(usize, usize)> {
         let serving = self.phase == Phase::Running && !self.down && !self.is_waking();
         let wanted = |gate: usize| {
@@ -197,20 +197,20 @@ impl Schedule {
         self.gates.all_shared().map(|gate| (gate, wanted(gate))).collect()
     }
 
-    /// Whether nobody answers for a limit that hosts share: none of what it bounds starts.
+    /// Whether the arbiter does not answer for some shared limit: none of its jobs starts.
     pub fn is_unheard(&self) -> bool {
         let gates = || self.gates.all_shared().filter_map(|gate| self.gates.shared(gate));
         self.gates.are_shared() && gates().any(|(permit, _)| permit.is_away())
     }
 
-    /// Whoever keeps a shared limit has answered, or has not.
+    /// The arbiter has answered a request, or has failed to.
     pub(super) fn shared(&mut self, now: Now, name: &str, call: u64, grant: Option<Grant>) {
         self.gates.answered(now.ms, name, call, grant);
     }
 }
 
 impl super::gates::Gates {
-    /// What comes too late is not used: that it was granted is known there until the next question.
+    /// Takes in an answer. A late one is ignored: the arbiter counts its grant until the next request.
     fn answered(&mut self, now: u64, name: &str, call: u64, grant: Option<Grant>) {
         let gates: Vec<usize> = self.all_shared().collect();
         for gate in gates {

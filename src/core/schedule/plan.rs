@@ -1,4 +1,4 @@
-//! What follows from the state: who runs what next, and what has taken too long.
+//! Decisions that follow from the state: which job runs next, and what has taken too long.
 
 use super::ahead::PATIENCE_MS;
 use super::job::{Job, Stage};
@@ -8,17 +8,17 @@ use super::{Action, Cause, Inspection, JobId, JobKind, Now, StopReason, WorkerId
 use crate::payload::Hints;
 use crate::routing::Tier;
 
-/// Milliseconds for which the app's signals count as known when a job is to start.
+/// Milliseconds for which the app's signals count as fresh when a job is to start.
 const FRESH_MS: u64 = 20;
-/// Milliseconds that a worker may take to say what they are.
+/// Milliseconds that a worker may take to answer a signals check.
 const ANSWER_MS: u64 = 1_000;
-/// Milliseconds for which nobody is asked again when there was no answer.
+/// Milliseconds for which no worker is asked again after none has answered.
 const SILENCE_MS: u64 = 2_000;
-/// Milliseconds that the replay of a dead job may take.
+/// Timeout of a replay in milliseconds.
 const REPLAY_MS: u64 = 60_000;
 
 impl Schedule {
-    /// Hands out what can be handed out, starts what is needed, ends what is over.
+    /// Hands out jobs, starts processes that are needed, ends the schedule when it is done.
     pub(super) fn plan(&mut self, now: Now, out: &mut Vec<Action>) {
         if self.phase == Phase::Over {
             return;
@@ -39,7 +39,7 @@ impl Schedule {
             self.probe(now, out);
             self.send_ahead(now, out);
         }
-        // Its process takes its time to start, and gets the job only once the signals are known.
+        // A process takes time to start, and gets its job only once the signals are fresh.
         if serving && self.checked.is_some() && !self.is_waking() {
             self.isolate(now, out);
         }
@@ -53,8 +53,8 @@ impl Schedule {
         }
     }
 
-    /// Whether the app's signals (maintenance, pauses) are fresh enough to start a job on. If they are not, an
-    /// idle worker is asked first: under Laravel, they are looked at before every job.
+    /// Whether the app's signals (maintenance, pauses) are fresh enough to start a job. If not, an idle worker is asked
+    /// first: Laravel checks them before every job.
     fn knows_signals(&mut self, now: Now, out: &mut Vec<Action>) -> bool {
         if let Some((since, asked)) = self.checking {
             let up = |worker: &Worker| worker.killed.is_none() && worker.state != State::Leaving;
@@ -83,7 +83,7 @@ impl Schedule {
                 out.push(Action::Check(worker));
                 false
             }
-            // All have been asked in vain. That cannot hold up everything for ever.
+            // No idle worker has answered. That must not block all jobs for ever.
             (None, Some(_)) => {
                 self.checked = Some(now.ms + SILENCE_MS);
                 for id in self.workers.ids(|worker| worker.mute) {
@@ -91,23 +91,23 @@ impl Schedule {
                 }
                 true
             }
-            // While nobody is idle, nobody could be handed a job either.
+            // Without an idle worker no job could be delivered either.
             (None, None) => false,
         }
     }
 
-    /// An idle worker that has not just been asked in vain.
+    /// An idle worker that has not just failed to answer.
     fn someone_to_ask(&self) -> Option<WorkerId> {
         let mut idle = Tier::ALL.into_iter().flat_map(|tier| self.workers.idle(tier)).map(|(_, id)| *id);
         idle.find(|id| self.workers.get(*id).is_some_and(|worker| !worker.mute))
     }
 
-    /// Milliseconds between looks at the signals while there is nothing to do.
+    /// Milliseconds between checks of the signals while there is nothing to do.
     fn look_ms(&self) -> u64 {
         if self.down || !self.paused.is_empty() { 500 } else { 2_000 }
     }
 
-    /// Isolated processes that are ready get the jobs they were started for.
+    /// Delivers to ready isolated processes the jobs that they were started for.
     fn hand_out_bound(&mut self, now: Now, out: &mut Vec<Action>) {
         let idle: Vec<_> = self.workers.idle(Tier::Isolated).iter().map(|(_, id)| *id).collect();
         for id in idle {
@@ -117,18 +117,18 @@ impl Schedule {
         }
     }
 
-    /// An idle worker of a tier: the one that was busy last, whose memory is the warmest.
+    /// The idle worker of a tier that was busy last: its memory is the warmest.
     fn idle(&self, tier: Tier) -> Option<WorkerId> {
         self.workers.idle(tier).last().map(|(_, id)| *id)
     }
 
-    /// An idle worker of a tier that may run one job more.
+    /// An idle worker of a tier, if the tier may run one more job.
     fn free(&self, tier: Tier) -> Option<WorkerId> {
         self.idle(tier).filter(|_| self.running(tier) < self.config.max_concurrent[tier])
     }
 
     fn replay(&mut self, now: Now, out: &mut Vec<Action>) {
-        // One that was cancelled before it came waits as others do for what the app is by now.
+        // A job cancelled before it was reserved waits, like others, until the app's current settings are known.
         if self.is_waking() {
             return;
         }
@@ -141,7 +141,7 @@ impl Schedule {
 
     fn hand_out(&mut self, now: Now, tier: Tier, out: &mut Vec<Action>) {
         while self.waiting[tier].first(&self.gates).is_some() {
-            // Where lanes cannot be had at all, the pool stands in for them.
+            // While lanes cannot be started at all, the pool stands in for them.
             let stand_in = tier == Tier::Inline && self.backoff[Tier::Inline].is_failing();
             let worker = self.free(tier).or_else(|| stand_in.then(|| self.free(Tier::Pooled)).flatten());
             let Some(worker) = worker else { return };
@@ -150,8 +150,8 @@ impl Schedule {
         }
     }
 
-    /// While the pool is full, a lane tries one job of each class of which nothing is known. A short one is
-    /// thus found out, and its kind no longer waits behind long ones; a long one costs that one lane.
+    /// While the pool is full, a lane tries one job of each unknown class. A short class is thus recognised and no
+    /// longer waits behind long ones; a long one occupies only that one lane.
     fn probe(&mut self, now: Now, out: &mut Vec<Action>) {
         if self.unknown.is_empty() || self.pool_has_room() {
             return;
@@ -166,7 +166,7 @@ impl Schedule {
         }
     }
 
-    /// A job to try, if a class is due for it.
+    /// The next job to try, of a class without a probe under way.
     pub(super) fn next_probe(&self) -> Option<JobId> {
         self.unknown
             .iter()
@@ -174,7 +174,7 @@ impl Schedule {
             .find_map(|(_, jobs)| jobs.iter().copied().find(|job| self.may_pass(*job)))
     }
 
-    /// Starts a process for each isolated job that may run.
+    /// Starts a process for each isolated job that may start.
     fn isolate(&mut self, now: Now, out: &mut Vec<Action>) {
         let tier = Tier::Isolated;
         while self.live(tier) < self.config.max_concurrent[tier] && self.backoff[tier].wait(now.ms).is_none() {
@@ -213,16 +213,16 @@ impl Schedule {
         }
     }
 
-    /// From now on a worker is busy with a job.
+    /// Marks a worker as busy with a job, and sets its deadline. Returns the job's kind and its cause for `Deliver`.
     pub(super) fn begin(&mut self, now: Now, worker_id: WorkerId, id: JobId) -> Option<(JobKind, Option<Cause>)> {
         let (tier, job) = (self.workers.get(worker_id)?.tier, self.jobs.get_mut(&id)?);
         let timeout = match job.kind {
             JobKind::Run => self.config.timeout_of(job),
-            // A replay runs the app's failed() hooks, whatever the job's own time was.
+            // A replay runs the app's failed() hooks, whatever the timeout of the job itself.
             JobKind::Crash | JobKind::Timeout | JobKind::Release | JobKind::Cancel => REPLAY_MS,
         };
         let deadline = (timeout > 0).then(|| now.ms + timeout + self.config.grace_ms);
-        // It had been sent ahead when it was cancelled, and was claimed before it could be taken back.
+        // Cancelled while it was sent ahead, and claimed before it could be recalled.
         let cancelled = (job.kind == JobKind::Run && job.cancel.is_some()).then(|| now.ms + self.config.grace_ms);
         let deadline = deadline.into_iter().chain(cancelled).min();
         self.workers.change(worker_id, |worker| {
@@ -233,7 +233,7 @@ impl Schedule {
             worker.refused = false;
         });
         if job.kind == JobKind::Run {
-            // Not always the one it was meant for.
+            // Not always the tier that it was routed to.
             job.tier = tier;
         }
         job.stage = Stage::Running(worker_id);
@@ -245,7 +245,7 @@ impl Schedule {
         Some(begun)
     }
 
-    /// Looks for what has taken too long.
+    /// Acts on deadlines that have passed: of workers, of inspections, of the phase.
     pub(super) fn watch(&mut self, now: Now, out: &mut Vec<Action>) {
         if self.phase == Phase::Over {
             return;

@@ -1,8 +1,9 @@
-//! Native pop: where no backend serves the queue, pooled workers take jobs off it by themselves, through Laravel's own
-//! connection. The schedule decides when one may look, and no job waits in the runtime.
+//! Native pop: where no backend serves the queue, pooled workers pop jobs by themselves, through Laravel's own
+//! connection. A *look* is one attempt of a worker to pop. The schedule decides when a worker may look, and no job
+//! waits in the runtime.
 //!
-//! While every look finds a job, ever more workers look at once. From the first look in vain on, one looks at a time,
-//! with a pause that grows.
+//! While every look finds a job, ever more workers look at once. After the first fruitless look, one looks at a time,
+//! with a growing pause.
 
 use super::job::Stage;
 use super::machine::{LEAVE_MS, Phase, Schedule};
@@ -10,31 +11,32 @@ use super::worker::{State, Worker};
 use super::{Action, Cause, JobId, JobSpec, Now, Outcome, WorkerId};
 use crate::routing::{Route, Tier, Why};
 
-/// Milliseconds from one look in vain to the next: the first, and the longest.
+/// Milliseconds from one fruitless look to the next: minimum and maximum.
 const PAUSE_MS: (u64, u64) = (10, 1_000);
 /// The same after a look that failed.
 const FAILED_MS: (u64, u64) = (100, 5_000);
-/// Milliseconds after which a look counts as one that waits: another worker may look beside it.
+/// Milliseconds after which a look counts as blocked on the queue: another worker may look beside it.
 const PATIENCE_MS: u64 = 10_000;
-/// Milliseconds after which a process that still looks is taken to hang, and replaced.
+/// Milliseconds after which a look counts as hung, and its process is replaced.
 const POP_MS: u64 = 10 * 60_000;
-/// Milliseconds for which each look must have found a job before more workers are wanted, and before more than usual.
+/// Milliseconds for which every look must have found a job before the pool grows, and before it grows beyond its usual
+/// size.
 const FLOW_MS: (u64, u64) = (250, 1_000);
-/// Milliseconds after which a job counts as one that keeps its worker: another takes its place.
+/// Milliseconds after which a running job counts as occupying its worker: another one takes its place.
 const KEEPS_MS: u64 = 100;
 
-/// How eagerly the queue is looked at.
+/// Pacing of looks.
 #[derive(Debug)]
 pub(super) struct Looks {
-    /// Looks that may be under way at once.
+    /// Maximum of looks under way at once.
     reach: usize,
-    /// Since when no look has found a job, if none has.
+    /// Since when no look has found a job, if none has (milliseconds).
     dry: Option<u64>,
     /// Milliseconds from one look to the next.
     pause: u64,
-    /// No look before then.
+    /// Earliest time of the next look (milliseconds).
     next: u64,
-    /// Since when each look has found a job.
+    /// Since when every look has found a job (milliseconds).
     flows: Option<u64>,
 }
 
@@ -51,11 +53,11 @@ impl Looks {
         self.flows.get_or_insert(now);
     }
 
-    /// A look that began at `since` has found nothing.
+    /// A look that began at `since` found nothing. `first` and `last`: minimum and maximum pause.
     fn in_vain(&mut self, since: u64, now: u64, (first, last): (u64, u64)) {
         match self.dry {
             None => (self.reach, self.dry, self.pause) = (1, Some(now), first),
-            // Those that were under way together have all seen the same.
+            // Looks under way at the same time have all seen the same empty queue.
             Some(dry) if since < dry => {}
             Some(_) => self.pause = (self.pause * 2).clamp(first, last),
         }
@@ -65,7 +67,7 @@ impl Looks {
 }
 
 impl Schedule {
-    /// Lets workers look that may, and hands out what is known of what they have found.
+    /// Sends workers to look as far as allowed, and delivers popped jobs whose hints are known.
     pub(super) fn pop(&mut self, now: Now, known: bool, out: &mut Vec<Action>) {
         if !self.config.native {
             return;
@@ -73,7 +75,7 @@ impl Schedule {
         let found: Vec<_> = self.popped.drain(..).collect();
         for (worker, job) in found {
             if self.workers.get(worker).is_none_or(|worker| worker.killed.is_some()) {
-                // It goes with it.
+                // It leaves with its worker.
                 continue;
             }
             let alone = self.runs_alone(job);
@@ -91,12 +93,12 @@ impl Schedule {
         }
     }
 
-    /// Whether a worker is to look now, if the app's signals are known.
+    /// Whether a worker is to look now, provided that the app's signals are known.
     pub(super) fn may_look(&self, now: u64) -> bool {
         self.serves_pops() && now >= self.looks.next && self.has_reach(now)
     }
 
-    /// Whether somebody may be sent to look at all.
+    /// Whether any worker may be sent to look at all.
     fn serves_pops(&self) -> bool {
         let left = match self.config.max_jobs {
             0 => u64::MAX,
@@ -117,13 +119,13 @@ impl Schedule {
             && !self.workers.idle(Tier::Pooled).is_empty()
     }
 
-    /// Whether limits let so many more of a queue start as looks may bring, and `more`.
+    /// Whether the limits of a queue have room for all looks under way and `more`.
     fn lets_pop(&self, queue: &str, more: usize) -> bool {
         let looking = self.workers.iter().filter(|(_, worker)| looks(worker)).count();
         self.gates.is_empty() || self.gates.room(self.gates.of_queue(queue)) >= looking + more
     }
 
-    /// The queues out of which the worker may take a job that has just been sent to look.
+    /// The queues from which a worker that was just sent to look may pop.
     pub fn queues_to_pop<'a>(&self, queues: &'a [String]) -> Vec<&'a String> {
         let open = self.open_queues(queues).into_iter();
         open.filter(|queue| self.lets_pop(queue, 0)).collect()
@@ -134,7 +136,7 @@ impl Schedule {
         self.workers.iter().filter(|(_, worker)| eager(worker)).count() < self.looks.reach
     }
 
-    /// When the next look is due, if nothing else happens.
+    /// When the next look is due, if nothing else happens (milliseconds).
     pub(super) fn look_at(&self, now: u64) -> Option<u64> {
         if !self.serves_pops() {
             let queues = self.config.queues.iter().filter(|_| self.config.native && self.phase == Phase::Running);
@@ -152,12 +154,12 @@ impl Schedule {
         at.filter(|at| *at > now)
     }
 
-    /// Workers that look, or hold what they have found until it is known what it is.
+    /// Workers that look, or hold a popped job whose hints are not known yet.
     pub(super) fn popping(&self) -> usize {
         self.workers.counts(Tier::Pooled).popping
     }
 
-    /// A worker has found a job, and waits to be told what to do with it.
+    /// A worker has popped a job, and waits for orders.
     pub(super) fn popped(&mut self, now: Now, id: WorkerId, spec: JobSpec, out: &mut Vec<Action>) {
         let job = spec.id;
         self.admitted += 1;
@@ -185,18 +187,18 @@ impl Schedule {
             worker.state = State::Popping { until: now.ms + POP_MS, job: Some(job) };
         });
         self.looks.found(now.ms);
-        // Whoever cannot wait does not wait for this one either.
+        // A stopping runtime bounds the wait for this one, too.
         if self.is_stopping() {
             self.recall_looks(now);
         }
     }
 
-    /// A worker could not look, and is about to say that it is there, or that it leaves.
+    /// The look of a worker failed; its `Ready` or `Stopping` follows.
     pub(super) fn pop_failed(&mut self, id: WorkerId) {
         self.workers.change(id, |worker| worker.failed = true);
     }
 
-    /// A worker that looked is back, leaves, or is gone. What it has found goes with it.
+    /// A worker that looked is back, leaves, or is gone. A job that it has popped leaves with it.
     pub(super) fn looked(&mut self, now: Now, id: WorkerId, worker: &Worker, cause: &Cause, out: &mut Vec<Action>) {
         match worker.state {
             State::Popping { job: Some(job), .. } => {
@@ -212,20 +214,20 @@ impl Schedule {
         }
     }
 
-    /// Whether the queue is empty, now that a look has found nothing.
+    /// A look has found nothing: the queue counts as empty if no other look is under way and this one did not fail.
     pub(super) fn found_nothing(&mut self, now: Now, worker: &Worker, out: &mut Vec<Action>) {
         if self.popping() == 0 && !worker.failed {
             self.empty(now, self.settled(), out);
         }
     }
 
-    /// Somebody says that there is a job: the next look is due at once.
+    /// A job was queued: the next look is due at once.
     pub(super) fn rung(&mut self, now: Now) {
         self.looks.next = now.ms;
         self.looks.pause = self.looks.pause.min(PAUSE_MS.0);
     }
 
-    /// Nobody is sent to look any more: those who look come back in a moment, or are not waited for.
+    /// No worker is sent to look any more: looks under way get a short deadline.
     pub(super) fn recall_looks(&mut self, now: Now) {
         for id in self.workers.ids(|worker| matches!(worker.state, State::Popping { .. })) {
             self.workers.change(id, |worker| {
@@ -236,7 +238,7 @@ impl Schedule {
         }
     }
 
-    /// Why a worker is killed that has looked for too long.
+    /// Cause for killing a worker whose look has taken too long.
     pub(super) fn hangs(&self, since: u64, now: u64) -> Cause {
         match self.phase {
             Phase::Running => Cause::Pop(now.saturating_sub(since)),
@@ -244,23 +246,23 @@ impl Schedule {
         }
     }
 
-    /// When pooled workers beyond the usual are wanted, as each look finds a job.
+    /// When the pool is to grow beyond its usual size, if every look finds a job until then (milliseconds).
     pub(super) fn flooded_at(&self) -> Option<u64> {
         self.looks.flows.filter(|_| self.config.native).map(|since| since + FLOW_MS.1)
     }
 
-    /// Pooled workers that have a job, as far as others are wanted in their place. To boot one costs more than many quick
-    /// jobs, of which there may be no more.
+    /// Busy pooled workers in whose place others are wanted. Booting a worker costs more than many quick jobs, and no
+    /// more of those may come.
     pub(super) fn kept(&self, now: u64) -> usize {
         if !self.config.native || self.looks.flows.is_some_and(|since| now >= since + FLOW_MS.0) {
             return self.running(Tier::Pooled);
         }
-        // One that leaves after its job does not come back to look.
+        // A worker that leaves after its job does not come back to look.
         let kept = |worker: &Worker| worker.is_busy() && (worker.parting || now >= worker.since + KEEPS_MS);
         self.workers.iter().filter(|(_, worker)| kept(worker)).count()
     }
 
-    /// When that changes by itself.
+    /// When [`Schedule::kept`] changes by itself (milliseconds).
     pub(super) fn kept_at(&self, now: u64) -> Option<u64> {
         if !self.config.native || self.phase != Phase::Running {
             return None;
@@ -271,7 +273,7 @@ impl Schedule {
         busy.chain(flows).filter(|at| *at > now).min()
     }
 
-    /// It is known what a popped job is.
+    /// The hints of a popped job are known: it is ready for delivery.
     pub(super) fn hold(&mut self, now: Now, worker: WorkerId, job: JobId) {
         let route = self.route(job);
         if let Some(job) = self.jobs.get_mut(&job) {
@@ -286,21 +288,22 @@ impl Schedule {
         self.workers.get(worker).is_some_and(looks)
     }
 
-    /// A worker that holds what it has found, to be asked what its class declares.
+    /// A worker that holds a popped job, to be asked what its class declares.
     pub fn a_holder(&self) -> Option<WorkerId> {
         let holds = |worker: &Worker| worker.killed.is_none() && worker.is_popping() && worker.has_job();
         self.workers.iter().find(|(_, worker)| holds(worker)).map(|(id, _)| id)
     }
 
-    /// Whether a worker has its job to itself, and leaves after it.
+    /// Whether a worker runs its job alone, and leaves after it.
     pub fn is_parting(&self, worker: WorkerId) -> bool {
         self.workers.get(worker).is_some_and(|worker| worker.parting)
     }
 
-    /// Whether a popped job gets the process to itself, which leaves after it.
+    /// Whether a popped job runs alone in its process, which leaves after it.
     fn runs_alone(&mut self, job: JobId) -> bool {
         self.route(job).is_some_and(|Route { tier, why, .. }| {
-            // That it may take long is no reason to boot the app for each: it keeps nobody waiting who has popped another.
+            // A long duration is no reason to boot the app for each job: it delays no other job, which other workers
+            // pop.
             let long = matches!(
                 why,
                 Why::Estimate(_)
@@ -315,7 +318,7 @@ impl Schedule {
     }
 }
 
-/// Whether a worker was sent to look, and has not come back.
+/// Whether a worker was sent to look and has not come back.
 fn looks(worker: &Worker) -> bool {
     matches!(worker.state, State::Popping { job: None, .. })
 }

@@ -1,5 +1,5 @@
-//! Jobs that an operator wants elsewhere: before the others of their queue, or out of our hands. Only what waits is moved; what
-//! has begun, or is being settled, stays where it is.
+//! Jobs moved by an operator: to the front of their queue, or to another queue. Only waiting jobs are moved; jobs that
+//! have begun, or are being settled, stay where they are.
 
 use super::job::Stage;
 use super::machine::Schedule;
@@ -14,7 +14,7 @@ impl Schedule {
         let stage = job.stage.clone();
         match place {
             Place::Front(front) => {
-                // One that is about to start is in front of all, and goes by this if it comes back.
+                // A job about to start is ahead of all others; this counts if it comes back.
                 job.front = job.front.max(front);
                 if stage == Stage::Waiting {
                     self.take_back(now, id, out);

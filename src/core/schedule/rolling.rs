@@ -1,4 +1,4 @@
-//! New settings for a schedule that works, and the replacement of its processes one by one.
+//! New settings for a running schedule, and the replacement of its processes one by one.
 
 use super::machine::{Phase, Schedule};
 use super::share::Shares;
@@ -8,8 +8,8 @@ use super::{Action, Config, JobId, Now, StopReason};
 use crate::routing::{PerTier, Tier};
 
 impl Schedule {
-    /// Works by other settings from the next event on. What runs or has been started is left as it is: deadlines
-    /// stay, and what there is too much of goes when it is next idle.
+    /// Applies other settings from the next event on. Running jobs and started processes are left alone: deadlines of
+    /// jobs stay, and surplus processes leave when they are next idle.
     pub fn configure(&mut self, config: Config) {
         self.workers.configure(&config);
         self.config = config;
@@ -17,7 +17,7 @@ impl Schedule {
         self.line_up();
     }
 
-    /// Lets those that wait do so by the settings of now, each since when it has.
+    /// Queues waiting jobs anew by the current settings; each keeps the time since when it has waited.
     pub(super) fn line_up(&mut self) {
         let all: Vec<JobId> = self.waiting.iter().flat_map(|waiting| waiting.iter()).collect();
         self.waiting = PerTier::of(|_| Waiting::new(&self.config));
@@ -31,20 +31,20 @@ impl Schedule {
         }
     }
 
-    /// Replaces every process after its current job. Lanes come from a template within milliseconds, so idle ones
-    /// leave at once. Pooled workers take an app's whole boot: they leave one by one, so that a reload costs
-    /// one of them at a time, and one that breaks their boot no more than that one.
+    /// Replaces every process after its current job. Lanes are forked from a template within milliseconds, so idle ones
+    /// leave at once. Pooled workers take a whole boot of the app: they leave one by one, so that a reload costs one of
+    /// them at a time, and one that breaks their boot costs no more than that one.
     pub(super) fn reload(&mut self, now: Now, out: &mut Vec<Action>) {
         self.rolling = true;
         self.replace(now, |tier| tier != Tier::Pooled, out);
     }
 
-    /// Lets the next pooled worker from before a reload go, if nobody's replacement is still on its way.
+    /// Stops the next pooled worker from before a reload, unless a replacement is still starting.
     pub(super) fn roll(&mut self, now: Now, out: &mut Vec<Action>) {
         if !self.rolling || self.phase != Phase::Running {
             return;
         }
-        // The replacement of the last one is ordered first: whether it is there yet is what this waits for.
+        // Launches the replacement of the last one first: the check below waits until it is ready.
         self.size_pool(now, out);
         let pool = || self.workers.iter().filter(|(_, worker)| worker.tier == Tier::Pooled && worker.killed.is_none());
         let stale =

@@ -1,4 +1,4 @@
-//! The promises, one by one, in a world where everything takes the time it should and nothing is random.
+//! Scenarios, one per guarantee, in a world with fixed durations and no randomness.
 
 mod cancel;
 mod classes;
@@ -32,11 +32,11 @@ const BOOT: u64 = 100;
 struct Task {
     class: &'static str,
     queue: &'static str,
-    /// What it takes; [`u64::MAX`] is for ever.
+    /// Its duration in milliseconds; [`u64::MAX`] never ends.
     ms: u64,
     hints: Hints,
     tenant: Option<u64>,
-    /// Its value of what its class is limited by.
+    /// Its limit key.
     key: Option<u64>,
 }
 
@@ -67,14 +67,14 @@ struct Shop {
     launches: Vec<(u64, WorkerId)>,
     stops: Vec<(WorkerId, StopReason)>,
     kills: Vec<(WorkerId, Cause)>,
-    /// When a worker was sent to look for a job by itself.
+    /// When a worker was sent to look for a job.
     looks: Vec<u64>,
     exited: Option<u64>,
     /// Milliseconds until the app is needed.
     sight: Option<u64>,
     /// When it fell asleep.
     sleeps: Vec<u64>,
-    /// Limits that hosts share, and that whoever keeps them does not answer.
+    /// Shared limits, and whether the arbiter fails to answer.
     shared: BTreeMap<String, Shared>,
     unheard: bool,
     /// Limits that classes declare.
@@ -110,7 +110,7 @@ impl Shop {
         shop
     }
 
-    /// One that has booted what it keeps at rest.
+    /// A shop after the boot of the processes that it keeps idle.
     fn open(config: Config) -> Self {
         let mut shop = Self::new(config);
         shop.until(1_000);
@@ -159,7 +159,7 @@ impl Shop {
         }
     }
 
-    /// Takes what is there, as a backend does: from one queue after the other.
+    /// Takes available tasks, as a backend does: from one queue after the other.
     fn take(&mut self, count: usize) -> Vec<Task> {
         let mut names = self.schedule.config.queues.clone();
         if names.is_empty() {
@@ -274,7 +274,7 @@ impl Shop {
             Action::Look => self.at(now + 1, Event::Sighted(self.sight)),
             Action::Sleep => self.sleeps.push(now),
             Action::Wake => self.at(now + BOOT, if self.broken { Event::BootFailed } else { Event::Booted }),
-            // These workers claim nothing: all that is sent ahead comes back.
+            // These workers claim nothing: all jobs sent ahead come back.
             Action::Ahead { worker, job } => self.ahead.entry(worker).or_default().push(job),
             Action::Recall(worker) => {
                 let jobs = self.ahead.remove(&worker).unwrap_or_default();

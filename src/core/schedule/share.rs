@@ -1,21 +1,21 @@
-//! Shares: of what several queues want, each gets a part by its weight; and of what one queue brings, each value of
-//! `fair_by` gets its turn.
+//! Shares: queues get parts of the capacity by their weights, and the jobs of one queue take turns by their value of
+//! `fair_by`.
 //!
-//! Both are fair queueing by start tags. A queue has a time of its own, which a job of a queue of weight `w` takes forward by
-//! `1/w`; the queue whose time is the least comes next, and one that had nothing to do does not catch up. So between two
-//! starts of a queue that has work, another starts no more than `w'/w + 1`, `w'` being its weight.
+//! Both are fair queueing by start tags. Each queue has a virtual time, which a job of a queue of weight `w` advances
+//! by `1/w`; the queue with the least time comes next, and one that was idle does not catch up. So between two starts
+//! of a queue that has work, another of weight `w'` starts at most `w'/w + 1`.
 
 use std::collections::BTreeMap;
 
 use super::machine::Schedule;
 use super::{Config, JobSpec};
 
-/// What one job of a queue of weight 1 takes its time forward by: divisible by most weights.
+/// Advance of the virtual time per job of a queue of weight 1: divisible by most weights.
 const ONE: u64 = 720_720;
-/// Jobs of a queue of weight 1 that one call brings at the most.
+/// Maximum of jobs per call from a queue of weight 1.
 const QUANTUM: usize = 8;
 
-/// The times of queues, by their places.
+/// Virtual times of queues, by position.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shares {
     weights: Vec<u64>,
@@ -24,22 +24,22 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// None where the order of the queues is strict.
+    /// `None` where the order of the queues is strict.
     pub fn new(config: &Config) -> Option<Self> {
         let weight = |queue: &String| u64::from(config.queue_weights.get(queue).copied().unwrap_or(1).max(1));
         let mut weights: Vec<u64> = config.queues.iter().map(weight).collect();
-        // For what is in no queue that is known.
+        // For jobs of an unknown queue.
         weights.push(1);
         let times = vec![0; weights.len()];
         (!config.queue_weights.is_empty()).then_some(Self { weights, times, now: 0 })
     }
 
-    /// What tells whose turn it is: the least.
+    /// Start tag of a queue: the least comes next.
     pub fn tag(&self, queue: usize) -> u64 {
         self.times.get(queue).copied().unwrap_or(0).max(self.now)
     }
 
-    /// So many jobs of a queue have had their turn.
+    /// This many jobs of a queue have had their turn.
     pub fn took(&mut self, queue: usize, jobs: u64) {
         let tag = self.tag(queue);
         let weight = self.weights.get(queue).copied().unwrap_or(1);
@@ -49,7 +49,7 @@ impl Shares {
         self.now = self.now.max(tag);
     }
 
-    /// A job that had its turn waits again.
+    /// A job that had its turn waits again: takes its advance back.
     pub fn came_back(&mut self, queue: usize) {
         let weight = self.weights.get(queue).copied().unwrap_or(1);
         if let Some(time) = self.times.get_mut(queue) {
@@ -62,16 +62,16 @@ impl Shares {
     }
 }
 
-/// Whose turn it is among those of one queue that wait for one tier: the jobs of each value go one by one.
+/// Rounds of the jobs of one queue that wait for one tier: those of each tenant take turns.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rounds {
     now: BTreeMap<usize, u64>,
-    /// The last round of each that waits, and how many of them do.
+    /// Last round of each waiting tenant, and how many of its jobs wait.
     last: BTreeMap<(usize, u64), (u64, usize)>,
 }
 
 impl Rounds {
-    /// The round of the next job of this value.
+    /// The round of the next job of this tenant.
     pub fn next(&self, queue: usize, value: u64) -> u64 {
         let last = self.last.get(&(queue, value)).map_or(0, |(round, _)| *round);
         self.now.get(&queue).copied().unwrap_or(0).max(last) + 1
@@ -102,7 +102,7 @@ impl Rounds {
 }
 
 impl Schedule {
-    /// In which order queues are asked for jobs now.
+    /// Sorts queues into the order in which they are asked for jobs.
     pub(super) fn by_share<'a>(&self, mut queues: Vec<&'a String>) -> Vec<&'a String> {
         if let Some(shares) = &self.asked {
             queues.sort_by_key(|queue| shares.tag(self.place_of(queue)));
@@ -110,7 +110,7 @@ impl Schedule {
         queues
     }
 
-    /// Jobs that one call may bring, so that the first queue does not get more than its part.
+    /// Maximum of jobs per call, so that the first queue gets no more than its share.
     pub(super) fn quantum(&self) -> usize {
         let Some(shares) = &self.asked else { return usize::MAX };
         let queues = self.config.queues.iter().enumerate();
@@ -119,14 +119,14 @@ impl Schedule {
         first.map_or(usize::MAX, |queue| QUANTUM * shares.weight(queue))
     }
 
-    /// A call has brought these.
+    /// A call has brought these jobs.
     pub(super) fn brought(&mut self, specs: &[JobSpec]) {
         let Some(mut shares) = self.asked.take() else { return };
         let mut counts: BTreeMap<usize, u64> = BTreeMap::new();
         for spec in specs {
             *counts.entry(self.place_of(&spec.queue)).or_default() += 1;
         }
-        // By the tags that they had when they were asked.
+        // In the order of their tags at the time of the call.
         let mut counts: Vec<_> = counts.into_iter().map(|(queue, jobs)| (shares.tag(queue), queue, jobs)).collect();
         counts.sort_unstable();
         for (_, queue, jobs) in counts {

@@ -1,8 +1,8 @@
-//! The schedule in a world where everything goes wrong, with seeds.
+//! Seeded simulation of the schedule with faults of every kind.
 //!
-//! A seed decides the configuration, the jobs, and every fault: what does not boot, dies, hangs, does not
-//! answer or answers late, what operators do meanwhile, how the clock jumps. `check` says what must hold after
-//! every event. `KQUEUE_SIM_SEED=n cargo test simulation -- --nocapture` runs one seed alone and tells its story.
+//! A seed determines the configuration, the jobs, and every fault: failed boots, deaths, hangs, missing or late
+//! answers, operators' actions, clock jumps. `check` defines the invariants after every event. `KQUEUE_SIM_SEED=n cargo
+//! test simulation -- --nocapture` runs a single seed and prints its events.
 
 mod check;
 mod cost;
@@ -25,12 +25,12 @@ use super::machine::LEAVE_MS;
 use super::{Config, Event};
 use crate::routing::Tier;
 
-/// The milliseconds in which jobs come, after which nothing goes wrong any more, and by which all must be done.
+/// Milliseconds until which jobs arrive, after which no faults occur, and by which all jobs must be done.
 const ARRIVE: u64 = 8_000;
 const HEAL: u64 = 20_000;
 const DONE: u64 = 4 * 3_600_000;
 
-/// Says which seed failed.
+/// Prints the seed that failed.
 struct Witness {
     seed: u64,
     world: World,
@@ -81,7 +81,7 @@ fn run_with(seed: u64, jobs: u64, bursts: u64, config: Config, faults: Faults) -
         assert!(world.ticks < 3 * world.steps / 4 + 1_000, "woken too often");
     }
     assert!(world.schedule.is_over());
-    // What was on its way at the end still comes in.
+    // Events still under way at the end come in.
     world.faults = NO_FAULTS;
     let end = world.now + 60_000;
     while world.now < end && world.step() {}
@@ -94,7 +94,7 @@ fn is_done(world: &World) -> bool {
     world.schedule.job_count() == 0 && world.messages.iter().all(|message| ended(message.place))
 }
 
-/// With nothing to do for a while, no more processes stay than are kept.
+/// After an idle period, no more processes are left than are kept.
 fn rest(world: &mut World) {
     if world.rng.chance(700) {
         return;
@@ -123,7 +123,7 @@ fn rest(world: &mut World) {
     }
 }
 
-/// What comes while the app sleeps is done without anything else happening.
+/// Jobs that arrive while the app sleeps are done without any other event.
 fn wakes(world: &mut World) {
     for _ in 0..world.rng.between(1, 3) {
         world.dispatch(world.now + 10);
@@ -133,7 +133,7 @@ fn wakes(world: &mut World) {
     }
 }
 
-/// Runs `count` seeds, or that many times KQUEUE_SIM_SCALE, or the one that is asked for.
+/// Runs `count` seeds, times KQUEUE_SIM_SCALE, or only KQUEUE_SIM_SEED.
 fn seeds(from: u64, count: u64, one: impl Fn(u64, &mut Rng) -> u64) {
     let number = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
     let asked = number("KQUEUE_SIM_SEED");

@@ -1,16 +1,16 @@
-//! How many lanes and pooled workers there are, and how much room for jobs that makes.
+//! The number of lanes and pooled workers, and how many jobs are reserved for them.
 
 use super::machine::{Phase, Schedule};
 use super::{Action, Now, StopReason};
 use crate::routing::{PerTier, Tier};
 
-/// Lanes at rest.
+/// Lanes kept idle.
 const LANES: usize = 1;
-/// Milliseconds that an inline job waits before another lane is added, per lane and core already there.
+/// Milliseconds that an inline job waits before another lane is added; multiplied by 1 plus the lanes per core.
 const LANE_PATIENCE: u64 = 25;
-/// Milliseconds that a job waits for the pool before there is pressure.
+/// Milliseconds that a job waits for the pool before the pool counts as under pressure.
 const PRESSURE: u64 = 1_000;
-/// Milliseconds after which a lane, or a pooled worker, that is not needed is let go.
+/// Milliseconds after which a surplus idle lane or pooled worker is stopped.
 const IDLE: PerTier<u64> = PerTier::new(10_000, 30_000, u64::MAX);
 /// Milliseconds of one window in which finished jobs are counted.
 const WINDOW: u64 = 50;
@@ -20,7 +20,7 @@ impl Schedule {
         self.workers.counts(tier).starting
     }
 
-    /// Jobs that wait for a tier and for nothing else.
+    /// Jobs of a tier that wait for a worker, and for no limit.
     fn startable(&self, tier: Tier) -> usize {
         self.waiting[tier].ready(&self.gates)
     }
@@ -37,14 +37,14 @@ impl Schedule {
         self.workers.counts(tier).busy
     }
 
-    /// No process that could run a job exists, and new ones die: nothing more is reserved.
+    /// No process exists that could run a job, and new ones die: nothing more is reserved.
     pub(super) fn is_helpless(&self) -> bool {
         self.backoff.iter().any(|backoff| backoff.is_failing())
             && self.workers.all_counts().all(|counts| counts.counting == counts.starting)
     }
 
-    /// Inline jobs are taken a little ahead, so that a lane finds its next one at once: the more of them
-    /// lanes have finished lately, the more.
+    /// Room for inline jobs. They are reserved a little ahead, so that a lane finds its next one at once: the more, the
+    /// more jobs lanes have finished lately.
     pub(super) fn inline_room(&self, now: u64) -> usize {
         let lanes = self.counting(Tier::Inline);
         let growing = self.live(Tier::Inline) < self.config.max_concurrent[Tier::Inline];
@@ -55,7 +55,7 @@ impl Schedule {
         let at_hand = if self.config.ahead { 2 } else { 1 };
         let ahead = at_hand * lanes.max(1) + (pace / 2).min(48);
         let room = ahead.saturating_sub(self.startable(Tier::Inline));
-        // In batches while it flows: a call for each single job would cost more than the job.
+        // In batches while jobs flow: a call for each single job would cost more than the job.
         if room < ahead / 2 { 0 } else { room }
     }
 
@@ -63,7 +63,7 @@ impl Schedule {
         let busy = self.running(Tier::Pooled);
         let most = self.config.pool_max_size.min(self.config.max_concurrent[Tier::Pooled]);
         let taken = busy + self.startable(Tier::Pooled);
-        // Past its usual size the pool only grows when a job waits: one then has to.
+        // Beyond its usual size the pool grows only for waiting jobs, so one has to wait.
         let at_once = if self.config.ahead { most } else { most.min(self.config.pool_size.max(busy + 1)) };
         at_once.saturating_sub(taken)
     }
@@ -74,14 +74,14 @@ impl Schedule {
         most.saturating_sub(live + self.startable(Tier::Isolated))
     }
 
-    /// Whether as many jobs wait for a full tier as it has processes: each of these has its next one.
+    /// Whether as many jobs wait for a full tier as it has processes, so that each has its next one.
     pub(super) fn is_backed_up(&self) -> bool {
         let most = &self.config.max_concurrent;
         self.startable(Tier::Pooled) >= self.config.pool_max_size.min(most[Tier::Pooled]).max(1)
             || self.startable(Tier::Isolated) >= most[Tier::Isolated].max(1)
     }
 
-    /// Whether jobs that wait for the pool will soon find a worker there.
+    /// Whether jobs that wait for the pool will soon get a worker there.
     pub(super) fn pool_has_room(&self) -> bool {
         if self.running(Tier::Pooled) >= self.config.max_concurrent[Tier::Pooled] {
             return false;
@@ -104,7 +104,7 @@ impl Schedule {
         let serving = self.phase == Phase::Running && !self.down;
         if self.backoff[tier].wait(now.ms).is_none() && self.live(tier) < self.config.max_concurrent[tier].max(1) {
             let starting = self.starting(tier);
-            // Where workers pop by themselves, nobody else is handed a job.
+            // With native pop, lanes are delivered no jobs.
             let rest =
                 self.phase == Phase::Running && self.counting(tier) < LANES && !self.config.native && !self.is_asleep();
             let replays = !self.replays.is_empty() && starting == 0 && self.starting(Tier::Pooled) == 0;
@@ -117,10 +117,10 @@ impl Schedule {
         self.retire(now, tier, LANES, out);
     }
 
-    /// When the first waiting inline job will have waited too long for the lanes there are. With more
-    /// lanes than cores it is ever more likely that another one would only take time from the others.
+    /// When the first waiting inline job will have waited too long for the present lanes (milliseconds). The more lanes
+    /// per core, the likelier another one would only take CPU time from the rest.
     fn lane_pressure_at(&self) -> Option<u64> {
-        // Where a lane is there, it waits for something else.
+        // While a lane is idle, the job waits for something else.
         let waits = self.is_waking() || !self.workers.idle(Tier::Inline).is_empty();
         let (_, since) = self.waiting[Tier::Inline].first(&self.gates).filter(|_| !waits)?;
         let crowd = self.counting(Tier::Inline) / self.config.cores.max(1);
@@ -142,14 +142,14 @@ impl Schedule {
             }
             let mut live = self.live(tier);
             let mut starting = self.starting(tier);
-            // Booting an app is work for a core: more at once would only make each of them later.
+            // Booting an app occupies a core: more boots at once would only delay each other.
             while live < want && starting < 2 * self.config.cores.max(1) && self.backoff[tier].wait(now.ms).is_none() {
                 self.launch(now, tier, None, out);
                 live += 1;
                 starting += 1;
             }
         }
-        // There are too many since the pool was made smaller: none of them gets another job.
+        // Surplus since the pool was made smaller: none of them gets another job.
         let surplus = self.live(tier).saturating_sub(self.config.pool_max_size);
         let idle = self.workers.idle(tier).iter().take(surplus).map(|(_, id)| *id);
         for id in idle.collect::<Vec<_>>() {
@@ -168,7 +168,7 @@ impl Schedule {
         }
     }
 
-    /// When the first worker will be let go because more are idle than are kept.
+    /// When the first surplus idle worker is to be stopped (milliseconds).
     pub(super) fn retire_at(&self, tier: Tier) -> Option<u64> {
         let keep = match tier {
             Tier::Inline => LANES,
@@ -180,7 +180,7 @@ impl Schedule {
         Some(since.saturating_add(IDLE[tier]))
     }
 
-    /// When waiting alone will change how many workers are wanted.
+    /// When waiting alone changes how many workers are wanted (milliseconds).
     pub(super) fn pressure_at(&self, now: u64) -> Option<u64> {
         if self.phase != Phase::Running || self.down {
             return None;
@@ -188,7 +188,7 @@ impl Schedule {
         let lanes =
             self.lane_pressure_at().filter(|_| self.live(Tier::Inline) < self.config.max_concurrent[Tier::Inline]);
         let pool = self.waiting[Tier::Pooled].oldest(&self.gates).map(|since| since + PRESSURE);
-        // Once that time is past, it takes another event to make a difference.
+        // Once that time has passed, only another event makes a difference.
         [lanes, pool, self.flooded_at()].into_iter().flatten().filter(|at| *at > now).min()
     }
 }

@@ -1,25 +1,26 @@
 //! Sleep: an app that has had nothing to do for a while ends its processes, and the first job starts them again.
 //!
-//! Jobs are looked for asleep as awake: there is always room for some. What comes is held, as at a start, until a process is
-//! there; but no job is handed out before what processes are forked from has said what the app is by now, for the
-//! runtime reserved it by what the app was. Where nothing boots, what is held goes back, and none is taken until something does.
+//! Jobs are reserved while asleep, too: there is always room for some. They are held, as at a start, until a process is
+//! ready; but none is delivered before the template has reported the app's current settings, as the runtime reserved
+//! the jobs by the old ones. If nothing boots, held jobs are given back, and none is reserved until something does.
 //!
-//! Workers that pop by themselves do not sleep: nobody else can tell that there is a job.
+//! With native pop the app never sleeps: only a worker can find a job.
 
 use super::job::Stage as JobStage;
 use super::machine::{Phase, Schedule};
 use super::{Action, JobId, Now, StopReason};
 use crate::routing::Tier;
 
-/// How far an app is from sleep.
+/// Progress towards sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Awake,
-    /// It has nothing to do; whether something is in sight is being looked for.
+    /// It has nothing to do; the runtime looks whether a job is in sight.
     Looking,
-    /// Since then it has no processes.
+    /// It has no processes, since then.
     Asleep(Now),
-    /// Its processes start. `moved`: its jobs come from elsewhere by now, and no call for them is made until that is so.
+    /// Its processes start. `moved`: its queue connection has changed, and nothing is reserved until the runtime uses
+    /// the new one.
     Waking {
         moved: bool,
     },
@@ -29,13 +30,14 @@ enum Stage {
 #[derive(Clone, Debug)]
 pub(super) struct Rest {
     stage: Stage,
-    /// When there was something to do, or will be (milliseconds). None before the first event.
+    /// Last activity, or the next expected one (milliseconds). `None` before the first event.
     active: Option<u64>,
-    /// When a pooled worker began a job last, or the schedule did; or until when one is expected to.
+    /// When a pooled worker last began or ended a job, or the schedule began; or until when a pooled job is expected
+    /// (milliseconds).
     pooled: Option<u64>,
-    /// A process has been ready since it woke.
+    /// A process has been ready since the app woke.
     proved: bool,
-    /// What processes are forked from did not boot.
+    /// The template did not boot.
     faulty: bool,
 }
 
@@ -46,7 +48,7 @@ impl Default for Rest {
 }
 
 impl Schedule {
-    /// Since when the app has been asleep, if it is (seconds since 1970).
+    /// Since when the app is asleep, if it is (seconds since 1970).
     pub fn asleep_since(&self) -> Option<u64> {
         match self.rest.stage {
             Stage::Asleep(since) => Some(since.epoch),
@@ -58,23 +60,24 @@ impl Schedule {
         self.asleep_since().is_some()
     }
 
-    /// Whether no job may start yet, for it is not known what the app is by now.
+    /// Whether no job may start yet, as the app's current settings are not known.
     pub fn is_waking(&self) -> bool {
         matches!(self.rest.stage, Stage::Waking { .. })
     }
 
-    /// Whether nothing is to be reserved: not here, or nobody could run it.
+    /// Whether nothing is to be reserved: the queue connection has changed, or only failed boots followed the
+    /// wake-up.
     pub(super) fn takes_none(&self) -> bool {
         let unready = || self.unready.iter().any(Option::is_some);
         self.has_moved() || !self.rest.proved && (self.rest.faulty || unready())
     }
 
-    /// Whether what is reserved now comes from where the app no longer has its jobs.
+    /// Whether jobs reserved now come from the app's former queue connection.
     pub(super) fn has_moved(&self) -> bool {
         self.rest.stage == Stage::Waking { moved: true }
     }
 
-    /// Takes note that something goes on. `stirs`: whether that was an event for which an app stays awake.
+    /// Records activity. `stirs`: whether the event was one that keeps an app awake.
     pub(super) fn note_activity(&mut self, now: Now, stirs: bool) {
         self.rest.pooled.get_or_insert(now.ms);
         let busy = stirs || !self.jobs.is_empty() || self.down || !self.paused.is_empty();
@@ -83,7 +86,7 @@ impl Schedule {
         }
     }
 
-    /// A pooled worker begins a job.
+    /// A pooled worker begins or ends a job.
     pub(super) fn pool_is_used(&mut self, now: Now) {
         self.rest.pooled = self.rest.pooled.max(Some(now.ms));
     }
@@ -93,29 +96,29 @@ impl Schedule {
         self.rest.proved = true;
     }
 
-    /// When the pool has been without a job for so long that none of it is kept, if it is kept now.
+    /// When the pool is no longer kept, as it has been without a job for long enough (milliseconds).
     fn pool_rests_at(&self) -> Option<u64> {
         Some(self.rest.pooled?.saturating_add(self.config.idle_ms?))
     }
 
-    /// Pooled workers that stay without a job: where they pop by themselves, at least the one that looks.
+    /// Pooled workers kept idle: with native pop at least one, which looks.
     pub(super) fn idle_pool(&self, now: u64) -> usize {
         let least = usize::from(self.config.native);
-        // One that does not get ready is tried until it does.
+        // A pool that does not get ready is retried until it does.
         let rests = self.unready[Tier::Pooled].is_none() && self.pool_rests_at().is_some_and(|at| now >= at);
-        // A job that wakes the app does not share the processors with what is merely kept.
+        // The job that wakes the app does not share the cores with workers that are merely kept.
         let bare = rests || self.is_asleep() || self.is_waking();
         if bare { least } else { self.config.pool_min_idle.max(least) }
     }
 
-    /// When there will have been nothing to do for long enough.
+    /// When there will have been nothing to do for long enough (milliseconds).
     fn quiet_at(&self) -> Option<u64> {
         Some(self.rest.active?.saturating_add(self.config.idle_ms?))
     }
 
-    /// Whether nothing is held and nothing goes on, now and for long enough.
+    /// Whether nothing is held and nothing goes on, and this has lasted long enough.
     fn is_quiet(&self, now: u64) -> bool {
-        // One that does not get ready is tried again; but for a pool of which nothing is kept.
+        // A tier that does not get ready is retried, unless it is a pool of which none is kept.
         let there = |tier: Tier| self.unready[tier].is_none() || !self.workers.idle(tier).is_empty();
         let pool = there(Tier::Pooled) || self.config.pool_min_idle == 0;
         self.may_rest()
@@ -128,14 +131,14 @@ impl Schedule {
             && self.quiet_at().is_some_and(|at| now >= at)
     }
 
-    /// Whether an app of these settings, and in this state, sleeps at all. While it is down or a queue is paused, somebody has
-    /// to say when that ends.
+    /// Whether an app with these settings, and in this state, may sleep at all. During maintenance or a pause, a
+    /// process is needed to report its end.
     fn may_rest(&self) -> bool {
         let serves = self.phase == Phase::Running && !self.down && self.paused.is_empty();
         serves && self.jobs.is_empty() && !self.config.native
     }
 
-    /// Looks whether it is time to fall asleep.
+    /// Moves towards sleep, or back.
     pub(super) fn doze(&mut self, now: Now, out: &mut Vec<Action>) {
         match self.rest.stage {
             Stage::Awake if self.is_quiet(now.ms) => {
@@ -148,7 +151,7 @@ impl Schedule {
         }
     }
 
-    /// What is in sight: milliseconds until the app is needed, if it is known that it will be.
+    /// Answer to `Look`: milliseconds until the app is needed, if that is known.
     pub(super) fn sighted(&mut self, now: Now, within: Option<u64>, out: &mut Vec<Action>) {
         if self.rest.stage != Stage::Looking {
             return;
@@ -166,25 +169,25 @@ impl Schedule {
         for id in self.workers.ids(super::worker::Worker::is_idle) {
             self.stop_worker(now, id, StopReason::Idle, out);
         }
-        // Deaths of before say nothing of the processes that are to come, and are not to keep jobs waiting.
+        // Earlier deaths say nothing about the processes to come, and must not delay jobs.
         (self.backoff, self.unready) = Default::default();
         self.checked = None;
         out.push(Action::Sleep);
     }
 
-    /// Starts what it takes to run jobs.
+    /// Wakes an app that sleeps.
     pub(super) fn wake(&mut self, now: Now, out: &mut Vec<Action>) {
         if self.phase == Phase::Running && self.is_asleep() {
             let Rest { active, pooled, .. } = self.rest;
             let stage = Stage::Waking { moved: false };
             self.rest = Rest { stage, active: active.max(Some(now.ms)), pooled, proved: false, faulty: false };
-            // What the app's signals were says nothing of what they are.
+            // Signals from before the sleep are outdated.
             (self.checked, self.checking) = (None, None);
             out.push(Action::Wake);
         }
     }
 
-    /// What processes are forked from is there, and the app is worked as it is by now.
+    /// The template has booted, and the runtime has applied the app's current settings.
     pub(super) fn booted(&mut self, now: Now, out: &mut Vec<Action>) {
         self.rest.faulty = false;
         if !self.is_waking() {
@@ -198,22 +201,23 @@ impl Schedule {
         }
     }
 
-    /// What processes are forked from did not boot.
+    /// The template did not boot.
     pub(super) fn boot_failed(&mut self, now: Now, out: &mut Vec<Action>) {
         self.rest.faulty = true;
         self.give_up(now, out);
     }
 
-    /// Nothing has booted since it woke, and something has failed to: what is held would wait for nobody knows how long.
+    /// Nothing has booted since the app woke, and something has failed to: held jobs are given back instead of waiting
+    /// indefinitely.
     pub(super) fn give_up(&mut self, now: Now, out: &mut Vec<Action>) {
-        // Where giving back counts an attempt, it waits here instead.
+        // Where giving back counts an attempt, they wait here instead.
         if !self.rest.proved && self.config.ahead {
             self.give_back(now, |_| true, out);
         }
     }
 
-    /// The app has its jobs elsewhere by now. What was reserved goes back; the next [`super::Event::Booted`] says that they
-    /// come from there.
+    /// The app's queue connection has changed. Reserved jobs are given back; the next [`super::Event::Booted`] says
+    /// that jobs come from the new one.
     pub(super) fn moved(&mut self, now: Now, out: &mut Vec<Action>) {
         if self.is_waking() {
             self.rest.stage = Stage::Waking { moved: true };
@@ -221,7 +225,7 @@ impl Schedule {
         }
     }
 
-    /// The app's code is other code by now: what its classes declare is to be asked anew, of those too whose jobs wait.
+    /// The app's code has changed: classes are inspected again, also those of waiting jobs.
     pub(super) fn renewed(&mut self, now: Now, out: &mut Vec<Action>) {
         self.hints.clear();
         self.missing.clear();
@@ -237,14 +241,14 @@ impl Schedule {
         self.inspect(ask, out);
     }
 
-    /// Has classes inspected: at once, or when somebody is there who can.
+    /// Has classes inspected, at once or after [`super::Event::Booted`].
     pub(super) fn inspect(&self, classes: Vec<String>, out: &mut Vec<Action>) {
         if !classes.is_empty() && !self.is_waking() {
             out.push(Action::Inspect(classes));
         }
     }
 
-    /// When it is time to look whether the app may sleep, or fewer processes are to be kept.
+    /// When to check whether the app may sleep, or fewer processes are to be kept (milliseconds).
     pub(super) fn rest_at(&self, now: u64) -> Option<u64> {
         let quiet = self.quiet_at().filter(|_| self.rest.stage == Stage::Awake && self.may_rest());
         let pool = self.pool_rests_at().filter(|_| self.phase == Phase::Running && !self.is_asleep());

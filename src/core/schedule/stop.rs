@@ -1,4 +1,4 @@
-//! How everything is replaced, and how it ends.
+//! How processes are replaced, and how the schedule stops.
 
 use super::job::Stage;
 use super::machine::{LEAVE_MS, Phase, Schedule};
@@ -12,7 +12,7 @@ impl Schedule {
         self.replace(now, |_| true, out);
     }
 
-    /// Every process there is leaves after its job; of some tiers, idle ones do at once.
+    /// Replaces every process after its job; idle ones of the tiers in `at_once` leave at once.
     pub(super) fn replace(&mut self, now: Now, at_once: impl Fn(Tier) -> bool, out: &mut Vec<Action>) {
         self.generation += 1;
         self.hints.clear();
@@ -24,7 +24,7 @@ impl Schedule {
         }
     }
 
-    /// One process leaves, at once or after its job. One that starts is as new as any that would take its place.
+    /// Replaces one process, at once or after its job. One that is starting is as new as any replacement.
     pub(super) fn recycle(&mut self, now: Now, id: WorkerId, out: &mut Vec<Action>) {
         match self.workers.get(id).map(|worker| &worker.state) {
             Some(State::Idle) => self.stop_worker(now, id, StopReason::Recycle, out),
@@ -36,7 +36,7 @@ impl Schedule {
         }
     }
 
-    /// A worker has grown too large.
+    /// A worker exceeds its memory limit.
     pub(super) fn memory_over(&mut self, now: Now, id: WorkerId, used: u32, limit: u32, out: &mut Vec<Action>) {
         match self.workers.get(id).map(|worker| &worker.state) {
             Some(State::Busy { .. }) => self.kill_worker(id, Cause::Memory { used, limit }, out),
@@ -45,7 +45,7 @@ impl Schedule {
         }
     }
 
-    /// A second request to stop cannot wait.
+    /// Starts a drain; a second request kills.
     pub(super) fn drain(&mut self, now: Now, out: &mut Vec<Action>) {
         match self.phase {
             Phase::Running => {
@@ -72,7 +72,7 @@ impl Schedule {
         }
     }
 
-    /// Settles what can be settled no more, and ends.
+    /// Settles the remaining jobs, but for those left to the next runtime, and ends.
     pub(super) fn over(&mut self, now: Now, out: &mut Vec<Action>) {
         let left: Vec<_> = self
             .jobs

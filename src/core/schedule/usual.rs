@@ -1,15 +1,15 @@
-//! The usual hour: pooled workers are kept again before the hour in which, as former days have shown, pooled jobs come. An app
-//! that sleeps is not woken for them.
+//! The usual hour: pooled workers are kept before an hour in which, by the record of former days, pooled jobs come. A
+//! sleeping app is not woken for them.
 
 use super::Now;
 use super::machine::Schedule;
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
-/// Seconds before an hour in which it is found out what is usual in it: a few workers boot within that time.
+/// Seconds before an hour at which its expectation is computed: enough to boot a few workers.
 const AHEAD: u64 = 300;
 
-/// An hour of which it is found out what is usual in it.
+/// An hour for which an expectation is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usual {
     /// Its first second, since 1970.
@@ -17,36 +17,36 @@ pub struct Usual {
 }
 
 impl Usual {
-    /// The first one of which that is still to be done, at this time (seconds since 1970).
+    /// The first hour still to be computed at this time (seconds since 1970).
     pub fn after(epoch: u64) -> Self {
         Self { hour: (epoch + AHEAD) / HOUR * HOUR + HOUR }
     }
 
-    /// When that is to be done: a few minutes before it begins (seconds since 1970).
+    /// When its expectation is to be computed: five minutes before it begins (seconds since 1970).
     pub fn at(self) -> u64 {
         self.hour.saturating_sub(AHEAD)
     }
 
-    /// The same hour of former days, by their first seconds.
+    /// The same hour of former days (1, 2, 3 and 7 days ago), by its first second since 1970.
     pub fn before(self) -> [u64; 4] {
         [1, 2, 3, 7].map(|days| self.hour.saturating_sub(days * DAY))
     }
 
-    /// Whether pooled jobs are expected, where so many ran in the hours of [`Usual::before`]: on two of three days, or a week
-    /// ago. A day of which nothing is known is no reason to expect any.
+    /// Whether pooled jobs are expected, given their number in each hour of [`Usual::before`]: if some ran on two of
+    /// the last three days, or a week ago. A day without records counts as one without jobs.
     pub fn expects(runs: [u64; 4]) -> bool {
         let [days @ .., week] = runs;
         days.iter().filter(|runs| **runs > 0).count() >= 2 || week > 0
     }
 
-    /// Milliseconds for which they are expected, at this time.
+    /// Milliseconds from this time (seconds since 1970) to the end of the hour.
     pub fn lasts(self, epoch: u64) -> u64 {
         (self.hour + HOUR).saturating_sub(epoch) * 1_000
     }
 }
 
 impl Schedule {
-    /// Pooled jobs usually come within the next milliseconds.
+    /// Pooled jobs usually come within this many milliseconds.
     pub(super) fn expect_pooled(&mut self, now: Now, within: u64) {
         self.pool_is_used(Now { ms: now.ms.saturating_add(within), ..now });
     }

@@ -8,7 +8,7 @@ use super::job::{Job, Turn};
 use super::share::{Rounds, Shares};
 use super::{Config, JobId};
 
-/// Jobs that the same limits hold back, of one queue. Those that nothing limits are all in one.
+/// Jobs of one queue held back by the same limits. Jobs without limits are all in one lane.
 #[derive(Clone, Debug, Default)]
 struct Lane {
     order: BTreeMap<(Turn, JobId), Entry>,
@@ -17,7 +17,7 @@ struct Lane {
     bytes: usize,
 }
 
-/// What is to be known of a job while it waits.
+/// Data of a waiting job.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     since: u64,
@@ -26,7 +26,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Of a job that has just come to this stage.
+    /// For a job that has just entered this stage.
     pub(super) fn of(job: &Job) -> Self {
         Self { since: job.since, bytes: job.bytes, tenant: job.tenant }
     }
@@ -41,15 +41,15 @@ impl Lane {
     }
 }
 
-/// What tells the lanes apart: the limits, and the place of the queue.
+/// Key of a lane: the limits, and the position of the queue.
 type LaneKey = (Pass, usize);
 
-/// Jobs that wait for one tier: by their turn, then by arrival. Those that a limit holds back are passed by.
+/// Jobs that wait for one tier: by turn, then by arrival. Jobs held back by a limit are passed by.
 #[derive(Clone, Debug, Default)]
 pub struct Waiting {
     free: Lane,
     limited: BTreeMap<LaneKey, Lane>,
-    /// Where each queue gets a share. Then what nothing limits is in lanes by queue, too.
+    /// Set where queues have shares. Then jobs without limits are in lanes by queue, too.
     shares: Option<Shares>,
     rounds: Rounds,
 }
@@ -59,7 +59,7 @@ impl Waiting {
         Self { shares: Shares::new(config), ..Self::default() }
     }
 
-    /// The round of the next job of this one's.
+    /// The round of the next job of this tenant.
     pub(super) fn next_round(&self, turn: Turn, tenant: u64) -> u64 {
         self.rounds.next(turn.queue(), tenant)
     }
@@ -103,7 +103,7 @@ impl Waiting {
         std::iter::once((Pass::default(), &self.free)).chain(limited)
     }
 
-    /// The next job, its limits, and since when it has waited.
+    /// The next job, its limits, and since when it has waited (milliseconds).
     fn next(&self, gates: &Gates) -> Option<((Turn, JobId), Pass, u64)> {
         if self.limited.is_empty() {
             return self.free.order.first_key_value().map(|(key, entry)| (*key, Pass::default(), entry.since));
@@ -116,7 +116,7 @@ impl Waiting {
         self.open(gates).filter_map(first).min_by_key(|((turn, job), ..)| (tag(*turn), *turn, *job))
     }
 
-    /// The next job, without taking it, and since when it could have started.
+    /// The next job, without taking it, and since when it could have started (milliseconds).
     pub(super) fn first(&self, gates: &Gates) -> Option<(JobId, u64)> {
         let ((_, job), pass, since) = self.next(gates)?;
         Some((job, since.max(gates.opened(pass))))
@@ -132,14 +132,14 @@ impl Waiting {
         Some(job)
     }
 
-    /// One that was taken out for a worker is about to wait again.
+    /// A job that was taken for a worker is about to wait again.
     pub(super) fn came_back(&mut self, turn: Turn) {
         if let Some(shares) = &mut self.shares {
             shares.came_back(turn.queue());
         }
     }
 
-    /// Since when the one has waited that has waited for longest of those that could start.
+    /// Since when the longest waiting job of those that could start has waited (milliseconds).
     pub(super) fn oldest(&self, gates: &Gates) -> Option<u64> {
         if self.limited.is_empty() {
             return self.free.arrivals.first().map(|(since, _)| *since);
@@ -151,7 +151,7 @@ impl Waiting {
         self.open(gates).filter_map(oldest).min()
     }
 
-    /// How many could start, as far as limits go.
+    /// How many could start by their limits.
     pub(super) fn ready(&self, gates: &Gates) -> usize {
         if self.limited.is_empty() {
             return self.free.order.len();
@@ -176,13 +176,13 @@ impl Waiting {
         held.map(|((turn, job), entry)| (*turn, *job, entry.bytes)).collect()
     }
 
-    /// How many wait for this gate of a shared limit, and for nothing else.
+    /// How many wait for this gate of a shared limit alone.
     pub(super) fn want(&self, gates: &Gates, gate: usize) -> usize {
         let waits = self.limited.iter().filter(|((pass, _), _)| gates.waits_for(*pass, gate));
         waits.map(|(_, lane)| lane.order.len()).sum()
     }
 
-    /// When a limit lets the next one start, if time alone brings that about.
+    /// When a limit lets the next one start by time alone (milliseconds).
     pub(super) fn opens_at(&self, gates: &Gates) -> Option<u64> {
         self.limited.keys().filter_map(|(pass, _)| gates.opens_at(*pass)).min()
     }
@@ -198,12 +198,12 @@ impl Waiting {
         Box::new(all.into_iter().map(|(_, job)| job))
     }
 
-    /// How many wait.
+    /// Number of waiting jobs.
     pub fn len(&self) -> usize {
         self.free.order.len() + self.limited.values().map(|lane| lane.order.len()).sum::<usize>()
     }
 
-    /// Whether none does.
+    /// Whether no job waits.
     pub fn is_empty(&self) -> bool {
         self.free.order.is_empty() && self.limited.is_empty()
     }

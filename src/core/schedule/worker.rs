@@ -5,28 +5,28 @@ use std::collections::VecDeque;
 use super::{Cause, Done, JobId, WorkerId};
 use crate::routing::Tier;
 
-/// Where a worker stands.
+/// The state of a worker.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum State {
-    /// Asked for, and not ready yet.
+    /// Launched, and not ready yet.
     Starting,
     /// Ready for a job.
     Idle,
-    /// Looks for a job by itself, or has found one and waits to be told what to do with it.
+    /// Looks for a job by itself, or has popped one and waits for orders.
     Popping {
-        /// Milliseconds at which it is not waited for any longer.
+        /// Deadline (milliseconds), after which it is killed.
         until: u64,
         job: Option<JobId>,
     },
     /// Runs a job.
     Busy {
         job: JobId,
-        /// Milliseconds at which it is killed, if it may not run for ever.
+        /// When it is killed (milliseconds); `None` without limit.
         deadline: Option<u64>,
-        /// It has run past the bound of its tier and is no longer counted on.
+        /// It has run past the bound of its tier and no longer counts as capacity.
         overrun: bool,
     },
-    /// Let go, or leaving by itself; gets no more jobs.
+    /// Told to stop, or leaving by itself; gets no more jobs.
     Leaving,
 }
 
@@ -34,38 +34,38 @@ pub(super) enum State {
 pub(super) struct Worker {
     pub tier: Tier,
     pub state: State,
-    /// Milliseconds at which it came into this state.
+    /// When it entered this state (milliseconds).
     pub since: u64,
-    /// Milliseconds at which it was asked for.
+    /// When it was launched (milliseconds).
     pub born: u64,
-    /// Restarts that had been asked for when it was started.
+    /// The schedule's generation when it was launched.
     pub generation: u64,
     pub jobs: u32,
     /// The job an isolated process was started for.
     pub bound: Option<JobId>,
-    /// Why we kill it, once we do.
+    /// Why it is being killed, if it is.
     pub killed: Option<Cause>,
-    /// What PHP said before it ended within a job.
+    /// PHP's report when it ended within a job: the fatal error, and how far Laravel got.
     pub last_words: Option<(Option<String>, Done)>,
     /// Its own alarm rang: Laravel ends the process.
     pub timed_out: bool,
-    /// It was asked something and did not answer in time.
+    /// It did not answer a signals check in time.
     pub mute: bool,
-    /// It is known to have read the job that it has.
+    /// It has acknowledged its current job.
     pub taken: bool,
-    /// Jobs sent ahead to it that it has not claimed, as far as is known.
+    /// Jobs sent ahead to it and not known to be claimed.
     pub ahead: VecDeque<JobId>,
-    /// What was ahead of it has been taken back during this job.
+    /// The jobs ahead of it have been recalled during its current job.
     pub recalled: bool,
-    /// An offer to it has failed during this job: it gets no other until the next.
+    /// Sending a job ahead has failed, or jobs came back, during its current job: no more until the next job.
     pub refused: bool,
-    /// It said that it leaves: what was sent to it meanwhile it does not read.
+    /// It has announced its end: it reads no message sent since.
     pub ending: bool,
-    /// It has had a job to itself, and leaves after it.
+    /// It runs its job alone, and leaves after it.
     pub parting: bool,
-    /// An operator wants another one in its place: it leaves after its job.
+    /// An operator replaces it: it leaves after its job.
     pub spent: bool,
-    /// It has said why it could not look for a job.
+    /// Its last look for a job failed.
     pub failed: bool,
 }
 
@@ -94,14 +94,14 @@ impl Worker {
         }
     }
 
-    /// It gets no more jobs. Returns the one that it was started for, if it has not been handed it.
+    /// Makes it leave; it gets no more jobs. Returns the job that it was started for, if not yet delivered.
     pub fn leave(&mut self, now: u64) -> Option<JobId> {
         self.state = State::Leaving;
         self.since = now;
         self.bound.take()
     }
 
-    /// It runs past the bound of its tier.
+    /// Marks that its job runs past the bound of its tier.
     pub fn overruns(&mut self) {
         if let State::Busy { overrun, .. } = &mut self.state {
             *overrun = true;
@@ -115,7 +115,7 @@ impl Worker {
         }
     }
 
-    /// Runs a job, or holds one that it has found itself.
+    /// Whether it runs a job, or holds one that it has popped.
     pub fn has_job(&self) -> bool {
         matches!(self.state, State::Busy { .. } | State::Popping { job: Some(_), .. })
     }
@@ -128,23 +128,23 @@ impl Worker {
         matches!(self.state, State::Busy { overrun: true, .. })
     }
 
-    /// Looks for a job by itself, or holds one that it has found.
+    /// Whether it looks for a job by itself, or holds one that it has popped.
     pub fn is_popping(&self) -> bool {
         matches!(self.state, State::Popping { .. })
     }
 
-    /// Ready for a job, or for a question.
+    /// Whether it is ready for a job, or for a signals check.
     pub fn is_idle(&self) -> bool {
         self.state == State::Idle && self.killed.is_none()
     }
 
-    /// It is there for jobs to come: neither leaving nor stuck in a job that takes too long for its tier.
+    /// Whether it counts as capacity: neither leaving nor in a job that overruns its tier.
     pub fn counts(&self) -> bool {
         self.killed.is_none() && !self.is_overrun() && self.state != State::Leaving
     }
 }
 
-/// A worker, for those who want to look at it.
+/// A worker, as shown to operators.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkerView {
     /// Its number.
@@ -153,7 +153,7 @@ pub struct WorkerView {
     pub tier: Tier,
     /// `starting`, `idle`, `popping`, `busy` or `leaving`.
     pub state: &'static str,
-    /// Milliseconds at which it came into this state.
+    /// When it entered this state (milliseconds).
     pub since: u64,
     /// The job it runs.
     pub job: Option<JobId>,

@@ -1,8 +1,8 @@
-//! The workers of a schedule, with indexes over them.
+//! The workers of a schedule, with indexes.
 //!
-//! Decisions follow every event, and few of them concern every worker. So what they ask for (how many of a tier are
-//! busy, who is idle, when the next deadline is) is kept beside the workers. A worker is changed through
-//! [`Workers::change`] alone, which keeps the indexes in step.
+//! Decisions follow every event, and few of them concern every worker. So the data that they need (how many of a tier
+//! are busy, which are idle, when the next deadline is) is indexed. Workers are changed only through
+//! [`Workers::change`], which keeps the indexes in step.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use super::worker::{State, Worker};
 use super::{Config, WorkerId};
 use crate::routing::{PerTier, Tier};
 
-/// The settings from which deadlines of workers follow.
+/// The settings that determine deadlines of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Times {
     boot_ms: u64,
@@ -26,7 +26,7 @@ impl Times {
         Self { boot_ms: config.boot_ms, inline_ms, worker_max_ms: config.worker_max_ms }
     }
 
-    /// When a worker is to be looked at again because it will have taken too long with something.
+    /// When a worker is to be checked, as a deadline passes (milliseconds).
     fn due(&self, worker: &Worker) -> Option<u64> {
         if worker.killed.is_some() {
             return None;
@@ -48,32 +48,32 @@ impl Times {
     }
 }
 
-/// How many workers of one tier there are.
+/// Number of workers of one tier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
-    /// That start and are not being killed.
+    /// Starting, and not being killed.
     pub starting: usize,
-    /// That have a job, including those that are being killed.
+    /// With a job, including those being killed.
     pub busy: usize,
-    /// That are there for jobs to come; see [`Worker::counts`].
+    /// Capacity; see [`Worker::counts`].
     pub counting: usize,
-    /// That have not been let go.
+    /// Not told to leave, nor leaving by themselves.
     pub live: usize,
-    /// That were started for one job and have not been handed it.
+    /// Started for one job that is not yet delivered.
     pub bound: usize,
-    /// That look for a job by themselves, or hold one that they have found.
+    /// Looking for a job, or holding a popped one.
     pub popping: usize,
 }
 
-/// What the indexes hold of one worker.
+/// The index entries of one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Facts {
     tier: Tier,
     counts: Counts,
-    /// Since when it is idle.
+    /// Since when it is idle (milliseconds).
     idle: Option<u64>,
     due: Option<u64>,
-    /// How many jobs are ahead of it, if it may get more.
+    /// Number of jobs ahead of it, if it may get more.
     open: Option<usize>,
 }
 
@@ -108,16 +108,16 @@ impl Facts {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Index {
     counts: PerTier<Counts>,
-    /// Idle workers by the time since when they are.
+    /// Idle workers, by the time since when they are idle.
     idle: PerTier<BTreeSet<(u64, WorkerId)>>,
-    /// Workers by the time at which they are to be looked at.
+    /// Workers, by their next deadline.
     due: BTreeSet<(u64, WorkerId)>,
-    /// Lanes to which jobs may be sent ahead, by how many are ahead of them already.
+    /// Lanes to which jobs may be sent ahead, by the number of jobs ahead of them.
     open: BTreeSet<(usize, WorkerId)>,
 }
 
 impl Index {
-    /// Replaces what is held of a worker.
+    /// Replaces the entries of a worker.
     fn replace(&mut self, id: WorkerId, before: Option<&Facts>, after: Option<&Facts>) {
         if before == after {
             return;
@@ -177,7 +177,7 @@ impl Workers {
         Self { all: BTreeMap::new(), index: Index::default(), times: Times::of(config) }
     }
 
-    /// Deadlines follow these settings from now on.
+    /// Applies the deadlines of other settings.
     pub fn configure(&mut self, config: &Config) {
         self.times = Times::of(config);
         self.index = self.counted_anew();
@@ -203,7 +203,7 @@ impl Workers {
         Some(worker)
     }
 
-    /// Changes a worker. Nothing, if there is none of this number.
+    /// Changes a worker. `None` if it does not exist.
     pub fn change<R>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> R) -> Option<R> {
         let worker = self.all.get_mut(&id)?;
         let before = Facts::of(worker, &self.times);
@@ -220,7 +220,7 @@ impl Workers {
         self.all.iter().map(|(id, worker)| (*id, worker))
     }
 
-    /// The numbers of those that `which` picks, to change them.
+    /// The numbers of the workers selected by `which`, to change them.
     pub fn ids(&self, which: impl Fn(&Worker) -> bool) -> Vec<WorkerId> {
         self.iter().filter(|(_, worker)| which(worker)).map(|(id, _)| id).collect()
     }
@@ -233,29 +233,29 @@ impl Workers {
         self.index.counts.iter()
     }
 
-    /// Idle workers of a tier and since when they are: the one that has been for longest comes first.
+    /// Idle workers of a tier, with the time since when they are idle: the longest idle comes first.
     pub fn idle(&self, tier: Tier) -> &BTreeSet<(u64, WorkerId)> {
         &self.index.idle[tier]
     }
 
-    /// Lanes to which jobs may be sent ahead: the one with the fewest ahead of it comes first.
+    /// Lanes to which jobs may be sent ahead: the one with the fewest ahead comes first.
     pub fn open(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
         self.index.open.iter().filter_map(|(_, id)| Some((*id, self.get(*id)?)))
     }
 
-    /// Workers that have taken too long with something.
+    /// Workers of which a deadline has passed, by number.
     pub fn due(&self, now: u64) -> Vec<WorkerId> {
         let mut due: Vec<_> = self.index.due.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
         due.sort_unstable();
         due
     }
 
-    /// When the next one will have.
+    /// The next deadline (milliseconds).
     pub fn next_due(&self) -> Option<u64> {
         self.index.due.first().map(|(at, _)| *at)
     }
 
-    /// Whether the indexes say of the workers what is true of them, by these settings.
+    /// Whether the indexes agree with the workers, by these settings.
     #[cfg(test)]
     pub fn agrees(&self, config: &Config) -> bool {
         self.times == Times::of(config) && self.index == self.counted_anew()

@@ -6,25 +6,25 @@ use std::fmt;
 use super::frames::{Cutter, TooLong};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// Bytes that a request may have.
+/// Maximum size of a request, bytes.
 pub const MAX_REQUEST: usize = 16 << 10;
-/// Bytes that an answer or a notice may have.
+/// Maximum size of an answer or a notice, bytes.
 pub const MAX_ANSWER: usize = 1 << 20;
-/// Units in one request to watch.
+/// Maximum number of units in one [`Verb::Watch`].
 pub const MAX_WATCH: usize = 200;
 
 /// A unit of the caller's app.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
-    /// The pooled worker of this number: `kqueue-worker@APP:N.service`.
+    /// The pooled worker with this number: `kqueue-worker@APP:N.service`.
     Worker(u32),
-    /// The scope of one isolated job: `kqueue-APP-NAME.scope`. The name is of `[a-z0-9-]`, 40 characters at the most.
+    /// The scope of one isolated job: `kqueue-APP-NAME.scope`. The name is 1 to 40 characters of `[a-z0-9-]`.
     Scope(String),
 }
 
 impl Unit {
-    /// Its name as a unit of `app`.
+    /// The systemd name of this unit of `app`.
     pub fn name(&self, app: &str) -> String {
         match self {
             Unit::Worker(number) => format!("kqueue-worker@{app}:{number}.service"),
@@ -32,12 +32,12 @@ impl Unit {
         }
     }
 
-    /// The unit of `app` that has this name, if it is one.
+    /// Parses a systemd name as a unit of `app`.
     pub fn of(app: &str, name: &str) -> Option<Self> {
         Self::parse(name).filter(|(owner, _)| *owner == app).map(|(_, unit)| unit)
     }
 
-    /// The app and the unit that have this name, if it is one of ours.
+    /// Parses a systemd name into app and unit; `None` if it is not a kqueue worker or scope.
     pub fn parse(name: &str) -> Option<(&str, Self)> {
         let (app, unit) = if let Some(rest) = name.strip_prefix("kqueue-worker@") {
             let (app, number) = rest.strip_suffix(".service")?.split_once(':')?;
@@ -46,12 +46,12 @@ impl Unit {
             let (app, own) = name.strip_prefix("kqueue-")?.strip_suffix(".scope")?.split_once('-')?;
             (app, Unit::Scope(is_scope_name(own).then(|| own.to_owned())?))
         };
-        // One name, one unit: "+1" and "01" are numbers to Rust, but no names of ours.
+        // Accept only the canonical name: Rust also parses "+1" and "01" as numbers.
         (is_app_name(app) && unit.name(app) == name).then_some((app, unit))
     }
 }
 
-/// Whether this may be the name of an app.
+/// Whether this is a valid app name: 1 to 32 characters of `[a-z0-9_]`, not beginning with `_`.
 pub fn is_app_name(name: &str) -> bool {
     let own = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     (1..=32).contains(&name.len())
@@ -59,84 +59,86 @@ pub fn is_app_name(name: &str) -> bool {
         && name.bytes().all(|byte| own(byte) || byte == b'_')
 }
 
-/// Whether this may be the own part of a scope's name.
+/// Whether this is a valid NAME of a scope: 1 to 40 characters of `[a-z0-9-]`.
 pub fn is_scope_name(name: &str) -> bool {
     (1..=40).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-/// What a unit may use. What is absent stays as root's settings have it.
+/// Resource limits of a unit. Absent ones are taken from root's settings.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct UnitLimits {
-    /// Bytes of memory.
+    /// Memory, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_max: Option<u64>,
-    /// Microseconds that it may run.
+    /// Run time, microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime_max_usec: Option<u64>,
-    /// Processes and threads.
+    /// Number of processes and threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks_max: Option<u64>,
-    /// Share of the processors, 1 to 10000.
+    /// systemd's `CPUWeight=`, 1 to 10000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_weight: Option<u64>,
-    /// Share of the disks, 1 to 10000.
+    /// systemd's `IOWeight=`, 1 to 10000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_weight: Option<u64>,
 }
 
-/// What is asked of the coordinator.
+/// An operation requested from the coordinator.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Verb {
-    /// Start a pooled worker. Answered when it is ready, or has failed to be.
+    /// Start a pooled worker. Answered when it is active or has failed.
     Start {
         /// Its number.
         worker: u32,
     },
     /// Kill every process of a unit.
     Kill {
-        /// Which.
+        /// The unit.
         unit: Unit,
     },
-    /// Put a process of the caller's own unit, or of a worker of its app, into a new scope. Answered when it is known to be in it.
+    /// Move a process of the caller's own unit, or of a worker of its app, into a new scope. Answered when the process
+    /// is
+    /// known to be in it.
     Scope {
-        /// The scope's own part of its name, never used before.
+        /// NAME of the scope, never used before.
         scope: String,
-        /// The process.
+        /// The process id.
         pid: i32,
-        /// What it may use.
+        /// Limits of the scope.
         limits: UnitLimits,
     },
-    /// Tell how these units end, [`MAX_WATCH`] at the most. One that is not there is told as ended at once. A unit
-    /// that the caller started or scoped on this connection is watched without being asked.
+    /// Send a notice when one of these units ends. A unit that does not exist is reported as ended at once. Units that
+    /// were started or scoped on this connection are watched without this request.
     Watch {
-        /// Which.
+        /// The units, at most [`MAX_WATCH`].
         units: Vec<Unit>,
     },
-    /// Every unit of the app that is there.
+    /// List every existing worker and scope of the app.
     List,
-    /// What the service manager is about to do with the caller's own unit.
+    /// Report what the service manager is about to do with the caller's own unit.
     Purpose,
-    /// Something for the coordinator's own log: one line about one job.
+    /// Write one line about one job to the coordinator's journal.
     Tell {
         /// The line.
         message: String,
         /// A syslog priority: 3 (error) to 6 (info).
         priority: u8,
-        /// Names and values for the journal; of the names that begin with `KQUEUE_`, and `MESSAGE_ID`.
+        /// Journal fields, names and values. Names begin with `KQUEUE_`, or are `MESSAGE_ID`.
         #[serde(default)]
         fields: std::collections::BTreeMap<String, String>,
     },
 }
 
-/// A verb and the number under which it is answered.
+/// A verb and its request number.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub struct Request {
-    /// The caller's number for it.
+    /// A number chosen by the caller; the answer repeats it.
     pub id: u64,
-    /// What is asked.
+    /// The operation.
     #[serde(flatten)]
     pub verb: Verb,
 }
@@ -151,9 +153,9 @@ pub enum Refusal {
     Failed,
     /// The service manager does not answer.
     Timeout,
-    /// Too much is under way already.
+    /// Too many requests or units are under way, or the unit is in transition.
     Busy,
-    /// There is no such unit or process.
+    /// The unit or process does not exist.
     Absent,
 }
 
@@ -164,22 +166,22 @@ pub enum Purpose {
     /// Nothing.
     #[default]
     None,
-    /// To stop it for good.
+    /// Stop it without starting it again.
     Stop,
-    /// To stop it and start it again.
+    /// Stop it and start it again.
     Restart,
 }
 
-/// A unit that is there.
+/// An existing unit.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub struct Listed {
-    /// Which.
+    /// The unit.
     pub unit: Unit,
     /// systemd's ActiveState: `active`, `activating`, `deactivating`, `failed`…
     pub state: String,
-    /// Its main process, or the one process of a scope that was placed there first; 0 when there is none.
+    /// Process id: the main process of a service, the lowest id in a scope; 0 for none.
     pub pid: i32,
-    /// Bytes of memory it has now.
+    /// Current memory use, bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
 }
@@ -188,21 +190,21 @@ pub struct Listed {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct UnitEnd {
-    /// systemd's Result: `success`, `exit-code`, `signal`, `oom-kill`, `timeout`, `watchdog`…; empty when nobody knows.
+    /// systemd's Result: `success`, `exit-code`, `signal`, `oom-kill`, `timeout`, `watchdog`…; empty when unknown.
     pub result: String,
     /// Exit code of its main process. Services only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<i32>,
-    /// The signal that ended its main process. Services only.
+    /// The signal that killed its main process. Services only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// Bytes of memory at its peak.
+    /// Peak memory use, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_peak: Option<u64>,
-    /// Bytes it was allowed.
+    /// Memory limit, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_max: Option<u64>,
-    /// Microseconds of processor time.
+    /// CPU time, microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_usec: Option<u64>,
 }
@@ -212,62 +214,62 @@ pub struct UnitEnd {
 pub struct Answer {
     /// The request's number.
     pub id: u64,
-    /// Why it was not carried out; none when it was.
+    /// Why the request was not carried out; `None` on success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<(Refusal, String)>,
-    /// The main process of a worker that was started.
+    /// After [`Verb::Start`]: process id of the worker's main process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
-    /// The units asked for.
+    /// After [`Verb::List`]: the units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub units: Option<Vec<Listed>>,
-    /// What is about to happen to the caller.
+    /// After [`Verb::Purpose`]: what is about to happen to the caller's unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purpose: Option<Purpose>,
 }
 
-/// What the coordinator says unasked.
+/// An unsolicited message from the coordinator.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(tag = "notice", rename_all = "snake_case")]
 pub enum Notice {
     /// A watched unit has ended.
     Ended {
-        /// Which.
+        /// The unit.
         unit: Unit,
-        /// How.
+        /// How it ended.
         end: UnitEnd,
     },
 }
 
-/// Either of the coordinator's messages.
+/// A message from the coordinator.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(untagged)]
 pub enum FromCoordinator {
-    /// Unasked.
+    /// An unsolicited notice.
     Notice(Notice),
-    /// Asked.
+    /// The answer to a request.
     Answer(Answer),
 }
 
-/// What is wrong with a frame; nothing after it can be trusted.
+/// A malformed frame; the stream cannot be read further.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FrameError {
-    /// It is longer than it may be.
+    /// The frame is longer than the maximum.
     #[error("a frame of {length} bytes, {max} at the most")]
     TooLong {
-        /// Bytes promised.
+        /// Length field, bytes.
         length: usize,
-        /// Bytes allowed.
+        /// Maximum, bytes.
         max: usize,
     },
-    /// It is not a message.
+    /// The body is not a valid message; the parser's error.
     #[error("no message: {0}")]
     Malformed(String),
 }
 
-/// Lays out one message.
+/// Encodes one message as a frame.
 pub fn frame(message: &impl Serialize) -> Vec<u8> {
-    // These types have string keys only, so they can always be written.
+    // These types have string keys only, so serialisation cannot fail.
     let body = serde_json::to_vec(message).unwrap_or_default();
     let mut frame = Vec::with_capacity(4 + body.len());
     frame.extend_from_slice(&(body.len() as u32).to_be_bytes());
@@ -275,22 +277,22 @@ pub fn frame(message: &impl Serialize) -> Vec<u8> {
     frame
 }
 
-/// Cuts a stream of bytes into messages of at most so many bytes.
+/// Splits a byte stream into messages of bounded size.
 #[derive(Debug)]
 pub struct Frames(Cutter);
 
 impl Frames {
-    /// For messages up to `max` bytes.
+    /// For messages of up to `max` bytes.
     pub fn new(max: usize) -> Self {
         Self(Cutter::new(max))
     }
 
-    /// Takes in bytes as they came.
+    /// Appends received bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.0.feed(bytes);
     }
 
-    /// The next whole message, if there is one.
+    /// The next complete message, if there is one.
     ///
     /// # Errors
     /// See [`FrameError`].
@@ -302,7 +304,7 @@ impl Frames {
 }
 
 impl fmt::Display for UnitEnd {
-    /// As in "oom-kill at 64M (peak 63M)".
+    /// As in "oom-kill at 64 MB (peak 63 MB)", "signal 9", "exit code 1"; "ended unseen" for an empty result.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mega = |bytes: u64| bytes.div_ceil(1 << 20);
         match (self.result.as_str(), self.signal, self.code) {

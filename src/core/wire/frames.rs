@@ -1,36 +1,37 @@
-//! Frames in bytes: a length of four bytes, big endian, and so many bytes. The one place that reads a length.
+//! Framing: a u32 length, big endian, followed by that many bytes. The only place that reads a length field.
 
-/// The first frame of some bytes, and what follows it. None where it is not whole.
+/// Splits off the body of the first frame; returns it and the remaining bytes. `None` if it is incomplete.
 pub fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(u32::from_be_bytes(*length) as usize)
 }
 
-/// A frame that is longer than it may be.
+/// A frame that is longer than the maximum; both in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooLong {
     pub length: usize,
     pub max: usize,
 }
 
-/// Cuts a stream of bytes into frames. Holds at most one frame and what was read behind it.
+/// Splits a byte stream into frames. Once all complete frames are taken, less than one frame is left unread.
 #[derive(Debug)]
 pub(super) struct Cutter {
     buffer: Vec<u8>,
-    /// Where the next frame begins.
+    /// Offset of the next frame in `buffer`.
     start: usize,
     max: usize,
 }
 
 impl Cutter {
-    /// For frames up to `max` bytes.
+    /// For frames of up to `max` bytes.
     pub fn new(max: usize) -> Self {
         Self { buffer: Vec::new(), start: 0, max }
     }
 
-    /// Takes in bytes as they came.
+    /// Appends received bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
-        // Room is given back once the dead part outweighs the living.
+        // Consumed bytes are dropped when the buffer is fully consumed, or when they are over 4 KiB and over half of
+        // it.
         if self.start == self.buffer.len() {
             self.buffer.clear();
             self.start = 0;
@@ -41,12 +42,12 @@ impl Cutter {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Whether a frame has begun and not ended.
+    /// Whether the buffer ends within a frame.
     pub fn is_partial(&self) -> bool {
         self.start < self.buffer.len()
     }
 
-    /// The next whole frame, if there is one.
+    /// The next complete frame, if there is one.
     pub fn next(&mut self) -> Result<Option<&[u8]>, TooLong> {
         let pending = self.buffer.get(self.start..).unwrap_or_default();
         if let Some(length) = pending.first_chunk::<4>().map(|four| u32::from_be_bytes(*four) as usize)

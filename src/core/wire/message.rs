@@ -1,4 +1,4 @@
-//! The kinds of messages, and those that PHP processes send.
+//! The kinds of messages, and the messages from PHP processes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,7 +38,7 @@ pub mod kind {
     pub const STANDING: u8 = 40;
 }
 
-/// What a PHP process is for.
+/// The role of a PHP process.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -50,12 +50,12 @@ pub enum Mode {
     Pooled,
     /// Runs one job and ends.
     Isolated,
-    /// Does what Horizon's master would; runs no job.
+    /// Stands in for Horizon's master process; runs no job.
     Horizon,
 }
 
 impl Mode {
-    /// What the processes of a tier are.
+    /// The mode of processes in a tier.
     pub fn of(tier: Tier) -> Self {
         match tier {
             Tier::Inline => Self::Lane,
@@ -64,7 +64,7 @@ impl Mode {
         }
     }
 
-    /// The tier whose jobs such a process runs; none for one that runs no job.
+    /// The tier whose jobs a process of this mode runs; `None` when it runs no job.
     pub fn tier(self) -> Option<Tier> {
         match self {
             Self::Lane => Some(Tier::Inline),
@@ -87,47 +87,49 @@ impl fmt::Display for Mode {
     }
 }
 
-/// Something that a template has open and that two processes must not share.
+/// A descriptor or connection that a template has open and that must not be shared with a fork.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 pub struct Held {
-    /// The peer of a socket, the path of a file, or what else it is.
+    /// The peer of a socket, the path of a file, or another description.
     pub name: String,
-    /// When the app opened it, as far as is known.
+    /// When the app opened it, if known.
     #[serde(default)]
     pub opened: Option<String>,
 }
 
-/// Why a template must not be forked as it is.
+/// The reason why a template must not be forked.
 #[derive(Debug, Default)]
 pub struct Unforkable {
-    /// What it holds; nothing where it can be forked.
+    /// Open resources that forks must not share; empty when it can be forked.
     pub held: Vec<Held>,
-    /// The classes that the app has loaded, for a template that does not boot all of it.
+    /// The classes that the app has loaded, to be preloaded by an early template.
     pub classes: Option<Box<serde_json::value::RawValue>>,
 }
 
-/// How a job ended, read off Laravel's job object. None of the three: the job stays reserved.
+/// How a job ended, read from Laravel's job object. With none of `deleted`, `released` and `failed` set, the job
+/// stays reserved.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct Done {
-    /// It is gone from the queue, or will be once the runtime has removed it.
+    /// The job was removed from the queue, or will be once the runtime has removed it.
     pub deleted: bool,
-    /// It is back on the queue.
+    /// The job was put back on the queue.
     pub released: bool,
-    /// It has failed for good.
+    /// The job has failed permanently.
     pub failed: bool,
-    /// The runtime is to remove it from the queue, and has not been told so before.
+    /// The runtime has to remove the job from the queue, and no `DELETED` has requested it.
     #[serde(default)]
     pub ack: bool,
-    /// The process died while Laravel failed the job: not everybody has been told, and it may not be written down.
+    /// The process died while Laravel failed the job: some listeners were not called, and the failure may not be
+    /// recorded.
     #[serde(default)]
     pub unfinished: bool,
     /// Peak of PHP's heap during the job, KiB.
     #[serde(default)]
     pub peak: u32,
-    /// Processor time that PHP took for the job and all its children that it has waited for, microseconds.
+    /// CPU time of PHP for the job, including children that it has waited for, microseconds.
     #[serde(default)]
     pub cpu: Option<u64>,
-    /// Class and message of the exception it threw, if any.
+    /// Class and message of the exception that the job threw, if any.
     #[serde(default)]
     pub error: Option<String>,
 }
@@ -135,84 +137,84 @@ pub struct Done {
 /// A message from a PHP process.
 #[derive(Debug)]
 pub enum FromWorker {
-    /// The first: who it is. `worker` is the number it was started with.
+    /// The first frame of a connection: the identity of the process.
     Hello {
         /// Version of the protocol.
         version: u32,
-        /// What it is for.
+        /// Its role.
         mode: Mode,
-        /// The number the runtime gave it.
+        /// The number that the runtime gave it, decimal.
         worker: String,
-        /// Its process id, as it says; the kernel's word counts.
+        /// The process id that it reports. Not used: the kernel's peer credentials count.
         pid: u32,
         /// Its PHP version.
         php: String,
-        /// It has served a runtime before this one, and this is the last job it was given; 0 when it had none.
+        /// The last job that an earlier runtime gave it, 0 for none; `None` if it served no earlier runtime.
         job: Option<u64>,
     },
-    /// It wants a job, and says how the last one ended. From a template: it can fork now.
+    /// From a worker: requests a job and reports how the last one ended. From a template: it has booted.
     Ready {
         /// How the last job ended.
         done: Option<Done>,
-        /// From a template that has booted: the app, as PHP describes it.
+        /// From a template that has booted: PHP's description of the app.
         app: Option<Box<serde_json::value::RawValue>>,
-        /// From a template: why it must not be forked, if so.
+        /// From a template: the reason why it must not be forked, if any.
         unforkable: Unforkable,
-        /// Why it could not look for a job, where it was sent to.
+        /// After `POP`: why it could not look for a job.
         fault: Option<String>,
     },
-    /// It has taken a job off the queue by itself, and waits to be told what to do with it.
+    /// It has popped a job by itself, and waits for `JOB`.
     Popped(Popped),
-    /// It has read the job that it was handed, as it was asked to say.
+    /// It has read a `JOB` that requested a receipt.
     Taken,
-    /// The job that it begins is one that Laravel passes SIGTERM on to.
+    /// The job that it begins implements Laravel's `Interruptible`: Laravel passes SIGTERM on to it.
     Interruptible,
     /// It has claimed a job that was sent ahead and is about to begin it.
     Next {
         /// How the last job ended.
         done: Done,
-        /// The ticket of the one it goes on with.
+        /// The ticket of the job that it begins.
         job: u64,
     },
-    /// Laravel has finished with the job: the runtime is to remove it from the queue.
+    /// Laravel has deleted the job: the runtime has to remove it from the queue.
     Deleted {
-        /// It is about to fail the job.
+        /// Laravel is about to fail the job.
         failed: bool,
     },
     /// Laravel's loop ends by itself, with this exit status.
     Stopping {
-        /// 0 planned, 12 memory, anything else a timeout.
+        /// 0 for a planned stop, 12 for the memory limit, anything else for Laravel's timeout alarm.
         status: i32,
-        /// How the job ended during which, or after which, it stops.
+        /// How the job ended during or after which it stops.
         done: Option<Done>,
-        /// Why it could not look for a job, where it stops for that.
+        /// After `POP`: why it could not look for a job, if it stops because of that.
         fault: Option<String>,
     },
     /// PHP ends within a job: `exit()` or a fatal error.
     Died {
-        /// The fatal error; none after `exit()`.
+        /// The fatal error; `None` after `exit()`.
         fatal: Option<String>,
-        /// How far Laravel had got with the job.
+        /// The state of the job in Laravel at that point.
         done: Done,
     },
-    /// The template has forked a worker, or could not.
+    /// The template has forked a worker, or failed to.
     Forked {
         /// The worker's number.
         worker: String,
         /// Its process id, negative when the fork failed.
         pid: i32,
-        /// Why it failed.
+        /// Why the fork failed.
         error: Option<String>,
-        /// Why the template must not be forked any more, if so.
+        /// The reason why the template must not be forked any more, if any.
         unforkable: Unforkable,
     },
     /// A child of the template has ended.
     Exited {
         /// The worker's number.
         worker: String,
-        /// Its exit code, if it ended by itself.
+        /// Its exit code, if it exited.
         code: Option<i32>,
-        /// The signal that ended it.
+        /// The signal that killed it.
         signal: Option<i32>,
     },
     /// The answer to a check.
@@ -225,61 +227,63 @@ pub enum FromWorker {
         restart: Option<String>,
         /// Why the state could not be read.
         error: Option<String>,
-        /// What Laravel counts in each queue, where nobody else can: jobs that wait, are delayed, are reserved.
+        /// By queue, Laravel's counts of waiting, delayed and reserved jobs. Only after `POP`, where no backend can
+        /// count
+        /// them.
         sizes: BTreeMap<String, [u64; 3]>,
     },
-    /// What classes declare for kqueue.
+    /// The kqueue declarations of classes.
     Hints {
         /// Declared values by class.
         classes: BTreeMap<String, ClassHints>,
-        /// Names that are no classes.
+        /// Names of which no class exists.
         missing: Vec<String>,
-        /// Classes that end PHP when they are loaded, and how.
+        /// Classes whose loading ends PHP, with the way it ends.
         unloadable: BTreeMap<String, String>,
-        /// Values that cannot be meant for kqueue, by class and name.
+        /// Declared values that kqueue cannot use, by class and name.
         ignored: BTreeMap<String, BTreeMap<String, String>>,
     },
-    /// From the process that stands in for Horizon's master: it has done what was due.
+    /// From the process that stands in for Horizon's master: it has started, finished a round, or received a command.
     Horizon {
-        /// What somebody has asked Horizon for.
+        /// The command that Horizon received.
         ask: Option<HorizonAsk>,
-        /// Why something could not be done; the process ends.
+        /// Why a round failed; the process ends.
         error: Option<String>,
     },
-    /// The app threw while it booted.
+    /// The app threw, or ended PHP, while it booted.
     BootFailed(BootFailure),
 }
 
-/// A job that a worker has taken off the queue by itself, as far as others need to know it.
+/// A job that a worker has popped by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Popped {
-    /// The queue, as the worker was told it.
+    /// The queue, by the name in `POP`.
     pub queue: String,
-    /// The payload: all of it, or what is left without the serialised job where it is large.
+    /// The payload. A large one lacks the serialised job; it is empty if it is large for another reason.
     pub payload: String,
-    /// Bytes of the payload.
+    /// Size of the whole payload in bytes.
     #[serde(default)]
     pub bytes: usize,
-    /// The queue's own name of the job, where the payload has none.
+    /// The driver's id of the job.
     #[serde(default)]
     pub id: Option<String>,
-    /// Attempts including this one, as the driver counts them.
+    /// Attempts including this one, as counted by the driver.
     #[serde(default)]
     pub attempts: Option<u32>,
 }
 
-/// Why an app has not booted.
+/// Why an app failed to boot.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct BootFailure {
-    /// Class of the exception; `exit` where the app has ended PHP.
+    /// Class of the exception; `exit` when the app ended PHP, `PHP` for a fatal error.
     pub class: String,
     /// Its message.
     pub message: String,
-    /// Where it was thrown.
+    /// The file in which it was thrown.
     pub file: String,
-    /// The line there.
+    /// The line in that file.
     pub line: u32,
-    /// What it comes from, where that is known.
+    /// The known fault that caused it, if any.
     #[serde(default)]
     pub fault: Option<BootFault>,
 }
@@ -287,43 +291,43 @@ pub struct BootFailure {
 impl fmt::Display for BootFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.fault {
-            // In our own words, which say where.
+            // The message is kqueue's own and names the place.
             Some(BootFault::Connection | BootFault::DatabaseFile) => f.write_str(&self.message),
             _ => write!(f, "{}: {} ({}:{})", self.class, self.message, self.file, self.line),
         }
     }
 }
 
-/// A fault of an app that has a fix of its own, by its name in `Misconfigured.php`.
+/// A fault of an app that has a specific fix, by its name in `Misconfigured.php`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BootFault {
     /// Its Composer packages are not installed.
     Vendor,
-    /// A connection is named that its config does not have.
+    /// The named connection is not in its config.
     Connection,
-    /// The file of its SQLite database is not there.
+    /// The file of its SQLite database does not exist.
     DatabaseFile,
-    /// One that a newer worker program names.
+    /// A name that only a newer worker program knows.
     #[serde(other)]
     Unknown,
 }
 
-/// What can be asked of Horizon's master, by its commands or a signal.
+/// Commands to Horizon's master process, from its Artisan commands or a signal.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum HorizonAsk {
     /// Start no further job.
     Pause,
-    /// Go on.
+    /// Resume after a pause.
     Continue,
     /// Replace every process after its current job.
     Restart,
-    /// End, to be started again by whoever keeps it running.
+    /// Exit, to be restarted by the process supervisor.
     Terminate,
 }
 
-/// What one class declares; anything of an unexpected type counts as not said.
+/// The declarations of one class; a value of an unexpected type counts as absent.
 pub type ClassHints = serde_json::Map<String, serde_json::Value>;
 
 impl FromWorker {

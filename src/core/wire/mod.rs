@@ -16,45 +16,45 @@ pub use message::{
 pub use order::{Job, JobKind, LastResort, TemplateOrder, ToWorker};
 pub use parts::Parts;
 
-/// The version of the protocol, which a process names in `HELLO`. After an upgrade, processes of both versions meet:
-/// a worker that runs on and the new runtime, a new worker and a runtime that has not been idle since. So the
-/// protocol grows by what the other side may ignore, and this number changes only where that cannot be.
+/// The version of the protocol, sent in `HELLO`. After an upgrade, processes of two versions meet: an old worker that
+/// still runs and the new runtime, or a new worker and a runtime that has not been idle since. So the protocol grows
+/// by additions that the other side may ignore, and this number changes only where that is not possible.
 pub const VERSION: u32 = 1;
 
-/// Bytes that one frame from a PHP process may have: headers alone, never payloads.
+/// Maximum size of one frame from a PHP process, bytes. These frames consist of a header only.
 pub const MAX_FROM_WORKER: usize = 1 << 20;
 
-/// What a peer did that the protocol does not allow.
+/// A protocol error of a peer.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WireError {
-    /// The length field promises more than a peer may send.
+    /// The length field exceeds the maximum.
     #[error("a frame of {length} bytes, {max} at the most")]
     TooLong {
-        /// Bytes promised.
+        /// Length field, bytes.
         length: usize,
-        /// Bytes allowed.
+        /// Maximum, bytes.
         max: usize,
     },
     /// The header's length does not fit into the frame.
     #[error("a frame of {length} bytes whose header does not fit into it")]
     Malformed {
-        /// Bytes of the frame.
+        /// Length of the frame, bytes.
         length: usize,
     },
-    /// No message of this version has that kind.
+    /// No message of this version has this kind.
     #[error("a frame of unknown kind {0}")]
     UnknownKind(u8),
-    /// The header is not what its kind demands.
+    /// The header does not match the kind.
     #[error("a frame of kind {kind} with a bad header: {reason}")]
     Header {
         /// The frame's kind.
         kind: u8,
-        /// What is wrong with it.
+        /// The parser's error.
         reason: String,
     },
 }
 
-/// Cuts a stream of bytes into messages.
+/// Splits a byte stream into messages.
 #[derive(Debug)]
 pub struct Decoder(Cutter);
 
@@ -65,20 +65,20 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Takes in bytes as they came from the socket.
+    /// Appends bytes received from the socket.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.0.feed(bytes);
     }
 
-    /// Whether a frame has begun and not ended: a peer that leaves now has cut it in half.
+    /// Whether the buffer ends within a frame: a peer that closes now has truncated it.
     pub fn is_partial(&self) -> bool {
         self.0.is_partial()
     }
 
-    /// The next whole message, if there is one.
+    /// The next complete message, if there is one.
     ///
     /// # Errors
-    /// What the peer did wrong; nothing after it can be trusted.
+    /// The protocol error of the peer; the stream cannot be read further.
     pub fn message(&mut self) -> Result<Option<FromWorker>, WireError> {
         let frame = self.0.next().map_err(|TooLong { length, max }| WireError::TooLong { length, max })?;
         let Some(frame) = frame else { return Ok(None) };
@@ -91,7 +91,7 @@ impl Decoder {
     }
 }
 
-/// Lays out one frame.
+/// Encodes one frame.
 fn encode(kind: u8, header: &[u8], body: &[&Bytes]) -> Parts {
     let length = 5 + header.len() + body.iter().map(|part| part.len()).sum::<usize>();
     let mut frame = Parts::default();

@@ -1,4 +1,4 @@
-//! The messages that PHP processes are sent.
+//! The messages to PHP processes.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,23 @@ use serde_json::value::RawValue;
 use super::message::{Mode, kind};
 use super::{Parts, encode};
 
-/// What PHP is to do with a job.
+/// What a PHP process does with a job.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum JobKind {
     /// Run it.
     Run,
-    /// Throw, in its stead, what its process died of.
+    /// Throw `cause`, the reason of its process's death, instead of running it.
     Crash,
-    /// Treat it as Laravel's own timeout would have.
+    /// Treat it as Laravel's own timeout would.
     Timeout,
-    /// Laravel's own timeout has spoken, and left it reserved: release it, with its backoff.
+    /// Laravel's own timeout ended the process and left the job reserved: release it with its backoff.
     Release,
     /// An operator has cancelled it: fail it, or delete it.
     Cancel,
 }
 
-/// What the replay of a dead job leaves out, since a process has died of that before.
+/// Steps that the replay of a dead job omits because a process has died in them before.
 #[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(into = "u8")]
 pub enum LastResort {
@@ -34,7 +34,7 @@ pub enum LastResort {
     None,
     /// The job's class is not loaded.
     NoClass,
-    /// Nobody is told either: it is written down as failed, or released.
+    /// Nor is any listener called: the job is recorded as failed, or released.
     Alone,
 }
 
@@ -44,23 +44,23 @@ impl From<LastResort> for u8 {
     }
 }
 
-/// What a template is told of what it is.
+/// Settings of a template.
 #[derive(Clone, Copy, Debug)]
 pub struct TemplateOrder<'a> {
-    /// Stop before the app's providers; each fork does the rest.
+    /// Stop booting before the app's service providers; each fork boots the rest.
     pub early: bool,
-    /// A job waits for its first fork: what every job needs is loaded after that.
+    /// A job waits for the first fork: the classes that every job needs are loaded after it.
     pub hurry: bool,
-    /// Classes to load, as the template said that had booted all of the app.
+    /// Classes to preload, from a template that had booted the whole app. Sent to early templates only.
     pub classes: Option<&'a RawValue>,
-    /// Names of what it may hold while it is forked.
+    /// Names of resources that may stay open across a fork.
     pub safe: &'a [String],
 }
 
 /// A job for a process.
 #[derive(Debug)]
 pub struct Job<'a> {
-    /// Its number, by which a process that outlives us speaks of it.
+    /// The runtime's number of the job; a process that outlives the runtime reports it to the next one.
     pub id: u64,
     /// What to do with it.
     pub kind: JobKind,
@@ -68,120 +68,122 @@ pub struct Job<'a> {
     pub queue: &'a str,
     /// `getRawBody()`.
     pub payload: &'a Bytes,
-    /// Laravel's name of the driver, by which PHP picks the class of the job.
+    /// Laravel's name of the driver, which selects PHP's class of the job.
     pub driver: &'a str,
-    /// What that class is made of besides the payload: JSON, and bytes, which are sent behind the payload.
+    /// Driver-specific fields of that class, as JSON.
     pub header: Option<&'a RawValue>,
-    /// See `header`.
+    /// Driver-specific bytes of that class, sent after the payload.
     pub body: Option<&'a Bytes>,
-    /// Whether the runtime removes it when it is done.
+    /// Whether the runtime removes the job from the queue when it is done.
     pub ack: bool,
     /// PHP's memory limit for this job, MB.
     pub memory: Option<u32>,
-    /// Seconds that it may run where it declares nothing, if not as the arguments of `queue:work` say; 0 is without limit.
+    /// Timeout in seconds if the job declares none, in place of the one in the arguments of `queue:work`; 0 is no
+    /// limit.
     pub timeout: Option<u32>,
-    /// What its process died of.
+    /// The reason of its process's death.
     pub cause: Option<&'a str>,
     /// The default number of tries, for [`JobKind::Timeout`].
     pub tries: u32,
     /// The default backoff, for a release.
     pub backoff: &'a str,
-    /// Release it after a timeout at which it may run again, instead of leaving it to `retry_after`.
+    /// After a timeout, release a job that may run again instead of leaving it to `retry_after`.
     pub release: bool,
-    /// For a replay: what is left out in it.
+    /// For a replay: the steps to omit.
     pub last_resort: LastResort,
-    /// For a replay: a process has died while Laravel failed the job, so failed it is.
+    /// For a replay: a process died while Laravel failed the job, so the job must fail.
     pub failing: bool,
-    /// For [`JobKind::Cancel`]: remove it, and fail nothing.
+    /// For [`JobKind::Cancel`]: remove it without failing it.
     pub delete: bool,
-    /// For [`JobKind::Cancel`]: it has not been begun since it was reserved.
+    /// For [`JobKind::Cancel`]: it was not started since it was reserved.
     pub unrun: bool,
-    /// It is sent ahead, and is to be begun only by whoever reads this number from the pipe of tickets.
+    /// The job is sent ahead: the lane starts it only after it has read this number from its FIFO of tickets.
     pub ticket: Option<u64>,
-    /// Answer with `TAKEN` before it is begun.
+    /// Answer with `TAKEN` before the job starts.
     pub receipt: bool,
-    /// Laravel removes it when it is done, but patiently: for a process that outlives us.
+    /// Laravel removes the job when it is done, with retries on a locked database: for a process that outlives the
+    /// runtime.
     pub own: bool,
-    /// Seconds within which a process that is a unit must be done with it, for its service manager.
+    /// For a process that is a unit: seconds until its watchdog expires.
     pub watchdog: Option<u64>,
 }
 
 /// A message to a PHP process.
 #[derive(Debug)]
 pub enum ToWorker<'a> {
-    /// What to be: the app's directory, the connection, and the arguments of `queue:work`.
+    /// The answer to `HELLO`: the app's directory, the connection, and the arguments of `queue:work`.
     Welcome {
         /// The app's directory.
         path: &'a str,
-        /// The queue connection; none is the app's default.
+        /// The queue connection; `None` is the app's default.
         connection: Option<&'a str>,
-        /// Arguments behind `artisan queue:work`.
+        /// Arguments of `artisan queue:work`.
         arguments: &'a [String],
-        /// Whether a process that runs no lane outlives us, and is to dial the runtime that comes after us.
+        /// Whether a process other than a lane outlives the runtime and connects to the next one.
         redial: bool,
-        /// The file mode creation mask; none is what the process has.
+        /// The file mode creation mask; `None` leaves it as it is.
         umask: Option<u32>,
-        /// What a template is, where it is one.
+        /// For a template.
         template: Option<TemplateOrder<'a>>,
     },
     /// A job.
     Job(Job<'a>),
-    /// Look for a job in these queues, in this order, and say what was found.
+    /// Pop a job from these queues, in this order, and report it.
     Pop {
-        /// Those that may be worked.
+        /// The queues that may be worked.
         queues: &'a [&'a String],
     },
-    /// Say what the restart signal, the pauses and the maintenance mode are.
+    /// Report the restart signal, the paused queues and the maintenance mode.
     Check {
         /// The queues worked.
         queues: &'a [String],
     },
     /// Leave the loop.
     Stop {
-        /// `restart` is reported to the app as such.
+        /// `recycle`, `idle`, `restart` or `drain`; `restart` is reported to the app as Laravel's own restart.
         reason: &'a str,
     },
     /// To a template: fork a worker.
     Fork {
         /// The worker's number.
         worker: &'a str,
-        /// What it is for.
+        /// Its role.
         mode: Mode,
-        /// Arguments of `queue:work`, as they are by now.
+        /// The current arguments of `queue:work`.
         arguments: &'a [String],
     },
-    /// To a template: one of its children has ended. Says so only to wake it.
+    /// To a template: one of its children has ended. Wakes it to reap the child.
     Reap,
-    /// To the process that stands in for Horizon's master: how things stand, as its records are to say.
+    /// To the process that stands in for Horizon's master: the current state, for Horizon's records.
     Standing {
         /// The app's name.
         app: &'a str,
-        /// The queues, in the order in which they are worked.
+        /// The queues, in the order of their processing.
         queues: &'a [String],
-        /// Processes by queue.
+        /// Number of processes by queue.
         processes: &'a BTreeMap<&'a str, usize>,
-        /// Jobs that are reserved and wait for a process, by queue: the queue does not count them.
+        /// Reserved jobs that wait for a process, by queue: the queue's own size does not include them.
         waiting: &'a BTreeMap<&'a str, usize>,
-        /// No job is started until Horizon is told to continue.
+        /// No job is started until Horizon's `continue`.
         paused: bool,
-        /// Seconds that a job may run; 0 is without limit.
+        /// Timeout of a job in seconds; 0 is no limit.
         timeout: u64,
-        /// Attempts before a job fails; 0 is without limit.
+        /// Attempts before a job fails; 0 is no limit.
         tries: u32,
         /// MB of PHP's heap above which a process is replaced.
         memory: u32,
     },
-    /// Say what these classes declare.
+    /// Report the declarations of these classes.
     Inspect {
         /// Class names.
         classes: &'a [String],
-        /// Whether properties and methods count, and not attributes alone.
+        /// Whether properties and methods count as declarations, besides attributes.
         properties: bool,
     },
 }
 
 impl ToWorker<'_> {
-    /// The whole frame.
+    /// Encodes the message as a frame.
     pub fn encode(&self) -> Parts {
         use serde_json::json;
         let (kind, header) = match self {
@@ -229,7 +231,7 @@ impl ToWorker<'_> {
 }
 
 impl Job<'_> {
-    /// Apart from the others because it is the one that is sent for every job.
+    /// Serialises a struct directly, without a `Value`: this message is sent for every job.
     fn encode(&self) -> Parts {
         #[derive(Serialize)]
         struct Header<'a> {
@@ -239,7 +241,7 @@ impl Job<'_> {
             queue: &'a str,
             payload: usize,
             ack: bool,
-            // Workers of former versions know it by this name, and run on during an upgrade.
+            // The name in earlier versions, whose workers keep running during an upgrade.
             #[serde(rename = "row", skip_serializing_if = "Option::is_none")]
             header: Option<&'a RawValue>,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -259,7 +261,7 @@ impl Job<'_> {
             #[serde(skip_serializing_if = "Option::is_none")]
             watchdog: Option<u64>,
         }
-        /// What only replays need.
+        /// Fields of replays only.
         #[derive(Serialize)]
         struct Replay<'a> {
             tries: u32,
@@ -339,7 +341,7 @@ mod tests {
         ToWorker::Job(job).encode().to_vec()
     }
 
-    /// Byte for byte: workers of the version before run on during an upgrade.
+    /// Byte for byte: workers of the previous version keep running during an upgrade.
     #[test]
     fn a_job_is_what_workers_of_the_former_version_read() {
         let lay_out = |header: &str, body: &str| {

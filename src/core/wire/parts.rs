@@ -1,12 +1,12 @@
-//! Bytes to be written one after the other. Large parts are shared with whoever else holds them, not copied: a payload
-//! may have a hundred megabytes, and is wanted by its queue, the ledger and its process.
+//! A byte sequence to be written in parts. Large parts are shared by reference count instead of copied: a payload may
+//! be a hundred megabytes, and its queue, the ledger and its process all need it.
 
 use bytes::Bytes;
 
-/// Bytes from which a part is shared: below, a copy is cheaper than a write of its own.
+/// Size from which a part is shared, bytes: below it, a copy is cheaper than a separate write.
 const SHARED: usize = 64 << 10;
 
-/// See the module.
+/// A sequence of byte parts: shared ones, and a tail of copied bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
     whole: Vec<Bytes>,
@@ -14,12 +14,12 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Copies these bytes to the end.
+    /// Appends a copy of these bytes.
     pub fn put(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
     }
 
-    /// Adds a part to the end, which is shared if it is large.
+    /// Appends a part; a large one is shared.
     pub fn share(&mut self, part: &Bytes) {
         if part.len() < SHARED {
             self.put(part);
@@ -28,22 +28,22 @@ impl Parts {
         }
     }
 
-    /// Bytes in all.
+    /// Total length in bytes.
     pub fn len(&self) -> usize {
         self.iter().map(<[u8]>::len).sum()
     }
 
-    /// Whether there is nothing to be written.
+    /// Whether there are no bytes to write.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What to write, in order.
+    /// The parts to write, in order; some may be empty.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.whole.iter().map(AsRef::as_ref).chain([self.tail.as_slice()])
     }
 
-    /// All in one piece.
+    /// A contiguous copy of all parts.
     pub fn to_vec(&self) -> Vec<u8> {
         self.iter().collect::<Vec<_>>().concat()
     }

@@ -1,10 +1,10 @@
-//! What the PHP side has to say alike, read out of its own files.
+//! Checks that names and constants match those in the PHP sources.
 
 use std::collections::BTreeMap;
 
 use super::{BootFault, VERSION};
 
-/// `const NAME = VALUE;` of a PHP file.
+/// The `public const NAME = VALUE;` lines of a PHP file, by name.
 fn constants(php: &str) -> BTreeMap<String, String> {
     let lines = php.lines().filter_map(|line| line.trim().strip_prefix("public const "));
     let pairs = lines.filter_map(|line| line.trim_end_matches(';').split_once(" = "));
@@ -30,7 +30,7 @@ fn the_version_is_the_same() {
 
 #[test]
 fn hints_have_the_same_names() {
-    // The first list behind the name: the names between quotes.
+    // The quoted names in the first list after `NAMES`.
     let list = |text: &str| {
         let list = text.split_once("NAMES").unwrap().1.split_once("];").unwrap().0;
         let names = list.split(['\'', '"']).skip(1).step_by(2);

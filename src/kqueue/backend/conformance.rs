@@ -1,7 +1,7 @@
-//! What every backend must do, run against real servers and files.
+//! Conformance suite of all backends, run against real servers and files.
 //!
-//! The cases know a backend only through its trait, and expect what its capabilities promise; a [`Fixture`] plays the
-//! app that pushes jobs and the other workers. What only one backend has is tested beside its fixture.
+//! The cases use a backend only through its trait, and expect what its capabilities promise; a [`Fixture`] plays the
+//! app that pushes jobs, and the other workers. Behaviour of a single backend is tested beside its fixture.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ trait Fixture: Sized {
     type Backend: QueueBackend;
 
     async fn start() -> Self;
-    /// With a server that no other test uses.
+    /// Starts with a server that no other test uses.
     async fn start_private() -> Self {
         Self::start().await
     }
@@ -68,7 +68,7 @@ trait Fixture: Sized {
     async fn push_delayed(&self, queue: &str, payload: &[u8], due: i64);
     /// Payloads of the jobs that are not reserved, in order.
     async fn peek(&self, queue: &str) -> Vec<Vec<u8>>;
-    /// Lets the job's lease end, and its receipt know.
+    /// Lets the job's lease expire, and updates its receipt.
     async fn expire(&self, job: &mut Reservation);
     /// Attempts as PHP will see them.
     fn attempts(job: &Reservation) -> i64;
@@ -135,7 +135,7 @@ async fn reserve(backend: &impl QueueBackend, names: &[&str], max: usize) -> Res
     found
 }
 
-/// As many calls as it takes to have `max` jobs, or all.
+/// Calls until it has `max` jobs, or all.
 async fn take(backend: &impl QueueBackend, names: &[&str], max: usize) -> Vec<Reservation> {
     let mut all = Vec::new();
     loop {
@@ -149,7 +149,7 @@ async fn take(backend: &impl QueueBackend, names: &[&str], max: usize) -> Vec<Re
     }
 }
 
-/// What the backend says of the sizes, where it counts.
+/// Compares sizes, if the backend counts them exactly.
 async fn assert_sizes(b: &impl QueueBackend, names: &[&str], expected: &[QueueSize]) {
     let sizes = b.sizes(&queues(names)).await.unwrap();
     assert_eq!(sizes.len(), expected.len());
@@ -204,7 +204,7 @@ async fn drains_queues_in_order<F: Fixture>() {
     if b.capabilities().ordered {
         assert_eq!((payloads(&first), payloads(&rest)), (jobs(&["h1"]), jobs(&["h2", "l1", "l2"])));
     }
-    // Jobs of several queues are settled in one go.
+    // Jobs of several queues are settled in one call.
     assert_eq!(b.unreserve(&rest).await.unwrap(), [true; 3]);
     let again = take(&b, &order, 10).await;
     if b.capabilities().ordered {
@@ -255,7 +255,7 @@ async fn renewal_keeps_a_job<F: Fixture>() {
     }
     assert_eq!(b.renew(&mut mine).await.unwrap(), [true, true]);
     assert!(take(&other, &["default"], 2).await.is_empty());
-    // A renewal that changes nothing is a renewal too.
+    // A renewal that does not change the lease's end succeeds, too.
     assert_eq!(b.renew(&mut mine).await.unwrap(), [true, true]);
     assert_eq!(b.delete(&mine).await.unwrap(), [true, true]);
     assert_eq!(b.renew(&mut mine).await.unwrap(), [false, false]);
@@ -280,7 +280,7 @@ async fn a_stolen_job_is_not_ours<F: Fixture>() {
     assert_eq!(b.renew(&mut mine).await.unwrap(), [false, true]);
     assert_eq!(b.unreserve(&mine[..1]).await.unwrap(), [false]);
     assert_eq!(b.delete(&mine).await.unwrap(), [false, true]);
-    // Nothing of that touched the thief's job, nor made another one.
+    // None of this affected the thief's job, or created another one.
     assert_eq!(thief.delete(&stolen).await.unwrap(), [true]);
     assert_sizes(&b, &["default"], &[QueueSize::default()]).await;
 }
@@ -314,13 +314,13 @@ async fn requeuing_puts_a_job_elsewhere<F: Fixture>() {
     let mine = take(&b, &["default"], 2).await;
     f.push("other", &job("x")).await;
     if b.unmovable(&queues(&["default"]), "other").is_some() {
-        // What nobody should have asked for loses no job.
+        // Even where it is not supported, no job is lost.
         assert_eq!(b.requeue(&mine, "other").await.unwrap(), [true; 2]);
         assert_eq!(take(&b, &["default"], 10).await.len(), 3);
         return;
     }
     assert_eq!(b.requeue(&mine, "other").await.unwrap(), [true; 2]);
-    // Whoever asks again has none of them.
+    // A second call no longer holds them.
     assert_eq!(b.requeue(&mine, "default").await.unwrap(), [false; 2]);
     assert_eq!(b.unreserve(&mine).await.unwrap(), [false; 2]);
     assert_eq!(f.peek("default").await, jobs(&["c"]));
@@ -340,9 +340,9 @@ async fn reserves_each_job_once<F: Fixture>() {
     for n in 0..JOBS {
         f.push("default", &job(&format!("j{n}"))).await;
     }
-    // A queue that only estimates its size does not say when it is empty.
+    // Estimated sizes do not show when the queue is empty.
     let (taken, start) = (Arc::new(AtomicUsize::new(0)), Instant::now());
-    // Threads, so that the two really race.
+    // Uses threads, so that the two really race.
     let reservers: Vec<_> = (0..2)
         .map(|_| {
             let (make, taken) = (f.maker(), taken.clone());
@@ -383,7 +383,7 @@ async fn counts_sizes<F: Fixture>() {
     assert_sizes(&b, &["none", "default"], &[QueueSize::default(), size]).await;
 }
 
-/// A receipt that was written down finds its job again, from any instance. One of another backend finds none.
+/// A receipt that was stored identifies its job to any instance. One of another backend identifies none.
 async fn receipts_outlive_their_backend<F: Fixture>() {
     let f = F::start().await;
     for name in ["a", "b"] {
@@ -397,7 +397,7 @@ async fn receipts_outlive_their_backend<F: Fixture>() {
         assert_eq!(driver, b.driver());
         let body = body.cloned().unwrap_or_default();
         let read = Receipt::decode(&other, driver, header, body.clone());
-        // So it was written before it said whose it is.
+        // The former format, without a driver.
         let former = Receipt::decode(&other, "", header, body.clone());
         let foreign = Receipt::decode(&other, "another", header, body);
         assert_eq!((&read, read.attempts(), read.bytes()), (&job.receipt, job.receipt.attempts(), job.receipt.bytes()));

@@ -1,7 +1,7 @@
 //! Laravel's jobs table in MySQL, MariaDB or PostgreSQL.
 //!
-//! One session for all calls, each of which is short: one message to the server, or two. What a call does to a row is
-//! what Laravel's own class does. May touch the network; knows of no PHP.
+//! One session for all calls, each of which is short: one or two round trips. Rows are changed exactly as by Laravel's
+//! own class. May access the network; knows nothing of PHP.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -38,7 +38,7 @@ use session::{Answer, Cell};
 pub use settings::DatabaseSettings;
 use settings::Engine;
 
-/// Jobs that one message settles at the most.
+/// Jobs that one request settles at most.
 const MOST_SETTLED: usize = 500;
 
 /// Queues of one jobs table.
@@ -46,12 +46,12 @@ pub struct DatabaseBackend {
     link: Link,
     retry_after: i64,
     pace: Pace,
-    /// What is announced, if somebody may announce it.
+    /// Listener for notifications of new jobs, if the app sends them.
     ear: Option<Ear>,
-    /// To look through the table takes long: longer than this.
+    /// Whether a look at the table takes longer than `long`.
     is_long: std::cell::Cell<bool>,
     long: Duration,
-    /// What was seen of it then.
+    /// Result of the last full scan of a long table.
     horizon: RefCell<Option<Horizon>>,
 }
 
@@ -62,7 +62,7 @@ impl std::fmt::Debug for DatabaseBackend {
 }
 
 impl DatabaseBackend {
-    /// A backend for these settings. Connects with the first call.
+    /// A backend for these settings. Connects on the first call.
     ///
     /// # Errors
     /// [`BackendError::Settings`] for a missing `retry_after`.
@@ -84,14 +84,14 @@ impl DatabaseBackend {
         })
     }
 
-    /// To which no table is short.
+    /// Treats every table as a long one.
     #[cfg(test)]
     pub(super) fn with_long_table(mut self) -> Self {
         self.long = Duration::ZERO;
         self
     }
 
-    /// What a queue is called in the table.
+    /// Name of a queue in the table.
     fn name(&self, queue: &str) -> String {
         self.link.settings().names.of(queue, "").into_owned()
     }
@@ -105,7 +105,8 @@ impl DatabaseBackend {
         Free { queue, now, expired: now.saturating_sub(self.retry_after), past, only: &[] }
     }
 
-    /// Reserves what is there now, where `work` says that something is. Not cancel-safe.
+    /// Reserves the jobs that are available now, from the queues that have work according to `work`, or to a new look
+    /// if that is `None`. Not cancel-safe.
     async fn reserve(&self, queues: &[String], max: usize, work: Option<Work>) -> Result<Reserved, BackendError> {
         check_queues(queues)?;
         if max == 0 {
@@ -138,13 +139,13 @@ impl DatabaseBackend {
             Err(trouble) => Err(trouble),
         };
         if found.jobs.is_empty() {
-            // What others hold looks as if it were free.
+            // Rows that other transactions have locked looked free.
             self.pace.found_nothing(Duration::ZERO, false);
         } else {
             self.pace.found();
         }
         match done {
-            // What is ours already must not be lost with the error; the next call meets it again.
+            // Jobs that are already reserved must not be lost with the error; the next call will report it.
             Err(trouble) if !found.is_empty() => {
                 tracing::debug!("reserved less than asked for: {}", BackendError::from(trouble));
                 Ok(found)
@@ -175,7 +176,7 @@ impl DatabaseBackend {
                     .await?
             }
             .into_iter()
-            // That of what begins the transaction.
+            // Skips the answer of the statement that begins the transaction.
             .skip(1);
             hits.extend(rows.iter().map(|row| row.is_some() && answers.next().is_some_and(|answer| answer.hits == 1)));
         }
@@ -217,7 +218,7 @@ impl QueueBackend for DatabaseBackend {
         };
         let found = wait.first(look, async { self.reserve(queues, max, seen.take()).await }).await;
         if found.is_err() {
-            // The next call must not answer before the server does.
+            // The next call must ask the server before it returns.
             self.pace.failed();
         }
         found
@@ -243,7 +244,7 @@ impl QueueBackend for DatabaseBackend {
     }
 
     async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
-        // The rows keep their ids, so they are where they were: before all that came later.
+        // The rows keep their ids, and so their places before all later rows.
         let held = self.settle(jobs, dialect::Dialect::unreserve).await?;
         if let Some(horizon) = &mut *self.horizon.borrow_mut() {
             for (job, _) in jobs.iter().zip(&held).filter(|(_, held)| **held) {
@@ -262,7 +263,7 @@ impl QueueBackend for DatabaseBackend {
     async fn requeue(&self, jobs: &[Reservation], to: &str) -> Result<Vec<bool>, BackendError> {
         let to = self.name(to);
         let held = self.settle(jobs, |dialect, row| dialect.requeue(row, &to)).await?;
-        // A row may now be before all that is known of that queue.
+        // A moved row may precede all known rows of that queue.
         self.forget();
         Ok(held)
     }
@@ -322,7 +323,7 @@ impl QueueBackend for DatabaseBackend {
         let rows: Vec<Vec<Cell>> = self
             .link
             .with(async |ready| {
-                // One more tells whether there are more.
+                // One extra row shows whether there are more.
                 let sql = ready.dialect.list(&name, now, which, first, most + 1);
                 Ok(ready.session.run(sql).await?.into_iter().flat_map(|answer| answer.rows).collect())
             })

@@ -1,10 +1,10 @@
-//! Whether a queued message is a job at all. Pure.
+//! Whether a queued message is a runnable job. Pure.
 
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Why no Laravel could run this payload: it is not a JSON object with a string `job`, or its `timeout` ends PHP.
-/// `None` if one could.
+/// Why Laravel could not run this payload: it is not a JSON object with a string `job`, or its `timeout` is a fatal
+/// error in PHP. `None` if it could.
 pub(super) fn why_broken(payload: &[u8]) -> Option<String> {
     let mut parser = serde_json::Deserializer::from_slice(payload);
     match serde::Deserializer::deserialize_any(&mut parser, Head) {
@@ -18,10 +18,10 @@ pub(super) fn why_broken(payload: &[u8]) -> Option<String> {
     }
 }
 
-/// Whether PHP ends with an error at `pcntl_alarm(max($timeout, 0))`, which Laravel calls outside of all that could
-/// fail the job.
+/// Whether this value is a fatal error at `pcntl_alarm(max($timeout, 0))`, which Laravel calls outside of its error
+/// handling: the PHP process would end instead of failing the job.
 fn is_fatal(timeout: &RawValue) -> bool {
-    // The first float that is no whole number of PHP's.
+    // 2^63 exceeds PHP's integers.
     let too_large = |number: f64| number >= 9_223_372_036_854_775_808.0;
     let text = timeout.get();
     match text.as_bytes().first() {
@@ -29,11 +29,11 @@ fn is_fatal(timeout: &RawValue) -> bool {
         Some(b'-' | b'0'..=b'9') => text.parse().is_ok_and(too_large),
         Some(b'"') => serde_json::from_str::<String>(text).is_ok_and(|text| {
             let number = text.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
-            // Rust reads names for what is not finite; PHP does not.
+            // Rust also parses names such as `inf` and `nan`; PHP does not.
             let digits = number.bytes().all(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
             match number.parse().ok().filter(|_| digits) {
                 Some(number) => too_large(number),
-                // PHP compares it with 0 as strings.
+                // PHP compares a non-numeric string with 0 as strings.
                 None => text.as_str() >= "0",
             }
         }),
@@ -41,7 +41,7 @@ fn is_fatal(timeout: &RawValue) -> bool {
     }
 }
 
-/// Reads past everything but `job` and `timeout`, without building any of it.
+/// Reads `job` and `timeout`; skips all other values without building them.
 struct Head;
 
 impl<'de> Visitor<'de> for Head {
@@ -53,7 +53,7 @@ impl<'de> Visitor<'de> for Head {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let (mut job, mut timeout) = (false, None);
-        // The last of equal keys counts, as in PHP.
+        // The last of duplicate keys counts, as in PHP.
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "job" => job = map.next_value::<&RawValue>()?.get().starts_with('"'),

@@ -1,7 +1,7 @@
 //! Queue backends: Laravel's own queues, reserved from and settled in Laravel's own bytes and tables.
 //!
-//! A backend knows one connection of the app, with settings that PHP has resolved. Whatever it writes is
-//! exactly what stock `queue:work` would have written, so both can work one queue side by side.
+//! A backend serves one queue connection of the app, with settings that PHP has resolved. It writes exactly what stock
+//! `queue:work` would have written, so both can work one queue side by side.
 //! This module may touch the network and the app's database file; it knows nothing of workers or PHP.
 //!
 #![doc = include_str!("README.md")]
@@ -46,10 +46,10 @@ pub use wait::Wait;
 
 /// Bytes of payloads after which one call takes no more jobs; the last one may exceed it.
 const BUDGET: usize = 16 << 20;
-/// Bytes of the largest payload that is run. Larger ones are set aside: a few of them would fill any machine.
+/// Bytes of the largest payload that is run. Larger ones are set aside: a few of them would exhaust the memory.
 const LARGEST: usize = 128 << 20;
 
-/// Why hosts cannot keep anything here.
+/// Error of backends that cannot store what hosts share.
 const NOT_KEPT: &str = "only Redis and databases can keep what hosts share; take `shared` away";
 
 /// A job that is ours until its lease ends: Laravel's "reserved".
@@ -59,18 +59,18 @@ pub struct Reservation {
     pub queue: String,
     /// The payload as it was popped: `getRawBody()` of the job in PHP. Never re-serialised.
     pub payload: Bytes,
-    /// How the backend finds it again.
+    /// Identifies the reservation to the backend.
     pub receipt: Receipt,
 }
 
 impl Reservation {
-    /// As far as it is needed to find it again: payloads may be large.
+    /// The reservation with an empty payload, for calls that only need the receipt: payloads may be large.
     pub fn without_payload(&self) -> Self {
         Self { queue: self.queue.clone(), payload: Bytes::new(), receipt: self.receipt.clone() }
     }
 }
 
-/// A queued message that no Laravel could run, and that was moved out of the way.
+/// A queued message that Laravel could not run, and that was moved out of the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetAside {
     /// The queue it came from.
@@ -93,7 +93,7 @@ impl SetAside {
 /// What one call of [`QueueBackend::next_batch`] found.
 #[derive(Debug, Default)]
 pub struct Reserved {
-    /// Jobs that are now ours, in the order in which they are to run.
+    /// Jobs that are now reserved by us, in the order in which they are to run.
     pub jobs: Vec<Reservation>,
     /// Messages that were moved out of the way.
     pub set_aside: Vec<SetAside>,
@@ -111,35 +111,35 @@ impl Reserved {
 pub struct QueueSize {
     /// Jobs that could run now.
     pub pending: u64,
-    /// Jobs whose time has not come.
+    /// Jobs that are not due yet.
     pub delayed: u64,
-    /// Jobs that some worker holds.
+    /// Jobs that a worker has reserved.
     pub reserved: u64,
 }
 
-/// What a backend can do, where backends differ. Whoever uses one asks, and assumes nothing else.
+/// Capabilities in which backends differ. Callers must not assume anything beyond them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Jobs come in the order in which they were pushed, and what is given back comes first again.
+    /// Jobs come in the order in which they were pushed, and unreserved jobs come first again.
     pub ordered: bool,
     /// [`QueueBackend::sizes`] counts. Otherwise it estimates.
     pub exact_sizes: bool,
-    /// A job that is given back is as it was. Otherwise an attempt stays counted.
+    /// Unreserving a job restores it as it was. Otherwise the attempt stays counted.
     pub unreserve: bool,
-    /// A lease that has run out can still be renewed, while nobody else has the job.
+    /// An expired lease can still be renewed as long as no other worker has reserved the job.
     pub revives: bool,
-    /// Jobs that one call can bring at the most.
+    /// Jobs that one call can reserve at most.
     pub max_batch: usize,
-    /// How long one reservation can last, all renewals included; `None` is for ever.
+    /// Longest duration of one reservation, including all renewals; `None` is unlimited.
     pub max_lease: Option<Duration>,
-    /// A push is announced by nobody, so that it is worth while to be told of it at [`DOORBELL`].
+    /// The store does not announce pushes, so the app should announce them at [`DOORBELL`].
     pub doorbell: bool,
-    /// How long one wait for jobs is best: a longer one may take longer to end, and shorter ones may cost more.
+    /// Best duration of one wait for jobs: a longer one may take longer to end, and shorter ones may cost more calls.
     pub poll: Duration,
 }
 
 impl Capabilities {
-    /// Of a store in which Laravel itself keeps the order, and that announces what is pushed.
+    /// Capabilities of a store that keeps jobs in order and announces pushes.
     pub const ALL: Self = Self {
         ordered: true,
         exact_sizes: true,
@@ -152,47 +152,47 @@ impl Capabilities {
     };
 }
 
-/// The socket in the app's runtime directory at which the app's package rings after a push.
+/// Socket in the app's runtime directory that the app's package notifies after a push.
 pub const DOORBELL: &str = "bell.sock";
 
-/// Why a backend could not do what it was asked.
+/// Error of a backend call.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// The server or the file cannot be used now; trying again later makes sense.
     #[error("{target}: {reason}")]
     Unavailable {
-        /// What could not be reached: `redis at 127.0.0.1:6379`, `/srv/shop/database.sqlite`.
+        /// The server or file: `redis at 127.0.0.1:6379`, `/srv/shop/database.sqlite`.
         target: String,
-        /// The error as the client library put it.
+        /// Error message of the client library.
         reason: String,
     },
-    /// The server or the file is there, and a table in it is not. Once it is, work goes on by itself.
+    /// The server or the file is available, but lacks a table. Work resumes by itself once the table exists.
     #[error("{target}: {reason}; {fix}")]
     NoTable {
-        /// What was asked, as above.
+        /// The server or file, as above.
         target: String,
-        /// What it said.
+        /// Its error message.
         reason: String,
-        /// How to make the table.
+        /// How to create the table.
         fix: String,
     },
-    /// The connection's settings cannot work; only the operator can mend them.
+    /// The connection's settings cannot work; only the operator can fix them.
     #[error("{0}")]
     Settings(String),
-    /// The server refuses the credentials or the database: it may be the one that is wrong.
+    /// The server refuses the credentials or the database. The settings may be wrong, or the server.
     #[error("{what}; {fix}")]
     Refused {
-        /// Which server, and what it says.
+        /// The server and its error message.
         what: String,
-        /// What to change if the server is right.
+        /// What to change unless the server is wrong.
         fix: &'static str,
     },
 }
 
-/// The backend for one queue connection. Nothing is connected to before the first call.
+/// Creates the backend of one queue connection, which connects on its first call.
 ///
 /// # Errors
-/// [`BackendError::Settings`], in one line that says what to change, for what kqueue cannot serve.
+/// [`BackendError::Settings`], in one line that says what to change, for a connection that kqueue cannot serve.
 pub fn open(settings: ConnectionSettings, pop: Pop) -> Result<Box<dyn QueueBackend>, BackendError> {
     match settings {
         ConnectionSettings::Redis(redis) => Ok(Box::new(RedisBackend::connect(*redis, pop)?)),
@@ -204,7 +204,7 @@ pub fn open(settings: ConnectionSettings, pop: Pop) -> Result<Box<dyn QueueBacke
     }
 }
 
-/// Refuses names that Laravel's Redis queue uses for the parts of another queue.
+/// Refuses empty names, and names that Laravel's Redis queue uses for the parts of another queue.
 ///
 /// # Errors
 /// [`BackendError::Settings`], in one line.
@@ -223,7 +223,7 @@ pub fn check_queues(queues: &[String]) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// The wall clock since the epoch, by which delayed jobs are due here.
+/// The wall clock since the epoch, by which delayed jobs become due.
 pub fn now() -> Duration {
     epoch()
 }
@@ -241,18 +241,18 @@ fn epoch_seconds() -> i64 {
 /// One queue connection of the app. Every backend passes the same conformance suite.
 #[async_trait(?Send)]
 pub trait QueueBackend {
-    /// Laravel's name of the driver: by it PHP picks its job class, and the ledger knows whose a receipt is.
+    /// Laravel's name of the driver: PHP selects the job class by it, and the ledger records it with each receipt.
     fn driver(&self) -> &'static str;
 
-    /// Whether workers pop by themselves: nothing is ever reserved here.
+    /// Whether workers pop jobs themselves, so that this backend never reserves any.
     fn is_native(&self) -> bool {
         false
     }
 
-    /// What it can do. Asked at any time, and always answered alike.
+    /// What this backend can do. Constant.
     fn capabilities(&self) -> Capabilities;
 
-    /// Refuses queues whose names it cannot work.
+    /// Refuses queues with names that this backend cannot serve.
     ///
     /// # Errors
     /// [`BackendError::Settings`], in one line.
@@ -260,51 +260,50 @@ pub trait QueueBackend {
         check_queues(queues)
     }
 
-    /// Waits until there may be work in one of `queues`, at most as long as `wait` says, and reserves up to `max` jobs
-    /// from them, strictly in that order, after making due what is due: delayed jobs whose time has come and
-    /// reservations whose lease ran out.
+    /// Waits until there may be work in one of `queues`, at most for the limit of `wait`, and reserves up to `max` jobs
+    /// from them, strictly in that order. Delayed jobs that are due and expired reservations are made available first.
     ///
     /// A lost race or a lock held by another worker is "no job now", never an error. Fewer than `max` does not mean
-    /// that there are no more: an answer is bounded in bytes too. None may come before the wait is over.
+    /// that there are no more: a reply is bounded in bytes too. An empty reply may come before the wait is over.
     ///
-    /// To end it early, use [`Wait::end`]: that loses no job. The future itself is not cancel-safe: jobs reserved by a
-    /// call whose future was dropped come back when their lease ends.
+    /// To end the wait early, use [`Wait::end`], which loses no job. The future itself is not cancel-safe: jobs
+    /// reserved by a call whose future was dropped come back when their lease ends.
     async fn next_batch(&self, queues: &[String], max: usize, wait: &Wait) -> Result<Reserved, BackendError>;
 
-    /// Looks for jobs of others behind those of a queue that come next, and reserves what `others` picks of it, out of their
-    /// order. Looks at a bounded number of jobs; the next look goes on from there. None where there is no such order.
+    /// Scans jobs further back in a queue, and reserves those that `others` picks, out of order. Scans a bounded number
+    /// of jobs; the next scan continues from there. Returns none where the backend does not support this.
     async fn next_of_others(&self, _queue: &str, others: Others) -> Result<(Reserved, Others), BackendError> {
         Ok((Reserved::default(), Others { is_through: true, ..others }))
     }
 
-    /// Reads a receipt that it has made itself, in this process or an earlier one; `None` if it is none.
+    /// Reads a receipt that this backend has encoded, in this process or an earlier one; `None` if it is not one.
     fn decode(&self, header: Option<&RawValue>, body: &Bytes) -> Option<Receipt>;
 
-    /// How long a reservation lasts without renewal (`retry_after`); `None` when it never expires by us.
+    /// How long a reservation lasts without renewal (`retry_after`); `None` if this backend never lets it expire.
     fn lease(&self) -> Option<Duration>;
 
-    /// Starts each lease anew. The answer has one entry for each job, in order: `false` where the
-    /// reservation is no longer ours. A renewed [`Receipt`] is updated in place.
+    /// Restarts each lease. Returns one entry for each job, in order: `false` where the reservation is no longer ours.
+    /// A renewed [`Receipt`] is updated in place.
     async fn renew(&self, jobs: &mut [Reservation]) -> Result<Vec<bool>, BackendError>;
 
-    /// Puts jobs that PHP has never seen back at the head of their queues, in the order given, as they
-    /// were, with no attempt counted; as far as its [`Capabilities`] go. `false` where the reservation was no
-    /// longer ours.
+    /// Returns jobs that were never passed to PHP to the head of their queues, in the order given, unchanged and with
+    /// no attempt counted, as far as the [`Capabilities`] allow. `false` where the reservation was no longer ours.
     async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError>;
 
-    /// Why jobs of these queues cannot go to queue `to` in one step, in which none is lost or there twice; `None` where they can.
+    /// Why jobs of these queues cannot be moved to queue `to` atomically, neither lost nor duplicated; `None` if they
+    /// can.
     fn unmovable(&self, _from: &[String], _to: &str) -> Option<String> {
         Some("jobs of this queue cannot be put into another one".to_owned())
     }
 
-    /// Puts jobs that PHP has never seen at the end of another queue (in a database, where their age puts them there), as they
-    /// were, with no attempt counted. `false` where the reservation was no longer ours. Only where
-    /// [`QueueBackend::unmovable`] has nothing to say; elsewhere they go back where they were.
+    /// Moves jobs that were never passed to PHP to the end of another queue (in a database: to the place that their ids
+    /// give them there), unchanged and with no attempt counted. `false` where the reservation was no longer ours. Only
+    /// where [`QueueBackend::unmovable`] is `None`; elsewhere jobs return to their own queues.
     async fn requeue(&self, jobs: &[Reservation], _to: &str) -> Result<Vec<bool>, BackendError> {
         self.unreserve(jobs).await
     }
 
-    /// Somebody has moved jobs in the queue by hand: what is remembered of it counts no longer.
+    /// Discards what is cached about queue contents, after jobs were moved by hand.
     fn forget(&self) {}
 
     /// Removes finished jobs. `false` where the reservation was no longer ours.
@@ -313,32 +312,33 @@ pub trait QueueBackend {
     /// The sizes of `queues`, in order.
     async fn sizes(&self, queues: &[String]) -> Result<Vec<QueueSize>, BackendError>;
 
-    /// Why jobs of these queues cannot be listed, where that is so.
+    /// Why jobs cannot be listed; `None` if they can.
     fn unlisted(&self) -> Option<&'static str> {
         Some("jobs of this queue cannot be listed")
     }
 
-    /// Jobs of a queue that nobody has reserved, from the one at place `first` on: at most `most` and [`PAGE`] of them,
-    /// and fewer where they are large. Changes nothing, and reads a bounded number of bytes. None behind [`DEEP`].
+    /// Unreserved jobs of a queue from index `first` on: at most `most` and [`PAGE`] of them, and fewer where they are
+    /// large. Changes nothing, and reads a bounded number of bytes. Lists no jobs beyond index [`DEEP`].
     async fn list(&self, _queue: &str, _which: Listing, _first: usize, _most: usize) -> Result<Page, BackendError> {
         Ok(Page::default())
     }
 
-    /// What hosts keep here under a name, if anything, and the server's time in milliseconds.
+    /// The text that hosts share under a name, if any, and the server's time in milliseconds since the epoch.
     ///
     /// # Errors
-    /// [`BackendError::Settings`] where nothing can be kept.
+    /// [`BackendError::Settings`] if this backend cannot store any.
     async fn kept(&self, _name: &str) -> Result<(Option<String>, u64), BackendError> {
         Err(BackendError::Settings(NOT_KEPT.to_owned()))
     }
 
-    /// Keeps a text under a name, for so long at the least, if what is there is what was seen. `false` where it is not.
+    /// Stores a shared text under a name, for at least the given time, if the current one is still `seen`
+    /// (compare-and-swap). `false` if it is not.
     async fn keep(&self, _name: &str, _seen: Option<&str>, _text: &str, _for: Duration) -> Result<bool, BackendError> {
         Err(BackendError::Settings(NOT_KEPT.to_owned()))
     }
 
-    /// For each of `queues`, since when the job has waited that has waited for longest: milliseconds since 1970, where
-    /// that is known.
+    /// For each of `queues`, since when its longest-waiting job has waited: milliseconds since 1970, where that is
+    /// known.
     async fn oldest(&self, queues: &[String]) -> Result<Vec<Option<u64>>, BackendError> {
         let mut oldest = Vec::with_capacity(queues.len());
         for queue in queues {

@@ -1,5 +1,5 @@
-//! A queue that none of the other backends serves: pooled workers pop by themselves, through Laravel's own connection,
-//! and Laravel settles what they have popped. There is nothing here to call.
+//! Queues that none of the other backends serves: pooled workers pop jobs themselves, through Laravel's own connection,
+//! and Laravel settles them. This backend makes no calls of its own.
 #![doc = include_str!("native.md")]
 
 use std::time::Duration;
@@ -12,14 +12,14 @@ use serde_json::value::RawValue;
 use super::receipt::ReceiptData;
 use super::{BackendError, Capabilities, QueueBackend, QueueSize, Receipt, Reservation, Reserved, Wait, check_queues};
 
-/// The name under which PHP and the ledger know such a job.
+/// Driver name of such jobs for PHP and the ledger.
 const DRIVER: &str = "native";
 
 /// See the module.
 #[derive(Debug)]
 pub struct NativeBackend;
 
-/// Held by a worker, and by nobody else.
+/// Receipt of a job that only its worker holds.
 #[derive(Debug, Deserialize, Serialize)]
 struct Popped {
     /// Attempts including this one, where the driver counts them.
@@ -43,7 +43,7 @@ impl ReceiptData for Popped {
     }
 }
 
-/// A job that a worker has popped.
+/// The reservation of a job that a worker has popped.
 pub fn popped(queue: String, payload: Bytes, attempts: Option<u32>) -> Reservation {
     let mut receipt = Popped { attempts, header: None };
     // A number always serialises.
@@ -65,7 +65,7 @@ impl QueueBackend for NativeBackend {
         Capabilities { ordered: false, exact_sizes: false, doorbell: true, ..Capabilities::ALL }
     }
 
-    /// Any name that the app's own class takes.
+    /// Accepts any non-empty name: the app's own class decides which ones are valid.
     fn check_queues(&self, queues: &[String]) -> Result<(), BackendError> {
         match queues.iter().any(String::is_empty) {
             true => check_queues(&[String::new()]),
@@ -90,7 +90,7 @@ impl QueueBackend for NativeBackend {
         Ok(vec![true; jobs.len()])
     }
 
-    /// Whoever holds them says so anew to the next runtime.
+    /// Makes no call: workers report the jobs that they hold to the next runtime.
     async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
         Ok(vec![true; jobs.len()])
     }

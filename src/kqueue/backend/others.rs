@@ -1,37 +1,38 @@
-//! Jobs that wait behind many of somebody else: which of those that a look at the queue shows are taken out of their order. Pure.
+//! Fairness between owners of jobs: which jobs, found by a scan behind many jobs of another owner, are taken out of
+//! order. Pure.
 
 use std::collections::BTreeMap;
 
 use kqueue_core::payload::value_of;
 
-/// Jobs that one look shows at a place.
+/// Jobs that one scan reads from its position on.
 pub const LOOK: usize = 500;
-/// Reserved jobs of one value that may wait before no more of them are taken out of their order.
+/// Reserved jobs of one owner that may be waiting before no more of them are taken out of order.
 const EACH: usize = 16;
 
-/// A look for the jobs of others.
+/// A scan for jobs of other owners.
 #[derive(Clone, Debug, Default)]
 pub struct Others {
-    /// The name of what says whose a job is.
+    /// Name of the payload's value that identifies the owner of a job.
     pub by: String,
-    /// Reserved jobs of each that wait.
+    /// Reserved jobs that are waiting, by owner.
     pub known: BTreeMap<u64, usize>,
-    /// How far looks have come in this queue, as its backend counts.
+    /// Position that scans have reached in this queue, as its backend counts.
     pub at: u64,
-    /// Whether that is its end.
+    /// Whether that is the end of the queue.
     pub is_through: bool,
-    /// Jobs that may be taken.
+    /// Jobs that may be picked at most.
     pub most: usize,
 }
 
 impl Others {
-    /// The ids of the rows that were seen: the next look is at those behind them.
+    /// Records the ids of the rows of a scan: the next scan reads those behind them.
     pub fn went_by(&mut self, ids: impl ExactSizeIterator<Item = i64>) {
         self.is_through = ids.len() < LOOK;
         self.at = ids.filter_map(|id| u64::try_from(id).ok()).fold(self.at, u64::max);
     }
 
-    /// Those to be taken of what was seen, in order: some of each of whom few wait.
+    /// Picks jobs from those that were seen, in order, of owners with few waiting jobs.
     pub fn pick<T>(&mut self, seen: impl IntoIterator<Item = T>, payload: impl Fn(&T) -> &[u8]) -> Vec<T> {
         let mut picked = Vec::new();
         for one in seen {

@@ -1,4 +1,4 @@
-//! What a reservation is found by again: made and read by its backend alone, carried by everybody else.
+//! Receipts identify reservations. Only their backend creates and reads them; to all other code they are opaque.
 
 use std::any::Any;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::QueueBackend;
 
-/// What a backend keeps of a reservation. Each backend has a type of its own.
+/// Data by which a backend identifies a reservation. Each backend has its own type.
 pub(super) trait ReceiptData: Any + fmt::Debug {
     /// Laravel's name of the driver whose job class takes it.
     fn driver(&self) -> &str;
@@ -17,7 +17,7 @@ pub(super) trait ReceiptData: Any + fmt::Debug {
     fn header(&self) -> Option<&RawValue> {
         None
     }
-    /// The part of it that is bytes.
+    /// Binary part of the receipt.
     fn body(&self) -> Option<&Bytes> {
         None
     }
@@ -31,40 +31,40 @@ pub(super) trait ReceiptData: Any + fmt::Debug {
     }
 }
 
-/// Identifies a reservation towards its backend: the identity that Laravel's own ack uses.
+/// Identifies a reservation to its backend, by the same values as Laravel's own ack.
 #[derive(Clone)]
 pub struct Receipt(Rc<dyn ReceiptData>);
 
-/// A receipt as the ledger keeps it, and as PHP is sent it.
+/// A receipt as stored in the ledger and sent to PHP.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoded<'a> {
     /// Laravel's name of the driver.
     pub driver: &'a str,
     /// JSON.
     pub header: Option<&'a RawValue>,
-    /// Bytes, to be shared and never copied.
+    /// Bytes, shared and never copied.
     pub body: Option<&'a Bytes>,
 }
 
 impl Receipt {
-    /// Of a backend's own data.
+    /// A receipt of a backend's own data.
     pub(super) fn new(data: impl ReceiptData) -> Self {
         Self(Rc::new(data))
     }
 
-    /// What the backend put in; `None` for the receipt of another backend, which holds no reservation here.
+    /// The backend's own data; `None` for a receipt of another backend, which holds no reservation here.
     pub(super) fn read<T: ReceiptData>(&self) -> Option<&T> {
         (&*self.0 as &dyn Any).downcast_ref()
     }
 
-    /// All of it. [`Self::decode`] takes it back.
+    /// All parts of the receipt, as [`Self::decode`] reads them.
     pub fn encode(&self) -> Encoded<'_> {
         Encoded { driver: self.0.driver(), header: self.0.header(), body: self.0.body() }
     }
 
-    /// A receipt from its parts. The driver is empty where a former version did not note it: there the form
-    /// decides. What `backend` cannot read is kept as it is, and is "no longer ours" to it: the app may have changed
-    /// its connection while one of its jobs ran on.
+    /// A receipt from its parts. `driver` is empty where a former version did not record it: there the format decides.
+    /// A receipt that `backend` cannot read is kept unchanged, and is "no longer ours" to the backend: the app may have
+    /// changed its connection while one of its jobs was running.
     pub fn decode(backend: &dyn QueueBackend, driver: &str, header: Option<&RawValue>, body: Bytes) -> Self {
         let ours = driver.is_empty() || driver == backend.driver();
         let read = ours.then(|| backend.decode(header, &body)).flatten();
@@ -73,7 +73,7 @@ impl Receipt {
         })
     }
 
-    /// Attempts including this one; `None` where the payload counts those before it.
+    /// Attempts including this one; `None` where the payload counts the previous ones.
     pub fn attempts(&self) -> Option<u32> {
         self.0.attempts()
     }
@@ -83,7 +83,7 @@ impl Receipt {
         self.0.available_at()
     }
 
-    /// Bytes that it holds besides the payload.
+    /// Bytes of memory held in addition to the payload.
     pub fn bytes(&self) -> usize {
         self.0.body().map_or(0, Bytes::len)
     }
@@ -105,7 +105,7 @@ impl PartialEq for Receipt {
 
 impl Eq for Receipt {}
 
-/// A receipt that the backend in use did not write.
+/// A receipt of another backend than the one in use.
 #[derive(Debug)]
 struct Foreign {
     driver: String,

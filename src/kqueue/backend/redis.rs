@@ -1,7 +1,7 @@
 //! Laravel's Redis queue: the same keys, the same bytes and the same effects as its own scripts.
 //!
 //! One script call takes a batch of jobs. Waiting blocks on the `:notify` lists of all queues at once, on a
-//! connection of its own. May touch the network; knows of no PHP.
+//! connection of its own. May access the network; knows nothing of PHP.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -43,11 +43,11 @@ pub use settings::RedisSettings;
 #[cfg(test)]
 pub(super) use settings::{NodeSettings, SentinelSettings, TlsSettings};
 
-/// Due jobs that one script call moves where the app sets no limit: larger ones would hold up the server.
+/// Due jobs that one script call moves if the app sets no limit: larger chunks would block the server for too long.
 const CHUNK: i64 = 1000;
-/// Bytes that one call may carry before its connection is closed: buffers stay as large as they once were.
+/// Bytes in one call from which on its connection is closed afterwards: connection buffers never shrink.
 const HEAVY: usize = 4 << 20;
-/// Messages that one script call sets aside at the most.
+/// Messages that one script call sets aside at most.
 const MOST_ASIDE: usize = 100;
 
 /// Queues of one Redis connection of the app. Needs Redis 6 or later.
@@ -66,9 +66,9 @@ pub struct RedisBackend {
     forward: Lua,
     share: Lua,
     blocking: Blocking,
-    /// Notify tokens that our BLPOP took, by queue: the next reserve leaves as many in the list.
+    /// Notify tokens that our BLPOP took, by queue: the next reserve removes that many fewer from the list.
     taken: RefCell<HashMap<String, usize>>,
-    /// Queues with a key of the wrong type: left out until the key is gone.
+    /// Queues with a key of the wrong type: not waited for until a reserve succeeds again.
     unusable: RefCell<HashSet<String>>,
 }
 
@@ -90,22 +90,22 @@ struct Keys {
     broken: String,
 }
 
-/// How a script call left the queue.
+/// State of a queue after a reserve script.
 #[derive(PartialEq, Eq)]
 enum Left {
-    /// All was moved that was due, and nothing more is to be had or wanted.
+    /// All due jobs were moved, and no more jobs are available or wanted.
     Done,
-    /// More is due than was moved.
+    /// More jobs are due than were moved.
     More,
-    /// There may be more, but enough for one answer.
+    /// The reply has reached its limit of bytes or set-aside messages; there may be more jobs.
     Full,
 }
 
 impl RedisBackend {
-    /// A backend for these settings. Connects with the first call.
+    /// A backend for these settings. Connects on the first call.
     ///
     /// # Errors
-    /// [`BackendError::Settings`] for a host that is none, and for files of TLS that cannot be used.
+    /// [`BackendError::Settings`] for an invalid host, and for TLS files that cannot be used.
     pub fn connect(settings: RedisSettings, pop: Pop) -> Result<Self, BackendError> {
         Ok(Self {
             servers: Servers::new(&settings)?,
@@ -138,12 +138,13 @@ impl RedisBackend {
         }
     }
 
-    /// Score of a reservation made now. Without `retry_after` it is now, as Laravel has it.
+    /// Score of a reservation made now: epoch seconds at which its lease ends. Without `retry_after` it is now, as in
+    /// Laravel.
     fn lease_end(&self) -> i64 {
         epoch_seconds().saturating_add(self.retry_after.unwrap_or(0))
     }
 
-    /// One script call on one queue. What it found is added to `found`.
+    /// One call of the reserve script on one queue. Appends to `found`.
     async fn take(&self, queue: &str, wanted: usize, found: &mut Reserved) -> Result<Left, BackendError> {
         let keys = self.keys(queue);
         let chunked = self.migration_batch_size < 0;
@@ -191,14 +192,14 @@ impl RedisBackend {
         })
     }
 
-    /// Closes the shared connections after a call that carried this many bytes, if they were many.
+    /// Closes the shared connections after a call that carried [`HEAVY`] bytes or more.
     async fn forget_heavy(&self, bytes: usize) {
         if bytes >= HEAVY {
             self.servers.forget().await;
         }
     }
 
-    /// Leaves a queue out that has a key of the wrong type. False if `error` says something else.
+    /// Marks a queue as unusable if `error` is a key of the wrong type. `false` for any other error.
     fn leave_out(&self, queue: &str, error: &BackendError) -> bool {
         let is_wrong_type = error.to_string().contains("WRONGTYPE");
         if is_wrong_type && self.unusable.borrow_mut().insert(queue.to_owned()) {
@@ -211,14 +212,14 @@ impl RedisBackend {
         is_wrong_type
     }
 
-    /// A queue answers: it may have been left out before.
+    /// Marks a queue as usable again.
     fn take_in(&self, queue: &str) {
         if self.unusable.borrow_mut().remove(queue) {
             tracing::info!("queue {queue} can be worked again");
         }
     }
 
-    /// Jobs that one call can settle, each with its place in `jobs`.
+    /// Groups of jobs that one call can settle, each job with its index in `jobs`.
     fn groups<'a>(&self, jobs: &'a [Reservation]) -> Vec<Vec<(usize, &'a Reservation)>> {
         let keys: Vec<String> = jobs.iter().map(|job| self.keys(&job.queue).list).collect();
         let groups = self.servers.groups(keys.iter().map(String::as_str)).into_iter();
@@ -230,7 +231,7 @@ impl RedisBackend {
         queues.iter().filter(|queue| !unusable.contains(*queue)).cloned().collect()
     }
 
-    /// Reserves what is there now. Not cancel-safe.
+    /// Reserves the jobs that are available now. Not cancel-safe.
     pub(super) async fn reserve(&self, queues: &[String], max: usize) -> Result<Reserved, BackendError> {
         check_queues(queues)?;
         let mut found = Reserved::default();
@@ -249,7 +250,7 @@ impl RedisBackend {
                     Ok(Left::More) => {}
                     Ok(Left::Full) => return Ok(found),
                     Err(e) if self.leave_out(queue, &e) => break,
-                    // What is ours already must not be lost with the error; the next call meets it again.
+                    // Jobs that are already reserved must not be lost with the error; the next call will report it.
                     Err(e) if found.jobs.is_empty() && found.set_aside.is_empty() => return Err(e),
                     Err(e) => {
                         tracing::debug!(queue, "reserved less than asked for: {e}");
@@ -261,8 +262,8 @@ impl RedisBackend {
         Ok(found)
     }
 
-    /// Returns when there may be work in one of `queues`, or after `limit`, whichever is first. Cancel-safe, at the
-    /// cost of the connection that blocks.
+    /// Returns when there may be work in one of `queues`, or after `limit`, whichever is first. Cancel-safe: dropping
+    /// it closes the blocking connections.
     pub(super) async fn wait(&self, queues: &[String], limit: Duration) -> Result<(), BackendError> {
         check_queues(queues)?;
         let start = Instant::now();
@@ -272,8 +273,8 @@ impl RedisBackend {
             return Ok(());
         }
         loop {
-            // Tokens are hints: another worker may have taken the one of a job that is still there, and
-            // delayed jobs have none. So the lists decide, and blocking only makes it fast.
+            // Notify tokens are hints: another worker may have taken the token of a job that is still queued, and
+            // delayed jobs have none. The lists decide; blocking only reduces the latency.
             if self.ready(queues).await? {
                 return Ok(());
             }
@@ -281,22 +282,22 @@ impl RedisBackend {
             if left.is_zero() {
                 return Ok(());
             }
-            // Jobs become due on whole seconds, so looking right after each of them misses none, those
-            // included that are delayed by others meanwhile.
+            // Jobs become due on whole seconds, so a look right after each second misses none, not even jobs that are
+            // delayed during the wait.
             if self.block(queues, left.min(to_next_second())).await? {
                 return Ok(());
             }
         }
     }
 
-    /// Whether a reserve would find something, or something to make due.
+    /// Whether a reserve would find a job, or a due job to move.
     async fn ready(&self, queues: &[String]) -> Result<bool, BackendError> {
         let now = epoch_seconds();
         let mut calls = Vec::new();
         for queue in queues {
             let keys = self.keys(queue);
             calls.push(call("LLEN", keys.list));
-            // With a batch size of 0 nothing is ever made due, so nothing due is work.
+            // With a batch size of 0 due jobs are never moved, so they are not work.
             if self.migration_batch_size == 0 {
                 continue;
             }
@@ -310,11 +311,11 @@ impl RedisBackend {
                 due(keys.reserved);
             }
         }
-        // A key of the wrong type is found by the reserve.
+        // A key of the wrong type counts as work: the reserve reports it.
         Ok(self.servers.counts(calls).await?.iter().any(|count| count.is_none_or(|count| count > 0)))
     }
 
-    /// Blocks until a token comes for one of `queues`, at most for `limit`; takes the token.
+    /// Blocks until there is a token for one of `queues`, for `limit` at most, and takes it. `false` without one.
     async fn block(&self, queues: &[String], limit: Duration) -> Result<bool, BackendError> {
         let notify: Vec<String> = queues.iter().map(|q| self.keys(q).notify).collect();
         let Some(key) = self.blocking.first(&self.servers, &notify, limit).await? else {
@@ -384,14 +385,14 @@ impl QueueBackend for RedisBackend {
     }
 
     async fn requeue(&self, jobs: &[Reservation], to: &str) -> Result<Vec<bool>, BackendError> {
-        // Where that cannot be, they are not lost.
+        // If any of them cannot be moved in one step, all go back to their own queues.
         let can = jobs.iter().all(|job| self.is_beside(&job.queue, to));
         self.put_back(jobs, can.then_some(to)).await
     }
 
     async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
         let mut removed = Vec::with_capacity(jobs.len());
-        // The client library holds what it sends three times.
+        // Bounded, since the client library keeps three copies of a request.
         for jobs in bounded(jobs) {
             let remove = |job: &Reservation| {
                 let (key, mut zrem) = call("ZREM", self.keys(&job.queue).reserved);
@@ -417,7 +418,7 @@ impl QueueBackend for RedisBackend {
         };
         let calls: Vec<_> = queues.iter().flat_map(size).collect();
         let counts = self.servers.counts(calls).await?;
-        // Of several queues the others can still be asked each by itself.
+        // Fails the whole call: the caller can ask for the other queues one by one.
         let broken = counts.iter().position(Option::is_none).map(|at| at / 3);
         if let Some(queue) = broken.and_then(|at| queues.get(at)) {
             let node = self.servers.node(&self.keys(queue).list).await?;
@@ -473,7 +474,7 @@ impl QueueBackend for RedisBackend {
     }
 }
 
-/// Time until the wall clock's next whole second, and a little more.
+/// Time until just after the wall clock's next whole second.
 fn to_next_second() -> Duration {
     Duration::from_millis(1001 - u64::from(epoch().subsec_millis()))
 }
@@ -485,7 +486,7 @@ fn call(command: &str, key: String) -> (String, redis::Cmd) {
     (key, cmd)
 }
 
-/// What was answered for the job at each place, in the order of places.
+/// Replies by job, from pairs of a job's index and its reply: `true` for 1.
 fn in_order(mut held: Vec<(usize, i64)>) -> Vec<bool> {
     held.sort_unstable();
     held.into_iter().map(|(_, n)| n == 1).collect()

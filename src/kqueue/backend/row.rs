@@ -1,4 +1,4 @@
-//! A row of Laravel's jobs table as a receipt: of every backend that keeps jobs in one.
+//! Receipts of the backends that keep jobs in Laravel's jobs table.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -8,7 +8,7 @@ use super::receipt::{Receipt, ReceiptData};
 /// Laravel's name of the driver, whatever the database.
 pub(super) const DRIVER: &str = "database";
 
-/// The columns but for queue and payload, as they stand after the reservation.
+/// Columns of a reserved row, except queue and payload.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct Row {
     /// Primary key. Not stable across attempts: a release inserts a new row.
@@ -19,7 +19,7 @@ pub(super) struct Row {
     pub reserved_at: i64,
     /// Epoch seconds from which it was available.
     pub available_at: i64,
-    /// Epoch seconds at which the row was made.
+    /// Epoch seconds at which the row was inserted.
     pub created_at: i64,
 }
 
@@ -31,19 +31,19 @@ struct Reserved {
 }
 
 impl Row {
-    /// As a receipt.
+    /// The row as a receipt.
     pub(super) fn receipt(self) -> Receipt {
         // Plain fields always serialise.
         let header = to_raw_value(&self).unwrap_or_default();
         Receipt::new(Reserved { row: self, header })
     }
 
-    /// The row that a receipt is of; `None` for another backend's.
+    /// The row that a receipt identifies; `None` for a receipt of another backend.
     pub(super) fn of(receipt: &Receipt) -> Option<Self> {
         receipt.read::<Reserved>().map(|reserved| reserved.row)
     }
 
-    /// Reads what the ledger kept.
+    /// Reads a receipt from its header in the ledger.
     pub(super) fn decode(header: Option<&RawValue>) -> Option<Receipt> {
         serde_json::from_str::<Self>(header?.get()).ok().map(Self::receipt)
     }

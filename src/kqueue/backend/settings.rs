@@ -1,8 +1,7 @@
 //! Settings of one queue connection, as PHP resolved them and printed them in JSON.
 //!
-//! Nothing here is read from the app's files: what Laravel itself would use is what arrives. Values that
-//! Laravel takes from the environment may be strings where a number is meant; both are taken.
-//! This file is pure.
+//! Nothing is read from the app's files: PHP sends the values that Laravel itself would use. Numbers that Laravel takes
+//! from the environment may be strings; both forms are accepted. Pure.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,27 +10,27 @@ use serde::{Deserialize, Deserializer};
 
 use super::{BackendError, DatabaseSettings, RedisSettings, SqsSettings};
 
-/// What the app's queue object calls its queues, where the driver keeps them: keys in Redis, values in a column.
+/// Names under which the app's queue object stores its queues: keys in Redis, values in a column, URLs in SQS.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct Names {
-    /// Of the queues that PHP was asked for.
+    /// Stored names of the queues that PHP was asked about.
     #[serde(default)]
     exact: BTreeMap<String, String>,
-    /// What it puts before the name of any other.
+    /// Prefix of all other names; `None` is that of Laravel's own class.
     #[serde(default)]
     before: Option<String>,
-    /// What it puts behind it.
+    /// Suffix of all other names.
     #[serde(default)]
     after: Option<String>,
 }
 
 impl Names {
-    /// What PHP says that a queue is called, if it was asked.
+    /// Stored name of a queue, if PHP was asked about it.
     pub(super) fn exact(&self, queue: &str) -> Option<&str> {
         self.exact.get(queue).map(String::as_str)
     }
 
-    /// What a queue is called; `before` is what Laravel's own class puts before every name.
+    /// Stored name of a queue; `before` is the prefix that Laravel's own class uses.
     pub(super) fn of<'a>(&'a self, queue: &'a str, before: &str) -> Cow<'a, str> {
         match self.exact.get(queue) {
             Some(name) => name.into(),
@@ -55,10 +54,10 @@ pub enum ConnectionSettings {
     Database(Box<DatabaseSettings>),
     /// `{"driver": "sqs", …}`.
     Sqs(SqsSettings),
-    /// Any other queue that `queue:work` can work, be it by its driver or by a class of the app's own that reserves in
-    /// a way of its own, which kqueue would pass over.
+    /// Any other queue that `queue:work` can work: one of another driver, or of an app's own class with its own way of
+    /// reserving, which kqueue would bypass.
     Native,
-    /// What no worker can work. [`super::open`] says why.
+    /// A connection that no worker can work. [`super::open`] returns the reason.
     Unsupported {
         /// The driver as PHP named it.
         driver: String,
@@ -81,13 +80,13 @@ pub struct SqliteSettings {
     /// The connection's table prefix.
     #[serde(default)]
     pub prefix: String,
-    /// What its queues are called.
+    /// Stored names of its queues.
     #[serde(default)]
     pub names: Names,
 }
 
 impl ConnectionSettings {
-    /// Where only the app's own code can get at the keys, the app takes the jobs as well.
+    /// Native if only the app's own code can get the credentials: then its workers pop the jobs, too.
     fn of_sqs(settings: SqsSettings) -> Self {
         match settings.provider.as_deref() {
             None | Some("ecs" | "instance") => Self::Sqs(settings),
@@ -123,7 +122,7 @@ impl TryFrom<serde_json::Value> for ConnectionSettings {
     }
 }
 
-/// Says in one line why a driver cannot be served and what to do about it.
+/// Error for a driver that cannot be served: one line with the reason and the fix.
 pub(super) fn unsupported(driver: &str, engine: Option<&str>) -> BackendError {
     BackendError::Settings(match (driver, engine) {
         ("sync" | "deferred" | "background", _) => format!(

@@ -1,7 +1,7 @@
 //! Laravel's jobs table in a SQLite file of the app.
 //!
-//! One connection, so that a short write transaction of ours never waits for another of ours. The file's
-//! journal mode is the app's business and stays as it is. May touch that file and nothing else.
+//! One connection, so that our short write transactions never wait for each other. The file's journal mode is the app's
+//! choice and is left unchanged. Accesses no other file.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -27,9 +27,9 @@ mod statements;
 use file::File;
 use statements::Statements;
 
-/// Messages that one call sets aside at the most.
+/// Messages that one call sets aside at most.
 const MOST_ASIDE: usize = 100;
-/// How often a waiting call looks whether the file changed: from the first to the second, growing.
+/// Interval at which a waiting call polls the file for changes: grows from the first to the second.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 const SLOWEST_LOOK: Duration = Duration::from_millis(100);
 
@@ -39,7 +39,7 @@ pub struct SqliteBackend {
     names: Names,
     sql: Statements,
     retry_after: i64,
-    /// Counts the transactions that settled jobs: `data_version` does not show our own.
+    /// Number of transactions that settled jobs: `data_version` does not change with our own commits.
     settled: Cell<u64>,
 }
 
@@ -50,11 +50,11 @@ impl std::fmt::Debug for SqliteBackend {
 }
 
 impl SqliteBackend {
-    /// A backend for these settings. Opens the file with the first call.
+    /// A backend for these settings. Opens the file on the first call.
     ///
     /// # Errors
-    /// [`BackendError::Settings`] for a database in memory, which only the process that made it can see,
-    /// and for a missing `retry_after`.
+    /// [`BackendError::Settings`] for an in-memory database (visible only to the process that created it), for a URI
+    /// instead of a path, and for a missing `retry_after`.
     pub fn connect(settings: SqliteSettings) -> Result<Self, BackendError> {
         let path = settings.path;
         if path.is_empty() || path.contains(":memory:") || path.contains("mode=memory") {
@@ -82,8 +82,8 @@ impl SqliteBackend {
         })
     }
 
-    /// Takes jobs off one queue, setting aside what is none. `true` if there may be more, but enough
-    /// for one call.
+    /// Reserves jobs of one queue; sets aside messages that are not jobs. `true` if the call has reached its limit of
+    /// bytes or set-aside messages, and there may be more.
     async fn take(
         &self,
         work: &mut Transaction<'_, Sqlite>,
@@ -109,7 +109,7 @@ impl SqliteBackend {
                 .map(|row| reservation(queue, row))
                 .collect::<sqlx::Result<Vec<_>>>()?;
             let got = rows.len();
-            // RETURNING promises no order.
+            // RETURNING guarantees no order.
             rows.sort_by_key(|(job, _)| row_key(job).0);
 
             for job in rows {
@@ -138,7 +138,7 @@ impl SqliteBackend {
         Ok(false)
     }
 
-    /// Reserves what is there now. Not cancel-safe.
+    /// Reserves the jobs that are available now. Not cancel-safe.
     pub(super) async fn reserve(&self, queues: &[String], max: usize) -> Result<Reserved, BackendError> {
         check_queues(queues)?;
         if max == 0 {
@@ -160,7 +160,7 @@ impl SqliteBackend {
         let mut due: Option<i64> = None;
         loop {
             let cost = Instant::now();
-            // The version first: what is committed after it was read shows as a new one.
+            // The version is read first: a commit after that shows as a new version.
             let looked = self
                 .file
                 .with(async |connection| {
@@ -184,7 +184,7 @@ impl SqliteBackend {
             if left.is_zero() {
                 return Ok(());
             }
-            // A table that takes long to look through is looked at less often.
+            // A table that is slow to scan is polled less often.
             let pause = look.max(cost.elapsed() * 10).min(left);
             let pause = due.map_or(pause, |due| pause.min(until(due)));
             tokio::time::sleep(pause).await;
@@ -199,7 +199,7 @@ impl SqliteBackend {
         max: usize,
     ) -> sqlx::Result<Reserved> {
         let mut found = Reserved::default();
-        // A reader disturbs nobody; only when there is work is the write lock taken.
+        // Reads first: the write lock is taken only when there is work.
         if !self.ready(connection, queues).await? {
             return Ok(found);
         }
@@ -230,7 +230,7 @@ impl SqliteBackend {
         Ok(false)
     }
 
-    /// Epoch seconds from which the first of the queues' rows can be reserved; `None` if there is no row.
+    /// Earliest epoch second at which a row of these queues can be reserved; `None` if there is no row.
     async fn next_due(&self, connection: &mut SqliteConnection, queues: &[String]) -> sqlx::Result<Option<i64>> {
         let mut next: Option<i64> = None;
         for queue in queues {
@@ -244,7 +244,7 @@ impl SqliteBackend {
         Ok(next)
     }
 
-    /// Runs one guarded statement for each job, in one transaction. `false` where no row was hit.
+    /// Runs one guarded statement for each job, in one transaction. `false` where it matched no row.
     async fn settle(&self, jobs: &[Reservation], sql: &str, first: Option<Value>) -> Result<Vec<bool>, BackendError> {
         if jobs.is_empty() {
             return Ok(Vec::new());
@@ -273,23 +273,24 @@ impl SqliteBackend {
     }
 }
 
-/// What a statement is given beside the row.
+/// Additional parameter of a statement: its `?4`.
 enum Value {
     Number(i64),
     Text(String),
 }
 
 async fn begin(connection: &mut SqliteConnection) -> sqlx::Result<Transaction<'_, Sqlite>> {
-    // A deferred transaction would fail at once, busy timeout or not, when another writer was faster.
+    // Not deferred: upgrading a read lock fails at once, whatever the busy timeout, if another connection wrote
+    // meanwhile.
     sqlx::Connection::begin_with(connection, "BEGIN IMMEDIATE").await
 }
 
-/// The guard of a row: id, reserved_at, attempts. Of a job of another backend: no row.
+/// Guard parameters of a reserved row: id, reserved_at, attempts. Match no row for a job of another backend.
 fn row_key(job: &Reservation) -> (i64, i64, i64) {
     Row::of(&job.receipt).map_or((i64::MIN, 0, 0), |row| (row.id, row.reserved_at, row.attempts))
 }
 
-/// A reserved row, and how many bytes its payload has: one that is too large is not read.
+/// A reserved row, and the size of its payload in bytes. A payload over [`LARGEST`] is not read and left empty.
 fn reservation(queue: &str, row: &SqliteRow) -> sqlx::Result<(Reservation, usize)> {
     let bytes: Option<i64> = row.try_get(6)?;
     let reservation = Reservation {
@@ -341,7 +342,7 @@ impl QueueBackend for SqliteBackend {
     }
 
     async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
-        // The rows keep their ids, so they are where they were: before all that came later.
+        // The rows keep their ids, and so their places before all later rows.
         self.settle(jobs, &self.sql.unreserve, None).await
     }
 
@@ -393,7 +394,7 @@ impl QueueBackend for SqliteBackend {
             query.fetch_optional(&mut *connection).await
         });
         let kept = kept.await.map_err(|trouble| limits_table(trouble.into(), &self.sql.limits))?;
-        // Whoever has the file has the clock of this machine.
+        // All users of the file run on this machine, so its clock is the common one.
         Ok((kept, u64::try_from(epoch().as_millis()).unwrap_or(u64::MAX)))
     }
 
@@ -445,7 +446,7 @@ impl QueueBackend for SqliteBackend {
                 let rows = sqlx::query(AssertSqlSafe(sql.clone()))
                     .bind(epoch_seconds())
                     .bind(self.names.of(queue, "").into_owned())
-                    // One more tells whether there are more.
+                    // One extra row shows whether there are more.
                     .bind(most as i64 + 1)
                     .bind(first as i64)
                     .bind(CUT as i64)
@@ -481,7 +482,7 @@ impl QueueBackend for SqliteBackend {
     }
 }
 
-/// Reads what [`Statements::waiting`] and [`Statements::delayed`] find.
+/// Reads a row of [`Statements::waiting`] or [`Statements::delayed`].
 fn listed(row: &SqliteRow) -> sqlx::Result<Listed> {
     let number = |at: usize| row.try_get::<i64, _>(at);
     Ok(Listed {
@@ -492,7 +493,7 @@ fn listed(row: &SqliteRow) -> sqlx::Result<Listed> {
     })
 }
 
-/// Time until an epoch second begins, and a little more.
+/// Time until just after an epoch second begins.
 fn until(due: i64) -> Duration {
     let due = Duration::from_secs(u64::try_from(due).unwrap_or(0));
     due.saturating_sub(epoch()) + Duration::from_millis(1)

@@ -1,7 +1,8 @@
-//! Laravel's SQS queue: the same messages, in the same state, as its own class leaves them.
+//! Laravel's SQS queue: the same messages, left in the same state as by its own class.
 //!
-//! The only call that brings jobs hides them at once, so a call under way is never dropped: a wait is a number of short
-//! ones. Nor can a message be put back as it was, since each receive is counted. May touch the network; knows of no PHP.
+//! Receiving a message hides it at once, so a pending receive is never dropped: a wait is a series of short receives. A
+//! message cannot be restored to its former state either, since each receive is counted. May access the network; knows
+//! nothing of PHP.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -32,27 +33,27 @@ use error::{Call, Fault};
 use message::{DRIVER, LONGEST, Message};
 pub use settings::SqsSettings;
 
-/// Messages that one call carries at the most.
+/// Messages per call at most.
 const BATCH: usize = 10;
-/// How long one call waits. Its end cannot be hastened without losing what is on its way; more calls cost more.
+/// Duration of one long poll, which cannot be cut short without losing messages; shorter polls cost more calls.
 const POLL: Duration = Duration::from_secs(2);
-/// The visibility timeout where we may not ask for that of the queue.
+/// Visibility timeout if we lack the permission to read the queue's.
 const UNKNOWN: Duration = Duration::from_secs(60);
-/// How long a queue is left out that cannot be worked while others can.
+/// How long a queue that cannot be worked is left out while others can.
 const LEFT_OUT: Duration = Duration::from_secs(60);
 
-/// Queues of SQS, or of a server that speaks as it does.
+/// Queues of SQS, or of a compatible server.
 pub struct SqsBackend {
     settings: SqsSettings,
     clients: Clients,
     strict: bool,
-    /// The visibility timeouts of the queues that have been asked for.
+    /// Visibility timeouts by queue, as far as they are known.
     leases: RefCell<HashMap<String, Duration>>,
-    /// The queue that had the last job: the one that is waited at.
+    /// The queue that had the last message: the long poll waits there.
     busiest: RefCell<String>,
-    /// Queues that cannot be worked, until when they are left out.
+    /// Queues that cannot be worked, and until when they are left out.
     left_out: RefCell<HashMap<String, Instant>>,
-    /// Calls that fail, each of which has been said once.
+    /// Failing calls, each of which has been logged once.
     said: RefCell<HashSet<Call>>,
 }
 
@@ -63,7 +64,7 @@ impl std::fmt::Debug for SqsBackend {
 }
 
 impl SqsBackend {
-    /// A backend for these settings. Connects with the first call.
+    /// A backend for these settings. Connects on the first call.
     ///
     /// # Errors
     /// [`BackendError::Settings`] without a region.
@@ -93,7 +94,7 @@ impl SqsBackend {
         self.clients.of(address::server(&self.settings, url)).await
     }
 
-    /// What became of a call.
+    /// The result of a call, with its error classified.
     async fn answer<T, E>(
         &self,
         call: Call,
@@ -111,14 +112,14 @@ impl SqsBackend {
         if let Some(fault) = Fault::of(call, server, url, &error) {
             return Err(fault);
         }
-        // Nothing has been sent: there was nobody to sign for, or something is wrong here.
+        // No request was sent: there are no credentials, or something on this host is wrong.
         Err(match self.clients.no_credentials().await {
             Some(why) => Fault::no_credentials(server, &why),
             None => Fault::unavailable(server, format!("{}: {}", call.name(), error::causes(&error))),
         })
     }
 
-    /// The visibility timeout of a queue, and its sizes.
+    /// Fetches a queue's sizes, and its visibility timeout into `leases`.
     async fn attributes(&self, queue: &str) -> Result<QueueSize, Fault> {
         let url = self.url(queue);
         let asked = [
@@ -134,14 +135,14 @@ impl SqsBackend {
         let number = |name: &QueueAttributeName| {
             answer.attributes().and_then(|all| all.get(name)).and_then(|text| text.parse().ok())
         };
-        // With none at all, a message would be anybody's at once.
+        // With a timeout of 0 a message would be visible to all at once.
         let lease = number(&timeout).filter(|seconds| *seconds > 0).map_or(UNKNOWN, Duration::from_secs);
         self.leases.borrow_mut().insert(queue.to_owned(), lease);
         let [pending, delayed, reserved] = counts.map(|name| number(&name).unwrap_or(0));
         Ok(QueueSize { pending, delayed, reserved })
     }
 
-    /// How long a message is hidden that a call brings from a queue.
+    /// Visibility timeout of messages received from a queue.
     async fn lease_of(&self, queue: &str) -> Result<Duration, Fault> {
         let known = |queue| self.leases.borrow().get(queue).copied();
         if let Some(lease) = known(queue) {
@@ -162,15 +163,15 @@ impl SqsBackend {
         }
     }
 
-    /// One call to one queue. What it found is added to `found`.
+    /// One receive from one queue. Appends to `found`.
     async fn receive(&self, queue: &str, wanted: usize, wait: Duration, found: &mut Reserved) -> Result<(), Fault> {
         let url = self.url(queue);
         let lease = self.lease_of(queue).await?;
-        // SQS brings several of one group at once, and what is behind a job must not run before it: with one in hand,
-        // SQS itself holds back the rest of its group until that has gone.
+        // SQS may return several messages of one group at once, and a later one must not run before an earlier one:
+        // with one in flight, SQS holds back the rest of its group.
         let most = if address::is_fifo(&url) { 1 } else { BATCH };
         let client = self.client(&url).await;
-        // By the former name, as Laravel asks: servers that speak like SQS know it, too.
+        // The deprecated name, as Laravel uses it: SQS-compatible servers know it, too.
         #[allow(deprecated)]
         let call = client
             .receive_message()
@@ -190,7 +191,7 @@ impl SqsBackend {
         Ok(())
     }
 
-    /// Adds a message to what was found, or hides it for long.
+    /// Appends a message to `found`, or hides it if it is not a job.
     async fn take(&self, queue: &str, lease: Duration, answer: &Answer, found: &mut Reserved) {
         let Some(message) = Message::received(answer, lease) else {
             tracing::error!(
@@ -207,8 +208,8 @@ impl SqsBackend {
             found.jobs.push(job);
             return;
         };
-        // There is no other queue to put it on. Hidden ever longer, it disturbs nobody, and comes to the dead-letter
-        // queue after as many receives as the app has set.
+        // There is no other queue to move it to. Hidden for twice as long after each receive, it does no harm until the
+        // app's redrive policy moves it to the dead-letter queue.
         let hidden = lease.saturating_mul(1 << (message.count().saturating_sub(1)).min(20)).min(message.left());
         let change = Change::Hide(hidden);
         let asked = self.change(change, std::slice::from_ref(&job)).await;
@@ -222,7 +223,8 @@ impl SqsBackend {
         found.set_aside.push(SetAside { queue: queue.to_owned(), now, why, bytes });
     }
 
-    /// One round over the queues, in their order. `wait` is spent at one of them.
+    /// One receive from each queue, in order. One of them, the busiest, waits for `wait` if nothing was found before
+    /// it.
     async fn look(
         &self,
         queues: &[String],
@@ -247,12 +249,12 @@ impl SqsBackend {
                     }
                 }
                 Err(fault) if fault.of_queue => faults.push((queue, fault.error)),
-                // What is ours already must not be lost with the error; the next call meets it again.
+                // Jobs that are already received must not be lost with the error; the next call will report it.
                 Err(fault) if found.is_empty() => return Err(fault.error),
                 Err(_) => return Ok(()),
             }
         }
-        // Where none can be worked, that is said by whoever asked.
+        // If no queue can be worked, the caller logs the error.
         if faults.len() == queues.len()
             && let Some((_, error)) = faults.pop()
         {
@@ -266,7 +268,7 @@ impl SqsBackend {
         Ok(())
     }
 
-    /// The queues that are not left out; all, where none would be left.
+    /// The queues that are not left out; all queues if none would remain.
     fn usable<'a>(&self, queues: &'a [String]) -> Vec<&'a String> {
         let left_out = self.left_out.borrow();
         let is_out = |queue: &String| left_out.get(queue).is_some_and(|until| Instant::now() < *until);
@@ -274,7 +276,7 @@ impl SqsBackend {
         if usable.is_empty() { queues.iter().collect() } else { usable }
     }
 
-    /// Changes or removes messages, many with one call. `false` where one is no longer ours.
+    /// Changes or removes messages in batches. `false` where one is no longer ours.
     async fn change(&self, change: Change, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
         let mut ours = vec![false; jobs.len()];
         let mut of_queue: BTreeMap<&str, Vec<Entry<'_>>> = BTreeMap::new();
@@ -298,7 +300,7 @@ impl SqsBackend {
                 for index in answers.into_iter().flatten() {
                     if let (Some(ours), Some(job)) = (ours.get_mut(index), jobs.get(index)) {
                         let Some(message) = Message::of(job) else { continue };
-                        // Of one that is visible again nobody knows whose it was.
+                        // Once visible again, another consumer may have it.
                         *ours = !message.has_lapsed();
                         if change.settles() {
                             message.settle();
@@ -316,11 +318,11 @@ impl SqsBackend {
         }
     }
 
-    /// A message's part in a batch; `None` where nothing can be asked for it.
+    /// A message's batch entry; `None` if nothing can be done for it.
     fn entry<'a>(&self, change: Change, index: usize, job: &'a Reservation) -> Option<Entry<'a>> {
         let message = Message::of(job).filter(|message| !message.is_settled())?;
         let hidden = match change {
-            // Finished is finished, whoever has it now.
+            // A finished job is deleted even if another consumer has it now.
             Change::Delete => Duration::ZERO,
             _ if message.has_lapsed() => return None,
             Change::Hide(hidden) => hidden,
@@ -347,7 +349,7 @@ impl SqsBackend {
     }
 }
 
-/// As the API has it.
+/// Whole seconds, as the API takes them.
 fn seconds(time: Duration) -> i32 {
     i32::try_from(time.as_secs()).unwrap_or(i32::MAX)
 }
@@ -387,7 +389,7 @@ impl QueueBackend for SqsBackend {
             if !left.is_zero() && wait.ends_within(Duration::ZERO).await {
                 return Ok(found);
             }
-            // Whole seconds can be asked for.
+            // The API takes whole seconds.
             let poll = Duration::from_secs(left.min(POLL).as_secs());
             self.look(queues, max, poll, &mut found).await?;
             if !found.is_empty() || left.is_zero() {
@@ -437,7 +439,7 @@ impl QueueBackend for SqsBackend {
     }
 }
 
-/// What tests do to a job as time or the server would.
+/// Lets tests change a receipt as time or the server would.
 #[cfg(test)]
 pub(super) mod testing {
     use std::time::Duration;
@@ -448,12 +450,12 @@ pub(super) mod testing {
         Message::of(job).unwrap().handle()
     }
 
-    /// It is visible again.
+    /// The receipt of a message that is visible again.
     pub fn lapsed(job: &Reservation) -> Receipt {
         Message::of(job).unwrap().lapsed()
     }
 
-    /// It was received so long ago.
+    /// The receipt of a message that was received `age` ago.
     pub fn aged(job: &Reservation, age: Duration) -> Receipt {
         Message::of(job).unwrap().aged(age)
     }

@@ -1,12 +1,12 @@
-//! Why a call to a jobs table failed: of every backend that keeps jobs in one.
+//! Errors of the backends that keep jobs in a table.
 
 use super::BackendError;
 
-/// What to do about a missing jobs table.
+/// Fix for a missing jobs table.
 pub(super) const MAKE_TABLE: &str =
     "make it: php artisan make:queue-table (queue:table before Laravel 11), then php artisan migrate";
 
-/// The same for the table of what hosts share: there is no migration of Laravel's for that.
+/// Replaces the fix of a missing table by that for the table of shared limits, for which Laravel has no migration.
 pub(super) fn limits_table(error: BackendError, table: &str) -> BackendError {
     match error {
         BackendError::NoTable { target, reason, .. } => {
@@ -20,9 +20,9 @@ pub(super) fn limits_table(error: BackendError, table: &str) -> BackendError {
 /// Why a call failed.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// Another transaction was in the way. The connection is as good as before.
+    /// Conflict with another transaction. The connection stays usable.
     Busy(BackendError),
-    /// Anything else: the connection is given up.
+    /// Any other failure: the connection is closed.
     Other(BackendError),
 }
 

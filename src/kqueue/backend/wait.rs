@@ -1,4 +1,4 @@
-//! How long a call for jobs may wait for them, and how whoever made it ends the wait.
+//! The wait of a call for jobs: its limit, and its early end by the caller.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::Reserved;
 
-/// Of one call of [`super::QueueBackend::next_batch`].
+/// The wait of one call of [`super::QueueBackend::next_batch`].
 #[derive(Clone, Debug, Default)]
 pub struct Wait {
     limit: Duration,
@@ -15,7 +15,7 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Jobs that are there now, or none.
+    /// No wait: only jobs that are available now.
     pub fn none() -> Self {
         Self::default()
     }
@@ -25,24 +25,24 @@ impl Wait {
         Self { limit, ..Self::default() }
     }
 
-    /// Ends the wait. The call returns as soon as it can without losing a job: with none, or with those that it was
-    /// about to bring.
+    /// Ends the wait. The call returns as soon as it can without losing a job: empty, or with jobs that it was already
+    /// reserving.
     pub fn end(&self) {
         self.end.notify_one();
     }
 
-    /// How long it may take.
+    /// Longest duration of the wait.
     pub(super) fn limit(&self) -> Duration {
         self.limit
     }
 
-    /// Whether it is ended within this time, which passes if it is not.
+    /// Sleeps for this time, or until the wait is ended. `true` if it was ended.
     pub(super) async fn ends_within(&self, time: Duration) -> bool {
         tokio::time::timeout(time, self.end.notified()).await.is_ok()
     }
 
-    /// Runs `look`, which looks for jobs up to a limit and reserves none, where there is to be a wait at all, and
-    /// `reserve` after it. If the wait is ended meanwhile, `look` is dropped and nothing is reserved.
+    /// Runs `look` unless the limit is zero, and then `reserve`. `look` waits for jobs up to the limit it is passed,
+    /// and reserves none. If the wait is ended meanwhile, `look` is dropped and nothing is reserved.
     pub async fn first<E>(
         &self,
         look: impl AsyncFnOnce(Duration) -> Result<(), E>,

@@ -1,10 +1,10 @@
-//! What `kqueue config check` prints: every setting in effect, and where it was written. Pure.
+//! The output of `kqueue config check`: every setting in effect, and its origin. Pure.
 
 use serde_json::{Map, Value, json};
 
 use kqueue_config::{Bounds, KEYS, Loaded, Origin, TABLES, Table};
 
-/// As lines of a config file, each with its place.
+/// As lines of a config file, each with its origin.
 pub fn text(loaded: &Loaded) -> String {
     let file = loaded.file.as_ref().map_or("no file".to_owned(), |file| file.display().to_string());
     let mut text = format!("# {}, {file}: no errors\n", loaded.settings.app);
@@ -27,7 +27,7 @@ pub fn text(loaded: &Loaded) -> String {
     text
 }
 
-/// What is said of each class and queue.
+/// The settings in tables, such as those of classes and queues.
 fn tables(loaded: &Loaded) -> impl Iterator<Item = (&'static Table, &String, &Bounds)> {
     let of = |table: &'static Table| {
         table.read(&loaded.settings.tables).iter().map(move |(name, bounds)| (table, name, bounds))
@@ -35,8 +35,8 @@ fn tables(loaded: &Loaded) -> impl Iterator<Item = (&'static Table, &String, &Bo
     TABLES.iter().flat_map(of)
 }
 
-/// As one JSON object: `app`, `file` (or null) and `settings`, in which durations are seconds. `class` and `queue` in there are
-/// objects by name, `alerts` is one.
+/// As one JSON object: `app`, `file` (or null) and `settings`, in which durations are seconds. In it, `class` and
+/// `queue` are objects by name, `alerts` is a single object.
 pub fn json(loaded: &Loaded) -> String {
     let mut settings: Map<String, Value> =
         KEYS.iter().map(|key| (key.name.to_owned(), key.show(&loaded.settings))).collect();

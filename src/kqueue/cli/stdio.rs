@@ -1,18 +1,18 @@
-//! Writing to stdout and stderr without the panic of `println!` where nobody reads any more.
+//! Writes to stdout and stderr without the panic of `println!` on a closed pipe.
 
 use std::io::{self, ErrorKind, Write};
 
 use kqueue_system::harmless;
 
-/// Writes all of `text` to stdout. A reader that went away (`| head`) is no error.
+/// Writes all of `text` to stdout. A closed pipe (`| head`) is not an error.
 ///
 /// # Errors
-/// A disk that is full, and the like: the output is not what was asked for.
+/// Other failures to write, such as a full disk.
 pub fn out(text: &str) -> io::Result<()> {
     is_read(text).map(|_| ())
 }
 
-/// Writes all of `text` to stdout, and says whether anybody reads it still.
+/// Writes all of `text` to stdout; false if the pipe is closed.
 ///
 /// # Errors
 /// As [`out`].
@@ -24,9 +24,9 @@ pub fn is_read(text: &str) -> io::Result<bool> {
     }
 }
 
-/// Writes one line to stderr. Errors are dropped: there is no other place to tell them.
+/// Writes one line to stderr. Errors are ignored, as there is nowhere to report them.
 pub fn err(line: &str) {
-    // One line for one error, whatever is in a path or a reason; one write, so that lines do not mix.
+    // One line per error, whatever a path or reason contains; one write, so that lines do not mix.
     let mut text = harmless::whole_line(line);
     text.push('\n');
     let _ = io::stderr().lock().write_all(text.as_bytes());

@@ -1,5 +1,5 @@
-//! What is particular to a process that is a systemd unit's own: who it has to be, and how a pooled worker and
-//! the scheduler become PHP.
+//! Processes that systemd units start directly: checks of their user, and replacing the process by PHP for pooled
+//! workers and the scheduler.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -12,18 +12,18 @@ use crate::launch::output::redirect_to_fifo;
 use kqueue_config::{self as config, Loaded, Request, Surroundings};
 use kqueue_system::identity::{self, App};
 
-/// The user of units of which the generator knows nothing.
+/// The user of units for which the generator has no settings.
 const NOBODY_IN_PARTICULAR: &str = "kqueue";
 
-/// Refuses to run an app as somebody else than its settings say, where a unit has started us.
+/// Refuses to run an app as another user than its settings say, if a unit has started us.
 ///
-/// The user is the unit's to set, out of what the generator made of the settings. With a file that was written
-/// after that, the app would run as the wrong user, and leave files behind that the right one cannot write to.
+/// The unit sets the user, which the generator took from the settings. If the file has changed since, the app would run
+/// as the wrong user, and leave files that the right one cannot write.
 ///
 /// # Errors
-/// One line that says what to do.
+/// When the users differ, with the fix, in one line.
 pub(super) fn check_user(loaded: &Loaded) -> Result<(), Failed> {
-    // Inherited by children: only with our own number in it does a unit run us.
+    // Children inherit it: it proves a unit only if it is our own process id.
     if std::env::var("SYSTEMD_EXEC_PID").ok().and_then(|pid| pid.parse().ok()) != Some(std::process::id()) {
         return Ok(());
     }
@@ -41,7 +41,7 @@ pub(super) fn check_user(loaded: &Loaded) -> Result<(), Failed> {
     }
 }
 
-/// What is wrong with running as `uid`, called `name`, where the settings say `wanted`.
+/// The mismatch between running as `uid`, called `name`, and the user `wanted` by the settings, if any.
 fn mismatch(wanted: Option<&str>, uid: Uid, name: Option<&str>) -> Option<String> {
     let me = name.map_or_else(|| uid.to_string(), str::to_owned);
     match wanted {
@@ -54,18 +54,18 @@ fn mismatch(wanted: Option<&str>, uid: Uid, name: Option<&str>) -> Option<String
     }
 }
 
-/// Replaces this process by the PHP of a pooled worker, as `kqueue run APP` would start it. systemd knows
-/// the process already, so PHP itself can tell it that it is ready (`NOTIFY_SOCKET`).
+/// Replaces this process by the PHP of a pooled worker, as `kqueue run APP` would start it. systemd already tracks the
+/// process, so PHP itself can report that it is ready (`NOTIFY_SOCKET`).
 ///
 /// # Errors
-/// Whatever `kqueue run APP` says of the settings; and where PHP cannot be started. It does not return else.
+/// Errors of the settings as in `kqueue run APP`, and if PHP cannot be started. It does not return otherwise.
 pub(super) fn become_worker(instance: &str, as_root: AsRoot) -> Result<ExitCode, Failed> {
     let (app, number) = parse(instance).ok_or_else(|| Failed {
         code: USAGE,
         line: format!("{instance:?}: expected the app and the worker's number, such as shop:1"),
     })?;
     let mut here = Surroundings::read().map_err(|error| Failed::at("working directory", error))?;
-    // The unit has no directories of its own: they are the runtime's.
+    // The directories are the runtime's, not the unit's.
     let (run, state) = (here.run.join(app), here.var_lib.join(app));
     here.vars.entry("RUNTIME_DIRECTORY".into()).or_insert_with(|| run.into());
     here.vars.entry("STATE_DIRECTORY".into()).or_insert_with(|| state.into());
@@ -81,7 +81,7 @@ pub(super) fn become_worker(instance: &str, as_root: AsRoot) -> Result<ExitCode,
     check_user(&loaded)?;
     let settings = loaded.settings;
     let script = crate::runtime::find_script().map_err(|error| Failed::config(format!("{error:#}")))?;
-    // What it prints is read by the runtime, so that each line is told with its job; without, it is the unit's own.
+    // The runtime reads its output and logs each line with its job; if that fails, output goes to the unit's own log.
     if let Err(error) = redirect_to_fifo(&settings.runtime_dir, number) {
         super::stdio::err(&format!("kqueue: {}: {error}; output stays with this unit", settings.runtime_dir.display()));
     }
@@ -100,7 +100,7 @@ pub(super) fn become_worker(instance: &str, as_root: AsRoot) -> Result<ExitCode,
 /// Replaces this process by the scheduler of an app, in its directory and with its PHP.
 ///
 /// # Errors
-/// Whatever `kqueue run APP` says of the settings; and where PHP cannot be started. It does not return else.
+/// Errors of the settings as in `kqueue run APP`, and if PHP cannot be started. It does not return otherwise.
 pub(super) fn become_schedule(app: String, as_root: AsRoot) -> Result<ExitCode, Failed> {
     let here = Surroundings::read().map_err(|error| Failed::at("working directory", error))?;
     let request = Request { app: Some(app), ..Request::default() };
@@ -116,7 +116,7 @@ pub(super) fn become_schedule(app: String, as_root: AsRoot) -> Result<ExitCode, 
     Err(Failed::at(&settings.php.display().to_string(), error))
 }
 
-/// Refuses to run PHP as root, unless root says that the app is root's. A unit has started us as the app's user.
+/// Refuses to run PHP as root, unless the app is declared to be root's. Units start us as the app's user.
 fn refuse_root(request: &Request, as_root: AsRoot, here: &Surroundings) -> Result<(), Failed> {
     if !geteuid().is_root() {
         return Ok(());
@@ -133,10 +133,10 @@ fn refuse_root(request: &Request, as_root: AsRoot, here: &Surroundings) -> Resul
     }
 }
 
-/// `APP:N`, with N from 1.
+/// Parses `APP:N`, with N from 1.
 fn parse(instance: &str) -> Option<(&str, u64)> {
     let (app, number) = instance.split_once(':')?;
-    // A number has one spelling, or two units would be the same worker.
+    // Only one spelling of a number, or two units could be the same worker.
     let plain = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
     Some((app, number.parse().ok().filter(|_| plain)?))
 }

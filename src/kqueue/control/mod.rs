@@ -1,9 +1,9 @@
-//! The runtime's end of the control socket: who may ask, and one answer for each who does.
+//! The runtime's side of the control socket: access control, and one answer for each connection.
 //!
-//! `control.sock` is in the runtime directory, made by systemd or by the runtime itself. Who may: the app's
-//! own user, root, and members of the group of the socket's file (`kqueue`): the kernel refuses others by the
-//! file's mode, and what it says of a peer is looked at once more. This module knows sockets and the form of
-//! requests; what is in an answer is the runtime's affair. A page is made here, of several such answers.
+//! `control.sock` is in the runtime directory, made by systemd or by the runtime itself. Allowed are the app's own
+//! user, root, and members of the group of the socket's file (`kqueue`): the kernel rejects others by the file's mode,
+//! and the peer credentials are checked once more. This module handles sockets and the format of requests; the content
+//! of answers comes from the runtime. Dashboard pages are rendered here, from several such answers.
 
 mod page;
 mod peer;

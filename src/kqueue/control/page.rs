@@ -1,4 +1,4 @@
-//! A page of the dashboard, for the door in the app: made of the answers that the runtime gives to anybody who may ask.
+//! A page of the dashboard, for the door in the app: rendered from the answers that any permitted peer gets.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,10 +10,10 @@ use kqueue_pages::{Answers, Moment, Mount, Need, Query, View, acts, headers, sta
 
 use super::socket::unable;
 
-/// Bytes of the path that an app mounts pages at.
+/// Maximum bytes of the path at which an app mounts the pages.
 const BASE: usize = 200;
 
-/// Answers a request for a page. `ask` has the runtime answer one question, `owner` says whether what jobs carry may be
+/// Answers a request for a page. `ask` sends one request to the runtime; `owner` is whether contents of jobs may be
 /// shown.
 pub async fn answer<F, A>(path: &str, query: &str, base: &str, token: Option<String>, owner: bool, ask: A) -> Vec<u8>
 where
@@ -32,7 +32,8 @@ where
     let (query, moment) = (Query::parse(query), Moment { now: now_ms(), zone: TimeZone::system() });
     let mut answers = Answers::default();
     collect(&mut answers, view.needs(&query, &moment, owner), &ask).await;
-    // Beside the loop: a page of a thousand classes takes some milliseconds, in which no job would start.
+    // On a blocking thread: rendering a page of a thousand classes takes some milliseconds, in which no job would
+    // start.
     let made = tokio::task::spawn_blocking(move || {
         let (status, page) = view.render(&mount, &query, &moment, &answers);
         told(Some((status, HTML, page, "no-store")), &mount)
@@ -42,14 +43,14 @@ where
 
 const NO_PATH: &str = "pages are mounted at a path, such as /kqueue";
 
-/// Where pages are mounted: it stands in links, and in nothing else. A path, of this host.
+/// The mount point of the pages, used in links only: a path on this host; `None` if it is not one.
 fn mounted(base: &str) -> Option<Mount> {
     let is_path = base.is_empty() || (base.starts_with('/') && !base.starts_with("//"));
     let is_plain = base.len() <= BASE && !base.chars().any(|c| c.is_control() || c == '\\');
     (is_path && is_plain).then(|| Mount::of_app(base))
 }
 
-/// Carries out what a form asks for on behalf of whoever has sent it, and answers with the page that says what came of it.
+/// Carries out the action of a submitted form for the user `by`, and answers with a page of its result.
 pub async fn form<F, A>(deed: &str, fields: &str, base: &str, by: String, ask: A) -> Vec<u8>
 where
     A: Fn(Request) -> F,
@@ -127,7 +128,7 @@ mod tests {
         for none in ["moon", "static/moon.css"] {
             assert_eq!(asked(none, "/kqueue", true)["status"].as_u64(), Some(404));
         }
-        // It is asked for what a job carries only for who may see that.
+        // The payload is requested only for the owner.
         for owner in [true, false] {
             let body = asked("job", "", owner)["body"].to_string();
             assert!(body.contains(&format!("payload {owner}")), "{body}");

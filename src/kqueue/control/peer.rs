@@ -1,10 +1,10 @@
-//! Who may ask, by what the kernel says of a peer.
+//! Access control by the peer credentials of the kernel.
 
 use std::path::Path;
 
 use kqueue_system::proc::Status;
 
-/// The other end of a connection, as the kernel knows it from the moment of connecting.
+/// Peer credentials, as of the time of connecting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Its process.
@@ -15,7 +15,7 @@ pub struct Peer {
     pub gid: u32,
 }
 
-/// Who may ask besides root.
+/// Which peers are allowed besides root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// This user.
@@ -25,21 +25,21 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether this peer may.
+    /// Whether this peer is allowed.
     pub fn allows(self, peer: Peer) -> bool {
         let member = |gid: u32| peer.gid == gid || groups_of(Path::new("/proc"), peer).contains(&gid);
         peer.uid == 0 || peer.uid == self.uid || self.gid.is_some_and(member)
     }
 }
 
-/// The other groups of a peer's process. The kernel has let it through by them already, if it did so by the
-/// file's mode: this is the second look, and a process that is gone has none.
+/// The supplementary groups of a peer's process; none if it has exited. The kernel has already checked them if the
+/// file's mode let the peer in: this is a second check.
 fn groups_of(proc: &Path, peer: Peer) -> Vec<u32> {
     let Some(status) = Status::below(proc, peer.pid) else { return Vec::new() };
     let field = |name: &str| -> Option<Vec<u32>> {
         status.numbers(name)?.into_iter().map(|number| u32::try_from(number).ok()).collect()
     };
-    // Another user's process by now: the number has been used again.
+    // If the user differs, the process id has been reused.
     let same = field("Uid").is_some_and(|uids| uids.get(1) == Some(&peer.uid));
     if same { field("Groups").unwrap_or_default() } else { Vec::new() }
 }
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn who_may() {
-        // A process of nobody else's: its groups do not matter, or it has none.
+        // No such process: it has no supplementary groups.
         let peer = |uid, gid| Peer { pid: i32::MAX, uid, gid };
         let rule = Rule { uid: 1000, gid: Some(77) };
         assert!(rule.allows(peer(0, 0)));

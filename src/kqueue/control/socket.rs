@@ -1,4 +1,4 @@
-//! The runtime's end.
+//! The listening control socket: reads requests, passes them to the runtime, writes answers.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -21,35 +21,35 @@ use kqueue_control::{GROUP, LARGEST_REQUEST, Request, Snapshot, VERSION};
 use kqueue_system::harmless;
 use kqueue_system::sockets::{self, Bounded, Connection};
 
-/// Connections that are served at once; others wait in the kernel's backlog, which is bounded too.
+/// Connections served at once; others wait in the kernel's backlog, which is bounded too.
 const CONNECTIONS: usize = 16;
-/// What a peer may take to send its request, and to read the answer.
+/// Timeout for a peer to send its request, and again to read the answer.
 const READ: Duration = Duration::from_secs(2);
-/// What the runtime may take to make one, before the peer is told only that it is there.
+/// Timeout for the runtime to make a snapshot; then the peer gets the `meanwhile` one.
 const MAKE: Duration = Duration::from_secs(3);
-/// What the runtime may take to answer anything else.
+/// Timeout for the runtime to answer any other request.
 const ANSWER: Duration = Duration::from_secs(6);
-/// A peer that has sent nothing for so long is of a version that sends nothing, and wants the snapshot.
+/// A peer that has sent nothing for this long is of an old version that sends no request, and gets the snapshot.
 const MUTE: Duration = Duration::from_millis(50);
-/// Bytes of a user's name.
+/// Maximum bytes of a user's name.
 const NAME: usize = 64;
-/// For how long a snapshot is good enough for the next one who asks: asking in a loop costs next to nothing.
+/// How long a snapshot is reused for other peers, which makes polling cheap.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// A request, and where its answer goes: one JSON object.
+/// A request, and where to send its answer: one JSON object.
 #[derive(Debug)]
 pub struct Ask {
-    /// What is asked for.
+    /// The request.
     pub request: Request,
-    /// It is the app's own user or root who asks: who may see what jobs carry.
+    /// The peer is the app's own user or root, and may see the contents of jobs.
     pub owner: bool,
-    /// Who acts, for the log: the name of the user, or its number. Empty for those who only look.
+    /// Who acts, for the log: the user's name, or `user UID` if it has none. Empty for requests that change nothing.
     pub who: String,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Vec<u8>>,
 }
 
-/// Why the socket cannot be had.
+/// Why the socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {source}")]
 pub struct ControlError {
@@ -68,12 +68,12 @@ pub struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Binds `control.sock` in a directory that is ours alone; who calls has made sure of that, and that no
-    /// other runtime works from it. Where there is a group `kqueue` that we may give files to, its members may
-    /// ask; else only our own user and root.
+    /// Binds `control.sock` in a directory that only we can write to; the caller has ensured that, and that no other
+    /// runtime uses it. If there is a group `kqueue` to which we may give files, its members are allowed; otherwise
+    /// only our own user and root.
     ///
     /// # Errors
-    /// Where the file cannot be made.
+    /// When the file cannot be made.
     pub fn bind(directory: &Path) -> Result<Self, ControlError> {
         let group = Group::from_name(GROUP).ok().flatten().map(|group| group.gid);
         Self::bind_for(directory, group)
@@ -91,10 +91,11 @@ impl ControlSocket {
         Ok(Self::new(listener, given.map(Gid::as_raw)))
     }
 
-    /// Takes one that already listens, made by systemd: the group of its file is the group that may ask.
+    /// Takes over a listening socket made by systemd: members of its file's group are allowed, if the group may write
+    /// it.
     ///
     /// # Errors
-    /// Where it is no socket to listen on.
+    /// When it cannot be adopted as a listening socket.
     pub fn given(listener: StdListener) -> Result<Self, ControlError> {
         let path = sockets::path_of(&listener, CONTROL_SOCKET);
         let group = fs::metadata(&path).ok().filter(|file| file.mode() & 0o020 != 0).map(|file| file.gid());
@@ -105,8 +106,8 @@ impl ControlSocket {
         Self { listener, rule: Rule { uid: geteuid().as_raw(), gid }, read: READ, make: MAKE }
     }
 
-    /// Takes connections for ever, and asks for a snapshot for each; one at a time, whoever asks. While nobody
-    /// takes requests yet, `meanwhile` is told; once nobody does any more, that it stops.
+    /// Serves connections forever, making one snapshot at a time for all of them. While the runtime does not take
+    /// requests yet, `meanwhile` is the answer; once it no longer does, the same marked as stopping.
     pub async fn serve(self, asks: mpsc::Sender<Ask>, meanwhile: Snapshot) {
         let desk = Rc::new(Mutex::new(Desk { asks, make: self.make, last: None, meanwhile }));
         let listener = Bounded::new(self.listener, CONNECTIONS, "the control socket");
@@ -143,7 +144,7 @@ impl Asker {
     }
 }
 
-/// Lets a group through a directory that is closed to it: through, not in.
+/// Gives a group search permission (`x`, not `r`) on a directory closed to it.
 fn open_to(directory: &Path, group: Gid) {
     let Ok(metadata) = fs::metadata(directory) else { return };
     if metadata.mode() & 0o001 == 0 && chown(directory, None, Some(group)).is_ok() {
@@ -151,12 +152,12 @@ fn open_to(directory: &Path, group: Gid) {
     }
 }
 
-/// Says why there is nothing to read, without waiting for anybody.
+/// Tells the peer that it is refused, without waiting.
 fn refuse(stream: &UnixStream) {
     let _ = stream.try_write(br#"{"version":1,"refused":true}"#);
 }
 
-/// Where answers are made.
+/// Makes the answers, and caches the last snapshot.
 #[derive(Debug)]
 struct Desk {
     asks: mpsc::Sender<Ask>,
@@ -181,11 +182,11 @@ impl Desk {
     }
 }
 
-/// Has the runtime answer; `None` where it does not in time, or is about to end.
+/// Asks the runtime; `None` if it does not answer in time or is about to end.
 async fn ask(asks: &mpsc::Sender<Ask>, request: Request, asker: Asker, limit: Duration) -> Option<Vec<u8>> {
     let (answer, answered) = oneshot::channel();
     let asked = async {
-        // A directory service may take its time.
+        // A directory service may be slow.
         let name = || tokio::task::spawn_blocking(move || asker.name());
         let (request, who) = match request {
             Request::OnBehalf { by, act } => {
@@ -229,7 +230,7 @@ async fn serve_peer(mut stream: UnixStream, desk: &Mutex<Desk>, asker: Asker, re
         }
         Err(why) => unable(&why).into(),
     };
-    // Who does not read in time is cut off.
+    // A peer that does not read in time is disconnected.
     let _ = tokio::time::timeout(read, async {
         stream.write_all(&bytes).await?;
         stream.shutdown().await
@@ -237,7 +238,7 @@ async fn serve_peer(mut stream: UnixStream, desk: &Mutex<Desk>, asker: Asker, re
     .await;
 }
 
-/// Reads the one request of a peer.
+/// Reads the only request of a connection.
 async fn read_request(stream: &mut UnixStream) -> Result<Request, String> {
     let mut bounded = BufReader::new(stream.take(LARGEST_REQUEST));
     if tokio::time::timeout(MUTE, bounded.fill_buf()).await.is_err() {
@@ -252,7 +253,7 @@ async fn read_request(stream: &mut UnixStream) -> Result<Request, String> {
     }
 }
 
-/// Says why there is no answer.
+/// A reply with the reason why there is no answer.
 pub fn unable(why: &str) -> Vec<u8> {
     json!({ "version": VERSION, "unable": why }).to_string().into_bytes()
 }

@@ -16,7 +16,7 @@ fn own_gid() -> Gid {
     nix::unistd::getegid()
 }
 
-/// Answers every request with a snapshot that says how many there have been.
+/// Answers every request with a snapshot that holds the number of requests so far.
 fn runtime(socket: ControlSocket) {
     let (asks, mut asked) = mpsc::channel::<Ask>(1);
     tokio::task::spawn_local(socket.serve(asks, shop("starting")));
@@ -44,7 +44,7 @@ fn one_snapshot_and_the_end() {
         let first = ask(&path).await.unwrap();
         assert_eq!((first["app"].as_str(), first["state"].as_str()), (Some("shop"), Some("running")));
         assert_eq!(first["status"], "1");
-        // Many at once cost one.
+        // Many concurrent requests cost one snapshot.
         let all = (0..100).map(|_| {
             tokio::task::spawn_local({
                 let path = path.clone();
@@ -85,7 +85,7 @@ fn a_stranger_is_told_that_it_may_not() {
     let dir = tempfile::tempdir().unwrap();
     on_a_loop(async {
         let mut socket = ControlSocket::bind_for(dir.path(), None).unwrap();
-        // We are nobody's idea of root here, whoever runs the test.
+        // This rule allows root alone, which cannot be refused.
         socket.rule = Rule { uid: u32::MAX, gid: None };
         if geteuid().is_root() {
             return;
@@ -166,7 +166,7 @@ fn a_request_is_one_short_line() {
                 answer
             }
         };
-        // As those ask that know of no requests.
+        // Clients of old versions send no request.
         assert!(told(Vec::new()).await.contains(r#""app":"shop""#));
         for nonsense in [&b"{\"ask\":\"moon\"}\n"[..], b"{\"ask\":\"metrics\"}", b"\n", b"\xff\n"] {
             let answer = told(nonsense.to_vec()).await;
@@ -174,7 +174,7 @@ fn a_request_is_one_short_line() {
         }
         let endless = told(vec![b' '; 1 << 20]).await;
         assert!(endless.is_empty() || endless.contains(r#""unable":"#), "{endless}");
-        // One that only connects is told everything too.
+        // A client that only connects gets the snapshot too.
         let mut mute = UnixStream::connect(&path).await.unwrap();
         let mut answer = String::new();
         mute.read_to_string(&mut answer).await.unwrap();

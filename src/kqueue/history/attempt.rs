@@ -1,4 +1,4 @@
-//! One attempt of a job as it is recorded. Pure.
+//! An attempt of a job, as it is recorded. Pure.
 
 use kqueue_control::{Job, JobState, JobsFilter};
 use kqueue_core::routing::{Route, Tier};
@@ -10,7 +10,7 @@ use super::{NAME, TEXT};
 /// An attempt that has ended. Points in time are milliseconds since 1970.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// The job's uuid; empty where it has none.
+    /// The job's uuid; empty if it has none.
     pub uuid: String,
     /// Its class.
     pub class: String,
@@ -20,13 +20,13 @@ pub struct Attempt {
     pub tags: Vec<String>,
     /// How it ended.
     pub outcome: Outcome,
-    /// Whether all went as it should: such attempts do not push out others.
+    /// Whether it ended well: such attempts do not displace others.
     pub well: bool,
     /// The attempt, from 1.
     pub attempt: u32,
-    /// Where it ran.
+    /// The tier it ran in.
     pub tier: Tier,
-    /// Where it was meant to run, and why.
+    /// The tier it was routed to, and why.
     pub route: Option<Route>,
     /// The process that ran it.
     pub worker: Option<u64>,
@@ -40,23 +40,23 @@ pub struct Attempt {
     pub ended: u64,
     /// How long it ran.
     pub ms: u64,
-    /// Bytes at most.
+    /// Peak memory in bytes.
     pub memory_peak: Option<u64>,
     /// Processor time in microseconds.
     pub cpu_usec: Option<u64>,
-    /// Seconds that it might run; 0 is without limit.
+    /// Its timeout in seconds; 0 is without limit.
     pub timeout: u64,
     /// What went wrong.
     pub cause: Option<String>,
 }
 
 impl Attempt {
-    /// Milliseconds from when it could have begun to its begin.
+    /// Milliseconds from `ready` to `started`.
     pub fn wait_ms(&self) -> Option<u64> {
         Some(self.started?.saturating_sub(self.ready))
     }
 
-    /// As it is shown: harmless, and bounded.
+    /// As it is shown: texts are sanitized and bounded.
     pub fn job(&self) -> Job {
         let name = |text: &str| harmless::line(text, NAME);
         Job {
@@ -83,7 +83,7 @@ impl Attempt {
     }
 }
 
-/// Why a job runs where it does, in words.
+/// The reason why a job runs in its tier, as text.
 pub fn why(route: Route, tier: Tier) -> String {
     match route.tier == tier {
         true => route.why.to_string(),
@@ -91,7 +91,7 @@ pub fn why(route: Route, tier: Tier) -> String {
     }
 }
 
-/// The state of an attempt that ended so.
+/// The state of an attempt with this outcome.
 pub fn state(outcome: Outcome) -> JobState {
     match outcome {
         Outcome::Done => JobState::Done,
@@ -102,12 +102,12 @@ pub fn state(outcome: Outcome) -> JobState {
     }
 }
 
-/// Whether a class is the one that was asked for, or its last part is.
+/// Whether a class has this name, in full or as its last part.
 pub fn is_class(class: &str, asked: &str) -> bool {
     class == asked || class.strip_suffix(asked).is_some_and(|rest| rest.ends_with('\\'))
 }
 
-/// Whether a job is among those that were asked for, by what it is and not by where it stands in the list.
+/// Whether a job matches the filter, apart from paging (`after`, `limit`).
 pub fn is_wanted(job: &Job, filter: &JobsFilter) -> bool {
     let JobsFilter { state, class, queue, tag, text, since, until, .. } = filter;
     let at = job.ended.or(job.queued).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What is not in the file yet. Bounded; no disk, no clock.
+//! Records not yet written to the file. Bounded; no disk, no clock.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,70 +8,70 @@ use kqueue_core::schedule::Outcome;
 use super::attempt::{Attempt, is_class, is_wanted, state};
 use super::tally::{CLASSES, Sample, Samples, Span};
 
-/// Attempts that may wait to be written, of those that ended well and of the others: each.
+/// Maximum unwritten attempts of each kind: ended well, and others.
 const MOST: usize = 10_000;
-/// Events that may.
+/// Maximum unwritten events.
 const EVENTS: usize = 1_000;
-/// Minutes whose figures may: more than there are between two writes, where these succeed.
+/// Maximum minutes of unwritten figures: more than pass between two successful writes.
 const MINUTES: usize = 10;
-/// Queues whose sizes are kept.
+/// Maximum queues whose sizes are kept.
 const QUEUES: usize = 100;
 
-/// The number of what is recorded: milliseconds since 1970, and a count behind them.
+/// The id of a record: milliseconds since 1970, followed by a counter of [`COUNT`] bits.
 pub type Id = i64;
 
-/// Bits of the count.
+/// Bits of the counter.
 const COUNT: u32 = 20;
 
-/// The lowest number of what happened at this time.
+/// The lowest id of that time, in milliseconds since 1970.
 pub fn first_id(ms: u64) -> Id {
     i64::try_from(ms.min(1 << 42)).unwrap_or(0) << COUNT
 }
 
-/// When what has this number happened.
+/// The time of an id, in milliseconds since 1970.
 pub fn ms_of(id: Id) -> u64 {
     u64::try_from(id >> COUNT).unwrap_or(0)
 }
 
-/// How much an event is worth: those of one grade push out none of another.
+/// How important an event is: each grade is bounded separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grade {
-    /// What happens all the time.
+    /// Happens all the time.
     Routine,
-    /// What somebody will ask for.
+    /// Worth asking for.
     Notable,
-    /// Likewise, and it has an end.
+    /// Notable, and lasting until an end.
     Lasting,
 }
 
 /// An event, or the end of one.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Something happened.
+    /// A new event.
     New(Id, Happening, Grade),
-    /// What has this number was over at this time.
+    /// The event with this id was over at this time, in milliseconds since 1970.
     Over(Id, u64),
 }
 
-/// What one write takes at once.
+/// The contents of one write.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// Attempts that ended well.
     pub well: VecDeque<(Id, Attempt)>,
-    /// The others.
+    /// Other attempts.
     pub bad: VecDeque<(Id, Attempt)>,
-    /// Figures by minute, in seconds since 1970.
+    /// Figures by minute (its start in seconds since 1970).
     pub minutes: BTreeMap<u64, Span>,
-    /// Those that could not be written the last time.
+    /// The same from earlier writes that failed.
     pub again: BTreeMap<u64, Span>,
-    /// Sizes of queues, likewise.
+    /// Sizes of queues by minute.
     pub samples: BTreeMap<u64, Samples>,
     /// Events.
     pub events: VecDeque<Event>,
 }
 
 impl Batch {
-    /// Whether there is nothing to be written.
+    /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.well.is_empty()
             && self.bad.is_empty()
@@ -81,7 +81,7 @@ impl Batch {
             && self.events.is_empty()
     }
 
-    /// Figures, by minute. One may come twice.
+    /// Figures by minute. A minute may occur twice.
     pub fn spans(&self) -> impl Iterator<Item = (u64, &Span)> {
         self.minutes.iter().chain(&self.again).map(|(minute, span)| (*minute, span))
     }
@@ -90,19 +90,19 @@ impl Batch {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Buffer {
-    /// What waits to be written.
+    /// Records waiting to be written.
     pub batch: Batch,
-    /// What has been written or given up is counted here, since the start.
+    /// Figures since the start, of all that was taken for writing or dropped.
     totals: Span,
-    /// Jobs that failed for good, by minute, for an hour.
+    /// Permanently failed jobs of the last hour, by minute.
     failed: BTreeMap<u64, u64>,
     count: Id,
-    /// Attempts of each kind that are kept at the most; none where nothing is kept.
+    /// Maximum attempts of each kind; `None` if history is off.
     jobs: Option<usize>,
 }
 
 impl Buffer {
-    /// Keeps so many attempts of each kind, or nothing but figures since the start.
+    /// Sets the maximum attempts of each kind; `None` keeps only figures since the start.
     pub fn configure(&mut self, jobs: Option<usize>) {
         self.jobs = jobs;
         if jobs.is_none() {
@@ -110,7 +110,7 @@ impl Buffer {
         }
     }
 
-    /// Whether anything is kept.
+    /// Whether history is on.
     pub fn is_on(&self) -> bool {
         self.jobs.is_some()
     }
@@ -120,13 +120,13 @@ impl Buffer {
         first_id(ms) + self.count
     }
 
-    /// Takes in an attempt.
+    /// Records an attempt.
     pub fn attempt(&mut self, attempt: Attempt) {
         let minute = attempt.ended / 60_000 * 60;
         if attempt.outcome == Outcome::Failed {
             *self.failed.entry(minute).or_default() += 1;
         }
-        // Where nothing is kept there is nothing to keep minutes apart for.
+        // With history off, minutes need not be kept apart.
         let most = if self.is_on() { MINUTES } else { 1 };
         if !self.batch.minutes.contains_key(&minute) && self.batch.minutes.len() >= most {
             self.forget_minute();
@@ -135,7 +135,7 @@ impl Buffer {
         let Some(jobs) = self.jobs else { return };
         let id = self.id(attempt.ended);
         let kept = if attempt.well { &mut self.batch.well } else { &mut self.batch.bad };
-        // What would be pruned at once is never written.
+        // Those beyond the bound would be pruned right after the write.
         if kept.len() >= jobs.min(MOST) {
             kept.pop_front();
         }
@@ -150,13 +150,13 @@ impl Buffer {
         }
     }
 
-    /// Jobs that failed for good since then: seconds since 1970.
+    /// Permanently failed jobs since then: seconds since 1970. Forgets earlier ones.
     pub fn failed_since(&mut self, seconds: u64) -> u64 {
         self.failed = self.failed.split_off(&(seconds / 60 * 60));
         self.failed.values().sum()
     }
 
-    /// So many had failed in these minutes, of those that nobody has counted here.
+    /// Adds failures that an earlier runtime counted, as `(minute, jobs)`.
     pub fn had_failed(&mut self, minutes: Vec<(u64, u64)>) {
         for (minute, failed) in minutes {
             *self.failed.entry(minute).or_default() += failed;
@@ -164,14 +164,14 @@ impl Buffer {
         self.failed_since(self.failed.keys().last().map_or(0, |last| last.saturating_sub(3_600)));
     }
 
-    /// Something happened. Its number.
+    /// Records an event; returns its id.
     pub fn happened(&mut self, event: Happening, grade: Grade) -> Id {
         let id = self.id(event.at);
         self.event(Event::New(id, event, grade));
         id
     }
 
-    /// What began with this event was over at this time.
+    /// Records that this event was over at this time, in milliseconds since 1970.
     pub fn over(&mut self, id: Id, ms: u64) {
         self.event(Event::Over(id, ms));
     }
@@ -186,7 +186,7 @@ impl Buffer {
         self.batch.events.push_back(event);
     }
 
-    /// A queue was looked at.
+    /// Records the size of a queue at this time, in milliseconds since 1970.
     pub fn sized(&mut self, ms: u64, Sample { queue, backlog, oldest }: Sample) {
         if !self.is_on() {
             return;
@@ -201,7 +201,7 @@ impl Buffer {
         }
     }
 
-    /// All that waits to be written.
+    /// Takes all that waits to be written.
     pub fn take(&mut self) -> Batch {
         for span in self.batch.minutes.values() {
             self.totals.add(span, CLASSES);
@@ -209,7 +209,7 @@ impl Buffer {
         std::mem::take(&mut self.batch)
     }
 
-    /// What could not be written waits again, as far as there is room.
+    /// Puts back a batch that could not be written, within the bounds.
     pub fn put_back(&mut self, mut batch: Batch) {
         let Some(jobs) = self.jobs else { return };
         for (kept, new) in [(&mut batch.well, &mut self.batch.well), (&mut batch.bad, &mut self.batch.bad)] {
@@ -222,7 +222,7 @@ impl Buffer {
         self.batch.events.append(&mut batch.events);
         let over = self.batch.events.len().saturating_sub(EVENTS);
         self.batch.events.drain(..over);
-        // Apart from what comes from now on, which is not counted in the totals yet.
+        // Kept apart from new figures, which are not counted in the totals yet.
         for (minute, span) in batch.minutes.into_iter().chain(batch.again) {
             self.batch.again.entry(minute).or_default().add(&span, usize::MAX);
         }
@@ -248,7 +248,7 @@ impl Buffer {
         totals
     }
 
-    /// Attempts that fit, the latest first, before the one with this number.
+    /// The attempts that match the filter and have an id below `before`, the latest first.
     pub fn find(&self, filter: &JobsFilter, before: Option<Id>, limit: usize) -> Vec<(Id, Job)> {
         let of = |kept: &VecDeque<(Id, Attempt)>| -> Vec<(Id, Job)> {
             let fit = kept
@@ -271,19 +271,19 @@ impl Buffer {
         of.map(|(id, attempt)| (*id, attempt.job())).collect()
     }
 
-    /// Events that are not written yet.
+    /// Events not written yet.
     pub fn events(&self) -> Vec<Event> {
         self.batch.events.iter().cloned().collect()
     }
 
-    /// Figures that are not written yet.
+    /// Figures and sizes not written yet.
     pub fn figures(&self) -> Batch {
         let Batch { minutes, again, samples, .. } = &self.batch;
         Batch { minutes: minutes.clone(), again: again.clone(), samples: samples.clone(), ..Batch::default() }
     }
 }
 
-/// Whether an attempt is worth a closer look: this one is cheap.
+/// A cheap check whether an attempt may match; [`is_wanted`] decides.
 fn may_fit(attempt: &Attempt, filter: &JobsFilter) -> bool {
     let wanted = match filter.state {
         None | Some(JobState::Recent) => true,

@@ -1,4 +1,4 @@
-//! Events are looked for in the file.
+//! Queries of events in the file.
 
 use kqueue_control::Happening;
 use sqlx::sqlite::SqliteRow;
@@ -9,7 +9,7 @@ use super::write::unsigned;
 
 const COLUMNS: &str = "SELECT id, kind, text, tier, worker, job, ended FROM events";
 
-/// Events since then (milliseconds since 1970), the latest first.
+/// Events that began or ended since then (milliseconds since 1970), the latest first.
 pub async fn since(connection: &mut SqliteConnection, ms: u64, limit: usize) -> sqlx::Result<Vec<(Id, Happening)>> {
     let sql = format!("{COLUMNS} WHERE id >= ?1 OR ended >= ?2 ORDER BY id DESC LIMIT ?3");
     let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(first_id(ms)).bind(ms as i64).bind(limit as i64);
@@ -22,7 +22,7 @@ pub async fn of_job(connection: &mut SqliteConnection, uuid: &str) -> sqlx::Resu
     sqlx::query(sqlx::AssertSqlSafe(sql)).bind(uuid).fetch_all(connection).await?.iter().map(read).collect()
 }
 
-/// Puts those that are not in the file yet to those that are: the latest first.
+/// Merges events not yet written into those from the file, the latest first.
 pub fn merge(mut known: Vec<(Id, Happening)>, waiting: &[Event]) -> Vec<(Id, Happening)> {
     for event in waiting {
         match event {

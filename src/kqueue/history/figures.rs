@@ -1,4 +1,4 @@
-//! Figures are looked for in the file, and put together with those that are not in it yet.
+//! Queries of figures: rows of the file, combined with those not yet written.
 
 use std::collections::BTreeMap;
 
@@ -17,19 +17,19 @@ use super::{DAY, MONTH, NAME};
 use kqueue_core::routing::Tier;
 use kqueue_system::harmless;
 
-/// Seconds up to which figures are put together from minutes.
+/// Longest range in seconds that is answered from figures by the minute.
 const FINE: u64 = 3 * HOUR;
-/// Classes that are told one by one.
+/// Maximum classes in an answer.
 const CLASSES: usize = 1_000;
-/// Points of a series, at the most.
+/// Maximum points of a series.
 const POINTS: u64 = 2_000;
-/// Queues that are told beside a series.
+/// Maximum queues beside a series.
 const QUEUES: usize = 100;
-/// The name of a row's queue.
+/// SQL for the name of a row's queue.
 const QUEUE_NAME: &str = "(SELECT name FROM names WHERE id = queue)";
 
-/// What is looked at: from, up to and not including, in seconds since 1970, the seconds of the spans used, and how many
-/// seconds were asked for.
+/// The range of a query: `since` up to but not including `until`, in seconds since 1970; `span`, the seconds of the
+/// rows used; and `asked`, the seconds requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     pub since: u64,
@@ -39,19 +39,20 @@ pub struct Window {
 }
 
 impl Window {
-    /// Of what was asked for at this time. By the minute for a few hours, else by the hour.
+    /// The range of this filter at time `now`: by the minute if it is at most `fine` seconds long and recent, else by
+    /// the hour.
     pub fn of(filter: &StatsFilter, now: u64, fine: u64) -> Self {
         let first = now.saturating_sub(MONTH);
         let until = filter.until.unwrap_or(now).clamp(first, now);
         let since = filter.since.unwrap_or_else(|| until.saturating_sub(HOUR)).clamp(first, until);
         let span = if until - since <= fine && since >= now.saturating_sub(DAY) { MINUTE } else { HOUR };
-        // A span that begins this very second is under way.
+        // A span that begins in this second is included.
         let end = if until == now { now + 1 } else { until.max(since + 1) };
         Self { since: since / span * span, until: end, span, asked: until - since }
     }
 }
 
-/// Which rows of the file are looked at.
+/// The `FROM` and `WHERE` clauses of a query of figures.
 struct Rows(String);
 
 impl Rows {
@@ -71,7 +72,7 @@ impl Rows {
         Ok(Self(format!("FROM figures WHERE span = ?1 AND at >= ?2 AND at < ?3{classes}{queue}")))
     }
 
-    /// Calls `each` with every row that this brings.
+    /// Calls `each` with every row of the result.
     async fn fetch(
         connection: &mut SqliteConnection,
         sql: String,
@@ -91,9 +92,8 @@ impl Rows {
         Ok(())
     }
 
-    /// Calls `each` with the figures of all rows that have the same in `columns`: with a row that has what is `told` of
-    /// them first.
-    /// SQLite adds up what numbers there are, which is many times as fast as to have each row brought here.
+    /// Calls `each` with the sums of all rows that agree in `columns`, and with a row that begins with the columns
+    /// `told`. SQLite adds up the numbers, which is many times as fast as fetching each row.
     async fn summed(
         connection: &mut SqliteConnection,
         filter: &StatsFilter,
@@ -111,7 +111,7 @@ impl Rows {
     }
 }
 
-/// Hands to `each` what is not yet in the file and fits.
+/// Calls `each` with the figures not yet in the file that match: start of the span, class, queue, tally.
 fn waiting_rows(
     waiting: &Batch,
     filter: &StatsFilter,
@@ -137,7 +137,7 @@ fn waiting_rows(
     }
 }
 
-/// Figures by class and by queue. `queues` says in which order those come.
+/// Figures by class and by queue; `queues` is the order of the latter.
 pub async fn stats(
     open: Option<&mut Open>,
     waiting: &Batch,
@@ -198,7 +198,7 @@ pub async fn stats(
     Ok(Stats { version: 1, since: window.since, until: window.until, total, classes, queues: by_queue, lacks })
 }
 
-/// Jobs that failed for good, by minute, since then: seconds since 1970.
+/// Permanently failed jobs by minute: `(minute, jobs)`, both the minutes and `since` in seconds since 1970.
 pub async fn failures(connection: &mut SqliteConnection, since: u64) -> sqlx::Result<Vec<(u64, u64)>> {
     let sql = "SELECT at, SUM(failed) FROM figures WHERE span = ?1 AND at >= ?2 GROUP BY at";
     let rows: Vec<(i64, i64)> =
@@ -206,7 +206,7 @@ pub async fn failures(connection: &mut SqliteConnection, since: u64) -> sqlx::Re
     Ok(rows.into_iter().map(|(at, failed)| (unsigned(at), unsigned(failed))).collect())
 }
 
-/// Runs in each of these hours, by their first seconds, of the classes that have run pooled last.
+/// Runs in each of these hours (their first seconds since 1970) of the classes that last ran pooled.
 pub async fn pooled(connection: &mut SqliteConnection, hours: [u64; 4]) -> sqlx::Result<[u64; 4]> {
     let sql = "SELECT COALESCE(SUM(f.done + f.released + f.failed + f.\"left\" + f.lost), 0) FROM figures f \
                JOIN names n ON n.id = f.class WHERE f.span = ?1 AND f.at = ?2 AND n.tier = ?3";
@@ -218,7 +218,7 @@ pub async fn pooled(connection: &mut SqliteConnection, hours: [u64; 4]) -> sqlx:
     Ok(runs)
 }
 
-/// Figures over time, in so many points at the most, and whether they are told of each queue, too.
+/// Figures over time in at most `points` points (0 for the default), also by queue if `by_queue`.
 pub async fn series(
     mut open: Option<&mut Open>,
     waiting: &Batch,
@@ -231,13 +231,13 @@ pub async fn series(
         0 => 60,
         points => u64::from(points).min(POINTS),
     };
-    // A little more than a round time, as it passes while somebody asks, makes no point longer.
+    // Slightly more than a round duration, as time passes while the query is made, must not lengthen the points.
     let asked = window.asked.saturating_sub(window.span - 1);
     let step = asked.div_ceil(wanted).div_ceil(window.span).max(1) * window.span;
-    // Points begin at whole steps, so that they stay where they are while time goes on.
+    // Points are aligned to whole steps, so that they stay in place as time passes.
     let first = window.since / step * step;
     let whole = (window.until - first).div_ceil(step).max(1);
-    // There is one more where the first is no whole one.
+    // Drops the first point if it is partial and so one too many.
     let (first, count) = if whole > wanted { (first + (whole - wanted) * step, wanted) } else { (first, whole) };
     let length = usize::try_from(count).unwrap_or(1);
     let mut all: Vec<(Tally, Option<u64>, Option<u64>)> = vec![Default::default(); length];
@@ -271,7 +271,7 @@ pub async fn series(
             *most = (most.0.max(backlog), most.1.max(oldest));
         }
     };
-    // What waits is known by queue alone.
+    // Backlogs are known by queue only, not by class.
     if filter.class.is_none() {
         if let Some(open) = open {
             let sql = "SELECT s.at, q.name, s.backlog, s.oldest FROM sizes s JOIN names q ON q.id = s.queue \

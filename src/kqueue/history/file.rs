@@ -1,4 +1,4 @@
-//! The file: opened when needed, made where it is not there, set aside where it cannot be used.
+//! The file: opened on demand, created if missing, set aside if it cannot be used.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -13,18 +13,18 @@ use super::buffer::Batch;
 use super::names::Names;
 use super::{FILE, prune, write};
 
-/// The version of the tables.
+/// The schema version.
 pub const VERSION: i64 = 1;
-/// Bytes of a page.
+/// Bytes of a database page.
 const PAGE: u64 = 4096;
-/// Bytes that the file may have without any job in it, and for each job that it may hold.
+/// Maximum bytes of the file: without any job in it, and in addition for each job that it may hold.
 const ROOM: (u64, u64) = (64 << 20, 1 << 10);
-/// What a lock of somebody else's may delay us.
+/// How long to wait for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What an answer may take.
+/// Timeout of a query.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Steps of SQLite's between two looks at the clock.
+/// SQLite virtual machine steps between two checks of that timeout.
 const STEPS: i32 = 10_000;
 
 /// Why history cannot be read or written now.
@@ -38,26 +38,26 @@ pub enum HistoryError {
         /// Why.
         reason: String,
     },
-    /// There is no more room, on the disk or in what the file may have.
+    /// The disk is full, or the file has reached its maximum size.
     #[error("{path}: no room is left")]
     Full {
         /// The file's path.
         path: String,
     },
-    /// It takes too long to find what was asked for.
+    /// The query took too long.
     #[error("history takes too long to answer; ask for less")]
     Slow,
 }
 
-/// An open file and which one it is.
+/// An open file, with its identity.
 pub struct Open {
     /// The one connection.
     pub connection: SqliteConnection,
-    /// Numbers of names.
+    /// Ids of names.
     pub names: Names,
-    /// Attempts in it: that did not end well, and that did.
+    /// Attempts in it, by kind: those that did not end well, and those that did.
     pub counts: [i64; 2],
-    /// When it was last looked at whether there is too much in it.
+    /// When rows beyond the bounds were last removed.
     pub pruned: Option<Instant>,
     device: u64,
     inode: u64,
@@ -67,13 +67,13 @@ pub struct Open {
 pub struct File {
     path: PathBuf,
     open: Option<Open>,
-    /// Attempts of each kind that it holds at the most.
+    /// Maximum attempts of each kind.
     pub jobs: usize,
-    /// Pages that it may have, where that does not follow from the number of jobs.
+    /// Maximum pages, if not derived from the number of jobs.
     pub pages: Option<u64>,
-    /// What was said of it last.
+    /// The error that was logged last; `None` if it works.
     said: Option<HistoryError>,
-    /// When the runtime began: what an earlier one has left open ended by then.
+    /// When the runtime began, in milliseconds since 1970: events that an earlier one left open ended by then.
     began: u64,
 }
 
@@ -84,12 +84,12 @@ impl std::fmt::Debug for File {
 }
 
 impl File {
-    /// In this directory. Opens nothing yet.
+    /// The file in this directory. Does not open it yet.
     pub fn new(directory: &Path, jobs: usize, began: u64) -> Self {
         Self { path: directory.join(FILE), open: None, jobs, pages: None, said: None, began }
     }
 
-    /// Says what is wrong with it, once, and that it is fine again.
+    /// Logs an error once, and the recovery from it.
     pub fn tell(&mut self, now: Option<HistoryError>) {
         match (&self.said, &now) {
             (Some(before), Some(now)) if std::mem::discriminant(before) == std::mem::discriminant(now) => {}
@@ -104,7 +104,8 @@ impl File {
         self.said = now;
     }
 
-    /// Runs `work` on the open file. One that turns out to be unreadable is set aside, and `work` runs once more on a new one.
+    /// Runs `work` on the open file. If the file turns out to be unreadable, it is set aside, and `work` runs once more
+    /// on a new one.
     pub async fn with<T>(
         &mut self,
         mut work: impl AsyncFnMut(&mut Open) -> sqlx::Result<T>,
@@ -133,7 +134,7 @@ impl File {
         Err(self.unusable(&"it cannot be read"))
     }
 
-    /// Writes a batch. Where there is no room, the oldest of what is there makes some.
+    /// Writes a batch. If the file is full, removes the oldest quarter and tries once more.
     pub async fn write(&mut self, batch: &Batch, now_ms: u64) -> Result<(), HistoryError> {
         let jobs = self.jobs;
         let mut written = self.with(async |open| write::write(open, batch, jobs, now_ms).await).await;
@@ -148,7 +149,7 @@ impl File {
         written
     }
 
-    /// Reads, for as long as that may take.
+    /// Runs a query, interrupted after [`PATIENCE`].
     pub async fn read<T>(
         &mut self,
         mut work: impl AsyncFnMut(&mut Open) -> sqlx::Result<T>,
@@ -163,7 +164,7 @@ impl File {
         .await
     }
 
-    /// Closes it, so that all is in the one file.
+    /// Closes it, which merges the write-ahead log into the one file.
     pub async fn close(&mut self) {
         if let Some(open) = self.open.take() {
             let _ = open.connection.close().await;
@@ -171,7 +172,7 @@ impl File {
     }
 
     async fn opened(&mut self) -> Result<Open, HistoryError> {
-        // SQLite goes on happily in a file that was deleted or replaced.
+        // SQLite does not notice that its file was deleted or replaced.
         let there = fs::metadata(&self.path).ok();
         let same = |open: &Open| there.as_ref().is_some_and(|at| (at.dev(), at.ino()) == (open.device, open.inode));
         if let Some(open) = self.open.take().filter(same) {
@@ -192,12 +193,12 @@ impl File {
             fs::DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
         }
         if !path.exists() {
-            // They would be taken for those of the new file.
+            // Leftovers would be taken for the new file's.
             for beside in ["-wal", "-shm"] {
                 let _ = fs::remove_file(beside_of(path, beside));
             }
         }
-        // SQLite gives its other files the mode of this one.
+        // SQLite creates its other files with the mode of this one.
         OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
         let mut connection = SqliteConnectOptions::new()
             .filename(path)
@@ -244,7 +245,7 @@ impl File {
         })
     }
 
-    /// Keeps what cannot be used beside the new one, for whoever wants to look at it.
+    /// Renames an unusable file to `*.unreadable`, for inspection.
     fn set_aside(&mut self, why: &str) {
         self.open = None;
         let aside = beside_of(&self.path, ".unreadable");
@@ -272,14 +273,14 @@ fn beside_of(path: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
-/// Kinds of errors that make a difference.
+/// Kinds of errors that are handled differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// It is no file of ours: not SQLite's, of another version, damaged.
+    /// Not a usable file: not SQLite's, of another version, or damaged.
     Broken,
-    /// There is no room.
+    /// No space is left.
     Full,
-    /// It was interrupted.
+    /// Interrupted by the query timeout.
     Slow,
     Other,
 }
@@ -289,11 +290,11 @@ fn fault(error: &sqlx::Error) -> Fault {
         return Fault::Broken;
     }
     let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<i32>().ok());
-    // Of an extended code the low byte is the primary one.
+    // The low byte of an extended code is the primary one.
     match code.map(|code| code & 0xff) {
         // SQLITE_CORRUPT, SQLITE_NOTADB.
         Some(11 | 26) => Fault::Broken,
-        // It has other tables than those of its version.
+        // The schema is not that of its version.
         Some(1) if ["no such table", "no such column"].iter().any(|said| error.to_string().contains(said)) => {
             Fault::Broken
         }
@@ -303,7 +304,8 @@ fn fault(error: &sqlx::Error) -> Fault {
     }
 }
 
-/// The tables. Names of classes and queues are numbers in the others. `id` begins with the time: see `buffer.rs`.
+/// The schema. Names of classes and queues are referenced by id. `id` of jobs and events begins with the time: see
+/// `buffer.rs`.
 const SCHEMA: &str = "
 BEGIN;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, tier TEXT, why TEXT);

@@ -1,4 +1,4 @@
-//! Attempts are looked for in the file.
+//! Queries of attempts in the file.
 
 use kqueue_control::{Job, JobState, JobsFilter};
 use sqlx::sqlite::SqliteRow;
@@ -9,10 +9,10 @@ use super::file::Open;
 use super::names;
 use super::write::{key, unsigned};
 
-/// Attempts of one job that are told.
+/// Maximum attempts of one job in an answer.
 const ATTEMPTS: i64 = 200;
 
-/// What is read of an attempt.
+/// The columns read of an attempt.
 const COLUMNS: &str = "SELECT j.id, j.uuid, c.name, q.name, j.tags, j.state, j.attempt, j.tier, j.why, j.worker, j.queued, \
      j.started, j.ended, j.wait_ms, j.ms, j.memory_peak, j.cpu_usec, j.timeout, j.cause \
      FROM jobs j JOIN names c ON c.id = j.class JOIN names q ON q.id = j.queue";
@@ -28,14 +28,14 @@ enum Value {
 struct Conditions(Vec<String>, Vec<Value>);
 
 impl Conditions {
-    /// `?` in the condition stands for the value, however often.
+    /// Adds a condition in which every `?` stands for `value`.
     fn add(&mut self, condition: &str, value: Value) {
         self.1.push(value);
         self.0.push(condition.replace('?', &format!("?{}", self.1.len())));
     }
 }
 
-/// Attempts that fit, the latest first, before the one with this number.
+/// The attempts that match the filter and have an id below `before`, the latest first.
 pub async fn find(
     open: &mut Open,
     filter: &JobsFilter,
@@ -84,7 +84,7 @@ pub async fn find(
     }
     let conditions = if all.0.is_empty() { "1".to_owned() } else { all.0.join(" AND ") };
     let sql = format!("{COLUMNS} WHERE {conditions} ORDER BY j.id DESC LIMIT {limit}");
-    // Not kept: there are too many of them.
+    // Not cached as a prepared statement: there are too many variants.
     let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
     for value in all.1 {
         query = match value {

@@ -1,11 +1,11 @@
-//! What has happened: the last jobs, figures over time and events, in `history.sqlite` in the app's state directory.
+//! History: the last jobs, figures over time, and events, in `history.sqlite` in the app's state directory.
 //!
-//! The runtime's loop records with [`Recorder`], which only puts things into memory. One task writes them in batches, and
-//! queries run beside the loop. Whatever is wrong with the file stops nobody: it is said once, and what can be kept
-//! is kept in memory until the file can be used again.
+//! The runtime's loop records with [`Recorder`], which only buffers in memory. One task writes the buffer in batches,
+//! and queries run on other threads. A faulty file does not stop the runtime: the error is logged once, and records are
+//! kept in memory, within bounds, until the file can be used again.
 //!
-//! Bounded in number, age and bytes; safe to delete at any time. Touches that file alone, and knows nothing of
-//! workers, of PHP or of the queue.
+//! Bounded in number, age and bytes; safe to delete at any time. Uses that file alone, and is independent of workers,
+//! PHP and the queue.
 
 mod attempt;
 mod buffer;
@@ -29,11 +29,11 @@ pub use tally::Sample;
 /// The file's name.
 pub const FILE: &str = "history.sqlite";
 
-/// Seconds of a day, and of the month for which everything is kept at the most.
+/// Seconds of a day, and of the month for which anything is kept at most.
 const DAY: u64 = 86_400;
 const MONTH: u64 = 31 * DAY;
 
-/// Bytes of a name that are kept.
+/// Maximum bytes of a name.
 const NAME: usize = 200;
-/// Bytes of a cause, a reason or the words of an event.
+/// Maximum bytes of a cause, a reason or an event's text.
 const TEXT: usize = 500;

@@ -1,18 +1,18 @@
-//! Names of classes and queues, and their numbers.
+//! Names of classes and queues, and their ids in the file.
 
 use std::collections::HashMap;
 
 use sqlx::SqliteConnection;
 
-/// Names that are remembered.
+/// Maximum names in the cache.
 const MOST: usize = 4_096;
 
-/// Numbers that are known already.
+/// A cache of ids.
 #[derive(Debug, Default)]
 pub struct Names(HashMap<String, i64>);
 
 impl Names {
-    /// The number of a name, which gets one if it has none.
+    /// The id of a name, which is inserted if it is new.
     pub async fn id(&mut self, connection: &mut SqliteConnection, name: &str) -> sqlx::Result<i64> {
         if let Some(id) = self.0.get(name) {
             return Ok(*id);
@@ -35,13 +35,13 @@ impl Names {
         Ok(id)
     }
 
-    /// What is known may be there no more.
+    /// Empties the cache, as rows may have been removed.
     pub fn forget(&mut self) {
         self.0.clear();
     }
 }
 
-/// The classes that are meant by a name: that one, and those whose last part it is.
+/// Ids of the classes with this name, in full or as their last part. May include queues of that name.
 pub async fn classes(connection: &mut SqliteConnection, name: &str) -> sqlx::Result<Vec<i64>> {
     let ids: Vec<(i64,)> =
         sqlx::query_as("SELECT id FROM names WHERE name = ?1 OR substr(name, -length(?2)) = ?2 LIMIT 50")

@@ -1,4 +1,4 @@
-//! What is too much or too old goes.
+//! Removes rows beyond the bounds of number and age.
 
 use sqlx::SqliteConnection;
 
@@ -6,14 +6,15 @@ use super::buffer::first_id;
 use super::write::{HOUR, MINUTE, signed};
 use super::{DAY, MONTH};
 
-/// Attempts above the bound that are left, so that not each write removes some: one in so many.
+/// Attempts are removed once they exceed the bound by one in this many, so that not each write removes some.
 const SLACK: usize = 20;
-/// Rows of figures by the minute, and by the hour, that are kept.
+/// Rows of figures that are kept, by the minute and by the hour each.
 const FIGURES: i64 = 200_000;
 /// Events of each grade that are kept.
 const EVENTS: i64 = 3_000;
 
-/// Removes the oldest attempts of a kind of which there are this many. How many went.
+/// Removes the oldest attempts of a kind down to `most`, once their number, `count`, exceeds it by one in [`SLACK`].
+/// Returns how many were removed.
 pub async fn attempts(work: &mut SqliteConnection, kind: usize, count: i64, most: usize) -> sqlx::Result<i64> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     if count <= most.saturating_add(most / SLACK as i64) {
@@ -27,7 +28,7 @@ pub async fn attempts(work: &mut SqliteConnection, kind: usize, count: i64, most
     Ok(gone.rows_affected() as i64)
 }
 
-/// Removes what is too old, and of events and figures what is too much.
+/// Removes all rows that are too old.
 pub async fn old(work: &mut SqliteConnection, now_ms: u64) -> sqlx::Result<()> {
     let now = now_ms / 1000;
     for (span, age) in [(MINUTE, DAY), (HOUR, MONTH)] {
@@ -44,7 +45,8 @@ pub async fn old(work: &mut SqliteConnection, now_ms: u64) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Removes what is too much. Looks through more than [`old()`], so it is for once in a while.
+/// Removes events and figures beyond their number, and unused names. Slower than [`old()`], so it runs only once in a
+/// while.
 pub async fn many(work: &mut SqliteConnection) -> sqlx::Result<()> {
     for (span, kept) in [(MINUTE, FIGURES), (HOUR, FIGURES)] {
         sqlx::query(
@@ -74,7 +76,7 @@ pub async fn many(work: &mut SqliteConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Makes room: the oldest quarter of what there is of each kind goes.
+/// Makes room by removing the oldest quarter of each kind of row.
 pub async fn quarter(work: &mut SqliteConnection) -> sqlx::Result<()> {
     for sql in [
         "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE well = 0 ORDER BY id LIMIT (SELECT COUNT(*) / 4 FROM jobs WHERE well = 0))",

@@ -1,4 +1,4 @@
-//! The loop's end: records into memory, has it written beside the loop, and answers what is asked.
+//! The event loop's side of history: records into memory, writes on another thread, and answers queries.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -19,27 +19,28 @@ use super::tally::Sample;
 use super::write::HOUR;
 use super::{NAME, TEXT, events, figures, jobs};
 
-/// Between what is recorded first and its being written: what comes meanwhile goes with it.
+/// Delay between the first record and its write; later records join that write.
 const PERIOD: Duration = Duration::from_secs(1);
-/// A write is followed by a pause of this many times as long: one percent of a processor is what writing may take.
+/// A write is followed by a pause of this many times its duration, up to [`LONGEST`]: writing takes about one percent
+/// of a processor.
 const SHARE: u32 = 100;
-/// The longest pause.
+/// The longest pause between writes.
 const LONGEST: Duration = Duration::from_secs(20);
 /// The pause after a write that failed.
 const AGAIN: Duration = Duration::from_secs(10);
-/// What the last write may take.
+/// Timeout of the last write.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// For how long whoever asks waits for what is under way.
+/// How long a query waits for the file while it is in use.
 const TURN: Duration = Duration::from_secs(2);
-/// Jobs and events of one answer: where nobody says how many, and at the most.
+/// Jobs or events in one answer: default, and maximum.
 const PAGE: (usize, usize) = (50, 500);
 
-/// See the module. Every clone records into the same.
+/// See the module. All clones share one buffer and file.
 #[derive(Clone)]
 pub struct Recorder {
     buffer: Rc<RefCell<Buffer>>,
     file: Arc<Mutex<File>>,
-    /// Attempts of each kind that are kept; none where nothing is.
+    /// Attempts of each kind to keep; `None` if history is off.
     jobs: Rc<Cell<Option<usize>>>,
     wake: Rc<Notify>,
     awake: Rc<Cell<bool>>,
@@ -52,8 +53,8 @@ impl std::fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    /// Into the file in this directory, which keeps so many attempts of each kind; or into memory alone. To be called
-    /// where tasks of this thread can be started.
+    /// Records into the file in `directory`, which keeps `jobs` attempts of each kind; with `None`, into memory alone.
+    /// Must be called on a `LocalSet`.
     pub fn new(directory: &Path, jobs: Option<usize>) -> Self {
         let recorder = Self {
             buffer: Rc::default(),
@@ -68,27 +69,27 @@ impl Recorder {
         recorder
     }
 
-    /// Keeps so many attempts of each kind from now on, or nothing.
+    /// Changes how many attempts of each kind are kept; `None` turns history off.
     pub fn configure(&self, jobs: Option<usize>) {
         if self.jobs.replace(jobs) != jobs {
             self.buffer.borrow_mut().configure(jobs);
-            // It opens the file with other bounds, or closes it.
+            // The writer reopens the file with the new bounds, or closes it.
             self.wake.notify_one();
         }
     }
 
-    /// Whether anything is kept.
+    /// Whether history is on.
     pub fn is_on(&self) -> bool {
         self.jobs.get().is_some()
     }
 
-    /// Takes in an attempt that has ended.
+    /// Records an attempt that has ended.
     pub fn attempt(&self, attempt: Attempt) {
         self.buffer.borrow_mut().attempt(attempt);
         self.pending();
     }
 
-    /// Takes in what has happened, now. Its number, by which it can be ended.
+    /// Records an event, with the current time. Returns its id, for [`Self::over`].
     pub fn happened(&self, event: Happening, grade: Grade) -> Id {
         let line = |text: &str, most| harmless::line(text, most);
         let event = Happening {
@@ -103,13 +104,13 @@ impl Recorder {
         id
     }
 
-    /// What began with the event of this number is over now.
+    /// Records that the event with this id is over now.
     pub fn over(&self, id: Id) {
         self.buffer.borrow_mut().over(id, epoch_ms());
         self.pending();
     }
 
-    /// A queue was looked at, now.
+    /// Records the size of a queue, with the current time.
     pub fn sized(&self, sample: Sample) {
         self.buffer.borrow_mut().sized(epoch_ms(), sample);
         self.pending();
@@ -121,7 +122,7 @@ impl Recorder {
         }
     }
 
-    /// Writes for ever what is recorded.
+    /// The writer: writes records as they come, forever.
     async fn write_on(self) {
         self.remember_failures().await;
         loop {
@@ -139,7 +140,7 @@ impl Recorder {
         }
     }
 
-    /// Writes what is recorded. False where that fails: then it waits again.
+    /// Writes what is recorded. False if that fails: the batch is then kept for the next write.
     pub async fn write(&self) -> bool {
         let Some(jobs) = self.jobs.get() else {
             self.file.lock().await.close().await;
@@ -161,7 +162,7 @@ impl Recorder {
         .await;
         match done {
             Some((_, _, Ok(()))) => true,
-            // Nobody else has the file meanwhile: who reads it next finds the batch here.
+            // The file is still locked: the next reader finds the batch in the buffer.
             Some((_file, batch, Err(_))) => {
                 self.buffer.borrow_mut().put_back(batch);
                 false
@@ -170,7 +171,7 @@ impl Recorder {
         }
     }
 
-    /// Writes what is recorded, and closes the file; as long as that does not take long.
+    /// Writes what is recorded, and closes the file, within [`FAREWELL`].
     pub async fn close(&self) {
         let closed = async {
             self.write().await;
@@ -184,12 +185,12 @@ impl Recorder {
         self.buffer.borrow().totals().rows()
     }
 
-    /// Jobs that failed for good within the last hour.
+    /// Permanently failed jobs of the last hour.
     pub fn failed_hour(&self) -> u64 {
         self.buffer.borrow_mut().failed_since((epoch_ms() / 1000).saturating_sub(HOUR))
     }
 
-    /// What an earlier runtime has counted of the last hour.
+    /// Adds the failures of the last hour that earlier runtimes have recorded.
     async fn remember_failures(&self) {
         let Ok(mut file) = self.turn().await else { return };
         let since = (epoch_ms() / 1000).saturating_sub(HOUR);
@@ -201,7 +202,8 @@ impl Recorder {
         }
     }
 
-    /// Runs of pooled classes in each of these hours, by their first seconds; none where that cannot be told.
+    /// Runs of pooled classes in each of these hours, given by their first seconds since 1970; `None` if history is off
+    /// or cannot be read.
     pub async fn pooled_runs(&self, hours: [u64; 4]) -> Option<[u64; 4]> {
         let mut file = self.turn().await.ok()?;
         let read =
@@ -211,7 +213,7 @@ impl Recorder {
         read.await?.ok()
     }
 
-    /// Attempts that have ended, as asked for.
+    /// The finished attempts that match the filter, latest first, one page of them.
     pub async fn jobs(&self, filter: JobsFilter) -> Jobs {
         let limit = page(filter.limit);
         let before: Option<Id> = filter.after.as_ref().and_then(|after| after.parse().ok());
@@ -243,7 +245,8 @@ impl Recorder {
         answer
     }
 
-    /// The attempts of one job that have ended, the first one first, and what happened to it; and what is not known.
+    /// The finished attempts of one job and its events, both in order of time, and what is missing from the answer and
+    /// why.
     pub async fn job(&self, uuid: String) -> (Vec<Job>, Vec<Happening>, Vec<String>) {
         let mut file = match self.turn().await {
             Ok(file) => file,
@@ -275,7 +278,7 @@ impl Recorder {
         }
     }
 
-    /// Figures by class and queue. `queues` says in which order those come.
+    /// Figures by class and by queue; `queues` is the order of the latter.
     pub async fn stats(&self, filter: StatsFilter, queues: Vec<String>) -> Stats {
         let of = async move |open: Option<&mut Open>, waiting: &Batch, now: u64| {
             figures::stats(open, waiting, &filter, now, &queues).await
@@ -285,7 +288,7 @@ impl Recorder {
         Stats { version: VERSION, ..stats }
     }
 
-    /// Figures over time.
+    /// Figures over time, in up to `points` points, also by queue if `by_queue`.
     pub async fn series(&self, filter: StatsFilter, points: u32, by_queue: bool) -> Series {
         let of = async move |open: Option<&mut Open>, waiting: &Batch, now: u64| {
             figures::series(open, waiting, &filter, (points, by_queue), now).await
@@ -295,7 +298,8 @@ impl Recorder {
         Series { version: VERSION, ..series }
     }
 
-    /// Figures of the file and of what waits to be written; and why those of the file are not among them, if so.
+    /// Figures from the file and from what waits to be written; if the file cannot be read, from the latter alone, with
+    /// the reason.
     async fn figures<A: Default + Send + 'static>(
         &self,
         of: impl AsyncFn(Option<&mut Open>, &Batch, u64) -> sqlx::Result<A> + Send + 'static,
@@ -315,7 +319,7 @@ impl Recorder {
         read.await.unwrap_or_else(|| (A::default(), Some("history cannot be read".to_owned())))
     }
 
-    /// What happened since then (seconds since 1970), the latest first.
+    /// Events since then (seconds since 1970), the latest first.
     pub async fn events(&self, since: u64, limit: u32) -> Happenings {
         let limit = page(limit);
         let mut answer = Happenings { version: VERSION, ..Happenings::default() };
@@ -345,13 +349,13 @@ impl Recorder {
         answer
     }
 
-    /// Gives the file room for so many pages.
+    /// Limits the file to this many pages.
     #[cfg(test)]
     pub async fn limit_pages(&self, pages: u64) {
         self.file.lock().await.pages = Some(pages);
     }
 
-    /// Waits until nobody else uses the file.
+    /// Waits for exclusive use of the file.
     async fn turn(&self) -> Result<OwnedMutexGuard<File>, String> {
         if self.jobs.get().is_none() {
             return Err("history is off (history = false)".to_owned());
@@ -361,7 +365,7 @@ impl Recorder {
     }
 }
 
-/// Attempts of one job, each once, as they began: one may be recorded after the next has ended.
+/// Attempts of one job, without duplicates, by their start: one may be recorded after the next has ended.
 fn in_order(mut attempts: Vec<(Id, Job)>) -> Vec<Job> {
     attempts.sort_by_key(|(id, _)| *id);
     attempts.dedup_by_key(|(id, _)| *id);
@@ -369,7 +373,7 @@ fn in_order(mut attempts: Vec<(Id, Job)>) -> Vec<Job> {
     attempts.into_iter().map(|(_, job)| job).collect()
 }
 
-/// How many there may be in an answer.
+/// The number of entries in an answer.
 fn page(limit: u32) -> usize {
     match usize::try_from(limit).unwrap_or(PAGE.1) {
         0 => PAGE.0,
@@ -377,7 +381,7 @@ fn page(limit: u32) -> usize {
     }
 }
 
-/// Runs this on a thread of its own: rows are read and put together there.
+/// Runs this on a blocking thread, where rows are read and summed up.
 async fn beside<T: Send + 'static, F: Future<Output = T>>(work: impl FnOnce() -> F + Send + 'static) -> Option<T> {
     let handle = Handle::current();
     tokio::task::spawn_blocking(move || handle.block_on(work())).await.ok()

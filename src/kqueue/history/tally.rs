@@ -1,4 +1,4 @@
-//! Figures as they are counted, in memory. Pure.
+//! Counters in memory. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,27 +11,27 @@ use kqueue_system::harmless;
 use super::NAME;
 use super::attempt::Attempt;
 
-/// Every outcome, in the order of the columns.
+/// All outcomes, in the order of the columns.
 pub const OUTCOMES: [Outcome; 5] = [Outcome::Done, Outcome::Released, Outcome::Failed, Outcome::Left, Outcome::Lost];
-/// The class of all that are not told apart.
+/// The class under which all others beyond the bound are counted.
 pub const OTHER: &str = "other";
-/// What is told apart by class, queue and tier in one span.
+/// Maximum slots (class, queue and tier) in one span; new classes beyond it count as [`OTHER`].
 const MOST: usize = 1_000;
-/// Classes that are told apart since the start.
+/// Maximum classes in the totals since the start.
 pub const CLASSES: usize = 200;
 
-/// How some jobs fared.
+/// Counters of some attempts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
-    /// Attempts by [`OUTCOMES`].
+    /// Attempts by outcome, in the order of [`OUTCOMES`].
     pub outcomes: [u64; OUTCOMES.len()],
     /// Milliseconds.
     pub wait: Histogram,
     /// Milliseconds.
     pub duration: Histogram,
-    /// Bytes.
+    /// Highest memory use, in bytes.
     pub memory_peak: Option<u64>,
-    /// Microseconds.
+    /// Processor time, in microseconds.
     pub cpu_usec: u64,
 }
 
@@ -52,7 +52,7 @@ impl Tally {
         self.cpu_usec = self.cpu_usec.saturating_add(attempt.cpu_usec.unwrap_or(0));
     }
 
-    /// Adds others.
+    /// Adds another tally.
     pub fn add(&mut self, other: &Self) {
         self.outcomes.iter_mut().zip(other.outcomes).for_each(|(count, more)| *count = count.saturating_add(more));
         self.wait.add(&other.wait);
@@ -61,7 +61,7 @@ impl Tally {
         self.cpu_usec = self.cpu_usec.saturating_add(other.cpu_usec);
     }
 
-    /// As they are told.
+    /// As it is reported.
     pub fn figures(self) -> Figures {
         let counts = OUTCOMES.iter().zip(self.outcomes).filter(|(_, count)| *count > 0);
         Figures {
@@ -81,21 +81,21 @@ pub struct Slot {
     pub queue: String,
     /// The tier.
     pub tier: Tier,
-    /// How they fared.
+    /// Their counters.
     pub tally: Tally,
 }
 
 /// One class.
 #[derive(Clone, Debug, Default)]
 pub struct Class {
-    /// By queue and tier.
+    /// Its counters by queue and tier.
     pub slots: Vec<Slot>,
     /// Where its last job ran and why.
     pub last: Option<(Tier, Option<Route>)>,
 }
 
 impl Class {
-    /// What is counted of a queue and tier. True where it is new.
+    /// Updates the tally of a queue and tier. True if it is new.
     fn slot(&mut self, queue: &str, tier: Tier, count: impl FnOnce(&mut Tally)) -> bool {
         match self.slots.iter_mut().find(|slot| slot.tier == tier && slot.queue == queue) {
             Some(slot) => {
@@ -139,7 +139,7 @@ impl Span {
         self.slots += usize::from(class.slot(queue, tier, count));
     }
 
-    /// Adds all of another one, whose classes are told apart up to this number.
+    /// Adds another span, keeping up to `classes` classes apart; further ones count as [`OTHER`].
     pub fn add(&mut self, other: &Self, classes: usize) {
         for (name, class) in &other.classes {
             for Slot { queue, tier, tally } in &class.slots {
@@ -151,7 +151,7 @@ impl Span {
         }
     }
 
-    /// Each class, queue and tier, in the order of names.
+    /// A row for each class, queue and tier, sorted by name.
     pub fn rows(&self) -> Vec<MetricsRow> {
         let slots = self.classes.iter().flat_map(|(name, class)| class.slots.iter().map(move |slot| (name, slot)));
         let mut rows: Vec<MetricsRow> = slots
@@ -167,16 +167,16 @@ impl Span {
     }
 }
 
-/// How many jobs a queue had.
+/// The size of a queue.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
     /// Its name.
     pub queue: String,
-    /// Jobs that could run and did not yet.
+    /// Jobs that are ready to run.
     pub backlog: u64,
-    /// Seconds that the oldest of them had waited, where that is known.
+    /// Seconds that the oldest of them has waited, if known.
     pub oldest: Option<u64>,
 }
 
-/// The most of what was seen of each queue in a minute.
+/// The maxima of `(backlog, oldest)` of each queue in a minute.
 pub type Samples = BTreeMap<String, (u64, Option<u64>)>;

@@ -1,4 +1,4 @@
-//! History on a real file, and with what may be wrong with that.
+//! History on a real file, intact and broken in several ways.
 
 mod figures;
 
@@ -54,7 +54,7 @@ fn uuids(jobs: &Jobs) -> Vec<&str> {
     jobs.jobs.iter().map(|job| job.uuid.as_str()).collect()
 }
 
-/// Runs SQL on the file, as somebody else would.
+/// Runs SQL on the file from outside of the recorder.
 async fn sql(directory: &Path, sql: &str) {
     let mut connection = SqliteConnectOptions::new().filename(directory.join(FILE)).connect().await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
@@ -73,7 +73,7 @@ fn what_is_recorded_outlives_the_runtime() {
         let recorder = Recorder::new(directory.path(), Some(100));
         recorder.attempt(attempt("a", "App\\Jobs\\A", Outcome::Released));
         recorder.attempt(attempt("b", "App\\Jobs\\B", Outcome::Failed));
-        // It is known before it is written, and after, and in both cases once.
+        // It is found before and after it is written, each time once.
         let before = all(&recorder, JobsFilter::default()).await;
         assert!(recorder.write().await);
         recorder.attempt(attempt("a", "App\\Jobs\\A", Outcome::Done));
@@ -97,7 +97,7 @@ fn what_is_recorded_outlives_the_runtime() {
         let (attempts, _, lacks) = recorder.job("a".to_owned()).await;
         let states: Vec<_> = attempts.iter().filter_map(|job| job.state).collect();
         assert_eq!((states, lacks.len()), (vec![JobState::Released, JobState::Done], 0));
-        // It is read beside all else.
+        // The file is read in the background.
         let begun = std::time::Instant::now();
         while recorder.failed_hour() != 1 {
             assert!(begun.elapsed().as_secs() < 30, "nobody has counted the failures of before");
@@ -162,7 +162,7 @@ fn what_ended_well_pushes_out_nothing_else() {
         assert_eq!((bad, well), (5, 50));
         let told = all(&recorder, JobsFilter { state: Some(JobState::Done), ..JobsFilter::default() }).await;
         assert_eq!((told.jobs.len(), told.jobs[0].uuid.as_str()), (50, "3 39"));
-        // More at once than are kept are never written.
+        // Attempts beyond the bound are never written.
         for n in 0..20_000 {
             recorder.attempt(attempt(&n.to_string(), "A", Outcome::Done));
         }
@@ -170,10 +170,10 @@ fn what_ended_well_pushes_out_nothing_else() {
         assert_eq!(told.jobs[..50].iter().map(|job| job.uuid.as_str()).next(), Some("19999"));
         recorder.write().await;
         assert_eq!(count(directory.path(), "jobs WHERE well = 1").await, 50);
-        // All of them count.
+        // All of them are counted.
         let stats = recorder.stats(StatsFilter::default(), Vec::new()).await;
         assert_eq!(stats.total.outcomes["done"], 20_160);
-        // What is too old goes with the next write.
+        // Rows that are too old are removed with the next write.
         sql(directory.path(), "UPDATE jobs SET id = id - (40 * 86400000 << 20) WHERE well = 0").await;
         recorder.attempt(attempt("one more", "A", Outcome::Done));
         recorder.write().await;
@@ -315,7 +315,7 @@ fn where_there_is_no_room_the_oldest_makes_some() {
         let told = all(&recorder, JobsFilter::default()).await;
         assert_eq!(told.jobs[0].uuid, format!("{:0>60}", 3_999));
         assert!(told.jobs.len() > 100);
-        // More than there can be room for stays in memory, and stops nobody.
+        // What does not fit into the file stays in memory, and stops nothing.
         (0..4_000).for_each(|n| recorder.attempt(attempt(&format!("{n:x>60}"), "A", Outcome::Done)));
         assert!(!recorder.write().await);
         assert_eq!(all(&recorder, JobsFilter::default()).await.jobs[0].uuid, format!("{:x>60}", 3_999));
@@ -332,7 +332,7 @@ fn where_it_is_off_there_is_no_file() {
         let told = all(&recorder, JobsFilter::default()).await;
         assert_eq!((told.jobs.len(), told.lacks.as_slice()), (0, &["history is off (history = false)".to_owned()][..]));
         assert_eq!((recorder.failed_hour(), recorder.metrics()[0].figures.runs()), (3, 3));
-        // Switched on and off as it runs.
+        // Switched on and off while running.
         recorder.configure(Some(10));
         recorder.attempt(attempt("on", "A", Outcome::Done));
         assert!(recorder.write().await);
@@ -366,7 +366,7 @@ fn events_have_ends() {
         assert_eq!(recorder.events(0, 1).await.events.len(), 1);
         recorder.close().await;
     });
-    // Another runtime knows that it is over.
+    // The next runtime marks it as over.
     let before = epoch_ms();
     while epoch_ms() == before {}
     on_a_loop(async {

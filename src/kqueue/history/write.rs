@@ -1,4 +1,4 @@
-//! A batch is written, with one transaction.
+//! Writes a batch in one transaction.
 
 use std::time::{Duration, Instant};
 
@@ -16,17 +16,17 @@ use super::tally::{OUTCOMES, Span, Tally};
 use super::{NAME, prune};
 use kqueue_system::harmless;
 
-/// Attempts that one statement writes.
+/// Attempts per INSERT statement.
 const ROWS: usize = 40;
-/// Columns of one.
+/// Columns of an attempt.
 const COLUMNS: usize = 21;
 
-/// Between two looks at whether there is too much.
+/// Interval between two runs of [`prune::many`].
 const LOOK: Duration = Duration::from_secs(600);
 
-/// Seconds of the spans that are kept.
+/// Seconds of the shorter span that figures are kept by.
 pub const MINUTE: u64 = 60;
-/// Likewise.
+/// Seconds of the longer one.
 pub const HOUR: u64 = 3_600;
 
 /// Writes a batch; `most` attempts of each kind are kept.
@@ -60,14 +60,14 @@ pub async fn write(open: &mut Open, batch: &Batch, most: usize, now_ms: u64) -> 
         if pruned.is_none_or(|at| at.elapsed() >= LOOK) {
             prune::many(&mut work).await?;
             *pruned = Some(Instant::now());
-            // What has been removed may have had a number.
+            // Names may have been removed.
             names.forget();
         }
         work.commit().await
     };
     let done = done.await;
     if done.is_err() {
-        // What was given a number has none now.
+        // The ids of names added here are rolled back.
         names.forget();
         *counts = before;
     }
@@ -100,7 +100,7 @@ async fn attempts<'a>(
     Ok(())
 }
 
-/// The statement for so many attempts.
+/// The INSERT statement for this many attempts.
 fn insert(rows: usize) -> String {
     let places = format!("({})", vec!["?"; COLUMNS].join(","));
     format!(
@@ -141,23 +141,23 @@ fn bind(
         .bind(job.cause)
 }
 
-/// A short number by which a uuid is found: FNV-1a. Several may have the same.
+/// A short hash for finding a uuid: FNV-1a. Not unique.
 pub fn key(uuid: &str) -> i64 {
     let hash = uuid.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     i64::from(hash)
 }
 
-/// As SQLite has it.
+/// As SQLite stores it; saturates.
 pub fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// As it was.
+/// Back from SQLite; negative values become 0.
 pub fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
-/// Adds the figures of a minute to what is known of it and of its hour.
+/// Adds the figures of a minute to the rows of that minute and of its hour.
 async fn figures(work: &mut SqliteConnection, names: &mut Names, minute: u64, span: &Span) -> sqlx::Result<()> {
     for (name, class) in &span.classes {
         let class_id = names.id(work, &harmless::line(name, NAME)).await?;
@@ -221,12 +221,12 @@ async fn add(
     Ok(())
 }
 
-/// Reads the nine columns of figures that begin at this one.
+/// Reads the nine columns of a tally, from column `first` on.
 pub fn read_tally(row: &SqliteRow, first: usize) -> sqlx::Result<Tally> {
     read_columns(row, first, |at| Ok(Histogram::from_bytes(row.try_get(at)?).unwrap_or_default()))
 }
 
-/// Reads nine columns that add up figures: the histograms are those of all rows, in hexadecimal, with spaces between.
+/// Reads nine columns of sums; the two histograms are those of all rows, in hexadecimal, separated by spaces.
 pub fn read_sums(row: &SqliteRow, first: usize) -> sqlx::Result<Tally> {
     read_columns(row, first, |at| {
         let mut sums = Sums::default();
@@ -252,7 +252,7 @@ fn read_columns(
     Ok(tally)
 }
 
-/// The most of what is known of a queue in a span.
+/// Raises the recorded maxima of a queue's size and age in a span.
 async fn size(
     work: &mut SqliteConnection,
     (span, at): (u64, u64),

@@ -1,8 +1,8 @@
 //! The coordinator's client: [`Units`] of the host's service manager.
 //!
-//! The coordinator may be restarted at any time. Its socket stays, so a request that is not sent yet waits for the
-//! next connection, within its own time. Of those that were sent, questions are asked again there; what was to change
-//! something has failed, as nobody knows how far it came.
+//! The coordinator may be restarted at any time. Its socket persists, so a request not yet sent waits for the next
+//! connection, within its deadline. Of the requests already sent, queries are repeated there; commands fail, as it is
+//! unknown how far they got.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -24,24 +24,24 @@ use kqueue_core::wire::coordinator::{
 };
 use kqueue_system::harmless;
 
-/// Requests that may wait to be sent.
+/// Capacity of the queue of unsent requests.
 const QUEUE: usize = 256;
-/// Of these, places that lines for the journal leave to requests: the coordinator takes so many a second and no more,
-/// and a scope must not wait behind them.
+/// Places of that queue which log lines leave free for requests: the coordinator rate-limits requests, and a scope must
+/// not wait behind log lines.
 const RESERVED: usize = 192;
-/// Requests that may be under way: as many as the coordinator takes.
+/// Requests in flight; the coordinator accepts no more.
 const IN_FLIGHT: usize = 64;
-/// Notices that may wait to be taken, beyond what the channel holds.
+/// Undelivered notices kept beyond the channel's capacity.
 const NOTICES: usize = 4096;
-/// Characters of a line for the journal.
+/// Maximum length of a log line for the journal, in characters.
 const LINE: usize = 2048;
-/// How long a request may take to be sent.
+/// Timeout of sending one request.
 const WRITE: Duration = Duration::from_secs(5);
-/// How long a request may take; the coordinator gives up before that.
+/// Timeout of a request; the coordinator gives up earlier.
 const QUICK: Duration = Duration::from_secs(45);
-/// How long a start may take. The worker's own unit says less.
+/// Timeout of a start request. The worker's own unit has a shorter one.
 const START: Duration = Duration::from_secs(130);
-/// Pauses between attempts to connect.
+/// Shortest and longest pause between attempts to connect.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 
 /// See the module.
@@ -50,16 +50,16 @@ pub struct Coordinator {
     calls: mpsc::Sender<Call>,
 }
 
-/// A request on its way.
+/// A request, queued or in flight.
 #[derive(Debug)]
 struct Call {
     verb: Verb,
-    /// Who waits for the answer; nobody for a line for the journal.
+    /// Where the answer goes; `None` for a log line, which has none.
     answer: Option<oneshot::Sender<Result<Answer, UnitError>>>,
 }
 
 impl Call {
-    /// Whether it changes nothing, so that it can be asked twice.
+    /// Whether it changes nothing and can be repeated.
     fn is_question(&self) -> bool {
         matches!(self.verb, Verb::List | Verb::Purpose)
     }
@@ -70,8 +70,8 @@ impl Call {
 }
 
 impl Coordinator {
-    /// A client of the coordinator that listens at `path`. It connects on its own, and again whenever it has to;
-    /// what comes unasked goes to `notices`. Must be called on a `LocalSet`.
+    /// A client of the coordinator that listens at `path`. It connects, and reconnects, by itself; notices go to
+    /// `notices`. Must be called on a `LocalSet`.
     pub fn new(path: PathBuf, notices: mpsc::Sender<UnitNotice>) -> Self {
         let (calls, queue) = mpsc::channel(QUEUE);
         let driver = Driver {
@@ -148,19 +148,19 @@ impl Units for Coordinator {
     }
 }
 
-/// The task that has the connection.
+/// The task that owns the connection.
 #[derive(Debug)]
 struct Driver {
     path: PathBuf,
     queue: mpsc::Receiver<Call>,
     notices: mpsc::Sender<UnitNotice>,
-    /// Notices that there was no room for yet: the one who takes them may be waiting for an answer just now.
+    /// Notices not yet delivered: their receiver may be waiting for an answer just now.
     backlog: VecDeque<UnitNotice>,
-    /// Questions that the last connection left without an answer.
+    /// Queries left unanswered by the last connection.
     again: VecDeque<Call>,
     under_way: BTreeMap<u64, Call>,
     next_id: u64,
-    /// Whether the coordinator has answered on this connection, so that it is known to hear us.
+    /// Whether the coordinator has sent anything on this connection, which proves that it serves us.
     is_known: bool,
 }
 
@@ -189,7 +189,8 @@ impl Driver {
         }
     }
 
-    /// What was to change something has failed, and what was watched is not any more.
+    /// Fails the commands in flight, keeps the queries for the next connection, and reports the loss: units are no
+    /// longer watched.
     fn lose(&mut self) {
         let (questions, lost) =
             std::mem::take(&mut self.under_way).into_values().partition::<Vec<_>, _>(Call::is_question);
@@ -200,7 +201,7 @@ impl Driver {
         self.note(UnitNotice::Lost);
     }
 
-    /// Has a notice go out. Of too many the eldest are dropped: whoever hears of a loss asks anew what is there.
+    /// Queues a notice. On overflow the oldest is dropped: the receiver of a `Lost` lists the units anew.
     fn note(&mut self, notice: UnitNotice) {
         if self.backlog.len() >= NOTICES {
             self.backlog.pop_front();
@@ -208,7 +209,7 @@ impl Driver {
         self.backlog.push_back(notice);
     }
 
-    /// A pause between connections, in which notices still go out.
+    /// Pauses between connections, delivering notices meanwhile.
     async fn rest(&mut self, pause: Duration) {
         let notices = self.notices.clone();
         let pause = sleep(pause);
@@ -225,7 +226,7 @@ impl Driver {
         }
     }
 
-    /// Sends and hears until the connection ends, and says why it did.
+    /// Sends and receives until the connection ends; returns the reason.
     async fn converse(&mut self, mut stream: UnixStream) -> String {
         let (mut read, mut write) = stream.split();
         let notices = self.notices.clone();
@@ -237,7 +238,7 @@ impl Driver {
             }
         }
         loop {
-            // Those who gave up leave their places when there is need of them.
+            // Abandoned requests free their places only when places are needed.
             if self.under_way.len() >= IN_FLIGHT {
                 self.under_way.retain(|_, call| !call.is_given_up());
             }
@@ -318,7 +319,7 @@ mod tests {
 
     use super::*;
 
-    /// The request that comes next on this connection.
+    /// Reads the next request of this connection.
     async fn request(stream: &mut UnixStream, frames: &mut Frames) -> Request {
         let mut chunk = [0u8; 4096];
         loop {

@@ -1,9 +1,9 @@
-//! The guard: a small process of our own that outlives the runtime just long enough to end its children.
+//! The guard: a small process that outlives the runtime just long enough to end its children.
 //!
-//! A runtime that is killed with SIGKILL cannot end the PHP processes it has started, and the kernel would
-//! leave them running. So each of them carries a mark in its environment, which everything inherits that
-//! it starts, and the guard, whose standard input is a pipe that only the runtime holds open, kills all that
-//! bear the mark once that pipe ends. In a systemd unit, the unit's cgroup does the same and more.
+//! A runtime killed with SIGKILL cannot end the PHP processes it has started, and the kernel would leave them running.
+//! So each carries a mark in its environment, which its descendants inherit. The guard's standard input is a pipe that
+//! only the runtime holds open: at its end, the guard kills every process with the mark. In a systemd unit, the unit's
+//! cgroup does the same and more.
 
 use std::io::{self, Read};
 use std::process::{ExitCode, Stdio};
@@ -17,7 +17,7 @@ use kqueue_system::processes::with_variable;
 
 /// The variable that marks our processes.
 pub const MARK: &str = "KQUEUE_RUN";
-/// Rounds of looking for marked processes; each takes a few milliseconds.
+/// Maximum scans for marked processes; each takes a few milliseconds.
 const ROUNDS: usize = 500;
 
 /// The runtime's end of the guard.
@@ -40,29 +40,29 @@ impl Guard {
             .args(["guard", &mark])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            // The terminal may be root's, whose app's user could trace this process.
+            // The terminal may be root's, and the app's user could trace this process.
             .stderr(Stdio::null())
-            // A terminal's Ctrl-C is for the runtime, which then decides.
+            // Ctrl-C on a terminal must reach the runtime alone, which decides what to do.
             .process_group(0)
             .spawn()?;
         Ok(Self { child, mark })
     }
 
-    /// The mark that our processes bear.
+    /// The mark that our processes carry.
     pub fn mark(&self) -> &str {
         &self.mark
     }
 
-    /// Lets the guard end all that bear the mark, and returns when it has.
+    /// Has the guard kill all marked processes, and returns when it has, or after 10 s.
     pub async fn sweep(mut self) {
         drop(self.child.stdin.take());
         let _ = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await;
     }
 }
 
-/// What the guard does, from its start to its end.
+/// The guard's main function: waits for the end of the runtime, then kills all marked processes.
 pub fn guard(mark: &str) -> ExitCode {
-    // Nobody writes to the pipe: it ends when the runtime does.
+    // Nothing is written to the pipe: it ends with the runtime.
     let mut nothing = [0u8; 16];
     while matches!(io::stdin().read(&mut nothing), Ok(1..)) {}
     let mark = format!("{MARK}={mark}");

@@ -1,8 +1,8 @@
-//! Where PHP processes come from, and what keeps them within bounds: the trait [`Launcher`].
+//! Starting PHP processes and limiting their resources: the trait [`Launcher`].
 //!
-//! The process launcher starts plain children. Units of a service manager, where there is one, are behind the
-//! trait [`Units`]: asked of the [`Coordinator`], or of a user's own manager ([`UserManager`]). A launcher starts
-//! and kills processes; it knows nothing of jobs, queues or the worker socket.
+//! The process launcher starts plain children. Units of a service manager, if there is one, are behind the trait
+//! [`Units`]: requested from the [`Coordinator`], or from a user's own manager ([`UserManager`]). A launcher starts and
+//! kills processes; it knows nothing of jobs, queues or the worker socket.
 
 mod coordinator;
 mod guard;
@@ -30,28 +30,28 @@ pub use user::UserManager;
 pub struct Order {
     /// Its number; the template is 0.
     pub worker: WorkerId,
-    /// What it is for.
+    /// Its role.
     pub mode: Mode,
     /// The interpreter.
     pub php: PathBuf,
     /// Its arguments, before the script.
     pub php_args: Vec<String>,
-    /// The script that makes it one of ours.
+    /// The script it runs, `worker.php`.
     pub script: PathBuf,
     /// The app's directory.
     pub directory: PathBuf,
-    /// What is added to its environment.
+    /// Variables added to its environment.
     pub environment: BTreeMap<String, String>,
-    /// A job waits for it: what was found out about PHP before is taken to be so.
+    /// A job waits for it: earlier results of probing PHP are reused.
     pub hurry: bool,
 }
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// It left with this code.
+    /// It exited with this code.
     Code(i32),
-    /// This signal ended it.
+    /// It was killed by this signal.
     Signal(i32),
 }
 
@@ -61,9 +61,9 @@ pub enum LaunchError {
     /// The interpreter could not be run.
     #[error("cannot start {program}: {source}")]
     Start {
-        /// What was to be run.
+        /// The interpreter.
         program: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Its unit could not be started.
@@ -71,16 +71,16 @@ pub enum LaunchError {
     Unit(String),
 }
 
-/// What a launcher has to tell.
+/// Events of a launcher.
 #[derive(Debug)]
 pub enum LaunchEvent {
-    /// A process that it started has ended.
+    /// A process started by it has ended.
     Ended {
-        /// Which.
+        /// Its number.
         worker: WorkerId,
         /// Its process id.
         pid: i32,
-        /// How.
+        /// How it ended.
         exit: Exit,
     },
 }
@@ -88,12 +88,12 @@ pub enum LaunchEvent {
 /// Starts and kills PHP processes.
 #[async_trait(?Send)]
 pub trait Launcher {
-    /// Starts a process and returns its id. Its end comes as [`LaunchEvent::Ended`].
+    /// Starts a process and returns its id. Its end is reported as [`LaunchEvent::Ended`].
     async fn start(&self, order: &Order) -> Result<i32, LaunchError>;
 
-    /// Kills a process, started here or forked by one that was, and all that it has started itself.
+    /// Kills a process, started here or forked from one that was, and all its descendants.
     fn kill(&self, pid: i32);
 
-    /// Ends everything that was ever started here, and returns when nothing is left.
+    /// Ends every process ever started here, and returns when none is left.
     async fn sweep(&self);
 }

@@ -21,11 +21,12 @@ use kqueue_core::wire::Mode;
 use kqueue_system::proc::cgroup;
 use kqueue_system::processes::{Family, kill_tree};
 
-/// What PHP may take to say what it can.
+/// Timeout of one probe of PHP.
 const PROBE: Duration = Duration::from_secs(5);
 
-/// Has opcache keep compiled code in memory that forks share, instead of in each one's own; it is there for that alone. Nothing is
-/// optimised or made machine code, every file is looked at whenever it is included, and nothing is left on the disk.
+/// Makes opcache keep compiled code in memory that forks share, rather than in each one's own; nothing else is wanted
+/// of it. It does not optimise or compile to machine code, checks each file's timestamp on every include, and writes
+/// nothing to disk.
 const SHARE_CODE: [&str; 11] = [
     "opcache.enable_cli=1",
     "opcache.optimization_level=0",
@@ -40,12 +41,12 @@ const SHARE_CODE: [&str; 11] = [
     "opcache.file_cache=",
 ];
 
-/// What PHP can do, as its `probe` says.
+/// Abilities of PHP, as its `probe` reports them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Abilities {
-    /// Forks can take an output of their own; see `Output.php`.
+    /// Forks can redirect their output to a stream of their own; see `Output.php`.
     redirects: bool,
-    /// Forks can share code in a way in which it is not shared by itself: see [`SHARE_CODE`].
+    /// Forks share compiled code with [`SHARE_CODE`], and would not without.
     shares: bool,
 }
 
@@ -54,16 +55,16 @@ struct Abilities {
 pub struct ProcessLauncher {
     guard: RefCell<Option<Guard>>,
     mark: Option<String>,
-    /// The processes started here that run.
+    /// Process ids of the children that run.
     running: Rc<RefCell<BTreeSet<i32>>>,
     events: mpsc::Sender<LaunchEvent>,
     outputs: Rc<Outputs>,
-    /// What PHP could when the last template was started.
+    /// Result of the probe for the last template.
     abilities: Cell<Option<Abilities>>,
 }
 
 impl ProcessLauncher {
-    /// A launcher that reports to `events`, and whose processes print into streams of `outputs`.
+    /// A launcher that reports to `events`, and whose processes print to streams of `outputs`.
     ///
     /// # Errors
     /// When its guard cannot be started.
@@ -80,8 +81,8 @@ impl ProcessLauncher {
         })
     }
 
-    /// The same inside a unit, whose service manager ends all that is left in it; what has moved to units of
-    /// its own stays.
+    /// The same inside a unit, without a guard: the service manager ends what is left in the unit. Processes that were
+    /// moved to units of their own live on.
     pub fn in_unit(events: mpsc::Sender<LaunchEvent>, outputs: Rc<Outputs>) -> Self {
         Self {
             mark: None,
@@ -93,14 +94,14 @@ impl ProcessLauncher {
         }
     }
 
-    /// What a template can do. PHP must be told beforehand what kind of output it has, for its STDOUT and STDERR are made
-    /// for that kind once and for all.
+    /// What a template can do. Must be known before it starts: PHP opens STDOUT and STDERR once, for the kind of
+    /// descriptor found there.
     async fn abilities(&self, order: &Order) -> Abilities {
-        // To ask takes processes of PHP.
+        // Probing starts PHP twice.
         if let Some(known) = self.abilities.get().filter(|_| order.hurry) {
             return known;
         }
-        // Where there is no memory to share, PHP would end at once.
+        // Without shared memory, PHP with these settings exits at once.
         let (alone, sharing) = tokio::join!(self.probe(order, &[]), self.probe(order, &SHARE_CODE));
         let shares = alone.is_some_and(|code| code & 2 != 0) && sharing.is_some();
         let abilities = Abilities { redirects: alone.is_some_and(|code| code & 1 == 0), shares };
@@ -108,7 +109,7 @@ impl ProcessLauncher {
         abilities
     }
 
-    /// The exit code of `probe`, unless PHP cannot be run like this.
+    /// The exit code of `probe`, 0 to 3; `None` if PHP cannot be run with these settings.
     async fn probe(&self, order: &Order, settings: &[&str]) -> Option<i32> {
         let mut probe = Command::new(&order.php);
         probe
@@ -124,16 +125,17 @@ impl ProcessLauncher {
     }
 }
 
-/// Settings of PHP as arguments.
+/// PHP settings as `-d` arguments.
 fn defines<'a>(settings: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     settings.iter().flat_map(|setting| ["-d", *setting])
 }
 
-/// Where memory runs out, the kernel is to end a job and not the runtime, from which a child inherits its advantage.
+/// Resets a negative `oom_score_adj`, which a child inherits from the runtime: out of memory, the kernel shall kill a
+/// job and not the runtime.
 fn leave_memory_last(pid: i32) {
     let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
     if own.trim().parse::<i32>().is_ok_and(|own| own < 0) {
-        // One that has ended already has nothing to give back.
+        // Fails harmlessly if the process has ended.
         let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "0");
     }
 }
@@ -142,7 +144,7 @@ fn leave_memory_last(pid: i32) {
 impl Launcher for ProcessLauncher {
     async fn start(&self, order: &Order) -> Result<i32, LaunchError> {
         let start = |source| LaunchError::Start { program: order.php.clone(), source };
-        // One stream for both, so that what is written to the one does not overtake the other.
+        // One stream for stdout and stderr keeps the order of writes.
         let template = order.mode == Mode::Template;
         let abilities = if template { self.abilities(order).await } else { Abilities::default() };
         let shared = template && !abilities.redirects;
@@ -161,7 +163,8 @@ impl Launcher for ProcessLauncher {
             .stdout(stderr.try_clone().map_err(start)?)
             .stderr(stderr)
             .process_group(0);
-        // The first are between us and the service manager; the last are for our own allocations, not for PHP's.
+        // The first six are between the runtime and its service manager; the last tune the runtime's allocator, not
+        // PHP's.
         for variable in [
             "NOTIFY_SOCKET",
             "WATCHDOG_USEC",
@@ -179,7 +182,7 @@ impl Launcher for ProcessLauncher {
         let pid = child.id().map_or(0, |pid| pid as i32);
         leave_memory_last(pid);
         let worker = order.worker;
-        // It holds the other end of the stream, which is to end with those who print into it.
+        // It holds the write end of the stream, which must close with the processes that print to it.
         drop(command);
         let (events, running) = (self.events.clone(), self.running.clone());
         running.borrow_mut().insert(pid);
@@ -211,7 +214,7 @@ impl Launcher for ProcessLauncher {
     }
 }
 
-/// Kills a process and what it has started in our own unit.
+/// Kills a process and its descendants within our own unit.
 fn kill_own(root: i32) {
     let own = cgroup(std::process::id() as i32);
     for pid in Family::now().tree(root).into_iter().rev().filter(|pid| cgroup(*pid) == own) {

@@ -1,8 +1,8 @@
-//! Units of a user's own service manager (`systemctl --user`): what the coordinator does for a host, done without it,
-//! as nobody needs more rights here than the user has.
+//! Units of a user's own service manager (`systemctl --user`): the coordinator's task without the coordinator, as the
+//! user's own rights suffice.
 //!
-//! There are no unit files: workers are transient services too. Limits on memory hold where the controller is
-//! delegated to the user's manager, as it is on a host with cgroup v2; systemd leaves them out elsewhere.
+//! There are no unit files: workers are transient services too. Memory limits apply where the controller is delegated
+//! to the user's manager, as it is on a host with cgroup v2; elsewhere systemd ignores them.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use super::units::{UnitError, UnitNotice, Units};
 use kqueue_core::wire::coordinator::{Listed, Purpose, Refusal, Unit, UnitLimits};
 use kqueue_system::systemd::{Bus, Manager, NewScope, NewService, SystemdError, names, process};
 
-/// How long a user manager may take to show itself.
+/// How long a user manager may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// See the module.
@@ -40,8 +40,8 @@ impl UserManager {
         matches!(timeout(PATIENCE, Manager::connect(Bus::User)).await, Ok(Ok(_)))
     }
 
-    /// The units of `app`, each pooled worker within `worker_limits`. What comes unasked goes to `notices`; when the
-    /// bus breaks off that is `Lost`, and there is no way back. Must be called on a `LocalSet`.
+    /// The units of `app`, each pooled worker within `worker_limits`. Notices go to `notices`; when the bus connection
+    /// breaks that is `Lost`, and there is no reconnect. Must be called on a `LocalSet`.
     ///
     /// # Errors
     /// When no user manager answers.
@@ -73,7 +73,7 @@ impl UserManager {
         });
     }
 
-    /// A name that nothing bears which we know of.
+    /// The unit's name, unless a watched unit has it.
     fn fresh(&self, unit: &Unit) -> Result<String, UnitError> {
         let name = unit.name(&self.0.app);
         match self.0.followed.borrow().contains(&name) {

@@ -1,4 +1,4 @@
-//! What the schedule decides is handed to the owner that does it.
+//! Carries out the schedule's actions, each by the component that it concerns.
 
 use super::Runtime;
 use super::queue::Return;
@@ -51,7 +51,7 @@ impl Runtime {
         }
     }
 
-    /// Jobs go back to where they were, or where operators want them.
+    /// Gives jobs back to their queues, or to where operators want them.
     pub(super) fn give_back(&mut self, jobs: &[JobId]) {
         let back = self.held.returning(jobs).into_iter().map(|(job, record)| Return {
             job,

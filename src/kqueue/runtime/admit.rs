@@ -1,4 +1,4 @@
-//! Jobs are reserved as far as there is room for them, and become ours.
+//! Reserves jobs as far as the schedule has room for them, and records them.
 
 use std::time::Instant;
 
@@ -10,14 +10,15 @@ use kqueue_config::Settings;
 use kqueue_core::schedule::{Event, JobId, JobSpec};
 
 impl Runtime {
-    /// Makes the calls that are due: those that settle jobs, and, if the schedule has room, one that reserves some.
+    /// Makes the queue calls that are due: those that settle jobs, and, if the schedule has room, one that reserves
+    /// some.
     pub(super) fn work_queue(&mut self) {
-        // Whether the queue is empty is asked once more, now that nobody can put anything back.
+        // With `--stop-when-empty` the queue is checked once more, now that no job can be given back.
         let last_look = self.settings.limits.stop_when_empty && self.schedule.job_count() == 0;
         if self.queue.waits_for(|queue| last_look || !self.schedule.may_run(queue)) {
             self.queue.look_again();
         }
-        // What is held back no longer is asked for at once, and not when something else has come.
+        // A queue that has opened is included at once, and not only when another job has come.
         let open = self.schedule.open_queues(&self.app.queues);
         if self.queue.waits_without(&open) {
             self.queue.look_again();
@@ -41,7 +42,7 @@ impl Runtime {
         }
     }
 
-    /// Makes records of jobs that were reserved.
+    /// Records reserved jobs.
     pub(super) fn admit(&mut self, jobs: Vec<Reservation>) {
         let (held, schedule, settings) = (&mut self.held, &self.schedule, self.settings.clone());
         let reading = reading(&settings);
@@ -58,14 +59,14 @@ impl Runtime {
     }
 }
 
-/// Whose the jobs are that are ours, as far as a limit of their class counts for each of these by `by`. Of what is done
-/// with, nothing can be said any more.
+/// The keys of held jobs, for classes with a limit per key: `by` names the payload value of a class. Finished jobs
+/// without a payload are left out.
 pub(super) fn keys<'a>(held: &HeldJobs, by: impl Fn(&str) -> Option<&'a str>) -> Vec<(JobId, Option<u64>)> {
     let known = held.iter().filter(|(_, record)| !record.reservation.payload.is_empty());
     known.filter_map(|(id, record)| Some((id, record.value_of(by(&record.class)?)))).collect()
 }
 
-/// What of a payload counts by the settings.
+/// The parts of a payload that are used by these settings.
 pub(super) fn reading(settings: &Settings) -> Reading<'_> {
     Reading { properties: settings.property_hints, fair_by: settings.fair_by.as_deref() }
 }

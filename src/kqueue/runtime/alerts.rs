@@ -1,4 +1,4 @@
-//! How things stand, for the alerts.
+//! Figures for the alerts.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use kqueue_core::alerts::Figures;
 use super::Runtime;
 
 impl Runtime {
-    /// Has alerts begin and end. What it takes has been measured for others, but for sizes of queues.
+    /// Begins and ends alerts, if due. All figures but the queue sizes are taken from existing measurements.
     pub(super) fn look_after_alerts(&mut self, now: Instant) {
         if !self.service.alerts.is_due(now) {
             return;

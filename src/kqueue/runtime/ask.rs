@@ -1,5 +1,5 @@
-//! What is asked on the control socket, and who answers it: the runtime's own tables at once, history and the queue beside
-//! the loop.
+//! Answers requests on the control socket: from the runtime's own tables at once, from history and queue beside the
+//! loop.
 
 use std::collections::HashMap;
 
@@ -18,9 +18,9 @@ use crate::backend::Listing;
 use crate::control::{Ask, unable};
 use crate::history::{is_wanted, why};
 
-/// Jobs of one answer: where nobody says how many, and at the most.
+/// Jobs in one reply: the default and the maximum.
 const PAGE: (usize, usize) = (50, 500);
-/// Bytes of a payload that are told.
+/// Maximum bytes of a payload in a reply.
 const PAYLOAD: usize = 1 << 20;
 
 impl Runtime {
@@ -78,12 +78,12 @@ impl Runtime {
                            /etc/kqueue says operators = true";
                 drop(answer.send(unable(why)));
             }
-            // The control socket makes it of the answers above.
+            // Composed by the control socket from the replies above.
             Request::Page { .. } | Request::Form { .. } | Request::OnBehalf { .. } => {}
         }
     }
 
-    /// Jobs of the queue that do not run: those that wait here first, then those that nobody has reserved.
+    /// Replies with jobs that do not run: held ones first, then those not reserved.
     fn tell_queued(&self, filter: JobsFilter, which: Listing, answer: oneshot::Sender<Vec<u8>>) {
         let place = filter.after.as_deref().and_then(Place::read);
         let mut told = match which {
@@ -100,7 +100,7 @@ impl Runtime {
         });
     }
 
-    /// A search in the queues for jobs that nobody has reserved.
+    /// A search in the queues for jobs that are not reserved.
     fn search(&self, filter: JobsFilter, which: Listing) -> Search {
         Search {
             looker: self.queue.looker(),
@@ -113,7 +113,7 @@ impl Runtime {
         }
     }
 
-    /// Jobs that run, and those that wait here: those that began first, and those that came first.
+    /// Running and waiting jobs that are held, in the order in which they were reserved.
     fn own_jobs(&self, filter: &JobsFilter) -> Jobs {
         let limit = page(filter.limit);
         let after: JobId = filter.after.as_ref().and_then(|after| after.parse().ok()).unwrap_or(0);
@@ -136,7 +136,7 @@ impl Runtime {
         self.schedule.workers().filter_map(|view| Some((view.job?, view))).collect()
     }
 
-    /// A job that is ours, as it is told.
+    /// The reply's entry of a held job.
     fn own_job(&self, id: JobId, record: &Record, running: &HashMap<JobId, WorkerView>) -> Job {
         let name = |text: &str| harmless::line(text, NAME);
         let now = epoch_ms();
@@ -168,7 +168,7 @@ impl Runtime {
         }
     }
 
-    /// What is known here of one job. `payload`: whether its payload is told.
+    /// The timeline of one job from the runtime's own tables. `payload`: whether to include its payload.
     fn timeline(&self, uuid: &str, payload: bool) -> Timeline {
         let own = self.held.iter().find(|(_, record)| record.uuid == uuid && !uuid.is_empty());
         let running = self.running_jobs();
@@ -191,11 +191,11 @@ impl Runtime {
         }
     }
 
-    /// The command that shows what a job has printed, where the journal has that.
+    /// The command that shows the output of a job, if that is in the journal.
     fn journal(&self, uuid: &str) -> Option<String> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let named = !uuid.is_empty() && uuid.len() <= NAME && uuid.chars().all(is_plain);
-        // The service manager says so where what we print goes to the journal.
+        // Set by the service manager if our output goes to the journal.
         let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
         (named && in_journal).then(|| {
             let app = &self.settings.app;
@@ -208,7 +208,7 @@ impl Runtime {
     }
 }
 
-/// How many jobs there may be in an answer.
+/// The maximum number of jobs in a reply.
 fn page(limit: u32) -> usize {
     match usize::try_from(limit).unwrap_or(PAGE.1) {
         0 => PAGE.0,
@@ -216,7 +216,7 @@ fn page(limit: u32) -> usize {
     }
 }
 
-/// Sends an answer once it is there.
+/// Sends a reply once it is available, without blocking the loop.
 fn beside<T: Serialize + 'static>(answer: oneshot::Sender<Vec<u8>>, made: impl Future<Output = T> + 'static) {
     tokio::task::spawn_local(async move { send(answer, &made.await) });
 }

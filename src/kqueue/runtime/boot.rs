@@ -1,4 +1,4 @@
-//! The first template: started before anything else, for it says what the app is.
+//! The first template: started before everything else, since it describes the app.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use kqueue_config::Settings;
 use kqueue_core::wire::{FromWorker, Mode};
 use kqueue_system::log::PHP_TARGET;
 
-/// What is needed until the first template is up.
+/// State until the first template is ready.
 pub struct Boot {
-    /// What others than the template have said meanwhile: processes of an earlier runtime.
+    /// Messages of other processes meanwhile: those of an earlier runtime.
     pub early: Vec<Said>,
     pub settings: Rc<Settings>,
     pub said: mpsc::Receiver<Said>,
@@ -30,12 +30,13 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// Starts the first template, and learns from it what the app is; and another, where that must not be forked.
+    /// Starts the first template and reads its description of the app. If it must not be forked, starts the other kind
+    /// of template.
     pub async fn template(&mut self, recipe: &mut Recipe) -> anyhow::Result<(Description, Templates)> {
         let mut templates = Templates::new();
         let order = recipe.order(0, Mode::Template);
         let mut pid = self.launcher.start(&order).await?;
-        // It is the first.
+        // There is no earlier one to kill.
         let _ = templates.started(pid);
         let mut described = None;
         let in_time = || tokio::time::Instant::now() + self.settings.boot_timeout;
@@ -62,7 +63,7 @@ impl Boot {
                         }
                         if recipe.forking.is_on() && !unforkable.held.is_empty() {
                             recipe.forking.step_down(unforkable);
-                            // It has nothing to finish.
+                            // It has no children.
                             if let Some(pid) = templates.retire() {
                                 self.launcher.kill(pid);
                             }
@@ -80,7 +81,7 @@ impl Boot {
                     Said::Closed { worker: 0, pid: speaker, .. } if !templates.is(speaker) => {
                         templates.gone(speaker);
                     }
-                    // It has printed why, which may still be on its way, and ends now.
+                    // It has printed why, its output may still be on its way, and it ends now.
                     Said::Message { worker: 0, message: FromWorker::BootFailed(failure), .. } if failure.class == "exit" => {}
                     Said::Message { worker: 0, message: FromWorker::BootFailed(failure), .. } => {
                         return Err(StartFailure::said(&self.settings.path, &failure).into());
@@ -89,7 +90,7 @@ impl Boot {
                     _ => {}
                 },
                 Some(event) = self.launched.recv() => match event {
-                    // What it said before it ended may still be on its way.
+                    // Its last messages may still be on their way.
                     LaunchEvent::Ended { exit, pid: ending, .. } if ending == pid => ended = Some(exit),
                     LaunchEvent::Ended { .. } => {}
                 },

@@ -1,5 +1,5 @@
-//! Jobs that are ours are cancelled at the word of an operator. Those that are in their queues are not: what somebody else
-//! might take is Laravel's to take first, and `kqueue cancel` has PHP do that.
+//! Cancels held jobs on behalf of an operator. Jobs still in their queues may be reserved by others, so they must be
+//! reserved by Laravel first: `kqueue cancel` has PHP do that.
 
 use kqueue_control::{CancelJobs, Cancelled, Chosen, VERSION};
 use kqueue_core::schedule::{Cancel, Event, Finished, JobId, Outcome};
@@ -13,7 +13,7 @@ use crate::control::unable;
 use crate::history::is_class;
 
 impl Runtime {
-    /// Cancels the jobs that are meant, and says which.
+    /// Cancels the chosen jobs, and replies with their UUIDs.
     pub(super) fn cancel(&mut self, asked: &CancelJobs, who: &str, answer: oneshot::Sender<Vec<u8>>) {
         let CancelJobs { chosen, delete, dry } = asked;
         if self.queue.is_native() {
@@ -53,7 +53,7 @@ impl Runtime {
         });
     }
 
-    /// Jobs that an operator means, as they came.
+    /// The chosen jobs, in the order in which they were reserved.
     pub(super) fn meant(&self, chosen: &Chosen) -> Vec<JobId> {
         let meant = self.held.iter().filter(|(_, record)| is_meant(record, chosen));
         let mut meant: Vec<JobId> = meant.map(|(id, _)| id).collect();
@@ -61,7 +61,7 @@ impl Runtime {
         meant
     }
 
-    /// Tells a job that Laravel can interrupt that its end is waited for. Others would be cut short in what they wait for.
+    /// Notifies a running job that Laravel can interrupt. In other jobs the signal would interrupt a blocking call.
     fn interrupt(&self, job: JobId) {
         let worker = self.processes.workers.values().find(|worker| worker.job == Some(job));
         let pid = worker.filter(|worker| worker.interruptible == Some(job)).and_then(|worker| worker.pid);
@@ -70,7 +70,7 @@ impl Runtime {
         }
     }
 
-    /// A job has left: one that was cancelled and does not come back need not be remembered.
+    /// Forgets the cancellation of a job that has left and does not come back.
     pub(super) fn cancel_is_settled(&mut self, uuid: &str, finished: &Finished) {
         let gone = match finished.outcome {
             Outcome::Done | Outcome::Failed => true,
@@ -82,7 +82,7 @@ impl Runtime {
         }
     }
 
-    /// Writes down which are still to be remembered.
+    /// Saves the cancellations that are still to be remembered.
     pub(super) fn keep_cancels(&mut self) {
         if let Some(save) = self.service.cancels.save_at_leisure() {
             tokio::task::spawn_blocking(move || {
@@ -93,7 +93,7 @@ impl Runtime {
         }
     }
 
-    /// Jobs that an earlier runtime was told to cancel, and that run on.
+    /// Cancels adopted jobs that an earlier runtime was told to cancel.
     pub(super) fn cancel_adopted(&mut self, jobs: &[JobId]) {
         for id in jobs {
             let order = self.held.get(*id).and_then(|record| self.service.cancels.of(&record.uuid));
@@ -105,7 +105,7 @@ impl Runtime {
     }
 }
 
-/// Whether a job is one of those that an operator means.
+/// Whether a job is one of those chosen by an operator.
 fn is_meant(record: &Record, chosen: &Chosen) -> bool {
     let Chosen { uuids, class, tag, queue } = chosen;
     let named = uuids.is_empty() || uuids.contains(&record.uuid);

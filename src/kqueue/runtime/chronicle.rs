@@ -1,4 +1,4 @@
-//! What happens beside jobs is recorded: processes, deploys, reloads, outages, pauses. And counted, for those who ask.
+//! Records events other than jobs (processes, deploys, reloads, outages, pauses), and counts them for metrics.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -17,38 +17,38 @@ use super::held::epoch_ms;
 use crate::history::{Grade, Id, Sample};
 use crate::workers::Worker;
 
-/// Between two looks at the sizes of queues while jobs run or wait, and while none does.
+/// Intervals between two samples of the queue sizes: while jobs run or wait, and while none does.
 const LOOKS: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(60));
 
-/// A look that took longer is followed by a longer pause: this many times as long.
+/// The interval is at least this many times the duration of the last sample.
 const SHARE: u32 = 50;
 
-/// What the runtime counts, and what has begun and is not over.
+/// Counters of the runtime, and events that have begun and not ended.
 #[derive(Debug, Default)]
 pub(super) struct Chronicle {
-    /// Processes that were asked for, by tier.
+    /// Processes requested, by tier.
     started: BTreeMap<&'static str, u64>,
-    /// Processes that ended, by tier and by how.
+    /// Processes ended, by tier and by kind of end.
     ended: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
-    /// Times that the queue stopped answering.
+    /// Number of queue outages.
     outages: u64,
-    /// What goes on, and the event that it began with.
+    /// Ids of the open events, by key.
     open: HashMap<String, Id>,
-    /// When queues are looked at next.
+    /// When the queue sizes are sampled next.
     look: Option<Instant>,
-    /// How long the last look took.
+    /// Duration of the last sample.
     took: Rc<Cell<Duration>>,
-    /// Jobs that had left when they were looked at last.
+    /// Jobs settled by the time of the last sample.
     settled: u64,
 }
 
 impl Runtime {
-    /// Something happened to the runtime or to the app.
+    /// Records an event of the runtime or the app.
     pub(super) fn happened(&mut self, kind: &str, text: String) {
         self.recorder.happened(happening(kind, text), Grade::Notable);
     }
 
-    /// Something has begun. Told once, until it is over.
+    /// Records the begin of a lasting event, unless one of this key is open.
     pub(super) fn began(&mut self, key: &str, kind: &str, text: String) {
         if !self.chronicle.open.contains_key(key) {
             let id = self.recorder.happened(happening(kind, text), Grade::Lasting);
@@ -56,25 +56,25 @@ impl Runtime {
         }
     }
 
-    /// What has begun is over.
+    /// Records the end of the open event of this key.
     pub(super) fn over(&mut self, key: &str) {
         if let Some(id) = self.chronicle.open.remove(key) {
             self.recorder.over(id);
         }
     }
 
-    /// What has begun and is not over, of those called so at the beginning.
+    /// Keys of the open events that start with `prefix`.
     pub(super) fn open_events(&self, prefix: &str) -> impl Iterator<Item = String> {
         self.chronicle.open.keys().filter(move |name| name.starts_with(prefix)).cloned().collect::<Vec<_>>().into_iter()
     }
 
-    /// The queue does not answer.
+    /// Records an outage of the queue.
     pub(super) fn queue_is_silent(&mut self, why: String) {
         self.chronicle.outages += 1;
         self.began("queue", "outage", why);
     }
 
-    /// The app's signals, as they are now: what is news of them.
+    /// Records changes of the app's signals: maintenance mode and paused queues.
     pub(super) fn note_signals(&mut self, down: bool, paused: &[String]) {
         match down {
             true => self.began("down", "pause", "maintenance mode: no job is started".to_owned()),
@@ -90,13 +90,13 @@ impl Runtime {
         }
     }
 
-    /// A process was asked for.
+    /// Counts a requested process.
     pub(super) fn launched(&mut self, mode: Mode) {
         *self.chronicle.started.entry(tier(mode)).or_default() += 1;
     }
 
-    /// A process is there. Lanes, and processes for a single job, come and go all the time: only what is odd about them is
-    /// worth a line.
+    /// Records the start of a pooled worker. Lanes and processes for a single job come and go all the time, and are
+    /// recorded only when they end abnormally.
     pub(super) fn greeted(&mut self, id: WorkerId) {
         let Some(worker) = self.processes.workers.get(&id).filter(|worker| worker.mode == Mode::Pooled) else {
             return;
@@ -105,7 +105,7 @@ impl Runtime {
         self.recorder.happened(event, Grade::Routine);
     }
 
-    /// A process has ended.
+    /// Counts the end of a process, and records it unless it was planned and the process was not pooled.
     pub(super) fn departed(&mut self, id: WorkerId, worker: &Worker) {
         let how = how_it_ended(worker);
         *self.chronicle.ended.entry(tier(worker.mode)).or_default().entry(how).or_default() += 1;
@@ -127,7 +127,7 @@ impl Runtime {
         self.recorder.happened(of_worker(id, worker.mode, text, uuid.filter(|_| !planned)), grade);
     }
 
-    /// Has the queues' sizes recorded now and then.
+    /// Samples the queue sizes when due: for the history and the alerts.
     pub(super) fn look_at_queues(&mut self, now: Instant) {
         let wanted = self.service.alerts.sizes();
         if !self.recorder.is_on() && wanted.is_none() || self.chronicle.look.is_some_and(|at| now < at) {
@@ -135,7 +135,7 @@ impl Runtime {
         }
         let moves = self.schedule.job_count() > 0 || self.schedule.settled() != self.chronicle.settled;
         self.chronicle.settled = self.schedule.settled();
-        // Where a look is not for nothing, it is seldom.
+        // Estimates change slowly and may cost money, so they are sampled seldom.
         let often = moves && self.queue.capabilities().exact_sizes;
         let pause = if often { LOOKS.0 } else { LOOKS.1 };
         let pause = wanted.map_or(pause, |wanted| wanted.min(pause));
@@ -165,19 +165,19 @@ impl Runtime {
         });
     }
 
-    /// When queues are looked at next.
+    /// When the queue sizes are sampled next.
     pub(super) fn look_wake(&self) -> Option<Instant> {
         self.chronicle.look.filter(|_| self.recorder.is_on() || self.service.alerts.sizes().is_some())
     }
 
-    /// Processes that were killed at their memory limit, and processes that died, since the start.
+    /// Processes killed at their memory limit, and processes that crashed, since the start.
     pub(super) fn deaths(&self) -> (u64, u64) {
         let of = |how: &str| self.chronicle.ended.values().filter_map(|ended| ended.get(how)).sum();
         (of("oom"), of("crashed"))
     }
 
-    /// Jobs that are ours and do not run, by queue: how many, and since when the first of them could run (milliseconds
-    /// since 1970).
+    /// Held jobs that do not run, by queue: their number, and the earliest time at which one of them could run
+    /// (milliseconds since 1970).
     pub(super) fn own_waiting(&self) -> HashMap<String, (u64, Option<u64>)> {
         let running = self.running_jobs();
         let mut waiting = HashMap::<String, (u64, Option<u64>)>::new();
@@ -219,7 +219,7 @@ fn of_worker(id: WorkerId, mode: Mode, text: String, job: Option<String>) -> Hap
     Happening { tier, worker: Some(id), job, ..happening("worker", text) }
 }
 
-/// The tier whose jobs a process runs, or what it is.
+/// The tier whose jobs a process runs, or the kind of process.
 fn tier(mode: Mode) -> &'static str {
     match (mode.tier(), mode) {
         (Some(tier), _) => tier.name(),
@@ -236,7 +236,7 @@ fn how_it_ended(worker: &Worker) -> &'static str {
         (_, Some(_), _) => "killed",
         (_, _, Some(StopReason::Recycle)) => "recycled",
         (_, _, Some(_)) | (Cause::Exit(0), ..) => "left",
-        // Laravel's own limit of memory: it leaves between two jobs.
+        // Laravel's own memory limit: the worker exits between two jobs.
         (Cause::Exit(12), ..) if worker.job.is_none() => "recycled",
         _ => "crashed",
     }

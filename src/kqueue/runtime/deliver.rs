@@ -1,4 +1,4 @@
-//! Jobs are handed to processes: one at a time, or ahead.
+//! Delivers jobs to processes: one at a time, or ahead.
 
 use bytes::Bytes;
 
@@ -9,13 +9,13 @@ use kqueue_config::Crash;
 use kqueue_core::schedule::{Cause, Event, JobId, JobKind, WorkerId};
 use kqueue_core::wire::{self, Mode, Parts, ToWorker};
 
-/// Instead of what is there already.
+/// Replaces a payload that the process already has.
 static NOTHING: Bytes = Bytes::new();
 
 impl Runtime {
     pub(super) fn deliver(&mut self, worker: WorkerId, job: JobId, kind: JobKind, cause: Option<Cause>, receipt: bool) {
         let Some(frame) = self.job_frame(worker, job, kind, cause, None, receipt) else { return };
-        // What it has printed until now is none of this job's.
+        // Its output so far belongs to no job, or an earlier one.
         self.log_printed(self.processes.output_of(worker));
         let isolated = self.processes.workers.get(&worker).is_some_and(|worker| worker.mode == Mode::Isolated);
         let alone = isolated || self.schedule.is_parting(worker);
@@ -50,7 +50,8 @@ impl Runtime {
         let (record, worker) = (self.held.get(job)?, self.processes.workers.get(&worker)?);
         let isolated = worker.mode == Mode::Isolated;
         let memory = if isolated || alone { Some(self.php_memory_limit(job)) } else { declared };
-        // A process that outlives us leaves to nobody what it must know of: whether its job is still there.
+        // A process that outlives the runtime removes its job itself, as it must know whether the job is still in the
+        // queue.
         let outlives = self.processes.outlive() && worker.mode != Mode::Lane;
         let limit = self.schedule.time_limit(job).filter(|_| outlives && !isolated);
         let watchdog = limit.map(|limit| (limit + 2 * self.settings.timeout_grace).as_secs() + 1);
@@ -69,13 +70,13 @@ impl Runtime {
             id: job,
             kind,
             queue: &reservation.queue,
-            // A popped job is with the process that is told to run it.
+            // A worker that popped the job has its payload.
             payload: if self.queue.is_native() { &NOTHING } else { &reservation.payload },
             driver,
             header,
             body,
             ack: self.app.ack && !outlives,
-            // A replay needs no less than any other job, and no more.
+            // Limits apply to runs only: the other kinds settle a job without running it.
             memory: memory.filter(|_| kind == JobKind::Run),
             timeout: timeout.filter(|_| kind == JobKind::Run),
             cause: cause.as_deref(),

@@ -1,5 +1,5 @@
-//! The end of a runtime, in stages: what is finished is removed from the queue, then every process leaves, then what is left
-//! of them is ended.
+//! The shutdown of a runtime, in stages: finished jobs are removed from the queue, then every process leaves, then
+//! those left are killed.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -11,31 +11,31 @@ use super::Runtime;
 use super::service::health;
 use crate::workers::Worker;
 
-/// What the queue may take to settle what is finished.
+/// Timeout for settling finished jobs.
 const SETTLING: Duration = Duration::from_secs(10);
-/// What processes may take to leave once all jobs are settled.
+/// Timeout for processes to leave once all jobs are settled.
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// How far the end has come.
+/// Stage of the shutdown.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stage {
     /// Jobs run.
     Working,
-    /// Finished jobs are removed, and what waits goes back: until then.
+    /// Finished jobs are removed and waiting ones given back, until this deadline.
     Settling(Instant),
-    /// Processes leave: until then.
+    /// Processes leave, until this deadline.
     Leaving(Instant),
-    /// Nothing more is waited for.
+    /// Nothing is waited for any more.
     Done,
 }
 
-/// How the runtime ends.
+/// State of the shutdown.
 #[derive(Debug)]
 pub(super) struct End {
     pub stage: Stage,
-    /// Jobs were killed, as they could not be waited for.
+    /// Jobs were killed instead of waited for.
     pub killed: bool,
-    /// What we end for, if it is an error.
+    /// The error that ended the runtime, if any.
     pub failure: Option<anyhow::Error>,
 }
 
@@ -46,7 +46,7 @@ impl End {
 }
 
 impl Runtime {
-    /// Goes on to the next stage, where this one is over.
+    /// Enters the next stage, if this one is over.
     pub(super) fn advance(&mut self) {
         loop {
             let now = Instant::now();
@@ -81,7 +81,7 @@ impl Runtime {
         }
     }
 
-    /// When to look around at the end, if nothing happens before.
+    /// When the next step of the shutdown is due.
     pub(super) fn end_wake(&self) -> Option<Instant> {
         let until = match self.end.stage {
             Stage::Working => return None,
@@ -92,12 +92,12 @@ impl Runtime {
         [until, self.processes.ends_wake()].into_iter().flatten().min()
     }
 
-    /// The processes that leave with us.
+    /// The processes that end with the runtime.
     pub(super) fn leaving(&self) -> impl Iterator<Item = (&WorkerId, &Worker)> {
         self.processes.workers.iter().filter(|(id, _)| !self.schedule.is_left(**id))
     }
 
-    /// Ends what has not left.
+    /// Kills processes that have not left, and saves all state.
     pub(super) async fn end(&mut self) -> anyhow::Result<ExitCode> {
         self.service.history.save_last(&self.schedule.history).await;
         if let Some(save) = self.service.cancels.save() {
@@ -105,7 +105,7 @@ impl Runtime {
         }
         self.processes.retire_template();
         for (id, worker) in &mut self.processes.workers {
-            // What it prints is for the next runtime.
+            // Its output is for the next runtime.
             if let Some(own) = worker.own.take_if(|_| self.schedule.is_left(*id)) {
                 own.leave();
             }

@@ -1,6 +1,6 @@
-//! What operators ask for that the app's PHP has to do: failed jobs are retried or forgotten, jobs in their queues cancelled. By a
-//! PHP process of its own, as the app's user, which is who we are. One at a time, beside the loop; whoever asks waits for a while,
-//! and the log says how it ends.
+//! Requests of operators that the app's PHP carries out: retrying or forgetting failed jobs, cancelling jobs in their
+//! queues. Done by a PHP process of its own, as the app's user (our own user), one request at a time and beside the
+//! loop. The reply waits up to [`PATIENCE`]; the log has the result.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::status::NAME;
 use crate::control::{Ask, unable};
 use crate::survey::{Errand, Manner, run_errand};
 
-/// For how long whoever asks waits for the end.
+/// How long the reply waits for the end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Runtime {
@@ -40,13 +40,13 @@ impl Runtime {
         self.beside("failed", order, Told { name, meant, who: who.to_owned(), answer }, end);
     }
 
-    /// Cancels jobs wherever they are.
+    /// Cancels jobs in their queues and held ones.
     pub(super) fn cancel_everywhere(&mut self, asked: CancelJobs, who: &str, answer: oneshot::Sender<Vec<u8>>) {
         let Some(choice) = choice(&asked.chosen) else { return drop(answer.send(unable(ONE_CHOICE))) };
         let order = self.order(&asked.chosen, asked.dry, who, json!({"delete": asked.delete}));
         let own = self.own(who);
         let end = async move |ended: Ended| {
-            // What has come here meanwhile is cancelled here.
+            // Jobs that were reserved meanwhile are cancelled here.
             let here: Cancelled = own.ask(Act::Cancel(asked)).await;
             let (waiting, running) = (here.waiting.len() as u64, here.running.len());
             let (settled, why) = match ended {
@@ -63,7 +63,7 @@ impl Runtime {
         self.beside("cancel", order, Told { name, meant, who: who.to_owned(), answer }, end);
     }
 
-    /// Puts jobs elsewhere, wherever they are. Of those of a class it is not known in which order they come to the front.
+    /// Moves jobs in their queues and held ones. To the front goes one job only: the order of several is not defined.
     pub(super) fn move_everywhere(&mut self, asked: MoveJobs, who: &str, answer: oneshot::Sender<Vec<u8>>) {
         let MoveJobs { chosen, front, to, now, .. } = &asked;
         let Some(choice) = choice(chosen) else { return drop(answer.send(unable(ONE_CHOICE))) };
@@ -92,7 +92,7 @@ impl Runtime {
                 Ok((_, settled)) => (settled, String::new()),
                 Err(why) => (0, format!("; those in their queues not: {why}")),
             };
-            // To now is where the runtime has what it has.
+            // A held job is due already.
             let moved = settled + if how == "now" { 0 } else { here.waiting.len() as u64 };
             let is_there = !here.there.is_empty() || how == "now" && !here.waiting.is_empty();
             match (moved, here.running.len()) {
@@ -107,7 +107,7 @@ impl Runtime {
         self.beside("move", order, Told { name, meant, who: who.to_owned(), answer }, end);
     }
 
-    /// What PHP is told of jobs that are in their queues.
+    /// The order of an errand about jobs in their queues.
     fn order(&self, chosen: &Chosen, dry: bool, who: &str, more: Value) -> Value {
         let Chosen { uuids, class, tag, queue } = chosen;
         let queues = queue.as_ref().map_or_else(|| self.app.queues.clone(), |queue| vec![queue.clone()]);
@@ -121,11 +121,12 @@ impl Runtime {
         order
     }
 
+    /// A way to send requests to this runtime.
     fn own(&self, who: &str) -> Own {
         Own { door: self.service.observer.own(), who: who.to_owned() }
     }
 
-    /// Has PHP do it, and tells what came of it; `end` says that in words.
+    /// Runs an errand in PHP, and replies with its result; `end` turns that into a line.
     fn beside<F>(&mut self, mode: &str, order: Value, told: Told, end: impl FnOnce(Ended) -> F + 'static)
     where
         F: Future<Output = Result<String, String>>,
@@ -137,7 +138,7 @@ impl Runtime {
         let errand = Errand::new(&self.settings, mode, order);
         tracing::info!(kqueue_by = who, "{meant}");
         let (told, ended) = oneshot::channel();
-        // A thread of its own: it ends with us, whatever PHP does.
+        // A detached thread: it ends with the runtime, whatever PHP does.
         std::thread::spawn(move || {
             let manner = Manner { unit: false, as_root: geteuid().is_root() };
             let (mut matched, mut done) = (0, 0);
@@ -175,10 +176,10 @@ impl Runtime {
     }
 }
 
-/// What is said of a choice that is none.
+/// The error for an invalid choice of jobs.
 const ONE_CHOICE: &str = "one job, or those of one class";
 
-/// Which jobs are meant, in words; none where it is not one job or one class.
+/// Describes the chosen jobs; `None` unless they are one job or one class.
 fn choice(chosen: &Chosen) -> Option<String> {
     match (chosen.uuids.as_slice(), &chosen.class, &chosen.tag) {
         ([uuid], None, None) => Some(harmless::line(uuid, NAME)),
@@ -187,14 +188,14 @@ fn choice(chosen: &Chosen) -> Option<String> {
     }
 }
 
-/// The way by which the runtime asks itself what anybody else asks it.
+/// Sends a request to this runtime, as a client of its control socket would.
 struct Own {
     door: mpsc::Sender<Ask>,
     who: String,
 }
 
 impl Own {
-    /// Nothing where there is no such answer.
+    /// The default where the answer is of another kind.
     async fn ask<T: Default + DeserializeOwned>(self, act: Act) -> T {
         let (answer, answered) = oneshot::channel();
         let _ = self.door.send(Ask { request: Request::Act(act), owner: true, who: self.who, answer }).await;
@@ -202,10 +203,10 @@ impl Own {
     }
 }
 
-/// How many jobs were meant, and of how many it is done; or why not.
+/// Number of jobs matched, and of those done; or why it failed.
 type Ended = Result<(u64, u64), String>;
 
-/// Who is told of it, and how.
+/// The texts and the recipient of the reply.
 struct Told {
     name: String,
     meant: String,

@@ -1,4 +1,4 @@
-//! What the owners have found out is passed on: to the schedule, and to the owners that it concerns.
+//! Routes events of the components: to the schedule, and to the components that they concern.
 
 use super::end::Stage;
 use super::processes::ProcessEvent;
@@ -10,7 +10,7 @@ use kqueue_core::schedule::{Cause, Event, JobId, JobKind, WorkerId};
 use kqueue_system::log::PHP_TARGET;
 
 impl Runtime {
-    /// What the schedule is to be told next.
+    /// The next event for the schedule.
     pub(super) fn next_event(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -52,7 +52,7 @@ impl Runtime {
                 }
                 self.tell(Event::Verified { job, ours });
             }
-            // At the end nothing more can come of an error.
+            // During the shutdown an error changes nothing.
             QueueEvent::Unusable(_) | QueueEvent::Abandoned(_) if !matches!(self.end.stage, Stage::Working) => {}
             QueueEvent::Unusable(error) => {
                 self.fail(anyhow::Error::new(error).context(format!("queue connection '{}'", self.app.connection)));
@@ -86,7 +86,7 @@ impl Runtime {
         }
     }
 
-    /// All is known of the end of a process.
+    /// Handles the end of a process, once all is known of it.
     fn ended(&mut self, id: WorkerId) {
         self.processes.begin_turn();
         self.log_printed(self.processes.output_of(id));
@@ -98,7 +98,7 @@ impl Runtime {
             tracing::error!("{} worker {id}: {cause}", worker.mode);
         }
         if id == DUTIES {
-            // The schedule knows of no process that runs no jobs.
+            // The schedule does not know processes that run no jobs.
             return self.service.duties.gone(&cause);
         }
         if let Some(job) = worker.job.filter(|_| worker.unread()) {
@@ -107,7 +107,7 @@ impl Runtime {
         self.tell(Event::Gone { worker: id, cause, unread: worker.unread() });
     }
 
-    /// Notes where a job is about to run.
+    /// Records the process in which a job is about to run.
     pub(super) fn note_given(&mut self, id: WorkerId, job: JobId, kind: JobKind) {
         if let Some(worker) = self.processes.workers.get(&id) {
             let (mode, unit, pid) = (worker.mode, worker.unit.clone(), worker.pid.unwrap_or(0));
@@ -115,7 +115,7 @@ impl Runtime {
         }
     }
 
-    /// Logs what was printed, each line with its job.
+    /// Logs lines of output, each with its job.
     pub(super) fn log_printed(&mut self, lines: Vec<super::processes::printed::PrintedLine>) {
         for line in lines {
             let (text, number, tier) = (&line.text, line.worker, line.tier.map(kqueue_core::routing::Tier::name));

@@ -1,24 +1,24 @@
-//! Why a runtime does not start.
+//! The reason why a runtime does not start.
 
 use std::path::Path;
 
 use crate::survey::boot_fix;
 use kqueue_core::wire::{BootFailure, BootFault};
 
-/// What is wrong with the app, and what to do about it.
+/// A failed start: cause and remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}{}", fix.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default())]
 pub struct StartFailure {
     /// What is wrong, in one line.
     pub what: String,
-    /// What to do, where that is known.
+    /// The remedy, if known.
     pub fix: Option<String>,
-    /// Whether it is a matter of settings: another start would end the same way.
+    /// Whether the settings are at fault, so that another start would fail the same way.
     pub settings: bool,
 }
 
 impl StartFailure {
-    /// Of an app that has said why it did not boot.
+    /// For an app that has reported why it did not boot.
     pub(super) fn said(path: &Path, failure: &BootFailure) -> Self {
         let fix = boot_fix(failure.fault, &failure.message, path);
         let settings = failure.fault == Some(BootFault::Connection);
@@ -29,7 +29,7 @@ impl StartFailure {
         Self { what, fix, settings }
     }
 
-    /// Of an app whose PHP ended before it had booted: `how`, and what it had printed.
+    /// For an app whose PHP process ended before it had booted. `how`: the end; `printed`: its output.
     pub(super) fn ended(path: &Path, how: &str, printed: &[String]) -> Self {
         let printed = printed.join(" ");
         let fix = boot_fix(None, &printed, path);

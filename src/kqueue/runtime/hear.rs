@@ -1,4 +1,4 @@
-//! Messages of PHP processes are handled: each goes to the owner that it concerns, and to the schedule.
+//! Handles messages of PHP processes: each goes to the component that it concerns, and to the schedule.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ impl Runtime {
                     self.met_again(worker, last);
                 }
             }
-            // The connection has read it as one.
+            // Cannot happen: the connection has read it as a Hello.
             Said::Hello { .. } => {}
             Said::Message { worker: 0, pid, message } => self.template_said(pid, message),
             Said::Message { worker, pid, message } => {
@@ -136,7 +136,7 @@ impl Runtime {
         }
     }
 
-    /// A worker has said how its job ended.
+    /// A worker has reported the result of its job.
     fn reported(&mut self, worker: WorkerId, done: Option<&Done>) {
         let Some(done) = done else { return };
         self.used(worker, done);
@@ -147,7 +147,7 @@ impl Runtime {
         self.processes.finished_job(worker);
     }
 
-    /// Notes what a job used, as its process says.
+    /// Records the usage of a job, as reported by its process and as sampled.
     fn used(&mut self, worker: WorkerId, done: &Done) {
         let job = self.processes.job_of(worker);
         let seen = self.processes.workers.get(&worker).and_then(|worker| worker.seen_kb);
@@ -169,7 +169,7 @@ impl Runtime {
         }
     }
 
-    /// What classes declare, and what is wrong with them: said once, as each is asked once.
+    /// Handles the declarations of classes, and logs what is wrong with them: once, as each class is inspected once.
     fn hints(
         &mut self,
         classes: &BTreeMap<String, ClassHints>,

@@ -1,5 +1,5 @@
-//! The process for Horizon's duties: what [`Duties`](super::service::horizon::Duties) asks for is done, and what it asks
-//! of the others is passed on.
+//! The process for Horizon's duties: carries out the steps of [`Duties`](super::service::horizon::Duties), and passes
+//! its requests on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use kqueue_core::schedule::{Cause, JobId, StopReason};
 use kqueue_core::wire::{HorizonAsk, Mode, ToWorker};
 
 impl Runtime {
-    /// Starts the process, tells it how things stand, or ends it.
+    /// Starts the process, sends it a status report, or ends it, as due.
     pub(super) fn look_after_duties(&mut self, now: Instant) {
         let bootable = self.processes.templates.fault().is_none();
         let wanted = self.settings.horizon && bootable && !self.schedule.is_stopping();
@@ -28,14 +28,14 @@ impl Runtime {
         }
     }
 
-    /// Lets the process go: another one follows, where it is wanted.
+    /// Has the process exit; another one follows, if wanted.
     pub(super) fn replace_duties(&mut self) {
         if self.processes.workers.contains_key(&DUTIES) {
             self.service.duties.let_go(self.processes.stop(DUTIES, StopReason::Restart.as_str()));
         }
     }
 
-    /// How things stand, as Horizon's records are to say.
+    /// Sends the status for Horizon's records.
     fn report_to_horizon(&self) {
         let frame = ToWorker::Standing {
             app: &self.settings.app,
@@ -51,7 +51,7 @@ impl Runtime {
         self.processes.send(DUTIES, frame);
     }
 
-    /// The processes that run jobs, each counted once: where its job came from, or at one of the queues in turn.
+    /// Number of processes by queue, each counted once: at its job's queue, or at one of the queues in turn.
     fn processes_by_queue(&self) -> BTreeMap<&str, usize> {
         let queues = &self.app.queues;
         let mut processes: BTreeMap<&str, usize> = queues.iter().map(|name| (name.as_str(), 0)).collect();
@@ -65,7 +65,7 @@ impl Runtime {
         processes
     }
 
-    /// Jobs that are ours and do not run.
+    /// Number of held jobs that do not run, by queue.
     fn waiting_by_queue(&self) -> BTreeMap<&str, usize> {
         let running: BTreeSet<JobId> = self.processes.workers.values().filter_map(|worker| worker.job).collect();
         let mut waiting = BTreeMap::new();
@@ -75,7 +75,7 @@ impl Runtime {
         waiting
     }
 
-    /// The process has done a round, or brings what somebody asks of Horizon.
+    /// The process has finished a round, or forwards a request to Horizon.
     pub(super) fn horizon_said(&mut self, ask: Option<HorizonAsk>, error: Option<String>) {
         let ask = self.service.duties.reported(ask, error).filter(|_| !self.schedule.is_stopping());
         match ask {
@@ -85,7 +85,7 @@ impl Runtime {
             Some(HorizonAsk::Restart) => self.restart_all("Horizon was told to restart"),
             Some(HorizonAsk::Terminate) => {
                 self.hold(false);
-                // The command sets the restart signal too, a moment later: once is enough.
+                // The command also sets the restart signal a moment later, which must not restart all again.
                 self.service.app.forget_restart();
                 self.restart_all("horizon:terminate");
             }

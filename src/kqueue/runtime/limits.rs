@@ -1,4 +1,4 @@
-//! What a job may use: what it declares, within what the settings allow.
+//! Limits of a job: what it declares, within the bounds of the settings.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -12,17 +12,17 @@ use kqueue_core::wire::coordinator::UnitLimits;
 
 use super::Runtime;
 
-/// What a scope may run longer than its job's deadline, so that we are the first to end it.
+/// Time that a scope may run beyond its job's deadline and grace period, so that the runtime ends it first.
 const SLACK: Duration = Duration::from_secs(2);
-/// MB by which PHP's own limit is below that of the scope: its error has a stack trace, and comes first.
+/// MB by which PHP's own limit is below that of the scope, so that it is reached first: its error has a stack trace.
 const HEADROOM: u32 = 4;
 
 impl Runtime {
-    /// What an isolated job may use.
+    /// The limits of an isolated job's scope.
     pub(super) fn limits(&self, job: JobId) -> UnitLimits {
         let settings = &self.settings;
         let declared = self.schedule.declared(job);
-        // The settings are both the default and the bound: a job may ask for less.
+        // The settings are both default and maximum: a job may ask for less.
         let capped = |own: Option<u32>, most: u32| Some(u64::from(own.map_or(most, |own| own.min(most))));
         let grace = settings.timeout_grace + SLACK;
         let time = self.schedule.time_limit(job).map(|time| time + grace);
@@ -36,32 +36,32 @@ impl Runtime {
         }
     }
 
-    /// MB that an isolated job may have.
+    /// Memory limit of an isolated job in MB.
     fn memory_limit(&self, job: JobId) -> u32 {
         isolated_memory(&self.settings, self.schedule.max_memory_mb(job))
     }
 
-    /// What the jobs of each class may have.
+    /// Memory limits of each class.
     pub(super) fn class_limits(&self) -> ClassLimits {
         ClassLimits { settings: Rc::clone(&self.settings), declared: self.schedule.class_memory_mb() }
     }
 
-    /// MB that PHP is told an isolated job may have.
+    /// PHP's own memory limit for an isolated job in MB.
     pub(super) fn php_memory_limit(&self, job: JobId) -> u32 {
         let limit = self.memory_limit(job);
         if self.processes.outlive() { limit - HEADROOM.min(limit / 2) } else { limit }
     }
 }
 
-/// Memory that the jobs of each class may have, for those who ask.
+/// Memory limits of each class, for replies on the control socket.
 pub(super) struct ClassLimits {
     settings: Rc<Settings>,
-    /// MB.
+    /// Declared limits in MB, by class.
     declared: BTreeMap<String, u32>,
 }
 
 impl ClassLimits {
-    /// Bytes that a job of this class may have where its last one ran.
+    /// Memory limit of a class in bytes, in the tier where its last job ran.
     pub(super) fn of(&self, class: &ClassFigures) -> Option<u64> {
         let declared = self.declared.get(&class.class).copied();
         let mb = match class.tier.as_deref()? {
@@ -72,7 +72,7 @@ impl ClassLimits {
     }
 }
 
-/// MB that an isolated job may have which declares this.
+/// Memory limit in MB of an isolated job that declares this.
 fn isolated_memory(settings: &Settings, declared: Option<u32>) -> u32 {
     let declared = declared.unwrap_or(settings.isolated_memory_max);
     settings.isolated_memory_cap.map_or(declared, |cap| declared.min(cap))

@@ -1,4 +1,4 @@
-//! Jobs that nobody has reserved: the queue itself shows them, beside the loop.
+//! Lists jobs that are not reserved, from the queue itself, beside the loop.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use super::status::NAME;
 use crate::backend::{DEEP, Listed, Listing, PAGE};
 use crate::history::is_wanted;
 
-/// What the queue may take to show them.
+/// Timeout of the listing.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Jobs that are looked at for one answer, where few of them fit.
+/// Maximum number of jobs examined for one reply, where few of them match.
 const LOOKED_AT: usize = 2_000;
-/// What stands before the place of a page that begins in a queue.
+/// Prefix of the position of a page that begins in a queue.
 const PLACE: &str = "queue:";
 
-/// Where a page begins: at which queue, and behind how many of its jobs.
+/// Position of a page: index of the queue, and number of its jobs to skip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     queue: usize,
@@ -29,10 +29,10 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Reads what [`Self::write`] wrote.
+    /// Parses the output of [`Self::write`].
     pub(super) fn read(text: &str) -> Option<Self> {
         let (queue, job) = text.strip_prefix(PLACE)?.split_once(':')?;
-        // Nothing is listed behind that.
+        // Jobs beyond that are not listed.
         Some(Self { queue: queue.parse().ok()?, job: job.parse::<usize>().ok()?.min(DEEP) })
     }
 
@@ -41,7 +41,7 @@ impl Place {
     }
 }
 
-/// What is looked for.
+/// A search for jobs that are not reserved.
 #[derive(Debug)]
 pub(super) struct Search {
     pub looker: Looker,
@@ -51,12 +51,12 @@ pub(super) struct Search {
     pub which: Listing,
     pub from: Place,
     pub limit: usize,
-    /// What a job may take that says nothing of that.
+    /// For the timeouts of jobs that have none in their payload.
     pub settings: Rc<Settings>,
 }
 
 impl Search {
-    /// Adds what is found to an answer.
+    /// Adds the jobs found to a reply.
     pub(super) async fn add_to(self, answer: &mut Jobs) {
         if let Some(why) = self.looker.unlisted() {
             answer.lacks.push(format!("jobs that are in the queue: {why}"));
@@ -105,14 +105,13 @@ impl Search {
     }
 }
 
-/// Whether few may fit of those that are looked at.
+/// Whether only few of the examined jobs may match.
 fn filtered(filter: &JobsFilter) -> bool {
     let JobsFilter { class, tag, text, since, .. } = filter;
     class.is_some() || tag.is_some() || text.is_some() || since.is_some()
 }
 
-/// A job that nobody has reserved, as it is told.
-/// `timeout`: seconds for a class.
+/// The reply's entry of a job that is not reserved. `timeout`: seconds for a class.
 fn job(queue: &str, listed: &Listed, which: Listing, timeout: impl Fn(&str) -> u64) -> Job {
     let name = |text: &str| harmless::line(text, NAME);
     let envelope = listed.envelope();
@@ -169,9 +168,9 @@ mod tests {
         let told = job("q", &listed(&whole, whole.len()), Listing::Waiting, |_| 60);
         assert_eq!((told.uuid.as_str(), told.class.as_str(), told.attempt), ("u", "App\\A", 2));
         assert_eq!((told.queued, told.timeout, told.tags), (Some(100_000), Some(9), vec!["t".to_owned()]));
-        // It has been tried: since when it waits nobody knows.
+        // After an attempt, the time since which it waits is unknown.
         assert_eq!((told.state, told.wait_ms), (Some(JobState::Waiting), None));
-        // Of one that is cut off, what its head says.
+        // Of a truncated payload, what its head contains.
         let long = payload(&format!(r#""data":{{"command":"{}"#, "x".repeat(900)));
         let told = job("q", &listed(&long[..300], 99_999), Listing::Waiting, |_| 60);
         assert_eq!((told.uuid.as_str(), told.class.as_str(), told.timeout), ("u", "App\\A", Some(9)));

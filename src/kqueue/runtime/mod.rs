@@ -1,11 +1,11 @@
 //! The runtime of one app: wires queue, schedule and PHP processes together.
 //!
-//! One task owns everything and handles one input after the other. An input goes to the owner that it concerns; what
-//! the owners find out is passed to the schedule, and what the schedule decides is done by the owners again. What takes
-//! time (a call to the queue, a process to start) runs beside the loop and comes back as an input.
+//! A single task owns all state and handles one input at a time. Each input goes to the component that it concerns; the
+//! components' events go to the schedule, and the actions that it decides on go back to the components. Operations that
+//! take time (a queue call, a process start) run beside the loop and return as inputs.
 //!
-//! The owners are the folders here. They know neither each other nor this module; the files beside them pass on what
-//! happened to one and concerns another.
+//! The components are the folders here. They depend neither on each other nor on this module; the files beside them
+//! route the events of one component to the others.
 
 mod act;
 mod admit;
@@ -77,17 +77,17 @@ use slack::Slack;
 use sleep::Nap;
 use usual::Habit;
 
-/// Inputs that may wait to be handled before those who bring them have to wait.
+/// Capacity of each input channel; senders wait while it is full.
 const INPUTS: usize = 1024;
-/// Frames handled before the queue is looked after again.
+/// Messages handled in one go before the queue is served again.
 const BATCH: usize = 64;
-/// Milliseconds that the schedule's clock shows when we begin: what it adopts began before.
+/// Milliseconds on the schedule's clock at startup; adopted jobs began before that.
 const BEFORE_MS: u64 = 1 << 40;
 
-/// Runs one app's queues until told to stop. On SIGHUP, `reread` brings the settings as they are then.
+/// Runs one app's queues until asked to stop. On SIGHUP, `reread` returns the current settings.
 ///
 /// # Errors
-/// Whatever ends the runtime before its time: an app that does not boot, settings that cannot work.
+/// Whatever ends the runtime early: an app that does not boot, settings that cannot work.
 pub async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
     let settings = loaded.settings.clone();
     let ended = LocalSet::new().run_until(start::run(loaded, reread)).await;
@@ -98,25 +98,25 @@ pub async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
     ended
 }
 
-/// Everything there is, in the hands of one task.
+/// The complete state, owned by one task.
 struct Runtime {
     settings: Rc<Settings>,
-    /// Where they come from.
+    /// Origin of the settings, for reloads.
     source: SettingsSource,
     app: App,
     schedule: Schedule,
-    /// What the schedule is still to be told.
+    /// Events not yet passed to the schedule.
     events: VecDeque<Event>,
     held: HeldJobs,
     queue: QueueSide,
     processes: Processes,
     service: Service,
-    /// What has happened, for those who ask.
+    /// History of jobs and events.
     recorder: Recorder,
     chronicle: Chronicle,
     said: mpsc::Receiver<Said>,
     started: Instant,
-    /// When `--max-time` is over.
+    /// Deadline of `--max-time`.
     max_time: Option<Instant>,
     end: End,
     nap: Nap,
@@ -132,24 +132,25 @@ impl Runtime {
         }
     }
 
-    /// Leaves an event for the schedule: it is told when what happens now has been handled.
+    /// Queues an event for the schedule, until the current input has been handled.
     fn tell(&mut self, event: Event) {
         self.events.push_back(event);
     }
 
-    /// Tells the schedule all that has happened, and does what it decides. What doing so brings about is told afterwards,
-    /// in order: the schedule is never entered twice.
+    /// Passes all queued events to the schedule and carries out its actions. Events caused by these are passed on
+    /// afterwards, in order: the schedule is never re-entered.
     fn settle(&mut self) {
         let mut actions = Vec::new();
         while let Some(event) = self.next_event() {
             self.schedule.on(self.now(), event, &mut actions);
-            // Who waits for a job comes before what is merely logged.
+            // Workers that wait for a job are served before finished jobs are logged.
             actions.sort_by_key(|action| matches!(action, Action::Finished(_)));
             actions.drain(..).for_each(|action| self.act(action));
         }
     }
 
-    /// Works until the schedule says that it is over, and then through the stages of the end. `signals` ask for that.
+    /// Runs the main loop until the schedule is over, then the stages of the shutdown. `signals` carries stop and
+    /// reload requests.
     async fn work(&mut self, mut signals: mpsc::Receiver<Asked>) -> anyhow::Result<ExitCode> {
         let Snapshot { laravel, php, .. } = self.service.observer.about();
         let text = format!("started: kqueue {}, Laravel {laravel}, PHP {php}", env!("CARGO_PKG_VERSION"));
@@ -186,7 +187,7 @@ impl Runtime {
         self.end().await
     }
 
-    /// What has come in meanwhile is handled before the queue is asked again: so calls come in batches.
+    /// Handles all messages that have arrived before the queue is called again, so that calls are batched.
     fn hear_all(&mut self, first: Said) {
         self.hear(first);
         for _ in 0..BATCH {
@@ -198,7 +199,7 @@ impl Runtime {
         }
     }
 
-    /// When to look around, if nothing happens before.
+    /// When [`Runtime::on_time`] is due if no input arrives first.
     fn next_wake(&self) -> Instant {
         if let Some(wake) = self.end_wake() {
             return wake;
@@ -211,7 +212,7 @@ impl Runtime {
             .flatten()
             .min()
             .unwrap_or_else(|| Instant::now() + Duration::from_secs(60))
-            // Never twice in one millisecond, whatever the timers say.
+            // At most once per millisecond, whatever the timers say.
             .max(Instant::now() + Duration::from_millis(1))
     }
 

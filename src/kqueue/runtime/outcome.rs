@@ -1,5 +1,5 @@
-//! What became of a job is logged: here, and what is notable in the coordinator's journal too. An isolated job is logged
-//! once its unit has ended and its usage is known.
+//! Logs the outcome of each job, and notable ones in the coordinator's journal too. An isolated job is logged once its
+//! unit has ended and its usage is known.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::history::Attempt;
 use crate::workers::Worker;
 use kqueue_control::Failure;
 
-/// Bytes of a cause that are kept for those who ask.
+/// Maximum bytes of a cause in the list of failures.
 const CAUSE: usize = 500;
 
 impl Runtime {
@@ -24,7 +24,7 @@ impl Runtime {
         let Some(record) = self.held.finish(&finished) else { return };
         self.cancel_is_settled(&record.uuid, &finished);
         if finished.outcome == Outcome::Released {
-            // It may be due at once, which the queue tells nobody.
+            // It may be due at once, which the queue does not announce.
             self.queue.look_again();
         }
         let scoped = self.processes.workers.iter().find(|(_, worker)| {
@@ -36,7 +36,7 @@ impl Runtime {
         }
     }
 
-    /// Logs what became of a job, and counts it.
+    /// Logs the outcome of a job, and records it in the history.
     pub(super) fn log_outcome(&mut self, record: &Record, finished: Finished) {
         let Finished { tier, route, outcome, kind, ms, cause, .. } = finished;
         let fault = match kind {
@@ -105,7 +105,7 @@ impl Runtime {
         record.timeout.map_or_else(told, u64::from)
     }
 
-    /// What a unit used is noted with the job that ran in it, which is logged if it has been waiting for this.
+    /// Adds the usage of a unit to the job that ran in it, and logs that job if it has been waiting for this.
     pub(super) fn account(&mut self, id: WorkerId, worker: &Worker) {
         let usage = worker.unit_end.as_ref().filter(|_| worker.mode == Mode::Isolated).map(Usage::from);
         if let Some((record, finished)) = self.held.unlogged(id) {

@@ -1,4 +1,4 @@
-//! Queues are paused and go on, at the word of an operator; what was said for a time ends.
+//! Pausing and resuming queues on behalf of operators, and the end of pauses and overrides with a time limit.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use kqueue_system::harmless;
 
 use super::Runtime;
 
-/// Bytes of a queue's name that are told.
+/// Maximum bytes of a queue's name in a reply.
 const NAME: usize = 200;
 
 impl Runtime {
-    /// What an earlier runtime was told holds from the first moment on.
+    /// Applies the pauses and overrides saved by an earlier runtime.
     pub(super) fn hold_paused(&mut self) {
         let epoch = self.now().epoch;
         self.service.pauses.expire(epoch);
@@ -24,7 +24,7 @@ impl Runtime {
         }
     }
 
-    /// Tells the schedule what is paused now.
+    /// Passes the current pauses to the schedule.
     pub(super) fn pauses_changed(&mut self) {
         let (down, paused) = (self.service.pauses.is_down(), self.service.pauses.effective(&self.app.queues));
         self.note_signals(down, &paused);
@@ -32,7 +32,7 @@ impl Runtime {
         self.note_ends();
     }
 
-    /// Takes note of when what operators have said ends next.
+    /// Sets the timer for the next end of a pause or an override.
     pub(super) fn note_ends(&mut self) {
         let epoch = self.now().epoch;
         let ends = [self.service.pauses.next_end(), self.service.overrides.next_end()];
@@ -43,7 +43,7 @@ impl Runtime {
             .map(|end| Instant::now() + Duration::from_secs(end.saturating_sub(epoch).min(86_400)));
     }
 
-    /// Ends what was paused until now.
+    /// Ends pauses and overrides whose time is over.
     pub(super) fn look_after_pauses(&mut self, now: Instant) {
         if self.service.pauses_end.is_none_or(|end| end > now) {
             return;
@@ -80,7 +80,7 @@ impl Runtime {
         Ok(vec![format!("paused {named}{}", span(seconds))])
     }
 
-    /// An operator lets a queue go on, or every one.
+    /// An operator resumes a queue, or every one. Reports queues that are still paused.
     pub(super) fn resume_queue(&mut self, queue: Option<String>) -> Said {
         let named = self.named(queue.as_deref())?;
         let resumed = self.service.pauses.resume(queue.as_deref());
@@ -97,7 +97,7 @@ impl Runtime {
         Ok(said)
     }
 
-    /// A queue in words, if it is worked here.
+    /// The name of a queue in words, if it is worked here.
     fn named(&self, queue: Option<&str>) -> Result<String, String> {
         match queue {
             None => Ok("every queue".to_owned()),
@@ -109,13 +109,13 @@ impl Runtime {
         }
     }
 
-    /// When something is over that counts for so long.
+    /// The end of a period that begins now, in seconds since 1970.
     pub(super) fn until(&self, seconds: Option<u64>) -> Option<u64> {
         seconds.map(|seconds| self.now().epoch.saturating_add(seconds))
     }
 }
 
-/// What was done, in lines, or why nothing was.
+/// Lines that report what was done, or why it failed.
 pub(super) type Said = Result<Vec<String>, String>;
 
 /// ` for 60 s`.

@@ -1,4 +1,4 @@
-//! Native pop: workers look for jobs by themselves, and say what they have found.
+//! Native pop: workers pop jobs by themselves, and report them.
 
 use bytes::Bytes;
 
@@ -9,13 +9,13 @@ use kqueue_core::schedule::{Event, WorkerId};
 use kqueue_core::wire::{Popped, ToWorker};
 
 impl Runtime {
-    /// A worker may look for a job, in the queues that are open.
+    /// Has a worker pop a job from the open queues.
     pub(super) fn let_pop(&mut self, worker: WorkerId) {
         let queues = self.schedule.queues_to_pop(&self.app.queues);
         self.processes.send(worker, ToWorker::Pop { queues: &queues }.encode());
     }
 
-    /// A worker has found a job, and waits to be told to run it.
+    /// A worker has popped a job, and waits for the order to run it.
     pub(super) fn popped(&mut self, worker: WorkerId, popped: Popped) {
         if !self.queue.is_native() {
             return self.processes.broke_protocol(worker);
@@ -32,7 +32,7 @@ impl Runtime {
         self.tell(Event::Popped { worker, job });
     }
 
-    /// A worker is back without a job, and says why where it could not look.
+    /// A worker has popped no job. `fault`: why the queue could not be read, if so.
     pub(super) fn looked(&mut self, worker: WorkerId, fault: Option<String>) {
         if self.schedule.is_looking(worker) {
             if fault.is_some() {

@@ -1,4 +1,4 @@
-//! New settings for a runtime that works: on SIGHUP, and when the app says other ones.
+//! Applies new settings to a running runtime: on SIGHUP, and when the app's own settings change.
 
 use std::rc::Rc;
 
@@ -13,23 +13,23 @@ use super::start::{kept, schedule_config};
 use kqueue_config::{KEYS, Key, Origin, Reader};
 use kqueue_core::schedule::Event;
 
-/// What new settings have brought.
+/// Effect of new settings.
 struct Taken {
-    /// The keys that have changed, with their values.
+    /// The changed keys, with their values.
     changed: Vec<String>,
-    /// PHP processes are given other arguments by them.
+    /// The arguments of PHP processes have changed.
     restarts: bool,
 }
 
 impl Runtime {
-    /// SIGHUP: takes new settings, and replaces every PHP process: pooled workers one by one. Settings that cannot work
-    /// change nothing at all.
+    /// SIGHUP: applies new settings, and replaces every PHP process, pooled workers one by one. Settings that cannot
+    /// work change nothing.
     pub(super) fn reload(&mut self) {
         if self.schedule.is_stopping() {
             tracing::info!("SIGHUP: not while stopping");
             return;
         }
-        // Before it is ready, a service manager expects no reload.
+        // A service manager does not expect a reload before the service is ready.
         let ready = self.queue.has_answered();
         if ready {
             health::reloading();
@@ -51,7 +51,7 @@ impl Runtime {
         }
     }
 
-    /// A template has booted the app, as it is by now: its own settings may be other ones.
+    /// A template has booted the app, whose own settings may have changed.
     pub(super) fn app_says(&mut self, app: Option<&RawValue>) {
         let Some(Ok(said)) = app.map(|app| serde_json::from_str::<Description>(app.get())) else { return };
         self.service.duties.found(said.horizon);
@@ -63,7 +63,7 @@ impl Runtime {
                     tracing::info!("{from}: {}", changed.join(", "));
                 }
                 if restarts {
-                    // Pooled workers that this template was quicker than have been started with the old arguments.
+                    // Pooled workers that booted before this template was ready have the old arguments.
                     self.tell(Event::Restart);
                 }
             }
@@ -71,7 +71,7 @@ impl Runtime {
         }
     }
 
-    /// Works by these settings from now on.
+    /// Applies settings.
     fn put_in_force(&mut self, from: &str, Proposal { settings, late, loaded }: Proposal) -> anyhow::Result<Taken> {
         let queues =
             if settings.queues.is_empty() { vec![self.app.own_queue.clone()] } else { settings.queues.clone() };
@@ -91,7 +91,7 @@ impl Runtime {
         Ok(Taken { changed, restarts })
     }
 
-    /// Has the schedule work by the settings, and by what operators have asked for on top of them.
+    /// Configures the schedule by the settings, and by the overrides of operators.
     pub(super) fn configure_schedule(&mut self) {
         let (native, ahead) = (self.queue.is_native(), self.queue.capabilities().unreserve);
         let config = schedule_config(&self.settings, &self.app.queues, self.app.signals, native, ahead);
@@ -103,7 +103,7 @@ impl Runtime {
         self.tell(Event::Narrowed);
     }
 
-    /// Warns of keys whose new values do not count yet.
+    /// Warns of keys whose new values take effect after a restart only.
     fn warn_of_late(&self, from: &str, late: &[&Key]) {
         let workers_read_file = self.processes.workers_read_file();
         let (own, late): (Vec<&Key>, Vec<&Key>) =

@@ -1,5 +1,5 @@
-//! Jobs that are ours and wait are put elsewhere at the word of an operator. Those that are in their queues are moved there by
-//! the app's own PHP before: `kqueue move`.
+//! Moves held jobs that wait, on behalf of an operator. Those that are still in their queues are moved by the app's own
+//! PHP before: `kqueue move`.
 
 use kqueue_control::{MoveJobs, Moved, VERSION};
 use kqueue_core::schedule::{Event, Place};
@@ -11,7 +11,7 @@ use super::status::NAME;
 use crate::control::unable;
 
 impl Runtime {
-    /// Puts the jobs that are meant elsewhere, and says which.
+    /// Moves the chosen jobs, and replies with their UUIDs.
     pub(super) fn move_jobs(&mut self, asked: &MoveJobs, who: &str, answer: oneshot::Sender<Vec<u8>>) {
         let told = self.moved(asked, who);
         let _ = answer.send(told.map_or_else(|why| unable(&why), |told| serde_json::to_vec(&told).unwrap_or_default()));
@@ -35,7 +35,7 @@ impl Runtime {
         let running = self.running_jobs();
         let mut told = Moved { version: VERSION, ..Moved::default() };
         for id in self.meant(chosen) {
-            // What is on its way back is found in its queue.
+            // A job being given back is found in its queue.
             let Some(record) = self.held.get_mut(id).filter(|record| !record.returning) else { continue };
             let runs = running.contains_key(&id);
             let is_there = !front && to.as_ref().is_none_or(|to| *to == record.reservation.queue);
@@ -70,7 +70,7 @@ impl Runtime {
                     );
                 }
             }
-            // What was moved in the queue itself is seen at once.
+            // Has the next call see jobs that were moved in the queue itself.
             self.queue.forget();
         }
         Ok(told)

@@ -1,4 +1,4 @@
-//! Memory that was needed and is no longer: where there is nothing to do, it is given back.
+//! Returns unused memory to the system when there is nothing to do.
 
 use std::time::{Duration, Instant};
 
@@ -6,23 +6,23 @@ use super::Runtime;
 use kqueue_core::schedule::JobId;
 use kqueue_system::unchecked;
 
-/// For how long there was nothing to do.
+/// Idle time after which memory is returned.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Time in which the processes of an app that falls asleep have ended.
+/// Time in which the processes of an app that falls asleep end.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// What the last jobs have left behind.
+/// When memory is to be returned.
 #[derive(Debug, Default)]
 pub(super) struct Slack {
-    /// The number that the next job got, at the last look.
+    /// The next job's id at the last check.
     next: JobId,
-    /// When it is given back.
+    /// When memory is returned.
     due: Option<Instant>,
 }
 
 impl Runtime {
-    /// Gives back what jobs have left behind, once for the last of them. Called now and then.
+    /// Returns memory once no job has come for [`QUIET`] and none is held. Called on each timer.
     pub(super) fn give_back_memory(&mut self, now: Instant) {
         let next = self.held.next();
         let due = self.slack.due.is_some_and(|at| now >= at);
@@ -35,12 +35,12 @@ impl Runtime {
         }
     }
 
-    /// Gives back what falling asleep leaves behind, once that is done.
+    /// Returns memory soon, after the app has fallen asleep.
     pub(super) fn give_back_soon(&mut self, now: Instant) {
         self.slack.due = Some(now + SETTLED);
     }
 
-    /// When that is looked at next, if not before.
+    /// When the next check is due.
     pub(super) fn slack_wake(&self) -> Option<Instant> {
         self.slack.due
     }

@@ -1,5 +1,5 @@
-//! Sleep: what the schedule decides is done. PHP ends, and is started again; and what the app is by then is compared with
-//! what is kept of it.
+//! Sleep: carries out the schedule's decisions to end PHP and to start it again, and compares the app with its former
+//! description after waking.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,33 +15,33 @@ use super::start::connection_settings;
 use crate::backend;
 use kqueue_core::schedule::Event;
 
-/// How often the app's files are looked at while it sleeps.
+/// Interval between two checks of the app's files while it sleeps.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// What is kept of the app, to be compared when it wakes.
+/// State of the app, to be compared when it wakes.
 #[derive(Debug, Default)]
 pub(super) struct Nap {
-    /// What its files were when it was last booted anew.
+    /// The release when it was last booted anew.
     pub release: Release,
-    /// It is other code, or has other settings, than what was booted last.
+    /// Its code or settings differ from those booted last.
     changed: bool,
-    /// When its files are looked at next, while it sleeps.
+    /// When the app's files are checked next, while it sleeps.
     look: Option<Instant>,
-    /// What they were at the last look, once that is known.
+    /// The release at the last check, once known.
     seen: Rc<RefCell<Option<Release>>>,
 }
 
 impl Nap {
-    /// `release`: what the app's files were before it was first booted.
+    /// `release`: as read before the app was first booted.
     pub fn new(release: Release) -> Self {
         Self { release, ..Self::default() }
     }
 }
 
 impl Runtime {
-    /// Finds out whether the app will be needed soon.
+    /// Checks whether the app will be needed soon.
     pub(super) fn look_ahead(&mut self) {
-        // Horizon's records are kept by a process of PHP.
+        // Horizon's records are kept by a PHP process, so the app must stay awake.
         if self.settings.horizon && self.service.duties.is_due() {
             self.tell(Event::Sighted(Some(0)));
         } else {
@@ -49,7 +49,7 @@ impl Runtime {
         }
     }
 
-    /// Ends what processes are forked from. The processes are told to leave by the schedule.
+    /// Ends the template. The schedule has the other processes stop.
     pub(super) fn fall_asleep(&mut self) {
         let idle = self.settings.idle_after.unwrap_or_default();
         tracing::info!("no job for {} s: asleep until there is one", idle.as_secs_f64());
@@ -60,8 +60,8 @@ impl Runtime {
         self.give_back_soon(now);
     }
 
-    /// Starts what processes are forked from. What the app is by now it says itself, unless nothing is forked and its files
-    /// are as they were.
+    /// Starts the template, which describes the app anew. Not needed where nothing is forked and the app's files are
+    /// unchanged.
     pub(super) fn wake_up(&mut self) {
         tracing::info!("awake");
         self.nap.look = None;
@@ -74,19 +74,19 @@ impl Runtime {
         }
     }
 
-    /// The app is to be booted anew when it wakes, for something of it has changed. True where it sleeps.
+    /// Has a sleeping app boot anew when it wakes, since it has changed. True if it sleeps.
     pub(super) fn is_asleep(&mut self) -> bool {
         let asleep = self.schedule.asleep_since().is_some();
         self.nap.changed |= asleep;
         asleep
     }
 
-    /// When its files are looked at next.
+    /// When the app's files are checked next.
     pub(super) fn nap_wake(&self) -> Option<Instant> {
         self.nap.look
     }
 
-    /// Wakes an app whose files have changed while it slept: it may have its jobs elsewhere by now.
+    /// Wakes an app whose files have changed while it slept: its queues may have moved.
     pub(super) fn look_at_release(&mut self, now: Instant) {
         if self.nap.look.is_none_or(|at| now < at) {
             return;
@@ -102,7 +102,8 @@ impl Runtime {
         });
     }
 
-    /// A template has booted and is known to the processes. `app`: what it says of the app; nothing where it stopped early.
+    /// A template has booted and is known to the processes. `app`: its description of the app; `None` where it stopped
+    /// early.
     pub(super) fn template_booted(&mut self, app: Option<&RawValue>) {
         if self.schedule.is_waking() {
             let said = app.and_then(|app| serde_json::from_str::<Description>(app.get()).ok());
@@ -112,20 +113,20 @@ impl Runtime {
                 return;
             }
         }
-        // One that may not be forked is followed by another, or by none.
+        // A template that must not be forked is followed by another one, or by none.
         if self.processes.can_start() && !self.queue.is_moving() {
             self.is_as_kept();
         }
     }
 
-    /// Jobs come from where the app has them by now.
+    /// The queue has moved to the app's new connection.
     pub(super) fn is_elsewhere(&mut self) {
         if self.processes.can_start() {
             self.is_as_kept();
         }
     }
 
-    /// The app is worked as it is by now.
+    /// Reports the app as booted, and as renewed if it has changed.
     fn is_as_kept(&mut self) {
         if std::mem::take(&mut self.nap.changed) {
             self.tell(Event::Renewed);
@@ -133,7 +134,8 @@ impl Runtime {
         self.tell(Event::Booted);
     }
 
-    /// Compares where the app has its jobs with where they come from. True where these are not the same: then they will be.
+    /// Compares the app's queue connection with the current one. True if they differ; then a move to the new one, or
+    /// the end, has begun.
     fn has_moved(&mut self, said: Description) -> bool {
         let app = &mut self.app;
         if (&said.connection, &said.queue, &said.backend) == (&app.connection, &app.own_queue, &app.backend) {
@@ -169,7 +171,8 @@ impl Runtime {
         true
     }
 
-    /// The app's restart signal has been read. Who boots after it was given has nothing to do but to ask classes anew.
+    /// Handles the app's restart signal. If all processes were booted after it was given, only the declarations of
+    /// classes are requested anew.
     pub(super) fn restart_signal(&mut self, restart: Restart) {
         match restart {
             Restart::None => {}

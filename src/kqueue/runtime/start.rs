@@ -1,4 +1,4 @@
-//! From settings to a running runtime: socket, template, what the app says of itself, queue.
+//! Startup: from the settings to a running runtime. Sockets, template, the app's description, queue.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -51,10 +51,10 @@ use kqueue_core::schedule::{Config, Limit, Rate, Schedule};
 use kqueue_core::wire::coordinator::UnitLimits;
 use kqueue_system::systemd::activation;
 
-/// Starts everything and works until the end.
+/// Starts all components and runs until the end.
 pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCode> {
     let settings = Rc::new(loaded.settings.clone());
-    // Before anything of it is read.
+    // Read before any code or configuration of the app is used.
     let release = Release::read(&settings.path);
     let mut health = Health::new();
     let upgrade = Upgrade::new().context("signals")?;
@@ -66,7 +66,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             match Listener::left(&settings.runtime_dir) {
                 Ok(Some(left)) => drop(tokio::task::spawn_local(left.serve(said_in.clone()))),
                 Ok(None) => {}
-                // Only processes of an older version would dial it.
+                // Only processes of an older version connect to it.
                 Err(error) => tracing::warn!("the worker socket of older versions is not there: {error}"),
             }
             Listener::adopt(socket)?
@@ -83,7 +83,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let about = observer::starting(&settings.app);
     health.needs("the control socket", tokio::task::spawn_local(control.serve(asks_in.clone(), about.clone())));
     let outputs = Outputs::new();
-    // Sets our jobs and scopes apart from those of earlier runtimes.
+    // Distinguishes our job ids and scope names from those of earlier runtimes.
     let era = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let Launchers { kind, launcher, units } = pick(&settings, era, launched_in, outputs.clone()).await?;
 
@@ -189,7 +189,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         ),
         events: VecDeque::new(),
         app,
-        // Jobs are never called alike, even where the ledger of an earlier runtime was lost.
+        // Job ids are never reused, even if the ledger of an earlier runtime was lost.
         held: HeldJobs::new(ledger, era << 20),
         queue: QueueSide::new(backend, Doorbell::bind(&settings.runtime_dir, capabilities), &settings),
         processes: Processes::new(templates, launcher, boot.launched, units, Printing::new(boot.outputs), recipe),
@@ -229,7 +229,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         let there =
             runtime.processes.list_units().await.context("the coordinator does not say what units there are")?;
         runtime.take_over(left, &there);
-        // Those that were quick to find us had to wait until we knew who they are.
+        // Messages of workers that connected before the takeover could identify them.
         for said in boot.early {
             runtime.hear(said);
             runtime.settle();
@@ -238,19 +238,19 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     runtime.work(signals::listen().context("signals")?).await
 }
 
-/// Who starts processes.
+/// The selected launcher, and what it consists of.
 struct Launchers {
     kind: LauncherKind,
-    /// Template, lanes, and what is forked.
+    /// Starts the template and every other process that is not a unit.
     launcher: Rc<dyn Launcher>,
-    /// Pooled workers and scopes, where there is a manager of units.
+    /// Pooled workers and scopes, if there is a unit manager.
     units: Option<UnitSide>,
 }
 
-/// Where the coordinator listens.
+/// Socket of the coordinator.
 const COORDINATOR: &str = "/run/kqueue/coordinator.sock";
 
-/// Picks by the settings, and by what is there.
+/// Selects the launcher by the settings, or by what is available.
 async fn pick(
     settings: &Settings,
     era: u64,
@@ -275,7 +275,8 @@ async fn pick(
     let picked =
         if settings.launcher == LauncherKind::Auto { "picked by what is there" } else { "as the settings say" };
     tracing::info!("launcher {}, {picked}", kind.as_str());
-    // What a unit leaves behind its service manager ends; what is in units of its own is to stay.
+    // Inside a unit no guard is needed: the service manager ends leftover processes, and those in units of their own
+    // are to stay.
     let in_unit = std::env::var_os("INVOCATION_ID").is_some();
     let launcher: Rc<dyn Launcher> = if manager.is_some() && in_unit {
         Rc::new(ProcessLauncher::in_unit(launched, outputs))
@@ -285,7 +286,7 @@ async fn pick(
     Ok(Launchers { kind, launcher, units: manager.map(|manager| UnitSide::new(manager, notices, era)) })
 }
 
-/// The coordinator listens to nobody but the units that it is for.
+/// Detects the launcher for `auto`. The coordinator serves only the units that it is meant for.
 async fn what_is_there(app: &str) -> LauncherKind {
     let own = std::process::id() as i32;
     if kqueue_system::systemd::process::is_in(own, &format!("kqueue@{app}.service")) && Path::new(COORDINATOR).exists()
@@ -298,13 +299,13 @@ async fn what_is_there(app: &str) -> LauncherKind {
     }
 }
 
-/// The socket of this name that the service manager has passed to us.
+/// The socket of this name passed by the service manager, if any.
 fn activated(name: &str) -> anyhow::Result<Option<std::os::unix::net::UnixListener>> {
     Ok(activation::listeners(name).with_context(|| format!("socket {name} from the service manager"))?.pop())
 }
 
-/// A queue that cannot be reached yet is no reason to give up: it is asked again until it answers. One
-/// whose settings are wrong is.
+/// Calls the queue once. One that cannot be reached yet is no error, it is retried later; settings that cannot work are
+/// one.
 async fn open_queue(
     backend: Box<dyn backend::QueueBackend>,
     queues: &[String],
@@ -315,23 +316,24 @@ async fn open_queue(
     }
 }
 
-/// What a backend is opened with, by what the app says of its connection.
+/// Connection settings of the backend, from the app's description of its connection.
 ///
 /// # Errors
-/// What it says is not understood.
+/// When the description cannot be parsed.
 pub(super) fn connection_settings(said: &serde_json::Value, app: &str) -> anyhow::Result<ConnectionSettings> {
     let mut said = said.clone();
     if let Some(said) = said.as_object_mut() {
-        // For people who look at the server.
+        // Shown to operators in the server's list of clients.
         said.insert("app".to_owned(), app.into());
     }
     serde_json::from_value(said).map_err(|error| anyhow!("{error}"))
 }
 
-/// Our PHP program: where a package puts it, or in the source tree that we were built from.
+/// Path of `worker.php`: in `KQUEUE_PHP_DIR` if set, else where a package installs it, or in the source tree of our
+/// build.
 ///
 /// # Errors
-/// Where it is in neither.
+/// When it is in none of these places.
 pub(crate) fn find_script() -> anyhow::Result<PathBuf> {
     let named = std::env::var_os("KQUEUE_PHP_DIR").map(PathBuf::from);
     let program = std::env::current_exe().context("cannot tell where kqueue itself is")?;
@@ -348,14 +350,13 @@ pub(crate) fn find_script() -> anyhow::Result<PathBuf> {
     found.canonicalize().with_context(|| found.display().to_string())
 }
 
-/// Attempts of each kind that history keeps; none where it is off.
+/// Attempts of each kind kept in the history; `None` where the history is off.
 pub(super) fn kept(settings: &Settings) -> Option<usize> {
     settings.history.then(|| usize::try_from(settings.history_jobs).unwrap_or(usize::MAX))
 }
 
-/// `queues`: those that are worked; `signals`: whether PHP can be signalled; `native`: whether its workers pop by
-/// themselves; `ahead`: whether a job that is
-/// given back is as it was.
+/// `queues`: the queues to work; `signals`: whether PHP has pcntl; `native`: whether workers pop by themselves;
+/// `ahead`: whether a job can be given back unchanged.
 pub(super) fn schedule_config(
     settings: &Settings,
     queues: &[String],
@@ -397,7 +398,7 @@ pub(super) fn schedule_config(
         max_waiting: settings.max_waiting,
         max_waiting_bytes: settings.max_waiting_bytes,
         timeout_ms: settings.timeout.map_or(0, millis),
-        // Where Laravel's own alarm cannot ring there is nothing to wait for.
+        // Without pcntl Laravel's own timeout cannot fire, so no grace period is needed.
         grace_ms: if signals { millis(settings.timeout_grace) } else { 0 },
         boot_ms: millis(settings.boot_timeout),
         worker_max_jobs: settings.worker_max_jobs,
@@ -411,7 +412,7 @@ pub(super) fn schedule_config(
     }
 }
 
-/// As a payload says it: 0 is without limit.
+/// Whole seconds as in a payload; 0 is without limit.
 fn whole_seconds(timeout: Option<Duration>) -> u32 {
     timeout.map_or(0, |timeout| u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX))
 }
@@ -425,12 +426,12 @@ fn tier_of(tier: DefaultTier) -> Option<Tier> {
     }
 }
 
-/// What is said of those of which something is.
+/// Selects one setting of each table, leaving out tables that do not set it.
 fn each<T>(said: &BTreeMap<String, Bounds>, what: impl Fn(&Bounds) -> Option<T>) -> BTreeMap<String, T> {
     said.iter().filter_map(|(name, bounds)| Some((name.clone(), what(bounds)?))).collect()
 }
 
-/// The limits of classes, or of queues.
+/// Limits by class or by queue; unlimited ones are left out.
 fn limits_of(said: &BTreeMap<String, Bounds>) -> BTreeMap<String, Limit> {
     let limit = |bounds: &Bounds| Limit {
         max_concurrent: bounds.max_concurrent,

@@ -1,4 +1,4 @@
-//! How things stand: for the service manager's status and watchdog, and for those who ask on the control socket.
+//! The runtime's status: for the service manager and its watchdog, and for requests on the control socket.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,17 +19,17 @@ use kqueue_system::proc::cpu_usec;
 use kqueue_system::processes::{Family, memory_kb};
 use kqueue_system::systemd::health::is_listening;
 
-/// Waiting jobs of a tier that are told one by one.
+/// Maximum number of waiting jobs listed for each tier.
 const WAITING: usize = 50;
-/// Running jobs of a tier, and processes, that are told one by one.
+/// Maximum number of listed running jobs of each tier, and of listed processes.
 const RUNNING: usize = 500;
-/// Bytes of a name that are told.
+/// Maximum bytes of a name in a reply.
 pub(super) const NAME: usize = 200;
-/// Bytes of a reason.
+/// Maximum bytes of a reason.
 const REASON: usize = 400;
 
 impl Runtime {
-    /// Notifies the service manager of what is due.
+    /// Sends the notifications to the service manager that are due.
     pub(super) fn look_after_health(&mut self) {
         if !is_listening() {
             return;
@@ -39,7 +39,7 @@ impl Runtime {
             self.queue.count(now, &self.app.queues);
             let mut outline = self.outline();
             outline.conclude();
-            // These change by themselves.
+            // Reason and rate change without an event.
             let moves = outline.reason.is_some() || outline.rate > 0.0;
             self.service.health.status(now, outline.status, moves);
         }
@@ -48,7 +48,7 @@ impl Runtime {
         self.service.health.feed_watchdog(now, self.queue.calls_under_way());
     }
 
-    /// Whether it takes on jobs, and why not.
+    /// Whether jobs are taken on, and why not.
     fn state(&self) -> State {
         match self.schedule.standing() {
             Standing::Draining(_) => State::Draining,
@@ -60,7 +60,7 @@ impl Runtime {
         }
     }
 
-    /// The first reason for which jobs do not run as they should, in one line.
+    /// The most important reason why jobs do not run as they should, in one line.
     fn trouble(&self, counts: &BTreeMap<String, Count>) -> Option<String> {
         let trouble = self
             .service
@@ -89,7 +89,7 @@ impl Runtime {
         Some(harmless::line(&trouble, REASON))
     }
 
-    /// How things are, without what it takes to list them.
+    /// The snapshot without lists of jobs and processes.
     pub(super) fn outline(&self) -> Snapshot {
         let queues = self.app.queues.iter().map(|name| self.queue.queue(name, self.service.pauses.of(name)));
         Snapshot {
@@ -111,16 +111,16 @@ impl Runtime {
         }
     }
 
-    /// Somebody asks. What takes time is asked beside the runtime's own work.
+    /// Replies with a snapshot. Slow queries run beside the loop.
     pub(super) fn tell_snapshot(&self, answer: oneshot::Sender<Vec<u8>>) {
         let mut snapshot = self.snapshot();
-        // What the queues say is asked anew.
+        // The queues are counted anew.
         snapshot.reason = self.trouble(&BTreeMap::new());
         let (counting, estimated) = (self.queue.count_now(&self.app.queues), !self.queue.capabilities().exact_sizes);
         let (looker, queues, own) = (self.queue.looker(), self.app.queues.clone(), self.own_waiting());
         tokio::task::spawn_local(async move {
             let pids: Vec<i32> = snapshot.workers.iter().filter_map(|worker| worker.pid).collect();
-            // Many small files, where many processes are.
+            // Reads many small files if there are many processes.
             let memory = tokio::task::spawn_blocking(move || {
                 let family = Family::now();
                 let used = |pid| (memory_kb(pid, &family), cpu_usec(pid));
@@ -145,7 +145,7 @@ impl Runtime {
                 if let Some((kb, cpu)) = worker.pid.and_then(|pid| used.get(&pid)) {
                     worker.cpu_usec = *cpu;
                     worker.memory_kb = Some(*kb).filter(|kb| *kb > 0);
-                    // One that runs one job alone has taken it for that.
+                    // Processor time of a process that runs a single job is that of the job.
                     let alone = worker.tier == Tier::Isolated.name();
                     by_worker.insert(worker.id, (worker.memory_kb, cpu.filter(|_| alone)));
                 }
@@ -157,7 +157,7 @@ impl Runtime {
         });
     }
 
-    /// All that is known here and now.
+    /// The snapshot from the runtime's own tables.
     fn snapshot(&self) -> Snapshot {
         let now = self.now();
         let seconds = |ms: u64| ms as f64 / 1000.0;
@@ -186,14 +186,14 @@ impl Runtime {
         }
     }
 
-    /// The settings that a reload can change, but words of the app's own.
+    /// The settings that a reload can change, except lists of names, arguments and paths.
     fn settings_told(&self) -> BTreeMap<String, Value> {
         let told =
             KEYS.iter().filter(|key| key.is_read_by(Reader::Live) && !matches!(key.metavar, "NAMES" | "ARGS" | "PATH"));
         told.map(|key| (key.name.to_owned(), key.show(&self.settings))).collect()
     }
 
-    /// The systemd unit that a worker is in, where it has one of its own.
+    /// The systemd unit of a worker, if it has one of its own.
     fn unit_of(&self, worker: &Worker) -> Option<String> {
         worker.bounds.as_ref().or(worker.unit.as_ref()).map(|unit| unit.name(&self.settings.app))
     }

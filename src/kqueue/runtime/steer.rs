@@ -1,5 +1,5 @@
-//! What operators do to a runtime that works: each act is carried out, logged with who asked for it, kept for the next
-//! start where it is to last, and then answered.
+//! Acts of operators on a running runtime: each is carried out, logged with the operator's name, saved for the next
+//! start if it is to last, and then answered.
 
 use std::collections::BTreeSet;
 
@@ -16,11 +16,11 @@ use super::service::overrides::CLASSES;
 use super::status::NAME;
 use crate::control::unable;
 
-/// Classes that are named where one was not clear.
+/// Maximum number of classes listed when a name is ambiguous.
 const NAMED: usize = 10;
 
 impl Runtime {
-    /// Carries out what an operator asks for.
+    /// Carries out an operator's act.
     pub(super) fn steer(&mut self, act: Act, who: &str, answer: oneshot::Sender<Vec<u8>>) {
         let act = match act {
             Act::RetryFailed(jobs) => return self.failed_jobs(true, jobs, who, answer),
@@ -51,7 +51,7 @@ impl Runtime {
             Err(why) => return drop(answer.send(unable(&why))),
         };
         said.iter().for_each(|line| tracing::info!(kqueue_by = who, "{line}"));
-        // What was decided counts from now on; what is kept is written beside the runtime's own work.
+        // The act is in force from now on; it is saved beside the loop.
         self.pauses_changed();
         self.settle();
         let (pauses, overrides) = (self.service.pauses.save(), self.service.overrides.save());
@@ -67,7 +67,7 @@ impl Runtime {
         });
     }
 
-    /// What operators have said counts from now on.
+    /// Applies changed overrides of operators.
     pub(super) fn steered(&mut self) {
         let held: BTreeSet<String> = self.service.overrides.classes().map(|(class, _)| key(class)).collect();
         let before: Vec<String> = self.open_events(&key("")).collect();
@@ -82,7 +82,7 @@ impl Runtime {
         self.note_ends();
     }
 
-    /// No job of a class is started any more.
+    /// Pauses a class: none of its jobs is started.
     fn pause_class(&mut self, class: &str, seconds: Option<u64>, who: &str) -> Said {
         if self.queue.is_native() {
             let why = "its workers take jobs off the queue by themselves, whichever come: pause a queue";
@@ -115,7 +115,7 @@ impl Runtime {
         Ok(vec![format!("resumed class {class}")])
     }
 
-    /// A queue goes on; where none is named, all that operators have paused does.
+    /// Resumes a queue; without a name, every queue and class that operators have paused.
     fn resume(&mut self, queue: Option<String>) -> Said {
         let every = queue.is_none();
         let mut said = self.resume_queue(queue)?;
@@ -130,7 +130,7 @@ impl Runtime {
         Ok(said)
     }
 
-    /// The quarantine of a class ends.
+    /// Ends the quarantine of a class.
     fn lift(&mut self, class: &str) -> Said {
         let all = self.schedule.history.quarantined().into_iter().map(|(class, _)| class.to_owned()).collect();
         let Some(class) = one_of(class, all)? else {
@@ -154,7 +154,7 @@ impl Runtime {
         Quarantine { version: VERSION, classes: classes.collect() }
     }
 
-    /// The pool gets another size, or that of the settings.
+    /// Sets the size of the pool, or resets it to that of the settings.
     fn size_pool(&mut self, size: Option<usize>, seconds: Option<u64>, who: &str) -> Said {
         let (usual, most) = (self.settings.pool_size, self.settings.pool_max_size);
         let said = match size {
@@ -172,7 +172,7 @@ impl Runtime {
         Ok(vec![said])
     }
 
-    /// A process leaves after its job, and another one takes its place.
+    /// Replaces a process after its job, or every process.
     fn recycle(&mut self, worker: Option<u64>) -> Said {
         let Some(id) = worker else {
             self.tell(Event::Reload);
@@ -190,7 +190,7 @@ impl Runtime {
         Ok(vec![said])
     }
 
-    /// Classes of which no job is started.
+    /// Paused classes.
     pub(super) fn paused_classes(&self) -> Vec<PausedClass> {
         let paused = self.service.overrides.classes().map(|(class, paused_by)| PausedClass {
             class: harmless::line(class, NAME),
@@ -200,7 +200,7 @@ impl Runtime {
         paused.collect()
     }
 
-    /// The class that somebody means: by its whole name, or by the last part of one that is known.
+    /// Resolves the name of a class: its full name, or the last part of a known one.
     pub(super) fn class_meant(&self, name: &str) -> Result<String, String> {
         if name.is_empty() || name.len() > MAX_NAME {
             return Err(format!("the name of a class has 1 to {MAX_NAME} bytes"));
@@ -221,12 +221,12 @@ impl Runtime {
     }
 }
 
-/// The event that a class is held by this name.
+/// The key of the event that a class is paused.
 fn key(class: &str) -> String {
     format!("paused class {class}")
 }
 
-/// The one of these classes that is called so, or whose last part is.
+/// The one of these classes with this name, or with this last part.
 fn one_of(name: &str, classes: BTreeSet<String>) -> Result<Option<String>, String> {
     let name = name.trim_start_matches('\\');
     if classes.contains(name) {
@@ -254,7 +254,7 @@ mod tests {
         let of = |name: &str| one_of(name, all.clone());
         assert_eq!(of("A"), Ok(Some("App\\A".to_owned())));
         assert_eq!(of("\\App\\B"), Ok(Some("App\\B".to_owned())));
-        // A class may be called just so.
+        // A class without a namespace.
         assert_eq!(of("B"), Ok(Some("B".to_owned())));
         assert_eq!(of("C"), Ok(None));
         let two: BTreeSet<String> = ["App\\B", "Shop\\B"].map(str::to_owned).into();

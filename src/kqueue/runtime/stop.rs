@@ -1,4 +1,4 @@
-//! Signals and requests: what SIGTERM, SIGHUP and SIGUSR1 bring about, and a fault that ends the runtime.
+//! Handles signals and requests: SIGTERM, SIGHUP and SIGUSR1, and faults that end the runtime.
 
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ impl Runtime {
 
     pub(super) fn on_request(&mut self, request: Request) {
         match request {
-            Request::Ask(ask) => self.answer(ask),
+            Request::Ask(ask) => self.answer(*ask),
             Request::Upgrade => {
                 let restarted = self.is_restarted();
                 self.service.upgrade.when_idle(restarted);
@@ -33,7 +33,7 @@ impl Runtime {
         }
     }
 
-    /// SIGTERM, SIGINT, SIGQUIT: what runs may finish. A second one kills it.
+    /// SIGTERM, SIGINT, SIGQUIT: running jobs may finish. A second signal kills them.
     fn stop(&mut self, signal: &str) {
         let running = self.running();
         if self.schedule.is_stopping() {
@@ -48,7 +48,7 @@ impl Runtime {
         }
     }
 
-    /// Why we are to stop is known: a restart leaves running what can do without us.
+    /// The reason of a stop is known: on a restart, jobs whose processes outlive the runtime run on.
     pub(super) fn on_purpose(&mut self, purpose: Purpose) {
         if self.schedule.is_stopping() {
             return;
@@ -61,10 +61,10 @@ impl Runtime {
         }
     }
 
-    /// What runs may finish, and is told that it is waited for; asked for twice, it is killed.
+    /// Drains: running jobs may finish, and those that ask for it are notified. A second call kills them.
     fn drain(&mut self) {
         if !self.schedule.is_stopping() {
-            // No other job: a signal would cut short whatever it waits for.
+            // Only these: in any other job, a signal would interrupt a blocking call.
             let told = self.leaving().filter(|(_, worker)| worker.job.is_some() && worker.job == worker.interruptible);
             for pid in told.filter_map(|(_, worker)| worker.pid) {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
@@ -73,7 +73,7 @@ impl Runtime {
         self.tell(Event::Drain);
     }
 
-    /// Ends for this error, as orderly as for a signal: what runs may finish, and is settled.
+    /// Ends the runtime for this error, in the same order as for a signal.
     pub(super) fn fail(&mut self, error: anyhow::Error) {
         if self.end.failure.is_some() {
             return;
@@ -93,7 +93,7 @@ impl Runtime {
         }
     }
 
-    /// `queue:restart` and its like.
+    /// Replaces every process, for `queue:restart` and the like.
     pub(super) fn restart_all(&mut self, why: &str) {
         tracing::info!("{why}: replacing every PHP process after its current job");
         self.happened("deploy", format!("{why}: every PHP process is replaced"));
@@ -101,7 +101,7 @@ impl Runtime {
         self.tell(Event::Restart);
     }
 
-    /// Boots the app anew, for the processes that come from now on.
+    /// Boots the app anew for processes started from now on.
     pub(super) fn replace_template(&mut self) {
         if self.is_asleep() {
             return;
@@ -111,8 +111,8 @@ impl Runtime {
         self.replace_duties();
     }
 
-    /// A PHP process speaks another protocol. Where our program has been replaced, so have our PHP files: what is
-    /// started from now on can only work with the other version.
+    /// A PHP process uses another protocol version. If our program was replaced, so were our PHP files: processes
+    /// started from now on work with the other version only.
     pub(super) fn on_foreign(&mut self) {
         if self.is_restarted() && self.schedule.standing() == Standing::Running && is_replaced() {
             tracing::warn!("another version of kqueue is installed, with another protocol: restarting into it");
@@ -120,10 +120,10 @@ impl Runtime {
         }
     }
 
-    /// Where another version is wanted, this one leaves when it has nothing to do.
+    /// Restarts into a newly installed version once no job is held.
     pub(super) fn leave_if_replaced(&mut self) {
         let idle = self.schedule.standing() == Standing::Running && self.schedule.job_count() == 0;
-        // Before the queue has answered, the manager would take it for a failed start.
+        // Before the first reply of the queue, the service manager would take this for a failed start.
         if self.service.upgrade.is_wanted() && idle && self.queue.has_answered() {
             tracing::info!("no job is held: leaving, to be started again");
             self.tell(Event::HandOver);
@@ -131,7 +131,7 @@ impl Runtime {
         }
     }
 
-    /// Whether somebody would start us again, and our processes would live on meanwhile.
+    /// Whether a service manager would start us again, with our processes running on meanwhile.
     pub(super) fn is_restarted(&self) -> bool {
         self.processes.outlive() && is_listening()
     }

@@ -1,5 +1,4 @@
-//! What a new runtime makes of what an earlier one has left: finished jobs are removed, waiting ones go back, and those
-//! that run are ours again.
+//! Takeover of an earlier runtime's jobs: finished ones are removed, waiting ones given back, running ones adopted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +14,7 @@ use super::held::ledger::{Given, Held};
 use crate::workers::Worker;
 
 impl Runtime {
-    /// `left` is what the ledger says, `units` what is there of the app's units.
+    /// Takes over the jobs `left` in the ledger; `units`: the app's existing units.
     pub(super) fn take_over(&mut self, left: BTreeMap<JobId, Held>, units: &[Listed]) {
         let there: BTreeMap<&Unit, &Listed> = units.iter().map(|listed| (&listed.unit, listed)).collect();
         let Inherited { finished, waiting, running } = self.held.inherit(left, reading(&self.settings));
@@ -36,7 +35,7 @@ impl Runtime {
             let job = Some(AdoptedJob { spec, kind: given.kind, ran_ms });
             adopted.push(Adopted { worker: given.worker, tier, job });
         }
-        // Workers without a job dial us by themselves; a scope without one is about to end.
+        // Workers without a job reconnect by themselves; a scope without one is about to end.
         for listed in units.iter().filter(|listed| !met.contains(&listed.unit)) {
             if let (Unit::Worker(_), "active" | "activating") = (&listed.unit, listed.state.as_str()) {
                 last += 1;
@@ -65,26 +64,26 @@ impl Runtime {
         self.processes.watch_units();
     }
 
-    /// A process that has served an earlier runtime is back, and names the last job that it was given.
+    /// A process that served an earlier runtime has reconnected, and names the last job that it was given.
     pub(super) fn met_again(&mut self, id: WorkerId, last: JobId) {
         let Some(worker) = self.processes.workers.get_mut(&id) else { return };
         let Some(job) = worker.job.filter(|job| *job != last) else { return };
-        // What we have it down for never reached it.
+        // The job that the ledger names never reached it.
         worker.job = None;
         self.held.waits_again(job);
         self.tell(Event::Unsent(id));
     }
 }
 
-/// The process that has this job by the ledger, and its unit where that is there. It has no unit where it is known to be
-/// gone; one whose unit has ended keeps it, since how that ended may still be known.
+/// The process that has this job according to the ledger, and its unit if that exists. The worker has no unit if its
+/// process is known to be gone; one whose unit has ended keeps it, since its exit status may still be known.
 fn process_of<'a>(job: JobId, given: &Given, there: &BTreeMap<&Unit, &'a Listed>) -> (Worker, Option<&'a Listed>) {
     let mut worker = Worker::new(given.mode, false);
     worker.take(job);
     worker.pid = Some(given.pid).filter(|pid| *pid > 0);
     worker.unit = given.unit.clone();
     let listed = given.unit.as_ref().and_then(|unit| there.get(unit)).copied();
-    // The number of a unit may have come to another process since.
+    // The number of the unit may be in use by another process by now.
     let alive = listed.filter(|listed| listed.pid == 0 || given.pid == 0 || listed.pid == given.pid);
     match (alive, listed) {
         (Some(listed), _) => worker.pid = Some(listed.pid).filter(|pid| *pid > 0).or(worker.pid),
@@ -118,13 +117,13 @@ mod tests {
             (worker.pid, worker.unit.is_some(), alive.is_some())
         };
         assert_eq!(of(Some(1), 40), (Some(40), true, true));
-        // One that had not said its number yet is the one that is there now.
+        // A process whose id was not known yet is the one in the unit now.
         assert_eq!(of(Some(1), 0), (Some(40), true, true));
         assert_eq!(of(Some(2), 41), (Some(41), true, true));
-        // Another process has the number by now, or it had no unit: this one is gone.
+        // Another process is in the unit by now, or it had no unit: this one is gone.
         assert_eq!(of(Some(1), 41), (Some(41), false, false));
         assert_eq!(of(None, 41), (Some(41), false, false));
-        // How a unit ended that is not there any more may still be told.
+        // The result of a unit that has ended may still be known.
         assert_eq!(of(Some(9), 41), (Some(41), true, false));
     }
 }

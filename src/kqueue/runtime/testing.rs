@@ -1,4 +1,4 @@
-//! What tests of the runtime's parts need.
+//! Helpers for tests of the runtime's components.
 
 use std::path::Path;
 
@@ -12,17 +12,17 @@ pub fn settings(path: &Path, flags: &[(&'static str, &str)]) -> Settings {
     loaded(path, flags).settings
 }
 
-/// The same, with where each comes from.
+/// The same, with the origin of each.
 pub fn loaded(path: &Path, flags: &[(&'static str, &str)]) -> Loaded {
     let here = Surroundings::read().unwrap();
     let mut request = Request { app: Some("shop".to_owned()), ..Request::default() };
-    // Any program does for PHP: nothing is run.
+    // Any program serves as PHP: nothing is run.
     request.flags = vec![("path", path.to_str().unwrap().to_owned()), ("php", "/bin/sh".to_owned())];
     request.flags.extend(flags.iter().map(|(key, value)| (*key, (*value).to_owned())));
     load(&request, &here).unwrap()
 }
 
-/// What a schedule is told by these settings.
+/// The schedule's configuration for these settings.
 pub fn config(app: &Path, flags: &[(&'static str, &str)]) -> Config {
     schedule_config(&settings(app, flags), &[], true, false, true)
 }

@@ -1,4 +1,4 @@
-//! The usual hour: before each hour it is looked up in the history whether pooled jobs came in it on former days.
+//! Usual hours: before each hour, checks in the history whether pooled jobs came in that hour on former days.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -6,20 +6,20 @@ use std::rc::Rc;
 use super::Runtime;
 use kqueue_core::schedule::{Event, Usual};
 
-/// Seconds over which the apps of a host are spread, so that not all look, and start workers, at once.
+/// Seconds over which the apps of a host are spread, so that not all query their history and start workers at once.
 const SPREAD: u64 = 240;
 
-/// What is to be found out next, and what has been.
+/// The next hour to check, and the result of the last check.
 #[derive(Debug)]
 pub(super) struct Habit {
     next: Usual,
     found: Rc<Cell<Option<Usual>>>,
-    /// Seconds by which this app is sooner than others.
+    /// Seconds by which this app checks in advance of the hour, on top of the usual lead.
     sooner: u64,
 }
 
 impl Habit {
-    /// At the start, at this time (seconds since 1970).
+    /// `epoch`: the current time in seconds since 1970.
     pub fn new(epoch: u64) -> Self {
         let sooner = u64::from(std::process::id()) % SPREAD;
         Self { next: Usual::after(epoch + sooner), found: Rc::default(), sooner }
@@ -27,7 +27,7 @@ impl Habit {
 }
 
 impl Runtime {
-    /// Looks whether the next hour is one in which pooled jobs usually come. Called now and then.
+    /// Checks whether pooled jobs usually come in the next hour. Called on each timer.
     pub(super) fn look_at_habit(&mut self) {
         let epoch = self.now().epoch;
         if let Some(within) = self.habit.found.take().map(|usual| usual.lasts(epoch)).filter(|within| *within > 0) {

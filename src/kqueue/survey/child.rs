@@ -1,4 +1,4 @@
-//! The process that asks, as the app's user.
+//! The survey process, which runs as the app's user.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -16,32 +16,32 @@ use crate::backend::{self, BackendError, ConnectionSettings};
 use kqueue_config::Pop;
 use kqueue_system::identity::{self, Account};
 
-/// What comes before PHP's answer; see Survey.php.
+/// Prefix of PHP's answer; see Survey.php.
 const MARK: &str = "kqueue-survey ";
-/// Bytes of what PHP prints that are read.
+/// Maximum bytes read from each of PHP's output streams.
 const LONGEST: u64 = 8 << 20;
-/// How long a queue may take to answer.
+/// Timeout for the queue to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The hidden command: reads the question from standard input, prints what it found.
+/// The hidden command `survey`: reads the question from standard input, and returns the findings as JSON.
 ///
 /// # Errors
-/// Where it cannot ask at all, in one line.
+/// When the survey cannot be made at all, in one line.
 pub fn answer(script: &Path) -> Result<String, String> {
     let question: Question = take_place("survey")?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let found = runtime.block_on(look(&question, script));
-    // Whatever the app has started in the background while it booted.
+    // Background processes that the app started while it booted.
     identity::end_descendants();
     serde_json::to_string(&found).map_err(|error| error.to_string())
 }
 
-/// Reads from standard input what is to be done and as whom, and becomes that user, in a session of its own with nothing of
-/// whoever asks but the pipes to it.
+/// Reads the order and the user from standard input, and becomes that user, in a session of its own that shares nothing
+/// with the caller but the pipes.
 ///
 /// # Errors
-/// In one line.
+/// Any failure, in one line.
 pub(super) fn take_place<T: DeserializeOwned>(command: &str) -> Result<T, String> {
     let mut asked = Vec::new();
     std::io::stdin().read_to_end(&mut asked).map_err(|error| format!("stdin: {error}"))?;
@@ -63,7 +63,7 @@ pub(super) fn take_place<T: DeserializeOwned>(command: &str) -> Result<T, String
 }
 
 async fn look(question: &Question, script: &Path) -> Found {
-    // What is too old would not even understand the script.
+    // A PHP that is too old cannot parse the script.
     match super::version(&question.php, &question.php_args) {
         Err(why) => return Found::failed(Stage::Php, format!("{}: {why}", question.php.display())),
         Ok((version, id)) if id < OLDEST_PHP => {
@@ -93,7 +93,7 @@ async fn look(question: &Question, script: &Path) -> Found {
     found
 }
 
-/// What PHP says of the app, and the settings of its connection.
+/// PHP's description of the app, and the settings of its connection.
 async fn php(question: &Question, script: &Path) -> Result<(Found, serde_json::Value), String> {
     let order = serde_json::json!({
         "path": question.path,
@@ -120,7 +120,7 @@ async fn php(question: &Question, script: &Path) -> Result<(Found, serde_json::V
     let backend = value.get_mut("backend").map(serde_json::Value::take).unwrap_or_default();
     let mut found: Found = serde_json::from_value(value).map_err(|error| error.to_string())?;
     if let Some(failure) = &mut found.failed {
-        // An app that ends PHP while it boots has printed why.
+        // An app that ends PHP while it boots has printed the reason.
         if failure.text.is_empty() {
             failure.text = format!("it ended PHP while it booted: {}", String::from_utf8_lossy(&output.stderr));
         }
@@ -129,7 +129,7 @@ async fn php(question: &Question, script: &Path) -> Result<(Found, serde_json::V
     Ok((found, backend))
 }
 
-/// Runs PHP to its end. Whatever it leaves in the background ends with it, and does not keep its output open.
+/// Runs PHP to its end. Background processes that it leaves are killed, so that they do not keep its output open.
 async fn output(mut command: Command) -> io::Result<Output> {
     let mut child = command.spawn()?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -142,7 +142,7 @@ async fn output(mut command: Command) -> io::Result<Output> {
     Ok(Output { status: status?, stdout: stdout?, stderr: stderr? })
 }
 
-/// What a process prints, as far as anybody would want to read it.
+/// The first [`LONGEST`] bytes of what a process prints.
 async fn printed(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(stream) = stream {
@@ -151,11 +151,11 @@ async fn printed(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> 
     Ok(bytes)
 }
 
-/// Looks whether the queue answers, and says whether workers pop by themselves.
+/// Checks that the queue answers; returns whether workers pop by themselves (native pop).
 async fn queue(settings: serde_json::Value, queues: &[String]) -> Result<bool, Failure> {
     let cannot = |text: String| Failure { stage: Stage::Connection, text: one_line(&text), fault: None };
     let silent = |text: String| Failure { stage: Stage::Queue, text: one_line(&text), fault: None };
-    // PHP has tried it in our stead.
+    // For native pop, PHP has tried the queue in our stead.
     let silence = settings.get("silent").and_then(serde_json::Value::as_str).map(str::to_owned);
     let settings: ConnectionSettings = serde_json::from_value(settings).map_err(|error| cannot(error.to_string()))?;
     let said = |error: BackendError| match error {

@@ -1,4 +1,4 @@
-//! Something that is done in the app's own PHP, outside of any runtime, as the app's user: `kqueue failed`.
+//! Tasks in the app's own PHP, outside of any runtime, as the app's user: `kqueue failed`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use kqueue_config::Settings;
 use kqueue_system::harmless;
 use kqueue_system::identity::{self, Account};
 
-/// What comes before each answer of PHP's; see FailedJobs.php.
+/// Prefix of each answer from PHP; see FailedJobs.php.
 const MARK: &str = "kqueue-errand ";
-/// Bytes of one answer that are read.
+/// Maximum bytes of one answer.
 const LINE: u64 = 32 << 20;
-/// Bytes of what PHP complains of that are read.
+/// Bytes of PHP's stderr that are kept.
 const COMPLAINTS: u64 = 64 << 10;
 
-/// What is to be done.
+/// A task for the app's PHP.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Errand {
     /// The PHP interpreter.
@@ -31,12 +31,12 @@ pub struct Errand {
     pub path: PathBuf,
     /// The mode of `worker.php`.
     pub mode: String,
-    /// What it is to do.
+    /// The order passed to it, on its standard input.
     pub order: Value,
 }
 
 impl Errand {
-    /// In this mode of `worker.php`, for the app of these settings.
+    /// A task in this mode of `worker.php`, for the app of these settings.
     pub fn new(settings: &Settings, mode: &str, order: Value) -> Self {
         Self {
             php: settings.php.clone(),
@@ -48,10 +48,11 @@ impl Errand {
     }
 }
 
-/// Has it done, as `user` or as who we are. Each answer is passed to `heard`, harmless to a terminal; the last one has `end`.
+/// Runs it as `user`, or as our own user. Each answer is passed to `heard`, sanitized for a terminal; the last one has
+/// `end`.
 ///
 /// # Errors
-/// In one line: where the process cannot be had, the app does not boot, or something in it fails.
+/// In one line: when the process cannot be started, the app does not boot, or something in it fails.
 pub fn run(
     errand: &Errand,
     user: Option<&Account>,
@@ -62,14 +63,14 @@ pub fn run(
     let mut child =
         again("errand", user, manner).spawn().map_err(|error| format!("cannot start kqueue again: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // One that has ended already says why.
+        // Fails if the process has ended already; its output says why.
         let _ = stdin.write_all(&asked);
     }
     let complaints = child.stderr.take().map(|stderr| {
         std::thread::spawn(move || {
             let (mut text, mut stderr) = (Vec::new(), stderr.take(COMPLAINTS));
             let _ = stderr.read_to_end(&mut text);
-            // Nobody is to wait for us.
+            // Drains the rest, so that the process does not block on a full pipe.
             let _ = std::io::copy(&mut stderr.into_inner(), &mut std::io::sink());
             text
         })
@@ -98,7 +99,7 @@ pub fn run(
     }
 }
 
-/// The next answer, past whatever else is printed.
+/// The next answer, skipping other output.
 fn next(stdout: &mut impl BufRead) -> Option<Value> {
     loop {
         let mut line = Vec::new();
@@ -112,10 +113,10 @@ fn next(stdout: &mut impl BufRead) -> Option<Value> {
     }
 }
 
-/// The hidden command: reads the errand from standard input, and has PHP do it.
+/// The hidden command `errand`: reads the errand from standard input, and has PHP do it.
 ///
 /// # Errors
-/// Where it cannot, in one line.
+/// When it cannot, in one line.
 pub fn carry_out(script: &Path) -> Result<ExitCode, String> {
     let errand: Errand = take_place("errand")?;
     let mut command = Command::new(&errand.php);
@@ -123,13 +124,13 @@ pub fn carry_out(script: &Path) -> Result<ExitCode, String> {
     command.current_dir(&errand.path).stdin(Stdio::piped());
     let status = command.spawn().and_then(|mut child| {
         if let Some(mut stdin) = child.stdin.take() {
-            // One that has ended already says why.
+            // Fails if the process has ended already; its output says why.
             let _ = stdin.write_all(errand.order.to_string().as_bytes());
         }
         child.wait()
     });
     let status = status.map_err(|error| format!("{}: {error}", errand.php.display()));
-    // Whatever the app has started in the background.
+    // Background processes that the app has started.
     identity::end_descendants();
     Ok(if status?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

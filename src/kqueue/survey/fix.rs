@@ -1,11 +1,11 @@
-//! What to do about an app that does not boot, in kqueue's own words. Pure.
+//! Fixes for an app that does not boot, from kqueue's own fixed texts. Pure.
 
 use std::path::Path;
 
 use kqueue_core::wire::BootFault;
 
-/// What is said of connections that kqueue cannot serve. A text can hold whatever an app, its settings and its server
-/// say, and only what is one of these is a fix.
+/// Fixes for connections that kqueue cannot serve. A text may contain anything from an app, its settings or its server;
+/// only these endings count as a fix.
 const CONNECTIONS: &[&str] = &[
     "set QUEUE_CONNECTION to a redis or database connection",
     "set it in the app's config/queue.php (AWS_DEFAULT_REGION)",
@@ -19,10 +19,11 @@ const CONNECTIONS: &[&str] = &[
     "rename it",
 ];
 
-/// What is wrong with a connection and what to do about it, out of one text.
+/// Splits a text into the problem with a connection and its fix; the fix is general if the text has none of
+/// [`CONNECTIONS`].
 pub fn of_connection(text: &str) -> (&str, &'static str) {
     let ends = |fix: &&&str| text.strip_suffix(**fix).is_some_and(|what| what.ends_with([' ']));
-    // The longest: one fix may end as another does.
+    // The longest match: one fix may be the end of another.
     match CONNECTIONS.iter().filter(ends).max_by_key(|fix| fix.len()) {
         Some(fix) => (text.strip_suffix(fix).unwrap_or(text).trim_end_matches([' ', ':', ';']), fix),
         None => (
@@ -32,7 +33,7 @@ pub fn of_connection(text: &str) -> (&str, &'static str) {
     }
 }
 
-/// The fix for a boot that failed with `text`; `None` where only the app's own developers can know it.
+/// The fix for a boot that failed with `text`; `None` if only the app's developers can know it.
 pub fn of_boot(fault: Option<BootFault>, text: &str, path: &Path) -> Option<String> {
     let path = path.display();
     match fault {
@@ -41,7 +42,7 @@ pub fn of_boot(fault: Option<BootFault>, text: &str, path: &Path) -> Option<Stri
         Some(BootFault::DatabaseFile) => {
             Some(format!("make it, as the app's user: touch it, then php artisan migrate in {path}"))
         }
-        // Laravel says so, and ends PHP.
+        // Laravel prints this and ends PHP.
         _ if text.contains("environment file is invalid") => Some(format!("mend {path}/.env")),
         Some(BootFault::Unknown) | None => None,
     }

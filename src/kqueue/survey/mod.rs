@@ -1,8 +1,8 @@
-//! What can be asked of an app before a runtime works it: its PHP, whether it boots, its queue connection.
+//! Surveys an app before a runtime works it: its PHP, whether it boots, its queue connection.
 //!
-//! A process of its own asks, as the app's user: what runs or opens anything of the app must not be root. That process
-//! is this same program (`kqueue survey`), which gives up root's rights itself, has PHP describe the app
-//! (`Survey.php`), and looks whether the queue answers. No password of the app comes back from it.
+//! The survey runs in a process of its own, as the app's user: nothing that runs or opens files of the app may be root.
+//! That process is this same program (`kqueue survey`), which drops root's rights itself, has PHP describe the app
+//! (`Survey.php`), and checks whether the queue answers. It returns no password of the app.
 
 mod child;
 mod errand;
@@ -25,16 +25,16 @@ pub use child::answer;
 pub use errand::{Errand, carry_out, run as run_errand};
 pub use fix::{of_boot as boot_fix, of_connection as connection_fix};
 
-/// `PATH` as systemd gives it to units: what the app's processes will have.
+/// `PATH` as systemd sets it for units, and so for the app's processes.
 pub const UNIT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Oldest PHP that runs kqueue's side, as `PHP_VERSION_ID`.
 pub const OLDEST_PHP: u32 = 8_01_00;
 
-/// Longest text of an app's in bytes that is told.
+/// Maximum bytes of a text from an app.
 const LONGEST: usize = 400;
 
-/// What is asked.
+/// The question of a survey.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Question {
     /// The PHP interpreter.
@@ -43,24 +43,25 @@ pub struct Question {
     pub php_args: Vec<String>,
     /// The app's directory.
     pub path: PathBuf,
-    /// The queue connection; the app's default where there is none.
+    /// The queue connection; `None` is the app's default.
     pub connection: Option<String>,
-    /// Its queues; the connection's own where there are none.
+    /// Its queues; if empty, the connection's own.
     pub queues: Vec<String>,
-    /// The environment of which Horizon's plan is wanted; the app's own where there is none.
+    /// The environment whose Horizon plan is wanted; `None` is the app's own.
     pub environment: Option<String>,
-    /// What the app may open while it boots and share between its processes.
+    /// Peers to which the app may hold connections from its boot and share them between its processes.
     #[serde(default)]
     pub fork_safe_peers: Vec<String>,
-    /// How long PHP may take.
+    /// Timeout for PHP.
     pub patience: Duration,
-    /// Whether properties are hints, where it is asked what the app's classes declare.
+    /// Set to survey what the app's classes declare: whether properties count as hints.
     #[serde(default)]
     pub property_hints: Option<bool>,
 }
 
 impl Question {
-    /// All but what needs more than a look: Horizon's plan and what classes declare.
+    /// The question for these settings, without the slow parts: another environment's Horizon plan, and class
+    /// declarations.
     pub fn of(settings: &Settings) -> Self {
         Self {
             php: settings.php.clone(),
@@ -76,7 +77,7 @@ impl Question {
     }
 }
 
-/// What was found out, as far as it went.
+/// Findings of a survey, as far as it went.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Found {
@@ -86,25 +87,25 @@ pub struct Found {
     pub fork: bool,
     /// PHP has `posix`.
     pub posix: bool,
-    /// A fork can have an output of its own.
+    /// A fork can redirect its output to a stream of its own.
     pub ffi: bool,
-    /// Files and directories that the app's user should be able to write to, and is not.
+    /// Files and directories that the app's user should be able to write, and cannot.
     pub unwritable: Vec<PathBuf>,
     /// Laravel's version: the app has booted.
     pub laravel: Option<String>,
     /// `app.env`.
     pub environment: Option<String>,
-    /// What it has opened while it booted, and what its processes must not share.
+    /// What it opened during boot and its processes must not share.
     pub held: Vec<Held>,
-    /// Why what its `artisan` sets up is not done, if so.
+    /// Why the setup in its `artisan` is not done, if so.
     pub artisan: Option<String>,
-    /// What its queued classes declare for kqueue, if that was asked.
+    /// Declarations for kqueue in its queued classes, if asked for.
     pub declared: BTreeMap<String, Declared>,
     /// The default cache store.
     pub cache: Option<Cache>,
-    /// Horizon's plan, where the app has one.
+    /// Horizon's plan, if the app has one.
     pub horizon: Option<Horizon>,
-    /// What there is for standing in for Horizon's master, where the queue is Horizon's.
+    /// Support for replacing Horizon's master, if the queue is Horizon's.
     pub master: Option<Master>,
     /// The app's default queue connection.
     #[serde(rename = "default")]
@@ -113,21 +114,21 @@ pub struct Found {
     pub connection: Option<String>,
     /// Its own queue.
     pub queue: Option<String>,
-    /// What PHP lacks for it: an extension, or a package.
+    /// What PHP lacks for the connection: an extension, or a package.
     pub lacks: Option<String>,
     /// The connection's driver.
     pub driver: Option<String>,
-    /// Its `retry_after` in seconds; `None` is never, or not known.
+    /// Its `retry_after` in seconds; `None` is never or unknown.
     pub retry_after: Option<i64>,
-    /// Its table, where that is long and has no index for what is looked for in it.
+    /// Its table, if that is long and lacks an index for the queries on it.
     pub unindexed: Option<String>,
-    /// Workers pop by themselves from it.
+    /// Workers pop from it by themselves (native pop).
     pub native: bool,
-    /// The connections behind it, where it only chooses among them.
+    /// The connections behind it, if it only chooses among them.
     pub members: Vec<String>,
-    /// Other queue connections that the app uses, and where.
+    /// Other queue connections that the app uses, each with where it is used.
     pub others: BTreeMap<String, String>,
-    /// Where it ended, if not at the end.
+    /// Why it ended early, if it did.
     pub failed: Option<Failure>,
 }
 
@@ -141,7 +142,7 @@ pub struct Cache {
     pub driver: String,
 }
 
-/// What Horizon has for those who stand in for its master.
+/// Horizon's support for a replacement of its master process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Master {
@@ -150,7 +151,7 @@ pub struct Master {
 }
 
 impl Master {
-    /// What nobody does where that cannot be done.
+    /// The duties of the master that are left undone where it cannot be replaced.
     pub const DUTIES: &str = "nobody trims its indexes, keeps its records or watches its waits";
 }
 
@@ -158,39 +159,39 @@ impl Master {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Horizon {
-    /// The environment that was asked for.
+    /// The environment asked for.
     pub environment: String,
-    /// All that have a plan.
+    /// All environments that have a plan.
     pub environments: Vec<String>,
-    /// The plan; `None` where there is none for this environment.
+    /// The plan; `None` if there is none for this environment.
     pub supervisors: Option<Vec<Supervisor>>,
-    /// After how many seconds of waiting it tells, by connection and queue.
+    /// Seconds of waiting after which it notifies, by connection and queue.
     pub waits: BTreeMap<String, serde_json::Value>,
 }
 
-/// One supervisor of Horizon's.
+/// A supervisor of Horizon.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Supervisor {
     /// Its name.
     pub name: String,
-    /// Its options, by the names that Horizon's classes give them: `maxProcesses`, `maxTries`.
+    /// Its options, by their names in Horizon's classes: `maxProcesses`, `maxTries`.
     pub options: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What one class of the app declares, as text for people.
+/// Declarations of one class of the app, as text for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Declared {
     /// Its hints.
     pub hints: BTreeMap<String, String>,
-    /// What it has under the name of a hint and cannot be meant for kqueue.
+    /// Declarations that have the name of a hint but cannot be meant for kqueue.
     pub ignored: BTreeMap<String, String>,
-    /// Why it cannot be loaded.
+    /// Why the class cannot be loaded.
     pub unloadable: Option<String>,
 }
 
-/// How far a survey went.
+/// The stage at which a survey failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
@@ -198,7 +199,7 @@ pub enum Stage {
     Php,
     /// The app does not boot.
     Boot,
-    /// The app's connection cannot be worked.
+    /// The app's connection cannot be served.
     Connection,
     /// The queue does not answer.
     Queue,
@@ -207,11 +208,11 @@ pub enum Stage {
 /// Why a survey ended early.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Failure {
-    /// Where.
+    /// The stage that failed.
     pub stage: Stage,
-    /// Why, in one line.
+    /// The reason, in one line.
     pub text: String,
-    /// What it comes from, where that is known.
+    /// The cause, if known.
     #[serde(default)]
     pub fault: Option<BootFault>,
 }
@@ -221,33 +222,34 @@ impl Found {
         Self { failed: Some(Failure { stage, text: one_line(&text.into()), fault: None }), ..Self::default() }
     }
 
-    /// What a survey has answered. Whatever an app says in it is harmless to a terminal.
+    /// Parses the answer of a survey; `None` if it is not valid JSON of that form. Texts of the app are sanitized for a
+    /// terminal.
     fn read(answer: &[u8]) -> Option<Self> {
         let answer = harmless::value(serde_json::from_slice(answer).ok()?, LONGEST);
         serde_json::from_value(answer).ok()
     }
 
-    /// What it failed at, unless it came to its end.
+    /// The stage at which it failed; `None` if it completed.
     pub fn stage(&self) -> Option<Stage> {
         self.failed.as_ref().map(|failure| failure.stage)
     }
 }
 
-/// How an app is asked.
+/// How a survey or errand is run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Manner {
-    /// It has units, or is to have them: these give it an environment of their own, and nothing of the shell's.
+    /// The app has units, or will have: these give it an environment of their own, and nothing of the shell's.
     pub unit: bool,
     /// Its PHP may run as root.
     pub as_root: bool,
 }
 
-/// This program again, for something that is done as `user` or as who we are. The app sees the environment that it will see
-/// when it runs.
+/// A command that runs this program again, as `user` or as our own user. The app sees the environment that it will run
+/// with.
 fn again(what: &str, user: Option<&Account>, manner: Manner) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg(what).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // They are between a runtime and its service manager.
+    // Variables between a runtime and its service manager.
     for variable in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] {
         command.env_remove(variable);
     }
@@ -265,16 +267,16 @@ fn again(what: &str, user: Option<&Account>, manner: Manner) -> Command {
     command
 }
 
-/// Asks, as `user` or as who we are. The app sees the environment that it will see when it runs.
+/// Makes a survey, as `user` or as our own user. The app sees the environment that it will run with.
 ///
 /// # Errors
-/// Where the process that is to ask cannot be had; what is wrong with the app is in what it answers.
+/// When the survey process cannot be run or gives no answer; faults of the app are in the answer.
 pub fn ask(question: &Question, user: Option<&Account>, manner: Manner) -> Result<Found, String> {
     let mut command = again("survey", user, manner);
     let asked = serde_json::to_vec(&(question, user, manner.as_root)).map_err(|error| error.to_string())?;
     let mut child = command.spawn().map_err(|error| format!("cannot start kqueue again: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // One that has ended already says why.
+        // Fails if the process has ended already; its output says why.
         let _ = stdin.write_all(&asked);
     }
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
@@ -284,23 +286,23 @@ pub fn ask(question: &Question, user: Option<&Account>, manner: Manner) -> Resul
     })
 }
 
-/// PHP's version and its number (`80204`), of an interpreter.
+/// The version of a PHP interpreter, as text and as number (`80204`).
 ///
 /// # Errors
-/// Why there is none, in one line.
+/// When it cannot be determined, the reason in one line.
 pub fn version(php: &Path, args: &[String]) -> Result<(String, u32), String> {
     let mut command = Command::new(php);
     command.args(args).args(["-r", "echo PHP_VERSION_ID, ' ', PHP_VERSION;"]);
     let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
     let said = String::from_utf8_lossy(&output.stdout);
-    // What an extension complains of at startup comes first.
+    // Startup warnings of extensions come first.
     let last = said.lines().last().unwrap_or_default();
     last.split_once(' ')
         .and_then(|(id, version)| Some((version.to_owned(), id.parse().ok()?)))
         .ok_or_else(|| format!("is no PHP command line: {}", one_line(&String::from_utf8_lossy(&output.stderr))))
 }
 
-/// One line of what a process or a server said.
+/// Output of a process or server, sanitized, as one line of at most [`LONGEST`] bytes.
 fn one_line(text: &str) -> String {
     harmless::words(text, LONGEST)
 }

@@ -10,12 +10,12 @@ use tokio::sync::mpsc;
 use kqueue_core::schedule::WorkerId;
 use kqueue_core::wire::{Decoder, FromWorker, Parts, VERSION};
 
-/// What a peer may take to say who it is.
+/// Timeout for a peer's hello.
 const INTRODUCTION: Duration = Duration::from_secs(5);
-/// Frames that may be on their way to one process. The protocol has at most a handful.
+/// Capacity of a process's queue of frames. The protocol has a handful in flight at most.
 const OUTBOX: usize = 64;
 
-/// Who is at the other end, as the kernel knows.
+/// Peer credentials, from the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Its process id.
@@ -24,65 +24,65 @@ pub struct Peer {
     pub uid: u32,
 }
 
-/// The way to a process.
+/// Sends frames to a process.
 #[derive(Clone, Debug)]
 pub struct Outbox(mpsc::Sender<Parts>);
 
 impl Outbox {
-    /// The way to a process that reads nothing.
+    /// An outbox whose process reads nothing.
     #[cfg(test)]
     pub fn to_nobody() -> Self {
         Self(mpsc::channel(1).0)
     }
 
-    /// The way to a process that is played by a test, and what comes there.
+    /// An outbox of a process that a test plays, and the frames sent to it.
     #[cfg(test)]
     pub fn pair(frames: usize) -> (Self, mpsc::Receiver<Parts>) {
         let (sender, receiver) = mpsc::channel(frames);
         (Self(sender), receiver)
     }
 
-    /// Sends a frame; false when the process no longer takes any.
+    /// Sends a frame; false if the process no longer takes any.
     pub fn send(&self, frame: Parts) -> bool {
         self.0.try_send(frame).is_ok()
     }
 }
 
-/// What came of a connection.
+/// Events of a connection.
 #[derive(Debug)]
 pub enum Said {
-    /// Somebody says it is this worker. Nothing else is read before it is answered.
+    /// A process claims to be this worker. Nothing else is read before that is answered.
     Hello {
-        /// The number it gives.
+        /// The number it claims.
         worker: WorkerId,
         /// Its first message.
         hello: FromWorker,
-        /// Who it is.
+        /// Its credentials.
         peer: Peer,
-        /// The way to it. Dropping it ends the connection.
+        /// Sends to it. Dropping this ends the connection.
         outbox: Outbox,
     },
     /// A message.
     Message {
-        /// From whom.
+        /// The worker that sent it.
         worker: WorkerId,
         /// The process that sent it.
         pid: i32,
-        /// What it says.
+        /// The message.
         message: FromWorker,
     },
-    /// The end.
+    /// The connection has ended.
     Closed {
-        /// Of whom.
+        /// Its worker.
         worker: WorkerId,
-        /// The process whose connection it was.
+        /// Its process.
         pid: i32,
-        /// The process is gone, and had not read all that it was sent.
+        /// The process closed it without having read all frames.
         unread: bool,
         /// How it broke the protocol, if it did.
         fault: Option<String>,
     },
-    /// A process was refused that speaks another version of the protocol.
+    /// A process with another protocol version was refused.
     Foreign,
 }
 
@@ -125,7 +125,7 @@ pub(super) async fn serve(mut stream: UnixStream, peer: Peer, said: mpsc::Sender
             match reader.read(&mut chunk).await {
                 Ok(0) => return (false, decoder.is_partial().then(|| "half a frame".to_owned())),
                 Ok(read) => decoder.feed(chunk.get(..read).unwrap_or_default()),
-                // What a process had not read when it ended comes back as a reset.
+                // Unread data at the end of a process shows as a reset.
                 Err(error) => {
                     let fault = decoder.is_partial().then(|| "half a frame".to_owned());
                     return (error.kind() == io::ErrorKind::ConnectionReset, fault);
@@ -134,7 +134,7 @@ pub(super) async fn serve(mut stream: UnixStream, peer: Peer, said: mpsc::Sender
         }
     };
     let writing = async {
-        // A process that cannot be written to has closed its end: the reader hears of it.
+        // A failed write means that the process has closed its end; the reader sees that too.
         while let Some(frame) = frames.recv().await {
             for part in frame.iter() {
                 if writer.write_all(part).await.is_err() {
@@ -146,7 +146,7 @@ pub(super) async fn serve(mut stream: UnixStream, peer: Peer, said: mpsc::Sender
     let (unread, fault) = tokio::select! {
         biased;
         ended = reading => ended,
-        // The runtime has let go of it.
+        // The runtime has dropped the outbox.
         () = writing => (false, None),
     };
     let _ = said.send(Said::Closed { worker, pid: peer.pid, unread, fault }).await;

@@ -14,16 +14,16 @@ use super::connection::{Peer, Said, refuse, serve};
 use kqueue_system::identity::{NotPrivate, make_private};
 use kqueue_system::sockets::{self, Bounded, Connection};
 
-/// Connections that have not said yet who they are, or that are served.
+/// Maximum open connections, including those without a hello yet.
 const CONNECTIONS: usize = 512;
 
-/// Why the socket cannot be had.
+/// Why the socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// A file cannot be made or opened.
     #[error("{path}: {source}")]
     Io {
-        /// Which.
+        /// Its path.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -31,12 +31,12 @@ pub enum ListenError {
     /// Another runtime works from that directory.
     #[error("{0}: another kqueue runs with this directory; stop it, or set another runtime_dir")]
     Taken(PathBuf),
-    /// Somebody else could put something there.
+    /// Other users could write to the directory.
     #[error("{0}; set another runtime_dir")]
     NotPrivate(#[from] NotPrivate),
 }
 
-/// The bound socket. The lock beside it is held for as long as this lives.
+/// The bound socket. The lock file beside it is held as long as this lives.
 #[derive(Debug)]
 pub struct Listener {
     listener: UnixListener,
@@ -45,7 +45,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Makes the directory, ours alone, and binds `worker.sock` in it.
+    /// Creates the directory, accessible to us alone, and binds `worker.sock` in it.
     ///
     /// # Errors
     /// See [`ListenError`].
@@ -64,7 +64,8 @@ impl Listener {
         Ok(Self { listener, path, _lock: Some(held) })
     }
 
-    /// The socket that the service manager has bound and keeps. There is one runtime for it, as the manager sees to.
+    /// Adopts the socket that the service manager has bound and keeps. The manager ensures that only one runtime uses
+    /// it.
     ///
     /// # Errors
     /// See [`ListenError`].
@@ -74,8 +75,8 @@ impl Listener {
         Ok(Self { listener, path, _lock: None })
     }
 
-    /// The socket in the directory of our own, where versions before this one had it: processes of theirs that run on
-    /// dial it. `None` where no such version has run here.
+    /// Binds the socket in our own directory, where older versions had it and where their surviving processes connect.
+    /// `None` if no such version has run here.
     ///
     /// # Errors
     /// See [`ListenError`].
@@ -86,12 +87,12 @@ impl Listener {
         }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes connections for ever, and passes on what they say. Only our own user's are listened to.
+    /// Serves connections forever, passing on their messages. Accepts our own user's processes only.
     pub async fn serve(self, said: mpsc::Sender<Said>) {
         let own = nix::unistd::geteuid().as_raw();
         let listener = Bounded::new(self.listener, CONNECTIONS, "the worker socket");

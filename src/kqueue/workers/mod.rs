@@ -1,6 +1,6 @@
-//! PHP processes as the runtime sees them: who they are, how to reach them, and how they ended.
+//! PHP processes as the runtime sees them: their identity, connection, and exit status.
 //!
-//! Knows the worker socket and the protocol; knows nothing of queues, and decides nothing about jobs.
+//! Knows the worker socket and the protocol; independent of queues, and decides nothing about jobs.
 
 mod connection;
 mod listener;

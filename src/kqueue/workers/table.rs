@@ -1,4 +1,4 @@
-//! The processes there are, and what is known of the end of each.
+//! The table of processes, with what is known of the end of each.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -14,58 +14,58 @@ use kqueue_core::wire::{Mode, Parts};
 /// One PHP process.
 #[derive(Debug)]
 pub struct Worker {
-    /// What it is for.
+    /// Its role.
     pub mode: Mode,
     /// Its process id, once known.
     pub pid: Option<i32>,
-    /// Whether the template forked it: then the template hears of its end.
+    /// Whether the template forked it: then its exit status comes from the template.
     pub forked: bool,
-    /// The way to it, while it is connected.
+    /// Sends to it while it is connected.
     pub outbox: Option<Outbox>,
-    /// The job it has.
+    /// Its current job.
     pub job: Option<JobId>,
-    /// The job that is to be told by SIGTERM that its end is waited for.
+    /// The job that wants a SIGTERM when the runtime waits for its end.
     pub interruptible: Option<JobId>,
-    /// The pipe out of which it claims jobs that were sent ahead, if it is a lane.
+    /// The pipe from which it claims jobs sent ahead, if it is a lane.
     pub tickets: Option<Tickets>,
-    /// The stream into which it alone prints, where that can be told beforehand.
+    /// The output stream of this process alone, if it has one.
     pub own: Option<Own>,
-    /// MB that this job declares it needs at the most.
+    /// Maximum memory in MB that this job declares.
     pub memory_mb: Option<u32>,
-    /// Its memory in KiB when it was given that job.
+    /// Memory of the process in KiB when it got that job.
     pub baseline_kb: Option<u64>,
-    /// How it ended, once known.
+    /// Its exit status, once known.
     pub exit: Option<Exit>,
-    /// It is disconnected, since when, and whether it had left something unread.
+    /// Set once it is disconnected: since when, and whether it had left frames unread.
     pub closed: Option<(Instant, bool)>,
-    /// When its end was first known without that of its connection.
+    /// When its end was known while its connection was still open.
     pub ended_at: Option<Instant>,
-    /// How it broke the protocol.
+    /// Its violation of the protocol, if any.
     pub fault: Option<String>,
-    /// Why its app did not boot.
+    /// Why the app did not boot in it, if so.
     pub boot_failure: Option<String>,
     /// The unit it is in, if it has one of its own.
     pub unit: Option<Unit>,
-    /// How that ended, once known.
+    /// How that unit ended, once known.
     pub unit_end: Option<UnitEnd>,
-    /// The scope that bounds the job it has, where it has a unit besides.
+    /// The scope that limits its current job, if it has a unit besides.
     pub bounds: Option<Unit>,
-    /// What its unit says it ended of, where that says more than the process.
+    /// The cause of its end according to its unit, if more specific than the exit status.
     pub unit_cause: Option<Cause>,
-    /// The job it had last.
+    /// Its last job.
     pub last: Option<JobId>,
-    /// Since when it has that job, as far as is known.
+    /// When it got that job, if known.
     pub given: Option<Instant>,
-    /// KiB of memory that it was seen to have at most since it was given that job.
+    /// Peak memory in KiB observed since then.
     pub seen_kb: Option<u64>,
-    /// Why it was told to leave.
+    /// Why it was told to stop, if it was.
     pub stopped: Option<StopReason>,
-    /// Why it was killed.
+    /// Why it was killed, if it was.
     pub killed: Option<Cause>,
 }
 
 impl Worker {
-    /// A process that has been asked for.
+    /// A process that has been requested.
     pub fn new(mode: Mode, forked: bool) -> Self {
         Self {
             mode,
@@ -95,13 +95,13 @@ impl Worker {
         }
     }
 
-    /// It is given a job.
+    /// Records that it got a job.
     pub fn take(&mut self, job: JobId) {
         (self.job, self.last, self.given) = (Some(job), Some(job), Some(Instant::now()));
         (self.memory_mb, self.baseline_kb, self.seen_kb) = (None, None, None);
     }
 
-    /// What it ended of, as far as is known.
+    /// The cause of its end, as far as known.
     pub fn cause(&self) -> Cause {
         if let Some(cause) = &self.unit_cause {
             return cause.clone();
@@ -115,21 +115,22 @@ impl Worker {
         }
     }
 
-    /// Whether it is known how it ended. A process that killed another says less than the unit of that one.
+    /// Whether its end is fully known. With a unit, that is the end of the unit, and of the scope of its job: for a
+    /// process killed from outside, these know more than the exit status.
     pub fn has_ended(&self) -> bool {
         if self.unit.is_some() { self.unit_end.is_some() && self.bounds.is_none() } else { self.exit.is_some() }
     }
 
-    /// Whether what it was sent last was not read.
+    /// Whether it left frames unread.
     pub fn unread(&self) -> bool {
         self.closed.is_some_and(|(_, unread)| unread)
     }
 
-    /// Sends it a frame; false when it is not there to take it.
+    /// Sends it a frame; false if it is not connected or takes no more.
     pub fn send(&self, frame: Parts) -> bool {
         self.outbox.as_ref().is_some_and(|outbox| outbox.send(frame))
     }
 }
 
-/// Every process but the template.
+/// All processes but the template.
 pub type Workers = BTreeMap<WorkerId, Worker>;

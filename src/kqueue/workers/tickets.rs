@@ -1,7 +1,7 @@
-//! The pipe out of which a lane claims jobs that were sent ahead to it, and the runtime takes them back.
+//! The pipe from which a lane claims jobs sent ahead to it, and from which the runtime takes them back.
 //!
-//! A ticket is a number of eight bytes. Reads and writes of so few bytes are atomic, so each is read once, by
-//! the one or by the other.
+//! A ticket is a number of eight bytes. Reads and writes of so few bytes are atomic, so each ticket is read exactly
+//! once, by either side.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 
 use kqueue_core::schedule::{JobId, WorkerId};
 
-/// The runtime's end of one lane's pipe. The file goes with it.
+/// The runtime's end of one lane's pipe. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Tickets {
     pipe: File,
@@ -20,13 +20,13 @@ pub struct Tickets {
 }
 
 impl Tickets {
-    /// Makes the pipe for a lane, in the directory of the worker socket.
+    /// Creates the pipe of a lane, in the directory of the worker socket.
     ///
     /// # Errors
-    /// When there can be none; the lane does without.
+    /// When it cannot be created; the lane works without.
     pub fn create(directory: &Path, lane: WorkerId) -> io::Result<Self> {
         let path = directory.join(format!("lane-{lane}.tickets"));
-        // One that was left by a runtime which was killed.
+        // A killed runtime may have left one.
         let _ = std::fs::remove_file(&path);
         nix::unistd::mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let flags = nix::fcntl::OFlag::O_NONBLOCK.bits();
@@ -34,12 +34,12 @@ impl Tickets {
         Ok(Self { pipe, path })
     }
 
-    /// Offers a job; false when it could not be offered.
+    /// Offers a job; false if the pipe does not take it.
     pub fn offer(&mut self, job: JobId) -> bool {
         self.pipe.write(&job.to_be_bytes()).is_ok_and(|written| written == 8)
     }
 
-    /// Takes back every job that has not been claimed.
+    /// Takes back all unclaimed jobs.
     pub fn take_back(&mut self) -> Vec<JobId> {
         let mut jobs = Vec::new();
         let mut ticket = [0; 8];

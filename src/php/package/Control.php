@@ -8,14 +8,14 @@ use Illuminate\Contracts\Foundation\Application;
 use RuntimeException;
 
 /**
- * Asks the kqueue of this app, on its control socket, as the user that this process is.
+ * Client of this app's kqueue on its control socket, with the identity of this process's user.
  */
 final class Control
 {
-    /** Seconds that an answer may take. */
+    /** Seconds that a reply may take. */
     private const PATIENCE = 8;
 
-    /** Bytes of an answer that are read. */
+    /** Bytes read of a reply. */
     private const LARGEST = 8 << 20;
 
     public function __construct(private Application $app)

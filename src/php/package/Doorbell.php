@@ -13,15 +13,15 @@ use Illuminate\Queue\SyncQueue;
 use Throwable;
 
 /**
- * Wakes kqueue when a job was queued where nothing announces it: everywhere but in Redis. It is a courtesy: whoever dispatches never
- * waits for it, and never learns that nobody was there. kqueue would find the job by itself, a moment later.
+ * Wakes kqueue when a job was queued in a store that does not announce it: everywhere but in Redis. Best effort:
+ * dispatching never waits for it and gets no error from it. Without it, kqueue finds the job by itself a moment later.
  */
 final class Doorbell
 {
-    /** The bells of other apps that are rung, at the most, when our own cannot be told from them. */
+    /** Limit of the bells that are rung when this app's own is not known among them. */
     private const NEIGHBOURS = 8;
 
-    /** Seconds within which one word is enough. */
+    /** Seconds within which one NOTIFY is enough. */
     private const MOMENT = 0.005;
 
     private static float $notified = 0.0;
@@ -56,22 +56,24 @@ final class Doorbell
             }
 
             $database = $queue->getDatabase();
-            // Nobody sees the row before the transaction is over; if it is rolled back there is nothing to see.
+            // The row is not visible before the transaction commits; after a rollback there is none.
             $tell = function () use ($database): void {
                 $this->ring();
                 self::notify($database);
             };
             $database->transactionLevel() > 0 ? $database->afterCommit($tell) : $tell();
         } catch (Throwable) {
-            // The job is queued.
+            // Ignored: the job is queued.
         }
     }
 
-    /** PostgreSQL tells runtimes on other hosts. Once for all that is dispatched within a moment: who was told looks again. */
+    /**
+     * Wakes runtimes on other hosts through PostgreSQL. One NOTIFY covers all jobs within MOMENT: runtimes look again.
+     */
     private static function notify(Connection $database): void
     {
         if ($database->getDriverName() === 'pgsql' && microtime(true) - self::$notified > self::MOMENT) {
-            // Past the connection: it is not one of the app's own queries.
+            // Bypasses Laravel's connection: it is not one of the app's own queries.
             $database->getPdo()->exec('NOTIFY kqueue');
             self::$notified = microtime(true);
         }
@@ -93,12 +95,12 @@ final class Doorbell
             }
         }
 
-        // The directory of a release is named after its date, not after the app. A bell rung in vain costs its
-        // runtime one look.
+        // The directory of a release is named after its date, not after the app. A needless ring costs a runtime one
+        // look.
         array_map($this->touch(...), array_slice(glob('/run/kqueue/*/bell.sock') ?: [], 0, self::NEIGHBOURS));
     }
 
-    /** Whether somebody is there to hear it. One who is busy will look by himself. */
+    /** Whether a runtime listens. A busy one, whose socket is full, looks by itself. */
     private function touch(string $bell): bool
     {
         $to = @stream_socket_client('udg://'.$bell, $code, $error, 0);

@@ -11,15 +11,15 @@ use Illuminate\Notifications\SendQueuedNotifications;
 use Kqueue\Worker\Inspect;
 
 /**
- * What goes into the payload of a job at its dispatch, when it still is an object: kqueue then need not ask PHP about
- * its class, and can route jobs that are encrypted, or that say different things each.
+ * Hints that are added to a job's payload at its dispatch, when it is still an object: kqueue then need not have PHP
+ * inspect its class, and can route jobs that are encrypted, or that declare values per object.
  */
 final class Hints
 {
     /**
-     * Nothing for a job that declares nothing: its payload stays as stock makes it, to the byte.
+     * Empty for a job that declares nothing: its payload stays identical to stock's.
      *
-     * @param array<string, mixed> $payload as far as it is made
+     * @param array<string, mixed> $payload as made so far
      * @return array<string, mixed>
      */
     public static function of(array $payload): array
@@ -38,7 +38,7 @@ final class Hints
     }
 
     /**
-     * Laravel's own jobs carry what the app wrote: a listener, a mailable, a notification, an event.
+     * Hints of what Laravel's own jobs carry: the app's listener, mailable, notification or event.
      *
      * @return array<string, scalar>
      */

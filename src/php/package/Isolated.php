@@ -6,7 +6,7 @@ namespace Kqueue;
 
 use Attribute;
 
-/** Whether the job runs isolated (true) or inline (false), whatever else speaks for another tier. */
+/** Whether the job runs isolated (true) or inline (false), whatever other declarations suggest. */
 #[Attribute(Attribute::TARGET_CLASS)]
 final class Isolated
 {

@@ -6,7 +6,10 @@ namespace Kqueue;
 
 use Attribute;
 
-/** How many jobs of the class run at once, and how many start in a time: `30/m`. With `by`, of each value of that key, tag or property. */
+/**
+ * How many jobs of the class run at once, and how many start per time (`30/m`). With `by`, each value of that key, tag
+ * or property counts separately.
+ */
 #[Attribute(Attribute::TARGET_CLASS)]
 final class Limit
 {

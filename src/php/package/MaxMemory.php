@@ -6,7 +6,7 @@ namespace Kqueue;
 
 use Attribute;
 
-/** MB that the job needs, with all that it starts. */
+/** MB that the job needs, including processes that it starts. */
 #[Attribute(Attribute::TARGET_CLASS)]
 final class MaxMemory
 {

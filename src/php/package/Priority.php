@@ -6,7 +6,7 @@ namespace Kqueue;
 
 use Attribute;
 
-/** Which of the jobs that wait for one tier goes first: the higher. */
+/** Priority among jobs that wait for the same tier: the higher goes first. */
 #[Attribute(Attribute::TARGET_CLASS)]
 final class Priority
 {

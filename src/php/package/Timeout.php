@@ -6,7 +6,7 @@ namespace Kqueue;
 
 use Attribute;
 
-/** Seconds that the job may run, where it has no property `timeout`. Laravel itself keeps to it, under any worker. */
+/** Seconds that the job may run, where it has no property `timeout`. Laravel itself enforces it, under any worker. */
 #[Attribute(Attribute::TARGET_CLASS)]
 final class Timeout
 {

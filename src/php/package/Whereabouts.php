@@ -11,7 +11,7 @@ use Illuminate\Contracts\Foundation\Application;
  */
 final class Whereabouts
 {
-    /** The name of this app: as its settings say, or as kqueue names one in this directory. */
+    /** The name of this app: from its settings, or derived from its directory as kqueue does. */
     public static function name(Application $app): string
     {
         $name = $app['config']['kqueue.app'];
@@ -19,7 +19,7 @@ final class Whereabouts
         return is_string($name) && $name !== '' ? $name : self::of($app->basePath());
     }
 
-    /** @return list<string> where kqueue has the directories of its apps: as a service, and as our own user by hand */
+    /** @return list<string> parents of the apps' runtime directories: as a service, and by hand as this user */
     public static function places(): array
     {
         if (! function_exists('posix_geteuid')) {

@@ -12,23 +12,23 @@ use Illuminate\Queue\SqsQueue;
 use ReflectionMethod;
 
 /**
- * What the runtime needs in order to speak to the queue itself, resolved by the app.
+ * What the runtime needs to access the queue itself, resolved by the app.
  *
- * The queue object is asked, and not only its configuration: an app may have a queue class of its own, whose keys carry
- * a prefix or whose table is that of a tenant.
+ * It is read from the queue object, not only from its configuration: an app may have a queue class of its own, whose
+ * keys carry a prefix or whose table is that of a tenant.
  */
 final class Backend
 {
-    /** Drivers that keep no jobs for anybody to take. */
+    /** Drivers that store no jobs for workers. */
     private const FOREIGN = ['sync', 'null', 'deferred', 'background'];
 
-    /** What the runtime does in the queue's stead. A class with its own way of doing it would be passed over. */
+    /** Methods that the runtime replaces. A class that overrides one would be bypassed. */
     private const REPLACED = ['pop', 'migrate', 'migrateExpiredJobs', 'retrieveNextJob', 'getNextAvailableJob', 'isAvailable', 'isReservedButExpired', 'marshalJob', 'markJobAsReserved'];
 
-    /** Classes whose own way is known: Laravel's, and Horizon's, which raises events (see {@see RedisDriver}). */
+    /** Classes whose methods are known: Laravel's, and Horizon's, which raises events (see {@see RedisDriver}). */
     private const KNOWN = ['Illuminate\Queue\Queue', RedisQueue::class, DatabaseQueue::class, SqsQueue::class, 'Laravel\Horizon\RedisQueue'];
 
-    /** Stands for any queue, to find what the class puts around its name. */
+    /** A placeholder name, to find the prefix and suffix that the class adds. */
     private const PROBE = 'kqueue-any-queue';
 
     /**
@@ -49,7 +49,7 @@ final class Backend
         }
 
         $base = $served::QUEUE;
-        // As the class sees itself: a connector of the app's own may have given it other values than the configuration.
+        // From the object: a connector of the app's own may have set other values than the configuration.
         $fields = \Closure::bind(fn (): array => get_object_vars($this), $queue, $base)();
         $own = is_string($fields['default'] ?? null) ? $fields['default'] : $own;
         $backend = $served->describe($app, $fields);
@@ -76,7 +76,7 @@ final class Backend
     }
 
     /**
-     * A queue of which the runtime knows nothing more: its workers pop by themselves.
+     * A queue for which the runtime has no backend: its workers pop by themselves.
      *
      * @param array<string, mixed> $config of the queue connection
      * @return array<string, mixed>
@@ -107,7 +107,7 @@ final class Backend
     }
 
     /**
-     * How the queue object calls each queue where it keeps it.
+     * The stored name of each queue, as the queue object makes it.
      *
      * @param list<string> $queues
      * @return array{exact: object, before: string|null, after: string|null}
@@ -120,7 +120,7 @@ final class Backend
             $exact[$name] = $driver->name($queue, $name);
         }
 
-        // Queues that the settings add later are called alike.
+        // For queues that the settings add later.
         $around = explode(self::PROBE, $driver->name($queue, self::PROBE));
         $around = count($around) === 2 ? $around : [null, null];
 

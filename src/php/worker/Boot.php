@@ -9,7 +9,7 @@ use Illuminate\Contracts\Foundation\Application;
 use Illuminate\Foundation\Bootstrap\RegisterProviders;
 
 /**
- * Boots the app as `php artisan queue:work …` would, and answers what the runtime must know of it.
+ * Boots the app as `php artisan queue:work …` would, and describes it for the runtime.
  */
 final class Boot
 {
@@ -17,21 +17,21 @@ final class Boot
 
     public Kernel $kernel;
 
-    /** Why what the app's `artisan` sets up is not done, if so. */
+    /** Why the app's `artisan` could not be followed; null if it was. */
     public ?string $unfollowed = null;
 
-    /** @var list<class-string> steps that {@see begin()} has left */
+    /** @var list<class-string> bootstrappers that {@see begin()} leaves to {@see finish()} */
     private array $rest = [];
 
     /**
      * @param array<string, mixed> $order the runtime's WELCOME
-     * @param Held|null $held where it counts what the app opens while it boots
+     * @param Held|null $held records what the app opens while it boots; null where that does not matter
      */
     public function __construct(public array $order, public ?Held $held = null)
     {
     }
 
-    /** Whatever the app throws while it boots goes through: the caller reports it. */
+    /** Boots the app. Its exceptions are left to the caller. */
     public function boot(): void
     {
         $this->enter();
@@ -39,7 +39,7 @@ final class Boot
         $this->kernel->bootstrap();
     }
 
-    /** The part of it in which none of the app's providers takes part. The rest is {@see finish()}. */
+    /** Boots the part before the app's service providers are registered. The rest is {@see finish()}. */
     public function begin(): void
     {
         $this->enter();
@@ -51,7 +51,7 @@ final class Boot
         $this->held->note('before its providers are registered (config/ or bootstrap/app.php)');
     }
 
-    /** In a fork of a process that has begun. */
+    /** Boots the rest, in a fork of a process that has called {@see begin()}. */
     public function finish(): void
     {
         if ($this->rest !== []) {
@@ -66,10 +66,11 @@ final class Boot
     {
         $path = $this->order['path'];
         chdir($path);
-        // Packages decide by these that they run inside `queue:work`, and rightly so.
+        // Packages detect `queue:work` by these.
         $this->setArguments();
         $_SERVER['SCRIPT_NAME'] = $_SERVER['SCRIPT_FILENAME'] = $_SERVER['PHP_SELF'] = $_SERVER['PATH_TRANSLATED'] = 'artisan';
-        // The console would start two processes to measure a terminal that is not there, and then set these itself.
+        // Otherwise the console starts two processes to measure a terminal that does not exist, and then sets these
+        // itself.
         putenv('COLUMNS=80');
         putenv('LINES=50');
         $entry = new Entry($path);
@@ -83,7 +84,7 @@ final class Boot
         $this->kernel = $this->app->make(Kernel::class);
     }
 
-    /** Notes in which provider the app opens what it may hold afterwards. */
+    /** Records during which service provider each descriptor is opened. */
     private function watch(): void
     {
         if ($this->held === null || ! method_exists($this->app, 'afterBootstrapping') || ! method_exists($this->app, 'getLoadedProviders')) {
@@ -103,13 +104,13 @@ final class Boot
         });
     }
 
-    /** @return list<class-string> what the kernel boots the app with; none where it has a way of its own */
+    /** @return list<class-string> the kernel's bootstrappers; empty for a kernel that is not Laravel's */
     private function steps(): array
     {
         return $this->kernel instanceof \Illuminate\Foundation\Console\Kernel ? (fn (): array => $this->bootstrappers())->call($this->kernel) : [];
     }
 
-    /** Makes `queue:work` and its options what this process was started with. */
+    /** Sets `queue:work` and its options as the arguments of this process. */
     public function setArguments(): void
     {
         $_SERVER['argv'] = $GLOBALS['argv'] = $this->arguments();
@@ -129,8 +130,8 @@ final class Boot
     }
 
     /**
-     * Whether the job has left a transaction open, and says so. The next one is not to run inside it, and whoever else
-     * writes to that database may be waiting for its end.
+     * Whether the job has left a database transaction open; logs a line if so. The next job must not run inside it,
+     * and other writers may be waiting for its end.
      */
     public function isTransactionOpen(): bool
     {
@@ -148,7 +149,7 @@ final class Boot
     }
 
     /**
-     * Everything the runtime needs in order to speak to the queue itself, resolved by the app.
+     * Everything that the runtime needs to access the queue itself, resolved by the app.
      *
      * @return array<string, mixed>
      */
@@ -174,7 +175,7 @@ final class Boot
             'connection' => $name,
             'queue' => $queue,
             'horizon' => Driver::named((string) ($config['driver'] ?? ''))?->horizon($this->app, $name),
-            // Not of the package, which need not be there.
+            // From the config: the package may be missing.
             'settings' => (object) $this->app['config']->get('kqueue.settings', []),
             'backend' => $backend,
             'memory' => memory_get_usage(true) >> 20,

@@ -9,8 +9,8 @@ use Illuminate\Queue\RedisQueue;
 use RuntimeException;
 
 /**
- * What `kqueue broken` asks of an app: messages that no Laravel could run, and that were set aside on `NAME:broken`, are listed,
- * shown, put back into their queue, as they are or mended, or dropped. Each is put back, or dropped, in one step.
+ * Lists, shows, requeues (as they are or repaired) or drops messages for `kqueue broken`: those that Laravel could not
+ * run, and that were set aside on `NAME:broken`. Each is requeued or dropped atomically.
  *
  * @property array{path: string, connection?: string|null, act: string, queues?: list<string>, ids?: list<string>, limit?: int, dry?: bool, with?: string|null} $order
  */
@@ -18,16 +18,16 @@ final class BrokenMessages extends Errand
 {
     use Stores;
 
-    /** Messages that are looked at with one call. */
+    /** Messages read per call. */
     private const PAGE = 20;
 
-    /** Bytes of a message that are looked at. */
+    /** Bytes read of a message. */
     private const CUT = 1 << 20;
 
-    /** Characters of a message's name in Redis: of its SHA-1. */
+    /** Characters of a message's id in Redis, the beginning of its SHA-1. */
     private const NAME = 12;
 
-    /** Name, bytes and beginning of each message, from the one at ARGV[1] on. */
+    /** SHA-1, size in bytes and beginning of each message, from index ARGV[1] on. */
     private const LIST = <<<'LUA'
         local found = {}
         for at = tonumber(ARGV[1]), tonumber(ARGV[1]) + tonumber(ARGV[2]) - 1 do
@@ -40,7 +40,10 @@ final class BrokenMessages extends Errand
         return found
         LUA;
 
-    /** Takes out the message at ARGV[1], if it is the one that was seen, and puts it, or what it was mended to, into its queue. */
+    /**
+     * Removes the message at index ARGV[1] if its SHA-1 is ARGV[2], and requeues it or its repaired form. Returns 1 or
+     * 0.
+     */
     private const TAKE = <<<'LUA'
         -- A script does not roll back: a key of the wrong type raises before anything is moved.
         for i = 1, 3 do redis.call('llen', KEYS[i]) end
@@ -54,7 +57,7 @@ final class BrokenMessages extends Errand
         return 1
         LUA;
 
-    /** Those that were put back as they are, and are no jobs. */
+    /** Number of messages that were requeued as they are and are still not valid jobs. */
     private int $still = 0;
 
     protected function carryOut(): void
@@ -82,7 +85,7 @@ final class BrokenMessages extends Errand
     {
         $redis = $queue->getConnection();
 
-        // What is taken out is not there any more to be counted.
+        // Each removed message shifts the index of those behind it.
         for ($at = 0, $gone = 0; ; $at += count($page)) {
             $found = $redis->eval(self::LIST, 1, "{$key}:broken", $at - $gone, self::PAGE, self::CUT);
             $page = is_array($found) ? array_chunk($found, 3) : [];
@@ -112,7 +115,7 @@ final class BrokenMessages extends Errand
                 $last = $row->id;
                 $one = static fn (): object => $rows()->where('id', $row->id);
                 $bytes = (int) $row->bytes;
-                // In characters, of which a database may count fewer than there are bytes.
+                // SUBSTR counts characters, of which there may be fewer than bytes.
                 $head = (string) ($bytes > self::CUT ? $one()->value($queue->getDatabase()->raw('SUBSTR(payload, 1, 1000)')) : $one()->value('payload'));
                 $this->isDone((string) $row->id, $name, max($bytes, strlen($head)), $head, (int) $row->created_at, fn (): bool => match ($this->order['act']) {
                     'drop' => $one()->delete(),
@@ -122,7 +125,7 @@ final class BrokenMessages extends Errand
         } while ($page->isNotEmpty());
     }
 
-    /** Does it with a message, if that is one of those that are meant. `$take` takes it out. */
+    /** Applies the order to a message, if it is selected. True if `$take` has removed it from those set aside. */
     private function isDone(string $id, string $queue, int $bytes, string $head, ?int $queued, callable $take): bool
     {
         $ids = $this->order['ids'] ?? [];
@@ -140,7 +143,7 @@ final class BrokenMessages extends Errand
             return false;
         }
 
-        // One is mended, and no other that is called like it.
+        // A repaired form replaces one message, even if others have the same id.
         if (($this->order['dry'] ?? false) || isset($this->order['with']) && $this->done > 0 || ! $take()) {
             return false;
         }
@@ -171,7 +174,7 @@ final class BrokenMessages extends Errand
         ] + ($whole ? ['text' => $head, 'cut' => strlen($head) < $bytes] : []);
     }
 
-    /** Why a message is no job; null if it is one, for all that is known. */
+    /** Why a message is not a valid job; null if it seems to be one. */
     private static function why(string $message, int $bytes): ?string
     {
         if (strlen($message) < $bytes) {

@@ -13,13 +13,13 @@ use Illuminate\Queue\Jobs\RedisJob;
 use Illuminate\Queue\RedisQueue;
 
 /**
- * What `kqueue cancel` asks of an app: jobs that nobody has reserved, waiting or delayed, are reserved one by one, as a worker
- * would, and then failed or deleted by Laravel's own classes. If this process dies on the way, a job that it has reserved
- * comes back after `retry_after`, like that of any worker.
+ * Cancels unreserved jobs, waiting or delayed, for `kqueue cancel`: reserves them one by one as a worker would, then
+ * fails or deletes them with Laravel's own classes. If this process dies meanwhile, a job that it has reserved comes
+ * back after `retry_after`, as with any worker.
  */
 final class CancelJobs extends PickedJobs
 {
-    /** Takes one payload out of the queue or out of what is delayed, and reserves it as Laravel's own script does. */
+    /** Takes one payload out of the queue or the delayed set, and reserves it as Laravel's own script does. */
     private const TAKE = <<<'LUA'
         local readable, job = pcall(cjson.decode, ARGV[1])
         if not readable or type(job) ~= 'table' then return false end
@@ -56,7 +56,7 @@ final class CancelJobs extends PickedJobs
         $this->eachOfDatabase($queue, $name, function (object $row) use ($queue, $connection, $name): bool {
             $now = time();
 
-            // Nobody else has taken it meanwhile.
+            // Unless the row has been taken meanwhile.
             if ($this->rows($queue)->where('id', $row->id)->whereNull('reserved_at')->update(['reserved_at' => $now, 'attempts' => $row->attempts + 1]) !== 1) {
                 return false;
             }
@@ -68,7 +68,7 @@ final class CancelJobs extends PickedJobs
         });
     }
 
-    /** It is reserved for us. */
+    /** Fails or deletes a job that this process has reserved. */
     private function settle(Job $job): bool
     {
         Cancelled::settleAndReport($this->boot->app, $job, "cancelled by {$this->order['by']}", $this->order['delete'] ?? false, true);

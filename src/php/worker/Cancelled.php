@@ -13,20 +13,20 @@ use Illuminate\Queue\Jobs\JobName;
 use RuntimeException;
 use Throwable;
 
-/** What a job fails with that an operator has cancelled. */
+/** The exception that a job cancelled by an operator fails with. */
 final class CancelledException extends RuntimeException
 {
 }
 
 /**
- * What becomes of a job that an operator has cancelled and that is ours: it fails in Laravel's own way, so that its batch, its
- * chain and whoever listens are told and its lock goes; or it is deleted, as a job that deletes itself.
+ * Settles a reserved job that an operator has cancelled: fails it in Laravel's own way, which updates its batch and
+ * chain, calls listeners and releases its lock; or deletes it, like a job that deletes itself.
  */
 final class Cancelled
 {
     /**
      * @param string $cause `cancelled by USER`
-     * @param bool $unrun it has not been begun since it was taken off the queue
+     * @param bool $unrun it has not been started since it was reserved
      */
     public static function settle(Application $app, Job $job, string $cause, bool $delete, bool $unrun): void
     {
@@ -42,7 +42,7 @@ final class Cancelled
             return;
         }
 
-        // Until it begins for the first time, it has the lock that others let go as they begin.
+        // Before its first run, it still has the lock that ShouldBeUniqueUntilProcessing jobs release as they start.
         $first = $unrun && $job->attempts() <= 1;
         $uuid = (string) $job->uuid();
 
@@ -59,7 +59,7 @@ final class Cancelled
         }, $app->make(CallQueuedHandler::class), CallQueuedHandler::class)();
     }
 
-    /** The same; what is thrown on the way is reported, as a worker does. */
+    /** Like {@see settle()}; exceptions are reported, as a worker does. */
     public static function settleAndReport(Application $app, Job $job, string $cause, bool $delete, bool $unrun): void
     {
         try {

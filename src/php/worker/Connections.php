@@ -9,10 +9,10 @@ use Illuminate\Queue\Events\Looping;
 use Throwable;
 
 /**
- * Closes what Laravel's own managers have open, each in a way after which it opens again when it is next used.
+ * Closes the connections of Laravel's own managers so that they reopen at their next use.
  *
- * None is made to forget its drivers: what the app has set on one while it booted (a fake, a sender, channels) would be
- * lost with it. What stays open after this is found by {@see Held}.
+ * Drivers are kept, except Redis connections: what the app has set on one while it booted (a fake, a sender, channels)
+ * would be lost with it. What is still open after this is found by {@see Held}.
  */
 final class Connections
 {
@@ -22,14 +22,14 @@ final class Connections
             try {
                 $close($app);
             } catch (Throwable) {
-                // What is left open is found out.
+                // What is left open is found by Held.
             }
         }
     }
 
     /**
-     * Gives what packages have collected while the app booted to where it belongs, as happens between two jobs of any
-     * worker: or every fork would do so once more with its copy.
+     * Flushes what packages have collected while the app booted, as any worker does between two jobs. Otherwise every
+     * fork would store its copy again.
      */
     public static function flush(Application $app, string $connection, string $queue): void
     {
@@ -56,7 +56,7 @@ final class Connections
         }
     }
 
-    /** Calls the first of these methods that there is: their names differ from version to version. */
+    /** Calls the first of these methods that exists: their names differ between versions. */
     private static function call(Application $app, string $class, string ...$methods): void
     {
         foreach ($app->resolved($class) ? $methods : [] as $method) {
@@ -91,7 +91,7 @@ final class Connections
                 try {
                     $connection->disconnect();
                 } catch (Throwable) {
-                    // A connection that is already gone is as closed as we want it.
+                    // The connection is already gone.
                 }
                 $app['redis']->purge($name);
             }
@@ -123,7 +123,7 @@ final class Connections
     {
         foreach ($app->resolved('log') ? $app['log']->getChannels() : [] as $channel) {
             $logger = method_exists($channel, 'getLogger') ? $channel->getLogger() : $channel;
-            // A closed handler writes what it holds back, and opens again by itself.
+            // A handler writes its buffer when it is closed, and reopens by itself.
             method_exists($logger, 'close') && $logger->close();
         }
     }

@@ -20,7 +20,7 @@ final class DatabaseDriver extends Driver
 
     public const JOBS = [DatabaseJob::class, DatabaseJobRecord::class];
 
-    /** Rows from which on a table is long. */
+    /** Number of rows above which a missing index is reported. */
     private const MANY = 10_000;
 
     public function describe(Application $app, array $fields): array
@@ -46,7 +46,7 @@ final class DatabaseDriver extends Driver
         $class = $ours ? RuntimeDatabaseJob::class : DatabaseJob::class;
         $record = new DatabaseJobRecord((object) ($order['row'] + ['queue' => $queue->getQueue($order['queue']), 'payload' => $payload]));
 
-        // As Laravel does it: what it is called in the table, where a class of the app's own calls it otherwise.
+        // As in Laravel: the queue's name in the table, which a class of the app's own may change.
         return new $class($app, $queue, $record, $connection, $record->queue);
     }
 
@@ -64,7 +64,7 @@ final class DatabaseDriver extends Driver
         $connection = (new \Illuminate\Support\ConfigurationUrlParser)->parseConfiguration($connections[$name]);
         $file = (string) ($connection['database'] ?? '');
 
-        // Laravel's own error names a query that nobody has asked for.
+        // Laravel's own error would only name a failed query.
         if (($connection['driver'] ?? '') === 'sqlite' && ! preg_match('/^$|:memory:|mode=memory/', $file) && ! file_exists($file)) {
             throw new Misconfigured(Misconfigured::DATABASE_FILE, "the SQLite database {$file} of connection '{$name}' does not exist");
         }
@@ -90,7 +90,7 @@ final class DatabaseDriver extends Driver
         $table = (string) ($settings['table'] ?? 'jobs');
         $schema = $database->getSchemaBuilder();
 
-        // SQLite does not make use of one. An older Laravel cannot say which there are.
+        // SQLite makes no use of the index. Older Laravel versions cannot list indexes.
         if (! DatabaseServer::serves($backend['engine']) || ! method_exists($schema, 'getIndexes')
             || $database->table($table)->offset(self::MANY)->limit(1)->value('id') === null) {
             return null;

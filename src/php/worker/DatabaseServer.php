@@ -11,19 +11,19 @@ use Illuminate\Support\ConfigurationUrlParser;
 use PDO;
 
 /**
- * What Laravel and PDO would connect to, of a database over the network: for the runtime, which has neither.
+ * The connection settings of a database server as Laravel and PDO would use them, for the runtime's own client.
  */
 final class DatabaseServer
 {
     private const ENGINES = ['mysql', 'mariadb', 'pgsql'];
 
-    /** Where MySQL's socket is if PHP does not say. */
+    /** Paths of MySQL's socket, where PHP configures none. */
     private const SOCKETS = ['/run/mysqld/mysqld.sock', '/var/lib/mysql/mysql.sock', '/tmp/mysql.sock'];
 
-    /** What makes two entries one database. */
+    /** Settings by which two entries are the same database. */
     private const SAME = ['database', 'username', 'password', 'options', 'sslmode'];
 
-    /** PDO's options of MySQL by their names, since a number needs the extension. */
+    /** PDO's MySQL options by name: their numbers are constants of the extension. */
     private const TLS = ['ca' => 'SSL_CA', 'cert' => 'SSL_CERT', 'key' => 'SSL_KEY'];
 
     public static function serves(string $engine): bool
@@ -34,7 +34,7 @@ final class DatabaseServer
     /** @return array<string, mixed> */
     public static function describe(Application $app, Connection $database): array
     {
-        // Of a connection that is split in two this is the writing side, as it was picked.
+        // With separate read and write settings, this is the write side that Laravel has picked.
         $config = (array) $database->getConfig();
         $isPostgres = $database->getDriverName() === 'pgsql';
 
@@ -53,8 +53,7 @@ final class DatabaseServer
     }
 
     /**
-     * Of a writing side with several entries Laravel picks one for each connection. The others are known, too, as far as
-     * they are the same database.
+     * Laravel picks one of several write entries for each connection. The others of the same database are included.
      *
      * @param array<string, mixed> $config the one that was picked
      * @return list<array<string, mixed>>
@@ -93,13 +92,13 @@ final class DatabaseServer
 
         return match (true) {
             $socket !== null => ['host' => '', 'port' => null, 'socket' => $socket],
-            // To MySQL's clients this name is its socket.
+            // MySQL's clients use the socket for this name.
             $host === 'localhost' => ['host' => $host, 'port' => self::port($config['port'] ?? null), 'socket' => self::socket()],
             default => ['host' => $host, 'port' => self::port($config['port'] ?? null), 'socket' => null],
         };
     }
 
-    /** libpq takes lists, of which one port counts for all hosts. @param array<string, mixed> $config */
+    /** libpq takes lists; a single port applies to all hosts. @param array<string, mixed> $config */
     private static function libpqHosts(array $config, string $hosts): array
     {
         $ports = explode(',', (string) ($config['connect_via_port'] ?? $config['port'] ?? ''));
@@ -111,7 +110,7 @@ final class DatabaseServer
         );
     }
 
-    /** Where a session is kept, behind a pooler that keeps none. @param array<string, mixed> $config */
+    /** Addresses of the server behind a pooler that keeps no sessions. @param array<string, mixed> $config */
     private static function direct(array $config): array
     {
         $direct = array_diff_key(array_merge($config, (array) ($config['direct'][0] ?? $config['direct'])), ['connect_via_port' => 0]);
@@ -143,7 +142,7 @@ final class DatabaseServer
     }
 
     /**
-     * PDO encrypts where it is given a file, and verifies unless it is told not to.
+     * PDO uses TLS if a file, path or cipher is given, and verifies the certificate unless told otherwise.
      *
      * @param array<int, mixed> $options
      */
@@ -165,7 +164,7 @@ final class DatabaseServer
     }
 
     /**
-     * Until Laravel 9 it was called `schema`, and taken as it is.
+     * Before Laravel 9 the setting was called `schema`, and taken literally.
      *
      * @param array<string, mixed> $config
      * @return list<string>
@@ -182,7 +181,7 @@ final class DatabaseServer
         return array_values(array_map(static fn (mixed $name): string => $isOld ? (string) $name : trim((string) $name, '\'"'), $path));
     }
 
-    /** Whether the app's package says so when a job is dispatched. */
+    /** Whether the app's Composer package sends a NOTIFY when a job is dispatched. */
     private static function isNotified(Application $app): bool
     {
         return $app->getProviders('Kqueue\KqueueServiceProvider') !== [] && (bool) ($app['config']['kqueue.doorbell'] ?? true);

@@ -13,8 +13,8 @@ use SplFileInfo;
 use Throwable;
 
 /**
- * The app's own queued classes that declare something for kqueue, or mean something else by a property of that name.
- * Bounded in files, classes and time: an app may have any number of them.
+ * The app's own queued classes that declare something for kqueue, or use a property of that name for something else.
+ * Limited in files, classes and time, since an app may be of any size.
  */
 final class Declarations
 {
@@ -25,7 +25,7 @@ final class Declarations
     /** Seconds for reading files, and again for loading classes. */
     private const PATIENCE = 3.0;
 
-    /** What a file holds whose class may be queued, or may declare something. */
+    /** Matches files whose class may be queued, or may declare something. */
     private const TELLING = '/ShouldQueue|QueueableAction|As(?:Job|Action)\b|\bKqueue\\\\|(?:\$|function\s+)(?:isolated|maxMemory|estimatedDuration|priority|maxTasks|cpuWeight|ioWeight)\b/';
 
     /**
@@ -55,7 +55,7 @@ final class Declarations
         return Inspect::parts(isset($limit['rate']) ? ['rate' => "{$limit['rate'][0]} in {$limit['rate'][1]} s"] + $limit : $limit);
     }
 
-    /** @return list<string> classes below `app/`, by the rules of composer.json, whose files say that they may matter */
+    /** @return list<string> classes below `app/`, by the PSR-4 rules of composer.json, whose files match TELLING */
     private static function classes(string $path): array
     {
         $composer = json_decode((string) @file_get_contents("{$path}/composer.json"), true);
@@ -84,7 +84,11 @@ final class Declarations
         return $classes;
     }
 
-    /** @return iterable<string, string> files that are named as classes are, as far as there is time: path below the directory without its ending => path */
+    /**
+     * Files that are named like classes, within the limits of files and time.
+     *
+     * @return iterable<string, string> path below the directory without its extension => path
+     */
     public static function files(string $directory): iterable
     {
         [$left, $until] = [self::FILES, microtime(true) + self::PATIENCE];
@@ -107,7 +111,7 @@ final class Declarations
                 }
             }
         } catch (Throwable) {
-            // A directory that its user may not read has no classes to be loaded.
+            // No class can be loaded from a directory that is not readable.
         }
     }
 }

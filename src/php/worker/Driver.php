@@ -9,8 +9,8 @@ use Illuminate\Contracts\Queue\Queue;
 use Illuminate\Queue\Jobs\Job;
 
 /**
- * One of Laravel's queue drivers that the runtime serves: what the runtime is told of the app's connection, and the job
- * object for what it has reserved there. One class for each; how to add one is said in the runtime's `backend` module.
+ * A Laravel queue driver that the runtime serves: describes the app's connection to the runtime, and makes the job
+ * objects for what it has reserved there. One class per driver; the runtime's `backend` module says how to add one.
  */
 abstract class Driver
 {
@@ -31,7 +31,7 @@ abstract class Driver
         return $class === null ? null : new $class;
     }
 
-    /** The driver of a queue object, whatever class of the app's own it has. */
+    /** The driver of a queue object, by its class or a parent of it; null for one that the runtime cannot serve. */
     public static function of(?object $queue): ?self
     {
         foreach (self::ALL as $class) {
@@ -43,14 +43,14 @@ abstract class Driver
         return null;
     }
 
-    /** @return list<class-string> what the jobs of all drivers need */
+    /** @return list<class-string> classes that the jobs of all drivers need */
     public static function classes(): array
     {
         return array_merge(...array_map(static fn (string $class): array => $class::JOBS, array_values(self::ALL)));
     }
 
     /**
-     * What the runtime needs in order to speak to the queue itself.
+     * What the runtime needs to access the queue itself.
      *
      * @param array<string, mixed> $fields of the queue object
      * @return array<string, mixed>
@@ -62,43 +62,55 @@ abstract class Driver
      *
      * @param array<string, mixed> $order the JOB frame's header
      * @param string $payload as it was queued
-     * @param string $receipt what is behind it in the frame's body
-     * @param bool $ours whether the runtime has a part in the job: then it is a {@see RuntimeJob}
+     * @param string $receipt what follows the payload in the frame's body
+     * @param bool $ours whether the runtime takes part in the job: then it is a {@see RuntimeJob}
      */
     abstract public function job(Application $app, Queue $queue, string $connection, array $order, string $payload, string $receipt, bool $ours): Job;
 
-    /** Fails with a {@see Misconfigured} where Laravel would say something less to the point. @param array<string, mixed> $config of the queue connection */
+    /**
+     * Throws a {@see Misconfigured} for errors that Laravel would report less clearly.
+     *
+     * @param array<string, mixed> $config of the queue connection
+     */
     public function expect(Application $app, array $config): void
     {
     }
 
-    /** How the queue object calls a queue where it keeps it. */
+    /** The stored name of a queue, as the queue object makes it. */
     public function name(Queue $queue, string $name): string
     {
         return (string) $queue->getQueue($name);
     }
 
-    /** Whether the runtime may remove finished jobs in the stead of Laravel's own class. @param array<string, mixed> $backend what {@see describe()} has said */
+    /**
+     * Whether the runtime may remove finished jobs in place of Laravel's own class.
+     *
+     * @param array<string, mixed> $backend the result of {@see describe()}
+     */
     public function isPlain(array $backend): bool
     {
         return true;
     }
 
-    /** A job has been made that is about to run. */
+    /** Called when a job has been made and is about to run. */
     public function reserved(Application $app, Queue $queue, string $connection, Job $job, string $name): void
     {
     }
 
-    /** What PHP lacks for it: an extension's name, or words. @param array<string, mixed> $settings of the queue connection */
+    /**
+     * The extension or Composer package that it lacks; null if none.
+     *
+     * @param array<string, mixed> $settings of the queue connection
+     */
     public function lacks(\ArrayAccess $config, array $settings): ?string
     {
         return null;
     }
 
     /**
-     * A long table that has no index for what is looked for in it; null without one.
+     * The name of a long table without an index for the query that pops a job; null otherwise.
      *
-     * @param array<string, mixed> $backend what {@see describe()} has said
+     * @param array<string, mixed> $backend the result of {@see describe()}
      * @param array<string, mixed> $settings of the queue connection
      */
     public function unindexed(Application $app, array $backend, array $settings): ?string
@@ -106,13 +118,16 @@ abstract class Driver
         return null;
     }
 
-    /** @param array<string, mixed> $backend what {@see describe()} has said @return list<string> files that the app's user writes to */
+    /**
+     * @param array<string, mixed> $backend the result of {@see describe()}
+     * @return list<string> files that the app's user writes to
+     */
     public function files(array $backend): array
     {
         return [];
     }
 
-    /** What {@see Horizon::describe()} says of the connection. @return array<string, mixed>|null */
+    /** The result of {@see Horizon::describe()} for the connection. @return array<string, mixed>|null */
     public function horizon(Application $app, string $connection): ?array
     {
         return null;

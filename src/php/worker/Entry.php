@@ -9,8 +9,8 @@ use Illuminate\Contracts\Foundation\Application;
 use PhpToken;
 
 /**
- * The app's own `artisan`, run up to where it handles the command: a umask, constants and settings that it makes are
- * as much a part of the app as its code.
+ * Runs the app's own `artisan` up to where it handles the command: a umask, constants and settings made there are part
+ * of the app.
  */
 final class Entry
 {
@@ -34,7 +34,7 @@ final class Entry
             try {
                 $made = self::evaluate($code, $GLOBALS['argv'] ?? [], $GLOBALS['argc'] ?? 0);
             } catch (\ParseError $error) {
-                // None of it has run, unless it is a file of the app's that does not compile.
+                // The cut code does not compile, so none of it has run; unless the error is in another file of the app.
                 if (! str_contains($error->getFile(), "eval()'d code")) {
                     throw $error;
                 }
@@ -54,7 +54,7 @@ final class Entry
                     }
                 }
 
-                // Laravel 11 makes the application in the very statement that has it handle the command.
+                // Laravel 11 makes the application in the statement that handles the command.
                 $this->unfollowed = $this->makes ? null : 'it makes no application before it handles the command';
             }
         }
@@ -62,7 +62,7 @@ final class Entry
         return $this->ordinary();
     }
 
-    /** What every version's own `artisan` does. */
+    /** Makes the application as the stock `artisan` of every Laravel version does. */
     private function ordinary(): Application
     {
         defined('LARAVEL_START') || define('LARAVEL_START', microtime(true));
@@ -80,7 +80,7 @@ final class Entry
         return $app;
     }
 
-    /** All statements before the one that handles the command; null where there is no such. */
+    /** All statements before the one that handles the command; null if there is none. */
     private function beginning(): ?string
     {
         $file = $this->path.'/artisan';
@@ -104,7 +104,7 @@ final class Entry
 
         foreach (PhpToken::tokenize($source) as $token) {
             if ($token->is([T_OPEN_TAG, T_INLINE_HTML])) {
-                // The line for the shell.
+                // The shebang line and PHP's open tag.
                 continue;
             }
 

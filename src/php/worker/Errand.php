@@ -7,23 +7,24 @@ namespace Kqueue\Worker;
 use Throwable;
 
 /**
- * What an operator asks of an app's own PHP: a process boots the app, does it, and ends.
+ * An operation that an operator requests of an app's own PHP: the process boots the app, carries it out, and exits.
  *
- * What it is comes by standard input, as JSON. Answers are lines of standard output that begin with MARK, a JSON object each; the last one has `end`, or `error`.
+ * The order is JSON on standard input. Replies are lines of standard output, MARK and a JSON object each; the last one
+ * has `end`, or `error`.
  */
 abstract class Errand
 {
     private const MARK = 'kqueue-errand ';
 
-    /** Jobs between two lines that say how far it is. */
+    /** Jobs between two progress lines. */
     protected const AT_ONCE = 50;
 
     protected Boot $boot;
 
-    /** Jobs that are meant. */
+    /** Number of selected jobs. */
     protected int $matched = 0;
 
-    /** Those of which it is done. */
+    /** Number of jobs that the operation has been applied to. */
     protected int $done = 0;
 
     /** @param array<string, mixed> $order */
@@ -31,12 +32,12 @@ abstract class Errand
     {
     }
 
-    /** Does it; the app has booted. */
+    /** Carries out the order; the app has booted. */
     abstract protected function carryOut(): void;
 
     public function run(): int
     {
-        // What the app prints is no part of the answer.
+        // Discards what the app prints.
         ob_start(static fn (): string => '');
 
         try {
@@ -54,7 +55,7 @@ abstract class Errand
         return 0;
     }
 
-    /** One more is done. */
+    /** Writes a progress line for every AT_ONCE jobs done. */
     protected function progress(): void
     {
         $this->done % self::AT_ONCE === 0 && $this->say(['progress' => $this->done]);
@@ -64,7 +65,7 @@ abstract class Errand
     protected function say(array $line): void
     {
         $written = @fwrite(STDOUT, self::MARK.json_encode($line, JSON_INVALID_UTF8_SUBSTITUTE | JSON_UNESCAPED_SLASHES | JSON_THROW_ON_ERROR)."\n");
-        // Nobody reads any more: whoever asked wants no more of it.
+        // The reader is gone, so the operation is no longer wanted.
         $written === false && exit(1);
     }
 }

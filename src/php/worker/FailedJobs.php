@@ -11,9 +11,9 @@ use RuntimeException;
 use Throwable;
 
 /**
- * What `kqueue failed` asks of an app: its failed jobs, through its own provider of them, listed, retried or forgotten.
+ * Lists, retries or forgets failed jobs for `kqueue failed`, through the app's own provider of failed jobs.
  *
- * Retrying is Laravel's own command: a job's `retryUntil` is worked out anew, its attempts are 0, and listeners are told.
+ * Retries go through Laravel's command: `retryUntil` is recomputed, attempts are reset, and listeners are called.
  *
  * @property array{path: string, act: string, ids?: list<string>, class?: string|null, match?: string|null, queue?: string|null, since?: int|null, limit?: int, dry?: bool} $order
  */
@@ -25,7 +25,7 @@ final class FailedJobs extends Errand
     /** The app's own provider of failed jobs. */
     private object $failer;
 
-    /** The job that is being retried, as its record was. */
+    /** The record of the job that is being retried, until it is in its queue. */
     private ?object $out = null;
 
     protected function carryOut(): void
@@ -76,18 +76,18 @@ final class FailedJobs extends Errand
     }
 
     /**
-     * Laravel puts a job into its queue and removes its record afterwards: one that has failed again by then would be
-     * removed too, or could not be recorded. So the record goes first, and comes back if there was no way into the queue.
+     * Laravel queues a job and removes its record afterwards: if the job has failed again by then, its new record would
+     * be removed too, or could not be written. So the record is removed first, and restored if queueing fails.
      */
     private function takeOut(object $job): void
     {
-        // Of one whose record could not go there is nothing to be put back.
+        // If this throws, there is nothing to restore.
         $this->failer->forget($job->id);
         $this->out = $job;
         $this->done++;
     }
 
-    /** Puts the record back of a job that did not get into its queue. */
+    /** Restores the record of a job that could not be queued. */
     private function keep(): void
     {
         if ($this->out !== null) {
@@ -106,7 +106,7 @@ final class FailedJobs extends Errand
         }
     }
 
-    /** @return iterable<object> the failed jobs that are meant, the latest first */
+    /** @return iterable<object> the failed jobs that are selected, the latest first */
     private function matching(): iterable
     {
         foreach ($this->candidates() as $job) {
@@ -124,7 +124,7 @@ final class FailedJobs extends Errand
         if (($this->order['ids'] ?? []) !== []) {
             $ids = $this->order['ids'];
         } elseif (method_exists($failer, 'ids')) {
-            // One by one: all payloads and traces together may be more than there is memory.
+            // One by one: all payloads and traces together may not fit into memory.
             $ids = $failer->ids($this->order['queue'] ?? null);
         } else {
             return yield from $failer->all();
@@ -132,7 +132,7 @@ final class FailedJobs extends Errand
 
         foreach ($ids as $id) {
             $job = $failer->find($id);
-            // The provider by uuid says the uuid alone.
+            // A provider that is keyed by uuid may set no id.
             $job === null || $job->id ??= $id;
             yield $job;
         }
@@ -177,7 +177,9 @@ final class FailedJobs extends Errand
         ] + ($whole ? ['payload' => $job->payload] : []);
     }
 
-    /** The provider as Laravel's command has it: what it wants to remove is gone already, and only what is in its queue by then. */
+    /**
+     * The provider for Laravel's command, whose `forget()` comes once the job is queued: the record is gone already.
+     */
     private function failerOfCommand(): object
     {
         return new class($this->failer, fn () => $this->out = null) {

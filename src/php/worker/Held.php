@@ -5,19 +5,19 @@ declare(strict_types=1);
 namespace Kqueue\Worker;
 
 /**
- * What a process has open that two processes must not share: sockets, pipes, epoll and the like, files with a read
- * position or a lock, and threads, which a fork does not have. What was there before the app is not the app's.
+ * Finds what a process has open that must not be shared over a fork: sockets, pipes, epoll and the like, files with a
+ * read position or a lock, and threads, which a fork does not inherit. What was open before the app booted is ignored.
  */
 final class Held
 {
-    /** Of the C library: to the log whole messages are sent, and sssd's client notices a fork. */
+    /** Peers of the C library: log sockets carry whole messages, and sssd's client detects a fork. */
     private const SAFE = ['/dev/log', '/run/systemd/journal/dev-log', '/run/systemd/journal/socket', '/var/lib/sss/pipes/*'];
 
     private const DEVICES = ['/dev/null', '/dev/zero', '/dev/full', '/dev/random', '/dev/urandom'];
 
     private const APPEND = 02000;
 
-    /** Names at the most: who holds a thousand descriptors needs no list of them. */
+    /** Limit of the names that are reported. */
     private const NAMES = 20;
 
     /** @var array<int|string, string> */
@@ -25,7 +25,7 @@ final class Held
 
     private int $threads;
 
-    /** @var array<string, string> when each descriptor was first seen, by its number and what it is */
+    /** @var array<string, string> when each descriptor was first seen, by its number and link target */
     private array $seen = [];
 
     /** @param list<string> $safe names as {@see left()} gives them, in which `*` stands for anything */
@@ -35,7 +35,7 @@ final class Held
         $this->threads = self::threads();
     }
 
-    /** Remembers that what is there now, and was not before, came while $what happened. */
+    /** Records $what as the origin of all descriptors that were not seen before. */
     public function note(string $what): void
     {
         foreach (self::descriptors() as $fd => $link) {
@@ -44,13 +44,13 @@ final class Held
     }
 
     /**
-     * A socket of kqueue's own, which a fork gives up.
+     * Excludes a socket of kqueue's own, which a fork closes. Null: none.
      *
      * @param resource|null $socket
      */
     public function ours($socket): void
     {
-        // Its number is used again once it is closed, so there is one at a time.
+        // One at a time: its inode number may be reused once it is closed.
         $this->before['ours'] = $socket === null ? '' : 'socket:['.(fstat($socket)['ino'] ?? '').']';
     }
 
@@ -60,7 +60,7 @@ final class Held
         $left = $this->look();
 
         if ($left !== []) {
-            // Perhaps nobody has it any more. Not before, for the collector writes to memory that forks share.
+            // Unreachable objects may hold it. Not done earlier: the collector writes to memory that forks share.
             gc_collect_cycles();
             $left = $this->look();
         }
@@ -88,10 +88,10 @@ final class Held
         return array_slice(array_values($left), 0, self::NAMES);
     }
 
-    /** Whether it is what was there before, or a copy of it, such as `php://stderr` is. */
+    /** Whether a descriptor was open before, or is a duplicate of one that was, such as `php://stderr`. */
     private function wasThere(int $fd, string $link): bool
     {
-        // Sockets and pipes have a number of their own, and standard streams are copied whatever they are.
+        // Sockets and pipes are identified by inode; of other links, only the standard streams are duplicated.
         $known = preg_match('/:\[\d+\]$/D', $link) === 1 ? $this->before : array_intersect_key($this->before, [0, 1, 2]);
 
         return ($this->before[$fd] ?? null) === $link || in_array($link, $known, true);
@@ -108,7 +108,7 @@ final class Held
         return false;
     }
 
-    /** What to call it; null for what may be shared. */
+    /** The reported name of a descriptor; null if it may be shared. */
     private static function name(int $fd, string $link): ?string
     {
         if (str_starts_with($link, 'socket:')) {
@@ -116,7 +116,7 @@ final class Held
         }
 
         if ($link[0] !== '/') {
-            // "pipe:[4711]": the number means nothing to anybody.
+            // "pipe:[4711]": the inode number is of no use.
             return (string) preg_replace('/^(pipe):\[\d+\]$/', '$1', $link);
         }
 
@@ -159,7 +159,7 @@ final class Held
         $descriptors = [];
 
         foreach (@scandir('/proc/self/fd') ?: [] as $fd) {
-            // The one that is used to look is closed by now.
+            // The descriptor of scandir() itself is closed by now.
             if (ctype_digit($fd) && ($link = @readlink("/proc/self/fd/{$fd}")) !== false) {
                 $descriptors[(int) $fd] = $link;
             }

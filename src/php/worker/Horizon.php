@@ -29,7 +29,7 @@ final class Horizon
     /** Seconds after which this process makes way for a fresh one. */
     private const AGE = 3600;
 
-    /** What Horizon can be told through its queue of commands, and the runtime's word for it. */
+    /** Commands of Horizon's command queue that are processed; they become requests to the runtime. */
     private const COMMANDS = [
         SupervisorCommands\Pause::class,
         SupervisorCommands\ContinueWorking::class,
@@ -43,7 +43,7 @@ final class Horizon
 
     private HorizonQueues $queues;
 
-    /** @var array<string, true> what somebody has asked of Horizon, until the runtime has been told */
+    /** @var array<string, true> requests to Horizon that have not been sent to the runtime yet */
     private array $asked = [];
 
     private bool $leaves = false;
@@ -78,14 +78,14 @@ final class Horizon
 
     public function run(): int
     {
-        // They build on Horizon's own classes, which no other process needs.
+        // They extend Horizon's classes, which no other process needs.
         require_once __DIR__.'/HorizonOrders.php';
         require_once __DIR__.'/HorizonMaster.php';
         require_once __DIR__.'/HorizonQueues.php';
         require_once __DIR__.'/HorizonSupervisor.php';
 
         $this->queues = new HorizonQueues($this->app['queue']);
-        // A job that waits here waits no less than one that the queue counts.
+        // Jobs that kqueue has reserved and not begun count as waiting, too.
         $this->app->extend(WaitTimeCalculator::class, function (WaitTimeCalculator $calculator): WaitTimeCalculator {
             $calculator->queue = $this->queues;
 
@@ -147,7 +147,7 @@ final class Horizon
     private function round(array $standing): bool
     {
         $error = null;
-        // A signal in the midst of it could cut short a call to Redis.
+        // A signal during the round could interrupt a call to Redis.
         $signals = function_exists('pcntl_sigprocmask') ? [SIGUSR1, SIGUSR2, SIGCONT, SIGTERM] : [];
         $signals && pcntl_sigprocmask(SIG_BLOCK, $signals);
 
@@ -175,7 +175,7 @@ final class Horizon
 
         foreach ([$master, $supervisor] as $one) {
             foreach ($this->app[HorizonCommandQueue::class]->pending($one === $master ? 'master:'.$one->name : $one->name) as $command) {
-                // Others start processes or scale them, which is not theirs to do here.
+                // Other commands start or scale processes, which is up to the runtime.
                 in_array($command->command, self::COMMANDS, true) && $this->app->make($command->command)->process($one, $command->options);
             }
 
@@ -190,7 +190,7 @@ final class Horizon
         $this->app['events']->dispatch(new SupervisorLooped($supervisor));
     }
 
-    /** By a name under which Horizon's commands look for the masters of this machine. */
+    /** Makes the master, with a name that Horizon's commands attribute to this machine. */
     private function master(string $app): HorizonMaster
     {
         $name = MasterSupervisor::basename().'-kqueue-'.$app;
@@ -210,7 +210,7 @@ final class Horizon
         try {
             $this->master && $this->app[MasterSupervisorRepository::class]->forget($this->master->name);
         } catch (Throwable) {
-            // They expire by themselves.
+            // The records expire by themselves.
         }
     }
 }

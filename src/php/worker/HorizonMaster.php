@@ -7,12 +7,12 @@ namespace Kqueue\Worker;
 use Closure;
 use Laravel\Horizon\MasterSupervisor;
 
-/** A master that has one supervisor, and passes on what it is told: the runtime decides about processes. */
+/** A master with one supervisor, which passes its orders on to the runtime, where the processes are managed. */
 final class HorizonMaster extends MasterSupervisor
 {
     use HorizonOrders;
 
-    /** Asked when this process has grown too large. */
+    /** The request to end this process because it uses too much memory. */
     public const LEAVE = 'leave';
 
     private int $baseline;
@@ -20,7 +20,7 @@ final class HorizonMaster extends MasterSupervisor
     /** @param Closure(string): void $ask */
     public function __construct(string $name, ?string $environment, HorizonSupervisor $supervisor, Closure $ask)
     {
-        // Not the parent's: it makes a name anew for each process.
+        // Does not call the parent's constructor, which makes a new name for each process.
         $this->name = $name;
         $this->environment = $environment;
         $this->supervisors = collect([$supervisor]);
@@ -35,7 +35,7 @@ final class HorizonMaster extends MasterSupervisor
         ($this->ask)($status === 12 ? self::LEAVE : 'terminate');
     }
 
-    /** What has come on top of the booted app, which is as large as it is. */
+    /** MB used in addition to the booted app. */
     public function memoryUsage()
     {
         return (memory_get_usage() - $this->baseline) / 1024 / 1024;

@@ -6,7 +6,7 @@ namespace Kqueue\Worker;
 
 use Closure;
 
-/** What Horizon's commands tell a master or a supervisor is asked of the runtime. */
+/** Passes the orders of Horizon's commands to a master or a supervisor on to the runtime. */
 trait HorizonOrders
 {
     /** @var Closure(string): void */

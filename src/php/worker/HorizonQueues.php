@@ -6,7 +6,7 @@ namespace Kqueue\Worker;
 
 use Illuminate\Contracts\Queue\Factory;
 
-/** The app's queues as Horizon's calculator of waits sees them: with the jobs that kqueue has reserved and not begun. */
+/** The app's queues for Horizon's wait time calculator, including jobs that kqueue has reserved and not begun. */
 final class HorizonQueues implements Factory
 {
     /** @var array<string, array<string, int>> by connection and queue */

@@ -8,7 +8,7 @@ use Closure;
 use Laravel\Horizon\Supervisor;
 use Laravel\Horizon\SupervisorOptions;
 
-/** A supervisor whose pools are what the runtime says of its processes. */
+/** A supervisor whose pools show the processes that the runtime reports. */
 final class HorizonSupervisor extends Supervisor
 {
     use HorizonOrders;
@@ -16,7 +16,7 @@ final class HorizonSupervisor extends Supervisor
     /** @param Closure(string): void $ask */
     public function __construct(SupervisorOptions $options, Closure $ask)
     {
-        // Not the parent's: it makes pools that start processes.
+        // Does not call the parent's constructor, whose pools start processes.
         $this->options = $options;
         $this->name = $options->name;
         $this->processPools = collect();
@@ -60,7 +60,7 @@ final class HorizonSupervisor extends Supervisor
     {
     }
 
-    /** That of its processes is the runtime's affair. */
+    /** The memory of its processes is up to the runtime. */
     public function memoryUsage()
     {
         return 0;

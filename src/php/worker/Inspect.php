@@ -8,19 +8,20 @@ use ReflectionClass;
 use Throwable;
 
 /**
- * What a job class, or a job, declares for kqueue: `isolated`, `maxMemory`, `estimatedDuration`, `priority`, `maxTasks`,
- * `cpuWeight`, `ioWeight`, as a property, a method or an attribute; and a limit, as an attribute. Class defaults are not in the payload, so the class is
- * asked once. The Composer package asks the job itself, at its dispatch, by this same file.
+ * What a job class or a job object declares for kqueue: `isolated`, `maxMemory`, `estimatedDuration`, `priority`,
+ * `maxTasks`, `cpuWeight`, `ioWeight`, as a property, a method or an attribute; and a limit, as an attribute. Class
+ * defaults are not in the payload, so each class is inspected once. The Composer package inspects the job object at its
+ * dispatch, with this same file.
  */
 final class Inspect
 {
     private const NAMES = ['isolated', 'maxMemory', 'estimatedDuration', 'priority', 'maxTasks', 'cpuWeight', 'ioWeight'];
 
-    /** What is as much as this, a million MB, was meant as bytes. */
+    /** A `maxMemory` of this, a million MB, or more is taken for bytes and ignored. */
     private const NO_MEGABYTES = 1 << 20;
 
     /**
-     * What a class declares, and what of it cannot be meant for kqueue. Loads the class.
+     * What a class declares, and which declared values kqueue cannot use. Loads the class.
      *
      * @param bool $properties whether properties and methods count, and not attributes alone
      * @return array{hints?: array<string, mixed>, ignored?: array<string, string>, queued?: bool, missing?: true}
@@ -38,13 +39,13 @@ final class Inspect
                 ? null
                 : $class->newInstanceWithoutConstructor(), $properties);
         } catch (Throwable) {
-            // The class does not load. Its job will say so itself, with Laravel's own error.
+            // The class does not load. Its jobs will fail with Laravel's own error.
             return ['hints' => []];
         }
 
         $meant = array_filter($declared, self::isMeant(...), ARRAY_FILTER_USE_BOTH);
 
-        // Less than the booted app has in use, before any job, is no limit for one.
+        // A limit below what the booted app uses without any job is not usable.
         if (isset($meant['maxMemory']) && $meant['maxMemory'] <= memory_get_usage() / (1 << 20)) {
             unset($meant['maxMemory']);
         }
@@ -60,7 +61,7 @@ final class Inspect
         return ['hints' => $meant, 'queued' => self::isQueued($class)] + ($ignored === [] ? [] : ['ignored' => $ignored]);
     }
 
-    /** Whether there are jobs of a class: it is queued itself, or a package queues it inside a job of its own. */
+    /** Whether a class is queued: by itself, or by a package inside a job of its own. */
     private static function isQueued(ReflectionClass $class): bool
     {
         if ($class->implementsInterface(\Illuminate\Contracts\Queue\ShouldQueue::class)) {
@@ -72,7 +73,7 @@ final class Inspect
         return array_intersect($traits, ['Lorisleiva\Actions\Concerns\AsJob', 'Spatie\QueueableAction\QueueableAction']) !== [];
     }
 
-    /** What each of its jobs says; limits are the class's own. @return array<string, scalar> */
+    /** The hints for each job of a class; without limits, which apply to the class. @return array<string, scalar> */
     public static function ofClass(string $class, bool $properties = true): array
     {
         return array_diff_key(self::report($class, $properties)['hints'] ?? [], ['limit' => true]);
@@ -85,7 +86,7 @@ final class Inspect
         $properties = [];
 
         foreach ((array) $job as $name => $value) {
-            // Those that are not public have their class, or a star, before their names.
+            // Names of non-public properties are prefixed with their class, or a star, between zero bytes.
             $properties[substr((string) strrchr("\0{$name}", "\0"), 1)] ??= $value;
         }
 
@@ -94,7 +95,7 @@ final class Inspect
         return array_filter($declared, self::isMeant(...), ARRAY_FILTER_USE_BOTH);
     }
 
-    /** The argument of an attribute in the namespace Kqueue. */
+    /** The first argument of an attribute in the namespace Kqueue; null without the attribute. */
     public static function attribute(object $job, string $name): mixed
     {
         return self::attributes(new ReflectionClass($job))[strtolower($name)] ?? null;
@@ -117,7 +118,7 @@ final class Inspect
         return array_filter($declared, static fn (mixed $value): bool => $value !== null);
     }
 
-    /** Whether a value can be one for kqueue. The app may have had a property of that name before, with a meaning of its own. */
+    /** Whether a value is valid for kqueue. The app may use a property of that name for something else. */
     private static function isMeant(mixed $value, string $name): bool
     {
         return match ($name) {
@@ -150,7 +151,8 @@ final class Inspect
     }
 
     /**
-     * What of it says something: jobs at once, starts in so many seconds and at once, and for whom each counts.
+     * The valid parts of a limit: `concurrent` (jobs), `rate` (starts, in seconds), `burst` (starts at once), `by`
+     * (what is counted separately). Empty without a valid `concurrent` or `rate`.
      *
      * @param array<string, mixed> $limit
      * @return array<string, mixed>
@@ -182,7 +184,7 @@ final class Inspect
         ));
     }
 
-    /** A value, for people. */
+    /** A value, for messages. */
     private static function show(mixed $value): string
     {
         return match (true) {
@@ -214,8 +216,9 @@ final class Inspect
     }
 
     /**
-     * A class is asked on an object whose constructor has not run: one that needs its fields says nothing. Methods that
-     * take something are others that happen to be called so, such as a mailable's `priority()`, which sets it.
+     * Calls a declaring method; null if it throws. For a class, the object is made without its constructor, so a method
+     * that needs its fields declares nothing. A method with parameters is something else, such as a mailable's
+     * `priority()`, which sets it.
      */
     private static function call(ReflectionClass $class, string $name, \Closure $job): mixed
     {

@@ -9,8 +9,8 @@ use Illuminate\Contracts\Foundation\Application;
 use Throwable;
 
 /**
- * Asks classes what they declare, in a child process: one that does not compile, that ends PHP or never comes to an end
- * when it is loaded takes nobody else with it.
+ * Inspects classes in a child process, so that a class that does not compile, ends PHP or hangs when it is loaded does
+ * not affect this process.
  */
 final class Inspector
 {
@@ -24,19 +24,19 @@ final class Inspector
 
     private string $buffer = '';
 
-    /** How many of them the child has been given: others were asked for while it was at work. */
+    /** Number of classes in $left that the child has still to report. Those behind them were added after its fork. */
     private int $given = 0;
 
-    /** The child has said itself what it ends of. */
+    /** Whether the child has reported the error that ends it. */
     private bool $explained = false;
 
-    /** By when the child must have said something. */
+    /** Deadline for the child's next report, in seconds since 1970. */
     private float $until = 0.0;
 
-    /** @var list<string> classes of which nothing is known yet, the one that is being loaded first */
+    /** @var list<string> classes not inspected yet; the first one is being loaded */
     private array $left = [];
 
-    /** @var array<string, array<string, mixed>> what was found, by class; see {@see Inspect::report()} */
+    /** @var array<string, array<string, mixed>> reports by class; see {@see Inspect::report()} */
     private array $found = [];
 
     private bool $properties = true;
@@ -46,7 +46,7 @@ final class Inspector
     }
 
     /**
-     * Begins to find out about these.
+     * Starts to inspect these classes, after those that are pending.
      *
      * @param list<string> $classes
      * @param bool $properties whether properties and methods count, and not attributes alone
@@ -70,14 +70,14 @@ final class Inspector
         return $this->child === 0 ? $most : min($most ?? self::PATIENCE, max(0.0, $this->until - microtime(true)));
     }
 
-    /** In a fork of this process: the child is not ours. */
+    /** In a fork of this process: drops the child, which is its parent's. */
     public function forget(): void
     {
         $this->pipe !== null && fclose($this->pipe);
         [$this->pipe, $this->child, $this->left] = [null, 0, []];
     }
 
-    /** Takes in what the child has said. True once every class is known. */
+    /** Reads the child's reports. True once every class is inspected. */
     public function collect(): bool
     {
         while ($this->child !== 0) {
@@ -99,7 +99,7 @@ final class Inspector
     }
 
     /**
-     * What is known by now, once.
+     * The reports since the last call.
      *
      * @return array<string, array<string, mixed>>
      */
@@ -109,7 +109,7 @@ final class Inspector
     }
 
     /**
-     * Loads here what a child has loaded without harm, so that forks need not.
+     * Loads the classes that a child has loaded without harm into this process, so that its forks need not.
      *
      * @param array<string, array<string, mixed>> $found
      */
@@ -121,7 +121,7 @@ final class Inspector
             try {
                 isset($report['hints']) && class_exists($class);
             } catch (Throwable) {
-                // Its jobs will say so.
+                // Its jobs will fail with the error.
             }
         }
 
@@ -129,7 +129,7 @@ final class Inspector
     }
 
     /**
-     * The HINTS frame for what was found.
+     * The header of a HINTS frame with these reports.
      *
      * @param array<string, array<string, mixed>> $found
      * @return array<string, mixed>
@@ -147,7 +147,7 @@ final class Inspector
     }
 
     /**
-     * Waits for all of them, for so many seconds at the most.
+     * Inspects these classes and waits for all of them, for $seconds at most.
      *
      * @param list<string> $classes
      * @return array<string, array<string, mixed>>
@@ -172,8 +172,8 @@ final class Inspector
             return;
         }
 
-        // Without pcntl there is nobody to be sent ahead. A class that ends PHP ends this process then, which is a worker
-        // that has no job, and is not asked again.
+        // Without pcntl there is no child. A class that ends PHP then ends this process, an idle worker, and is not
+        // inspected again.
         if (! function_exists('pcntl_fork') || ($pair = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0)) === false) {
             $this->inspectHere();
 
@@ -208,13 +208,13 @@ final class Inspector
     }
 
     /**
-     * In the child: says of one class after the other what it declares, and is gone without a trace.
+     * In the child: reports on one class after the other, then kills itself, so that no shutdown code of the app runs.
      *
      * @param resource $to
      */
     private function inspect($to): never
     {
-        // What the app does about its errors, and what its classes print, is for jobs.
+        // The app's error handling and the output of its classes are suppressed.
         @ini_set('display_errors', '0');
         @ini_set('log_errors', '0');
         ob_start(static fn (): string => '', 1);
@@ -268,7 +268,7 @@ final class Inspector
         }
     }
 
-    /** The child is gone, or goes. The class that it was at goes without an answer, and the others are asked anew. */
+    /** Ends the child. The class that it was loading is reported as unloadable; a new child inspects the others. */
     private function end(string $why): void
     {
         $this->kill();

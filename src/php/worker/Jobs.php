@@ -11,43 +11,44 @@ use Illuminate\Queue\Jobs\Job;
 use RuntimeException;
 
 /**
- * What a job's process died of, thrown inside Laravel in its stead: the job is then retried or failed by the app's own rules.
+ * Why a job's process died. Thrown inside Laravel in place of running the job, which is then retried or failed by the
+ * app's own rules.
  */
 final class WorkerCrashedException extends RuntimeException
 {
 }
 
-/** What is left out in failing a job whose process has died, since one has died of that before. */
+/** What is skipped in failing a job whose process has died, because another process has died in it before. */
 final class LastResort
 {
-    /** Nothing. */
+    /** Nothing is skipped. */
     public const NONE = 0;
 
     /** The job's class is not loaded. */
     public const NO_CLASS = 1;
 
-    /** Nobody is told either: it is written down as failed, or released. */
+    /** No listener is called either: the job is recorded as failed, or released. */
     public const ALONE = 2;
 }
 
 /**
- * A job of the driver's own class whose removal from the queue may be left to the runtime, which does many at once,
- * and which throws what its last process died of instead of running again.
+ * A job of the driver's own class whose removal from the queue may be left to the runtime, which removes many at once.
+ * Where its last process has died, it throws the cause instead of running again.
  */
 trait HandledByRuntime
 {
     public ?WorkerCrashedException $crash = null;
 
-    /** How much of the usual is left out in failing it, because a process has died of that: see {@see LastResort}. */
+    /** What is skipped in failing it: a constant of {@see LastResort}. */
     public int $lastResort = LastResort::NONE;
 
-    /** A process has died while Laravel failed it: there is no way back. */
+    /** A process has died while Laravel failed it: it has to fail. */
     public bool $isFailing = false;
 
-    /** @var (\Closure(): void)|null tells the app that the job begins, before it is told that it has failed */
+    /** @var (\Closure(): void)|null raises the event of the job's start, before those of its failure */
     public ?\Closure $begin = null;
 
-    /** @var (\Closure(Job, bool): bool)|null tells the runtime, at once or soon, to remove it; false when that is gone */
+    /** @var (\Closure(Job, bool): bool)|null has the runtime remove it, now or soon; false when the runtime is gone */
     public ?\Closure $acknowledge = null;
 
     public function fire()
@@ -87,7 +88,7 @@ trait HandledByRuntime
     public function delete()
     {
         if ($this->isInTransaction()) {
-            // The job is to go or to stay with the rest of it.
+            // The removal is to be part of the transaction.
             parent::delete();
 
             return;
@@ -95,11 +96,11 @@ trait HandledByRuntime
 
         Job::delete();
 
-        // At the end of a job, word of it can go with the call for the next one. From within a job it goes
-        // at once: whatever happens to the process afterwards, the job is not to run again.
+        // At the end of a job, the runtime is told with the request for the next one. Within a job it is told at once:
+        // whatever happens to the process afterwards, the job must not run again.
         $last = (debug_backtrace(DEBUG_BACKTRACE_IGNORE_ARGS, 2)[1]['class'] ?? '') === CallQueuedHandler::class;
 
-        // A runtime that is gone can remove nothing: then it is Laravel's own way after all.
+        // Without a runtime, the job is removed in Laravel's own way.
         if ($this->acknowledge === null || ! ($this->acknowledge)($this, $last)) {
             $this->remove();
         }
@@ -114,7 +115,7 @@ interface RuntimeJob extends \Illuminate\Contracts\Queue\Job
 }
 
 /**
- * Makes the job object of the driver out of what the runtime reserved.
+ * Makes the driver's job object from what the runtime has reserved.
  */
 final class Jobs
 {
@@ -141,7 +142,7 @@ final class Jobs
         $replay = $order['replay'] ?? [];
         $lastResort = min((int) ($replay['last_resort'] ?? 0), LastResort::ALONE);
         $crash = $order['kind'] === 'crash' || $lastResort > 0 ? new WorkerCrashedException($order['cause'] ?? 'its process died') : null;
-        // Where the runtime has no part in it, it is the driver's own class to the letter.
+        // Where the runtime takes no part in the job, its class is exactly the driver's own.
         $ours = $order['kind'] !== 'run' || $order['ack'] || isset($order['own']);
 
         $driver = $this->drivers[$order['driver']] ??= Driver::named($order['driver']);
@@ -161,6 +162,6 @@ final class Jobs
 }
 
 foreach (['Driver', 'RedisServers', 'RedisDriver', 'DatabaseDriver', 'SqsDriver', 'RuntimeRedisJob', 'RuntimeDatabaseJob', 'RuntimeSqsJob'] as $class) {
-    // Some are there already, unless the program that needs us is of the version before.
+    // worker.php has loaded some of them, unless it is of the previous version.
     require_once __DIR__."/{$class}.php";
 }

@@ -6,10 +6,10 @@ namespace Kqueue\Worker;
 
 use Illuminate\Queue\WorkerOptions;
 
-/** What bounds a job inside its process: Laravel's timeout, and PHP's limit of memory. */
+/** Limits of a job inside its process: Laravel's timeout, and PHP's memory limit. */
 final class Limits
 {
-    /** Calls between ours and the one of Laravel's that has its options. */
+    /** Stack frames searched for the call of Laravel's that has its options. */
     private const DEPTH = 14;
 
     /** Laravel's own options, and the timeout that they were made with. */
@@ -23,7 +23,7 @@ final class Limits
     public function begin(?int $timeout, ?int $memory): void
     {
         if ($memory !== null) {
-            // Refused by PHP when more than that is in use already; then the limit from outside is the one that holds.
+            // PHP refuses a limit below what is in use already; then only the external limit applies.
             $this->memory = @ini_set('memory_limit', $memory.'M');
         }
 
@@ -40,7 +40,7 @@ final class Limits
         }
     }
 
-    /** Laravel reads a job's timeout off the options that it passes on from call to call, and that nothing else leads to. */
+    /** Finds the options that Laravel reads a job's timeout from. Only arguments on the call stack lead to them. */
     private function find(): bool
     {
         foreach ($this->options === null ? debug_backtrace(DEBUG_BACKTRACE_PROVIDE_OBJECT, self::DEPTH) : [] as $call) {

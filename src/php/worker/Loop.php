@@ -19,16 +19,16 @@ use Symfony\Component\Console\Output\NullOutput;
 use Throwable;
 
 /**
- * Runs jobs: the stock `queue:work`, whose jobs come from the runtime instead of from the queue.
+ * Runs jobs with the stock `queue:work`, which takes them from the runtime instead of the queue.
  *
- * Everything that a job means (middleware, retries, failed jobs, batches, events) is left to Laravel.
+ * Job semantics (middleware, retries, failed jobs, batches, events) are left to Laravel.
  */
 final class Loop
 {
-    /** Seconds after which an idle worker lets Laravel's own loop turn, for those who listen to it. */
+    /** Seconds after which an idle worker returns to Laravel's loop, so that the loop's listeners are called. */
     private const IDLE = 3.0;
 
-    /** Seconds for which a process with one job waits for the runtime to take note of its end. */
+    /** Seconds to wait for the runtime to record the result of an isolated job, and to resume with the next runtime. */
     private const FAREWELL = 30.0;
 
     private Worker $worker;
@@ -37,7 +37,7 @@ final class Loop
 
     private Dispatcher $events;
 
-    /** Where no backend of the runtime's serves the queue. */
+    /** Pops jobs where the runtime has no backend for the queue. */
     private Pop $pop;
 
     private Signals $signals;
@@ -51,7 +51,7 @@ final class Loop
     /** Whether the runtime has our READY and has not answered it. */
     private bool $asked = false;
 
-    /** A job that Laravel has finished and that the runtime does not know yet it is to remove. */
+    /** A job that Laravel has finished, and that the runtime has not been told to remove yet. */
     private ?RuntimeJob $finished = null;
 
     private ?Throwable $error = null;
@@ -61,18 +61,18 @@ final class Loop
     /** Whether Laravel's loop has begun. */
     private bool $begun = false;
 
-    /** Whether everybody who listens has been told that our job has failed. */
+    /** Whether all JobFailed listeners have been called for the current job. */
     private bool $toldOfFailure = false;
 
-    /** The number of the last job we were given. */
+    /** Id of the last job received; null before the first. */
     private ?int $last = null;
 
-    /** @var array<string, mixed> how it ended, if it has: a runtime that comes back may not have heard it */
+    /** @var array<string, mixed> result of that job once it has ended; a restarted runtime may not have received it */
     private array $outcome = [];
 
     /**
-     * @param resource|null $tickets the pipe out of which jobs sent ahead are claimed
-     * @param \Closure(int): ?Wire|null $redial reaches the runtime that comes after the one we served
+     * @param resource|null $tickets the FIFO from which jobs sent ahead are claimed
+     * @param \Closure(int): ?Wire|null $redial connects to the next runtime, with the id of the last job
      */
     public function __construct(
         private Wire $wire,
@@ -85,8 +85,8 @@ final class Loop
     }
 
     /**
-     * What the app needs before `queue:work` is resolved: its restart signal comes from the runtime, which
-     * reads it once for all workers, instead of from the cache at every job.
+     * Has to run before `queue:work` is resolved: makes its restart signal come from the runtime, which reads it
+     * once for all workers, instead of from the cache at every job.
      */
     public static function prepare(Application $app): void
     {
@@ -145,7 +145,7 @@ final class Loop
             Nested::runs() || $this->report(Wire::STOPPING, ['status' => (int) ($event->status ?? 0), 'done' => $this->done()] + $this->fault());
         });
 
-        // For exit() in a job and for fatal errors: the last words, before the socket closes.
+        // Sends DIED before the socket closes, on exit() in a job and on fatal errors. The reserve is memory for that.
         $this->reserve = str_repeat("\0", 65536);
         register_shutdown_function(function (): void {
             $this->reserve = '';
@@ -168,7 +168,7 @@ final class Loop
         });
     }
 
-    /** The pop callback. Whatever goes wrong in it would go wrong again: Laravel would try for ever. */
+    /** The pop callback. An error that is not the queue's own ends the process: Laravel would retry for ever. */
     private function next(\Closure $pop, string $queues): ?Job
     {
         if (! $this->wire->isOurs()) {
@@ -180,7 +180,7 @@ final class Loop
             return $this->nextJob($pop, $queues);
         } catch (Throwable $error) {
             if ($error === $this->pop->fault) {
-                // The queue's own: Laravel reports it, and leaves if its connection is lost.
+                // An error of the queue: Laravel reports it, and quits if the connection is lost.
                 throw $error;
             }
 
@@ -197,7 +197,7 @@ final class Loop
         if (! $this->begun) {
             $this->begun = true;
             Silence::over($this->events);
-            // After those of `queue:work`, which write it down.
+            // Registered after the listeners of `queue:work`, which record the failure.
             $this->events->listen(JobFailed::class, function (JobFailed $event): void {
                 $this->toldOfFailure = $this->toldOfFailure || $event->job === $this->job;
             });
@@ -210,7 +210,7 @@ final class Loop
         }
 
         $done = $this->done();
-        // Only between two jobs: a worker that leaves must not have claimed one.
+        // Only between two jobs: a worker that quits must not hold a claimed job.
         $ticket = $done !== null && ! $this->worker->shouldQuit ? $this->ticket() : null;
 
         if ($ticket !== null) {
@@ -226,7 +226,7 @@ final class Loop
 
             if ($frame === null) {
                 if ($ticket !== null || $this->pop->job !== null) {
-                    // What we have claimed is on its way, and nobody else has it; nor what we have found.
+                    // A claimed job is on its way to this worker only, and a popped one is held by this worker only.
                     continue;
                 }
 
@@ -240,7 +240,8 @@ final class Loop
             }
 
             if ($frame === false && $this->pop->job !== null) {
-                // Nobody is there to say what is to be done with it, and whoever runs it has it counted.
+                // No runtime is left to decide about the popped job, whose attempt is already counted: run it, then
+                // quit.
                 $this->worker->shouldQuit = true;
 
                 return $this->begin($this->pop->take());
@@ -250,7 +251,7 @@ final class Loop
 
             switch ($kind) {
                 case Wire::JOB:
-                    // One sent ahead whose ticket we do not hold has been taken back.
+                    // A job sent ahead whose ticket this lane does not hold has been recalled.
                     if (($order['ticket'] ?? null) !== $ticket) {
                         break;
                     }
@@ -271,7 +272,7 @@ final class Loop
                     if (! $this->pop->look($this->worker->getManager()->connection($this->boot->connection()), $pop, $queues, $order['queues'] ?? [])) {
                         $this->asked = $this->report(Wire::READY, []);
 
-                        // So that those who listen to Laravel's loop see it turn.
+                        // Returns so that the listeners of Laravel's loop are called.
                         return null;
                     }
 
@@ -291,7 +292,7 @@ final class Loop
                     break;
 
                 case Wire::STOP:
-                    // A restart is seen by Laravel's own check, so that listeners are told the true reason.
+                    // A restart goes through Laravel's own check, so that listeners get the right reason.
                     if (($order['reason'] ?? '') === 'restart' && RestartSignal::$installed) {
                         RestartSignal::$raised = true;
                     } else {
@@ -307,7 +308,7 @@ final class Loop
         }
     }
 
-    /** A job that was sent ahead and that is ours now. */
+    /** Claims a job that was sent ahead: its id, or null if there is none. */
     private function ticket(): ?int
     {
         $ticket = $this->tickets === null ? '' : (string) @fread($this->tickets, 8);
@@ -316,8 +317,8 @@ final class Loop
     }
 
     /**
-     * Laravel is done with a job that the runtime is to remove: says so at once, unless it is the last thing to
-     * happen in this job and nothing of the app's can come between it and our next word.
+     * Laravel has deleted a job that the runtime is to remove. Sends DELETED at once, unless this is the last step of
+     * the job and no listener of the app runs before the next frame: then that frame carries it (`ack`).
      */
     private function deleted(RuntimeJob $job, bool $last): bool
     {
@@ -335,7 +336,7 @@ final class Loop
     }
 
     /**
-     * Sends word of the last job. If the runtime is gone, a job that it was to remove is removed here.
+     * Sends a frame about the last job. If the runtime is gone, a job that it was to remove is removed here.
      *
      * @param array<string, mixed> $header
      */
@@ -352,10 +353,10 @@ final class Loop
         return $sent;
     }
 
-    /** Reaches the next runtime when the one we served is gone. */
+    /** Connects to the next runtime after the current one is gone; false if there is none. */
     private function redialled(): bool
     {
-        // A process for one job that has not got it yet has nothing to tell.
+        // An isolated process that has not received its job has no result to report.
         if ($this->redial === null || ($this->last === null && $this->mode === 'isolated')) {
             return false;
         }
@@ -366,7 +367,7 @@ final class Loop
         return $wire !== null;
     }
 
-    /** Serves the next runtime, which may not have heard how our last job ended. */
+    /** Resumes with the next runtime, which may not have received the result of the last job. */
     private function resume(): bool
     {
         [$kind, $ready] = match (true) {
@@ -375,7 +376,7 @@ final class Loop
             default => [Wire::READY, []],
         };
 
-        // One that starts may let go of those whom it does not know yet.
+        // A starting runtime may close the connections of workers that it does not know yet.
         for ($until = microtime(true) + self::FAREWELL; microtime(true) < $until && $this->redialled(); usleep(100_000)) {
             if ($this->wire->send($kind, $ready)) {
                 return true;
@@ -385,7 +386,7 @@ final class Loop
         return false;
     }
 
-    /** Leaves only once the runtime has taken note of what became of our only job. */
+    /** Waits until the runtime has recorded the result of an isolated process's job. */
     private function part(): void
     {
         if ($this->mode !== 'isolated' || $this->redial === null) {
@@ -443,7 +444,7 @@ final class Loop
         return $this->job = $job;
     }
 
-    /** Why the last look for a job failed. @return array{fault?: string} */
+    /** Why the last pop failed; reported once. @return array{fault?: string} */
     private function fault(): array
     {
         [$fault, $this->pop->fault] = [$this->pop->fault, null];

@@ -5,8 +5,8 @@ declare(strict_types=1);
 namespace Kqueue\Worker;
 
 /**
- * Settings of the app that cannot work, by a name for which the runtime knows the fix. Each is listed in `BootFault` of the
- * protocol, src/core/wire/protocol.md.
+ * Settings of the app that cannot work, by a name for which the runtime knows the fix. Each is listed in `BootFault` of
+ * the protocol, src/core/wire/protocol.md.
  */
 final class Misconfigured extends \RuntimeException
 {
@@ -20,7 +20,7 @@ final class Misconfigured extends \RuntimeException
     }
 
     /**
-     * The error that has ended PHP; null where it was none. The last error may be one that nobody was to see.
+     * The error that has ended PHP; null if there was none. The last error may be a suppressed one.
      *
      * @return array{type: int, message: string, file: string, line: int}|null
      */
@@ -36,7 +36,7 @@ final class Misconfigured extends \RuntimeException
     {
         return match (true) {
             $error instanceof self => $error->fault,
-            // Then it is this, whatever has failed for want of it.
+            // Then this is the cause, whatever has failed.
             ! $booted && is_file("{$path}/composer.json") && ! is_file("{$path}/vendor/autoload.php") => self::VENDOR,
             default => null,
         };

@@ -10,14 +10,12 @@ use RuntimeException;
 use Throwable;
 
 /**
- * What `kqueue move` asks of an app: jobs that nobody has reserved go to the front of their queue, into another one, or, delayed
- * ones, to now. Each in one step that does nothing where somebody else has taken the job meanwhile.
- *
- * `how` says which: `front`, `to` or `now`.
+ * Moves unreserved jobs for `kqueue move`: to the front of their queue (`how` is `front`), into another queue (`to`),
+ * or, delayed ones, to now (`now`). Each is moved atomically, unless it has been taken meanwhile.
  */
 final class MoveJobs extends PickedJobs
 {
-    /** Moves one payload; by what it says at the end, whether it was there. */
+    /** Moves one payload. Returns 1, or 0 if it was not there. */
     private const MOVE = <<<'LUA'
         -- A script does not roll back: a key of the wrong type raises before anything is moved.
         for i, size in ipairs({'llen', 'zcard', 'llen', 'llen', 'zcard', 'llen'}) do redis.call(size, KEYS[i]) end
@@ -42,20 +40,20 @@ final class MoveJobs extends PickedJobs
         return 1
         LUA;
 
-    /** Ids that are asked for at once, to find one that is free. */
+    /** Ids read per query in search of a free one. */
     private const IDS = 500;
 
-    /** @var array<string, true> what is in front by now */
+    /** @var array<string, true> jobs moved to the front so far, by MD5 of the payload or id of the row */
     private array $inFront = [];
 
-    /** The id of the row that is the first by now. */
+    /** The id of the row that is currently the first. */
     private ?int $first = null;
 
     protected function carryOut(): void
     {
         $to = $this->order['to'] ?? null;
 
-        // What is there already is looked for, too.
+        // The target queue is searched, too: a job may be there already.
         if ($to !== null && ! in_array($to, $this->order['queues'], true)) {
             $this->order['queues'] = [...($this->order['queues'] ?: [null]), $to];
         }
@@ -110,7 +108,7 @@ final class MoveJobs extends PickedJobs
         }
     }
 
-    /** The order of rows is that of their ids: it gets the next one that is free before the first. */
+    /** Rows are ordered by id: gives the row the next free id before the first one's. */
     private function toFront(DatabaseQueue $queue, callable $free, object $row): bool
     {
         if (isset($this->inFront[$row->id])) {
@@ -155,7 +153,7 @@ final class MoveJobs extends PickedJobs
     {
         if ($this->order['how'] === 'front') {
             $this->inFront[$job] = true;
-            // What a runtime has waits before it, unless that is told.
+            // Jobs that a runtime has already reserved go first, unless it is told of this one.
             $this->say(['done' => self::uuid((array) json_decode($payload, true))]);
         }
 

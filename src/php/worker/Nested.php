@@ -11,12 +11,12 @@ use Illuminate\Contracts\Queue\Job;
 use Illuminate\Queue\Worker;
 
 /**
- * A `queue:work` that a job runs. It uses the very worker that runs the job, and leaves it under its own name: without
- * the one that our pop callback is registered under, the worker would go on to take jobs from the queue by itself.
+ * A `queue:work` that a job runs. It uses the same worker object as the job, and leaves it renamed: without the name
+ * that our pop callback is registered under, the worker would then take jobs from the queue by itself.
  */
 final class Nested
 {
-    /** Gives the worker its name back before it looks for its next job. */
+    /** Restores the worker's name before it pops its next job. */
     public static function guard(Worker $worker): void
     {
         (function (): void {
@@ -31,7 +31,7 @@ final class Nested
         })->call($worker);
     }
 
-    /** Ends the worker's loop after this job, and not the one of a `queue:work` that the job runs. */
+    /** Ends the worker's loop after this job, but not that of a `queue:work` that the job runs. */
     public static function quitAfter(Job $job, Worker $worker, Dispatcher $events): void
     {
         $events->listen([JobProcessed::class, JobExceptionOccurred::class], static function (JobProcessed|JobExceptionOccurred $event) use ($job, $worker): void {
@@ -41,7 +41,7 @@ final class Nested
         });
     }
 
-    /** Whether whoever calls is called from such a loop, and not from ours. */
+    /** Whether the caller is inside the loop of a nested `queue:work`. */
     public static function runs(): bool
     {
         $loops = array_filter(

@@ -7,15 +7,15 @@ namespace Kqueue\Worker;
 use Illuminate\Contracts\Queue\Job;
 
 /**
- * Tells the service manager how this process is, where it is a unit of its own: that it is ready, and by when the job
- * it runs must be over. So a job that hangs is ended even when nobody else is there to do it.
+ * Notifies the service manager, from a process that is a unit of its own: of its readiness, and of the deadline of its
+ * job. So a job that hangs is ended even while no runtime runs.
  */
 final class Notify
 {
     /** @var resource|null */
     private $socket = null;
 
-    /** Who speaks; not a child that a job forks. */
+    /** PID of the sender; a child that a job forks sends nothing. */
     private int $owner;
 
     /** Whether a deadline is set. */
@@ -27,7 +27,7 @@ final class Notify
         $path = (string) getenv('NOTIFY_SOCKET');
 
         if ($path !== '') {
-            // A name that begins with @ is no file; the kernel knows it by a zero byte.
+            // A name that begins with @ is an abstract socket, whose address begins with a zero byte.
             $this->socket = @stream_socket_client('udg://'.($path[0] === '@' ? "\0".substr($path, 1) : $path)) ?: null;
         }
     }
@@ -37,7 +37,7 @@ final class Notify
         $this->say("READY=1\nSTATUS=waiting for a job");
     }
 
-    /** A job begins that must be over in $seconds; null: whenever. */
+    /** A job begins that has to end within $seconds; null is without limit. */
     public function begins(Job $job, ?float $seconds): void
     {
         if ($this->socket === null) {

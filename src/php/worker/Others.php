@@ -5,18 +5,18 @@ declare(strict_types=1);
 namespace Kqueue\Worker;
 
 /**
- * The queue connections that an app uses beside the one that is worked: each wants an instance of its own. Read out of its
- * configuration and of the text of its classes, since nothing else names the connection of a job before it is dispatched.
+ * The queue connections that an app uses besides the one that is worked: each needs an instance of kqueue. Read from
+ * its configuration and the source of its classes: nothing else names the connection of a job before it is dispatched.
  */
 final class Others
 {
-    /** Where a class says by which connection it is queued. An Eloquent model's has the same form, and another name. */
+    /** Matches the connection that a class is queued on. An Eloquent model's looks the same, but names a database. */
     private const NAMED = '/(?:\$connection\s*=\s*|\bonConnection\(\s*|#\[(?:\w+\\\\)*Connection\(\s*)[\'"]([A-Za-z0-9_.-]{1,64})[\'"]/';
 
     /** Drivers that keep no jobs. */
     private const KEEPS_NONE = ['sync', 'null', 'deferred', 'background', 'failover'];
 
-    /** @return array<string, string> where each is named, by its name */
+    /** @return array<string, string> by connection, where it is named */
     public static function of(\ArrayAccess $config, string $path, string $worked): array
     {
         $used = [];
@@ -46,7 +46,7 @@ final class Others
         }
 
         unset($used[$worked]);
-        // The first that is behind it is what it pops from.
+        // A failover connection pops from its first member.
         unset($used[self::behind($config, $worked)[0] ?? '']);
         $keeps = static fn (string $name): bool => is_string($driver = $config["queue.connections.{$name}.driver"] ?? null)
             && ! in_array($driver, self::KEEPS_NONE, true);

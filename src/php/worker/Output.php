@@ -7,11 +7,10 @@ namespace Kqueue\Worker;
 use FFI;
 
 /**
- * Gives a fork an output of its own: a FIFO that the runtime has made for it.
+ * Gives a fork an output of its own: a FIFO that the runtime has created for it.
  *
- * PHP has no dup2(). Where FFI is there, it is used for that. Where it is not, a fork goes on to print into its
- * template's output, which is a socket then: the runtime tells by the process that wrote, which works for all but
- * what a child of the fork wrote that was gone at once.
+ * PHP has no dup2(), so it is called through FFI. Without FFI, a fork keeps its template's output, which is a socket
+ * then: the runtime attributes output by the writer's PID, except that of short-lived children of the fork.
  */
 final class Output
 {
@@ -25,39 +24,39 @@ final class Output
         \is_resource(STDERR) && @fwrite(STDERR, $line."\n");
     }
 
-    /** An error in words, at a length that a frame can carry. */
+    /** Class and message of an error, cut to a length that fits a frame. */
     public static function text(\Throwable $error): string
     {
         return $error::class.': '.substr($error->getMessage(), 0, 500);
     }
 
-    /** Whether a job has closed one of the standard streams: what is opened next would get its number. */
+    /** Whether a job has closed one of the standard streams: the next file opened would get its descriptor. */
     public static function isClosed(): bool
     {
         return ! \is_resource(STDIN) || ! \is_resource(STDOUT) || ! \is_resource(STDERR);
     }
 
-    /** In the template, so that no fork has to. */
+    /** Binds the C functions; in the template, so that no fork has to. False without FFI. */
     public static function prepare(): bool
     {
         try {
             self::$c = \extension_loaded('ffi') ? FFI::cdef('int open(const char *path, int flags, ...); int dup2(int from, int to); int close(int fd);') : null;
         } catch (\Throwable) {
-            // Switched off (`ffi.enable`), or not to be had from this C library.
+            // Disabled (`ffi.enable`), or not provided by this C library.
             self::$c = null;
         }
 
         return self::$c !== null;
     }
 
-    /** In a fork. Standard output and error, also of what it starts, go to this file from now on, if it is there. */
+    /** In a fork: redirects standard output and error, also of its children, to this FIFO, if it exists. */
     public static function redirect(string $path): void
     {
         if (self::$c === null || ! file_exists($path)) {
             return;
         }
 
-        // For reading too: so it has a reader even while no runtime is there, and nobody who writes ends of that.
+        // For reading too: the FIFO then has a reader even while no runtime runs, and writers get no SIGPIPE.
         $fd = self::$c->open($path, self::O_RDWR);
 
         if ($fd < 0) {
@@ -67,7 +66,7 @@ final class Output
         $was = @readlink('/proc/self/fd/2');
         $others = $was === false ? [] : (scandir('/proc/self/fd') ?: []);
 
-        // The app may have opened `php://stderr` for its log before the fork, which is another descriptor.
+        // The app may have opened `php://stderr` for its log before the fork, which is a duplicate descriptor.
         foreach ([1, 2, ...array_map('intval', array_filter($others, static fn (string $name): bool => @readlink("/proc/self/fd/{$name}") === $was))] as $other) {
             self::$c->dup2($fd, $other);
         }

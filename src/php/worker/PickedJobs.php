@@ -9,7 +9,7 @@ use Illuminate\Queue\RedisQueue;
 use RuntimeException;
 
 /**
- * Jobs that nobody has reserved, waiting or delayed, are picked out by their uuid, class or tag, and something is done with each.
+ * Selects unreserved jobs, waiting or delayed, by uuid, class or tag, and applies an operation to each.
  *
  * @property array{path: string, connection?: string|null, queues?: list<string>, uuids?: list<string>, class?: string|null, tag?: string|null, by: string, dry?: bool} $order
  */
@@ -17,16 +17,16 @@ abstract class PickedJobs extends Errand
 {
     use Stores;
 
-    /** Jobs that are looked at with one call. */
+    /** Jobs read per call. */
     private const PAGE = 500;
 
-    /** Times that a queue is looked through: while it is, others take jobs out of it, and those behind move up. */
+    /** Passes over a queue at most: workers take jobs out of it meanwhile, so that a pass may skip some. */
     private const PASSES = 5;
 
-    /** @var array<string, true> jobs that were found */
+    /** @var array<string, true> jobs found so far, by uuid or MD5 of the payload */
     private array $found = [];
 
-    /** Goes through one queue, by {@see eachOf()}. */
+    /** Processes one queue, by {@see eachOfRedis()}. */
     abstract protected function ofRedis(RedisQueue $queue, string $connection, string $key, string $name): void;
 
     abstract protected function ofDatabase(DatabaseQueue $queue, string $connection, string $name): void;
@@ -63,10 +63,10 @@ abstract class PickedJobs extends Errand
     }
 
     /**
-     * The payloads in a list, or in a set of what is delayed, that are meant.
+     * Applies $do to the selected payloads in a list, or in a sorted set of delayed jobs.
      *
-     * @param null|callable(string): bool $do whether it is done: the payload is no longer where it was then; null where all are
-     *     as they should be
+     * @param null|callable(string): bool $do true if it has taken the payload from its place; null where nothing has to
+     *     be done
      * @param bool $fromEnd the last one first
      */
     protected function eachOfRedis(RedisQueue $queue, string $key, bool $isSet, ?callable $do, bool $fromEnd = false): void
@@ -95,10 +95,10 @@ abstract class PickedJobs extends Errand
     }
 
     /**
-     * The rows that are meant, of those that nobody has reserved.
+     * Applies $do to the selected rows that are not reserved.
      *
-     * @param null|callable(object): bool $do whether it is done; null where all are as they should be
-     * @param null|callable(object): object $where more that rows have to be
+     * @param null|callable(object): bool $do true if it is done; null where nothing has to be done
+     * @param null|callable(object): object $where adds conditions to the query
      */
     protected function eachOfDatabase(DatabaseQueue $queue, string $name, ?callable $do, ?callable $where = null, bool $fromEnd = false): void
     {
@@ -120,7 +120,7 @@ abstract class PickedJobs extends Errand
         } while ($page->isNotEmpty());
     }
 
-    /** Does it with a job, if that is one of those that an operator means. */
+    /** Applies $do to a job, if it is selected. True if it is done. */
     private function isDone(string $payload, ?callable $do): bool
     {
         if (! $this->isMeant($payload, $do !== null) || $do === null || $this->isDry() || ! $do()) {
@@ -133,7 +133,7 @@ abstract class PickedJobs extends Errand
         return true;
     }
 
-    /** Whether a job is one of those that an operator means. */
+    /** Whether a job is selected. Counts it and reports its uuid, the first time. */
     private function isMeant(string $payload, bool $counts): bool
     {
         $job = json_decode($payload, true);

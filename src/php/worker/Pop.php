@@ -12,36 +12,36 @@ use ReflectionClass;
 use Throwable;
 
 /**
- * Native pop: takes a job off the queue as `queue:work` does, through the app's own connection, when the runtime says so.
+ * Native pop: pops a job as `queue:work` does, through the app's own connection, when the runtime requests it.
  */
 final class Pop
 {
-    /** Bytes of the largest payload that the runtime is told as it is. */
+    /** Bytes of the largest payload that is sent to the runtime as it is. */
     private const LARGEST = 131_072;
 
     /** Seconds from one count of the queues to the next. */
     private const COUNT = 5.0;
 
-    /** Seconds for which a driver may wait for a job: for as long, nobody can tell the process to leave. */
+    /** Seconds for which a driver may block in a pop: the process cannot receive STOP meanwhile. */
     private const WAIT = 1;
 
-    /** What has been found, and waits for the runtime's word. */
+    /** The popped job, which waits for the runtime's JOB frame. */
     public ?Job $job = null;
 
-    /** Why the last look failed, until the runtime knows. */
+    /** Why the last pop failed, until that is reported to the runtime. */
     public ?Throwable $fault = null;
 
     private string $queue = '';
 
-    /** When the queues were last counted; null as long as this process was not sent to look. */
+    /** When the queues were last counted, in seconds since 1970; null before the first POP. */
     private ?float $counted = null;
 
     /**
-     * Looks in the queues that are open, in their order.
+     * Pops from the open queues, in order. True if there was a job. An error is also kept in $fault.
      *
-     * @param \Closure $pop Laravel's own
-     * @param string $all the queues that are worked
-     * @param list<string> $open
+     * @param \Closure $pop Laravel's callback
+     * @param string $all the queues that are worked, separated by commas
+     * @param list<string> $open those that may be popped from
      */
     public function look(Queue $connection, \Closure $pop, string $all, array $open): bool
     {
@@ -65,7 +65,7 @@ final class Pop
         return false;
     }
 
-    /** Hands out what has been found. */
+    /** Hands over the popped job. */
     public function take(): Job
     {
         [$job, $this->job] = [$this->job, null];
@@ -73,7 +73,7 @@ final class Pop
         return $job;
     }
 
-    /** @return array<string, mixed> what the runtime is told of what has been found */
+    /** @return array<string, mixed> the fields of POPPED for the popped job */
     public function found(): array
     {
         $body = (string) self::ask(fn () => $this->job->getRawBody());
@@ -88,7 +88,8 @@ final class Pop
     }
 
     /**
-     * What Laravel counts in each queue, now and then: nobody else can. Nothing of a queue that its driver cannot count.
+     * Sizes of the queues as Laravel counts them, which the runtime cannot; at most every COUNT seconds, else empty.
+     * Queues that the driver cannot count are left out.
      *
      * @param \Closure(): Queue $connection
      * @param list<string> $queues
@@ -122,8 +123,8 @@ final class Pop
     }
 
     /**
-     * The payload as Laravel reads it, which may be another than what the driver carries. One that is large goes without
-     * the serialised job, which is most of it; one that is large in another way does not go at all.
+     * The payload as Laravel reads it, which may differ from the raw body. Above LARGEST, it is sent without the
+     * serialised job, which is most of it; if it is still too large, it is empty.
      */
     private function payload(string $body): string
     {
@@ -146,7 +147,7 @@ final class Pop
         return strlen($reduced) > self::LARGEST ? '' : $reduced;
     }
 
-    /** What a job of whatever class says of itself, if it can. */
+    /** The result of a call to a job or queue of any class; null if it throws. */
     private static function ask(\Closure $ask): mixed
     {
         try {
@@ -162,8 +163,8 @@ final class Pop
     }
 
     /**
-     * A driver that waits for a job hears nothing else meanwhile: it waits for a second at a time, and is asked again. One
-     * queue of beanstalkd is waited for in any case: that costs less than to ask again and again.
+     * Limits a blocking pop to WAIT seconds, since the process receives no frames meanwhile. A pop from beanstalkd
+     * always blocks where only one queue is worked: that costs less than polling.
      */
     private static function limitWait(Queue $connection, bool $only): void
     {
@@ -182,7 +183,7 @@ final class Pop
         $seconds = $property->isInitialized($connection) ? $property->getValue($connection) : null;
         $waits = match (true) {
             $connection instanceof BeanstalkdQueue => $only || $seconds > 0,
-            // Redis waits for ever when it is told 0.
+            // For Redis, 0 is without limit.
             $connection instanceof RedisQueue => $seconds !== null,
             default => is_numeric($seconds) && $seconds > self::WAIT,
         };

@@ -7,16 +7,16 @@ namespace Kqueue\Worker;
 use Throwable;
 
 /**
- * The life of one PHP process: dial in, say who it is, boot the app, then fork others or run jobs.
+ * The life cycle of one PHP process: connect, identify, boot the app, then fork others or run jobs.
  */
 final class Process
 {
-    /** Seconds for which a runtime that went away is dialled again. */
+    /** Seconds for which a runtime that is gone is redialled. */
     private const PATIENCE = 60;
 
     private ?Wire $wire = null;
 
-    /** @var array<string, mixed> What the runtime wants of this process; see WELCOME in src/core/wire/protocol.md. */
+    /** @var array<string, mixed> The header of WELCOME; see src/core/wire/protocol.md. */
     private array $order = [];
 
     private Notify $notify;
@@ -25,7 +25,7 @@ final class Process
         private string $mode,
         private string $socket,
         private string $worker,
-        /** Where the runtime makes what it shares with its processes. */
+        /** The directory of the files that the runtime shares with its processes. */
         private string $directory,
     ) {
         $this->notify = new Notify;
@@ -40,7 +40,7 @@ final class Process
         }
 
         $this->order = $frame[1];
-        // The socket and the identity are ours, not the business of the app or of what its jobs start.
+        // Hidden from the app and from programs that its jobs start.
         foreach (['KQUEUE_SOCKET', 'KQUEUE_DIRECTORY', 'KQUEUE_WORKER', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID', 'LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES'] as $name) {
             putenv($name);
             unset($_SERVER[$name], $_ENV[$name]);
@@ -74,7 +74,7 @@ final class Process
                     return 0;
                 }
 
-                // Here we are in a fork, and become what the runtime asked the template to fork.
+                // In a fork: take on the mode and the worker that the runtime has requested.
                 ['mode' => $this->mode, 'worker' => $this->worker] = $child;
                 Output::redirect("{$this->directory}/fork-{$this->worker}.out");
                 $this->dial();
@@ -103,14 +103,14 @@ final class Process
             return (new Horizon($this->wire, $boot))->run();
         }
 
-        // Where its process outlives the runtime, it dials the next one.
+        // A process that outlives the runtime dials the next one.
         $redial = ($this->order['redial'] ?? false) && $this->mode !== 'lane' ? $this->redial(...) : null;
 
         return (new Loop($this->wire, $boot, $this->mode, $this->tickets(), $this->notify, $redial))->run();
     }
 
     /**
-     * The pipe out of which a lane claims jobs that were sent ahead to it.
+     * The FIFO from which a lane claims jobs that were sent ahead to it.
      *
      * @return resource|null
      */
@@ -130,7 +130,8 @@ final class Process
     }
 
     /**
-     * Says who we are, and waits to be welcomed. A unit outlives the runtime, which may go before it has answered.
+     * Sends HELLO and waits for WELCOME. A process in a unit of its own retries: it outlives the runtime, which may go
+     * away before it has replied.
      *
      * @return array{0: int, 1: array<string, mixed>, 2: string}|null
      */
@@ -158,7 +159,7 @@ final class Process
         }
     }
 
-    /** @param int|null $job the last job that we were given, in a process that has served a runtime before */
+    /** @param int|null $job id of the last job received, in a process that has served a runtime before */
     private function dial(?int $job = null): void
     {
         $this->wire = Wire::connect($this->socket);
@@ -171,7 +172,7 @@ final class Process
         ] + ($job === null ? [] : ['job' => $job]));
     }
 
-    /** The runtime is gone: waits for the next one; null if there is none for a while. */
+    /** Connects to the next runtime; null if there is none within PATIENCE seconds. */
     private function redial(int $job): ?Wire
     {
         for ($until = microtime(true) + self::PATIENCE; microtime(true) < $until; usleep(200_000)) {
@@ -180,7 +181,7 @@ final class Process
 
                 return $this->wire;
             } catch (\RuntimeException) {
-                // Its socket is there for as long as the app is wanted; if not now, then soon or never.
+                // No runtime listens yet.
             }
         }
 

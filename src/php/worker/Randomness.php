@@ -7,11 +7,11 @@ namespace Kqueue\Worker;
 use Illuminate\Contracts\Foundation\Application;
 
 /**
- * Keeps forks from drawing the same "random" numbers: what the app has seeded while it booted is seeded anew in each.
+ * Keeps forks from drawing the same "random" numbers: generators that the app has seeded while booting are reseeded.
  */
 final class Randomness
 {
-    /** What is looked at in search of engines, at the most. */
+    /** Limit of the values searched for engines. */
     private const OBJECTS = 50_000;
 
     /** PHP's own classes of engines that have a state. */
@@ -32,13 +32,13 @@ final class Randomness
         $this->gmp = function_exists('gmp_random_seed');
     }
 
-    /** In the template: moves on by more than a fork is likely to use, so that the next one begins elsewhere. */
+    /** In the template: draws more numbers than a fork is likely to use, so that the next fork starts elsewhere. */
     public function beforeFork(): void
     {
         $this->lcg && self::lcg(random_int(5_000, 10_000));
     }
 
-    /** The last of so many numbers. */
+    /** Draws $count numbers and returns the last. */
     private static function lcg(int $count = 1): float
     {
         // It is deprecated since PHP 8.4, which the app's own handler would log.
@@ -92,7 +92,7 @@ final class Randomness
     }
 
     /**
-     * Engines in what the container, global variables and static ones of classes and functions lead to.
+     * Engines reachable from the container, global variables, and static variables of classes and functions.
      *
      * @return list<object>
      */
@@ -106,7 +106,7 @@ final class Randomness
                 $class = new \ReflectionClass($class);
                 $class->isUserDefined() && array_push($todo, ...array_values($class->getStaticProperties() ?? []));
             } catch (\Throwable) {
-                // A default that cannot be worked out: it will fail where it is used.
+                // A default value that cannot be evaluated will fail where it is used.
             }
         }
 

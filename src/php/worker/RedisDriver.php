@@ -12,7 +12,7 @@ use Illuminate\Queue\RedisQueue;
 use Illuminate\Redis\RedisManager;
 
 /**
- * Queues in Redis. What is behind the payload is the member of the set of reserved jobs.
+ * Queues in Redis. In the body of a JOB frame, the payload is followed by the member of the reserved set.
  */
 final class RedisDriver extends Driver
 {
@@ -26,7 +26,7 @@ final class RedisDriver extends Driver
         $name = $fields['connection'] ?? null ?: 'default';
         $retryAfter = $fields['retryAfter'] ?? null;
         $manager instanceof RedisManager && self::expectConnection($app, $name);
-        // What connects in a way of its own does so for the jobs, too: its workers pop by themselves.
+        // The runtime cannot connect as a manager of the app's own does: then workers pop by themselves.
         $servers = $manager instanceof RedisManager
             ? RedisServers::of($manager, $name)
             : ['own' => ['class' => get_class($manager), 'method' => 'connection']];
@@ -69,7 +69,7 @@ final class RedisDriver extends Driver
 
     public function reserved(Application $app, Queue $queue, string $connection, Job $job, string $name): void
     {
-        // Horizon counts a job as running, and its run time from, the moment of this event.
+        // For Horizon, a job runs from this event on.
         if ($queue instanceof \Laravel\Horizon\RedisQueue) {
             $app['events']->dispatch((new \Laravel\Horizon\Events\JobReserved($job->getReservedJob()))->connection($connection)->queue($name));
         }
@@ -101,7 +101,12 @@ final class RedisDriver extends Driver
         }
     }
 
-    /** What PHP itself trusts counts where the app says nothing. @param array<string, mixed>|null $options of a stream @return array<string, mixed>|object|null */
+    /**
+     * Adds the CA files of php.ini where the app configures none.
+     *
+     * @param array<string, mixed>|null $options of a stream
+     * @return array<string, mixed>|object|null
+     */
     private static function tls(?array $options): array|object|null
     {
         if ($options === null) {

@@ -9,17 +9,17 @@ use Illuminate\Redis\Connectors\PhpRedisConnector;
 use Illuminate\Redis\RedisManager;
 
 /**
- * What the app's Redis client connects to, and how: one server, a cluster, or a master that sentinels know.
+ * What the app's Redis client connects to, and how: one server, a cluster, or a master behind sentinels.
  *
- * Laravel's manager, its connectors and predis are asked, each for what it would do: settings have several places, and
- * which of them counts differs from version to version. Nothing is connected to.
+ * The values come from Laravel's manager, its connectors and predis: settings have several places, whose precedence
+ * differs between versions. No connection is made.
  */
 final class RedisServers
 {
     /** A host with which phpredis speaks TLS. */
     public const SECURE = '~^(tls|ssl)[^:/]*://~i';
 
-    /** @return array<string, mixed> as `RedisSettings` of the runtime has it */
+    /** @return array<string, mixed> in the form of the runtime's `RedisSettings` */
     public static function of(RedisManager $manager, string $name): array
     {
         [$client, $config] = self::inside($manager, RedisManager::class, fn (): array => [$this->driver, $this->config]);
@@ -31,7 +31,7 @@ final class RedisServers
         };
     }
 
-    /** Whether Laravel takes the connection for one to a cluster. */
+    /** Whether Laravel treats the connection as one to a cluster. */
     public static function isCluster(RedisManager $manager, string $name): bool
     {
         $config = self::inside($manager, RedisManager::class, fn (): array => $this->config);
@@ -58,7 +58,7 @@ final class RedisServers
                 $this->found = [
                     'host' => $host,
                     'port' => $config['port'] ?? 6379,
-                    // Without a scheme that says so there is no TLS, whatever its options.
+                    // TLS depends on the scheme alone, whatever the stream options.
                     'tls' => preg_match(RedisServers::SECURE, $host) ? $context['stream'] ?? [] : null,
                     'database' => $config['database'] ?? 0,
                 ] + RedisServers::credentials($config['username'] ?? null, $config['password'] ?? $context['auth'] ?? null);
@@ -73,11 +73,11 @@ final class RedisServers
                 $this->settings = $options;
                 $this->found = [
                     'cluster' => array_map([RedisServers::class, 'seed'], array_values($servers)),
-                    // Here the options alone mean that there is.
+                    // For a cluster, the options alone enable TLS.
                     'tls' => $context ?? (preg_grep(RedisServers::SECURE, $servers) ? [] : null),
                 ] + RedisServers::credentials($options['username'] ?? null, $options['password'] ?? null);
 
-                // Whatever it is, it is not asked for anything.
+                // A placeholder; no method of it is called.
                 return (new \ReflectionClass(\RedisCluster::class))->newInstanceWithoutConstructor();
             }
         };
@@ -86,7 +86,7 @@ final class RedisServers
         return [['prefix' => (string) ($connector->settings['prefix'] ?? '')] + $connector->found, $connector->settings];
     }
 
-    /** The package of phpredis and Sentinel, namoshek/laravel-redis-sentinel. @return array<string, mixed> */
+    /** Sentinels with phpredis, by the package namoshek/laravel-redis-sentinel. @return array<string, mixed> */
     private static function package(RedisManager $manager, string $name): array
     {
         [$found, $settings] = self::phpredis($manager, $name);
@@ -108,7 +108,7 @@ final class RedisServers
         $found = ['prefix' => is_object($prefix) ? (string) $prefix->getPrefix() : (string) $prefix];
         $inside = static fn (Closure $look): array => self::inside($connection, get_class($connection), $look);
 
-        // What predis makes connections of, by itself or with parameters that stand for those it will be told.
+        // The parameters of predis's connections, with placeholders for hosts that it learns from the servers.
         return $found + match ((new \ReflectionClass($connection))->getShortName()) {
             'RedisCluster' => self::predisCluster(...$inside(fn (): array => [
                 array_map(fn ($node): array => $node->getParameters()->toArray(), array_values($this->pool)),
@@ -120,7 +120,7 @@ final class RedisServers
                 $this->connectionFactory->create(['host' => 'host', 'port' => 1])->getParameters()->toArray(),
             ])),
             'MasterSlaveReplication' => self::node($inside(fn (): array => $this->master ? $this->master->getParameters()->toArray() : [])),
-            // It shares keys out among servers that know nothing of each other, which it alone can follow.
+            // Client-side sharding over independent servers, which only predis implements.
             'PredisCluster' => ['own' => ['class' => get_class($connection), 'method' => 'getConnectionByCommand']],
             default => self::node($connection->getParameters()->toArray()),
         };
@@ -161,7 +161,7 @@ final class RedisServers
         return ['host' => $host, 'port' => $parameters['port'] ?? 6379];
     }
 
-    /** `HOST:PORT?…`, as Laravel gives it to phpredis. @return array{host: string, port: int} */
+    /** Parses `HOST:PORT?…`, as Laravel passes it to phpredis. @return array{host: string, port: int} */
     public static function seed(string $server): array
     {
         $server = (string) strtok($server, '?');
@@ -170,7 +170,7 @@ final class RedisServers
         return ['host' => substr($server, 0, $at), 'port' => (int) substr($server, $at + 1)];
     }
 
-    /** phpredis takes a pair for the password, too. @return array{username: string|null, password: string|null} */
+    /** phpredis also takes a username and password pair. @return array{username: string|null, password: string|null} */
     public static function credentials(mixed $username, mixed $password): array
     {
         if (is_array($password)) {
@@ -182,14 +182,14 @@ final class RedisServers
         return ['username' => $given($username), 'password' => $given($password)];
     }
 
-    /** Has another manager of the same settings resolve the connection with this connector. */
+    /** Resolves the connection with this connector, in another manager with the same settings. */
     private static function resolve(RedisManager $manager, string $name, Closure $connector): void
     {
         [$app, $config] = self::inside($manager, RedisManager::class, fn (): array => [$this->app, $this->config]);
         (new RedisManager($app, 'kqueue', $config))->extend('kqueue', $connector)->resolve($name);
     }
 
-    /** @return mixed what $look says that is inside $object */
+    /** @return mixed the result of $look, bound to $object in the scope of $class */
     private static function inside(object $object, string $class, Closure $look): mixed
     {
         return Closure::bind($look, $object, $class)();

@@ -10,7 +10,7 @@ use Illuminate\Queue\WorkerOptions;
 use Throwable;
 
 /**
- * What becomes of a job whose process has died: Laravel decides, by the job's own rules.
+ * Settles a job whose process has died: Laravel decides, by the job's own rules.
  */
 final class Replay
 {
@@ -19,7 +19,8 @@ final class Replay
     }
 
     /**
-     * Whether Laravel's loop is to have a job that another process has died of. Else it has been settled here.
+     * Whether Laravel's loop is to handle a job that is not simply run (see `kind` of JOB). Otherwise it has been
+     * settled here.
      *
      * @param array<string, mixed> $order
      */
@@ -49,11 +50,11 @@ final class Replay
     }
 
     /**
-     * What Laravel's own alarm would have done, for a process that was too deep in C to hear it and was killed:
-     * the job fails if it may not run again. If it may, Laravel leaves it reserved until `retry_after`; here it is
-     * released with its backoff, unless the settings say otherwise.
+     * Does what Laravel's own timeout alarm would have done, for a process that was killed because it could not handle
+     * the alarm: the job fails if it may not run again. If it may, Laravel leaves it reserved until `retry_after`; here
+     * it is released with its backoff, unless the settings say otherwise.
      *
-     * @param string $kind `release` when the alarm itself has rung, and has counted what is to be counted
+     * @param string $kind `release` when the alarm itself has fired, and has done the counting
      * @param array{tries: int, backoff: string, release: bool} $defaults
      */
     private function settle(RuntimeJob $job, string $kind, array $defaults): void
@@ -63,7 +64,7 @@ final class Replay
 
         try {
             (function () use ($connection, $job, $kind, $options, $defaults): void {
-                // Those who keep a record of each job begin it with this event, which the process that died has had.
+                // Listeners that keep a record of each job start it with this event, raised only in the dead process.
                 $job->begin = fn () => $this->raiseBeforeJobEvent($connection, $job);
 
                 if ($job->isFailing) {

@@ -7,7 +7,7 @@ namespace Kqueue\Worker;
 use Illuminate\Cache\Repository;
 
 /**
- * The cache as the worker loop sees it: the app's own, but for the key of `queue:restart`.
+ * The cache of the worker loop: the app's own, except for the key of `queue:restart`.
  */
 final class RestartSignal extends Repository
 {

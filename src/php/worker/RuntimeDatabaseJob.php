@@ -9,18 +9,18 @@ use Illuminate\Queue\Jobs\DatabaseJob;
 use Illuminate\Queue\Jobs\Job;
 
 /**
- * SQLite has one writer at a time, and Laravel reads before it writes: with several workers, its own way to delete
- * and to release ends in "database is locked" before long. On MySQL it may be chosen to give way to another
- * transaction. Here both are tried again.
+ * Retries deletes and releases. SQLite has one writer at a time, and Laravel reads before it writes: with several
+ * workers, its own deletes and releases soon fail with "database is locked". On MySQL they may be the victim of a
+ * deadlock.
  */
 final class RuntimeDatabaseJob extends DatabaseJob implements RuntimeJob
 {
     use HandledByRuntime;
 
-    /** What says that another transaction was in the way. */
+    /** Matches errors that another transaction has caused. */
     private const IN_THE_WAY = '/database is locked|Deadlock found|deadlock detected|Lock wait timeout exceeded/';
 
-    /** Seconds for which it is tried again. */
+    /** Seconds for which writes are retried. */
     private const PATIENCE = 10;
 
     public function remove(): void
@@ -45,7 +45,7 @@ final class RuntimeDatabaseJob extends DatabaseJob implements RuntimeJob
         return $this->database->getDatabase()->transactionLevel() > 0;
     }
 
-    /** Each try is a transaction of its own, so one that failed has left nothing behind. */
+    /** Retries a write. Each try is a transaction of its own, so a failed one leaves nothing behind. */
     private function patiently(\Closure $write): void
     {
         for ($until = microtime(true) + self::PATIENCE; ; usleep(random_int(1_000, 20_000))) {

@@ -10,7 +10,7 @@ final class RuntimeRedisJob extends RedisJob implements RuntimeJob
 {
     use HandledByRuntime;
 
-    /** Decoded once: Laravel asks for it a dozen times in the life of a job, and the message does not change. */
+    /** Decoded once: Laravel reads it a dozen times per job, and it does not change. */
     public function payload()
     {
         return $this->decoded ?? parent::payload();

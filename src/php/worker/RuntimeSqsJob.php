@@ -15,7 +15,7 @@ final class RuntimeSqsJob extends SqsJob implements RuntimeJob
         parent::delete();
     }
 
-    /** A payload that is kept elsewhere goes after its message has gone, or a second attempt would find none: Laravel's own way. */
+    /** Whether Laravel has to delete it: a payload stored elsewhere may go only after its message. */
     private function isInTransaction(): bool
     {
         return method_exists($this, 'overflowPointer') && $this->overflowPointer() !== null;

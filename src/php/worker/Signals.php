@@ -8,7 +8,7 @@ use Illuminate\Contracts\Queue\Interruptible;
 use Illuminate\Contracts\Queue\Job;
 use Throwable;
 
-/** What reaches jobs from outside: maintenance mode, pauses and restarts, which hold a queue, and SIGTERM. */
+/** Signals to jobs from outside: maintenance mode, pauses and restarts, which hold a queue, and SIGTERM. */
 final class Signals
 {
     /** Whether this Laravel passes signals on, as 13.7 and later do. */
@@ -21,7 +21,7 @@ final class Signals
 
     /**
      * @param list<string> $queues
-     * @return array<string, mixed> what a STATE frame says
+     * @return array<string, mixed> the fields of a STATE frame
      */
     public function read(array $queues): array
     {
@@ -44,7 +44,7 @@ final class Signals
     }
 
     /**
-     * Whether Laravel passes a signal on to this job. Others must get none: it would cut short what they wait for.
+     * Whether Laravel passes a signal on to this job. Others must get none: it would interrupt their blocking calls.
      */
     public function interrupts(Job $job): bool
     {
@@ -53,7 +53,7 @@ final class Signals
                 && preg_match('/"commandName":"((?:[^"\\\\]|\\\\.)+)"/', $job->getRawBody(), $found) === 1
                 && is_subclass_of(stripslashes($found[1]), Interruptible::class);
         } catch (Throwable) {
-            // The class does not load. Its job will say so itself, with Laravel's own error.
+            // The class does not load. Its job will fail with Laravel's own error.
             return false;
         }
     }

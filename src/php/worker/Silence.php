@@ -10,14 +10,14 @@ use Illuminate\Queue\Events\JobProcessed;
 use Illuminate\Queue\Events\JobProcessing;
 
 /**
- * Takes away the listeners by which `queue:work` writes a line before and after each job: nobody reads its
- * output, and writing it costs more than an empty job. Those for failed jobs do more, and stay.
+ * Removes the listeners by which `queue:work` writes a line before and after each job: the output is discarded, and
+ * writing it costs more than an empty job. Those for failed jobs do more, and stay.
  */
 final class Silence
 {
     public static function over(Dispatcher $events): void
     {
-        // Laravel 8 keeps listeners wrapped in a closure of the dispatcher's, later versions as they came.
+        // Laravel 8 wraps listeners in a closure of the dispatcher; later versions keep them as they are.
         $isOutput = static function (mixed $listener): bool {
             if (! $listener instanceof \Closure) {
                 return false;

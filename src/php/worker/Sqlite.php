@@ -12,28 +12,28 @@ use PDOException;
 use WeakMap;
 
 /**
- * Keeps "database is locked" away from jobs whose database is SQLite.
+ * Avoids "database is locked" errors in jobs whose database is SQLite.
  *
- * SQLite has one writer at a time. A transaction that reads before it writes is refused at once if another writer came
- * between, however patient it is; one that begins as a writer waits for its turn. So these begin as writers:
+ * SQLite has one writer at a time. A transaction that reads before it writes fails at once if another has written in
+ * between, whatever its busy timeout; one that begins with BEGIN IMMEDIATE waits for its turn. These begin so:
  * - Laravel's own, which read and then write: of batches, of queues, of counters in the cache;
- * - whatever reads under a lock (`lockForUpdate()`), and so is about to write;
- * - in a database without a write-ahead log, all of them: there a reader holds up every writer anyway.
+ * - those that read with a lock (`lockForUpdate()`), and so are about to write;
+ * - in a database without a write-ahead log, all of them: there a reader blocks every writer anyway.
  *
- * With a write-ahead log a transaction that only reads disturbs nobody, and is to stay so however long it takes.
+ * With a write-ahead log, a transaction that only reads blocks no other, and is left as it is.
  */
 final class Sqlite
 {
-    /** Whose transactions read and then write. */
+    /** Classes whose transactions read and then write. */
     private const BOOKKEEPERS = ['Illuminate\Bus\DatabaseBatchRepository', 'Illuminate\Queue\DatabaseQueue', 'Illuminate\Cache\DatabaseStore'];
 
-    /** Calls from the event to who wanted the transaction. */
+    /** Stack frames searched between the event and the caller of the transaction. */
     private const DEPTH = 16;
 
-    /** Seconds for which a turn is waited for, where the connection itself gives up earlier. */
+    /** Seconds to wait for a turn, where the connection's own busy timeout is shorter. */
     private const PATIENCE = 10;
 
-    /** @var WeakMap<Connection, bool> whether the next statement is the first one of a transaction that has not its turn */
+    /** @var WeakMap<Connection, bool> whether the next statement is the first one of a deferred transaction */
     private static WeakMap $fresh;
 
     /** @var WeakMap<Connection, bool> whether a connection's database has a write-ahead log */
@@ -71,7 +71,7 @@ final class Sqlite
         }
     }
 
-    /** Begins the transaction anew, in which nothing has been done yet. */
+    /** Restarts the transaction, which is still empty, with BEGIN IMMEDIATE. */
     private static function takeTurn(Connection $connection): void
     {
         $pdo = $connection->getPdo();
@@ -91,7 +91,7 @@ final class Sqlite
 
                 $pdo->exec('BEGIN');
 
-                // A database that cannot be written to has readers alone.
+                // Without a lock conflict, the database is read-only, for which a deferred transaction will do.
                 if ($isLocked) {
                     $connection->rollBack();
 
@@ -114,7 +114,7 @@ final class Sqlite
         return false;
     }
 
-    /** Whether the statement that is about to run was built with a lock. SQLite's own dialect drops it. */
+    /** Whether the statement that is about to run was built with a lock, which Laravel's grammar for SQLite drops. */
     private static function isUnderLock(): bool
     {
         foreach (debug_backtrace(DEBUG_BACKTRACE_PROVIDE_OBJECT | DEBUG_BACKTRACE_IGNORE_ARGS, self::DEPTH) as $frame) {

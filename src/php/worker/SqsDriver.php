@@ -26,7 +26,7 @@ final class SqsDriver extends Driver
 
         return [
             'driver' => 'sqs',
-            // As the client sees itself: it has read the environment and the profile, too.
+            // From the client, which has read the environment and the profile, too.
             'region' => (string) (method_exists($sqs, 'getRegion') ? $sqs->getRegion() : $config['region'] ?? ''),
             'endpoint' => (string) (method_exists($sqs, 'getEndpoint') ? $sqs->getEndpoint() : $config['endpoint'] ?? ''),
             'prefix' => (string) ($fields['prefix'] ?? ''),
@@ -51,8 +51,8 @@ final class SqsDriver extends Driver
     }
 
     /**
-     * What Laravel's connector makes of the settings, and what the SDK falls back to, as far as only PHP knows it: the app's
-     * `.env` may have keys that the environment does not.
+     * The credentials as Laravel's connector makes them from the settings, and the SDK's fallbacks as far as only PHP
+     * knows them: the app's `.env` may have keys that the environment does not.
      *
      * @param array<string, mixed> $config
      * @return array<string, string|null>
@@ -61,7 +61,7 @@ final class SqsDriver extends Driver
     {
         $given = $config['credentials'] ?? null;
         $provider = is_array($given) ? $given['provider'] ?? null : $given;
-        // Keys that never change may also be an object of the SDK's, or a list.
+        // Static keys may also be an object of the SDK, or an array.
         $keys = match (true) {
             is_object($given) && method_exists($given, 'getAccessKeyId') => [$given->getAccessKeyId(), $given->getSecretKey(), $given->getSecurityToken()],
             is_array($given) && isset($given['key'], $given['secret']) => [$given['key'], $given['secret'], $given['token'] ?? null],

@@ -15,13 +15,13 @@ trait Stores
         return (fn (): string => $of ?? $this->default)->call($queue);
     }
 
-    /** The list of those that wait; the names of the other keys begin with it. */
+    /** The key of the list of waiting jobs; the names of the other keys begin with it. */
     protected function key(RedisQueue $queue, ?string $of): string
     {
         return (new RedisDriver)->name($queue, $this->plain($queue, $of));
     }
 
-    /** The table, as the server has it that is written to. */
+    /** The jobs table, read through the write connection. */
     protected function rows(DatabaseQueue $queue): object
     {
         return $queue->getDatabase()->table((fn (): string => $this->table)->call($queue))->useWritePdo();

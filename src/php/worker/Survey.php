@@ -10,16 +10,16 @@ use Illuminate\Support\Str;
 use Throwable;
 
 /**
- * What `kqueue init`, `kqueue check` and `kqueue import` ask of an app, outside of any runtime.
+ * Reports on an app for `kqueue init`, `kqueue check` and `kqueue import`, outside of any runtime.
  *
- * The answer is one line of standard output that begins with MARK, a JSON object. It comes whatever the app does
- * while it boots, and then says how far that went.
+ * The report is one line of standard output: MARK and a JSON object. If the app throws or ends PHP while it boots, the
+ * report is written all the same, with the stage that failed.
  */
 final class Survey
 {
     private const MARK = 'kqueue-survey ';
 
-    /** What an app has to write to while it runs jobs, below its directory. */
+    /** Paths below the app's directory that have to be writable while it runs jobs. */
     private const WRITTEN = ['storage/logs', 'storage/logs/laravel.log', 'storage/framework/cache', 'storage/framework/cache/data',
         'storage/framework/views', 'bootstrap/cache'];
 
@@ -32,7 +32,7 @@ final class Survey
 
     /**
      * @param array{path: string, connection?: string|null, environment?: string|null, fork_safe_peers?: list<string>, property_hints?: bool|null} $order
-     *        where `property_hints` is given, classes are looked at, too
+     *        where `property_hints` is given, classes are inspected, too
      */
     public function __construct(private array $order)
     {
@@ -41,7 +41,7 @@ final class Survey
 
     public function run(): int
     {
-        // What the app prints is no part of the answer.
+        // Discards what the app prints.
         ob_start(static fn (): string => '');
         register_shutdown_function(fn () => $this->ended());
         $this->interpreter();
@@ -68,7 +68,7 @@ final class Survey
             $this->found['horizon'] = $this->horizon($config);
             $this->found['default'] = (string) $config['queue.default'];
             $this->found['connection'] = $boot->connection();
-            // First, or what is missing would show as an error of the app's own.
+            // First, or a missing extension or package would show as an error of the app.
             $this->found['lacks'] = $this->lacks($config, $boot->connection());
             $described = $boot->describe();
             $this->found['queue'] = $described['queue'];
@@ -103,14 +103,14 @@ final class Survey
         try {
             return Driver::named((string) $backend['driver'])?->unindexed($app, $backend, $settings);
         } catch (Throwable) {
-            // Whether the server answers is for others to say.
+            // An unreachable server is reported elsewhere.
             return null;
         }
     }
 
     /**
-     * Why a queue that only PHP can reach does not answer. What else it throws (that it knows no such queue yet, or does not
-     * count) is no sign of that.
+     * Why a queue that only PHP can reach does not answer. Errors other than connection failures (the queue does not
+     * exist yet, or cannot be counted) are ignored.
      *
      * @return array{silent?: string}
      */
@@ -139,14 +139,14 @@ final class Survey
 
     /**
      * @param list<string> $paths
-     * @return list<string> those that are there and cannot be written to; as who we are, so it has to be the app's user
+     * @return list<string> existing paths that this process, which has to run as the app's user, cannot write to
      */
     private static function unwritable(array $paths): array
     {
         return array_values(array_filter($paths, static fn (string $path): bool => file_exists($path) && ! is_writable($path)));
     }
 
-    /** What PHP lacks for this connection, as an extension's name or in words. */
+    /** The extension or Composer package that this connection lacks; null if none. */
     private function lacks(\ArrayAccess $config, string $connection): ?string
     {
         $settings = $config["queue.connections.{$connection}"];
@@ -155,8 +155,8 @@ final class Survey
     }
 
     /**
-     * Horizon's plan for one environment, put together as Horizon does it: the defaults beneath it, the names of
-     * options in one spelling. In lists, for their order counts.
+     * Horizon's plan for one environment, merged with the defaults as Horizon does it, with option names normalised.
+     * Supervisors are a list because their order matters.
      *
      * @return array<string, mixed>|null null where there is no config/horizon.php
      */
@@ -220,10 +220,10 @@ final class Survey
         return $this->tell();
     }
 
-    /** The app has ended PHP before we could. */
+    /** Shutdown function: reports that the app has ended PHP. */
     private function ended(): void
     {
-        // A child that inspects classes may end of one.
+        // Not in a child of the Inspector, which a class may end.
         if (! $this->told && $this->pid === getmypid()) {
             $this->found['failed'] = [
                 'stage' => 'boot',

@@ -7,32 +7,32 @@ namespace Kqueue\Worker;
 use Symfony\Component\Console\Terminal;
 
 /**
- * The template: forked for each lane and each isolated job. It has booted the app; or, where the app holds something
- * then that processes must not share, it has begun to ({@see Boot::begin()}), and each fork does the rest.
+ * The template: forked for each lane and each isolated job. It has booted the app; or, where the booted app holds
+ * something that processes must not share, only its first part ({@see Boot::begin()}), and each fork boots the rest.
  *
- * It runs no job and holds no connection. One that is shared over a fork is spoken on by several processes at once,
- * each of which reads the answers to the others, so all are closed before each fork, and what stays open is looked for.
+ * It runs no job and holds no connection: processes that share one read each other's replies. So connections are closed
+ * before each fork, and what is still open is reported ({@see Held}).
  */
 final class Template
 {
-    /** Seconds after which children are looked after without being asked to. */
+    /** Seconds between checks for exited children while no frame arrives. */
     private const LOOK = 1.0;
 
-    /** Classes that a process with all of the app loaded says to the next template. */
+    /** Limit of the class names that a fully booted template reports for the next template. */
     private const CLASSES = 6_000;
 
-    /** @var array<int, string> the worker that each child is, by pid */
+    /** @var array<int, string> worker of each child, by pid */
     private array $children = [];
 
     private Randomness $randomness;
 
-    /** Seconds within which a job is expected for which the first fork is wanted. */
+    /** Seconds without a frame after which a template in a hurry loads what it has put off. */
     private const HURRY = 0.5;
 
-    /** Whether this one stops before the app's providers. */
+    /** Whether this template stops before the app's service providers. */
     private bool $early;
 
-    /** Whether a job waits: what every job needs is loaded when the first fork is out of the way, which loads its own. */
+    /** Whether a job waits for the first fork. Then {@see warm()} is put off; the fork loads its classes itself. */
     private bool $hurry;
 
     public function __construct(private Wire $wire, private Boot $boot)
@@ -42,9 +42,9 @@ final class Template
     }
 
     /**
-     * Serves the runtime until it lets go of this process.
+     * Serves the runtime until it closes the connection or, after a STOP, the last child has exited.
      *
-     * @return array{mode: string, worker: string}|null what to become, in a child; null in the template at its end
+     * @return array{mode: string, worker: string}|null in a child, its mode and worker; null in the template at its end
      */
     public function run(): ?array
     {
@@ -67,7 +67,7 @@ final class Template
         $this->wire->send(Wire::READY, $ready + $this->held());
 
         $inspector = new Inspector($this->boot->app);
-        // Nobody else can tell how its children end, so it leaves once they have.
+        // Set by STOP. Only the parent gets the exit statuses of its children, so it leaves after the last one.
         $leaves = false;
 
         while (($frame = $this->wire->receive($inspector->patience($this->look()), also: $inspector->pipe())) !== false) {
@@ -94,7 +94,7 @@ final class Template
                 return $child;
             }
 
-            // Not while the fork gets ready for that job: it would take the processors from it.
+            // Not while the first fork prepares for its job: it would compete for the processors.
             if ($this->hurry && ($frame === null || count($this->children) > 1)) {
                 $this->hurry = false;
                 $this->warm();
@@ -102,19 +102,19 @@ final class Template
         }
 
         $this->wire->close();
-        // Shutdown functions and destructors of the app belong to processes that ran jobs.
+        // SIGKILL: shutdown functions and destructors of the app are to run only in processes that ran jobs.
         posix_kill(getmypid(), SIGKILL);
 
         return null;
     }
 
-    /** Seconds after which it looks around without being asked to; null is never. */
+    /** Seconds to wait for a frame; null is without limit. */
     private function look(): ?float
     {
         return $this->hurry ? self::HURRY : ($this->children === [] ? null : self::LOOK);
     }
 
-    /** Says what has been found out about classes. */
+    /** Sends HINTS for the classes inspected since the last call, and loads them. */
     private function inspected(Inspector $inspector): void
     {
         $inspector->collect();
@@ -126,8 +126,8 @@ final class Template
     }
 
     /**
-     * What makes a fork of this process unsafe, and the classes that the next one can load all the same. Nothing to a
-     * runtime that does not ask for it, which may be older than this file.
+     * What makes a fork of this process unsafe, and the classes that the next, early template can load. Empty for a
+     * runtime that did not send `fork_safe_peers`, which may be older than this file.
      *
      * @return array<string, mixed>
      */
@@ -154,7 +154,7 @@ final class Template
     {
         Connections::close($this->boot->app);
 
-        // A class that was asked for its hints may have opened something meanwhile.
+        // Loading an inspected class may have opened something since.
         if (($held = $this->held()) !== []) {
             $this->wire->send(Wire::FORKED, ['worker' => (string) $order['worker'], 'pid' => -1, 'error' => null] + $held);
 
@@ -167,9 +167,9 @@ final class Template
         if ($pid === 0) {
             $this->wire->close();
             $this->children = [];
-            // Who signals his group means himself and what he has started, as everywhere else.
+            // A process group of its own: a job that signals its group is to reach only itself and its children.
             function_exists('posix_setpgid') && posix_setpgid(0, 0);
-            // The settings may be others than when the template was started.
+            // The settings may have changed since the template was started.
             $this->boot->order['arguments'] = $order['arguments'];
             $this->boot->setArguments();
             $_SERVER['REQUEST_TIME_FLOAT'] = microtime(true);
@@ -193,8 +193,8 @@ final class Template
     }
 
     /**
-     * Says how children have ended. The runtime sees when one ends, and sends a frame. A handler for SIGCHLD would do
-     * it too, but PHP can never take one back, and in a fork it would cut short what jobs wait for.
+     * Reports the exit statuses of children. The runtime notices that one exits and sends REAP. There is no SIGCHLD
+     * handler: PHP cannot remove it again, and in a fork it would interrupt the blocking calls of jobs.
      */
     private function reap(): void
     {
@@ -223,7 +223,7 @@ final class Template
             $app->make('queue.worker');
         }
 
-        // Found out with a process of its own, once.
+        // Starts a process to find out, once.
         Terminal::hasSttyAvailable();
 
         foreach ([
@@ -251,7 +251,7 @@ final class Template
             try {
                 class_exists($class) || interface_exists($class) || trait_exists($class);
             } catch (\Throwable) {
-                // One that loads only once the app has booted.
+                // Cannot be loaded before the app has booted.
             }
         }
 

@@ -12,8 +12,8 @@ use Illuminate\Queue\Jobs\Job;
 use Throwable;
 
 /**
- * Fails a job whose class ends PHP as soon as it is loaded, as far as that goes without the class: its `failed()`, the
- * callbacks of its chain and the lock of a unique job are beyond reach, its batch is not.
+ * Fails a job whose class ends PHP when it is loaded, as far as possible without the class: its batch is updated, but
+ * its `failed()`, the callbacks of its chain and the lock of a unique job are out of reach.
  */
 final class Unloadable
 {
@@ -36,16 +36,16 @@ final class Unloadable
         }
     }
 
-    /** Whether a process that died of this job had written it down as failed before. */
+    /** Whether the process that died had already recorded this job as failed. */
     public static function isWrittenDown(Container $app, Job $job): bool
     {
         $failer = $app->make('queue.failer');
 
-        // That one counts its jobs, and finds none by its uuid.
+        // That provider numbers its records, and cannot find one by uuid.
         return ! $failer instanceof \Illuminate\Queue\Failed\DatabaseFailedJobProvider && $failer->find($job->uuid()) !== null;
     }
 
-    /** Writes it down as failed, and nothing else: whoever else is told of failed jobs has ended PHP, too. */
+    /** Records it as failed, and nothing else: a listener for failed jobs has ended PHP, too. */
     public static function writeDown(Container $app, Job $job, Throwable $e): void
     {
         $app->make('queue.failer')->log($job->getConnectionName(), $job->getQueue(), $job->getRawBody(), $e);

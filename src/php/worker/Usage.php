@@ -5,23 +5,24 @@ declare(strict_types=1);
 namespace Kqueue\Worker;
 
 /**
- * What a job uses: its peak of PHP's heap, and its processor time.
+ * Resource usage of a job: the peak of PHP's heap, and processor time.
  *
- * Each look at the processor time is a system call. Behind a quick job, one look is the end of it and the begin of the next.
+ * Reading the processor time is a system call. Between two quick jobs, one reading serves as the end of the first and
+ * the start of the next.
  */
 final class Usage
 {
-    /** Nanoseconds that a job takes at least in which a child process has ended. */
+    /** Nanoseconds of a job below which no child process can have ended in it. */
     private const CHILD = 1_000_000;
 
-    /** Microseconds of processor time of this process at the last look, and of the children that it has waited for. */
+    /** Microseconds of processor time at the last reading: of this process, and of children that it has waited for. */
     private int $own = 0;
 
     private int $children = 0;
 
     private int $began = 0;
 
-    /** A job begins. */
+    /** A job begins; $atOnce: right after the last one, whose final reading is used. */
     public function begins(bool $atOnce): void
     {
         if (! $atOnce || $this->began === 0) {
@@ -36,7 +37,7 @@ final class Usage
         }
     }
 
-    /** What the job has used: KiB and microseconds. @return array{peak: int, cpu: int} */
+    /** Usage of the job, in KiB and microseconds. @return array{peak: int, cpu: int} */
     public function used(): array
     {
         [$own, $children] = [$this->own, $this->children];

@@ -35,7 +35,7 @@ final class Wire
     public const POP = 39;
     public const STANDING = 40;
 
-    /** Nanoseconds for which a frame that is expected at once is looked for before we sleep. */
+    /** Nanoseconds of polling for a frame that is expected at once, before sleeping. */
     private const LOOK = 150_000;
 
     /** @var resource|null */
@@ -43,7 +43,9 @@ final class Wire
 
     private string $buffer = '';
 
-    /** Whose connection it is: a child that a job forks has a copy of it, and no part in what is said on it. */
+    /**
+     * PID of the process that has dialled. A child that a job forks has a copy of the connection and must not use it.
+     */
     private int $owner;
 
     /** @param resource $stream */
@@ -76,7 +78,7 @@ final class Wire
     }
 
     /**
-     * Sends one frame; false when the runtime is gone. Somebody else's child sends nothing.
+     * Sends one frame; false when the runtime is gone. In a child that a job has forked, sends nothing.
      *
      * @param array<string, mixed> $header
      */
@@ -90,7 +92,7 @@ final class Wire
             return false;
         }
 
-        // Text of the app (exception messages, class names) may be no UTF-8: it is repaired, never refused.
+        // Text of the app (exception messages, class names) may be invalid UTF-8: it is repaired, never rejected.
         $json = $header === [] ? '{}' : json_encode($header, JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR);
         $frame = pack('NCN', 5 + strlen($json), $kind, strlen($json)).$json;
 
@@ -110,19 +112,18 @@ final class Wire
     }
 
     /**
-     * Waits for the next frame, for at most $seconds (null: without limit), or until $also is readable. $eager when a
-     * frame is expected at once.
+     * Waits for the next frame, for at most $seconds (null: without limit), or until $also is readable. With $eager,
+     * polls before it sleeps, for a frame that is expected at once.
      *
-     * Answers null when the time is over, or when a signal came in so that its handler can run;
-     * false when the runtime is gone.
+     * Returns null on timeout, when $also is readable, or after a signal, so that its handler can run; false when the
+     * runtime is gone.
      *
      * @param resource|null $also
      * @return array{0: int, 1: array<string, mixed>, 2: string}|null|false
      */
     public function receive(?float $seconds = null, bool $eager = false, $also = null): array|null|false
     {
-        // Right after a job the next one is mostly on its way already. To look for it a few times costs less
-        // than to be put to sleep and woken.
+        // Right after a job the next one is usually on its way. Polling briefly costs less than sleeping and waking.
         $until = $eager ? hrtime(true) + self::LOOK : 0;
 
         while ($this->stream !== null) {
@@ -146,7 +147,9 @@ final class Wire
         return false;
     }
 
-    /** Whether there is something to read; not, when time is over or a signal came in, so that its handler can run. */
+    /**
+     * Waits for input; false on timeout, when only $also is readable, or after a signal, so that its handler can run.
+     */
     private function isReadable(?float $seconds, $also = null): bool
     {
         $read = $also === null ? [$this->stream] : [$this->stream, $also];
@@ -157,13 +160,13 @@ final class Wire
             && in_array($this->stream, $read, true);
     }
 
-    /** Waits until the runtime takes more; false when it never will. */
+    /** Waits until the socket is writable; false after 60 seconds, or when the runtime is gone. */
     private function isWritable(): bool
     {
         $write = [$this->stream];
         $none = null;
 
-        // A signal in between is no answer.
+        // Interrupted by a signal: wait again.
         while (($ready = @stream_select($none, $write, $none, 60)) === false) {
             $write = [$this->stream];
         }
@@ -203,7 +206,7 @@ final class Wire
         return [$kind, is_array($fields) ? $fields : [], $body];
     }
 
-    /** How much to ask for: large payloads in few reads, small ones without a large buffer. */
+    /** Bytes to read next: large payloads in few reads, small ones without a large buffer. */
     private function wanted(): int
     {
         if (strlen($this->buffer) < 4) {

@@ -1,4 +1,4 @@
-//! A user of this machine, and how a process becomes that user for good.
+//! A user of this machine, and how a process changes to that user permanently.
 
 use std::ffi::{CString, OsString};
 use std::path::PathBuf;
@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use nix::unistd::{Gid, Group, Uid, User, geteuid, initgroups, setgid, setuid};
 use serde::{Deserialize, Serialize};
 
-/// A user, as units would run as that user.
+/// A user, with what a unit of that user gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// The name; the number where there is none.
+    /// The name.
     pub name: String,
-    /// The number.
+    /// The user id.
     pub uid: u32,
-    /// The group.
+    /// The group id.
     pub gid: u32,
     /// The home directory.
     pub home: PathBuf,
@@ -22,10 +22,10 @@ pub struct Account {
 }
 
 impl Account {
-    /// Finds a user by name or number; `group` likewise, where it is not to be the user's own.
+    /// Finds a user by name or id; `group` likewise, if it is not the user's own.
     ///
     /// # Errors
-    /// Where there is none, in words.
+    /// A message if there is no such user or group.
     pub fn find(user: &str, group: Option<&str>) -> Result<Self, String> {
         let known = match user.parse() {
             Ok(uid) => User::from_uid(Uid::from_raw(uid)),
@@ -46,7 +46,7 @@ impl Account {
         Ok(Self { name: known.name, uid: known.uid.as_raw(), gid, home: known.dir, shell: known.shell })
     }
 
-    /// What a login as that user, or a unit, has in its environment.
+    /// The environment variables that a login, or a unit, of that user has.
     pub fn environment(&self) -> [(&'static str, OsString); 4] {
         [
             ("HOME", self.home.clone().into()),
@@ -56,15 +56,15 @@ impl Account {
         ]
     }
 
-    /// Whether we are that user.
+    /// Whether it is our effective user.
     pub fn is_us(&self) -> bool {
         geteuid().as_raw() == self.uid
     }
 
-    /// Becomes that user, with all groups, and no way back.
+    /// Changes to that user and all its groups, permanently.
     ///
     /// # Errors
-    /// Where the system does not let us.
+    /// When the system refuses.
     pub fn become_it(&self) -> Result<(), String> {
         let gid = Gid::from_raw(self.gid);
         let name = CString::new(self.name.as_str()).map_err(|error| error.to_string())?;

@@ -1,6 +1,6 @@
-//! As whom an app's PHP runs, and how a process of root's becomes that user for good.
+//! The user that an app's PHP runs as, and how a process of root changes to that user permanently.
 //!
-//! One rule for every command: PHP of an app never runs as root, unless root says so with `--as-root`.
+//! One rule for every command: PHP of an app never runs as root, unless root asks for that with `--as-root`.
 
 mod account;
 mod private;
@@ -16,14 +16,14 @@ pub use session::{
     adopt_descendants, close_inherited, detach, end_descendants, front, has_terminal, stay_with, unblock_signals,
 };
 
-/// What is known of an app that decides as whom it runs.
+/// The properties of an app that decide which user it runs as.
 #[derive(Clone, Copy, Debug)]
 pub struct App<'a> {
     /// The app's directory.
     pub path: &'a Path,
-    /// The user whom the settings name.
+    /// The user in the settings.
     pub user: Option<&'a str>,
-    /// The group that the settings name.
+    /// The group in the settings.
     pub group: Option<&'a str>,
 }
 
@@ -37,11 +37,11 @@ pub struct Refused {
     pub fix: String,
 }
 
-/// The user as whom PHP of an app may run: the one whom the settings name, or the owner of the app's directory. Root is
-/// one only with `as_root`.
+/// The user that PHP of an app runs as: the one in the settings, or the owner of the app's directory. Root is allowed
+/// only with `as_root`.
 ///
 /// # Errors
-/// Where that is root, or nobody on this machine.
+/// When that is root, or no user of this machine.
 pub fn user_of(app: App<'_>, as_root: bool) -> Result<Account, Refused> {
     let path = app.path.display();
     let refused = |what: String, fix: &str| Refused { what, fix: fix.to_owned() };
@@ -68,8 +68,8 @@ pub fn user_of(app: App<'_>, as_root: bool) -> Result<Account, Refused> {
     Ok(account)
 }
 
-/// As whom this process may run PHP of an app: root as [`user_of`] says, everybody else as themselves. `None` is as who
-/// we are.
+/// The user that this process has to change to for PHP of an app: for root as in [`user_of`]. `None` for other users:
+/// they run it as themselves.
 ///
 /// # Errors
 /// As [`user_of`].

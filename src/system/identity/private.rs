@@ -1,4 +1,4 @@
-//! Directories that nobody but their owner, and root, can put anything into or take away.
+//! Directories that only their owner and root can change.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -9,28 +9,28 @@ use nix::unistd::{getegid, geteuid};
 
 use super::Account;
 
-/// Links that one path may go through, as many as the kernel allows.
+/// Maximum number of links in one path, as in the kernel.
 const LINKS: usize = 40;
 
 /// Why a directory cannot be trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum NotPrivate {
-    /// It cannot be made or looked at.
+    /// It cannot be created or read.
     #[error("{path}: {source}")]
     Io {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
-    /// Somebody else could put something there.
+    /// Another user could change it.
     #[error("{0}: belongs to another user, or others may write to it")]
     Others(PathBuf),
 }
 
-/// Makes a directory that is ours alone, with those above it as far as they are missing. Every directory and link on the
-/// way must be ours or root's, and closed to writing by others, or nobody knows what is at the end of the path. Returns
-/// the path without links.
+/// Creates a directory of mode 0700 that only our user can write to, and its missing parents. Every directory and link
+/// of the path must belong to our user or root and must not be writable by others (unless it is sticky), or they could
+/// redirect the path. Returns the path with its links resolved.
 ///
 /// # Errors
 /// See [`NotPrivate`].
@@ -38,7 +38,7 @@ pub fn make(directory: &Path) -> Result<PathBuf, NotPrivate> {
     make_with(directory, 0o700)
 }
 
-/// As [`make`], for others to read: nobody else can write to it.
+/// As [`make`] with mode 0755: others may read it, but not write to it.
 ///
 /// # Errors
 /// See [`NotPrivate`].
@@ -50,15 +50,15 @@ fn make_with(directory: &Path, mode: u32) -> Result<PathBuf, NotPrivate> {
     let own = geteuid().as_raw();
     let path = walk(directory, own, mode)?;
     let metadata = look(&path)?;
-    // Others may be let through, as the control socket needs it, but not in.
+    // Others may pass through it, as the control socket needs, but not write to it.
     if metadata.uid() != own || metadata.mode() & 0o022 != 0 {
         return Err(NotPrivate::Others(path));
     }
     Ok(path)
 }
 
-/// As root, makes a directory that is `account`'s, in one that is root's alone: what somebody else can write to is none
-/// of root's business.
+/// As root, creates a directory owned by `account`, in a parent that only root can write to: root must not create
+/// anything where another user can write.
 ///
 /// # Errors
 /// See [`NotPrivate`].
@@ -87,8 +87,8 @@ pub fn make_for(directory: &Path, account: &Account) -> Result<PathBuf, NotPriva
     Ok(path)
 }
 
-/// Goes down to `directory`, makes what is missing, the last with `mode`, and trusts nothing that is neither root's nor
-/// `own`'s.
+/// Walks to `directory`, creates what is missing (the last component with `mode`), and refuses components of users
+/// other than root and `own`. Returns the path with its links resolved.
 fn walk(directory: &Path, own: u32, mode: u32) -> Result<PathBuf, NotPrivate> {
     let mut directory = directory.to_owned();
     'again: for _ in 0..LINKS {
@@ -98,7 +98,7 @@ fn walk(directory: &Path, own: u32, mode: u32) -> Result<PathBuf, NotPrivate> {
             at.push(part);
             let metadata = match fs::symlink_metadata(&at) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    // Root's own directories are for all to go through.
+                    // Root's own directories can be searched by all.
                     let above = if own == 0 { 0o755 } else { 0o700 };
                     let mode = if parts.as_path().as_os_str().is_empty() { mode } else { above };
                     match fs::DirBuilder::new().mode(mode).create(&at) {
@@ -107,7 +107,7 @@ fn walk(directory: &Path, own: u32, mode: u32) -> Result<PathBuf, NotPrivate> {
                         }
                         Err(_) => look(&at)?,
                         Ok(()) => {
-                            // Whatever the umask is.
+                            // Independent of the umask.
                             fs::set_permissions(&at, Permissions::from_mode(mode))
                                 .map_err(|source| NotPrivate::Io { path: at.clone(), source })?;
                             look(&at)?
@@ -137,7 +137,7 @@ fn walk(directory: &Path, own: u32, mode: u32) -> Result<PathBuf, NotPrivate> {
     Err(NotPrivate::Io { path: directory, source: io::Error::other("goes round in links") })
 }
 
-/// Whether others may write to a directory. Of groups, root's and our own are trusted.
+/// Whether others may write to a directory. Root's group and our own are trusted.
 fn is_shared(metadata: &Metadata, own: u32) -> bool {
     let trusted = metadata.gid() == 0 || (own != 0 && metadata.gid() == getegid().as_raw());
     metadata.mode() & 0o002 != 0 || (metadata.mode() & 0o020 != 0 && !trusted)
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!((metadata.uid(), metadata.mode() & 0o777), (account.uid, 0o700));
         assert_eq!(fs::metadata(top.path().join("new")).unwrap().uid(), 0);
         assert!(make_for(&made, &account).is_ok());
-        // Nothing is made in what is somebody's, and nothing is given away by a link.
+        // Nothing is created in another user's directory, and the target of a link does not change its owner.
         assert!(matches!(make_for(&made.join("in"), &account), Err(NotPrivate::Others(_))));
         symlink("/etc", top.path().join("new/link")).unwrap();
         assert!(make_for(&top.path().join("new/link"), &account).is_err());

@@ -1,8 +1,8 @@
-//! What a process keeps of the terminal and the descriptors of whoever started it.
+//! The terminal and the descriptors that a process inherits.
 //!
-//! A process that shares root's terminal can type into root's shell (`TIOCSTI`), and one that can trace a process with
-//! that terminal open can read what root types. So whatever becomes another user leaves the terminal's session while it
-//! is still root's, and cannot be traced afterwards.
+//! A process on root's terminal can type into root's shell (`TIOCSTI`), and a process that can trace one with that
+//! terminal open can read what root types. So a process that changes to another user leaves the terminal's session
+//! while it is still root's, and cannot be traced afterwards.
 
 use std::io;
 use std::process::{Command, ExitCode};
@@ -16,11 +16,11 @@ use nix::unistd::{Pid, getppid, setsid};
 use crate::proc;
 use crate::processes::snapshot;
 
-/// Signals that are for the process behind the front.
+/// Signals that [`front`] forwards.
 const PASSED_ON: [Signal; 6] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// How many generations of processes that were left behind are killed.
+/// Maximum number of passes in [`end_descendants`].
 const ROUNDS: usize = 256;
 
 /// Whether this process has a controlling terminal.
@@ -31,17 +31,18 @@ pub fn has_terminal() -> bool {
 /// Leaves the session, and with it the terminal.
 ///
 /// # Errors
-/// Where this process leads a group of processes.
+/// When this process is the leader of a process group.
 pub fn detach() -> io::Result<()> {
     setsid().map(drop).map_err(io::Error::from)
 }
 
-/// Runs a command that leaves our session, and stands for it at the terminal: passes signals on, and ends as it ends.
+/// Runs a command that leaves our session, and stays at the terminal for it: forwards signals, and ends with its exit
+/// status.
 ///
 /// # Errors
-/// Where the program cannot be started again.
+/// When the program cannot be started, or signals cannot be awaited.
 pub fn front(mut command: Command) -> io::Result<ExitCode> {
-    // Before there is a child, so that none of its signals is missed.
+    // Blocked before the child exists, so that none of its signals is missed.
     let signals = signals();
     signals.thread_block()?;
     let child = command.spawn()?;
@@ -54,7 +55,7 @@ pub fn front(mut command: Command) -> io::Result<ExitCode> {
                 }
             }
             Ok(signal) => {
-                // It may have ended meanwhile, which SIGCHLD tells.
+                // It may have ended meanwhile; SIGCHLD follows then.
                 let _ = kill(child, signal);
             }
             Err(Errno::EINTR) => {}
@@ -63,7 +64,7 @@ pub fn front(mut command: Command) -> io::Result<ExitCode> {
     }
 }
 
-/// Lets in the signals that [`front`] has blocked for the process behind it.
+/// Unblocks the signals that [`front`] has blocked, in the process that it has started.
 ///
 /// # Errors
 /// Where the kernel refuses.
@@ -75,8 +76,8 @@ fn signals() -> SigSet {
     PASSED_ON.into_iter().chain([Signal::SIGCHLD]).collect()
 }
 
-/// Takes note of all children that have ended (the first process of a container inherits strangers), and returns how
-/// this one has.
+/// Reaps all children that have ended (the first process of a container inherits others), and returns the exit status
+/// of this one.
 fn ended(child: Pid) -> Option<ExitCode> {
     let mut code = None;
     loop {
@@ -89,10 +90,11 @@ fn ended(child: Pid) -> Option<ExitCode> {
     }
 }
 
-/// After having become another user: cannot be traced by that user's other processes, and ends with the front.
+/// After the change to another user: prevents tracing by that user's other processes, and ends this process with the
+/// front.
 ///
 /// # Errors
-/// Where the kernel refuses.
+/// When the kernel refuses, or the front has ended.
 pub fn stay_with(front: Option<i32>) -> io::Result<()> {
     prctl::set_dumpable(false)?;
     if let Some(front) = front {
@@ -104,7 +106,7 @@ pub fn stay_with(front: Option<i32>) -> io::Result<()> {
     Ok(())
 }
 
-/// From now on whatever our children leave behind becomes our child, for [`end_descendants`].
+/// From now on orphaned descendants become our children, for [`end_descendants`].
 ///
 /// # Errors
 /// Where the kernel refuses.
@@ -112,10 +114,10 @@ pub fn adopt_descendants() -> io::Result<()> {
     Ok(prctl::set_child_subreaper(true)?)
 }
 
-/// Kills everything that is below this process, as far as it does not fork faster than it is killed.
+/// Kills all descendants of this process, unless they fork faster than they are killed.
 pub fn end_descendants() {
     let own = std::process::id().cast_signed();
-    // What a process that is killed leaves behind is ours by the next round.
+    // The children of a killed process are ours in the next pass.
     for _ in 0..ROUNDS {
         let children: Vec<i32> =
             snapshot().into_iter().filter(|(_, parent)| *parent == own).map(|(pid, _)| pid).collect();
@@ -129,8 +131,7 @@ pub fn end_descendants() {
     }
 }
 
-/// Closes what whoever started us has left open, but for what systemd has passed. To be called before anything is
-/// opened here.
+/// Closes all inherited descriptors, except those passed by systemd. Must be called before anything is opened here.
 pub fn close_inherited() {
     let number = |name: &str| std::env::var(name).ok().and_then(|number| number.parse::<i32>().ok());
     let for_us = number("LISTEN_PID") == Some(std::process::id().cast_signed());
@@ -138,7 +139,7 @@ pub fn close_inherited() {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     let open: Vec<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for descriptor in open.into_iter().filter(|descriptor| *descriptor >= 3 + passed) {
-        // The one that listed them is closed already.
+        // The directory's own descriptor is closed already.
         let _ = nix::unistd::close(descriptor);
     }
 }

@@ -1,14 +1,14 @@
-//! What somebody has done from the command line, for the journal.
+//! Actions of users on the command line, recorded in the journal.
 
 use libsystemd::logging::{Priority, journal_send};
 use nix::unistd::{User, getuid};
 
 use crate::harmless;
 
-/// Bytes of a name.
+/// Maximum length of a name in bytes.
 const NAME: usize = 64;
 
-/// Who acts: the user of this process; where that is root by way of sudo, whom sudo names too.
+/// The acting user: the user of this process; for root through sudo, with the user that sudo names.
 #[must_use]
 pub fn user() -> String {
     let uid = getuid();
@@ -17,13 +17,13 @@ pub fn user() -> String {
     harmless::line(&sudo.map_or_else(|| name.clone(), |sudo| format!("{name} ({sudo} by sudo)")), NAME)
 }
 
-/// Notes that `who` has done something to an app. Where no journal is, nobody is told.
+/// Records in the journal that `who` has done something to an app. Does nothing without a journal.
 pub fn act(app: &str, who: &str, what: &str) {
     let message = harmless::line(&format!("{app}: {what}, by {who}"), 4 * 1024);
     let unit = format!("kqueue@{app}.service");
-    // What root has done is shown with the app's unit.
+    // Acts of root appear with the app's unit.
     let fields =
         [("SYSLOG_IDENTIFIER", "kqueue"), ("KQUEUE_APP", app), ("KQUEUE_BY", who), ("OBJECT_SYSTEMD_UNIT", &unit)];
-    // An act is done whether or not it can be noted.
+    // A failure to record it does not fail the act.
     let _ = journal_send(Priority::Notice, &message, fields.into_iter());
 }

@@ -1,4 +1,4 @@
-//! Log lines for people: one aligned line for each job, `warning: …` lines for the rest.
+//! Human-readable log: one aligned line for each job, lines such as `warning: …` for other events.
 //!
 //! ```text
 //! 14:02:11  App\Jobs\SendMail               inline      12 ms  done
@@ -26,7 +26,7 @@ use crate::harmless;
 const CLASS_LEAST: usize = 30;
 const CLASS_MOST: usize = 60;
 
-/// The layer. Writes each line with one call, so that lines of several processes do not mix.
+/// The tracing layer. Writes each line with one call, so that lines of several processes do not mix.
 #[derive(Debug)]
 pub struct Human<W> {
     out: Mutex<W>,
@@ -37,11 +37,12 @@ pub struct Human<W> {
 }
 
 impl Human<Box<dyn Write + Send>> {
-    /// On stderr, dressed for what stderr is; and what is on its way there, to be flushed at the end.
+    /// Logs to stderr, formatted for a terminal or a file. Also returns the queue of lines, to be flushed at exit;
+    /// `None` if its thread cannot be started.
     pub fn on_stderr() -> (Self, Option<Lines>) {
         let terminal = io::stderr().is_terminal();
         let lines = Lines::to(io::stderr(), if terminal { dropped::<true> } else { dropped::<false> }).ok();
-        // Without a thread it is better to wait for whoever reads than to say nothing.
+        // Without the thread, blocking on a stalled reader is better than losing log lines.
         let out: Box<dyn Write + Send> = match &lines {
             Some(lines) => Box::new(lines.clone()),
             None => Box::new(io::stderr()),
@@ -50,7 +51,7 @@ impl Human<Box<dyn Write + Send>> {
     }
 }
 
-/// When a line was written.
+/// Timestamp at the start of a line.
 fn stamp(terminal: bool, now: &Zoned) -> String {
     let format = if terminal { "%H:%M:%S" } else { "%Y-%m-%dT%H:%M:%S%:z" };
     format!("{}  ", now.strftime(format))
@@ -73,7 +74,7 @@ impl<W: Write> Human<W> {
         // Writing to a String cannot fail.
         let _ = match (event.metadata().target(), &fields.outcome) {
             (JOB_TARGET, Some(outcome)) => self.job(&mut line, &fields, outcome),
-            // Who watches wants to read what was printed; who searches a file wants to find it.
+            // A terminal gets only what was printed; a file gets the fields too, so that it can be searched.
             (PHP_TARGET, _) if self.terminal => self.other(&mut line, &fields, "", *event.metadata().level()),
             (PHP_TARGET, _) if !fields.tier.is_empty() => {
                 let rest = format!("{} tier={}", fields.rest, fields.tier);
@@ -109,7 +110,7 @@ impl<W: Write> Human<W> {
         match level {
             Level::ERROR => self.coloured(line, "1;31", "error: ")?,
             Level::WARN => self.coloured(line, "33", "warning: ")?,
-            // What is merely told needs no label.
+            // Info is the usual level and needs no label.
             Level::INFO => {}
             Level::DEBUG => line.push_str("debug: "),
             Level::TRACE => line.push_str("trace: "),
@@ -129,7 +130,7 @@ where
 {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let line = self.line(event);
-        // A reader that went away must not end the runtime, and there is nowhere to complain.
+        // A closed stderr must not end the runtime, and there is nowhere to report the error.
         let _ = self.out.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());
     }
 }
@@ -159,8 +160,8 @@ struct Fields {
 
 impl Fields {
     fn text(&mut self, name: &str, value: &str) {
-        // Names and messages come from the app and its users: no escape sequence of theirs reaches a
-        // terminal, and no line break fakes a record.
+        // Names and messages come from the app and its users: control characters are replaced, so that no escape
+        // sequence reaches a terminal and no line break forges a record.
         let clean = harmless::whole_line(value);
         match name {
             "kqueue_class" => self.class = clean,
@@ -170,7 +171,7 @@ impl Fields {
             "kqueue_attempt" => self.attempt = clean.parse().unwrap_or_default(),
             "kqueue_ms" => self.ms = clean.parse().ok(),
             "message" => self.message = clean,
-            // For the journal alone.
+            // Only for the journal.
             "kqueue_app" | "message_id" => {}
             _ => {
                 let name = name.strip_prefix("kqueue_").unwrap_or(name);

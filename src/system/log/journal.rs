@@ -1,13 +1,13 @@
-//! The journal: fields as they are named (`kqueue_job` becomes `KQUEUE_JOB`), `KQUEUE_APP` on every record of a
-//! process that serves one app.
+//! The journal: fields under their own names (`kqueue_job` becomes `KQUEUE_JOB`), with `KQUEUE_APP` on every record of
+//! a process that serves one app.
 
 use std::os::fd::AsFd;
 
 use nix::sys::stat::fstat;
 use tracing_journald::{Layer, Priority, PriorityMappings};
 
-/// A layer for the journal where stderr is connected to it. `None` elsewhere, and where the journal's own
-/// socket does not answer: stderr still does.
+/// A layer for the journal if stderr is connected to it. `None` elsewhere, and if the journal's socket does not answer:
+/// stderr still works.
 pub fn layer(identifier: &str, app: Option<&str>) -> Option<Layer> {
     let stream = std::env::var("JOURNAL_STREAM").ok()?;
     let stderr = fstat(std::io::stderr().as_fd()).ok()?;
@@ -20,7 +20,7 @@ pub fn layer(identifier: &str, app: Option<&str>) -> Option<Layer> {
             .with_field_prefix(None)
             .with_syslog_identifier(identifier.into())
             .with_custom_fields(app.map(|app| ("KQUEUE_APP", app)))
-            // The crate's default makes each finished job a notice, which journalctl prints in bold.
+            // The crate's default logs each finished job as a notice, which journalctl prints in bold.
             .with_priority_mappings(PriorityMappings {
                 info: Priority::Informational,
                 debug: Priority::Debug,
@@ -29,7 +29,7 @@ pub fn layer(identifier: &str, app: Option<&str>) -> Option<Layer> {
     )
 }
 
-/// Whether `JOURNAL_STREAM` names this file. It is inherited: a child with stderr elsewhere has it too.
+/// Whether `JOURNAL_STREAM` names this file. The variable is inherited, also by a child whose stderr is redirected.
 fn is_same(stream: &str, dev: u64, ino: u64) -> bool {
     let named = stream.split_once(':').map(|(dev, ino)| (dev.parse(), ino.parse()));
     matches!(named, Some((Ok(d), Ok(i))) if (d, i) == (dev, ino))

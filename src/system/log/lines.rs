@@ -1,24 +1,24 @@
-//! Lines on their way to stderr.
+//! A queue of lines for stderr.
 //!
-//! A write to a stream that nobody reads blocks for as long as nobody does: a pipe into a stopped program, a terminal
-//! after Ctrl-S. So a thread of its own writes, and whoever logs only leaves a line with it. What is held for a stalled
-//! stream is bounded; what does not fit is dropped, counted, and reported once the stream is read again.
+//! A write to a stream that is not read blocks: a pipe into a stopped program, a terminal after Ctrl-S. So a thread
+//! writes, and logging only adds a line to its queue. The queue is bounded; lines that do not fit are dropped, counted,
+//! and reported once the stream is read again.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Bytes that are held at the most.
+/// Maximum size of the queue in bytes.
 const MOST: usize = 1 << 20;
-/// Bytes up to which one write to a pipe is not mixed with those of other processes (`PIPE_BUF`).
+/// Largest write to a pipe that is not mixed with those of other processes (`PIPE_BUF`), in bytes.
 const ATOMIC: usize = 4096;
 
-/// Takes lines, and never blocks on the stream.
+/// Queues lines, and never blocks on the stream.
 #[derive(Clone, Debug)]
 pub(super) struct Lines(Arc<Handle>);
 
-/// Ends the thread with the last of those who could bring lines.
+/// Ends the thread when the last [`Lines`] is dropped.
 #[derive(Debug)]
 struct Handle(Arc<Shared>);
 
@@ -32,9 +32,9 @@ impl Drop for Handle {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There are lines to write, or there will be none.
+    /// Signals that there are lines to write, or that there will be none.
     filled: Condvar,
-    /// All lines are written.
+    /// Signals that all lines are written.
     emptied: Condvar,
 }
 
@@ -42,26 +42,27 @@ struct Shared {
 struct State {
     /// Whole lines.
     text: Vec<u8>,
-    /// Bytes that the thread has taken and not written yet.
+    /// Bytes that the thread has taken but not written yet.
     writing: usize,
-    /// Lines that were dropped since the last report of it.
+    /// Lines dropped since the last report.
     dropped: u64,
-    /// There will be no more lines.
+    /// Whether the last [`Lines`] has been dropped.
     closed: bool,
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change is whole: a panic elsewhere leaves nothing half done here.
+        // Every change is complete: a panic elsewhere leaves no partial state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Lines {
-    /// Writes to `out` in a thread of its own. `report` is the line, without its end, for so many that were dropped.
+    /// Writes to `out` in a new thread. `report` formats the line, without its line break, for a number of dropped
+    /// lines.
     ///
     /// # Errors
-    /// When there can be no thread.
+    /// When the thread cannot be started.
     pub fn to(out: impl Write + Send + 'static, report: fn(u64) -> String) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let own = Self(Arc::new(Handle(shared.clone())));
@@ -70,7 +71,7 @@ impl Lines {
         Ok(own)
     }
 
-    /// Waits until all is written, but no longer than this. Whether it is.
+    /// Waits until all lines are written, at most for `limit`. Returns whether they are.
     pub fn flush(&self, limit: Duration) -> bool {
         let end = Instant::now() + limit;
         let mut state = self.0.0.state();
@@ -85,11 +86,11 @@ impl Lines {
     }
 }
 
-/// Each write is one line.
+/// Each call of `write` is one line.
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut state = self.0.0.state();
-        // One that is too long for any room is still told while there is nothing else.
+        // A line that exceeds the limit by itself is still accepted while the queue is empty.
         let held = state.text.len() + state.writing;
         if held > 0 && held + line.len() > MOST {
             state.dropped += 1;
@@ -108,7 +109,7 @@ impl Write for Lines {
 fn write_on(shared: &Shared, mut out: impl Write, report: fn(u64) -> String) {
     while let ControlFlow::Continue(text) = next(shared, report) {
         for part in parts(&text) {
-            // A reader that went away must not end the program, and there is nowhere to complain.
+            // A closed stream must not end the program, and there is nowhere to report the error.
             let _ = out.write_all(part);
         }
         let _ = out.flush();
@@ -120,7 +121,7 @@ fn write_on(shared: &Shared, mut out: impl Write, report: fn(u64) -> String) {
     }
 }
 
-/// Waits for lines.
+/// Waits for lines, and takes them.
 fn next(shared: &Shared, report: fn(u64) -> String) -> ControlFlow<(), Vec<u8>> {
     let mut state = shared.state();
     while state.text.is_empty() {
@@ -131,7 +132,7 @@ fn next(shared: &Shared, report: fn(u64) -> String) -> ControlFlow<(), Vec<u8>> 
     }
     let mut text = std::mem::take(&mut state.text);
     state.writing = text.len();
-    // They would have followed what was held.
+    // The dropped lines would have followed the queued ones.
     let dropped = std::mem::take(&mut state.dropped);
     if dropped > 0 {
         text.extend_from_slice(report(dropped).as_bytes());
@@ -140,7 +141,7 @@ fn next(shared: &Shared, report: fn(u64) -> String) -> ControlFlow<(), Vec<u8>> 
     ControlFlow::Continue(text)
 }
 
-/// Cuts between lines, so that each part is as long as one write may be, or else a single line.
+/// Splits between lines into parts that fit one atomic write, or are a single longer line.
 fn parts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -182,7 +183,7 @@ mod tests {
         let (read, write) = pipe().unwrap();
         let mut lines = Lines::to(write, report).unwrap();
         let line = format!("{}\n", "x".repeat(999));
-        // Twice what the pipe and we can hold.
+        // Twice what the pipe and the queue can hold.
         let sent = 2 * (MOST + (64 << 10)) / line.len();
         let began = Instant::now();
         for _ in 0..sent {
@@ -191,7 +192,7 @@ mod tests {
         assert!(!lines.flush(Duration::from_millis(10)), "nobody reads");
         assert!(began.elapsed() < Duration::from_secs(5));
         assert!(lines.0.0.state().text.len() <= MOST);
-        // Somebody reads again.
+        // The stream is read again.
         let reader = std::thread::spawn(move || BufReader::new(read).lines().map(Result::unwrap).collect::<Vec<_>>());
         assert!(lines.flush(Duration::from_secs(10)));
         lines.write_all(b"after\n").unwrap();

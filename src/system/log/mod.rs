@@ -1,8 +1,8 @@
-//! Where log lines go: to the journal with fields where stderr is the journal, else to stderr as text.
+//! Where log lines go: to the journal, with fields, if stderr is the journal; else to stderr as text.
 //!
-//! `KQUEUE_LOG` (or `RUST_LOG`) filters, as in `KQUEUE_LOG=debug` or `kqueue::backend=trace`; what it does not name
-//! is at `info`. What became of a job is told with [`JobRecord`], so that every part names its fields alike.
-//! Touches stderr and the journal's socket, and nothing else.
+//! `KQUEUE_LOG` (or `RUST_LOG`) filters, as in `KQUEUE_LOG=debug` or `kqueue::backend=trace`; targets that it does not
+//! name are at `info`. Job outcomes are logged with [`JobRecord`], so that all parts use the same field names. Touches
+//! stderr and the journal's socket, and nothing else.
 
 mod act;
 mod human;
@@ -21,8 +21,7 @@ pub use act::{act, user};
 use lines::Lines;
 pub use record::{Fault, JOB_TARGET, JobRecord, message_id};
 
-/// Whether to write colours to `stream`: a terminal that can show them, for somebody who has not asked for none
-/// (`NO_COLOR`).
+/// Whether to write colours to `stream`: a terminal that can show them, unless `NO_COLOR` is set.
 pub fn has_colour(stream: &impl IsTerminal) -> bool {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     stream.is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_some_and(|term| term != "dumb")
@@ -31,10 +30,10 @@ pub fn has_colour(stream: &impl IsTerminal) -> bool {
 /// Target of what PHP prints: `KQUEUE_LOG=info,kqueue::php=off` hides it.
 pub const PHP_TARGET: &str = "kqueue::php";
 
-/// What an end waits for a stderr that nobody reads.
+/// How long the end of the program waits for a stderr that is not read.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// Keeps what was logged from being lost at the end of the program: to be dropped last.
+/// Flushes the log at the end of the program: to be dropped last.
 #[derive(Debug)]
 #[must_use]
 pub struct Log(Option<Lines>);
@@ -52,8 +51,8 @@ pub fn init(app: &str) -> Log {
     set_up(journal::layer("kqueue", Some(app)))
 }
 
-/// Sets up logging for a process that serves every app of the host, known in the journal as `identifier`. Its
-/// records name the app they are about themselves.
+/// Sets up logging for a process that serves every app of the host, known in the journal as `identifier`. Each of its
+/// records has the app's name itself.
 pub fn init_host(identifier: &str) -> Log {
     set_up(journal::layer(identifier, None))
 }
@@ -82,7 +81,7 @@ fn flush_on_panic(lines: Lines) {
     }));
 }
 
-/// The filter that the environment asks for, and what to say where it makes no sense.
+/// The filter from the environment, and a warning if it is invalid.
 fn filter(var: impl Fn(&str) -> Option<String>) -> (EnvFilter, Option<String>) {
     let set = ["KQUEUE_LOG", "RUST_LOG"]
         .into_iter()
@@ -96,8 +95,8 @@ fn filter(var: impl Fn(&str) -> Option<String>) -> (EnvFilter, Option<String>) {
     }
 }
 
-/// A filter of levels and `TARGET=LEVEL`. Targets that are not named stay at `info`, so that no filter silences errors
-/// by mistake: a lone word that is no level would be a target to the parser, and all others would be off.
+/// Parses a filter of levels and `TARGET=LEVEL`. Targets without an entry stay at `info`, so that no filter silences
+/// errors by mistake: the parser takes a lone word that is no level for a target, and turns all others off.
 fn checked(value: &str) -> Result<EnvFilter, String> {
     let parts: Vec<&str> = value.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
     let is_level = |part: &str| part.parse::<LevelFilter>().is_ok();
@@ -116,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes its time.
+    /// A slow writer.
     struct Slow(Arc<AtomicBool>);
 
     impl Write for Slow {
@@ -169,7 +168,7 @@ mod tests {
         let (used, complaint) = with(&[("KQUEUE_LOG", "kqueue=loud")]);
         assert_eq!(used, "info");
         assert!(complaint.unwrap().starts_with("KQUEUE_LOG=\"kqueue=loud\": "));
-        // It would be a target, and everything else would be silent.
+        // The parser would take it for a target, and turn everything else off.
         let (used, complaint) = with(&[("KQUEUE_LOG", "loud")]);
         assert_eq!(used, "info");
         assert!(complaint.unwrap().contains("\"loud\" is no level"));

@@ -1,4 +1,4 @@
-//! What became of one job, as one log record with the journal's fields.
+//! The outcome of one job, as a log record with the journal's fields.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,17 +23,17 @@ pub mod message_id {
     pub const OOM_KILLED: &str = "b5a94a26571642c9be1882888100e874";
     /// systemd ended a unit whose watchdog had run out.
     pub const HUNG: &str = "05ce294aaf9c4c90ad0c23dedb76234c";
-    /// The coordinator did not do what it was asked.
+    /// The coordinator refused a request.
     pub const REFUSED: &str = "22b6463407bd47e29a314a07e1f54688";
     /// An alert has begun.
     pub const ALERT: &str = "3f1d0c5a86d24ad3a3f7f2b9f2f0c6e1";
     /// An alert is over.
     pub const ALERT_OVER: &str = "b0c9a2e44c5f4b7c9d0b6a3a6f1f5d78";
-    /// An app's settings are of no use to the generator.
+    /// The unit generator cannot use an app's settings.
     pub const SETTINGS: &str = "e29700fa918f4b2ea139370a14c29e75";
 }
 
-/// What became of the PHP process under a job, where that is why the job ended as it did.
+/// How a job's PHP process ended, if that determined the job's outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It was ended because the job ran past its timeout.
@@ -59,18 +59,19 @@ pub struct JobRecord<'a> {
     pub took: Duration,
     /// How it ended.
     pub outcome: Outcome,
-    /// What its process has to do with that.
+    /// The fault of its process, if that determined the outcome.
     pub fault: Option<Fault>,
-    /// Why, where it did not end well.
+    /// The reason for an unsuccessful outcome.
     pub cause: Option<&'a Reason>,
-    /// Bytes of memory that its unit had at its peak, if it had one of its own.
+    /// Peak memory of its unit in bytes, if it had a unit of its own.
     pub memory_peak: Option<u64>,
-    /// Microseconds of processor time that its unit used.
+    /// Processor time of its unit in microseconds.
     pub cpu_usec: Option<u64>,
 }
 
 impl JobRecord<'_> {
-    /// Logs it: info where the job went well or will be tried again, warning where it was left, else error.
+    /// Logs the record: info for a job that succeeded or was released, warning for one that was left or lost, else
+    /// error.
     pub fn emit(&self) {
         let Self { job, class, queue, tier, attempt, memory_peak, cpu_usec, .. } = *self;
         let outcome = self.outcome.as_str();
@@ -104,7 +105,7 @@ impl JobRecord<'_> {
         }
     }
 
-    /// The record in words.
+    /// The record as a one-line message.
     pub fn line(&self) -> String {
         let Self { class, tier, attempt, .. } = self;
         let mut line =
@@ -123,7 +124,7 @@ impl JobRecord<'_> {
         line
     }
 
-    /// Why it did not end well, in words.
+    /// The reason for an unsuccessful outcome, as text.
     pub fn why(&self) -> Option<String> {
         const LOST: &str = "its reservation had run out, so another worker may have run it too";
         match (self.outcome, self.cause) {
@@ -133,7 +134,7 @@ impl JobRecord<'_> {
         }
     }
 
-    /// The syslog priority under which it belongs into the host's story too; none for what went well.
+    /// The syslog priority for the host's journal; `None` for a job that ended well and is not recorded there.
     pub fn notable(&self) -> Option<u8> {
         match (self.outcome, self.fault) {
             (Outcome::Failed, _) => Some(3),
@@ -163,7 +164,7 @@ impl JobRecord<'_> {
         own.into_iter().chain(some).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// Microseconds are more than the clock is good for across processes.
+    /// Milliseconds, to the microsecond: clocks of different processes do not agree more closely.
     fn ms(&self) -> f64 {
         self.took.as_micros() as f64 / 1000.0
     }
@@ -190,7 +191,7 @@ mod tests {
 
     const CATALOG: &str = include_str!("../../../units/kqueue.catalog");
 
-    /// What is in `text` after each `start`, up to `end`.
+    /// The parts of `text` that follow each `start`, up to `end`.
     fn after<'a>(text: &'a str, start: &str, end: char) -> Vec<&'a str> {
         text.split(start).skip(1).filter_map(|rest| rest.split(end).next()).collect()
     }
@@ -230,7 +231,7 @@ mod tests {
             for field in ["Subject: ", "Defined-By: kqueue", "Documentation: "] {
                 assert!(head.lines().any(|line| line.starts_with(field)), "{id}: {field}");
             }
-            // As journalctl finds them: capitals between two signs.
+            // As journalctl finds variables: capitals between two `@`.
             for (start, _) in entry.match_indices('@') {
                 let rest = &entry[start + 1..];
                 let name = &rest[..rest.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(rest.len())];
@@ -262,7 +263,7 @@ mod tests {
         let killed = Reason::Process(Cause::OutOfMemory { limit: 64, peak: Some(63) });
         assert_eq!(record(Some(&killed)).message_id(), Some(message_id::OOM_KILLED));
         assert_eq!(record(Some(&killed)).fields()["KQUEUE_CAUSE"], "oom-kill at 64 MB (peak 63 MB)");
-        // What a job says of itself is not what became of its process.
+        // The message of a job's exception is no evidence of how its process ended.
         let quoted = Reason::Laravel("oom-kill at 64 MB (peak 63 MB)".to_owned());
         assert_eq!(record(Some(&quoted)).message_id(), Some(message_id::CRASHED));
         assert_eq!(record(Some(&Cause::Signal(11).into())).message_id(), Some(message_id::CRASHED));

@@ -1,4 +1,4 @@
-//! Sockets that systemd hands over, by their names (`FileDescriptorName=`).
+//! Sockets passed by systemd, by their names (`FileDescriptorName=`).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,17 +15,17 @@ use crate::unchecked;
 pub enum Listening {
     /// A Unix socket.
     Unix(UnixListener),
-    /// One of the network.
+    /// A TCP socket.
     Tcp(TcpListener),
 }
 
-/// What was handed over and not taken yet. Descriptors are a thing of the whole process, so this is too.
+/// Passed sockets that have not been taken yet. Descriptors belong to the whole process, so this is global.
 static RECEIVED: OnceLock<Mutex<BTreeMap<String, Vec<Listening>>>> = OnceLock::new();
 
-/// The listening Unix sockets of this name, each of which is given once. None when systemd did not start us.
+/// The listening Unix sockets of this name. Each is returned only once. Empty when systemd did not start us.
 ///
 /// # Errors
-/// When what was handed over is not what systemd says it is, or no Unix socket.
+/// When a descriptor is not what systemd says it is, or not a Unix socket.
 pub fn listeners(name: &str) -> io::Result<Vec<UnixListener>> {
     let unix = |socket| match socket {
         Listening::Unix(socket) => Ok(socket),
@@ -34,13 +34,13 @@ pub fn listeners(name: &str) -> io::Result<Vec<UnixListener>> {
     any_listeners(name)?.into_iter().map(unix).collect()
 }
 
-/// The same, those of the network too.
+/// As [`listeners`], TCP sockets included.
 ///
-/// The variables that say what was handed over stay as they are: nobody may change them once there are threads, and
-/// they name our process, so that no child takes them for its own.
+/// The environment variables of the passed sockets stay set: they must not be changed once there are threads, and they
+/// contain our process id, so that no child takes the sockets for its own.
 ///
 /// # Errors
-/// When what was handed over is not what systemd says it is.
+/// When a descriptor is not what systemd says it is.
 pub fn any_listeners(name: &str) -> io::Result<Vec<Listening>> {
     if RECEIVED.get().is_none() {
         let received = receive()?;

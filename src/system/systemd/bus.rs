@@ -1,16 +1,15 @@
-//! The few members of systemd's D-Bus interface that are used, each with the version that brought it
-//! where that is later than 249.
+//! The members of systemd's D-Bus interface that are used, each with its version if that is later than 249.
 
 use zbus::Result;
 use zbus::zvariant::{Fd, OwnedObjectPath, Value};
 
 /// A property and its value.
 pub(super) type Property<'a> = (&'a str, Value<'a>);
-/// A further unit of a transient one. Never used, but part of the call.
+/// An auxiliary unit of a transient one. Never used, but part of the call.
 pub(super) type Auxiliary<'a> = (&'a str, Vec<Property<'a>>);
 
-/// A unit as the lists have it: name, description, load state, active state, sub state, the unit it follows,
-/// its path, the number, type and path of its job.
+/// A row of a unit list: name, description, load state, active state, sub state, the unit it follows, object path; id,
+/// type and object path of its job.
 pub(super) type Row = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
 #[zbus::proxy(
@@ -24,7 +23,7 @@ pub(super) trait Manager {
     #[zbus(name = "GetUnitByPID")]
     fn get_unit_by_pid(&self, pid: u32) -> Result<OwnedObjectPath>;
 
-    /// Since 253. Gives the path, the name and the invocation of the unit.
+    /// Since 253. Returns the object path, the name and the invocation id of the unit.
     #[zbus(name = "GetUnitByPIDFD")]
     fn get_unit_by_pidfd(&self, pidfd: Fd<'_>) -> Result<(OwnedObjectPath, String, Vec<u8>)>;
 
@@ -44,7 +43,7 @@ pub(super) trait Manager {
 
     fn reset_failed_unit(&self, name: &str) -> Result<()>;
 
-    /// Keeps a unit in memory after its end, until it is let go or we leave the bus.
+    /// Keeps a unit loaded after its end, until it is unreferenced or we disconnect.
     fn ref_unit(&self, name: &str) -> Result<()>;
 
     fn unref_unit(&self, name: &str) -> Result<()>;
@@ -64,11 +63,11 @@ pub(super) trait Unit {
     #[zbus(property)]
     fn active_state(&self) -> Result<String>;
 
-    /// When it last became inactive or failed, since boot; 0 when it never did.
+    /// When it last became inactive or failed, in microseconds since boot; 0 when it never did.
     #[zbus(property)]
     fn inactive_enter_timestamp_monotonic(&self) -> Result<u64>;
 
-    /// Its job, 0 when there is none.
+    /// Id and object path of its job; the id is 0 when there is none.
     #[zbus(property)]
     fn job(&self) -> Result<(u32, OwnedObjectPath)>;
 }
@@ -79,7 +78,7 @@ pub(super) trait Job {
     fn job_type(&self) -> Result<String>;
 }
 
-/// A scope or a service: they share these names, under an interface each. The interface is given when built.
+/// A scope or a service: both have these members, each under its own interface, which is set when the proxy is built.
 #[zbus::proxy(interface = "org.freedesktop.systemd1.Service", default_service = "org.freedesktop.systemd1")]
 pub(super) trait Service {
     #[zbus(property)]
@@ -97,7 +96,7 @@ pub(super) trait Service {
     #[zbus(property)]
     fn restart(&self) -> Result<String>;
 
-    /// Exit statuses and signals after which it is not started again by itself.
+    /// Exit statuses and signals after which it is not restarted automatically.
     #[zbus(property)]
     fn restart_prevent_exit_status(&self) -> Result<(Vec<i32>, Vec<i32>)>;
 

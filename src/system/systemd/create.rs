@@ -1,4 +1,4 @@
-//! Units that no file describes: a scope around a process, and a service of a user's own manager.
+//! Transient units: a scope around a process, and a service of a user's manager.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -12,8 +12,8 @@ use super::manager::{Manager, QUICK_JOB};
 use super::{memory, process};
 use kqueue_core::wire::coordinator::UnitLimits;
 
-/// How long what is left of a unit has between SIGTERM and SIGKILL. The default of 90 s would also be what a job
-/// may run past its time.
+/// Grace period between SIGTERM and SIGKILL when a unit stops, in microseconds. With the default of 90 s a job could
+/// run that long past its time limit.
 const STOP_USEC: u64 = 2_000_000;
 
 /// A scope to make.
@@ -23,11 +23,11 @@ pub struct NewScope {
     pub unit: String,
     /// The slice it is in.
     pub slice: String,
-    /// What `systemctl status` says it is.
+    /// The description that `systemctl status` shows.
     pub description: String,
-    /// The process that goes into it.
+    /// The process to move into it.
     pub pid: i32,
-    /// What it may use.
+    /// Its resource limits.
     pub limits: UnitLimits,
 }
 
@@ -38,29 +38,30 @@ pub struct NewService {
     pub unit: String,
     /// The slice it is in.
     pub slice: String,
-    /// What `systemctl status` says it is.
+    /// The description that `systemctl status` shows.
     pub description: String,
     /// The program.
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// Where it runs.
+    /// The working directory.
     pub directory: PathBuf,
-    /// What is added to its environment.
+    /// Variables added to its environment.
     pub environment: BTreeMap<String, String>,
-    /// What it may use.
+    /// Its resource limits.
     pub limits: UnitLimits,
 }
 
 impl Manager {
-    /// Puts a process into a new scope, keeps hold of the scope, and returns once the process is known to be in it.
+    /// Moves a process into a new scope, keeps a reference to the scope, and returns once the process is verified to be
+    /// in it.
     ///
     /// # Errors
-    /// When it is not. Nothing is left of the scope then.
+    /// When it is not. The scope is stopped and released then.
     pub async fn scope(&self, new: &NewScope, pidfd: &OwnedFd) -> Result<(), SystemdError> {
         self.was_held(&new.unit);
         let made = self.make_scope(new, pidfd).await;
-        // systemd says "done" a moment too early when the process dies just then, and once did in other cases too.
+        // systemd reports "done" too early when the process dies at that moment, and has done so in other cases too.
         let made = made.and_then(|()| match process::is_in(new.pid, &new.unit) && process::is_alive(pidfd) {
             true => Ok(()),
             false => Err(SystemdError::Process(format!("process {} is not in {}", new.pid, new.unit))),
@@ -69,7 +70,7 @@ impl Manager {
             self.die_together(&new.unit).await;
         }
         if made.is_err() {
-            // A scope that exists without its process, or with it but unknown to us, is worse than none.
+            // Remove a scope without its process, and one that has its process but that we do not track.
             let _ = self.stop(&new.unit).await;
             self.release(&new.unit).await;
             let _ = self.reset(&new.unit).await;
@@ -77,8 +78,8 @@ impl Manager {
         made
     }
 
-    /// What `OOMPolicy=kill` does, for a systemd that does not know it of scopes (before 253): the kernel kills all
-    /// of the unit at once. Otherwise a job whose child process was killed would go on without it.
+    /// Does what `OOMPolicy=kill` does, for a systemd that does not support it for scopes (before 253): the kernel
+    /// kills the whole unit at once. Otherwise a job whose child process was killed would continue without it.
     async fn die_together(&self, unit: &str) {
         let Ok(proxy) = self.unit_type(unit).await else { return };
         let Ok(cgroup) = self.call(proxy.control_group()).await else { return };
@@ -93,7 +94,8 @@ impl Manager {
             let properties = scope_properties(new, pidfds.then_some(pidfd), oom_policy);
             match self.call(self.proxy.start_transient_unit(&new.unit, "fail", &properties, &[])).await {
                 Ok(job) => return self.finish(&new.unit, &job, QUICK_JOB).await,
-                // An older systemd than its version says, or a build without: once, and remembered.
+                // systemd is older than its version says, or was built without these properties: retry once, and
+                // remember.
                 Err(error) if error.is_unknown_property() && (pidfds || oom_policy) => {
                     tracing::debug!("a scope without PIDFDs and OOMPolicy: {error}");
                     self.can.pidfds.set(false);
@@ -105,10 +107,10 @@ impl Manager {
         }
     }
 
-    /// Starts a service that no unit file describes, and returns its main process once it is ready.
+    /// Starts a transient service, and returns its main process id once it is ready.
     ///
     /// # Errors
-    /// When it does not become ready. Nothing is left of it then.
+    /// When it does not become ready. Its reference is released then.
     pub async fn start_transient(&self, new: &NewService) -> Result<i32, SystemdError> {
         self.was_held(&new.unit);
         let properties = service_properties(new);
@@ -120,27 +122,27 @@ impl Manager {
     }
 }
 
-/// Limits in systemd's names. Only what is there is set.
+/// Adds limits as systemd properties. Absent limits are not set.
 fn limits_as_properties(limits: &UnitLimits, into: &mut Vec<Property<'_>>) {
     let mut set = |name, value: Option<u64>| into.extend(value.map(|value| (name, Value::U64(value))));
     set("MemoryMax", limits.memory_max);
-    // Without this the limit on memory is one on what is not swapped out.
+    // Otherwise memory that is swapped out does not count against the limit.
     set("MemorySwapMax", limits.memory_max.map(|_| 0));
     set("TasksMax", limits.tasks_max);
     set("CPUWeight", limits.cpu_weight);
     set("IOWeight", limits.io_weight);
 }
 
-/// What every unit made here has.
+/// Properties of every unit created here.
 fn common<'a>(slice: &'a str, description: &'a str, limits: &UnitLimits) -> Vec<Property<'a>> {
     let mut properties = vec![
         ("Description", Value::from(description)),
         ("Slice", Value::from(slice)),
         ("CollectMode", Value::from("inactive-or-failed")),
-        // Kept for us until we have read how it ended, or are gone.
+        // Keeps the unit until we have read its result or disconnect.
         ("AddRef", Value::Bool(true)),
         ("TimeoutStopUSec", Value::U64(STOP_USEC)),
-        // What it took is wanted in the end, whatever the host's defaults are.
+        // Usage is read at the end, whatever the host's defaults are.
         ("CPUAccounting", Value::Bool(true)),
         ("MemoryAccounting", Value::Bool(true)),
     ];
@@ -156,7 +158,7 @@ fn scope_properties<'a>(new: &'a NewScope, pidfd: Option<&'a OwnedFd>, oom_polic
         None => properties.push(("PIDs", Value::from(vec![new.pid as u32]))),
     }
     if oom_policy {
-        // All of the job at once, by the kernel: half a job is none.
+        // The kernel kills all processes of the job at once: a part of a job is useless.
         properties.push(("OOMPolicy", Value::from("kill")));
     }
     properties

@@ -1,4 +1,4 @@
-//! How units end: waiting for it, reading it, and leaving nothing behind.
+//! How units end: waits for the end, reads the result, and releases the unit.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use super::manager::Manager;
 use super::memory::Observation;
 use kqueue_core::wire::coordinator::UnitEnd;
 
-/// How often a unit is asked for its state although no signal came: one may have been lost.
+/// Interval at which the state of a unit is polled without a signal: one may have been lost.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
-/// How often memory is looked at where systemd will not tell of it in the end.
+/// Interval at which memory is read where systemd does not report the peak.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// `si_code` of a process that exited.
 const CLD_EXITED: i32 = 1;
-/// `si_code`s of a process that a signal ended, without and with a core.
+/// `si_code`s of a process that was killed by a signal, without and with a core dump.
 const CLD_KILLED: [i32; 2] = [2, 3];
 
 impl Manager {
-    /// Waits until a unit is not there or does not run (any more), and tells how it ended. Nothing of it is left
-    /// afterwards. The end of a unit is read by one caller.
+    /// Waits until a unit does not exist or does not run (any more), and returns how it ended. The unit is released
+    /// then, so its end can be read by one caller only.
     pub async fn ended(&self, unit: &str) -> UnitEnd {
         let watch = self.signals.watch(unit);
         let Some(held) = self.hold_what_is_there(unit).await else { return UnitEnd::default() };
@@ -35,7 +35,7 @@ impl Manager {
         end
     }
 
-    /// Returns when the unit may have ended. Looks at its memory meanwhile, where that is needed.
+    /// Returns when the unit may have ended. Reads its memory meanwhile, if it is observed.
     async fn changed(&self, changed: &tokio::sync::Notify, seen: &mut Option<Observation>) {
         let asked = tokio::time::Instant::now();
         while let Some(seen) = seen.as_mut().filter(|_| asked.elapsed() < ASK_AGAIN) {
@@ -49,24 +49,24 @@ impl Manager {
         let _ = tokio::time::timeout(ASK_AGAIN, changed.notified()).await;
     }
 
-    /// Whether there is a hold on a unit that was not made by us; none when there is no such unit. A scope that is gone
-    /// must not be asked for: the question would make systemd load an empty one.
+    /// Takes a reference to a unit that may have been created elsewhere. `Some(false)` if that fails; `None` if there
+    /// is no such unit. A scope that is gone must not be queried: systemd would load an empty one.
     async fn hold_what_is_there(&self, unit: &str) -> Option<bool> {
         match self.call(self.proxy.list_units_by_names(&[unit])).await {
             // The list has a row for every name; "not-found" is the load state of those that do not exist.
             Ok(rows) if rows.first().is_none_or(|row| row.2 == "not-found") => None,
             Ok(_) => Some(self.hold(unit).await.is_ok()),
-            // Nobody knows. Waiting asks again.
+            // Unknown. The wait asks again.
             Err(_) => Some(true),
         }
     }
 
-    /// Waits until a service has been stopped for good: it does not run, and nothing is to start it. One that has failed
-    /// in a way that keeps it from being started again has not been stopped until somebody does so: whoever mends it
-    /// wants to find what runs.
+    /// Waits until a service has been stopped for good: it does not run, and has no pending start. One that has failed
+    /// in a way that prevents its restart counts as stopped only after a stop job: the operator who fixes it expects
+    /// the rest to be still running.
     pub async fn stopped(&self, unit: &str) {
         let watch = self.signals.watch(unit);
-        // Whether there is no telling which jobs it had: at first, and when signals may have been lost.
+        // Whether its jobs are unknown: at first, and when signals may have been lost.
         let mut is_unseen = true;
         loop {
             let was_ordered = watch.was_ordered.take();
@@ -81,8 +81,8 @@ impl Manager {
         }
     }
 
-    /// Whether a service that has failed is not started again because of how it failed. If it is not, it would be back
-    /// by now, but for somebody who has stopped it.
+    /// Whether a failed service is not restarted because of how it failed. Otherwise it would have been restarted by
+    /// now, unless it was stopped.
     async fn failed_by_itself(&self, unit: &str) -> bool {
         let read = async {
             let proxy = self.unit_type(unit).await?;
@@ -97,19 +97,19 @@ impl Manager {
         read.await.unwrap_or(true)
     }
 
-    /// The state of a unit that does not run and has no job; none of one that runs or is about to.
+    /// The state of a unit that does not run and has no job; `None` for one that runs or is about to.
     ///
     /// # Errors
     /// When systemd does not answer.
     pub async fn rest(&self, unit: &str) -> Result<Option<String>, SystemdError> {
         let proxy = self.unit(unit).await?;
-        // The job first: one that has started the unit by now shows in its state.
+        // The job first: a unit that the job has started meanwhile shows in its state.
         let (job, _) = self.call(proxy.job()).await?;
         let state = self.call(proxy.active_state()).await?;
         Ok((job == 0 && matches!(state.as_str(), "inactive" | "failed")).then_some(state))
     }
 
-    /// Whether a unit runs, as far as anybody can tell.
+    /// Whether a unit runs. It counts as running if systemd does not answer.
     async fn is_running(&self, unit: &str) -> bool {
         let Ok(proxy) = self.unit(unit).await else { return false };
         match self.call(proxy.active_state()).await {
@@ -119,7 +119,7 @@ impl Manager {
         }
     }
 
-    /// Reads how a unit ended and lets it go. None when systemd no longer knows.
+    /// Reads how a unit ended and releases it. `None` when systemd no longer knows.
     pub(super) async fn end_of(&self, unit: &str) -> Option<UnitEnd> {
         let end = self.read_end(unit).await;
         self.release(unit).await;
@@ -131,7 +131,7 @@ impl Manager {
 
     async fn read_end(&self, unit: &str) -> Option<UnitEnd> {
         let since = self.unit(unit).await.ok()?;
-        // A unit that was unloaded meanwhile is loaded again by the question, and has no past.
+        // A unit that was unloaded meanwhile is loaded again by the call, without its past.
         if self.call(since.inactive_enter_timestamp_monotonic()).await.ok()? == 0 {
             return None;
         }
@@ -161,7 +161,7 @@ impl Manager {
         })
     }
 
-    /// Our own look at a unit's memory, where systemd will not tell of it in the end and the kernel does.
+    /// Our own observation of a unit's memory, if systemd does not report the peak but the kernel does.
     async fn observation(&self, unit: &str) -> Option<Observation> {
         if self.can.memory_peak {
             return None;

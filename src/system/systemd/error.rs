@@ -1,19 +1,19 @@
-//! What may go wrong between us and the service manager.
+//! Errors of calls to the service manager.
 
 use kqueue_core::wire::coordinator::Refusal;
 
-/// Why something was not done.
+/// Why a call failed.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SystemdError {
-    /// The service manager said no.
+    /// An error reply of the service manager.
     #[error("{text}")]
     Said {
         /// The error's name on the bus.
         name: String,
-        /// What it says.
+        /// The error's text.
         text: String,
     },
-    /// A job did not end well.
+    /// A job did not succeed.
     #[error("{unit}: {result}")]
     Job {
         /// The unit.
@@ -21,30 +21,30 @@ pub enum SystemdError {
         /// The job's result, or how the unit ended.
         result: String,
     },
-    /// Nothing came back in time, and asking again did not help.
+    /// No reply or result in time, nor by asking again.
     #[error("{0}: no answer from systemd in time")]
     Timeout(String),
     /// There is no such process, or it is not where it should be.
     #[error("{0}")]
     Process(String),
-    /// The bus cannot be reached, or broke off.
+    /// The bus cannot be reached, or the connection is closed.
     #[error("D-Bus: {0}")]
     Bus(String),
 }
 
 impl SystemdError {
-    /// Whether the error's name on the bus ends so.
+    /// Whether the last component of the error's D-Bus name is `short`.
     pub fn is(&self, short: &str) -> bool {
         matches!(self, Self::Said { name, .. } if name.rsplit('.').next() == Some(short))
     }
 
-    /// Whether the error is that a property is not known to this version.
+    /// Whether this version of systemd does not know a property.
     pub fn is_unknown_property(&self) -> bool {
-        // systemd says PropertyReadOnly of a name that it does not know.
+        // systemd replies PropertyReadOnly for an unknown name.
         self.is("PropertyReadOnly") || self.is("UnknownProperty")
     }
 
-    /// Of which kind it is, for the one who asked.
+    /// The kind of error that the client gets.
     pub fn refusal(&self) -> Refusal {
         match self {
             Self::Said { .. } if self.is("NoSuchUnit") || self.is("NoSuchProcess") => Refusal::Absent,
@@ -61,7 +61,7 @@ impl From<zbus::Error> for SystemdError {
             zbus::Error::MethodError(name, text, _) => {
                 Self::Said { name: name.to_string(), text: text.unwrap_or_else(|| name.to_string()) }
             }
-            // Properties come with this one, which has the names already read.
+            // Errors of properties come as this variant, with their names parsed.
             zbus::Error::FDO(error) => match *error {
                 zbus::fdo::Error::ZBus(error) => error.into(),
                 error => {

@@ -1,79 +1,79 @@
-//! What a service tells systemd about itself: ready, what it does, and that it lives.
+//! Notifications to systemd about this service: ready, status, watchdog.
 
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-/// How long a loop may take to come round where there is no watchdog to say so.
+/// How long a loop may take for one round if there is no watchdog.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Whether there is a service manager to tell.
+/// Whether there is a service manager to notify.
 pub fn is_listening() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
 }
 
-/// The service is ready; also that settings have been read again.
+/// The service is ready; also ends a reload of its settings.
 pub fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
-/// What `systemctl status` shows.
+/// The status that `systemctl status` shows.
 pub fn status(status: &str) {
     tell(&[NotifyState::Status(status)]);
 }
 
-/// The service is about to end.
+/// The service is stopping.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// Settings are being read again. [`ready`] says that it is done.
+/// The settings are being reloaded. [`ready`] ends that.
 pub fn reloading() {
-    // Without a clock there is nothing to say; a manager that waits for it will say so.
+    // Without a clock there is no valid notification; a manager that waits for it reports that.
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         tell(&[NotifyState::Reloading, now]);
     }
 }
 
-/// What goes on, a start or a stop, takes at most so long from now.
+/// The start or stop in progress takes at most this long from now.
 pub fn extend(time: Duration) {
     tell(&[NotifyState::ExtendTimeoutUsec(u32::try_from(time.as_micros()).unwrap_or(u32::MAX))]);
 }
 
-/// Without systemd there is nobody to tell, which is no fault.
+/// Without systemd this does nothing, which is no error.
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!("sd_notify: {error}");
     }
 }
 
-/// The watchdog of our unit: to be fed twice in each of its limits, by whoever knows that all is alive that has to be.
+/// The watchdog of our unit. It must be notified twice per timeout, only while everything vital is alive.
 #[derive(Debug)]
 pub struct Watchdog {
-    /// None where there is no watchdog.
+    /// Half of the timeout; `None` without a watchdog.
     period: Option<Duration>,
     next: Option<Instant>,
 }
 
 impl Watchdog {
-    /// By what systemd has put into the environment.
+    /// Reads the timeout from the environment that systemd sets.
     pub fn new() -> Self {
         let period = sd_notify::watchdog_enabled().filter(|_| is_listening()).map(|limit| limit / 2);
         let period = period.filter(|period| !period.is_zero());
         Self { period, next: period.map(|_| Instant::now()) }
     }
 
-    /// When it is to be fed next.
+    /// When the next notification is due.
     pub fn wake(&self) -> Option<Instant> {
         self.next
     }
 
-    /// Whether it is to be fed.
+    /// Whether a notification is due.
     pub fn is_due(&self, now: Instant) -> bool {
         self.next.is_some_and(|at| at <= now)
     }
 
-    /// All is alive.
+    /// Notifies the watchdog that everything is alive.
     pub fn feed(&mut self, now: Instant) {
         if let Some(period) = self.period {
             tell(&[NotifyState::Watchdog]);
@@ -81,12 +81,12 @@ impl Watchdog {
         }
     }
 
-    /// Something is dead: it is fed no more, and systemd restarts us.
+    /// Stops the notifications because something vital is stuck, so that systemd restarts us.
     pub fn starve(&mut self) {
         self.next = None;
     }
 
-    /// How often what has to be alive is to be looked at.
+    /// How often the vital loops should be checked.
     pub fn period(&self) -> Duration {
         self.patience() / 2
     }
@@ -102,7 +102,7 @@ impl Default for Watchdog {
     }
 }
 
-/// How many times a loop has come round, asked when it matters.
+/// The round counter of a loop at the last check that found it changed.
 #[derive(Debug)]
 struct Loop {
     name: &'static str,
@@ -110,7 +110,7 @@ struct Loop {
     since: Instant,
 }
 
-/// The vital loops, of which each must come round.
+/// The vital loops, each of which must keep making rounds.
 #[derive(Debug)]
 pub struct Loops {
     loops: Vec<Loop>,
@@ -118,14 +118,14 @@ pub struct Loops {
 }
 
 impl Loops {
-    /// Of these names. They are looked at as often as [`Watchdog::period`] says.
+    /// Loops of these names, to be checked at every [`Watchdog::period`].
     pub fn new(names: &[&'static str], watchdog: &Watchdog) -> Self {
         let now = Instant::now();
         let loops = names.iter().map(|name| Loop { name, rounds: 0, since: now }).collect();
         Self { loops, patience: watchdog.patience() }
     }
 
-    /// Takes the number of rounds of each loop, in the order of their names. Returns one that has not come round lately.
+    /// Takes the round counter of each loop, in the order of their names. Returns a loop that has made no round lately.
     pub fn stuck(&mut self, rounds: &[u64], now: Instant) -> Option<&'static str> {
         for (one, rounds) in self.loops.iter_mut().zip(rounds) {
             if one.rounds != *rounds {
@@ -163,7 +163,7 @@ mod tests {
         assert!(!watchdog.is_due(now + Duration::from_secs(9)) && watchdog.is_due(now + Duration::from_secs(10)));
         watchdog.starve();
         assert!(watchdog.wake().is_none() && !watchdog.is_due(now + Duration::from_secs(99)));
-        // Where there is none, nothing is due.
+        // Without a watchdog nothing is due.
         let mut none = Watchdog { period: None, next: None };
         none.feed(now);
         assert!(none.wake().is_none());

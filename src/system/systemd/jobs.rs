@@ -1,14 +1,14 @@
-//! Jobs of the service manager that somebody waits for, by the path of the job: a unit may have several.
+//! Waiters for jobs of the service manager, by the job's object path: a unit may have several jobs.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::oneshot;
 
-/// Results that are kept for those who have not asked yet.
+/// Maximum number of results that are kept without a waiter.
 const RECENT: usize = 512;
 
-/// Who waits, and what came lately.
+/// Waiters, and recent results.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     waiting: RefCell<BTreeMap<String, oneshot::Sender<String>>>,
@@ -16,7 +16,8 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    /// A job is done. Its result may come before the reply that names the job is read, so it is kept a while.
+    /// Records the result of a job. It may arrive before the reply with the job's path is read, so it is kept for a
+    /// while.
     pub(super) fn done(&self, path: &str, result: &str) {
         if let Some(waiter) = self.waiting.borrow_mut().remove(path) {
             let _ = waiter.send(result.to_owned());
@@ -37,7 +38,7 @@ impl Jobs {
             Some(result) => drop(waiter.send(result)),
             None => {
                 let mut waiting = self.waiting.borrow_mut();
-                // Whoever gave up is forgotten, so this never holds more than there are calls.
+                // Drops waiters that have given up, so that there are never more than calls.
                 waiting.retain(|_, waiter| !waiter.is_closed());
                 waiting.insert(path.to_owned(), waiter);
             }

@@ -19,25 +19,25 @@ use super::signals::{self, Signals};
 use super::{names, share};
 use kqueue_core::wire::coordinator::Purpose;
 
-/// Calls that may be under way at once: systemd works on one after the other, and others need it too.
+/// Maximum number of concurrent calls: systemd handles one at a time and has other clients.
 const CALLS: usize = 12;
-/// How long a call may take. A busy host needs seconds for what takes a millisecond.
+/// Timeout of a call. A call that takes a millisecond can take seconds on a busy host.
 const CALL: Duration = Duration::from_secs(10);
-/// How long a job may take that starts no program.
+/// Timeout of a job that starts no program.
 pub(super) const QUICK_JOB: Duration = Duration::from_secs(15);
-/// How long a service may take to be ready. Its own unit says less.
+/// Timeout of the start of a service. Longer than the timeout in its unit.
 pub(super) const START_JOB: Duration = Duration::from_secs(100);
 
-/// Which service manager.
+/// Selects a service manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bus {
     /// The host's.
     System,
-    /// That of the user we are.
+    /// The current user's.
     User,
 }
 
-/// What this service manager can do, as far as is known.
+/// Features of this service manager, as far as known.
 #[derive(Debug)]
 pub(super) struct Abilities {
     /// `PIDFDs` of scopes, since 255.
@@ -50,7 +50,7 @@ pub(super) struct Abilities {
     pub(super) memory_peak: bool,
 }
 
-/// See the module.
+/// One connection to a service manager.
 #[derive(Debug)]
 pub struct Manager {
     bus: Connection,
@@ -63,7 +63,7 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Connects, and starts the task that hears the signals. Must be called on a `LocalSet`.
+    /// Connects, and starts the task that receives the signals. Must be called on a `LocalSet`.
     ///
     /// # Errors
     /// When the bus or the service manager does not answer.
@@ -103,20 +103,20 @@ impl Manager {
         self.version
     }
 
-    /// Returns when the bus has broken off. Nothing works any more then.
+    /// Returns once the connection to the bus is closed. All calls fail from then on.
     pub async fn lost(&self) {
         self.signals.lost().await;
     }
 
-    /// How often the task that hears the signals has come round: it is alive while this grows.
+    /// Number of iterations of the signal task: it is alive while this grows.
     pub fn rounds(&self) -> u64 {
         self.signals.rounds()
     }
 
-    /// The unit that a process belongs to. With `pidfd` it is certain to be about that very process where systemd can.
+    /// The unit that a process belongs to. With `pidfd`, a process id that has been reused is detected.
     ///
     /// # Errors
-    /// When it belongs to none, or is gone.
+    /// When it belongs to no unit or is gone, or systemd does not answer.
     pub async fn unit_of(&self, pid: i32, pidfd: Option<&OwnedFd>) -> Result<String, SystemdError> {
         let gone = || SystemdError::Process(format!("process {pid}: not there"));
         if let Some(pidfd) = pidfd.filter(|_| self.can.unit_by_pidfd.get()) {
@@ -128,17 +128,18 @@ impl Manager {
         }
         let number = u32::try_from(pid).map_err(|_| gone())?;
         let path = self.call(self.proxy.get_unit_by_pid(number)).await?;
-        // The number may have come to mean another process only if ours has ended.
+        // The process id can have been reused only if our process has ended.
         if pidfd.is_some_and(|held| !super::process::is_alive(held)) {
             return Err(gone());
         }
         names::unit_name(&path).ok_or_else(gone)
     }
 
-    /// Starts a service from its unit file, keeps hold of it, and returns its main process once it is ready.
+    /// Starts a service from its unit file, keeps a reference to the unit, and returns its main process id once it is
+    /// ready.
     ///
     /// # Errors
-    /// When it does not become ready. It is let go then, and nothing is left of it.
+    /// When it does not become ready. The reference is released then.
     pub async fn start(&self, unit: &str) -> Result<i32, SystemdError> {
         self.hold(unit).await?;
         let started = async {
@@ -148,7 +149,7 @@ impl Manager {
         self.ready(unit, started.await).await
     }
 
-    /// The main process of a service whose start came to this.
+    /// The main process id of a service, given the result of its start job. Releases the unit if it failed.
     pub(super) async fn ready(&self, unit: &str, started: Result<(), SystemdError>) -> Result<i32, SystemdError> {
         match started {
             Ok(()) => self.main_pid(unit).await,
@@ -164,30 +165,30 @@ impl Manager {
         }
     }
 
-    /// Asks a unit to end.
+    /// Queues a stop job for a unit.
     ///
     /// # Errors
-    /// When there is none, or systemd refuses.
+    /// When there is no such unit, or systemd refuses.
     pub async fn stop(&self, unit: &str) -> Result<(), SystemdError> {
         self.call(self.proxy.stop_unit(unit, "replace")).await.map(drop)
     }
 
-    /// Kills every process of a unit.
+    /// Sends SIGKILL to every process of a unit.
     ///
     /// # Errors
     /// When there is no such unit.
     pub async fn kill(&self, unit: &str) -> Result<(), SystemdError> {
         match self.call(self.proxy.kill_unit(unit, "all", nix::libc::SIGKILL)).await {
-            // It had none any more: as asked.
+            // No process was left.
             Err(error) if error.is("NoSuchProcess") => Ok(()),
             done => done,
         }
     }
 
-    /// Has a unit that failed forgotten.
+    /// Resets the failed state of a unit, so that systemd can unload it.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is no such unit.
     pub async fn reset(&self, unit: &str) -> Result<(), SystemdError> {
         self.call(self.proxy.reset_failed_unit(unit)).await
     }
@@ -201,7 +202,8 @@ impl Manager {
         Ok(rows.into_iter().map(|row| (row.0, row.3)).collect())
     }
 
-    /// A process of a unit (the main one of a service, else the eldest) and the memory it has.
+    /// A process id of a unit (the main process of a service, else the lowest id; 0 if there is none) and the unit's
+    /// current memory in bytes.
     pub async fn inside(&self, unit: &str) -> (i32, Option<u64>) {
         let pid = if unit.ends_with(".service") {
             self.main_pid(unit).await.unwrap_or(0)
@@ -216,7 +218,7 @@ impl Manager {
         (pid, memory)
     }
 
-    /// What is about to happen to a unit.
+    /// The pending job of a unit, if it is a stop or a restart.
     ///
     /// # Errors
     /// When systemd does not answer.
@@ -234,12 +236,12 @@ impl Manager {
         Ok(match self.call(job.job_type()).await.as_deref() {
             Ok("stop") => Purpose::Stop,
             Ok("restart" | "try-restart") => Purpose::Restart,
-            // Another kind, or it is done by now.
+            // Another kind of job, or it has finished by now.
             _ => Purpose::None,
         })
     }
 
-    /// The main process of a service; 0 when there is none.
+    /// The main process id of a service; 0 when there is none.
     ///
     /// # Errors
     /// When systemd does not answer, or the unit is no service.
@@ -248,10 +250,10 @@ impl Manager {
         self.call(proxy.main_pid()).await.map(|pid| pid as i32)
     }
 
-    /// One call, in its turn, and not for ever.
+    /// Makes one call within the limits on concurrent calls, with a timeout.
     pub(super) async fn call<T>(&self, call: impl Future<Output = zbus::Result<T>>) -> Result<T, SystemdError> {
         let whole = async {
-            // The share first: who has none left waits without a turn.
+            // The share first: an app that has used up its share must not occupy a turn while it waits.
             let _share = share::turn().await;
             let _turn = self.calls.acquire().await;
             call.await
@@ -262,7 +264,7 @@ impl Manager {
         }
     }
 
-    /// Waits for a job to be done well. What cannot be told from the job in time is asked of the unit.
+    /// Waits for a job to succeed. Without a result in time, the state of the unit decides.
     pub(super) async fn finish(&self, unit: &str, job: &str, limit: Duration) -> Result<(), SystemdError> {
         let result = timeout(limit, self.signals.jobs.result(job)).await;
         match result {
@@ -273,7 +275,7 @@ impl Manager {
         }
     }
 
-    /// Whether a unit is active, when nothing was heard of its job.
+    /// Succeeds if a unit is active; for a job without a result in time.
     pub(super) async fn is_active(&self, unit: &str) -> Result<(), SystemdError> {
         let rows = self.call(self.proxy.list_units_by_names(&[unit])).await?;
         match rows.first().map(|row| row.3.as_str()) {
@@ -285,7 +287,7 @@ impl Manager {
         }
     }
 
-    /// Has systemd keep a unit in memory after its end, so that it can be asked how it ended.
+    /// Takes a reference to a unit: systemd keeps it loaded after its end, so that its result can be read.
     pub(super) async fn hold(&self, unit: &str) -> Result<(), SystemdError> {
         if self.held.borrow_mut().insert(unit.to_owned()) {
             let held = self.call(self.proxy.ref_unit(unit)).await;
@@ -297,12 +299,12 @@ impl Manager {
         Ok(())
     }
 
-    /// A unit was made with a hold on it.
+    /// Records that a unit was created with a reference (`AddRef`).
     pub(super) fn was_held(&self, unit: &str) {
         self.held.borrow_mut().insert(unit.to_owned());
     }
 
-    /// Lets a unit go, so that nothing of it is left once it has ended.
+    /// Drops the reference to a unit, so that systemd unloads it once it has ended.
     pub(super) async fn release(&self, unit: &str) {
         if self.held.borrow_mut().remove(unit) {
             let _ = self.call(self.proxy.unref_unit(unit)).await;
@@ -313,7 +315,7 @@ impl Manager {
         self.build(UnitProxy::builder(&self.bus), name).await
     }
 
-    /// The unit's own type's interface.
+    /// The interface of the unit's type: scope or service.
     pub(super) async fn unit_type(&self, name: &str) -> Result<ServiceProxy<'static>, SystemdError> {
         let builder = ServiceProxy::builder(&self.bus);
         let builder = match name.ends_with(".scope") {

@@ -1,5 +1,5 @@
-//! A unit's memory as its cgroup shows it while it lives. systemd tells of the peak from version 256 on, and of an
-//! OOM kill in a scope not in all versions; before, somebody has to have looked.
+//! Memory of a unit, read from its cgroup while it runs. systemd reports the peak since version 256, and an OOM kill in
+//! a scope not in all versions; otherwise the cgroup must have been read before it is gone.
 
 use std::fs;
 use std::io;
@@ -12,13 +12,13 @@ use tokio::io::unix::AsyncFd;
 
 use kqueue_core::wire::coordinator::UnitEnd;
 
-/// Where cgroup v2 is.
+/// The mount point of cgroup v2.
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// Has the kernel kill a cgroup whole when it is out of memory, where the kernel limits its memory at all.
+/// Makes the kernel kill all processes of a cgroup when it is out of memory, if the kernel limits its memory at all.
 ///
 /// # Errors
-/// With the file.
+/// With the path of the file.
 pub(super) fn group_oom(cgroup: &str) -> io::Result<()> {
     let file = Path::new(ROOT).join(cgroup.trim_start_matches('/')).join("memory.oom.group");
     if cgroup.is_empty() || !file.exists() {
@@ -27,18 +27,18 @@ pub(super) fn group_oom(cgroup: &str) -> io::Result<()> {
     fs::write(&file, "1").map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))
 }
 
-/// See the module.
+/// Memory events and peak memory of a cgroup; see the module.
 #[derive(Debug)]
 pub(super) struct Observation {
     directory: PathBuf,
     peak: Option<u64>,
     oom_kills: u64,
-    /// Told of by the kernel when something happens. The number of these is limited per user: without, looking
-    /// now and then has to do.
+    /// Notifies of changes of `memory.events`. The number of inotify instances is limited per user; `None` where
+    /// polling has to do.
     events: Option<AsyncFd<Events>>,
 }
 
-/// What the kernel has to tell, in the form that tokio waits for.
+/// An inotify instance, in the form that tokio waits for.
 #[derive(Debug)]
 struct Events(Inotify);
 
@@ -48,7 +48,7 @@ impl Events {
         reason = "its successor is unsafe for the sake of types that lend a descriptor they may close"
     )]
     fn registered(self) -> Option<AsyncFd<Self>> {
-        // This type owns its descriptor and gives the same one for as long as it lives.
+        // This type owns its descriptor, which is the same as long as it lives.
         AsyncFd::with_interest(self, Interest::READABLE).ok()
     }
 }
@@ -66,7 +66,7 @@ impl AsRawFd for Events {
 }
 
 impl Observation {
-    /// For this cgroup. None where the kernel does not tell.
+    /// Observes this cgroup. `None` if the kernel does not account its memory.
     pub(super) fn of(cgroup: &str) -> Option<Self> {
         let directory = Path::new(ROOT).join(cgroup.trim_start_matches('/'));
         let file = directory.join("memory.events");
@@ -81,19 +81,19 @@ impl Observation {
         Some(Self { directory, peak: None, oom_kills: 0, events })
     }
 
-    /// Reads what is there now. What was seen stays when the cgroup is gone.
+    /// Reads the current values. Earlier values remain when the cgroup is gone.
     pub(super) fn look(&mut self) {
         if let Ok(events) = fs::read_to_string(self.directory.join("memory.events")) {
             self.oom_kills = self.oom_kills.max(oom_kills(&events));
         }
-        // Since Linux 5.19; before, the highest that was seen has to do.
+        // `memory.peak` exists since Linux 5.19; before, the highest `memory.current` seen has to do.
         let bytes = ["memory.peak", "memory.current"]
             .iter()
             .find_map(|name| fs::read_to_string(self.directory.join(name)).ok()?.trim().parse().ok());
         self.peak = self.peak.max(bytes);
     }
 
-    /// Returns when the kernel has something to tell, or never.
+    /// Returns when the kernel reports an event, or never.
     pub(super) async fn wait(&mut self) {
         let Some(events) = &self.events else { return std::future::pending().await };
         match events.readable().await {
@@ -106,21 +106,21 @@ impl Observation {
         }
     }
 
-    /// Adds what was seen to what systemd tells.
+    /// Adds the observed values to those that systemd reports.
     pub(super) fn complete(self, end: &mut UnitEnd, is_scope: bool) {
-        // Of a service systemd tells it itself; what it says of a scope without OOMPolicy depends on who died.
+        // systemd reports this correctly for a service; for a scope without OOMPolicy it depends on which process died.
         if is_scope && self.oom_kills > 0 && end.result != "timeout" {
             "oom-kill".clone_into(&mut end.result);
         }
         end.memory_peak = end.memory_peak.max(self.peak);
         if end.result == "oom-kill" {
-            // The last look may have been too early, but nothing is killed below the limit.
+            // The last read may have been too early, but no process is killed below the limit.
             end.memory_peak = end.memory_peak.max(end.memory_max);
         }
     }
 }
 
-/// The number of processes that the kernel killed here for want of memory.
+/// The number of processes that the kernel killed here because memory ran out.
 fn oom_kills(events: &str) -> u64 {
     let count = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
     count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)

@@ -1,8 +1,8 @@
-//! systemd, as the coordinator and the launcher for a user's own manager need it: units, jobs, scopes and how
-//! they end over D-Bus; sockets handed over; signs of life.
+//! systemd, for the coordinator and for the launcher that uses a user's own manager: units, jobs, scopes and their ends
+//! over D-Bus; passed sockets; notifications.
 //!
 //! [`Manager`] is one connection to one service manager, for one thread. It touches the bus, `/proc` and
-//! `/sys/fs/cgroup`, and decides nothing: who may ask for what is the coordinator's.
+//! `/sys/fs/cgroup`, and has no policy: what a client may ask for is decided in the coordinator.
 
 pub mod activation;
 mod bus;

@@ -12,7 +12,7 @@ pub fn unit_path(name: &str) -> String {
     let mut path = String::with_capacity(UNITS.len() + name.len() * 3);
     path.push_str(UNITS);
     for (at, byte) in name.bytes().enumerate() {
-        // As sd_bus_path_encode: a digit is escaped where it comes first.
+        // As `sd_bus_path_encode`: a digit is escaped only at the start.
         if byte.is_ascii_alphabetic() || (byte.is_ascii_digit() && at > 0) {
             path.push(char::from(byte));
         } else {
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn paths_are_as_systemd_writes_them() {
-        // What `systemd-path`'s sd_bus_path_encode makes of them, read from a running manager.
+        // The output of systemd's `sd_bus_path_encode`, read from a running manager.
         let pairs = [
             ("dbus.service", "dbus_2eservice"),
             ("kqueue@shop.service", "kqueue_40shop_2eservice"),

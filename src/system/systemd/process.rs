@@ -1,4 +1,4 @@
-//! Processes towards systemd: held so that they are no others, whose they are, and in which unit's cgroup.
+//! Processes: references to them that do not follow a reused id, their users, and their unit's cgroup.
 
 use std::os::fd::OwnedFd;
 
@@ -7,26 +7,27 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::proc;
 
-/// Holds on to a process, so that its number cannot come to mean another one. None when it is gone.
+/// Opens a pidfd, which keeps referring to this process when its id is reused. `None` when the process is gone.
 pub fn hold(pid: i32) -> Option<OwnedFd> {
     pidfd_open(Pid::from_raw(pid.max(0))?, PidfdFlags::empty()).ok()
 }
 
-/// Whether the process held has not ended.
+/// Whether the process has not ended.
 pub fn is_alive(pidfd: &OwnedFd) -> bool {
-    // It can be read from once the process has ended.
+    // A pidfd is readable once the process has ended.
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)) == Ok(0)
 }
 
-/// The user of a process: none when it is gone, or when its real, effective and saved users are not the same.
+/// The user of a process: `None` when it is gone, or when its real, effective and saved users differ.
 pub fn user(pid: i32) -> Option<u32> {
     let users = proc::Status::of(pid)?.numbers("Uid")?;
     let first = *users.first()?;
     users.iter().all(|user| *user == first).then(|| u32::try_from(first).ok()).flatten()
 }
 
-/// Whether a process is in the cgroup of this unit. What is above it may bear any name, where it is a user's own.
+/// Whether a process is in the cgroup of this unit. Only the last component counts: a user's own cgroups above it can
+/// have any name.
 pub fn is_in(pid: i32, unit: &str) -> bool {
     proc::cgroup(pid).is_some_and(|path| path.rsplit('/').next() == Some(unit))
 }

@@ -1,5 +1,5 @@
-//! A share of the calls to the service manager: what is done on behalf of one app makes so many calls at once and no
-//! more, however much of it there is, so that the others always find turns free.
+//! Shares of the calls to the service manager: work for one app makes a bounded number of concurrent calls, so that the
+//! other apps always find free turns.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ tokio::task_local! {
     static SHARE: Arc<Semaphore>;
 }
 
-/// Calls that one share may have under way at once. A quarter of all: three apps that ask for all they can get leave
+/// Maximum number of concurrent calls of one share: a quarter of all, so that three apps that use all of theirs leave
 /// the fourth its own.
 const CALLS: usize = 3;
 
@@ -25,13 +25,13 @@ impl Default for Share {
 }
 
 impl Share {
-    /// Does some work whose calls count against this share.
+    /// Runs work whose calls count against this share.
     pub async fn of<T>(&self, work: impl Future<Output = T>) -> T {
         SHARE.scope(Arc::clone(&self.0), work).await
     }
 }
 
-/// A turn of the share that the present work belongs to; none is needed outside of all shares.
+/// Acquires a turn of the current task's share; `None` outside of all shares, where none is needed.
 pub(super) async fn turn() -> Option<OwnedSemaphorePermit> {
     let share = SHARE.try_with(Arc::clone).ok()?;
     share.acquire_owned().await.ok()

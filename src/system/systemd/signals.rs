@@ -1,5 +1,5 @@
-//! The one task that hears systemd's signals. It passes them on and never makes a call itself: a stream that is
-//! not read stops the whole connection, the answers to calls too.
+//! The one task that receives systemd's signals. It dispatches them and never makes a call itself: a stream that is not
+//! read blocks the whole connection, replies to calls included.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -19,35 +19,35 @@ use super::names;
 
 /// systemd's name on the bus.
 const SYSTEMD: &str = "org.freedesktop.systemd1";
-/// Signals that may wait to be heard: a busy host sends them in bursts.
+/// Capacity of each stream of signals: a busy host sends them in bursts.
 const QUEUED: usize = 1024;
-/// How often the task comes round when nothing is heard.
+/// Interval at which the task counts a round, signals or not.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// What the signals are passed on to.
+/// Receivers of the signals.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
-    /// Those who wait for a job.
+    /// Waiters for jobs.
     pub(super) jobs: Jobs,
-    /// Those who wait for something to happen to a unit, by its path.
+    /// Waiters for units, by the unit's object path.
     watches: RefCell<BTreeMap<String, Rc<Happened>>>,
-    /// systemd's unique name on the bus. Anybody may send a signal to us, so the sender is looked at.
+    /// systemd's unique name on the bus. Any client can send us a signal, so the sender is checked.
     owner: RefCell<String>,
     rounds: Cell<u64>,
     closed: Cell<bool>,
     lost: Notify,
 }
 
-/// What the signals said of one unit.
+/// Changes of one unit, as the signals report them.
 #[derive(Debug, Default)]
 pub(super) struct Happened {
-    /// Told when the unit may have ended, and when a job of it is done.
+    /// Notified when the unit may have ended, and when a job of it is done.
     pub(super) changed: Notify,
     /// Whether a job of it was done since this was last taken.
     pub(super) was_ordered: Cell<bool>,
 }
 
-/// Somebody waits for this unit, until this is dropped.
+/// Registers a waiter for a unit until dropped.
 #[derive(Debug)]
 pub(super) struct Watch<'a> {
     signals: &'a Signals,
@@ -80,7 +80,7 @@ impl Signals {
         self.rounds.get()
     }
 
-    /// Returns once the bus has broken off.
+    /// Returns once the connection to the bus is closed.
     pub(super) async fn lost(&self) {
         let lost = self.lost.notified();
         if !self.closed.get() {
@@ -92,12 +92,12 @@ impl Signals {
         self.watches.borrow().values().for_each(|watch| watch.changed.notify_one());
     }
 
-    /// Takes in one signal. Tells whether systemd has to be asked again for signals.
+    /// Handles one signal. `Some(true)` if we have to subscribe again.
     fn hear(&self, message: &Message) -> Option<bool> {
         let header = message.header();
         let (member, body) = (header.member()?, message.body());
         if member == "NameOwnerChanged" {
-            // The bus itself sends this one, and nobody else can in its name.
+            // Only the bus itself can send from this name.
             let (name, _, owner): (&str, &str, &str) = body.deserialize().ok()?;
             if header.sender()?.as_str() != "org.freedesktop.DBus" || name != SYSTEMD {
                 return None;
@@ -119,7 +119,7 @@ impl Signals {
             }
             "PropertiesChanged" => {
                 let watches = self.watches.borrow();
-                // Every unit of the host comes by here: look at the path before anything is read.
+                // Signals of every unit of the host arrive here: check the path before the body is decoded.
                 let watch = watches.get(header.path()?.as_str())?;
                 let (_, changed, _): (&str, HashMap<&str, Value<'_>>, Vec<&str>) = body.deserialize().ok()?;
                 if let Some(Value::Str(state)) = changed.get("ActiveState")
@@ -135,7 +135,7 @@ impl Signals {
     }
 }
 
-/// Asks for the signals, starts the task, and asks systemd to send them.
+/// Adds the match rules, starts the task, and subscribes to systemd's signals.
 pub(super) async fn start(bus: &Connection, manager: &ManagerProxy<'static>) -> Result<Rc<Signals>, SystemdError> {
     let rule = |interface: &'static str, member: &'static str| {
         MatchRule::builder().msg_type(Type::Signal).interface(interface)?.member(member)
@@ -145,7 +145,7 @@ pub(super) async fn start(bus: &Connection, manager: &ManagerProxy<'static>) -> 
         rule("org.freedesktop.DBus", "NameOwnerChanged")?.sender("org.freedesktop.DBus")?.add_arg(SYSTEMD)?,
         of_manager("JobRemoved")?,
         of_manager("Reloading")?,
-        // One rule for all units, so that none is missed between its creation and a rule of its own.
+        // One rule for all units, so that no signal is missed between a unit's creation and a rule of its own.
         rule("org.freedesktop.DBus.Properties", "PropertiesChanged")?
             .sender(SYSTEMD)?
             .path_namespace("/org/freedesktop/systemd1/unit")?
@@ -177,7 +177,7 @@ async fn route(streams: Vec<MessageStream>, signals: Rc<Signals>, manager: Manag
         };
         let Some(Ok(message)) = heard else { break };
         if signals.hear(&message) == Some(true) {
-            // systemd was reloaded or started anew: what was missed meanwhile is looked up by those who wait.
+            // systemd was reloaded or restarted: the waiters look up what they have missed.
             let (signals, manager) = (Rc::clone(&signals), manager.clone());
             tokio::task::spawn_local(async move {
                 subscribe(&manager).await;
@@ -190,7 +190,7 @@ async fn route(streams: Vec<MessageStream>, signals: Rc<Signals>, manager: Manag
     signals.wake_all();
 }
 
-/// Asks systemd to send signals about units at all. It says so when it does already.
+/// Asks systemd to send signals about units. An existing subscription is an error that is only logged.
 async fn subscribe(manager: &ManagerProxy<'static>) {
     if let Err(error) = manager.subscribe().await {
         tracing::debug!("Subscribe: {error}");

@@ -1,4 +1,4 @@
-//! Asks all apps for what they have counted, at once.
+//! Asks all apps for their counters, concurrently.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use super::encode::{AppTold, Host};
 use crate::apps::{Apps, Known};
 use crate::ask;
 
-/// For the look at all apps; a scrape has ten seconds, as a rule.
+/// Timeout of the states of all apps; a scrape usually has ten seconds.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Rows of one app; the rest of them is one.
+/// Maximum number of rows of one app; the others are merged into the last one.
 const ROWS: usize = 500;
-/// The name of that rest.
+/// The name in that row.
 const REST: &str = "other";
 
-/// What all apps have counted.
+/// Collects the states and counters of all apps.
 pub async fn collect(apps: &Arc<Apps>) -> Host {
     let told = apps.all(PATIENCE).await.into_iter().map(|(app, known, _)| async move {
         let counted = match &known {
@@ -40,7 +40,7 @@ async fn counted(socket: &Path) -> Option<Metrics> {
     Some(metrics)
 }
 
-/// The rows with the most jobs; all others as one, so that sums stay true. None is there twice.
+/// The rows with the most jobs; the others are merged into one, so that sums stay correct. No row occurs twice.
 fn bounded(mut rows: Vec<MetricsRow>) -> Vec<MetricsRow> {
     rows.sort_by(|one, other| (&one.class, &one.queue, &one.tier).cmp(&(&other.class, &other.queue, &other.tier)));
     rows.dedup_by(|next, kept| {

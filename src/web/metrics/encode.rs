@@ -1,4 +1,4 @@
-//! What the families are called, and their samples.
+//! The metric families and their samples.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,9 +12,9 @@ use prometheus_client::metrics::MetricType;
 use super::labels::Labels;
 use crate::apps::Known;
 
-/// Powers of two, in milliseconds, that bound the buckets: from one millisecond to an hour and ten minutes.
+/// Exponents of two that bound the buckets, in milliseconds: from 1 ms to 2^22 ms, an hour and ten minutes.
 const POWERS: [u16; 12] = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22];
-/// States that an app can be in, as it says.
+/// States that a runtime reports.
 const STATES: [State; 7] = [
     State::Starting,
     State::Running,
@@ -24,12 +24,12 @@ const STATES: [State; 7] = [
     State::Draining,
     State::Stopping,
 ];
-/// States of a process.
+/// States of a worker process.
 const WORKERS: [&str; 4] = ["starting", "idle", "busy", "leaving"];
-/// Queues of one app.
+/// Maximum number of queues of one app.
 const QUEUES: usize = 100;
 
-/// What one app tells.
+/// The data of one app.
 #[derive(Debug)]
 pub struct AppTold {
     pub app: String,
@@ -46,11 +46,11 @@ impl AppTold {
     }
 }
 
-/// What all apps tell.
+/// The data of all apps.
 #[derive(Debug)]
 pub struct Host(pub Vec<AppTold>);
 
-/// A sample of a family.
+/// A sample of a family: labels and value.
 type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
 
 impl Collector for Host {
@@ -92,7 +92,7 @@ impl Host {
         self.0.iter().filter_map(|told| Some((told.app.as_str(), told.counted.as_ref()?)))
     }
 
-    /// A gauge with one sample for each app that runs.
+    /// A gauge with one sample for each app whose runtime answers.
     fn gauge(
         &self,
         to: &mut DescriptorEncoder<'_>,
@@ -285,7 +285,7 @@ impl Host {
         histograms(to, "kqueue_job_duration_seconds", "How long attempts took.", &by_class, |figures| &figures.duration)
     }
 
-    /// Figures by two labels, and the app.
+    /// Figures summed by the app and two labels.
     fn summed<'a>(
         &'a self,
         by: fn(&'a kqueue_control::MetricsRow) -> [(&'static str, &'a str); 2],
@@ -325,7 +325,7 @@ fn histogram(mut to: MetricEncoder<'_>, histogram: &Histogram) -> fmt::Result {
         buckets.push((2_f64.powi(power.into()) / 1000.0, below.saturating_sub(before)));
         before = below;
     }
-    // What the encoder takes for +Inf.
+    // The encoder writes `f64::MAX` as `+Inf`.
     buckets.push((f64::MAX, histogram.count().saturating_sub(before)));
     to.encode_histogram::<Labels<'_>>(histogram.sum() as f64 / 1000.0, histogram.count(), &buckets, None)
 }

@@ -1,11 +1,11 @@
-//! Labels whose values are somebody else's.
+//! Labels whose values come from apps.
 
 use std::fmt::{self, Write as _};
 
 use kqueue_system::harmless;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelSetEncoder, LabelValueEncoder};
 
-/// Bytes of a value.
+/// Maximum length of a value in bytes.
 const LONGEST: usize = 160;
 
 /// Names and values of labels.
@@ -21,7 +21,7 @@ impl EncodeLabelSet for Labels<'_> {
     }
 }
 
-/// A value: harmless, and escaped, which the encoder does not do.
+/// A value, made harmless, and escaped, which the encoder does not do.
 #[derive(Clone, Copy, Debug)]
 struct Value<'a>(&'a str);
 

@@ -1,7 +1,8 @@
-//! `/metrics`: what Prometheus reads, of all apps.
+//! `/metrics`: metrics of all apps, for Prometheus.
 //!
-//! OpenMetrics for who asks for it, else the older text format. What each runtime has counted since its start is passed on as
-//! it is; nothing is counted here. Names of classes and queues are an app's: bounded in number, made harmless, and escaped.
+//! OpenMetrics for clients that accept it, else the older text format. The counters of each runtime since its start are
+//! passed on; nothing is counted here. Names of classes and queues come from apps: bounded in number, made harmless,
+//! and escaped.
 
 mod collect;
 mod encode;
@@ -29,7 +30,7 @@ pub async fn metrics(State(apps): State<Arc<Apps>>, headers: HeaderMap) -> Respo
     let wants = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let is_open = wants.contains("application/openmetrics-text");
     let told = collect::collect(&apps).await;
-    // Thousands of lines are some milliseconds of work, in which nobody else would be answered.
+    // Thousands of lines take some milliseconds, during which this thread would serve nothing else.
     let made = tokio::task::spawn_blocking(move || written(told, is_open)).await;
     match made.ok().flatten() {
         Some(text) => ([(CONTENT_TYPE, if is_open { OPEN } else { TEXT })], text).into_response(),
@@ -45,8 +46,7 @@ fn written(told: encode::Host, is_open: bool) -> Option<String> {
     Some(if is_open { text } else { older(&text) })
 }
 
-/// The same in the text format of before OpenMetrics: there a counter is called by the name of its samples, and there is no
-/// last line.
+/// Converts to the text format before OpenMetrics: it names a counter like its samples, and has no `# EOF`.
 fn older(text: &str) -> String {
     let mut made = String::with_capacity(text.len());
     let mut help: Option<(&str, &str)> = None;

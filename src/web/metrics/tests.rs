@@ -6,7 +6,7 @@ use super::encode::{AppTold, Host};
 use super::*;
 use crate::apps::Known;
 
-/// An app that tells everything there is to tell, with the worst names.
+/// An app that reports everything, with the worst names, and one that has failed.
 fn host(classes: usize) -> Host {
     let row = |number: usize| {
         let mut row = MetricsRow {
@@ -95,7 +95,7 @@ fn the_older_format_names_a_counter_by_its_samples() {
     }
 }
 
-/// The dashboard and the alerts for those who have Grafana and Prometheus ask for nothing that is not there.
+/// Grafana's dashboard and Prometheus's alert rules use only metrics that exist.
 #[test]
 fn what_grafana_and_the_rules_ask_for_is_there() {
     let text = written(host(1), false).unwrap();

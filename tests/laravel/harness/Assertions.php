@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
-/** What must be so, of anything. */
+/** General assertions. */
 trait Assertions
 {
     public function expect(bool $true, string $what): void

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
-/** The queue as the server holds it, past Laravel: to look at, and to turn the clock of. */
+/** Access to the queue on the server that bypasses Laravel: to inspect it, and to change its times. */
 interface Backend
 {
     public function state(string $queue = 'default'): QueueState;
@@ -12,16 +12,16 @@ interface Backend
     /** Makes every delayed job due now. */
     public function makeDue(string $queue = 'default'): void;
 
-    /** Makes every reservation one that has run out. */
+    /** Expires every reservation. */
     public function expireLeases(string $queue = 'default'): void;
 
-    /** Takes the reservations away, as if another worker had taken the jobs. */
+    /** Removes the reservations, as if another worker had taken the jobs. */
     public function dropLeases(string $queue = 'default'): void;
 
-    /** Says of the waiting jobs that they have had so many attempts. */
+    /** Sets the attempts of the waiting jobs. */
     public function setAttempts(int $attempts, string $queue = 'default'): void;
 
-    /** Puts bytes on the queue that no Laravel made. */
+    /** Puts raw bytes on the queue. */
     public function push(string $payload, string $queue = 'default'): void;
 
     /** @return list<string> all that is left of the queue, by name */
@@ -31,8 +31,8 @@ interface Backend
     public function queues(): array;
 
     /**
-     * The keys of the app's cache and its locks. A cache in files hides them: it has the names of those that are known, and
-     * one word for each other.
+     * The keys of the app's cache and its locks. The names of cache files are hashes: there, keys that are known are
+     * returned by name, and all others as one word.
      *
      * @param list<string> $known
      * @return list<string>

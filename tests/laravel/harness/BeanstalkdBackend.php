@@ -45,7 +45,7 @@ final class BeanstalkdBackend implements Backend
 
     public function setAttempts(int $attempts, string $queue = 'default'): void
     {
-        // It counts them itself.
+        // beanstalkd counts them itself, so the jobs are reserved and released.
         $this->server->ask("watch {$queue}");
         for ($attempt = 0; $attempt < $attempts; $attempt++) {
             $held = [];

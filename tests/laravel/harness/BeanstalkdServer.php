@@ -6,7 +6,7 @@ namespace Kqueue\Tests;
 
 use RuntimeException;
 
-/** A beanstalkd on a free port of the loopback, with its binlog in a directory that goes with the run. */
+/** A beanstalkd on a free port of the loopback, with its binlog in a directory that is removed with the run. */
 final class BeanstalkdServer implements Server
 {
     /** @var resource|null */
@@ -57,9 +57,9 @@ final class BeanstalkdServer implements Server
     }
 
     /**
-     * One command of its protocol.
+     * Sends one command of its protocol.
      *
-     * @return array{0: list<string>, 1: string} the words of the answer, and the body behind it
+     * @return array{0: list<string>, 1: string} the words of the reply, and its body
      */
     public function ask(string $command, ?string $body = null): array
     {
@@ -71,7 +71,7 @@ final class BeanstalkdServer implements Server
         return [$words, $length === null ? '' : substr((string) stream_get_contents($this->connection, $length + 2), 0, -2)];
     }
 
-    /** @return array<string, string> what it says of one of its things; empty where it has no such */
+    /** @return array<string, string> the statistics that a command asks for; empty if there is no such job or tube */
     public function stats(string $command): array
     {
         [, $text] = $this->ask($command);

@@ -20,7 +20,7 @@ final class BeanstalkdService extends Service
 
     private const GIVES_BACK = 'a reservation ends with its connection: the row `beanstalkd` instead';
 
-    /** Rows that are about something else there, by number or by what is in their titles. */
+    /** Why rows do not apply, by number or by a part of their titles. */
     private const ABSENT = [
         '17' => self::FORGETS,
         'release() and throw on the last try' => 'a released job is the same job: failing it deletes it',
@@ -45,7 +45,7 @@ final class BeanstalkdService extends Service
         return BeanstalkdServer::start($dir);
     }
 
-    /** Its tubes are called as the queues are, whatever the app. */
+    /** Its tubes have the names of the queues, whatever the app. */
     public function isShared(): bool
     {
         return false;
@@ -53,7 +53,7 @@ final class BeanstalkdService extends Service
 
     public function excludes(Row $row): ?string
     {
-        // The archive's client is of version 4; Laravel 11 and later want 5.
+        // Debian's client is of version 4; Laravel 11 and later need 5.
         if (version_compare(Application::VERSION, '11', '>=') && ! interface_exists(PheanstalkManagerInterface::class)) {
             return 'the client of beanstalkd is too old for this Laravel';
         }
@@ -71,7 +71,7 @@ final class BeanstalkdService extends Service
         return ['CACHE_STORE' => 'file', 'BEANSTALKD_PORT' => $server->port];
     }
 
-    /** A tube is there for as long as something is in it. */
+    /** A tube exists only for as long as something is in it. */
     public function size(Queue $connection, string $queue): int
     {
         try {

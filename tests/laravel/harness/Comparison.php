@@ -4,13 +4,13 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
-/** Holds what was observed under kqueue against what was observed under stock, field by field. */
+/** Compares what was observed under kqueue with what was observed under stock, field by field. */
 final class Comparison
 {
-    /** Seconds that two clocks may differ by: one boundary of a second on either side. */
+    /** Seconds by which two times may differ: one boundary of a second on either side. */
     private const SLACK = 2;
 
-    /** @return list<string> what is not the same, a line each; none: all is */
+    /** @return list<string> the differences, a line each */
     public static function of(mixed $stock, mixed $kqueue, string $field = ''): array
     {
         if (is_array($stock) && is_array($kqueue)) {

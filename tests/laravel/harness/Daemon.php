@@ -30,7 +30,7 @@ final class Daemon
         $this->log = $sandbox->dir . '/engine-' . ++$count . '.log';
         file_put_contents($this->log, '$ ' . implode(' ', $command) . "\n");
         $out = ['file', $this->log, 'a'];
-        // What Laravel read from .env is in this process's environment too, and would go before the file.
+        // What Laravel read from .env is in this process's environment, too, and would override the file.
         $clean = ['PATH' => (string) getenv('PATH'), 'HOME' => (string) getenv('HOME'), 'LANG' => 'C.UTF-8', Processes::MARK => $sandbox->dir];
         if (getenv('KQUEUE_PHP_DIR') !== false) {
             $clean['KQUEUE_PHP_DIR'] = getenv('KQUEUE_PHP_DIR');
@@ -45,7 +45,7 @@ final class Daemon
         if ($this->status === null) {
             $now = proc_get_status($this->process);
             if (! $now['running']) {
-                // As a shell says it: a signal is 128 more than its number.
+                // As in a shell: 128 plus the number of the signal.
                 $this->status = $now['signaled'] ? 128 + $now['termsig'] : $now['exitcode'];
             }
         }
@@ -53,7 +53,7 @@ final class Daemon
         return $this->status === null;
     }
 
-    /** Waits for the end and says how it came. */
+    /** Waits for the end and returns the exit status. */
     public function wait(float $seconds = 30.0): int
     {
         Wait::until(fn (): bool => ! $this->runs(), 'the end of the engine', $seconds);
@@ -66,7 +66,7 @@ final class Daemon
         $this->runs() && posix_kill($this->pid, $signal);
     }
 
-    /** The polite end: what runs may finish. */
+    /** Ends it with SIGTERM: running jobs may finish. */
     public function stop(float $seconds = 15.0): int
     {
         $this->signal(SIGTERM);
@@ -74,7 +74,7 @@ final class Daemon
         return $this->wait($seconds);
     }
 
-    /** The impolite end, of everything that was started for this sandbox. */
+    /** Kills everything that was started for this sandbox. */
     public function kill(): void
     {
         Processes::kill(SIGKILL, ...Processes::of($this->sandbox->dir));
@@ -91,7 +91,7 @@ final class Daemon
     }
 
     /**
-     * What PHP printed, as kqueue's log has it: `DATE  CLASS: TEXT job=… worker=… tier=…`.
+     * The output of PHP in kqueue's log: `DATE  CLASS: TEXT job=… worker=… tier=…`.
      *
      * @return list<array{class: ?string, text: string, job: ?string, tier: ?string, worker: int}>
      */
@@ -110,7 +110,7 @@ final class Daemon
         return $lines;
     }
 
-    /** Leaves these lines out of what was printed. */
+    /** Excludes lines that match from {@see printed()}. */
     public function forget(string $pattern): void
     {
         $this->forget = $pattern;

@@ -16,7 +16,7 @@ final class DatabaseBackend implements Backend
 
     private readonly int $retryAfter;
 
-    /** The app's cache, if it is kept in files; else it is in the database. */
+    /** The directory of the app's cache, if that is kept in files; null if it is in the database. */
     private readonly ?string $cache;
 
     public function __construct(Sandbox $sandbox)
@@ -94,13 +94,13 @@ final class DatabaseBackend implements Backend
         $names = [];
         foreach ($known as $key) {
             $names[sha1($key)] = $key;
-            // How Laravel 13 calls a lock.
+            // Laravel 13's name of a lock.
             $names[sha1("file-store-lock:{$key}")] = $key;
         }
         $files = [];
         $all = new RecursiveIteratorIterator(new RecursiveDirectoryIterator($this->cache, FilesystemIterator::SKIP_DOTS));
         foreach ($all as $file) {
-            // A file starts with the time it is good for.
+            // A file starts with its expiration time.
             if ($file->isFile() && (int) file_get_contents($file->getPathname(), length: 10) > time()) {
                 $files[] = $names[$file->getFilename()] ?? 'a file';
             }

@@ -8,7 +8,7 @@ use PDO;
 use PDOException;
 use RuntimeException;
 
-/** A database server on a free port of the loopback, its data in a directory that goes with the run. */
+/** A database server on a free port of the loopback, with its data in a directory that is removed with the run. */
 abstract class DatabaseServer implements Server
 {
     public const USER = 'laravel';
@@ -20,7 +20,7 @@ abstract class DatabaseServer implements Server
 
     public int $port;
 
-    /** Where its data is: another place once its replica is what it is. */
+    /** The directory of its data: the replica's, after a failover. */
     protected string $home;
 
     protected ?self $replica = null;
@@ -45,27 +45,27 @@ abstract class DatabaseServer implements Server
     /** Makes the data directory. */
     abstract protected function initialise(): void;
 
-    /** The user and what else an app is given, once the server answers. */
+    /** Creates the user and what else an app needs, once the server answers. */
     abstract protected function furnish(): void;
 
     /** @return list<string> */
     abstract protected function command(): array;
 
-    /** The signal by which it ends in order. */
+    /** The signal for an orderly shutdown. */
     abstract protected function ending(): int;
 
     abstract public function connect(?string $database = null): PDO;
 
-    /** Copies its data there, and has that follow it from now on. */
+    /** Copies the data to a replica, and starts replication. */
     abstract protected function follow(self $replica): void;
 
-    /** Ends its being a replica, once it has all that it was sent. */
+    /** Promotes a replica, once it has applied all that it received. */
     abstract protected function promote(): void;
 
-    /** Has an app's user turned away as by a server that is a replica by now. */
+    /** Rejects writes of an app's user, like a server that has become a replica. */
     abstract public function refuseWrites(): void;
 
-    /** Gives it a replica, which has whatever it acknowledges from now on. */
+    /** Adds a synchronous replica, which has everything that is acknowledged from now on. */
     public function replicate(): void
     {
         $this->replica = clone $this;
@@ -76,7 +76,7 @@ abstract class DatabaseServer implements Server
         $this->follow($this->replica);
     }
 
-    /** It is killed, and its replica takes its place. */
+    /** Kills it, and puts its replica in its place. */
     public function failOver(): void
     {
         $this->stop();
@@ -87,7 +87,7 @@ abstract class DatabaseServer implements Server
         $this->launch();
     }
 
-    /** Moves it to a disk of so many MB. */
+    /** Moves it to a disk of $megabytes MB. */
     public function confine(int $megabytes): Disk
     {
         $this->shutDown();
@@ -162,7 +162,7 @@ abstract class DatabaseServer implements Server
     private function end(int $signal): void
     {
         if ($this->process !== null) {
-            // A server that is asked ends its children itself.
+            // In an orderly shutdown, the server ends its children itself.
             Processes::kill($signal, ...($signal === SIGKILL ? $this->processes() : [$this->processes()[0]]));
             proc_close($this->process);
             $this->process = null;

@@ -6,14 +6,14 @@ namespace Kqueue\Tests;
 
 use RuntimeException;
 
-/** A small disk below one directory: a file system in memory that only this case and what it starts can see. Needs root. */
+/** A small tmpfs on one directory, in a mount namespace of this case and the processes that it starts. Needs root. */
 final class Disk
 {
     private function __construct(private readonly string $dir)
     {
     }
 
-    /** Takes along what is in the directory. */
+    /** Keeps the contents of the directory. */
     public static function below(string $dir, int $megabytes): self
     {
         pcntl_unshare(CLONE_NEWNS) || throw new RuntimeException('a name space of its own needs root');
@@ -28,7 +28,7 @@ final class Disk
         return $disk;
     }
 
-    /** Leaves no room on it. */
+    /** Fills it up. */
     public function fill(): void
     {
         $file = fopen("{$this->dir}/ballast", 'w');

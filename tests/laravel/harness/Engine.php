@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
-/** What works the queue: a command line for the same options either way. */
+/** What works the queue, stock or kqueue: makes the command line of either from the same options. */
 final class Engine
 {
     /** Options that `queue:work` has; every other one is kqueue's own and means nothing to stock. */
@@ -47,7 +47,7 @@ final class Engine
             'runtime-dir' => $sandbox->dir . '/run',
         ] + ($this->tier === null ? [] : ['default-tier' => $this->tier]);
 
-        // The sandboxes of root's are root's.
+        // The sandboxes of a run as root belong to root.
         $asRoot = posix_geteuid() === 0 ? ['--as-root'] : [];
 
         return array_merge([$this->kqueue, 'run', ...$asRoot, '--launcher', 'process', '--path', $path, '--connection', $sandbox->driver], self::flags($options, '='));

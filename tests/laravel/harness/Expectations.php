@@ -7,19 +7,19 @@ namespace Kqueue\Tests;
 use Illuminate\Cache\DatabaseStore;
 use Illuminate\Cache\RedisStore;
 
-/** What a scenario says must be so. */
+/** Assertions of scenarios. */
 trait Expectations
 {
     use Assertions;
 
-    /** Handlers were entered this often. */
+    /** Handlers were entered $count times. */
     public function expectRuns(int $count, ?string $uuid = null): void
     {
         $this->expectSame($count, count($this->journal('start', $uuid)), 'runs');
     }
 
     /**
-     * Each of these jobs was entered once and ended once, and no other was.
+     * Each of these jobs started once and ended once, and no other job did.
      *
      * @param list<string> $uuids
      */
@@ -45,10 +45,10 @@ trait Expectations
     }
 
     /**
-     * All that the queue holds. What is not named must not be there.
+     * The queue holds exactly this. What is not named must not be there.
      *
      * @param int|null $attempts attempts stored with the one job there is
-     * @param int|null $dueIn seconds from the last that was heard of it until the one job is due; a second more or less is the clock's
+     * @param int|null $dueIn seconds from the last fact until the one job is due, with a tolerance of one
      */
     public function expectQueue(int $ready = 0, int $delayed = 0, int $reserved = 0, int $broken = 0, ?int $attempts = null, ?int $dueIn = null, string $queue = 'default'): void
     {
@@ -72,7 +72,7 @@ trait Expectations
     }
 
     /**
-     * Rows of failed_jobs, and what stands in every one of them.
+     * The number of rows in failed_jobs, and what every one of them contains.
      *
      * @param string|null $exception text within the recorded exception
      */
@@ -92,7 +92,7 @@ trait Expectations
     }
 
     /**
-     * All that the app's cache holds, locks among it.
+     * The app's cache holds exactly these keys, including locks.
      *
      * @param list<string> $keys
      */
@@ -117,7 +117,7 @@ trait Expectations
         return 'laravel_unique_job:' . get_class($job) . ($this->laravelIs('11') ? ':' : '') . $job->uniqueId();
     }
 
-    /** The one batch there is, as its row says. */
+    /** The row of the only batch. */
     public function expectBatch(int $total, int $pending, int $failed, bool $cancelled, bool $finished): void
     {
         $rows = $this->sandbox->database()->query('select * from job_batches')->fetchAll();
@@ -133,9 +133,9 @@ trait Expectations
     }
 
     /**
-     * Events of the queue in order, with `failed` (the job's own hook) and `report` (the exception handler)
-     * where they came. Events that the running version does not have are not expected; the stop of a worker
-     * is left out unless it is named.
+     * Events of the queue in order, with `failed` (the job's own hook) and `report` (the exception handler) where they
+     * occurred. Events that the running version does not have are not expected; WorkerStopping is left out unless it is
+     * named.
      *
      * @param list<string> $expected
      * @param string|null $uuid only what names this job: its events, not its hook and not a report

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
-/** What jobs wrote down while they ran, as `App\Journal` writes it. */
+/** What jobs recorded while they ran, in the format of `App\Journal`. */
 final class Facts
 {
     /** @return list<array<string, mixed>> oldest first */
@@ -32,7 +32,7 @@ final class Facts
     {
         $attempts = $of = [];
         foreach ($facts as $i => $fact) {
-            // Not every fact knows its attempt, but its process does one after the other.
+            // Not every fact has its attempt, but a process runs one attempt at a time.
             $attempts[$fact['pid']] = $fact['attempts'] ?? $attempts[$fact['pid']] ?? 0;
             $of[$i] = $attempts[$fact['pid']];
         }

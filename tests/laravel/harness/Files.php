@@ -21,7 +21,7 @@ final class Files
             RecursiveIteratorIterator::CHILD_FIRST,
         );
         foreach ($all as $file) {
-            // A process that is just being killed may still be at it.
+            // A process that is just being killed may still write there.
             $file->isDir() && ! $file->isLink() ? @rmdir($file->getPathname()) : @unlink($file->getPathname());
         }
         @rmdir($dir);

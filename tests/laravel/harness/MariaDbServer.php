@@ -49,7 +49,7 @@ final class MariaDbServer extends DatabaseServer
 
     public function refuseWrites(): void
     {
-        // It does not refuse those of who may administer it.
+        // `read_only` does not apply to users with these privileges.
         $this->connect()->exec(sprintf("revoke super, read_only admin on *.* from %s@'127.0.0.1'", self::USER));
         $this->connect()->exec('set global read_only = 1');
         $this->connect()->exec(sprintf("kill user %s@'127.0.0.1'", self::USER));
@@ -79,13 +79,13 @@ final class MariaDbServer extends DatabaseServer
         return $this->home . '/data';
     }
 
-    /** A server that starts removes the temporary tables that it finds, those of another one too. */
+    /** A directory of its own: a starting server removes all temporary tables that it finds, also another server's. */
     private function temporary(): string
     {
         return '--tmpdir=' . $this->home;
     }
 
-    /** Short: a path of a socket has 107 bytes at the most. */
+    /** Short: the path of a socket has at most 107 bytes. */
     private function socket(): string
     {
         return sys_get_temp_dir() . "/kqueue-mariadb-{$this->port}.sock";

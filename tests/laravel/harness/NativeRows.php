@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
-/** Rows that are about what kqueue does with reservations of its own, and have no place where its workers pop by themselves. */
+/** Rows about kqueue's own reservations, which do not apply where its workers pop by themselves. */
 final class NativeRows
 {
     private const ABSENT = [

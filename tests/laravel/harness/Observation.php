@@ -5,10 +5,10 @@ declare(strict_types=1);
 namespace Kqueue\Tests;
 
 /**
- * All that is to be seen of an app after a scenario, in words that do not change from run to run.
+ * The observable state of an app after a scenario, in a form that does not change from run to run.
  *
- * What is chance is replaced by a name: uuids by the number of the job, directories, prefixes, times. Facts of
- * one job keep their order; between jobs there is none, since kqueue runs them beside each other.
+ * Random values are replaced by names: uuids by the number of the job, directories, prefixes, times. Facts of one job
+ * keep their order; those of different jobs have none, since kqueue runs jobs in parallel.
  */
 final class Observation
 {
@@ -32,7 +32,7 @@ final class Observation
         ];
     }
 
-    /** @return array<string, list<string>> what each job did and saw, in order */
+    /** @return array<string, list<string>> the facts of each job, in order */
     private function facts(): array
     {
         $facts = [];
@@ -48,7 +48,7 @@ final class Observation
 
                 return $this->plain(json_encode($fact, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE));
             }, Facts::byAttempt($list));
-            // Of no job, or of one that a job queued: several may be mixed here.
+            // Facts of no job, or of jobs that a job queued: several may be interleaved here.
             str_starts_with($job, 'job ') || sort($list);
         }
         ksort($facts);
@@ -69,7 +69,7 @@ final class Observation
                         'queue' => "{$queue} {$where}",
                         'payload' => $this->payload($entry['payload']),
                         'attempts' => $entry['attempts'],
-                        // What is ready is due, since when does not matter.
+                        // Ready jobs are due; since when does not matter.
                         'due~' => $where === 'ready' ? 0 : $entry['due'] - $this->heardOf($uuid),
                     ];
                 }
@@ -80,7 +80,7 @@ final class Observation
         return $found;
     }
 
-    /** When the journal last heard of a job, or of anything at all. */
+    /** Time of a job's last fact, or of any fact, in seconds since 1970; 0 without facts. */
     private function heardOf(?string $uuid): int
     {
         $facts = $this->world->journal(uuid: $uuid) ?: $this->world->journal();
@@ -96,7 +96,7 @@ final class Observation
             'connection' => $row['connection'],
             'queue' => $this->plain($row['queue']),
             'payload' => $this->payload($row['payload']),
-            // Class and text; where it was thrown and the trace are the engine's.
+            // Class and message; location and trace depend on the engine.
             'exception' => $this->plain(preg_replace('/ in \S+:\d+$/', '', strtok($row['exception'], "\n"))),
         ], $this->world->failed());
         sort($rows);
@@ -110,7 +110,7 @@ final class Observation
         $rows = $this->world->sandbox->database()->query('select * from job_batches')->fetchAll();
         $rows = array_map(function (array $row): array {
             $failed = array_map($this->job(...), json_decode($row['failed_job_ids'], true) ?? []);
-            // Jobs of a batch run beside each other, and fail in any order.
+            // Jobs of a batch run in parallel, and fail in any order.
             sort($failed);
 
             return [
@@ -128,7 +128,7 @@ final class Observation
         return $rows;
     }
 
-    /** @return list<string> the keys of the cache, locks among them; of files, which hide them, one word each */
+    /** @return list<string> the keys of the cache, including locks; for files, whose names are hashes, one word each */
     private function cache(): array
     {
         $keys = array_map($this->plain(...), $this->world->backend->cacheKeys());
@@ -172,7 +172,7 @@ final class Observation
         return $this->plain(json_encode($decoded, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE));
     }
 
-    /** Without what is chance. */
+    /** Replaces random values by names. */
     private function plain(string $text): string
     {
         $sandbox = $this->world->sandbox;
@@ -180,9 +180,9 @@ final class Observation
         $text = str_replace([$sandbox->dir, $sandbox->prefix], ['<dir>', '<prefix>'], $text);
         $text = preg_replace_callback(self::UUID, fn (array $uuid): string => '<' . $this->job($uuid[0]) . '>', $text);
 
-        // A byte more or less was free when the memory was at its end.
+        // The bytes that were free at an out-of-memory error vary.
         $text = preg_replace('/\d+ bytes/', '<n> bytes', $text);
-        // A closure is signed with the app's key, and the owner of a lock is drawn.
+        // A closure is signed with the app's key, and the owner of a lock is random.
         $text = preg_replace('/((?:LockOwner|lock_owner)\W+)s:\d+:\\\\*"\w+/', '$1<owner>', $text);
         $text = preg_replace('/s:4:\\\\*"(hash|self)\\\\*";s:\d+:\\\\*"[^"]*"/', '<$1>', $text);
         // Seconds since 1970 with their fraction, and dates, also within a serialized string, whose length goes with them.

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
-/** A queue class of the app's own, of which kqueue knows nothing: its workers pop by themselves. It keeps its jobs in SQLite. */
+/** A queue class of the app's own, for which kqueue has no backend: its workers pop by themselves. It uses SQLite. */
 final class OwnService extends Service
 {
     public const DRIVER = 'own';

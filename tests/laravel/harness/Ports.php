@@ -7,14 +7,14 @@ namespace Kqueue\Tests;
 /** Free ports of the loopback. */
 final class Ports
 {
-    /** Below the ports that the kernel gives to outgoing connections: nobody takes one while its server is not up. */
+    /** Below the kernel's ports for outgoing connections, so that none is taken while its server is down. */
     private const FIRST = 16_000;
 
     private const COUNT = 6_000;
 
     private static int $given = 0;
 
-    /** One that is free, and so is the one that a cluster's nodes use beside it. None is given twice. */
+    /** A free port; the port of a cluster node's bus, 10000 above it, is free, too. None is returned twice. */
     public static function free(): int
     {
         while (true) {

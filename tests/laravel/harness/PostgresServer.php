@@ -8,7 +8,7 @@ use PDO;
 
 final class PostgresServer extends DatabaseServer
 {
-    /** It refuses to run as root. */
+    /** The user to run as in place of root, which PostgreSQL refuses. */
     private const NOBODY = 65534;
 
     protected function initialise(): void
@@ -72,7 +72,7 @@ final class PostgresServer extends DatabaseServer
         return $this->pdo("pgsql:host=127.0.0.1;port={$this->port};dbname=" . ($database ?? 'postgres'), self::USER, self::PASSWORD);
     }
 
-    /** Debian keeps the programs of each version beside each other. @return list<string> */
+    /** Debian has a directory for the programs of each version. @return list<string> */
     private function bin(string $name): array
     {
         $found = glob("/usr/lib/postgresql/*/bin/{$name}") ?: [$name];

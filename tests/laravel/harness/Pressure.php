@@ -4,15 +4,15 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
-/** How busy the processors are, as the kernel measures it: the share of time in which somebody waited for one. */
+/** Pressure on the processors, as the kernel measures it: the share of time in which some task waited for one. */
 final class Pressure
 {
     private const FILE = '/proc/pressure/cpu';
 
-    /** Seconds of one measurement. What has just been launched has to show in the next one. */
+    /** Seconds of one measurement; long enough for a case that was just launched to show in the next one. */
     private const SPAN = 0.4;
 
-    /** Above this share nothing more is launched. */
+    /** Share from which on nothing more is launched. */
     private const HIGH = 0.6;
 
     private float $at;
@@ -24,7 +24,9 @@ final class Pressure
         [$this->at, $this->total] = [microtime(true), self::total()];
     }
 
-    /** Whether it was low over the last moments. At most once a span, and never where the kernel does not say. */
+    /**
+     * Whether it was low over the last span. True at most once a span, and never where the kernel does not measure it.
+     */
     public function isLow(): bool
     {
         $now = microtime(true);
@@ -38,7 +40,7 @@ final class Pressure
         return $share < self::HIGH;
     }
 
-    /** Seconds in all. */
+    /** Seconds of waiting since boot; null where the kernel does not measure it. */
     private static function total(): ?float
     {
         return preg_match('/^some .*total=(\d+)/m', (string) @file_get_contents(self::FILE), $found) ? $found[1] / 1e6 : null;

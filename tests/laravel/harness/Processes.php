@@ -10,7 +10,7 @@ final class Processes
     /** Environment variable that everything started for a sandbox inherits. */
     public const MARK = 'KQUEUE_TEST_SANDBOX';
 
-    /** @return list<int> processes that carry the sandbox's mark, whoever their parent is by now */
+    /** @return list<int> processes that carry the sandbox's mark, whatever their parent is by now */
     public static function of(string $sandbox): array
     {
         $mark = self::MARK . '=' . $sandbox . "\0";
@@ -22,7 +22,7 @@ final class Processes
         }));
     }
 
-    /** @return list<int> processes that work in a directory: a server may have written over its environment */
+    /** @return list<int> processes whose working directory is there: a server may have overwritten its environment */
     public static function within(string $dir): array
     {
         return array_values(array_filter(
@@ -46,7 +46,7 @@ final class Processes
         return $found;
     }
 
-    /** Is there, and is no zombie. */
+    /** Whether a process exists, and is not a zombie. */
     public static function runs(int $pid): bool
     {
         return ! in_array(self::stat($pid)[0] ?? 'X', ['Z', 'X'], true);
@@ -64,12 +64,12 @@ final class Processes
         }
     }
 
-    /** What it has used of the processors until now, in seconds. */
+    /** Processor time that it has used so far, in seconds. */
     public static function cpuSeconds(int $pid): float
     {
         $stat = self::stat($pid);
 
-        // utime and stime, in hundredths.
+        // utime and stime, in hundredths of a second.
         return ((int) ($stat[11] ?? 0) + (int) ($stat[12] ?? 0)) / 100;
     }
 

@@ -4,14 +4,14 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
-/** What a queue holds at one moment, said alike for every driver. */
+/** A snapshot of what a queue holds, in the same form for every driver. */
 final class QueueState
 {
     /**
      * Each entry: `payload` (string), `attempts` (int), `due` (int, epoch: when it may be taken) and, where
      * the driver has one, `row` (the whole row).
      *
-     * @param list<array<string, mixed>> $ready to be taken now, released ones that are due among them
+     * @param list<array<string, mixed>> $ready to be taken now, including released ones that are due
      * @param list<array<string, mixed>> $delayed
      * @param list<array<string, mixed>> $reserved
      * @param list<string> $broken what kqueue set aside

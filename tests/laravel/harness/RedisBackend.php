@@ -73,7 +73,7 @@ final class RedisBackend implements Backend
         $this->redis()->rPush($this->key("{$queue}:notify"), '1');
     }
 
-    /** A queue's name is taken by a key of another type. */
+    /** Sets a key of another type under the name of a queue. */
     public function spoil(string $queue): void
     {
         $this->redis()->set($this->key($queue), 'text');

@@ -27,7 +27,7 @@ final class RedisClusterServer implements Server
     {
         $ports = [];
         while (count($ports) < 2 * self::MASTERS) {
-            // Beside each port is that by which the nodes talk to each other.
+            // The nodes communicate on the port 10000 above each.
             $port = Ports::free();
             $port < 50000 && ! in_array($port, $ports, true) && $ports[] = $port;
         }
@@ -62,7 +62,7 @@ final class RedisClusterServer implements Server
             try {
                 $this->node($node)->rawCommand('SHUTDOWN', 'SAVE');
             } catch (\RedisException) {
-                // It hangs up instead of answering.
+                // It closes the connection instead of replying.
             }
             proc_close($process);
         }
@@ -79,7 +79,7 @@ final class RedisClusterServer implements Server
         $this->signal(SIGCONT);
     }
 
-    /** Has the master of a key give way to its replica, or kills it, and waits until the replica is the master. */
+    /** Fails the master of a key over to its replica, or kills it, and waits until the replica is the master. */
     public function failOver(string $key, bool $dies): void
     {
         $node = $this->owner($key);
@@ -87,7 +87,7 @@ final class RedisClusterServer implements Server
         Wait::until(fn (): bool => in_array($this->owner($key), [$node + self::MASTERS, $node - self::MASTERS], true), 'the replica to take over', 30.0);
     }
 
-    /** Every node that should run agrees with the others, and replicas are up to date. */
+    /** Waits until all running nodes report the cluster as ok, and replicas are connected to their masters. */
     public function settle(): void
     {
         Wait::until(function (): bool {
@@ -128,7 +128,7 @@ final class RedisClusterServer implements Server
                     return $node;
                 }
             } catch (\RedisException) {
-                // Another has it, or it is on its way out.
+                // Another node has the key, or this one is ending.
             }
         }
 
@@ -157,7 +157,7 @@ final class RedisClusterServer implements Server
         }
     }
 
-    /** What a node knows of all before it first starts, as after a restart. */
+    /** A node's initial nodes.conf, which lists all nodes, as after a restart. */
     private function known(int $myself): string
     {
         $id = static fn (int $node): string => sprintf('%040d', $node);

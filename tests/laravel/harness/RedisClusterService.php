@@ -16,7 +16,7 @@ final class RedisClusterService extends RedisService
         return RedisClusterServer::start($dir);
     }
 
-    /** What is said of one Redis is not said of a cluster. */
+    /** Rows for the driver `redis` do not apply to a cluster. */
     public function isAmong(?array $drivers): bool
     {
         return $drivers === null || in_array($this->name, $drivers, true);
@@ -27,7 +27,7 @@ final class RedisClusterService extends RedisService
         return ['REDIS_NODES' => implode(',', $server->seeds()), 'CACHE_STORE' => 'redis'];
     }
 
-    /** Before 13.5 it is the app that has to see to it that a queue is in one slot: by such a prefix, for one. */
+    /** Before 13.5 the app itself has to keep a queue in one slot, for example by such a prefix. */
     public function prefix(string $name): string
     {
         return "{{$name}}_database_";

@@ -7,7 +7,9 @@ namespace Kqueue\Tests;
 use Redis;
 use RuntimeException;
 
-/** A Redis server: one of the test's own, on a free port of the loopback with nothing on disk but its log, or one that runs. */
+/**
+ * A Redis server: one of the test's own, on a free port, with nothing on disk but its log; or one that runs already.
+ */
 final class RedisServer implements Server
 {
     /** @var resource|null */
@@ -28,7 +30,7 @@ final class RedisServer implements Server
         return $server;
     }
 
-    /** One that is somebody else's to start and stop. */
+    /** A server that is started and stopped elsewhere. */
     public static function running(int $port = 6379): self
     {
         return new self('', $port);
@@ -40,14 +42,14 @@ final class RedisServer implements Server
         $this->process = proc_open([
             'setpriv', '--pdeathsig', 'KILL', 'redis-server', '--port', (string) $this->port, '--bind', '127.0.0.1', '--dir', $this->dir,
             '--save', '', '--appendonly', 'no', '--daemonize', 'no', '--databases', '16',
-            // A script that moves a hundred thousand jobs takes its time on a busy machine: others wait for it.
+            // A script that moves a hundred thousand jobs may take long on a busy machine: other clients wait for it.
             '--lua-time-limit', '0',
         ], [['file', '/dev/null', 'r'], $log, $log], $pipes, $this->dir) ?: throw new RuntimeException('cannot start redis-server');
         $this->pid = proc_get_status($this->process)['pid'];
         Wait::until(fn (): bool => $this->answers(), 'redis-server to answer');
     }
 
-    /** Moves it to a disk of so many MB, to which it writes each second in which something has changed. */
+    /** Moves it to a disk of $megabytes MB, and has it save each second in which something has changed. */
     public function confine(int $megabytes): Disk
     {
         $this->shutDown();
@@ -72,13 +74,13 @@ final class RedisServer implements Server
         }
     }
 
-    /** Ends as by an operator's hand: what is in it is there again after `launch()`. */
+    /** Shuts it down in order, with a save: its data is back after `launch()`. */
     public function shutDown(): void
     {
         try {
             $this->client()->rawCommand('SHUTDOWN', 'SAVE');
         } catch (\RedisException) {
-            // It hangs up instead of answering.
+            // It closes the connection instead of replying.
         }
         proc_close($this->process);
         $this->process = null;

@@ -4,10 +4,10 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
-/** How every case went, what was observed in it, and whether kqueue's is stock's. The table is made of it. */
+/** The results of all cases, what was observed, and whether kqueue matches stock. The source of the table. */
 final class Results
 {
-    /** @var array<string, array<string, mixed>> by row, driver and engine, while there is something to compare with it */
+    /** @var array<string, array<string, mixed>> observations by row and driver, while there may be more to compare */
     private array $observed = [];
 
     /** @var array<string, array<string, mixed>> what the table says of each row, by the row's id and title */
@@ -26,12 +26,12 @@ final class Results
 
     /**
      * @param array{reasons: list<string>, observed: array<string, mixed>|null} $said
-     * @return array<string, list<string>> where kqueue is not as stock, by the name of the case
+     * @return array<string, list<string>> differences from stock, by the name of the case
      */
     public function passed(TestCase $case, array $said): array
     {
         $this->note($case, true, $case->engine === 'kqueue' ? $said['reasons'] : []);
-        // Where a scenario says that kqueue differs, and why, it says itself what must be so.
+        // A scenario in which kqueue is meant to differ checks the result itself.
         if ($said['observed'] === null) {
             return [];
         }

@@ -7,7 +7,7 @@ namespace Kqueue\Tests;
 /** Runs a program of the tests again inside another root file system, by chroot in a private mount namespace. */
 final class Root
 {
-    /** Everything that is mounted is gone with the last process of the run; the root itself is not written to. */
+    /** All mounts are gone with the last process of the run; the root itself is not written to. */
     private const SCRIPT = <<<'SH'
         set -eu
         root=$1 repository=$2 binary=$3 program=$4

@@ -6,7 +6,7 @@ namespace Kqueue\Tests;
 
 use Closure;
 
-/** One behaviour: what it is called, where it applies, and the scenario. */
+/** One behaviour: its name, where it applies, and the scenario. */
 final class Row
 {
     /** @var list<self> */
@@ -18,7 +18,7 @@ final class Row
      * @param array<string, string|int|true> $back options under which kqueue is held to stock's behaviour, in a run of its own
      * @param array<string, string|int> $env the app's settings
      * @param string|null $later why it cannot run here at all
-     * @param bool $ownServer the scenario does something to the server
+     * @param bool $ownServer the scenario needs a server of its own, because it affects it
      * @param bool $tiers whether kqueue runs it once more in each tier
      * @param bool $package the app has the Composer package
      */
@@ -39,8 +39,8 @@ final class Row
     }
 
     /**
-     * What this row is run as with an engine: as it comes, and for kqueue also with the options that bring
-     * stock back, and in each tier that is not the one where an unknown job goes.
+     * The cases of this row with an engine: a plain one, and for kqueue also one with the options for stock behaviour,
+     * and one for each tier other than the one for unknown jobs.
      *
      * @return list<TestCase>
      */

@@ -6,7 +6,7 @@ namespace Kqueue\Tests;
 
 use Throwable;
 
-/** Runs cases, several at a time, each in a process and a sandbox of its own, and says how each went. */
+/** Runs cases, several at a time, each in a process and a sandbox of its own, and reports their results. */
 final class Runner
 {
     private const CASE_SECONDS = 300;
@@ -14,10 +14,10 @@ final class Runner
     /** Cases at once, however idle the machine is. */
     private const MOST = 10;
 
-    /** Rows that may be tried a second time. More than that is no chance. */
+    /** Rows that may be retried. More failures than that are no coincidence. */
     private const SECOND_TRIES = 4;
 
-    /** Said by a case that came to its end, with what was observed: one that dies on the way says nothing. */
+    /** Begins the report of a passed case; the observation follows. A case that dies reports nothing. */
     private const PASSED = "passed\n";
 
     /** @var array<int, array{case: TestCase, pipe: resource, dir: string, start: float, said: string}> by pid */
@@ -75,15 +75,15 @@ final class Runner
         }
     }
 
-    /** Most of a case's time is waiting: without a number given, as many run as the machine bears. */
+    /** Cases mostly wait: without a given number, as many run as the processors' pressure allows, up to MOST. */
     private function hasRoom(int $running, ?int $atOnce): bool
     {
         return $atOnce !== null ? $running < $atOnce : $running < 2 || ($running < self::MOST && $this->pressure->isLow());
     }
 
     /**
-     * Some few that failed are run once more, whole rows and one by one, since a busy machine can break any limit of time.
-     * The first failure stays in the output.
+     * Retries a few failed rows, all cases of each, one by one: on a busy machine any time limit can be exceeded. The
+     * first failure stays in the output.
      *
      * @param list<TestCase> $cases
      */
@@ -112,7 +112,7 @@ final class Runner
                 pcntl_signal($signal, SIG_DFL);
             }
             fwrite($write, $this->perform($case, $dir));
-            // Nothing that was inherited may run its shutdown here.
+            // SIGKILL: inherited shutdown functions and destructors must not run here.
             posix_kill(getmypid(), SIGKILL);
         }
         fclose($write);
@@ -120,7 +120,7 @@ final class Runner
         $this->running[$pid] = ['case' => $case, 'pipe' => $read, 'dir' => $dir, 'start' => microtime(true), 'said' => ''];
     }
 
-    /** In the child: the scenario. Gives PASSED or what went wrong. */
+    /** In the child: runs the scenario. Returns PASSED with the observation, or the error. */
     private function perform(TestCase $case, string $dir): string
     {
         $world = null;
@@ -146,7 +146,7 @@ final class Runner
         }
     }
 
-    /** Where in the scenario it was. */
+    /** The location in the scenario. */
     private static function place(Throwable $e): string
     {
         foreach ([['file' => $e->getFile(), 'line' => $e->getLine()], ...$e->getTrace()] as $frame) {
@@ -162,7 +162,7 @@ final class Runner
     {
         usleep(10000);
         foreach ($this->running as $pid => $case) {
-            // Whether it has ended, the process says; its pipe stays open in whatever it started.
+            // The end of the pipe does not tell: processes that the case has started keep it open.
             $ended = pcntl_waitpid($pid, $status, WNOHANG) === $pid;
             $this->running[$pid]['said'] .= (string) stream_get_contents($case['pipe']);
             $late = microtime(true) - $case['start'] > self::CASE_SECONDS;
@@ -211,7 +211,7 @@ final class Runner
         echo "FAIL  {$line}\n      " . str_replace("\n", "\n      ", $why) . "\n";
     }
 
-    /** Nothing that was started for a sandbox outlives it. */
+    /** Kills everything that was started for a sandbox. */
     private function sweep(string $dir): void
     {
         Processes::kill(SIGKILL, ...Processes::of($dir), ...Processes::within($dir));

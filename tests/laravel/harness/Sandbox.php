@@ -9,19 +9,19 @@ use Illuminate\Foundation\Application;
 use PDO;
 
 /**
- * One scenario's own app: a copy of `app/` with its own settings, database, storage and Redis prefix. Which cache it has
- * depends on the service: the restart signal and the like go through it, and every kind that processes share is to be used.
+ * One scenario's own app: a copy of `app/` with its own settings, database, storage and Redis prefix. Its cache depends
+ * on the service: the restart signal and the like go through it, and every kind that processes share is to be covered.
  */
 final class Sandbox
 {
     public readonly string $app;
 
-    /** Of the sandbox, unlike any other: a database and a prefix are called after it. */
+    /** A unique name of the sandbox, for a database and a prefix. */
     public readonly string $name;
 
     public readonly string $prefix;
 
-    /** The app's queue connection, which is called as its driver. */
+    /** The app's queue connection, which has the name of its driver. */
     public readonly string $driver;
 
     /** @var array<string, string> */

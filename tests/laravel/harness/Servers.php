@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
-/** The servers of one run: a Redis for whatever an app may want of it, and one for each service that has a server. */
+/** The servers of one run: a Redis for every app, and one for each service with a server that can be shared. */
 final class Servers
 {
     public readonly RedisServer $redis;
@@ -15,7 +15,7 @@ final class Servers
     /** @param list<Service> $services */
     public function __construct(string $dir, array $services)
     {
-        // PostgreSQL runs as nobody, and passes through here.
+        // PostgreSQL runs as nobody, and has to traverse this directory.
         is_dir($dir) || mkdir($dir, 0755, true);
         $this->redis = RedisServer::start($dir . '/redis');
         $this->started = ['redis' => $this->redis];

@@ -9,8 +9,8 @@ use InvalidArgumentException;
 use PDO;
 
 /**
- * A kind of place where a queue can live, by the name that `--driver` takes: which server it needs, how the app is told of
- * it, and how the suite looks into it. To add one: a class, and its line in `ALL`.
+ * A kind of queue store, by its name for `--driver`: which server it needs, how the app is configured for it, and how
+ * the suite inspects it. To add one: a class, and its line in `ALL`.
  */
 abstract class Service
 {
@@ -26,13 +26,13 @@ abstract class Service
         'own' => OwnService::class,
     ];
 
-    /** What runs where nobody says otherwise. */
+    /** The default of `--driver`. */
     public const USUAL = ['redis', 'sqlite'];
 
     /** Laravel's name of the driver, and of the app's queue connection. A row that names it applies to all services with it. */
     public const DRIVER = '';
 
-    /** As the table calls it. */
+    /** Its name in the table. */
     public const TITLE = '';
 
     final private function __construct(public readonly string $name)
@@ -57,7 +57,7 @@ abstract class Service
         return $drivers === null || array_intersect([$this->name, static::DRIVER], $drivers) !== [];
     }
 
-    /** Why a row for all drivers has no place here; null where it has. */
+    /** Why a row for all drivers does not apply here; null if it does. */
     public function excludes(Row $row): ?string
     {
         return null;
@@ -69,25 +69,25 @@ abstract class Service
         return false;
     }
 
-    /** A text of the app's, with its queues by the names that it was given for them. */
+    /** A text of the app, with the server's names of queues replaced by the app's. */
     public function plain(Sandbox $sandbox, string $text): string
     {
         return $text;
     }
 
-    /** Whether scenarios can have one server together. */
+    /** Whether scenarios can share one server. */
     public function isShared(): bool
     {
         return true;
     }
 
-    /** A server of this kind; null where there is none to start. */
+    /** Starts a server of this kind; null if it needs none. */
     public function start(string $dir): ?Server
     {
         return null;
     }
 
-    /** What an app with this name has before each of its keys in Redis. */
+    /** The prefix of the Redis keys of an app with this name. */
     public function prefix(string $name): string
     {
         return "{$name}_database_";
@@ -96,13 +96,13 @@ abstract class Service
     /** The app's settings. @return array<string, string|int> */
     abstract public function settings(string $name, ?Server $server): array;
 
-    /** Makes what the app needs on the server before it boots, and its tables. */
+    /** Creates what the app needs on the server before it boots, and its tables. */
     public function prepare(Sandbox $sandbox): void
     {
         TestApp::database($sandbox->app)->exec(TestApp::schema('sqlite'));
     }
 
-    /** What Laravel counts. */
+    /** Number of jobs as Laravel counts them. */
     public function size(Queue $connection, string $queue): int
     {
         return $connection->size($queue);

@@ -6,7 +6,7 @@ namespace Kqueue\Tests;
 
 use Aws\Sqs\SqsClient;
 
-/** The messages of SQS, through the back door of its server. */
+/** The messages of SQS, through the test interface of its server. */
 final class SqsBackend implements Backend
 {
     public function __construct(private readonly SqsServer $server, private readonly string $suffix, private readonly Sandbox $sandbox)

@@ -6,17 +6,17 @@ namespace Kqueue\Tests;
 
 use RuntimeException;
 
-/** `tests/servers/moto`: it keeps everything in memory, and makes the queues that it is asked for. */
+/** `tests/servers/moto`: it keeps everything in memory, and creates queues on demand. */
 final class SqsServer implements Server
 {
     public const ACCOUNT = '123456789012';
 
-    /** Seconds for which a message is hidden that was received. */
+    /** Seconds for which a received message is hidden. */
     private const VISIBILITY = 90;
 
     private const LENT = 'KQUEUE_TEST_SQS';
 
-    /** Milliseconds that a request and its answer take on their way, where there are to be any. */
+    /** Environment variable with the latency of a request and its reply, in milliseconds; none if unset. */
     public const LATENCY = 'KQUEUE_TEST_SQS_LATENCY';
 
     /** @var resource|null */
@@ -27,7 +27,7 @@ final class SqsServer implements Server
 
     private static ?self $lent = null;
 
-    /** Seconds in which it is there; the first time, it is fetched. */
+    /** Seconds within which it has to answer; the first start downloads it. */
     private const PATIENCE = 300.0;
 
     /** @var resource|null */
@@ -42,7 +42,7 @@ final class SqsServer implements Server
 
     public static function start(string $dir): self
     {
-        // One that was started outside of the root file system that we are in, which has no Python.
+        // One that was started outside of the present root file system, which has no Python.
         if (($lent = (int) getenv(self::LENT)) > 0) {
             return new self($dir, $lent);
         }
@@ -53,12 +53,12 @@ final class SqsServer implements Server
         return $server;
     }
 
-    /** Starts one for the suite in another root file system, by which this process is about to be replaced. */
+    /** Starts one for the suite in another root file system, which is about to replace this process. */
     public static function lend(): void
     {
         $server = self::start(sys_get_temp_dir());
         putenv(self::LENT . "={$server->port}");
-        // It is to outlive this object, and to end with this process.
+        // Referenced, so that it runs until this process ends.
         self::$lent = $server;
     }
 
@@ -120,7 +120,7 @@ final class SqsServer implements Server
     }
 
     /**
-     * The server's back door.
+     * Calls the server's test interface.
      *
      * @param array<string, mixed>|null $order
      * @return list<mixed>

@@ -4,14 +4,14 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests;
 
-/** Queues of SQS, on a server that answers as it does. Each app has its own, by the suffix of their names. */
+/** Queues of SQS, on a server that emulates it. Each app has its own, by the suffix of their names. */
 final class SqsService extends Service
 {
     public const DRIVER = 'sqs';
 
     public const TITLE = 'SQS';
 
-    /** Why a row has no place on SQS, by its number or a part of its title. */
+    /** Why a row does not apply to SQS, by its number or a part of its title. */
     private const ABSENT = [
         'release() and throw on the last try' => 'a job that is released is the same message, which goes when the job is failed',
     ];
@@ -38,7 +38,7 @@ final class SqsService extends Service
         ];
     }
 
-    /** Laravel has the whole URL of a queue for its name. */
+    /** Laravel uses the whole URL of a queue as its name. */
     public function plain(Sandbox $sandbox, string $text): string
     {
         return str_replace([$sandbox->env('SQS_PREFIX', '') . '/', $sandbox->env('SQS_SUFFIX', '')], '', $text);

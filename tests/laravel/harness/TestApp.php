@@ -6,10 +6,10 @@ namespace Kqueue\Tests;
 
 use PDO;
 
-/** Makes a copy of `app/` into an app that boots: its directories, its database, its way to Laravel. */
+/** Makes an app that boots out of a copy of `app/`: its directories, its database, its autoloader. */
 final class TestApp
 {
-    /** @param string|null $laravel a directory whose vendor/ is a Laravel installed by Composer; else it is Debian's */
+    /** @param string|null $laravel a directory whose vendor/ is a Laravel installed by Composer; null for Debian's */
     public static function make(string $dir, ?string $laravel = null): void
     {
         self::copy(dirname(__DIR__) . '/app', $dir);
@@ -29,7 +29,7 @@ final class TestApp
         return (string) file_get_contents(dirname(__DIR__) . "/app/database/schema.{$engine}.sql");
     }
 
-    /** What `composer require kqueue/kqueue` leaves in `vendor/`, with a path repository. Laravel finds it by itself. */
+    /** Creates what `composer require kqueue/kqueue` leaves in `vendor/`, with a path repository, for discovery. */
     public static function require(string $dir): void
     {
         $package = json_decode((string) file_get_contents(dirname(__DIR__, 3) . '/src/php/composer.json'), true, 64, JSON_THROW_ON_ERROR);
@@ -46,7 +46,7 @@ final class TestApp
             static fn (string $file): string => "{$dir}/vendor/{$package['name']}/{$file}",
             $package['autoload']['classmap'],
         ), true);
-        // Composer's loader is as exact about upper and lower case, and knows the class of a file by its contents.
+        // Composer's loader is as case-sensitive, but finds the class of a file by its contents.
         $load = <<<PHP
             spl_autoload_register(static function (string \$class): void {
                 foreach ({$autoload} as \$prefix => \$at) {

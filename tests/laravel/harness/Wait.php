@@ -6,13 +6,13 @@ namespace Kqueue\Tests;
 
 use Closure;
 
-/** Waits for a fact, never for a time: what is waited for is looked at again and again until a deadline. */
+/** Polls a condition until a deadline, instead of sleeping for a fixed time. */
 final class Wait
 {
     /**
      * @template T
      * @param Closure(): T $fact
-     * @param int $pause microseconds between two looks: more for one that costs more
+     * @param int $pause microseconds between two polls; more for an expensive one
      * @return T the first value that is true
      */
     public static function until(Closure $fact, string $what, float $seconds = 15.0, int $pause = 5000): mixed

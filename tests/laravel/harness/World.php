@@ -10,7 +10,7 @@ use Illuminate\Foundation\Application;
 use Illuminate\Queue\Queue;
 use PDO;
 
-/** What a scenario has in its hands: one app, one queue, one engine. */
+/** What a scenario works with: one app, one queue, one engine. */
 final class World
 {
     use Expectations;
@@ -30,7 +30,7 @@ final class World
 
     private bool $comparable = true;
 
-    /** @param array<string, string|int|true> $back options that bring stock behaviour back to kqueue, if this run has them */
+    /** @param array<string, string|int|true> $back options that make kqueue behave like stock, if this run has them */
     public function __construct(
         public readonly Sandbox $sandbox,
         public readonly Engine $engine,
@@ -45,13 +45,13 @@ final class World
         });
     }
 
-    /** Is the app's Laravel at least this one? */
+    /** Whether the app's Laravel has at least this version. */
     public function laravelIs(string $version): bool
     {
         return version_compare($this->laravel->version(), $version, '>=');
     }
 
-    /** Queues a job through Laravel and gives its uuid. */
+    /** Queues a job through Laravel and returns its uuid. */
     public function dispatch(object $job, string $queue = 'default', ?int $delay = null): string
     {
         if ($delay !== null) {
@@ -64,7 +64,9 @@ final class World
         return (string) end($this->uuids);
     }
 
-    /** Dispatches as an app does it, past the locks of unique and debounced jobs. Gives the uuid; null if nothing was queued. */
+    /**
+     * Dispatches as an app does, subject to unique and debounce locks. Returns the uuid; null if nothing was queued.
+     */
     public function send(object $job): ?string
     {
         $before = count($this->uuids);
@@ -88,17 +90,17 @@ final class World
     }
 
     /**
-     * Queues so many of a job through Laravel, in bulk.
+     * Queues $count copies of a job through Laravel, in bulk.
      *
      * @return list<string> their uuids
      */
     public function dispatchMany(object $job, int $count, string $queue = 'default'): array
     {
         $before = count($this->uuids);
-        // SQLite bounds the values of one statement.
+        // SQLite limits the values of one statement.
         foreach (array_chunk(array_fill(0, $count, $job), 500) as $jobs) {
             $connection = $this->laravel['queue']->connection($this->sandbox->driver);
-            // Before 13 Laravel cannot do it in a cluster.
+            // Before 13, Laravel cannot queue in bulk in a cluster.
             $this->sandbox->server instanceof RedisClusterServer
                 ? array_walk($jobs, static fn (object $job) => $connection->push($job, '', $queue))
                 : $connection->bulk($jobs, '', $queue);
@@ -120,8 +122,8 @@ final class World
     }
 
     /**
-     * Works the queue until it is empty. Stock is restarted when it dies, as a process manager would do it;
-     * kqueue must need no such thing.
+     * Works the queue until it is empty. Stock is restarted when it dies, as a process manager would do; kqueue must
+     * not need that.
      *
      * @param array<string, string|int|true> $options
      * @return int the last exit status
@@ -153,7 +155,7 @@ final class World
     }
 
     /**
-     * Starts a stock worker beside whatever else works the queue.
+     * Starts a stock worker in addition to what works the queue.
      *
      * @param array<string, string|int|true> $options
      */
@@ -170,7 +172,7 @@ final class World
         return $this->daemons[] = new Daemon(['sh', '-c', 'cd ' . escapeshellarg($this->sandbox->app) . " && exec {$command}"], $this->sandbox);
     }
 
-    /** Dies without a chance to say goodbye, and so do its PHP processes: as under an out-of-memory kill, or a machine that hangs. */
+    /** Kills the engine with SIGKILL and waits until its PHP processes have ended: as in an out-of-memory kill. */
     public function killEngine(Daemon $daemon): void
     {
         $daemon->signal(SIGKILL);
@@ -179,7 +181,7 @@ final class World
     }
 
     /**
-     * What `kqueue status --json` says, and its exit code.
+     * The output of `kqueue status --json`, and its exit code.
      *
      * @return array{0: array<string, mixed>, 1: int}
      */
@@ -189,9 +191,9 @@ final class World
     }
 
     /**
-     * What another command of kqueue's says.
+     * The result of another kqueue command.
      *
-     * @return array{array<string, mixed>, int} its JSON, or what it complains of as `state`, and its exit code
+     * @return array{array<string, mixed>, int} its JSON, or its error message as `state`, and its exit code
      */
     public function kqueue(string ...$words): array
     {
@@ -210,9 +212,9 @@ final class World
     }
 
     /**
-     * Waits until kqueue says that it is in this state, with this exit code.
+     * Waits until `kqueue status` reports this state, with this exit code.
      *
-     * @return array<string, mixed> what it says
+     * @return array<string, mixed> the status
      */
     public function waitForStatus(string $state, int $code = 0, ?\Closure $fits = null): array
     {
@@ -229,7 +231,7 @@ final class World
     }
 
     /**
-     * What kqueue answers on its control socket.
+     * Sends a request to kqueue's control socket, and returns the reply.
      *
      * @param array<string, mixed> $more fields of the request
      * @return array<string, mixed>
@@ -246,7 +248,7 @@ final class World
         return isset($told['unable']) ? throw new Failure("{$what}: {$told['unable']}") : $told;
     }
 
-    /** What Laravel itself counts: waiting, delayed and reserved jobs. Costs little, however many there are. */
+    /** Number of waiting, delayed and reserved jobs as Laravel counts them. Cheap, whatever the number. */
     public function size(string $queue = 'default'): int
     {
         return $this->sandbox->service->size($this->laravel['queue']->connection($this->sandbox->driver), $queue);
@@ -265,7 +267,7 @@ final class World
     }
 
     /**
-     * The tiers in which jobs of a class ran, once kqueue's log has so many; in any order.
+     * The tiers in which jobs of a class ran, sorted, once kqueue's log has $count of them.
      *
      * @return list<string>
      */
@@ -280,10 +282,10 @@ final class World
     }
 
     /**
-     * Where kqueue is meant to differ, and why. A run with the options that bring stock back is held to stock.
+     * Checks where kqueue is meant to differ, and records why. A run that acts as stock is held to stock.
      *
      * @param non-empty-string $why
-     * @param Closure|null $native what is to be seen where kqueue's workers pop by themselves, if that is neither
+     * @param Closure|null $native the check where kqueue's workers pop by themselves; null: $kqueue
      */
     public function differs(string $why, Closure $stock, Closure $kqueue, ?Closure $native = null): void
     {
@@ -299,7 +301,8 @@ final class World
     }
 
     /**
-     * Where kqueue differs because it holds the reservation itself. Where its workers pop by themselves, it does not.
+     * Checks where kqueue differs because it holds the reservation itself. Where its workers pop by themselves, it
+     * does not, and is held to stock.
      *
      * @param non-empty-string $why
      */
@@ -321,7 +324,7 @@ final class World
     }
 
     /**
-     * Says that the end of this scenario is not the same from run to run, so there is nothing to compare.
+     * Excludes this scenario from the comparison, because its result varies from run to run.
      *
      * @param non-empty-string $why
      */
@@ -349,7 +352,7 @@ final class World
         return Facts::read($this->sandbox->journal(), $what, $uuid);
     }
 
-    /** Waits for so many facts of a kind and gives them. */
+    /** Waits for $count facts of a kind, and returns them. */
     public function waitFor(string $what, int $count = 1, float $seconds = 15.0, ?string $uuid = null): array
     {
         return Wait::until(function () use ($what, $count, $uuid): ?array {
@@ -359,14 +362,14 @@ final class World
         }, "{$count} × '{$what}' in the journal", $seconds);
     }
 
-    /** Waits until the queue holds this much. */
+    /** Waits until the queue holds exactly these numbers of jobs. */
     public function waitForQueue(int $ready = 0, int $delayed = 0, int $reserved = 0, int $broken = 0, float $seconds = 15.0): void
     {
         $want = compact('ready', 'delayed', 'reserved', 'broken');
         Wait::until(fn (): bool => $this->backend->state()->counts() === $want, 'the queue to hold ' . json_encode($want), $seconds);
     }
 
-    /** After the server went away: Laravel's connection and the harness's own are made anew. */
+    /** Renews Laravel's connections and the harness's own after the server has been gone. */
     public function redial(): void
     {
         $this->laravel['redis']->purge('default');
@@ -399,13 +402,13 @@ final class World
     }
 
     /**
-     * Dispatches jobs until one is left alone, and gives its uuid: the queue is held. What was just being
-     * taken when the hold was put on may still run, so the first ones may.
+     * Dispatches jobs until one is not taken, and returns its uuid: the queue is held. The first jobs may still run,
+     * if they were being taken when the hold began.
      */
     public function dispatchHeld(float $alone = 1.0): string
     {
         $this->leftToChance('how many jobs are taken before the queue is held');
-        // What an engine knows of the signals may be some milliseconds old: time for a few jobs, if they are quick.
+        // An engine's knowledge of the signals may be some milliseconds old: time for a few quick jobs.
         for ($i = 0; $i < 20; $i++) {
             $uuid = $this->dispatch(new \App\Jobs\Plain());
             for ($end = hrtime(true) + $alone * 1e9; ($ran = $this->journal('start', $uuid) !== []) === false && hrtime(true) < $end;) {
@@ -422,8 +425,8 @@ final class World
     }
 
     /**
-     * A PHP without pcntl. Debian's has it built in, so its functions are switched off and Laravel's question
-     * whether the extension is loaded is answered with no.
+     * A PHP without pcntl. Debian's has it built in, so its functions are disabled, and Laravel's check whether the
+     * extension is loaded gets false.
      */
     public function phpWithoutPcntl(): string
     {
@@ -436,7 +439,7 @@ final class World
         return $file;
     }
 
-    /** What every engine run of this scenario wrote. */
+    /** The output of all engine runs of this scenario. */
     public function output(): string
     {
         return implode("\n", array_map(static fn (Daemon $daemon): string => $daemon->output(), $this->daemons));

@@ -27,7 +27,7 @@ final class App
         $this->dispatcher = new Dispatcher($dir, $user);
     }
 
-    /** Queues a job through the app, as its user, and gives its uuid. */
+    /** Queues a job through the app, as its user, and returns its uuid. */
     public function dispatch(object $job, string $queue = 'default', ?int $delay = null): string
     {
         return $this->dispatcher->push([$job], $queue, $delay)[0];
@@ -49,14 +49,14 @@ final class App
         return $uuids;
     }
 
-    /** @return list<array<string, mixed>> what jobs wrote down while they ran, oldest first */
+    /** @return list<array<string, mixed>> what jobs recorded while they ran, oldest first */
     public function effects(?string $what = null, ?string $uuid = null): array
     {
         return Facts::read($this->dir . '/journal.jsonl', $what, $uuid);
     }
 
     /**
-     * Waits for so many facts of a kind, and gives them.
+     * Waits for $count facts of a kind, and returns them.
      *
      * @return list<array<string, mixed>>
      */
@@ -93,7 +93,7 @@ final class App
     }
 
     /**
-     * Waits for one failed job, and gives its row.
+     * Waits for one failed job, and returns its row.
      *
      * @return array<string, mixed>
      */
@@ -110,7 +110,7 @@ final class App
         }, 'a failed job', $seconds, Machine::DEAR);
     }
 
-    /** Takes back what jobs have done. The queue is emptied with the server. */
+    /** Resets what jobs have changed. The queue is emptied with the server. */
     public function reset(): void
     {
         copy($this->dir . '/database/pristine.sqlite', $this->dir . '/database/database.sqlite');
@@ -120,13 +120,13 @@ final class App
         }
     }
 
-    /** For one who does not know what the process that dispatches was just doing. */
+    /** Stops the dispatcher, for when its state is unknown. */
     public function hangUp(): void
     {
         $this->dispatcher->stop();
     }
 
-    /** What a row that failed may want to show. */
+    /** The journal of the jobs and the app's log, for a failed row. */
     public function trail(): string
     {
         return "jobs:\n" . substr((string) file_get_contents($this->dir . '/journal.jsonl'), -6000)

@@ -40,7 +40,7 @@ final class Dispatcher
         return $answer;
     }
 
-    /** Boots the app, unless that is done. */
+    /** Starts the process, which boots the app, unless it runs already. */
     public function start(): void
     {
         if ($this->process !== null) {
@@ -50,7 +50,7 @@ final class Dispatcher
         $this->process = proc_open($command, [['pipe', 'r'], ['pipe', 'w'], STDERR], $this->pipes) ?: throw new RuntimeException('cannot start the dispatcher');
     }
 
-    /** For one who cannot know what it was just doing. */
+    /** Kills the process, for when its state is unknown. */
     public function stop(): void
     {
         if ($this->process !== null) {

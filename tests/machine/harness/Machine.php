@@ -11,12 +11,12 @@ use Kqueue\Tests\Processes;
 use Kqueue\Tests\RedisServer;
 use Kqueue\Tests\Wait;
 
-/** What a row has in its hands: the machine that it runs on, as root, and the one app on it. */
+/** What a row works with: the machine that it runs on, as root, and the apps on it. */
 class Machine
 {
     use Assertions;
 
-    /** Microseconds between two looks at what takes a process to look at. */
+    /** Microseconds between two polls that each start a process. */
     public const DEAR = 50_000;
 
     /** Messages of the service manager: sd-messages(3). */
@@ -32,7 +32,7 @@ class Machine
     /** The app of a user who has a service manager of their own. */
     public readonly App $laptop;
 
-    /** Limits of time are multiplied by this. */
+    /** Factor for all time limits. */
     public readonly float $slowness;
 
     /** Version of the service manager. */
@@ -67,7 +67,7 @@ class Machine
             $line = ['setpriv', "--reuid={$as}", "--regid={$as}", '--init-groups', '--', ...$line];
         }
         [$out, $err] = [tmpfile(), tmpfile()];
-        // Files, not pipes: nothing that the command leaves behind can hold this up.
+        // Files, not pipes: processes that the command leaves behind cannot block the reads.
         $process = proc_open($line, [['file', '/dev/null', 'r'], $out, $err], $pipes, '/', $env + $plain);
         $status = proc_close($process);
         rewind($out);
@@ -76,7 +76,7 @@ class Machine
         return new Outcome($command, $status, (string) stream_get_contents($out), (string) stream_get_contents($err));
     }
 
-    /** Runs a command that has to succeed, and gives its output. */
+    /** Runs a command that has to succeed, and returns its output. */
     public function must(string $command, ?string $as = null): string
     {
         $outcome = $this->sh($command, $as);
@@ -104,11 +104,11 @@ class Machine
     // Waiting
 
     /**
-     * Waits for a fact, and gives it.
+     * Polls until a condition is true, and returns its value.
      *
      * @template T
      * @param Closure(): T $fact
-     * @param int $pause microseconds between two looks
+     * @param int $pause microseconds between two polls
      * @return T the first value that is true
      */
     public function waitFor(Closure $fact, string $what, float $seconds = 30, int $pause = 10_000): mixed
@@ -118,7 +118,7 @@ class Machine
 
     // The app and its queue
 
-    /** Queues a job through the app, as its user, and gives its uuid. */
+    /** Queues a job through the app, as its user, and returns its uuid. */
     public function dispatch(object $job, string $queue = 'default', ?int $delay = null): string
     {
         return $this->shop->dispatch($job, $queue, $delay);
@@ -133,7 +133,7 @@ class Machine
         return $this->shop->dispatchAll($jobs, $queue);
     }
 
-    /** @return list<array<string, mixed>> what jobs wrote down while they ran, oldest first */
+    /** @return list<array<string, mixed>> what jobs recorded while they ran, oldest first */
     public function effects(?string $what = null, ?string $uuid = null): array
     {
         return $this->shop->effects($what, $uuid);
@@ -188,7 +188,7 @@ class Machine
     }
 
     /**
-     * Writes settings over those that the app has for every row.
+     * Overrides the settings that the app has for every row.
      *
      * @param array<string, string|int|bool> $settings
      */
@@ -212,7 +212,7 @@ class Machine
     }
 
     /**
-     * Talks to the coordinator in place of the runtime, from within its unit, and gives what comes back.
+     * Sends requests to the coordinator in place of the runtime, from within its unit, and returns the replies.
      *
      * @param list<string|list<array<string, mixed>>> $questions each on a connection of its own: bytes, or
      *   requests, in which the pid `self` stands for the unit's main process and `child` for another one
@@ -231,23 +231,23 @@ class Machine
         return json_decode((string) file_get_contents('/run/kqueue-test-answers'), true, 32, JSON_THROW_ON_ERROR);
     }
 
-    /** @return array<string, mixed> what `kqueue status` says */
+    /** @return array<string, mixed> the output of `kqueue status --json` */
     public function status(?string $as = null): array
     {
         return json_decode($this->must('kqueue status shop --json', $as), true, 32, JSON_THROW_ON_ERROR);
     }
 
-    /** @return list<string> units that are there, by name; failed ones too */
+    /** @return list<string> the names of units that are loaded and not inactive, including failed ones */
     public function unitsLike(string ...$patterns): array
     {
         $list = $this->must('systemctl list-units --all --full --no-legend --plain -- ' . implode(' ', array_map('escapeshellarg', $patterns)));
-        // A unit that somebody only mentions is listed as not found.
+        // A unit that is only referenced is listed as not-found.
         preg_match_all('/^(\S+)\s+(?!not-found)\S+\s+(?!inactive)/m', $list, $found);
 
         return $found[1];
     }
 
-    /** @return list<string> pooled workers that are there, as units */
+    /** @return list<string> the units of the pooled workers */
     public function workers(): array
     {
         return $this->unitsLike('kqueue-worker@shop:*.service');
@@ -259,7 +259,7 @@ class Machine
     public function unitOf(int $pid): string
     {
         $groups = (string) @file_get_contents("/proc/{$pid}/cgroup");
-        // In a container of a host with version 1 the service manager has a hierarchy of its own.
+        // In a container of a host with cgroups v1, the service manager has a hierarchy of its own.
         if (! preg_match('/^\d+:name=systemd:(.*)$/m', $groups, $path) && ! preg_match('/^0::(.*)$/m', $groups, $path)) {
             return '';
         }
@@ -300,10 +300,10 @@ class Machine
 
     // The machine's journal
 
-    /** Where the journal ends now. */
+    /** The cursor of the journal's present end. */
     public function cursor(): string
     {
-        // Synced first: what has been said is in it.
+        // Synced first, so that all messages so far are included.
         $this->sh('journalctl --sync');
         preg_match('/^-- cursor: (.*)$/m', $this->must('journalctl -n 1 --show-cursor --no-pager -q'), $cursor);
 
@@ -313,7 +313,7 @@ class Machine
     /**
      * Records of the journal, oldest first.
      *
-     * @param string|null $unit as for `journalctl -u`, what the service manager says of it included; all without
+     * @param string|null $unit as for `journalctl -u`, including the service manager's records about it; null for all
      * @param string|null $since a cursor; the whole boot without
      * @param array<string, string> $fields that a record must have
      * @return list<array<string, mixed>>
@@ -336,7 +336,8 @@ class Machine
     }
 
     /**
-     * By the time in the cursor: in more than one file, systemd 252 does not always find all that came after it.
+     * The option for records after a cursor. By the time in it: with several journal files, systemd 252 does not always
+     * find all records after a cursor.
      */
     private static function after(string $cursor): string
     {
@@ -347,7 +348,7 @@ class Machine
     }
 
     /**
-     * Waits for a record whose message contains a text, and gives it.
+     * Waits for a record whose message contains a text, and returns it.
      *
      * @param array<string, string> $fields
      * @return array<string, mixed>
@@ -366,7 +367,7 @@ class Machine
     }
 
     /**
-     * The scopes of the app's jobs that came since then, in their order.
+     * The scopes of the app's jobs since a cursor, in order.
      *
      * @return array<string, Scope> by name
      */
@@ -392,7 +393,7 @@ class Machine
         return $scopes;
     }
 
-    /** Waits until the app has a scope and gives its name; the newest where there are several. */
+    /** Waits until the app has a scope, and returns its name; the last in systemd's list where there are several. */
     public function waitForScope(float $seconds = 30): string
     {
         return $this->waitFor(function (): string|false {
@@ -405,8 +406,8 @@ class Machine
     // Between rows
 
     /**
-     * Brings the machine back to where every row begins: nothing of kqueue runs but its sockets, the queue and
-     * the tables are empty, settings and limits are the usual ones.
+     * Resets the machine to the initial state of every row: nothing of kqueue runs but its sockets, the queue and the
+     * tables are empty, settings and limits are the usual ones.
      */
     public function reset(): void
     {
@@ -414,7 +415,7 @@ class Machine
         if ($changed) {
             file_put_contents(self::CONFIG, $this->config);
         }
-        // One shell: in the virtual machine each process counts.
+        // One shell: in the virtual machine, starting a process is slow.
         $this->must(<<<SH
             runtimes="kqueue@*.service kqueue-schedule@*.service kqueue-alert@*.service kqueue-worker@*.service kqueue-shop-*.scope kqueue-test-*.service kqueue.service"
             sockets="kqueue@*.socket kqueue-control@*.socket kqueue-schedule@*.timer"
@@ -447,7 +448,7 @@ class Machine
         $this->expectSame([], $left, 'units that are left');
     }
 
-    /** A row that was cut short may have been in the middle of anything. */
+    /** Stops the dispatchers, whose state is unknown after a failed row. */
     public function afterFailure(): void
     {
         $this->shop->hangUp();

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests\Machine;
 
-/** How a command ended and what it said. */
+/** Exit status and output of a command. */
 final class Outcome
 {
     public function __construct(
@@ -20,7 +20,7 @@ final class Outcome
         return $this->status === 0;
     }
 
-    /** Everything that was said, errors last. */
+    /** Standard output, followed by standard error. */
     public function text(): string
     {
         return $this->output . $this->errors;

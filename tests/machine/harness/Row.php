@@ -6,7 +6,7 @@ namespace Kqueue\Tests\Machine;
 
 use Closure;
 
-/** One thing that is to be shown on a booted machine. */
+/** One behaviour that is to be shown on a booted machine. */
 final class Row
 {
     /** @var list<self> */

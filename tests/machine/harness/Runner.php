@@ -12,10 +12,10 @@ final class Runner
 {
     private const PASSED = 'passed';
 
-    /** Rows that may be tried a second time. More than that is no chance. */
+    /** Rows that may be retried. More failures than that are no coincidence. */
     private const SECOND_TRIES = 3;
 
-    /** When the time of the machine is over, on PHP's own clock. */
+    /** The deadline of the whole run, in nanoseconds of hrtime(). */
     private readonly float $deadline;
 
     public function __construct(private readonly Machine $machine, private readonly bool $verbose, float $seconds)
@@ -28,8 +28,8 @@ final class Runner
     {
         $passed = $failed = 0;
         $again = [];
-        // The list grows: a few rows that failed have a second try at its end, since a busy machine can break any limit of
-        // time. The first failure stays in the output.
+        // The list grows: a few failed rows are retried at its end, since on a busy machine any time limit can be
+        // exceeded. The first failure stays in the output.
         for ($i = 0; $i < count($rows); $i++) {
             $row = $rows[$i];
             $start = hrtime(true);
@@ -85,7 +85,7 @@ final class Runner
         return $failed === 0 && $passed > 0;
     }
 
-    /** Gives PASSED or what went wrong. */
+    /** Runs a row in a child process. Returns PASSED or the error. */
     private function perform(Row $row): string
     {
         [$read, $write] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
@@ -99,7 +99,7 @@ final class Runner
                 $said = self::describe($e);
             }
             fwrite($write, $said);
-            // Nothing that was inherited may run its shutdown here.
+            // SIGKILL: inherited shutdown functions and destructors must not run here.
             posix_kill(getmypid(), SIGKILL);
         }
         fclose($write);
@@ -133,7 +133,7 @@ final class Runner
         return "{$text}\nat {$e->getFile()}:{$e->getLine()}";
     }
 
-    /** The end of what the machine wrote into its journal since then. */
+    /** The last lines of the machine's journal since a cursor. */
     private function tail(string $cursor): string
     {
         $lines = $this->verbose ? 400 : 60;

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Tests\Machine;
 
-/** A unit of the system's service manager, asked anew each time. */
+/** A unit of the system's service manager, which is queried at each call. */
 final class Unit
 {
     public function __construct(private readonly Machine $machine, public readonly string $name)
@@ -86,7 +86,7 @@ final class Unit
         );
     }
 
-    /** Waits until it is another process, one that is ready. */
+    /** Waits until the unit is active with another main process, and returns its PID. */
     public function waitForNewPid(int $old, float $seconds = 30): int
     {
         return $this->machine->waitFor(function () use ($old): int|false {

@@ -1,4 +1,4 @@
-//! What becomes of jobs that operators cancel.
+//! Jobs cancelled by operators.
 
 use super::*;
 use crate::schedule::Cancel;
@@ -22,7 +22,7 @@ fn one_that_waits_fails_at_once_and_never_runs() {
     shop.until(2_000);
     let waits = *shop.tasks.iter().find(|(_, task)| task.class == "Waits").unwrap().0;
     shop.cancel(waits);
-    // Twice is once.
+    // A second cancellation has no effect.
     shop.cancel(waits);
     shop.until(2_100);
     assert_eq!(shop.kinds_of("Waits"), [JobKind::Cancel]);

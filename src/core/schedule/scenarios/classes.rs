@@ -1,15 +1,15 @@
-//! Classes: what jobs call themselves, and what ends PHP when it is loaded.
+//! Classes: names used by jobs, and classes that end PHP when they are loaded.
 
 use super::super::simulation::config;
 use super::super::{Action, Cause, Done, Event, Inspection, JobKind, JobSpec, LastResort, Now, Outcome, Schedule};
 use crate::payload::Hints;
 use crate::routing::History;
 
-/// A schedule that is stepped by hand, a millisecond at a time.
+/// A schedule driven by hand, one millisecond per event.
 struct Steps {
     schedule: Schedule,
     ms: u64,
-    /// What it wants to be done about its workers.
+    /// Actions not yet answered.
     pending: Vec<Action>,
 }
 
@@ -43,7 +43,7 @@ impl Steps {
         }]))
     }
 
-    /// Makes every worker ready that was started, answers what is asked of them, and gives what was delivered.
+    /// Makes launched workers ready and answers requests, until a job is delivered. Returns its worker and kind.
     fn deliver(&mut self) -> (u64, JobKind) {
         for _ in 0..100 {
             for action in std::mem::take(&mut self.pending) {
@@ -94,7 +94,7 @@ fn a_job_that_calls_itself_by_no_class_is_what_it_is() {
     steps.on(Event::Inspected(inspected("App\\Jobs\\Import")));
     assert_eq!(steps.schedule.jobs[&1].class, "App\\Jobs\\Import");
     assert!(steps.schedule.is_missing("Import\\Monday"));
-    // Known from now on: nobody is asked, and nothing waits for an answer.
+    // Known from now on: no inspection, and no job waits for one.
     assert!(asked(&steps.reserved(2, "Import\\Monday", Some("App\\Jobs\\Import"))).is_empty());
     assert_eq!(steps.schedule.jobs[&2].class, "App\\Jobs\\Import");
     assert!(steps.schedule.inspecting.is_empty());
@@ -110,7 +110,7 @@ fn what_dies_while_it_is_failed_is_failed_with_less_and_less() {
     for resort in [LastResort::NoClass, LastResort::NoClass, LastResort::Alone] {
         steps.on(Event::Deleted { worker, failed: true });
         let actions = steps.on(Event::Gone { worker, cause: Cause::Signal(11), unread: false });
-        // It is gone from the queue: nobody else can have it, and asking would say that it is not ours.
+        // It is deleted from the queue: no other worker can have it, and a check would say that it is not ours.
         assert!(!actions.iter().any(|action| matches!(action, Action::Verify(_) | Action::Finished(_))), "{actions:?}");
         let kind;
         (worker, kind) = steps.deliver();

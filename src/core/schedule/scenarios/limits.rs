@@ -29,7 +29,7 @@ fn inline(class: &'static str, ms: u64) -> Task {
 }
 
 impl Shop {
-    /// How many jobs of a class that take `ms` ran at once at the most.
+    /// Maximum of concurrent jobs of a class that take `ms` each.
     fn most_at_once(&self, class: &str, ms: u64) -> usize {
         let starts = self.starts_of(class);
         let at_once = |at: u64| starts.iter().filter(|start| (**start..**start + ms).contains(&at)).count();
@@ -69,7 +69,7 @@ fn a_full_queue_leaves_its_class_to_others() {
     assert_eq!(shop.ends.len(), 40);
     let of_queue = |start: &&Start| shop.tasks.values().any(|task| task.class == start.class);
     assert!(shop.starts.iter().filter(of_queue).count() == 40);
-    // Those of the other queue did not take turns with ten times two of the first.
+    // Jobs of the other queue did not wait for the ten batches of two of the first.
     let others = shop.ends.iter().filter(|(job, ..)| shop.tasks[job].queue == "default").map(|(.., at)| *at).max();
     assert!(others < Some(3_000), "{others:?}");
     let mail = shop.ends.iter().filter(|(job, ..)| shop.tasks[job].queue == "mail").map(|(.., at)| *at).max();
@@ -119,7 +119,7 @@ fn other_limits_count_at_once() {
     shop.feed(Event::Tick);
     shop.until(2_900);
     assert_eq!(shop.schedule.running_count(), 4);
-    // What runs beyond a lower limit goes on, and nothing else starts.
+    // Running jobs above a lower limit continue, and no other starts.
     shop.schedule.configure(of_class("One", at_once(2)));
     shop.feed(Event::Tick);
     let before = shop.starts.len();
@@ -177,7 +177,7 @@ fn a_class_may_have_a_tier_and_memory_of_its_own() {
         let of_class = shop.starts.iter().filter(|start| start.class == class);
         of_class.map(|start| shop.tiers[&start.worker]).collect::<Vec<_>>()
     };
-    // What a job declares of itself comes first.
+    // The job's own declaration takes precedence.
     assert_eq!(tiers("Here").iter().filter(|tier| **tier == Tier::Isolated).count(), 1);
     assert_eq!((tiers("Large"), tiers("Other")), (vec![Tier::Isolated], vec![Tier::Pooled]));
 }
@@ -246,7 +246,7 @@ fn a_class_may_have_a_timeout_of_its_own_and_so_may_a_queue() {
     assert_eq!(killed, [1_000, 2_000, 5_000]);
 }
 
-/// Of two authors: what a class declares goes before what the file says of it.
+/// A declaration of a class takes precedence over the settings.
 #[test]
 fn what_a_class_declares_counts_for_each_of_its_values() {
     let declared = LimitHint { concurrent: Some(1), by: Some("tenant".to_owned()), ..LimitHint::default() };
@@ -275,7 +275,7 @@ fn there_is_room_for_so_many_values_and_the_others_share_one_limit() {
     assert_eq!(shop.starts_of("One").len(), most + 1);
     shop.until(20_000);
     assert_eq!(shop.ends.len(), 20);
-    // Once nobody needs them, there is room again.
+    // Once their gates are not needed, there is room again.
     for value in 21..21 + most as u64 {
         shop.push(1, Task { key: Some(value), ..alone("One", 500) });
     }

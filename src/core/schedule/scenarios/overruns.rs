@@ -21,7 +21,7 @@ fn a_lane_that_overruns_gets_another_beside_it_and_is_left_alone() {
 #[test]
 fn a_class_that_overruns_lanes_takes_its_waiting_jobs_to_the_pool() {
     let mut shop = Shop::open(config());
-    // Its name says that it is short.
+    // Its name suggests a short job.
     shop.push(40, task("App\\Mail\\Digest", 4_000));
     shop.until(60_000);
     assert_eq!(shop.ends.len(), 40);

@@ -1,4 +1,4 @@
-//! Workers that take jobs off the queue by themselves.
+//! Native pop: workers that pop jobs by themselves.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn a_look_that_finds_a_job_is_followed_at_once() {
     shop.push(40, task("Slow", 3_000));
     shop.until(20_000);
     assert_eq!(shop.ends.len(), 40);
-    // The pool of ten is there as soon as it has booted, and the twenty that it may have after a second.
+    // The ten usual workers are there as soon as they have booted, the maximum of twenty after a second.
     let starts = shop.starts_of("Slow");
     assert!(starts.iter().filter(|at| **at < 3_500).count() >= 10, "{starts:?}");
     assert!(shop.done("Slow") < 12_000, "done at {}", shop.done("Slow"));
@@ -132,6 +132,6 @@ fn whoever_leaves_after_its_job_is_replaced_meanwhile() {
     shop.until(5_000);
     assert_eq!(shop.ends.len(), 3);
     let starts = shop.starts_of("Alone");
-    // Half of the boot is over when the job is.
+    // The replacement is half booted when the job ends.
     assert!(starts.windows(2).all(|pair| pair[1] - pair[0] < 60 + BOOT), "{starts:?}");
 }

@@ -1,4 +1,4 @@
-//! What a reload promises.
+//! Guarantees of a reload.
 
 use super::*;
 use crate::routing::PerTier;
@@ -33,7 +33,7 @@ fn idle_pooled_workers_are_replaced_one_by_one() {
     let pooled = shop.stops.iter().filter(|(worker, _)| shop.tiers[worker] == Tier::Pooled);
     assert_eq!(pooled.clone().count(), 5);
     assert!(pooled.clone().all(|(_, reason)| *reason == StopReason::Restart));
-    // Each stops once the one before it has been replaced, and not sooner.
+    // Each stops only once the one before it has been replaced.
     let starts: Vec<_> = shop.launches.iter().filter(|(at, _)| *at >= 2_000).map(|(at, _)| *at).collect();
     assert!(starts.windows(2).filter(|pair| pair[1] - pair[0] >= BOOT).count() >= 4, "{starts:?}");
 }
@@ -49,7 +49,7 @@ fn a_restart_replaces_idle_ones_at_once_even_amid_a_reload() {
         let at = shop.now;
         shop.feed(Event::Restart);
         assert!(shop.pool("idle").is_empty());
-        // One that was booting has to leave first.
+        // A worker that was booting has to leave first.
         shop.until(at + 2 * BOOT + 10);
         assert_eq!(shop.pool("idle").len(), 5);
     }
@@ -81,7 +81,7 @@ fn a_reload_that_breaks_the_boot_costs_one_worker() {
     shop.feed(Event::Reload);
     shop.until(300_000);
     assert_eq!(shop.pool("idle").len(), 4);
-    // Once it boots again, the others follow.
+    // Once the app boots again, the others follow.
     shop.broken = false;
     let before = shop.pool("idle");
     shop.until(400_000);

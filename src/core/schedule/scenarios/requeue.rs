@@ -1,4 +1,4 @@
-//! What becomes of jobs that operators move.
+//! Jobs moved by operators.
 
 use super::*;
 use crate::schedule::Place;
@@ -17,7 +17,7 @@ impl Shop {
     }
 }
 
-/// A pool of one, in which one job runs for 5 s and these wait, in this order.
+/// A pool of one worker, in which one job runs for 5 s while these wait, in this order.
 fn shop(waiting: &[&'static str]) -> Shop {
     let mut shop = Shop::open(Config { pool_size: 1, pool_max_size: 1, ..config() });
     let pooled = Hints { estimated_duration: Some(Duration::from_secs(2)), ..Hints::default() };
@@ -34,7 +34,7 @@ fn what_was_put_in_front_last_comes_first() {
     let [b, d, runs] = ["B", "D", "Runs"].map(|class| shop.id_of(class));
     shop.requeue(b, Place::Front(1));
     shop.requeue(d, Place::Front(2));
-    // Twice is once, and what runs is left alone.
+    // A repeated move has no effect, and a running job is left alone.
     shop.requeue(d, Place::Front(2));
     shop.requeue(runs, Place::Front(3));
     shop.until(60_000);
@@ -59,6 +59,6 @@ fn one_that_is_to_go_away_is_given_back_and_one_that_runs_stays() {
     shop.requeue(a, Place::Away);
     shop.requeue(runs, Place::Away);
     shop.until(60_000);
-    // It was the first of its queue again, and so became ours behind what was.
+    // It was given back to the front of its queue, and then reserved behind the waiting one.
     assert_eq!(shop.order(), ["Runs", "B", "A"]);
 }

@@ -1,4 +1,4 @@
-//! Limits that hosts share.
+//! Limits shared between hosts.
 
 use super::*;
 use crate::arbiter::Claim;
@@ -18,7 +18,7 @@ fn at_once(most: usize) -> Limit {
 }
 
 impl Shop {
-    /// Another host asks.
+    /// A request of another host.
     fn another(&mut self, limit: Limit, used: usize, want: usize) -> usize {
         let kept = self.shared.entry("class:One".to_owned()).or_default();
         kept.ask(self.now, "another", &Claim { limit, used, want, ..Claim::default() }).starts
@@ -37,7 +37,7 @@ fn what_another_host_has_is_left_to_it_and_all_else_flows() {
     // Its next job takes the place of the last at once.
     assert!(shop.done("One") < 1_000 + 5 * 410 + 200, "done at {}", shop.done("One"));
     assert!(shop.done("Other") < 2_500);
-    // What is not needed any more is another's soon.
+    // Unused starts soon go to another host.
     assert_eq!(shop.another(at_once(2), 1, 9), 1);
 }
 

@@ -16,7 +16,7 @@ fn weighted(weights: &[(&str, u32)]) -> Config {
 }
 
 impl Shop {
-    /// The queues of the first jobs that ended, how often each.
+    /// Of the first jobs that ended, the number per queue.
     fn ended(&self, first: usize) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();
         for (job, ..) in self.ends.iter().take(first) {
@@ -79,7 +79,7 @@ fn the_jobs_of_one_tenant_do_not_hold_up_anothers() {
     let place = shop.ends.iter().position(|(job, ..)| shop.tasks[job].tenant == Some(2)).unwrap();
     assert!(place <= before + 2, "{place} and {before}");
     let late = shop.ends[place].2 - at;
-    // What runs ends, one more may, and its own.
+    // The running job, one more of the other tenant, and its own.
     assert!(late <= 3 * 100 + 20, "done after {late} ms");
     assert_eq!(shop.ends.len(), 201);
 }
@@ -93,7 +93,7 @@ fn tenants_take_turns_and_each_keeps_its_order() {
     shop.push(0, inline(1));
     shop.until(30_000);
     let tenants: Vec<u64> = shop.ends.iter().map(|(job, ..)| shop.tasks[job].tenant.unwrap()).collect();
-    // Those of the first few that were there alone apart.
+    // Except for the first few, which were there alone.
     for window in tenants[3..27].chunks(3) {
         let mut window = window.to_vec();
         window.sort_unstable();

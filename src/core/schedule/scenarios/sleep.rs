@@ -13,7 +13,7 @@ fn quick() -> Task {
     Task { hints: Hints { isolated: Some(false), ..Hints::default() }, ..task("Quick", 5) }
 }
 
-/// One that has run a job and sleeps.
+/// A shop that has run a job and sleeps.
 fn asleep() -> Shop {
     let mut shop = Shop::open(sleepy());
     shop.push(1, quick());
@@ -42,7 +42,7 @@ fn an_app_without_a_job_sleeps_and_nothing_wakes_it_but_a_job() {
     }
     shop.until(10 * IDLE);
     assert!(shop.schedule.is_asleep() && shop.launches.len() == launched);
-    // A lane for it and no more: what it was, is known.
+    // Wakes with one lane only: the job's class is known.
     shop.push(1, quick());
     shop.until(12 * IDLE);
     assert!(shop.sleeps.len() == 2 && shop.ends.len() == 2, "{:?}", shop.sleeps);
@@ -57,7 +57,7 @@ fn a_job_that_wakes_starts_when_its_process_is_there() {
     shop.until(now + BOOT + 10);
     let late = shop.starts[1].at - now;
     assert!(late <= BOOT + 2, "started after {late} ms");
-    // It was an inline one: no pooled worker is booted for it.
+    // It was an inline job: no pooled worker is booted for it.
     assert_eq!((shop.live(Tier::Inline), shop.live(Tier::Pooled)), (1, 0));
 }
 
@@ -70,7 +70,7 @@ fn a_delayed_job_within_sight_keeps_it_awake() {
     shop.sight = Some(IDLE + 1);
     shop.until(4 * IDLE);
     assert_eq!(shop.sleeps.len(), 1, "one that is far off does not");
-    // Where nobody can tell, it is asked again.
+    // Where no sight can be determined, the look is repeated.
     let mut shop = Shop::open(sleepy());
     shop.sight = Some(0);
     shop.until(3 * IDLE);

@@ -1,4 +1,4 @@
-//! Jobs of all tiers from their queues to their ends, and an app that ends.
+//! Jobs of all tiers from queue to end, and the end of an app.
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn unknown_light_jobs_pass_unknown_heavy_ones(config: Config) {
     shop.until(200_000);
     assert_eq!(shop.ends.len(), 150);
     assert_eq!(shop.starts_of("Light").len(), 100);
-    // The second wave starts when the first of the heavy ones have ended.
+    // The second wave starts when the first heavy jobs have ended.
     let second = shop.starts_of("Heavy")[0] + 5_000;
     assert!(shop.done("Light") < second, "light ones done at {}, second wave at {second}", shop.done("Light"));
 }
@@ -80,7 +80,7 @@ fn a_full_tier_does_not_stop_the_others_until_too_many_wait() {
 #[test]
 fn where_returning_a_job_counts_an_attempt_none_is_taken_that_would_wait_for_long() {
     let mut shop = Shop::open(Config { ahead: false, pool_size: 2, pool_max_size: 3, ..config() });
-    // Of a class that is not known yet: it may be for any tier, and all are for the pool.
+    // Of a class not yet known: they may be for any tier, and all turn out to be for the pool.
     let slow = Task {
         hints: Hints { estimated_duration: Some(Duration::from_secs(10)), ..Hints::default() },
         ..task("Slow", 60_000)
@@ -132,7 +132,7 @@ fn a_job_of_an_earlier_queue_goes_before_all_that_wait_from_later_ones() {
 fn an_app_that_does_not_boot_is_tried_ever_less_often_and_nothing_is_reserved() {
     let mut shop = Shop::new(config());
     shop.broken = true;
-    // Those of the first moment are fine.
+    // The first processes boot.
     shop.until(100);
     let workers: Vec<_> = shop.schedule.workers().map(|worker| worker.id).collect();
     for worker in workers {
@@ -143,7 +143,7 @@ fn an_app_that_does_not_boot_is_tried_ever_less_often_and_nothing_is_reserved() 
     assert_eq!(shop.schedule.unready(), Some((Tier::Inline, &Cause::BootFailed("no".to_owned()))));
     let late = shop.launches.iter().filter(|(at, _)| *at > 60_000).count();
     assert!(late < 30, "{late} launches in a minute");
-    // Once it boots again, all is as before.
+    // Once it boots again, everything is as before.
     shop.broken = false;
     shop.queue.push_back(task("Quick", 5));
     shop.until(160_000);
@@ -156,7 +156,7 @@ fn a_restart_replaces_every_worker_and_drops_no_job() {
     let mut shop = Shop::open(config());
     shop.push(6, task("Slow", 3_000));
     shop.push(3, Task { hints: Hints { isolated: Some(true), ..Hints::default() }, ..task("Report", 3_000) });
-    // Some run, and some are on their way.
+    // Some run, others are under way.
     shop.until(1_050);
     let before: Vec<_> = shop.schedule.workers().map(|worker| worker.id).collect();
     shop.feed(Event::Restart);
@@ -223,7 +223,7 @@ fn in_maintenance_nothing_runs_and_afterwards_all_does() {
     shop.feed(Event::State { down: true, paused: Vec::new() });
     let running = shop.starts.len();
     assert_eq!(shop.queue.len(), 5 - running);
-    // It is asked for as long as it takes; the answer here is that it is over.
+    // The signals are asked for again and again; the answer here ends the maintenance mode.
     shop.until(10_000);
     assert_eq!(shop.ends.len(), 5);
 }

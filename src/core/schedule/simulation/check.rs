@@ -1,4 +1,4 @@
-//! What must hold after every event, of every action, and at the end.
+//! Invariants after every event, of every action, and at the end.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::schedule::machine::{Phase, REPLAYS, Schedule};
 use crate::schedule::worker::{State, Worker};
 use crate::schedule::{Action, JobId, JobKind, Outcome};
 
-/// Jobs that one call may bring.
+/// Maximum of jobs per call.
 const BATCH: usize = 64;
 
-/// After every event.
+/// Invariants after every event.
 pub fn all(world: &World) {
     let schedule = &world.schedule;
     places(world);
@@ -119,12 +119,12 @@ fn bounds(world: &World, schedule: &Schedule) {
     for tier in Tier::ALL {
         let of =
             |which: &dyn Fn(&Worker) -> bool| schedule.workers.ids(|worker| worker.tier == tier && which(worker)).len();
-        // Everything that has a job counts, what is killed and not yet gone included; so do probes, as lanes.
+        // Every worker with a job counts, also one that is killed and not yet gone; so do probes, as lanes.
         let busy = of(&Worker::is_busy);
-        // What the pool had when it was made smaller goes as it gets idle.
+        // Surplus from before the pool was made smaller leaves as it gets idle.
         let surplus = if tier == Tier::Pooled { world.steered.surplus } else { 0 };
         assert!(busy <= config.max_concurrent[tier].max(surplus), "{busy} jobs at once in {tier}");
-        // What was told to leave, or said so, holds no job and does not count.
+        // A worker that was told to leave, or announced it, holds no job and does not count.
         let live = of(&|worker| worker.state != State::Leaving);
         let most = match tier {
             Tier::Inline => config.max_concurrent[Tier::Inline],
@@ -135,15 +135,14 @@ fn bounds(world: &World, schedule: &Schedule) {
     }
     let waiting: usize = schedule.waiting.iter().map(|waiting| waiting.len()).sum::<usize>()
         + schedule.inspecting.values().map(|(_, jobs)| jobs.len()).sum::<usize>();
-    // What comes back because its process never read it was taken out before, and is no more than workers and what
-    // was sent ahead to them.
+    // Jobs returned unread left their waiting lists before; at most one per worker, and those sent ahead.
     let lanes = schedule.config.max_concurrent[Tier::Inline].min(25);
     let returned = schedule.config.max_concurrent.iter().sum::<usize>().min(25) + 8 * lanes;
     assert!(waiting <= schedule.most_waiting() + returned, "{waiting} jobs wait");
     assert!(schedule.waiting_bytes <= config.max_waiting_bytes + (BATCH + returned) * 3_000);
 }
 
-/// No job waits while the app sleeps: a call for it is on its way.
+/// No job waits while the app sleeps, unless a call for it is under way.
 pub fn sleep(world: &World) {
     if world.exited.is_none() && world.schedule.is_asleep() {
         let waits = world.queue.values().any(|waiting| !waiting.is_empty());
@@ -151,7 +150,7 @@ pub fn sleep(world: &World) {
     }
 }
 
-/// What could run, does.
+/// Every job that could run does.
 fn works(world: &World) {
     let schedule = &world.schedule;
     let idle = |tier: Tier| {
@@ -168,7 +167,7 @@ fn works(world: &World) {
     }
     if let Some((_, asked)) = schedule.checking.filter(|_| schedule.phase == Phase::Running) {
         let asked = schedule.workers.get(asked);
-        // One that was told to leave since answers before it reads that.
+        // A worker told to leave since then answers before it reads that.
         assert!(
             asked.is_some_and(|worker| worker.killed.is_none()),
             "waits for the answer of a worker that will not give one"
@@ -196,7 +195,7 @@ fn works(world: &World) {
     }
 }
 
-/// Of every action, before it is carried out.
+/// Preconditions of an action.
 pub fn action(world: &World, action: &Action, exits: bool) {
     match action {
         Action::Launch { worker, tier, job } => {
@@ -210,7 +209,7 @@ pub fn action(world: &World, action: &Action, exits: bool) {
             assert_eq!(held.end, None, "job {job} has left");
             assert!(!world.schedule.is_waking(), "job {job} starts before it is known what the app is");
             if world.schedule.config.native {
-                // What a worker has taken off the queue it runs, whatever has been said since.
+                // A worker runs the job that it has popped, whatever has happened since.
                 assert!(process.seen_job == Some(*job) && held.at == Some(*worker), "job {job} is with another worker");
                 assert!((held.runs, *kind) == (0, JobKind::Run) && !process.off);
                 return;
@@ -258,7 +257,7 @@ pub fn action(world: &World, action: &Action, exits: bool) {
             let process = world.processes.get(worker).expect("a worker that is there");
             assert!(process.seen_idle && !process.off && process.seen_job.is_none(), "worker {worker} is not idle");
             assert!(world.schedule.config.native && process.tier == Tier::Pooled);
-            // Those who look may come back with a job each.
+            // Each worker that looks may come back with a job.
             let (run, look) = (world.schedule.running(Tier::Pooled), world.schedule.popping());
             assert!(run + look <= world.schedule.config.max_concurrent[Tier::Pooled], "{run} run, {look} look");
             assert!(
@@ -295,7 +294,7 @@ pub fn action(world: &World, action: &Action, exits: bool) {
                 Outcome::Left => {
                     let gone = held.died || held.is_settled();
                     let unreplayed = gone && (!world.schedule.config.replay || held.replay_deaths >= REPLAYS);
-                    // Whoever has popped it is gone, and never ran it.
+                    // The worker that popped it is gone, and never ran it.
                     let unrun = world.schedule.config.native && (held.runs == 0 || gone);
                     exits || held.kept || unreplayed || unrun
                 }
@@ -310,7 +309,7 @@ pub fn action(world: &World, action: &Action, exits: bool) {
     }
 }
 
-/// When all is over.
+/// Invariants when everything is over.
 pub fn end(world: &World) {
     for (id, held) in &world.reservations {
         let end = held.end.unwrap_or_else(|| panic!("job {id} was lost: {held:?}"));
@@ -318,7 +317,7 @@ pub fn end(world: &World) {
         match end {
             End::Unreserved | End::Unseen => assert_eq!(held.runs, 0),
             End::Finished(Outcome::Left | Outcome::Lost) => {}
-            // One that was cancelled before it ran failed, once.
+            // Cancelled before it ran: it failed, once.
             End::Finished(outcome) if held.runs == 0 => {
                 let replays = held.replays == 1 + held.replay_deaths || held.replays == held.replay_deaths;
                 assert!(
@@ -328,7 +327,7 @@ pub fn end(world: &World) {
             }
             End::Finished(_) => {
                 assert_eq!(held.runs, 1);
-                // Its end was replayed, once, unless a replay died itself.
+                // Its end was replayed once, unless a replay died itself.
                 let replays = if held.died || held.kept { 1 + held.replay_deaths } else { 0 };
                 assert!(held.replays == replays || held.replays == held.replay_deaths, "job {id}: {held:?}");
             }

@@ -1,4 +1,4 @@
-//! What an event costs, as a measure: `cargo test --release --lib -- --ignored --nocapture cost_of`.
+//! Benchmark of one event: `cargo test --release --lib -- --ignored --nocapture cost_of`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -49,7 +49,7 @@ fn cost_of_an_event() {
         let start = std::time::Instant::now();
         std::hint::black_box(schedule.next_wake());
         woken += start.elapsed();
-        // Three hundred that wait: most for the pool, whose jobs are long, some for the lanes.
+        // Keeps 300 jobs waiting: most for the pool, whose jobs are long, some for the lanes.
         if schedule.job_count() < 320 {
             let spec = |id: JobId| JobSpec {
                 wrapper: None,

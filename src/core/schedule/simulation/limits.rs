@@ -1,4 +1,4 @@
-//! Limits of classes and queues in the world: what they are, and whether they are kept, by an account of its own.
+//! Limits of classes and queues in the simulation: their generation, and an independent check that they are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,27 +11,28 @@ use crate::schedule::job::Job;
 use crate::schedule::machine::Phase;
 use crate::schedule::{Action, Config, Event, JobId, JobKind, Limit, Rate, Schedule};
 
-/// Milliseconds from when hosts together let a job start until it does, at the most: the answer comes late.
+/// Maximum of milliseconds between the grant of a shared limit and the start of the job, as answers may be late.
 const SLACK: u64 = 4_000;
 
-/// What is known of limits outside of the schedule.
+/// Account of limits, kept outside of the schedule.
 #[derive(Debug, Default)]
 pub struct Account {
-    /// When jobs were given to a process, of those that did not come back unread.
+    /// When jobs were given to a process, without those that came back unread.
     starts: BTreeMap<JobId, u64>,
-    /// Jobs that have been given to a process before, whether or not they came back.
+    /// Jobs that have ever been given to a process, whether or not they came back.
     tried: BTreeSet<JobId>,
-    /// Other limits have come with the last event.
+    /// The last event has changed the limits.
     pub anew: bool,
-    /// Some were by what the last event has brought about.
+    /// The last event has started jobs.
     started: bool,
-    /// Jobs of a class or queue that ran, or were with a process, at once after the last event.
+    /// Jobs of each class or queue that ran, or were with a process, after the last event.
     counts: BTreeMap<String, usize>,
-    /// Of a queue of which a job of this tier could start, those of the others that have started there since one of its own.
+    /// For each queue with a job of this tier that could start: jobs of other queues that have started in the tier
+    /// since its own last start.
     passed_over: BTreeMap<(Tier, &'static str), BTreeMap<&'static str, BTreeSet<JobId>>>,
 }
 
-/// Other limits count from now on, or those of a new runtime do.
+/// Resets the account, for other limits or for those of a new runtime.
 pub fn forget(world: &mut World) {
     world.limits.starts.clear();
     world.limits.passed_over.clear();
@@ -49,7 +50,7 @@ pub fn count(world: &World) -> BTreeMap<String, usize> {
     out
 }
 
-/// Limits as somebody might write them, the mean ones included.
+/// Arbitrary limits, including extreme ones.
 pub fn limited(mut config: Config, rng: &mut Rng) -> Config {
     config.queues = QUEUES.iter().map(|queue| (*queue).to_owned()).collect();
     (config.class_limits, config.queue_limits, config.queue_waiting) = Default::default();
@@ -97,16 +98,16 @@ fn limit(rng: &mut Rng) -> Limit {
     Limit { max_concurrent, rate: (max_concurrent.is_none() || rng.chance(300)).then_some(rate) }
 }
 
-/// Whether a limit lets a job wait. Counted from where the jobs are; that there are tokens, by the schedule.
+/// Whether a limit holds a job back. Concurrency is counted from the jobs; tokens are taken from the schedule.
 pub fn hold(schedule: &Schedule, job: JobId) -> bool {
     let job = &schedule.jobs[&job];
     let out = |which: &dyn Fn(&Job) -> bool| schedule.jobs.values().filter(|job| job.is_out() && which(job)).count();
     let full = |limit: Option<Limit>, running: usize| {
         limit.and_then(|limit| limit.max_concurrent).is_some_and(|most| running >= most)
     };
-    // What hosts share lets start what it says, and no more.
+    // A shared limit lets pass what its permit grants.
     let shared = schedule.gates.of(job.pass).any(|gate| gate.permit.is_some() && gate.room() == 0);
-    // Values for which there is no room share a limit.
+    // Values without a gate of their own share a limit.
     shared
         || full(
             of_class(schedule, &job.class).map(|(limit, _)| limit),
@@ -116,7 +117,7 @@ pub fn hold(schedule: &Schedule, job: JobId) -> bool {
         || schedule.gates.opens_at(job.pass).is_some_and(|at| at > schedule.seen)
 }
 
-/// The limit of a class as its author and the file together have it, and what tells its jobs apart.
+/// The limit of a class from its declaration and the settings, and the value per which it counts.
 fn of_class(schedule: &Schedule, class: &str) -> Option<(Limit, Option<String>)> {
     let (config, declared) = (&schedule.config, schedule.limits.get(class).cloned().unwrap_or_default());
     let mut limit = config.class_limits.get(class).copied().unwrap_or_default();
@@ -131,7 +132,7 @@ fn of_class(schedule: &Schedule, class: &str) -> Option<(Limit, Option<String>)>
     (limit != Limit::default()).then_some((limit, by))
 }
 
-/// What counts together with a message: of its class, or those of its value, and of its queue.
+/// The counters of a message: its class, or its class and value, and its queue.
 fn names(world: &World, uid: Uid) -> [String; 2] {
     let message = &world.messages[uid];
     let class = world.classes[message.class].name;
@@ -140,7 +141,7 @@ fn names(world: &World, uid: Uid) -> [String; 2] {
     [class, message.queue.to_owned()]
 }
 
-/// All that is limited, of all messages there are.
+/// Limits of all messages, by counter.
 pub fn bounds(world: &World) -> BTreeMap<String, Limit> {
     let mut bounds = BTreeMap::new();
     let queues = &world.schedule.config.queue_limits;
@@ -153,7 +154,7 @@ pub fn bounds(world: &World) -> BTreeMap<String, Limit> {
     bounds
 }
 
-/// Limits of queues, where workers take jobs off them by themselves.
+/// Limits of queues, for native pop.
 pub fn of_queues(config: Config, rng: &mut Rng) -> Config {
     let mut queue_limits = BTreeMap::new();
     for queue in QUEUES {
@@ -187,19 +188,19 @@ fn by(rng: &mut Rng) -> String {
     (*rng.pick(&["tenant", "user"])).to_owned()
 }
 
-/// What a message says under a name: nothing, or one of more values than have room.
+/// The value of a message under a name: none, or one of more values than get gates.
 fn value(by: &str, uid: Uid) -> Option<u64> {
     let of = if by == "tenant" { uid % 6 } else { uid / 2 % 3 };
     (of > 0).then_some(of as u64)
 }
 
-/// Whose all jobs are that are held.
+/// The limit keys of all jobs held.
 pub fn keys<'a>(world: &World, by: impl Fn(&str) -> Option<&'a str>) -> Vec<(JobId, Option<u64>)> {
     let key = |id: &JobId, job: &Job| Some((*id, value(by(&job.class)?, world.reservations[id].uid)));
     world.schedule.jobs.iter().filter_map(|(id, job)| key(id, job)).collect()
 }
 
-/// An event says whose the jobs are, as the runtime has it say.
+/// Sets the limit keys in an event, as the runtime does.
 pub fn whose(world: &mut World, event: &mut Event) {
     match event {
         Event::Reserved(specs) => {
@@ -225,7 +226,7 @@ pub fn whose(world: &mut World, event: &mut Event) {
     }
 }
 
-/// After every event: of each class and queue no more runs than may.
+/// After every event: no class or queue exceeds its concurrency limit.
 pub fn all(world: &mut World) {
     let config = &world.schedule.config;
     if config.queues.is_empty() || config.native && config.queue_limits.is_empty() {
@@ -247,32 +248,32 @@ pub fn all(world: &mut World) {
     for (name, limit) in bounds(world) {
         let of = |counts: &BTreeMap<String, usize>| counts.get(&name).copied().unwrap_or(0);
         let (runs, out, before) = (of(&running), of(&out), of(&world.limits.counts));
-        // What was out when the limit came goes on.
+        // Jobs that were out when the limit came continue.
         let most = limit.max_concurrent.unwrap_or(usize::MAX).max(before);
         assert!(runs <= most && out <= most, "{runs} of {name} run at once, and {out} are with a process");
         counts.insert(name, runs.max(out));
     }
     world.limits.counts = counts;
     pass_over(world);
-    // One that waits again, or was given back, has not been.
+    // Jobs that wait again or were given back have not started.
     let jobs = &world.schedule.jobs;
     let held = |job: &JobId| jobs.get(job).map(|job| job.is_out());
     let gone = |job: &JobId| world.reservations[job].end != Some(End::Unreserved);
-    // Now, for it may be lost before another one starts.
+    // Must be done now, as a job may be lost before another one starts.
     world.limits.starts.retain(|job, _| held(job).unwrap_or_else(|| gone(job)));
     if std::mem::take(&mut world.limits.started) {
         rates(world);
     }
 }
 
-/// A job is given to a process.
+/// Records that a job is given to a process.
 pub fn action(world: &mut World, action: &Action) {
     match action {
-        // An isolated one was when its process was asked for.
+        // An isolated job was recorded when its process was launched.
         Action::Deliver { worker, kind: JobKind::Run, .. } if world.processes[worker].tier == Tier::Isolated => {}
         Action::Deliver { worker, job, kind: JobKind::Run, .. } | Action::Ahead { worker, job } => {
             let (tier, route) = (world.processes[worker].tier, world.schedule.jobs[job].route);
-            // Where the pool stands in for lanes, it is the turn of those that wait for a lane.
+            // Where the pool stands in for lanes, the job counts as one that waited for a lane.
             let waited = route.map(|route| route.tier).filter(|route| *route == Tier::Inline);
             starts(world, *job, waited.unwrap_or(tier));
         }
@@ -284,7 +285,7 @@ pub fn action(world: &mut World, action: &Action) {
 fn starts(world: &mut World, job: JobId, tier: Tier) {
     world.limits.starts.insert(job, world.now);
     world.limits.started = true;
-    // One that came back unread has had its turn.
+    // A job that came back unread has had its turn.
     let again = !world.limits.tried.insert(job);
     if world.schedule.config.queue_weights.is_empty() {
         return;
@@ -299,7 +300,7 @@ fn starts(world: &mut World, job: JobId, tier: Tier) {
     }
 }
 
-/// Which queues could start a job more in each tier.
+/// Determines which queues could start another job in each tier, and checks their shares.
 fn pass_over(world: &mut World) {
     let schedule = &world.schedule;
     let mut open = BTreeSet::new();
@@ -310,7 +311,7 @@ fn pass_over(world: &mut World) {
             }
         }
     }
-    // One of which none waits any more has not been passed over.
+    // A queue without waiting jobs is not passed over.
     world.limits.passed_over.retain(|place, _| open.contains(place));
     let weights = &world.schedule.config.queue_weights;
     let weight = |queue: &str| u64::from(weights.get(queue).copied().unwrap_or(1));
@@ -325,14 +326,14 @@ fn pass_over(world: &mut World) {
     }
 }
 
-/// Over no time have more started than a rate lets.
+/// In no period have more jobs started than a rate allows.
 fn rates(world: &World) {
     for (name, limit) in bounds(world) {
         rate(world.now, &name, limit, &[world]);
     }
 }
 
-/// The same of two hosts.
+/// The same for two hosts together.
 pub fn rates_of_both(one: &World, other: &World) {
     for (name, limit) in bounds(one) {
         rate(one.now.max(other.now), &name, limit, &[one, other]);
@@ -348,7 +349,7 @@ fn rate(now: u64, name: &str, limit: Limit, worlds: &[&World]) {
         starts.extend(world.limits.starts.iter().filter(|(id, _)| of_it(id)).map(|(_, at)| *at));
         let config = &world.schedule.config;
         if config.native {
-            // Until it is known what it is.
+            // Its class is known only after an inspection.
             slack = SLACK;
         }
         let is_shared = |names: &BTreeSet<String>| names.iter().any(|of| name.starts_with(of.as_str()));
@@ -364,7 +365,7 @@ fn rate(now: u64, name: &str, limit: Limit, worlds: &[&World]) {
     }
 }
 
-/// Everything that is limited is so for all hosts, whose classes declare the same.
+/// Makes every limit shared; the classes of all hosts declare the same.
 pub fn all_shared(mut config: Config) -> Config {
     config.class_shared = classes().into_iter().map(|class| class.name.to_owned()).collect();
     config.queue_shared = QUEUES.iter().map(|queue| (*queue).to_owned()).collect();

@@ -1,4 +1,4 @@
-//! What the world is made of: messages, reservations, PHP processes, and how often what goes wrong.
+//! The objects of the simulation (messages, reservations, PHP processes), and fault rates.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::payload::{Hints, LimitHint};
 use crate::routing::{Limits, PerTier, Tier};
 use crate::schedule::{Cause, Config, Done, Event, JobId, JobKind, Outcome, WorkerId};
 
-/// A message's number, which it keeps through all its reservations.
+/// Number of a message, kept through all its reservations.
 pub type Uid = usize;
 
 /// Where a message is.
@@ -21,7 +21,7 @@ pub enum Place {
     Reserved(JobId),
     Done,
     Failed,
-    /// Its reservation ran out and somebody else has it.
+    /// Its reservation expired and another worker has it.
     Elsewhere,
 }
 
@@ -34,35 +34,35 @@ pub struct Message {
     pub priority: Option<i32>,
     pub attempts: i32,
     pub place: Place,
-    /// An operator wants it to run no more.
+    /// An operator has cancelled it.
     pub cancelled: bool,
-    /// An operator has put it in front while it was in its queue.
+    /// Front position, if an operator moved it while it was in its queue.
     pub front: u64,
 }
 
-/// One reservation of a message, and what befell it.
+/// One reservation of a message, and its history.
 #[derive(Debug, Default)]
 pub struct Reservation {
     pub uid: Uid,
     pub lost: bool,
-    /// The worker it was delivered to and that has not reported yet, as the schedule knows.
+    /// The worker it was delivered to and that has not reported yet, as seen by the schedule.
     pub at: Option<WorkerId>,
     /// Times that PHP began to run it.
     pub runs: u32,
     /// Times that PHP began to replay its end, and died of that.
     pub replays: u32,
     pub replay_deaths: u32,
-    /// Its process died within its run.
+    /// Its process died during its run.
     pub died: bool,
     pub verified: bool,
     pub deleted: bool,
     pub released: bool,
     pub failed: bool,
-    /// PHP said that it stays as it is.
+    /// PHP reported that it stays reserved.
     pub kept: bool,
-    /// A process has died while Laravel failed it.
+    /// A process has died while Laravel was failing it.
     pub failing: bool,
-    /// The queue that an operator wants it in.
+    /// The queue to which an operator moves it.
     pub to: Option<&'static str>,
     pub end: Option<End>,
 }
@@ -77,16 +77,16 @@ impl Reservation {
 pub enum End {
     Finished(Outcome),
     Unreserved,
-    /// Its process died, or the runtime ended, before anybody was told of it.
+    /// Its process died, or the runtime ended, before the job was reported.
     Unseen,
 }
 
-/// What a process does now.
+/// Activity of a process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Doing {
     Booting,
     Idle,
-    /// Looks for a job, or has found one and waits for word.
+    /// Looks for a job, or has found one and waits for orders.
     Popping(Option<JobId>),
     Running(JobId, JobKind),
     Ending,
@@ -95,7 +95,7 @@ pub enum Doing {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Frame {
-    /// A job, and whether its receipt is to be confirmed.
+    /// A job, and whether to acknowledge it.
     Job(JobId, JobKind, bool),
     Check,
     Stop,
@@ -110,25 +110,25 @@ pub struct Process {
     /// The last job it has read.
     pub read: Option<JobId>,
     pub inbox: VecDeque<Frame>,
-    /// Jobs sent ahead that nobody has claimed.
+    /// Jobs sent ahead and not claimed.
     pub tickets: VecDeque<JobId>,
-    /// The job, as the schedule knows it, during which an offer to it has failed.
+    /// The job, as seen by the schedule, during which sending ahead to it has failed.
     pub refused: Option<JobId>,
-    /// When the last of what was sent to it, and by it, arrives.
+    /// Arrival times of the last messages to it and from it.
     pub in_at: u64,
     pub out_at: u64,
-    /// As the schedule knows it.
+    /// State as seen by the schedule.
     pub seen_idle: bool,
     pub seen_job: Option<JobId>,
-    /// Told to leave or killed, or it said that it leaves.
+    /// Told to leave, killed, or has announced its end.
     pub off: bool,
-    /// Out of which queues it may take a job, where it looks for one.
+    /// The queues from which it may pop.
     pub queues: Vec<String>,
-    /// It was told to leave while it had popped a job, and does after it.
+    /// Told to leave while it held a popped job; leaves after it.
     pub quits: bool,
 }
 
-/// How a run of a job goes.
+/// Outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Way {
     Well,
@@ -139,18 +139,18 @@ pub enum Way {
     Segfault,
     /// PHP deletes the job itself or through the runtime, then dies.
     DiesAfterwards,
-    /// It settles the job over its own connection and dies before it can say so.
+    /// Settles the job over its own connection and dies before reporting it.
     DiesUnsaid,
-    /// Dies after Laravel has begun to fail the job, which it has removed by then.
+    /// Dies after Laravel has begun to fail the job and has deleted it.
     DiesFailing,
     Hangs,
     Alarm,
     LosesCount,
-    /// It has grown, and leaves after the job.
+    /// Exceeds its memory limit, and leaves after the job.
     Grows,
 }
 
-/// What is to happen in the world.
+/// Scheduled events of the simulation.
 #[derive(Debug)]
 pub enum Next {
     Tell(Event),
@@ -163,25 +163,25 @@ pub enum Next {
     },
     Give(Vec<JobId>),
     Verify(JobId),
-    /// A question of a shared limit reaches who keeps it.
+    /// A request for a shared limit reaches the arbiter.
     Share(Claim),
     Started(WorkerId),
     Booted(WorkerId),
     Frame(WorkerId, Frame),
-    /// A look for a job comes to its end.
+    /// A look for a job ends.
     Look(WorkerId),
     Ends(WorkerId, JobId, Way),
     Left(WorkerId),
-    /// The runtime sees the end of a process.
+    /// The runtime observes the end of a process.
     Gone(WorkerId, Cause),
     Killed(WorkerId),
     Chaos,
     Heal,
-    /// What processes are forked from comes to the end of its boot.
+    /// The template has finished booting.
     Boot,
 }
 
-/// How often things go wrong, in a thousand.
+/// Fault rates, per thousand.
 #[derive(Clone, Copy, Debug)]
 pub struct Faults {
     pub launch: u64,
@@ -196,15 +196,15 @@ pub struct Faults {
     pub chaos: u64,
     pub jump: u64,
     pub signals: u64,
-    /// Drain, then drain again, or kill, in the middle of it all.
+    /// Drain, then possibly drain again, at any time.
     pub stop: u64,
     /// Hand over to another runtime.
     pub succeed: u64,
-    /// Other limits count.
+    /// Change the limits.
     pub settings: u64,
-    /// Operators hold classes, cancel and move jobs, make the pool smaller, replace workers, lift quarantines.
+    /// Operators hold classes, cancel and move jobs, shrink the pool, replace workers, lift quarantines.
     pub steer: u64,
-    /// Whoever keeps the limits that hosts share does not hear, or is not heard.
+    /// Requests to the arbiter, or its answers, are lost.
     pub deaf: u64,
 }
 
@@ -227,7 +227,7 @@ pub const NO_FAULTS: Faults = Faults {
     deaf: 0,
 };
 
-/// Some of each.
+/// A few faults of most kinds.
 pub const FEW_FAULTS: Faults = Faults {
     launch: 20,
     boot: 20,
@@ -243,12 +243,12 @@ pub const FEW_FAULTS: Faults = Faults {
     ..NO_FAULTS
 };
 
-/// Name, milliseconds at the least and at the most, and what it declares.
+/// Name, minimum and maximum milliseconds, and declarations.
 pub struct Class {
     pub name: &'static str,
     pub ms: (u64, u64),
     pub hints: Hints,
-    /// What it declares of limits.
+    /// The limit that it declares.
     pub limit: Option<LimitHint>,
 }
 
@@ -323,13 +323,13 @@ pub fn config() -> Config {
     }
 }
 
-/// The same, where workers pop by themselves.
+/// The same with native pop.
 pub fn native(config: Config) -> Config {
     let queues = QUEUES.iter().map(|queue| (*queue).to_owned()).collect();
     Config { native: true, queues, ..config }
 }
 
-/// A configuration as somebody might write it, the mean ones included.
+/// An arbitrary configuration, including extreme values.
 pub fn any_config(rng: &mut Rng) -> Config {
     let pool_max_size = *rng.pick(&[1, 2, 4, 8, 20]);
     let pool_size = 1 + rng.below(pool_max_size as u64) as usize;

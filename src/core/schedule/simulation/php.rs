@@ -1,4 +1,4 @@
-//! PHP processes, and what is done to them and to the app from outside.
+//! PHP processes, and external influences on them and on the app.
 
 use super::model::*;
 use super::world::{QUEUES, World};
@@ -15,7 +15,7 @@ impl World {
         self.at(at, Next::Frame(worker, frame));
     }
 
-    /// A process tells the runtime something; what it tells arrives in order.
+    /// A process sends an event to the runtime; events of one process arrive in order.
     fn emit(&mut self, worker: WorkerId, event: Event) {
         let late = self.now + self.latency();
         let Some(process) = self.processes.get_mut(&worker) else { return };
@@ -41,7 +41,7 @@ impl World {
         if self.rng.chance(self.faults.launch) {
             self.die(worker, Cause::Exit(1));
         } else if self.rng.chance(self.faults.silent) {
-            // Boots for ever.
+            // The boot never ends.
         } else {
             self.after(3, 300, Next::Booted(worker));
         }
@@ -72,7 +72,7 @@ impl World {
         }
         if matches!(frame, Frame::Job(..)) && self.rng.chance(self.faults.unread) {
             if self.rng.chance(300) && self.doing(worker) == Doing::Idle {
-                // Its memory is over the limit: it had decided to leave before it saw the job.
+                // Over its memory limit: it had decided to leave before it saw the job.
                 self.set(worker, Doing::Ending);
                 self.emit(worker, Event::Stopping { worker, status: 12, done: None });
                 self.leave(worker);
@@ -84,7 +84,7 @@ impl World {
         self.read(worker);
     }
 
-    /// An idle process reads what was sent to it.
+    /// An idle process reads its messages.
     fn read(&mut self, worker: WorkerId) {
         while matches!(self.doing(worker), Doing::Idle | Doing::Popping(Some(_))) {
             let Some(frame) = self.processes.get_mut(&worker).and_then(|process| process.inbox.pop_front()) else {
@@ -97,7 +97,7 @@ impl World {
                     self.emit(worker, Event::State { down, paused });
                 }
                 Frame::Stop if matches!(self.doing(worker), Doing::Popping(_)) => {
-                    // It runs what it has found first.
+                    // It first runs the job that it has popped.
                     self.processes.get_mut(&worker).expect("it is there").quits = true;
                 }
                 Frame::Pop => {
@@ -129,13 +129,13 @@ impl World {
             return;
         }
         if self.rng.chance(self.faults.silent) {
-            // The server does not answer, for ever.
+            // The server never answers.
             return;
         }
         if self.rng.chance(self.faults.boot) {
             self.emit(worker, Event::PopFailed(worker));
             if self.rng.chance(500) {
-                // A connection that is lost ends the worker.
+                // A lost connection ends the worker.
                 self.set(worker, Doing::Ending);
                 self.emit(worker, Event::Stopping { worker, status: 0, done: None });
                 self.leave(worker);
@@ -165,7 +165,7 @@ impl World {
 
     fn start(&mut self, worker: WorkerId, job: JobId, kind: JobKind) {
         self.set(worker, Doing::Running(job, kind));
-        // Rarely, as all jobs of its class are treated otherwise from then on.
+        // Rarely, as it changes the treatment of all jobs of the class.
         if self.rng.chance(3) {
             self.emit(worker, Event::Printed(job));
         }
@@ -230,7 +230,7 @@ impl World {
             Way::DiesAfterwards if kind == JobKind::Run => self.settle(job, true, false, false),
             Way::DiesUnsaid => self.settle(job, false, !fails, fails),
             Way::Releases => self.settle(job, false, true, false),
-            // A job whose time ran out is released, unless it is to be left as under Laravel.
+            // A job past its timeout is released, unless it is to stay reserved as under Laravel.
             Way::Throws
                 if kind == JobKind::Release || kind == JobKind::Timeout && !fails && self.schedule.config.replay =>
             {
@@ -278,7 +278,7 @@ impl World {
                     false => None,
                 };
                 match claimed {
-                    // It has the ticket, and has said nothing yet: neither the end of the one nor the claim to the other.
+                    // It has read the ticket, and has reported neither the end of its job nor the claim.
                     Some(_) if self.rng.chance(self.faults.unread) => self.die(worker, Cause::Signal(9)),
                     Some(next) => {
                         self.emit(worker, Event::Next { worker, done: said, job: next });
@@ -300,7 +300,7 @@ impl World {
         self.leave(worker);
     }
 
-    /// Laravel settles a job; that of a reservation that is no longer ours has no effect.
+    /// Laravel settles a job; without effect if its reservation is no longer ours.
     fn settle(&mut self, job: JobId, deleted: bool, released: bool, failed: bool) {
         let held = self.reservations.get_mut(&job).expect("known");
         (held.deleted, held.released, held.failed) = (deleted || failed, released, failed);
@@ -341,7 +341,7 @@ impl World {
         }
     }
 
-    /// What processes are forked from has booted the app, which may be another one by now, or could not.
+    /// The template has booted the app, which may have changed, or has failed to.
     pub fn boot(&mut self) {
         if self.rng.chance(self.faults.boot) {
             self.after(100, 3_000, Next::Boot);
@@ -350,7 +350,7 @@ impl World {
         }
         match self.rng.below(10) {
             0 => {
-                // What is reserved goes back first.
+                // Reserved jobs are given back first.
                 self.after(0, 500, Next::Tell(Event::Booted));
                 self.tell(Event::Moved);
             }
@@ -362,7 +362,7 @@ impl World {
         }
     }
 
-    /// Something happens to it all from outside.
+    /// An external influence.
     pub fn chaos(&mut self) {
         if self.healed {
             return;
@@ -423,7 +423,7 @@ impl World {
         }
     }
 
-    /// A reservation runs out, and somebody else takes the job; we may be told, or find out.
+    /// A reservation expires, and another worker takes the job; the schedule is told, or has to find out.
     fn lose(&mut self, jobs: &[JobId]) {
         let job = *self.rng.pick(jobs);
         let held = &self.reservations[&job];

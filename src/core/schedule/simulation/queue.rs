@@ -1,11 +1,11 @@
-//! The queue of the world, and the calls for its jobs.
+//! The simulated queue, and the calls for its jobs.
 
 use super::model::*;
 use super::world::{QUEUES, RETRY_AFTER, World};
 use crate::schedule::{Cancel, Event, JobId, JobSpec, WorkerId};
 
 impl World {
-    /// Calls for jobs as the runtime does: one call at a time, and not again at once when there were none.
+    /// Calls for jobs as the runtime does: one call at a time, and with a pause after an empty one.
     pub(super) fn reserve(&mut self) {
         if self.reserving || self.exited.is_some() {
             return;
@@ -27,7 +27,7 @@ impl World {
         self.at(at, Next::Pop { settled, count, queues });
     }
 
-    /// No call is under way.
+    /// Resets the state of calls: none is under way.
     pub fn idle_queue(&mut self) {
         self.reserving = false;
         self.dry = None;
@@ -68,16 +68,16 @@ impl World {
             bytes: message.bytes,
             timeout: message.timeout,
             hints: crate::payload::Hints { priority: message.priority, ..Default::default() },
-            // Where queues have names there may be tenants.
+            // Tenants where queues have names.
             tenant: (!self.schedule.config.queues.is_empty()).then_some(uid as u64 % 4),
             key: None,
-            // As the runtime does, which remembers them.
+            // The runtime remembers cancellations over reservations.
             cancel: message.cancelled.then(|| Cancel { by: "somebody".to_owned(), delete: false }),
             front,
         }
     }
 
-    /// What a process finds that looks for itself, in the order of the queues.
+    /// The job that a looking process pops, in the order of the queues.
     pub fn find(&mut self, worker: WorkerId) -> Option<JobSpec> {
         let may = &self.processes[&worker].queues;
         let open = |queue: &&&str| !self.paused.contains(**queue) && may.iter().any(|open| open == **queue);
@@ -88,7 +88,7 @@ impl World {
         Some(self.reserve_one(found))
     }
 
-    /// Nobody is ever told of a job that was popped.
+    /// A popped job that is never reported.
     pub fn unseen(&mut self, job: JobId) {
         let held = self.reservations.get_mut(&job).expect("known");
         held.end.get_or_insert(End::Unseen);

@@ -1,4 +1,4 @@
-//! A small generator of random numbers (splitmix64): the same seed, the same run, on every machine.
+//! A small random number generator (splitmix64): the same seed gives the same run on every machine.
 
 pub struct Rng(pub u64);
 
@@ -11,7 +11,7 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// From 0 up to, and without, `end`.
+    /// From 0 up to `end`, exclusive.
     pub fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
@@ -20,7 +20,7 @@ impl Rng {
         low + self.below(high - low + 1)
     }
 
-    /// True so many times in a thousand.
+    /// True with this probability, per thousand.
     pub fn chance(&mut self, permille: u64) -> bool {
         self.below(1000) < permille
     }

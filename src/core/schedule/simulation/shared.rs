@@ -1,4 +1,4 @@
-//! Limits that two schedules share: who keeps them, who hears of it, and whether they are kept by both together.
+//! Limits shared by two schedules: a simulated arbiter, and a check that both together keep the limits.
 
 use std::collections::BTreeMap;
 
@@ -9,29 +9,29 @@ use super::{check, is_done, limits};
 use crate::arbiter::{Claim, Shared};
 use crate::schedule::Event;
 
-/// Who keeps shared limits.
+/// Keeps the shared limits.
 #[derive(Debug, Default)]
 pub struct Arbiter {
     kept: BTreeMap<String, Shared>,
-    /// The last question of each host.
+    /// The last request of each host.
     calls: BTreeMap<(&'static str, String), u64>,
-    /// Nobody is heard until then.
+    /// Requests before this time are lost.
     away: u64,
 }
 
 impl World {
-    /// A question arrives, or does not.
+    /// A request arrives, or is lost.
     pub fn share(&mut self, claim: &Claim) {
         let mut arbiter = self.arbiter.borrow_mut();
         let last = arbiter.calls.entry((self.host, claim.name.clone())).or_default();
-        // What is late finds something else than it has seen, and whoever asked has given up.
+        // A late request would not match the stored state, and its sender has given up.
         let is_late = *last > claim.call;
         *last = claim.call.max(*last);
         let is_heard = self.now >= arbiter.away && !is_late && !self.rng.chance(self.faults.deaf);
         let grant = is_heard.then(|| {
             let kept = arbiter.kept.entry(claim.name.clone()).or_default();
             let grant = kept.ask(self.now, self.host, claim);
-            // As text, as it is kept.
+            // Through its text form, as it is stored.
             *kept = Shared::read(&kept.write());
             grant
         });
@@ -42,7 +42,7 @@ impl World {
     }
 }
 
-/// Two hosts with the same limits, and as many jobs each. Returns the steps that it took.
+/// Two hosts with the same limits, each with its own jobs. Returns the number of steps.
 pub fn two_hosts(seed: u64, rng: &mut Rng, faults: Faults) -> u64 {
     let config = limits::all_shared(limits::limited(config(), rng));
     let mut hosts = [World::new(seed, config.clone(), faults), World::new(seed, config, faults)];
@@ -57,7 +57,7 @@ pub fn two_hosts(seed: u64, rng: &mut Rng, faults: Faults) -> u64 {
         host.at(30_000, Next::Heal);
         host.tell(Event::Tick);
     }
-    // One of them may be gone in the middle of it all: what it has is free some time after.
+    // One of them may disappear at any time: its share is free some time after.
     let death = rng.chance(300).then(|| rng.between(2_000, 20_000));
     let mut steps = 0;
     while !hosts.iter().all(is_done) {
@@ -84,7 +84,7 @@ pub fn two_hosts(seed: u64, rng: &mut Rng, faults: Faults) -> u64 {
     steps
 }
 
-/// What of a limit both together have with processes is no more than it lets.
+/// Both hosts together have no more jobs with processes than a limit allows.
 fn together(hosts: &[World; 2]) {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for host in hosts {
@@ -100,7 +100,7 @@ fn together(hosts: &[World; 2]) {
     limits::rates_of_both(one, other);
 }
 
-/// The other one is gone.
+/// The other host is gone.
 fn alone(mut host: World) -> u64 {
     let mut steps = 0;
     while !is_done(&host) {

@@ -1,4 +1,5 @@
-//! What operators do to a schedule that works: they hold classes, make the pool smaller, have workers replaced.
+//! Operators' actions on a running schedule: holding classes, resizing the pool, moving and cancelling jobs, replacing
+//! workers.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +9,21 @@ use super::world::{QUEUES, World};
 use crate::routing::{PerTier, Tier};
 use crate::schedule::{Cancel, Config, Event, Limit, Place, Schedule, WorkerId};
 
-/// What they have asked for and not taken back.
+/// Orders of operators in effect.
 #[derive(Debug, Default)]
 pub struct Steered {
-    /// Classes that are held, with the limit that each has by itself.
+    /// Held classes, each with its own limit.
     held: BTreeMap<String, Option<Limit>>,
-    /// What the pool was before it was made smaller: size, size under pressure, jobs at once.
+    /// The pool before it was made smaller: size, size under pressure, concurrent jobs.
     pool: Option<(usize, usize, usize)>,
-    /// Workers and jobs of the pool that there may be because there were as many when it was made smaller.
+    /// Workers and jobs of the pool allowed because they were there when it was made smaller.
     pub surplus: usize,
-    /// How often jobs were put in front.
+    /// Number of moves to the front.
     fronts: u64,
 }
 
 impl Steered {
-    /// Other settings, with what operators have asked for on top.
+    /// Other settings, with the orders of operators applied.
     pub fn over(&mut self, mut config: Config) -> Config {
         for (class, own) in &mut self.held {
             *own = config.class_limits.get(class).copied().filter(|limit| limit.max_concurrent != Some(0));
@@ -32,7 +33,7 @@ impl Steered {
         config
     }
 
-    /// There are no more than there were.
+    /// Lowers the surplus as workers leave.
     pub fn shrinks(&mut self, schedule: &Schedule) {
         let live = schedule.live(Tier::Pooled);
         self.surplus = if live > schedule.config.pool_max_size { self.surplus.min(live) } else { 0 };
@@ -40,7 +41,7 @@ impl Steered {
 }
 
 impl World {
-    /// Operators do something.
+    /// A random action of an operator.
     pub fn steer(&mut self, workers: &[WorkerId]) {
         let name = self.rng.pick(&classes()).name.to_owned();
         let jobs: Vec<_> =
@@ -68,7 +69,7 @@ impl World {
         }
     }
 
-    /// One that nobody has reserved goes to the front of its queue, and there before all that is reserved.
+    /// Moves a message that is not reserved to the front of its queue, ahead of reserved jobs, too.
     fn put_in_front(&mut self) {
         let queue = *self.rng.pick(&QUEUES);
         let waiting = self.queue.get_mut(queue).expect("known");
@@ -80,7 +81,7 @@ impl World {
         }
     }
 
-    /// Everything is taken back.
+    /// Takes all orders back.
     pub fn let_go(&mut self) {
         for class in self.steered.held.keys().cloned().collect::<Vec<_>>() {
             self.hold_or_let_go(&class);
@@ -123,7 +124,7 @@ impl World {
         self.tell(Event::Narrowed);
     }
 
-    /// Other settings count.
+    /// Applies other settings.
     pub(super) fn configure(&mut self, config: Config) {
         self.schedule.configure(config);
         let keys = limits::keys(self, |class| self.schedule.is_limited_by(class));

@@ -1,5 +1,5 @@
-//! One runtime hands over to the next, as under a service manager: lanes end with the first, pooled and isolated
-//! processes meet the second with what they run.
+//! One runtime hands over to the next, as under a service manager: lanes end with the first; the second adopts pooled
+//! and isolated processes with their jobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::routing::Tier;
 use crate::schedule::{Adopted, AdoptedJob, Cancel, Event, JobSpec, Schedule, WorkerId};
 
 impl World {
-    /// The next runtime takes the place of the one that has ended.
+    /// The next runtime takes over from the one that has ended.
     pub fn succeed(&mut self) {
         self.forget_the_first();
         let config = self.schedule.config.clone();
@@ -27,7 +27,7 @@ impl World {
             self.extra += usize::from(process.off);
             (process.off, process.seen_idle) = (false, false);
             let (tier, doing) = (process.tier, process.doing);
-            // One that was being killed when the time was over has left without its job.
+            // A worker that was being killed at the end of the stop has left without its job.
             if let Some(job) = process.seen_job.take_if(|job| !first.jobs.contains_key(job)) {
                 self.reservations.get_mut(&job).expect("known").at = None;
             }
@@ -50,13 +50,13 @@ impl World {
                 AdoptedJob { spec, kind: job.kind, ran_ms: self.now.saturating_sub(job.since) }
             });
             let has_none = job.is_none();
-            // It would say again what it has found, as if it had found it now.
+            // It would report its popped job again, as if it had just found it.
             let mute = has_none && matches!(doing, Doing::Popping(Some(job)) if self.reservations[&job].end.is_some());
             adopted.push(Adopted { worker, tier, job });
             if mute {
                 self.after(0, 500, Next::Killed(worker));
             }
-            // One that waits dials the next runtime by itself.
+            // A waiting process connects to the next runtime by itself.
             if has_none && doing == Doing::Idle && !waiting.contains(&worker) {
                 self.after(0, 500, Next::Tell(Event::Ready { worker, done: None }));
             }
@@ -71,9 +71,9 @@ impl World {
         }
     }
 
-    /// What was on its way to the first runtime, and what ended with it.
+    /// Drops events under way to the first runtime, and processes that ended with it.
     fn forget_the_first(&mut self) {
-        // It gives back what a call brings that was on its way.
+        // The first runtime gives back jobs of a call still under way.
         let (brought, rest): (BTreeMap<_, _>, _) = std::mem::take(&mut self.agenda)
             .into_iter()
             .partition(|(_, next)| matches!(next, Next::Tell(Event::Reserved(_))));
@@ -118,7 +118,7 @@ impl World {
     }
 }
 
-/// The process that says this, if one does: it says it again to the next runtime.
+/// The process that sends this event, if any: it sends it again to the next runtime.
 fn speaker(event: &Event) -> Option<WorkerId> {
     match event {
         Event::Ready { worker, .. }

@@ -1,5 +1,5 @@
-//! The world: a clock made of events, a queue, PHP processes, and a driver that honours what a schedule
-//! answers as the runtime does.
+//! The simulated world: an event-driven clock, a queue, PHP processes, and a driver that carries out a schedule's
+//! actions as the runtime does.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use crate::schedule::worker::Worker;
 use crate::schedule::{Action, Config, Event, Inspection, JobId, Now, Outcome, Schedule, WorkerId};
 
 pub const QUEUES: [&str; 2] = ["high", "default"];
-/// Milliseconds after which what stays reserved comes back by itself.
+/// Milliseconds after which a job left reserved comes back by itself.
 pub(super) const RETRY_AFTER: u64 = 15_000;
 
 pub struct World {
@@ -29,38 +29,38 @@ pub struct World {
     pub messages: Vec<Message>,
     pub reservations: BTreeMap<JobId, Reservation>,
     pub processes: BTreeMap<WorkerId, Process>,
-    /// What the app's signals are, and what the schedule was last told of them.
+    /// Current signals of the app, and those last reported to the schedule.
     pub down: bool,
     pub paused: BTreeSet<String>,
     pub told: (bool, BTreeSet<String>),
     pub verifying: BTreeSet<JobId>,
-    /// When the schedule said that all is over, and when it was told to stop.
+    /// When the schedule was over, and when it was told to stop.
     pub exited: Option<u64>,
     pub stopping: Option<u64>,
-    /// It was told to leave what runs to another.
+    /// It was told to hand over.
     pub handing_over: bool,
-    /// Adopted processes that an earlier runtime had told to leave, or that had said so.
+    /// Adopted processes that the earlier runtime had told to leave, or that had announced it.
     pub extra: usize,
-    /// Milliseconds that the clock has jumped since it was told to stop.
+    /// Milliseconds that the clock has jumped since the stop.
     pub jumped: u64,
     pub healed: bool,
     pub steps: u64,
     pub ticks: u64,
     pub limits: limits::Account,
-    /// Who keeps the limits that hosts share, and which of them we are.
+    /// The arbiter of shared limits, and the name of this host.
     pub arbiter: Rc<RefCell<Arbiter>>,
     pub host: &'static str,
-    /// What operators have asked for, on top of the settings.
+    /// Orders of operators, on top of the settings.
     pub steered: Steered,
-    /// Print what happens.
+    /// Print events and actions.
     tells: bool,
     pub(super) agenda: BTreeMap<(u64, u64), Next>,
     sequence: u64,
     pub(super) queue: BTreeMap<&'static str, Vec<Uid>>,
     pub(super) reserving: bool,
-    /// Which queues the last call was for.
+    /// The queues of the last call.
     pub(super) asked: Vec<String>,
-    /// The last call found nothing and nothing has come since.
+    /// The last call found nothing and nothing has arrived since; no call before this time.
     pub(super) dry: Option<u64>,
     pub(super) next_job: JobId,
     out: Vec<Action>,
@@ -121,12 +121,12 @@ impl World {
         self.at(at, next);
     }
 
-    /// A latency: mostly next to nothing, at times long.
+    /// A latency: mostly close to nothing, sometimes long.
     pub fn latency(&mut self) -> u64 {
         if self.rng.chance(self.faults.slow) { self.rng.between(100, 3_000) } else { self.rng.below(3) }
     }
 
-    /// Many jobs of the quickest class at once.
+    /// Many jobs of the quickest class at the same time.
     pub fn burst(&mut self, at: u64, count: u64) {
         let quickest = self.classes.len() - 1;
         (0..count).for_each(|_| self.dispatch_of(quickest, at));
@@ -160,14 +160,14 @@ impl World {
         }
     }
 
-    /// When something happens next.
+    /// Time of the next event.
     pub fn next_at(&self) -> Option<u64> {
         let due = self.agenda.first_key_value().map(|((at, _), _)| *at);
         let wake = if self.exited.is_some() { None } else { self.schedule.next_wake() };
         due.into_iter().chain(wake).min()
     }
 
-    /// One thing happens. False when nothing will ever happen again.
+    /// Handles one event. False when there will never be another.
     pub fn step(&mut self) -> bool {
         self.steps += 1;
         if self.rng.chance(self.faults.jump) {
@@ -230,7 +230,7 @@ impl World {
             }
             Next::Gone(worker, cause) => {
                 let process = &self.processes[&worker];
-                // What it was sent and never read has not begun, be it sent to one that was dead already.
+                // A message that was never read has not begun, even if sent to a dead process.
                 let unread =
                     process.seen_job.is_some() && process.seen_job != process.read || !process.tickets.is_empty();
                 self.tell(Event::Gone { worker, cause, unread });
@@ -239,14 +239,14 @@ impl World {
         }
     }
 
-    /// Takes note of what the schedule learns, and tells it.
+    /// Records what the event tells the schedule, and feeds it.
     pub fn tell(&mut self, mut event: Event) {
         limits::whose(self, &mut event);
         match &event {
             Event::Reserved(_) => (self.reserving, self.dry) = (false, None),
             Event::Empty { .. } => {
                 self.reserving = false;
-                // What came after the look is seen by the next one, which waits.
+                // A job that arrived after the look is seen by the next one, which blocks.
                 let is_dry = |queue: &String| self.queue.get(queue.as_str()).is_none_or(Vec::is_empty);
                 if self.asked.iter().all(is_dry) {
                     self.dry = Some(self.now + 5_000);
@@ -388,7 +388,7 @@ impl World {
                 }
             }
             Action::Recall(worker) => {
-                // Out of the same pipe, at once: what a process has claimed is not in it.
+                // Taken out of the same pipe, at once: tickets that a process has claimed are not in it.
                 let jobs = self.processes.get_mut(&worker).expect("checked").tickets.drain(..).collect();
                 self.at(self.now, Next::Tell(Event::Recalled { worker, jobs }));
             }
@@ -430,7 +430,7 @@ impl World {
                 let held = self.reservations.get_mut(&finished.job).expect("checked");
                 held.end = Some(End::Finished(finished.outcome));
                 let uid = held.uid;
-                // What was popped comes back whether or not we are there.
+                // A popped job comes back whether or not the runtime is there.
                 let stays = self.exited.is_some() && !self.schedule.config.native;
                 if self.messages[uid].place == Place::Reserved(finished.job) && !stays {
                     self.messages[uid].place = Place::Delayed;
@@ -448,7 +448,7 @@ impl World {
         }
     }
 
-    /// Milliseconds until the next delayed job, as the queue says, where it answers.
+    /// Milliseconds until the next delayed job, as reported by the queue; 0 if it does not answer.
     fn in_sight(&mut self) -> Option<u64> {
         if self.rng.chance(self.faults.silent) {
             return Some(0);

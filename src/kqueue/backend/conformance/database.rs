@@ -1,4 +1,4 @@
-//! A database of each test's own, on a real server that all of them share, with Laravel's jobs table.
+//! A database for each test, on a real server that all tests share, with Laravel's jobs table.
 
 use super::{Fixture, LEASE};
 use crate::backend::database::session::{Answer, Session};
@@ -22,7 +22,7 @@ mod postgres {
 pub(super) type MySqlFixture = DatabaseFixture<false>;
 pub(super) type PostgresFixture = DatabaseFixture<true>;
 
-/// One database, reached over a wire that can be cut.
+/// One database, reached through a relay that can be cut.
 pub(super) struct DatabaseFixture<const POSTGRES: bool> {
     pub(super) server: &'static Server,
     pub(super) name: String,
@@ -82,7 +82,7 @@ impl<const POSTGRES: bool> DatabaseFixture<POSTGRES> {
         DatabaseBackend::connect(settings).unwrap()
     }
 
-    /// The app's own session.
+    /// A session of the app.
     pub(super) async fn session(&self) -> Session {
         self.server.session(&self.name).await
     }

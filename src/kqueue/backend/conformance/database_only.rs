@@ -1,4 +1,4 @@
-//! What databases over the network have of their own: locks, servers that change, settings.
+//! Behaviour of databases over the network: locks, failing and changing servers, settings.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use super::{Fixture, job, jobs, payloads, queues, take};
 use crate::backend::database::settings::{Address, DatabaseSettings, Engine};
 use crate::backend::{BackendError, DatabaseBackend, QueueBackend, Reservation, Wait, epoch_seconds};
 
-/// Runs a case on both.
+/// Runs a case on both engines.
 macro_rules! both {
     ($($case:ident),*) => {
         mod mysql {
@@ -69,7 +69,7 @@ async fn passes_over_what_is_locked<const POSTGRES: bool>() {
     app.run("ROLLBACK".to_owned()).await.unwrap();
     assert_eq!(payloads(&take(&b, &["default"], 5).await), jobs(&["b"]));
 
-    // Whoever holds a row of ours holds up its end, and not for ever.
+    // A lock on a reserved row delays its deletion, but not for ever.
     app.run(lock(1)).await.unwrap();
     let error = b.delete(&mine).await.unwrap_err();
     assert_unavailable(&error, "");
@@ -78,7 +78,7 @@ async fn passes_over_what_is_locked<const POSTGRES: bool>() {
     assert_eq!(b.delete(&mine).await.unwrap(), [true]);
 }
 
-/// Two that settle the same rows in opposite order.
+/// Two transactions that update the same rows in opposite order.
 async fn a_deadlock_is_no_job_now<const POSTGRES: bool>() {
     let f = DatabaseFixture::<POSTGRES>::start().await;
     let b = f.backend();
@@ -89,7 +89,7 @@ async fn a_deadlock_is_no_job_now<const POSTGRES: bool>() {
     let mut app = f.session().await;
     let touch = |id: i64| format!("UPDATE jobs SET created_at = created_at + 1 WHERE id = {id}");
     app.run(format!("{}; {}", begin::<POSTGRES>(), touch(2))).await.unwrap();
-    // It has the first row and waits for the second.
+    // The renewal has locked the first row and waits for the second.
     let renewing = b.renew(&mut mine);
     let (renewed, theirs) = futures_util::future::join(renewing, async {
         let waiting = if POSTGRES {
@@ -104,13 +104,13 @@ async fn a_deadlock_is_no_job_now<const POSTGRES: bool>() {
         let start = Instant::now();
         while f.column(&waiting).await.is_empty() {
             assert!(start.elapsed() < Duration::from_secs(30), "nobody waits for a lock");
-            // Looked at more often, InnoDB shows what it showed before: it takes a new look after 100 ms without any.
+            // InnoDB caches this table: it is refreshed only after 100 ms without a query.
             tokio::time::sleep(Duration::from_millis(120)).await;
         }
         app.run(touch(1)).await
     })
     .await;
-    // One of them was chosen to give way.
+    // One of them was chosen as the deadlock's victim.
     match renewed {
         Ok(ours) => assert!(theirs.is_err() && ours == [true, true]),
         Err(error) => assert_unavailable(&error, "eadlock"),
@@ -137,7 +137,7 @@ async fn a_killed_session_is_an_outage_of_one_call<const POSTGRES: bool>() {
     assert_eq!(b.delete(&mine).await.unwrap(), [true]);
 }
 
-/// What was reserved by a call whose reply was lost comes back when its lease ends, as that of any worker that is gone.
+/// Jobs reserved by a call whose reply was lost come back when their leases end, as those of any lost worker.
 async fn a_lost_reply_loses_nothing<const POSTGRES: bool>() {
     let f = DatabaseFixture::<POSTGRES>::start().await;
     let b = f.backend();
@@ -151,7 +151,7 @@ async fn a_lost_reply_loses_nothing<const POSTGRES: bool>() {
             f.relay.reset();
         })
         .await;
-        // The session is there again at once.
+        // The session is reopened at once.
         let _ = b.sizes(&queues(&["default"])).await;
         assert!(b.sizes(&queues(&["default"])).await.is_ok());
     }
@@ -240,7 +240,7 @@ async fn attempts_stay_in_their_column<const POSTGRES: bool>() {
     f.push("default", &job("b")).await;
     let most = if POSTGRES { 32767 } else { 255 };
     f.run(&format!("UPDATE jobs SET attempts = {most} WHERE id = 1")).await;
-    // It holds up nobody behind it.
+    // It does not block the jobs behind it.
     let mine = take(&b, &["default"], 5).await;
     assert_eq!(mine.iter().map(MySqlFixture::attempts).collect::<Vec<_>>(), [most, 1]);
     assert_eq!(b.delete(&mine).await.unwrap(), [true, true]);
@@ -259,7 +259,8 @@ async fn says_who_it_is<const POSTGRES: bool>() {
     assert_eq!(sessions, [if POSTGRES { b"kqueue test".to_vec() } else { f.name.clone().into_bytes() }]);
 }
 
-/// Thousands of delayed jobs before all others: what comes is taken in its time and its order, from before and behind.
+/// Thousands of delayed jobs before all others: due jobs are taken on time and in order, from before and behind the
+/// horizon.
 async fn a_long_table_is_looked_through_once<const POSTGRES: bool>() {
     let f = DatabaseFixture::<POSTGRES>::start().await;
     let later = epoch_seconds() + 1000;
@@ -284,7 +285,7 @@ async fn a_long_table_is_looked_through_once<const POSTGRES: bool>() {
         DatabaseFixture::<POSTGRES>::text(&job("8"))
     ))
     .await;
-    // This look finds them among those that are coming.
+    // This look remembers them as due soon.
     assert!(take(&b, &["default"], 5).await.is_empty());
     f.push("default", &job("new")).await;
     let new = take(&b, &["default"], 5).await;
@@ -298,7 +299,7 @@ async fn a_long_table_is_looked_through_once<const POSTGRES: bool>() {
     assert_eq!(payloads(&came), jobs(&["8", "9"]));
     assert!((soon..soon + 2).contains(&epoch_seconds()));
 
-    // What we give back is taken again, though others would not be looked at.
+    // Unreserved jobs are taken again, although other rows there would not be looked at.
     assert_eq!(b.unreserve(&came).await.unwrap(), [true, true]);
     let again = b.next_batch(&queues(&["default"]), 5, &wait).await.unwrap().jobs;
     assert_eq!(payloads(&again), jobs(&["8", "9"]));
@@ -346,7 +347,7 @@ async fn a_table_of_another_schema() {
     assert_eq!(take(&b, &["default"], 5).await.len(), 1);
 }
 
-/// The server has failed over: what we speak to is a replica now.
+/// Simulates a failover: the server is a replica now.
 async fn read_only<const POSTGRES: bool>(f: &DatabaseFixture<POSTGRES>, on: bool) {
     if POSTGRES {
         let on = if on { "on" } else { "off" };

@@ -1,4 +1,4 @@
-//! What lies between us and a database: poolers, encryption, and what the app's package says over it.
+//! Connections to a database: poolers, encryption, and notifications by the app's package.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::{Fixture, job, jobs, payloads, queues, take};
 use crate::backend::database::settings::{Address, Tls, TlsMode};
 use crate::backend::{BackendError, DatabaseBackend, QueueBackend, Wait};
 
-/// A process that ends with its value.
+/// A process that is ended on drop.
 struct Process(Child);
 
 impl Drop for Process {
@@ -29,7 +29,7 @@ fn reached(port: u16) {
     }
 }
 
-/// pgbouncer in front of the shared server, which gives each transaction another connection, of two.
+/// pgbouncer in front of the shared server, in transaction mode with two connections.
 fn pgbouncer(dir: &Path, f: &PostgresFixture) -> (Process, Address) {
     let (port, name) = (free_port(), &f.name);
     let password = server::PASSWORD.replace('"', "\"\"");
@@ -59,7 +59,7 @@ async fn a_pooler_that_keeps_no_session_will_do() {
     let dir = tempfile::tempdir().unwrap();
     let (_pgbouncer, address) = pgbouncer(dir.path(), &f);
     f.run(&format!("CREATE SCHEMA other AUTHORIZATION {}; ALTER TABLE jobs SET SCHEMA other", f.name)).await;
-    // The app's package is there, but nothing is heard through the pooler.
+    // The app's package notifies, but nothing arrives through the pooler.
     let make = || {
         f.changed(|s| {
             s.addresses = vec![address.clone()];
@@ -91,7 +91,7 @@ async fn notify(f: &PostgresFixture, payload: &[u8]) {
     f.run("NOTIFY kqueue").await;
 }
 
-/// Waits until the backend hears, and for a while longer.
+/// Waits until notifications arrive at the backend, and for a while longer.
 async fn hearing(b: &DatabaseBackend) {
     let start = Instant::now();
     while !b.hears() || start.elapsed() < Duration::from_secs(3) {
@@ -110,7 +110,7 @@ async fn what_is_announced_is_heard_at_once() {
         let names = queues(&["default"]);
         let wait = Wait::up_to(Duration::from_secs(30));
         let mut call = std::pin::pin!(b.next_batch(&names, 1, &wait));
-        // It pauses for a second by now.
+        // By now it pauses for a second between looks.
         assert!(
             tokio::time::timeout(Duration::from_millis(if n < 1 { 0 } else { 1500 }), call.as_mut()).await.is_err()
         );
@@ -124,18 +124,18 @@ async fn what_is_announced_is_heard_at_once() {
     let sessions = f.column(&format!("SELECT pid FROM pg_stat_activity WHERE usename = '{}'", f.name)).await;
     assert_eq!(sessions.len(), 2);
 
-    // Nobody has to announce anything.
+    // Jobs are found without notifications, too.
     let wait = Wait::up_to(Duration::from_secs(30));
     f.push("default", &job("quiet")).await;
     assert_eq!(b.next_batch(&queues(&["default"]), 1, &wait).await.unwrap().jobs.len(), 1);
 
-    // A listener that is lost is made anew.
+    // A lost listener is reopened.
     f.run(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'", f.name)).await;
     let _ = b.next_batch(&queues(&["default"]), 1, &wait).await;
     hearing(&b).await;
 }
 
-/// A certificate authority, and a certificate for `localhost` by it.
+/// Makes a certificate authority, and a certificate for `localhost` signed by it.
 fn certificates(dir: &Path) {
     let openssl = |args: &str| {
         let mut words: Vec<&str> = args.split(' ').collect();
@@ -156,7 +156,7 @@ fn certificates(dir: &Path) {
     }
 }
 
-/// A server that wants TLS, and certificates of its clients, on a port of its own.
+/// A server that requires TLS and client certificates, on its own port.
 async fn encrypted<const POSTGRES: bool>() -> (DatabaseFixture<POSTGRES>, tempfile::TempDir, u16) {
     let dir = tempfile::tempdir().unwrap();
     certificates(dir.path());
@@ -174,7 +174,7 @@ async fn encrypted<const POSTGRES: bool>() -> (DatabaseFixture<POSTGRES>, tempfi
             format!("ssl_key_file={at}/server.key"),
         ];
         let set = set.into_iter().flat_map(|option| ["-c".to_owned(), option]);
-        // What was set before counts less.
+        // Later options take precedence.
         ["-h".to_owned(), "127.0.0.1".to_owned()].into_iter().chain(set).collect()
     } else {
         vec![
@@ -237,7 +237,7 @@ async fn postgres_is_encrypted_as_it_is_told() {
     is_encrypted_as_it_is_told::<true>().await;
 }
 
-/// A server that cannot encrypt is not spoken to where that is asked for.
+/// A server that cannot encrypt is refused if encryption is required.
 #[tokio::test]
 async fn nothing_is_told_to_a_server_that_cannot_encrypt() {
     let f = PostgresFixture::start().await;

@@ -1,7 +1,7 @@
-//! Side by side with the real Laravel: what we store is what it stores, byte for byte.
+//! Comparison with the real Laravel: what we store is what it stores, byte for byte.
 //!
-//! Needs `php` with phpredis and the Illuminate packages in its include path. Without them these tests
-//! fail: to skip them would hide the one thing that nothing else shows.
+//! Needs `php` with phpredis and the Illuminate packages in its include path. Without them these tests fail and are not
+//! skipped: nothing else verifies this.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -20,7 +20,7 @@ use crate::backend::{
     epoch_seconds,
 };
 
-/// Payloads that a careless re-encoding would change.
+/// Payloads that careless re-encoding would change.
 fn samples() -> Vec<Vec<u8>> {
     let odd = [
         r#"{"job":"A@b","attempts":0}"#,
@@ -64,7 +64,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// What Laravel's connectors and predis would connect to is what we are told.
+/// The settings that PHP prints are those that Laravel's connectors and predis connect with.
 #[test]
 fn redis_connections_are_those_of_laravel() {
     let worker = concat!(env!("CARGO_MANIFEST_DIR"), "/../php/worker");
@@ -116,7 +116,7 @@ fn redis_connections_are_those_of_laravel() {
     let master = RedisSettings { sentinel: Some(sentinel), ..login(Some("shop"), 3, none.clone()) };
     assert_eq!(next("sentinel"), prefixed("s_", master));
     assert_eq!(next("a master and its replicas"), host("b", 2));
-    // What we could not do exactly is left to workers that pop by themselves.
+    // What we could not reproduce exactly is left to workers that pop jobs themselves.
     for of in ["keys shared out by predis", "an encrypted key"] {
         let native = serde_json::from_value(told.next().unwrap()).unwrap();
         assert!(matches!(native, ConnectionSettings::Native), "{of}");
@@ -170,7 +170,7 @@ async fn redis_holds_the_bytes_that_laravel_would_hold() {
         assert!((a - b).abs() < 30, "{a} {b}");
     }
 
-    // And the other way round: Laravel runs what we put back, we run what it pushes.
+    // In the other direction: Laravel runs what we put back, we run what it pushes.
     assert_eq!(b.unreserve(&mine).await.unwrap(), vec![true; count]);
     let again = php(
         include_str!("laravel_redis.php"),
@@ -227,7 +227,7 @@ async fn sqlite_holds_the_row_that_laravel_would_hold() {
     assert_eq!(take(&f.backend(), &["pushed"], 5).await.len(), 1);
 }
 
-/// What Laravel's own connection to the fixture's database is configured with.
+/// Laravel's configuration of a connection to the fixture's database.
 fn connection<const POSTGRES: bool>(f: &DatabaseFixture<POSTGRES>) -> String {
     let mut config = serde_json::json!({
         "driver": if POSTGRES { "pgsql" } else { "mysql" },
@@ -256,7 +256,7 @@ async fn a_server_holds_the_row_that_laravel_would_hold<const POSTGRES: bool>() 
     f.push_delayed("default", &job("later"), epoch_seconds() + 1000).await;
     let mut expired = take(&f.backend(), &["default"], 1).await;
     f.expire(&mut expired[0]).await;
-    // The same rows once more, under another name.
+    // Copies the rows to another queue.
     f.run(
         "INSERT INTO jobs (queue, payload, attempts, reserved_at, available_at, created_at) \
          SELECT 'theirs', payload, attempts, reserved_at, available_at, created_at FROM jobs ORDER BY id",
@@ -296,14 +296,14 @@ async fn postgres_holds_the_row_that_laravel_would_hold() {
     a_server_holds_the_row_that_laravel_would_hold::<true>().await;
 }
 
-/// Runs all jobs of `default` beside a stock worker that started to do the same, each job once.
+/// Runs all jobs of `default` side by side with a stock worker, which starts first; each job once.
 async fn share_with_laravel<F: Fixture>(f: &F, count: u64, script: &str, args: &[&str]) {
     for n in 0..count {
         f.push("default", &job(&n.to_string())).await;
     }
     let laravel = start_php(script, args);
     let b = f.backend();
-    // Else we would be done before PHP has booted.
+    // Waits until the worker has begun: PHP takes long to boot.
     while super::left(&b).await == count {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

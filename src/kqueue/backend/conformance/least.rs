@@ -1,4 +1,4 @@
-//! A backend that can do the least that one may do: the suite asks for no more than the capabilities promise.
+//! A backend with minimal capabilities: shows that the suite requires no more than the capabilities promise.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::backend::{
 
 super::suite!(LeastFixture);
 
-/// As many as SQS brings with one call.
+/// Jobs per call, as with SQS.
 const BATCH: usize = 10;
 
-/// A SQLite backend that has forgotten half of it.
+/// A SQLite backend with reduced capabilities.
 struct Least {
     inner: SqliteBackend,
     path: String,

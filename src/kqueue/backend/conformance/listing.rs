@@ -1,4 +1,4 @@
-//! What a backend shows of jobs that nobody has reserved.
+//! Listings of unreserved jobs.
 
 use super::{Fixture, QueueBackend, job, jobs, queues, take};
 use crate::backend::listing::CUT;
@@ -22,7 +22,7 @@ pub(super) async fn lists_jobs_without_taking_any<F: Fixture>() {
     }
     f.push("other", &job("x")).await;
     f.push_delayed("default", &job("later"), now + 3_600).await;
-    // What somebody holds is not shown.
+    // Reserved jobs are not listed.
     let held = take(&b, &["default"], 1).await;
 
     let waiting = b.list("default", Listing::Waiting, 0, 10).await.unwrap();
@@ -41,7 +41,7 @@ pub(super) async fn lists_jobs_without_taking_any<F: Fixture>() {
     assert_eq!(delayed.jobs[0].available, Some((now + 3_600) as u64));
     assert_eq!(b.list("other", Listing::Delayed, 0, 5).await.unwrap(), Default::default());
 
-    // All of it is where it was.
+    // Listing has not moved any job.
     assert_eq!(b.unreserve(&held).await.unwrap(), [true]);
     let again = take(&b, &["default"], 10).await;
     assert_eq!(again.len(), 4);

@@ -1,8 +1,8 @@
-//! What is in a message: bytes are kept, large ones are few at a time, and what is no job is set aside.
+//! Payloads: bytes are kept, few large ones come at once, and messages that are not jobs are set aside.
 
 use super::*;
 
-/// Values of `timeout` that `pcntl_alarm(max($timeout, 0))` takes, and that it does not.
+/// Values of `timeout` that `pcntl_alarm(max($timeout, 0))` accepts, and those that it does not.
 pub(in crate::backend) const TIMEOUTS: [&str; 13] = [
     "null",
     "8",
@@ -42,7 +42,7 @@ pub(super) async fn sets_broken_messages_aside<F: Fixture>() {
     assert_eq!(f.peek("default:broken").await, broken);
     assert_sizes(&b, &["default"], &[QueueSize { reserved: 2, ..QueueSize::default() }]).await;
 
-    // Any number of them is dealt with over calls that are bounded.
+    // Any number of them is set aside, in several bounded calls.
     for _ in 0..250 {
         f.push("default", b"{").await;
     }

@@ -3,14 +3,14 @@
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// What is handed out lies below the ports that the kernel gives to outgoing connections: nobody takes one while its server
-/// is not up, or is started again.
+/// First port that is handed out. All are below the kernel's range for outgoing connections, so none is taken while its
+/// server is down or restarting.
 const FIRST: u16 = 10_000;
 const COUNT: u16 = 6_000;
-/// A cluster's nodes use this port too, so far above their own.
+/// Offset of the second port that a cluster node uses.
 const BESIDE: u16 = 10_000;
 
-/// A port that is free, and so is the one that a cluster's nodes use beside it. None is given twice.
+/// A free port, whose second port in a cluster is free, too. None is returned twice.
 pub(super) fn free_port() -> u16 {
     static GIVEN: AtomicU16 = AtomicU16::new(0);
     let own = (std::process::id() % 97) as u16 * 61;

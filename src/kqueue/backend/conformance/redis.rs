@@ -1,4 +1,4 @@
-//! Redis as every app meets it: one server, one behind TLS, one that sentinels know, a cluster.
+//! Redis in all setups: a single server, one with TLS, one behind sentinels, a cluster.
 
 use std::path::PathBuf;
 
@@ -9,24 +9,24 @@ use super::{Fixture, LEASE};
 use crate::backend::{RedisBackend, RedisSettings, Reservation, epoch_seconds};
 use kqueue_config::Pop;
 
-/// Put before every key, as Laravel's skeleton does.
+/// Prefix of every key, as in Laravel's skeleton.
 pub(super) const PREFIX: &str = "shop_database_";
 
-/// Servers, and how a backend gets to them.
+/// Servers, and how a backend connects to them.
 pub(super) trait Served {
     /// Whether its queues have names in braces.
     const BRACES: bool = false;
 
-    /// `private` where the test takes them down.
+    /// Starts them; `private` if the test takes them down.
     fn start(private: bool) -> Self;
     fn settings(&self) -> RedisSettings;
-    /// The app's own connection to where a key is.
+    /// A connection of the app to the server of a key.
     fn master(&self, key: &str) -> Connection;
     fn go_away(&mut self);
     fn come_back(&mut self);
 }
 
-/// Queues on some servers.
+/// Queues on such servers.
 #[derive(Clone)]
 pub(super) struct RedisOn<S> {
     pub(super) served: S,
@@ -45,7 +45,7 @@ mod tls {
 
 impl<S: Served> RedisOn<S> {
     pub(super) fn of(served: S) -> Self {
-        // Servers may be those of other tests too.
+        // Other tests may use the same servers.
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let prefix = if S::BRACES { format!("{PREFIX}{count}_") } else { PREFIX.to_owned() };
@@ -69,7 +69,7 @@ impl<S: Served> RedisOn<S> {
         format!("{}queues:{name}{part}", self.prefix)
     }
 
-    /// The app's own connection to a queue.
+    /// A connection of the app to the server of a queue.
     pub(super) fn redis_of(&self, queue: &str) -> Connection {
         self.served.master(&self.key(queue))
     }
@@ -85,7 +85,7 @@ impl RedisFixture {
     }
 }
 
-/// The bytes by which PHP knows a reserved job.
+/// The bytes that identify a reserved job in PHP.
 pub(super) fn member(job: &Reservation) -> &[u8] {
     job.receipt.encode().body.unwrap()
 }

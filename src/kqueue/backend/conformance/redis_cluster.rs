@@ -1,4 +1,4 @@
-//! What only a cluster does: slots in several places, slots that move, masters that fail.
+//! Behaviour of a cluster: slots on several nodes, slots that move, masters that fail.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl ClusterFixture {
         self.served.0.lock().unwrap()
     }
 
-    /// Pushes as an app does that tries again until it is told that the job is there, on `replicas` too.
+    /// Pushes with retries until the job is known to be stored, on this many replicas too.
     fn insist(&self, queue: &str, payload: &[u8], replicas: u8) {
         let list = self.key(queue);
         until("the push succeeds", || {
@@ -44,7 +44,7 @@ impl ClusterFixture {
         });
     }
 
-    /// The node that has this key now, if any does.
+    /// A connection to the node that has this key now, if any does.
     fn writable(&self, key: &str) -> Option<redis::Connection> {
         let nodes = self.nodes();
         let up = nodes.servers.iter().filter(|server| server.is_up());
@@ -54,7 +54,7 @@ impl ClusterFixture {
         })
     }
 
-    /// Works `count` jobs, whatever happens meanwhile, and says how many came more than once.
+    /// Works `count` jobs despite failures, and returns how many came more than once.
     async fn work(&self, b: &RedisBackend, count: usize, mut middle: impl FnMut(&Self)) -> usize {
         let start = Instant::now();
         let (mut seen, mut came) = (BTreeSet::new(), 0);
@@ -85,7 +85,7 @@ impl ClusterFixture {
     }
 }
 
-/// Pushes jobs from a thread of its own: each to the next queue, the first `copied` of them to a replica too.
+/// Pushes jobs from a separate thread, to each queue in turn; the first `copied` of them to a replica too.
 struct Pusher {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -139,7 +139,7 @@ async fn queues_of_several_slots_are_waited_for_at_once() {
         assert_eq!(payloads(&call.await.unwrap().jobs), jobs(&[&n.to_string()]));
         delays.push(pushed.elapsed());
     }
-    // Connections that wait are kept, whichever queue the job came from.
+    // Waiting connections are kept, whichever queue the job came from.
     let at_last = blocked(&f);
     assert_eq!(at_last, at_first);
     delays.sort();
@@ -162,7 +162,8 @@ async fn a_failover_that_is_asked_for_loses_and_repeats_nothing() {
     assert!(nodes.owner(&f.key("default")) >= 3);
 }
 
-/// What was on a replica when its master died is there. What was on its way from one to the other may come twice.
+/// Jobs that were on a replica when its master died are not lost. Changes still being replicated may make jobs come
+/// twice.
 #[tokio::test]
 async fn a_master_that_is_killed_loses_nothing_that_its_replica_had() {
     let f = ClusterFixture::start_private().await;
@@ -172,7 +173,7 @@ async fn a_master_that_is_killed_loses_nothing_that_its_replica_had() {
         let master = nodes.owner(&f.key("default"));
         nodes.servers[master].kill();
     };
-    // The queue of the dead master has no replica any more, so that what it is pushed counts as pushed without.
+    // The dead master's queue has no replica left, so pushes to it succeed without one.
     let start = Instant::now();
     let _pusher = Pusher::start(&f, 300, 100);
     let repeated = f.work(&b, 300, kill).await;
@@ -212,7 +213,7 @@ async fn a_slot_that_moves_loses_and_repeats_nothing() {
     assert_eq!(repeated, 0);
 }
 
-/// While a slot moves, a key is here or there, and a queue with keys in both places waits for the end of it.
+/// While a slot moves, each key is on one of two nodes, and a queue with keys on both waits until the move is complete.
 #[tokio::test]
 async fn a_key_on_the_way_is_asked_for() {
     let f = ClusterFixture::start_private().await;
@@ -233,10 +234,10 @@ async fn a_key_on_the_way_is_asked_for() {
     run(from, format!("CLUSTER SETSLOT {slot} MIGRATING {target}"));
     let port = f.nodes().ports[to];
     run(from, format!("MIGRATE 127.0.0.1 {port} {list}:reserved 0 1000"));
-    // Of one key alone: where it is now.
+    // Calls on a single key go to its current node.
     assert_eq!(b.renew(&mut mine).await.unwrap(), [true]);
     assert_eq!(b.sizes(&queues(&["default"])).await.unwrap()[0].reserved, 1);
-    // Of several: not before all of them are in one place.
+    // Calls on several keys fail until all of them are on one node.
     let error = b.next_batch(&queues(&["default"]), 1, &Wait::none()).await.unwrap_err();
     assert!(matches!(error, BackendError::Unavailable { .. }), "{error}");
     assert_eq!(b.delete(&mine).await.unwrap(), [true]);
@@ -271,14 +272,14 @@ async fn slots_that_nobody_has_are_an_outage() {
         f.nodes().servers[node].restart();
     }
     f.nodes().settle();
-    // It had no file to keep the job in, but the queue works again.
+    // Without persistence the job is lost, but the queue works again.
     f.push("default", &job("b")).await;
     assert_eq!(reserve(&b, &["default"], 5).await.jobs.last().map(|job| job.payload.to_vec()), Some(job("b")));
     f.push_delayed("default", &job("c"), epoch_seconds()).await;
     assert_eq!(take(&b, &["default"], 1).await.len(), 1);
 }
 
-/// A node of a cluster is not a server of its own.
+/// A node of a cluster is not accepted as a single server.
 #[tokio::test]
 async fn one_node_is_no_server() {
     let f = ClusterFixture::start().await;

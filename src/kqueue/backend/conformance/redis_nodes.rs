@@ -21,14 +21,14 @@ pub(super) struct Nodes {
     pub(super) ports: [u16; NODES],
 }
 
-/// By this the nodes know each other.
+/// Id of a node in the cluster.
 fn id(node: usize) -> String {
     format!("{node:040}")
 }
 
 impl Nodes {
-    /// They know each other from the beginning, as after a restart. `timeout` is what a master may be silent for, in
-    /// milliseconds, before it counts as gone.
+    /// Starts nodes that know each other from the beginning, as after a restart. `timeout` is how long a master may be
+    /// silent, in milliseconds, before it counts as down.
     fn start(timeout: &str) -> Self {
         let ports = [(); NODES].map(|()| free_port());
         let start = |myself: usize| {
@@ -57,7 +57,7 @@ impl Nodes {
         nodes
     }
 
-    /// Until all that run agree, and every replica is up to date.
+    /// Waits until all running nodes agree, and every replica is up to date.
     pub(super) fn settle(&self) {
         until("the cluster is up", || {
             self.servers.iter().filter(|server| server.is_up()).all(|server| {
@@ -68,7 +68,7 @@ impl Nodes {
         });
     }
 
-    /// The node that takes writes of this key.
+    /// Index of the node that takes writes of this key.
     pub(super) fn owner(&self, key: &str) -> usize {
         let mut owner = None;
         until("some node has the key", || {
@@ -86,7 +86,7 @@ impl Server {
     }
 }
 
-/// That of all tests, or one of a test's own.
+/// The cluster that all tests share, or a private one.
 #[derive(Clone)]
 pub(super) struct Cluster(pub(super) Arc<Mutex<Nodes>>);
 
@@ -100,7 +100,7 @@ impl Served for Cluster {
         }
         let start = || {
             let (send, made) = std::sync::mpsc::channel();
-            // Servers end with the thread that started them: this one ends with the process.
+            // Servers are killed when the thread that started them ends: this one lasts as long as the process.
             std::thread::spawn(move || {
                 send.send(Arc::new(Mutex::new(Nodes::start("30000")))).unwrap();
                 loop {
@@ -113,7 +113,7 @@ impl Served for Cluster {
     }
 
     fn settings(&self) -> RedisSettings {
-        // One seed leads to all.
+        // One seed node suffices to find all.
         RedisSettings { cluster: vec![local(self.0.lock().unwrap().ports[0])], ..RedisSettings::default() }
     }
 

@@ -1,4 +1,4 @@
-//! What is Redis' own: tokens, migration, strict pop, scripts, credentials.
+//! Behaviour of Redis: notify tokens, migration, strict pop, scripts, credentials.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::{Fixture, job, jobs, payloads, queues};
 use crate::backend::{BackendError, QueueBackend, RedisBackend, RedisSettings, Reserved, epoch_seconds};
 use kqueue_config::Pop;
 
-/// The list, the delayed and reserved sets and the tokens of `default`.
+/// Lengths of the list, the delayed and reserved sets and the notify tokens of `default`.
 fn lengths(f: &RedisFixture) -> [u64; 4] {
     let key = f.key("default");
     redis::pipe()
@@ -42,7 +42,7 @@ fn blocked(f: &RedisFixture) -> bool {
     !info.contains("blocked_clients:0")
 }
 
-/// Drives `wait` until the server says that a client blocks.
+/// Drives `wait` until the server reports a blocked client.
 async fn until_blocked(f: &RedisFixture, mut wait: impl Future + Unpin) {
     let start = Instant::now();
     while !blocked(f) {
@@ -85,7 +85,7 @@ async fn jobs_without_tokens_are_seen_and_spare_tokens_do_no_harm() {
     assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!(take(&b, 1).await.jobs.len(), 1);
 
-    // A producer that pushes while we block, and knows nothing of tokens.
+    // A producer that pushes without notify tokens while we block.
     let names = queues(&["default"]);
     let mut wait = pin!(b.wait(&names, Duration::from_secs(30)));
     until_blocked(&f, wait.as_mut()).await;
@@ -167,7 +167,7 @@ async fn one_answer_is_bounded_in_bytes() {
     let names = queues(&["default", "low"]);
     let first = b.reserve(&names, 10).await.unwrap().jobs;
     assert_eq!(first.len(), 3);
-    // The bound must not let a lower queue overtake.
+    // The byte limit must not let a lower queue overtake.
     let rest = b.reserve(&names, 10).await.unwrap().jobs;
     assert_eq!(rest.iter().map(|j| j.queue.as_str()).collect::<Vec<_>>(), ["default", "low"]);
 }
@@ -204,7 +204,7 @@ async fn strict_pop_loses_what_laravel_loses() {
     let found = take(&b, 10).await;
     assert_eq!(payloads(&found.jobs), [br#"{"attempts":0}"#.to_vec(), job("a")]);
     assert_eq!(found.set_aside, []);
-    // Laravel's script breaks off before it takes the token.
+    // Laravel's script fails before it takes the token.
     assert_eq!(lengths(&f), [0, 0, 2, 4]);
     assert!(f.peek("default:broken").await.is_empty());
 }
@@ -233,7 +233,7 @@ async fn a_full_server_loses_nothing() {
     assert!(matches!(error, BackendError::Unavailable { .. }), "{error}");
     run(&f, "CONFIG SET maxmemory 0");
     assert_eq!(payloads(&take(&b, 1).await.jobs), jobs(&["a"]));
-    // Scripts that the server forgot are sent again.
+    // Scripts that the server has lost are sent again.
     run(&f, "SCRIPT FLUSH");
     f.push("default", &job("b")).await;
     assert_eq!(payloads(&take(&b, 1).await.jobs), jobs(&["b"]));
@@ -290,7 +290,7 @@ async fn attempts_that_are_no_number_are_set_aside() {
     assert_eq!((found.jobs.len(), found.set_aside.len()), (5, 4));
 }
 
-/// Whatever part of a queue has the wrong type: the other queues are worked, and nothing is lost of this one.
+/// Whichever key of a queue has the wrong type: the other queues are worked, and no job of this one is lost.
 #[tokio::test]
 async fn a_key_of_the_wrong_type_stops_its_own_queue_alone() {
     for part in ["", ":delayed", ":reserved", ":notify", ":broken"] {
@@ -310,7 +310,7 @@ async fn a_key_of_the_wrong_type_stops_its_own_queue_alone() {
         let start = Instant::now();
         b.wait(&both, Duration::from_millis(20)).await.unwrap();
         assert!(start.elapsed() >= Duration::from_millis(20), "{part}");
-        // Those of the tokens and of what is set aside are no part of its size.
+        // The keys of tokens and of set-aside messages do not count for its size.
         let sizes = b.sizes(&both).await;
         assert_eq!(
             sizes.is_err_and(|error| error.to_string().contains("queue bad")),
@@ -325,8 +325,8 @@ async fn a_key_of_the_wrong_type_stops_its_own_queue_alone() {
     }
 }
 
-/// A job is not taken out of the reserved set when its list cannot have it back, and what another queue has is
-/// settled in the same call.
+/// A job stays in the reserved set if its list has the wrong type, and jobs of another queue are settled in the same
+/// call.
 #[tokio::test]
 async fn settling_past_a_key_of_the_wrong_type() {
     let f = RedisFixture::start().await;
@@ -344,7 +344,7 @@ async fn settling_past_a_key_of_the_wrong_type() {
     assert_eq!(b.delete(&both).await.unwrap(), [false, true]);
 }
 
-/// A server that never ends its reply is left, and little of it is held.
+/// The connection to a server with an endless reply is closed, and little of the reply is buffered.
 #[tokio::test]
 async fn a_reply_without_an_end_is_cut() {
     let dir = tempfile::tempdir().unwrap();

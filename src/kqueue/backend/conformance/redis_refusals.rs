@@ -1,4 +1,4 @@
-//! What a server says when it cannot or will not: each in one line, and nothing is lost meanwhile.
+//! Errors of a server that cannot or will not serve us: each in one line, and nothing is lost meanwhile.
 
 use redis::Commands;
 
@@ -37,7 +37,7 @@ async fn a_server_that_loads_is_an_outage() {
     let mut f = RedisFixture::start().await;
     let b = f.backend();
     f.push("default", &job("a")).await;
-    // It looks up from what it loads every few kilobytes.
+    // A loading server replies to others only every few kilobytes.
     let mut pipe = redis::pipe();
     pipe.cmd("CONFIG").arg("SET").arg("rdbcompression").arg("no").ignore();
     for n in 0..300 {
@@ -77,7 +77,7 @@ async fn what_an_acl_forbids_is_named() {
     assert_refused(refusal(&b).await, "'eval'");
     run("ACL SETUSER shop +eval resetkeys ~other*");
     assert_refused(refusal(&b).await, "key");
-    // What may be done is done as soon as it may, over the connection that there is.
+    // Once permitted, calls succeed over the existing connection.
     run("ACL SETUSER shop resetkeys ~shop_database_*");
     assert_eq!(take(&b, 1).await.jobs.len(), 1);
 

@@ -1,4 +1,4 @@
-//! A master, its replica, and three sentinels that know which is which.
+//! A master, its replica, and three sentinels.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use crate::backend::{BackendError, QueueBackend, RedisSettings, SentinelSettings
 super::suite!(RedisOn<Watched>);
 
 const DATABASE: i64 = 2;
-/// What only this fixture's servers let in.
+/// Password that only this fixture's servers accept.
 const PASSWORD: &str = "geheim";
 
-/// The servers, the first of them the master to begin with, and the sentinels.
+/// The servers, of which the first is the initial master, and the sentinels.
 pub(super) struct Watched {
     servers: Vec<Server>,
     sentinels: Vec<Server>,
@@ -24,7 +24,7 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// The one that takes writes, as it says itself.
+    /// Index of the server that reports the role of master.
     fn master_index(&self) -> usize {
         let is_master = |server: &Server| {
             server.is_up()
@@ -38,7 +38,7 @@ impl Watched {
         master.unwrap()
     }
 
-    /// Until every sentinel knows the others and the replica, so that a failover can begin.
+    /// Waits until every sentinel knows the others and the replica, so that a failover can begin.
     fn ready(&self) {
         let ready = |sentinel: &Server| {
             let known: String = sentinel.run("INFO sentinel");
@@ -52,7 +52,7 @@ impl Watched {
 
 impl Served for Watched {
     fn start(private: bool) -> Self {
-        // A server that carries megabytes is silent for a while.
+        // A server that transfers megabytes does not reply for a while.
         let silence = if private { 500 } else { 30_000 };
         let (master, replica) = (free_port(), free_port());
         let start = |port: u16, args: &[&str]| {
@@ -62,7 +62,7 @@ impl Served for Watched {
                 tempfile::tempdir().unwrap(),
                 &[&PLAIN[..], &["--port", &port, "--bind", "127.0.0.1"], &at_once, args].concat(),
             );
-            // Those that come over the socket are let in all the same.
+            // Clients of the socket need no password.
             let () = server.run(&format!("ACL SETUSER shop on >{PASSWORD} ~* &* +@all"));
             server
         };
@@ -113,7 +113,7 @@ impl Served for Watched {
 
 type Fixed = RedisOn<Watched>;
 
-/// Takes one job, as the runtime does: again and again after an outage.
+/// Takes one job, with retries after an outage, as the runtime does.
 async fn insist(b: &impl QueueBackend) -> Vec<Vec<u8>> {
     let start = Instant::now();
     loop {
@@ -146,7 +146,7 @@ async fn the_new_master_is_found_when_the_old_one_is_killed() {
     assert_eq!(f.served.master_index(), 1);
 }
 
-/// Connections to the old master live on here, and it answers reads: the first write tells.
+/// Connections to the old master stay open here, and it serves reads: only the first write fails.
 #[tokio::test]
 async fn a_master_that_became_a_replica_is_left() {
     let f = Fixed::start_private().await;
@@ -156,7 +156,7 @@ async fn a_master_that_became_a_replica_is_left() {
     assert_eq!(insist(&b).await, jobs(&["a"]));
     let () = f.served.sentinels[0].run("SENTINEL FAILOVER shop");
     until("the replica is the master", || {
-        // A failover closes the connections of clients.
+        // A failover closes client connections.
         let told = f.served.servers[1].try_run::<String>("INFO replication");
         told.is_ok_and(|told| told.contains("role:master"))
     });
@@ -173,14 +173,14 @@ async fn a_sentinel_that_is_gone_or_knows_nothing_is_passed_over() {
     let b = f.backend();
     assert_eq!(take(&b, &["default"], 1).await.len(), 1);
     f.served.sentinels[2].kill();
-    // What is connected stays so.
+    // Existing connections stay usable.
     f.push("default", &job("b")).await;
     assert_eq!(take(&b, &["default"], 1).await.len(), 1);
     let error = f.backend().sizes(&queues(&["default"])).await.unwrap_err().to_string();
     assert!(error.contains("sentinel at 127.0.0.1") && error.contains("`shop`") && !error.contains('\n'), "{error}");
 }
 
-/// A replica that sentinels still call the master is not taken for one.
+/// A replica that sentinels still report as the master is not accepted as one.
 #[tokio::test]
 async fn who_is_called_master_must_be_one() {
     let f = Fixed::start_private().await;

@@ -1,4 +1,4 @@
-//! Redis servers of each test's own, on private sockets and ports, gone with the test.
+//! Redis servers for each test, on private sockets and ports, which end with the test.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,15 +13,15 @@ use super::redis::Served;
 use super::until;
 use crate::backend::{NodeSettings, RedisSettings, TlsSettings};
 
-/// Number of the database that the tests use, where there is a choice.
+/// Number of the database that the tests use, where there is more than one.
 const DATABASE: i64 = 2;
 
-/// The program under test: another version, or Valkey, by `KQUEUE_TEST_REDIS_SERVER`.
+/// The server's program: `KQUEUE_TEST_REDIS_SERVER` may name another version, or Valkey.
 fn program() -> String {
     std::env::var("KQUEUE_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
 }
 
-/// One process, in a directory of its own.
+/// One server process, in its own directory.
 pub(super) struct Server {
     pub(super) dir: TempDir,
     args: Vec<String>,
@@ -35,7 +35,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts it with its files in `dir`, which it calls `.`.
+    /// Starts a server with its files in `dir`, its working directory.
     pub(super) fn start(dir: TempDir, args: &[&str]) -> Self {
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
         let mut server = Self { dir, args, process: None };
@@ -43,7 +43,7 @@ impl Server {
         server
     }
 
-    /// It dies with the thread that started it, whatever becomes of the test.
+    /// Starts the process again. It is killed when the thread that started it ends, however the test ends.
     pub(super) fn restart(&mut self) {
         let mut process = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", &program()])
@@ -64,7 +64,7 @@ impl Server {
         self.process = Some(process);
     }
 
-    /// With further arguments from now on.
+    /// Starts the process again, with further arguments from now on.
     pub(super) fn restart_with(&mut self, args: &[&str]) {
         self.args.extend(args.iter().map(|&arg| arg.to_owned()));
         self.restart();
@@ -72,7 +72,7 @@ impl Server {
 
     pub(super) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
-            // It may be gone already; that is what was wanted.
+            // It may have ended already.
             let _ = process.kill();
             let _ = process.wait();
         }
@@ -86,7 +86,7 @@ impl Server {
         self.dir.path().join("redis.sock")
     }
 
-    /// A connection that needs nothing that is tested.
+    /// A connection that does not depend on the code under test.
     pub(super) fn connection(&self, database: i64) -> Connection {
         self.try_connection(database).unwrap()
     }
@@ -96,12 +96,12 @@ impl Server {
         redis::Client::open(url)?.get_connection()
     }
 
-    /// Runs a command of one line.
+    /// Runs a command, given as words separated by spaces.
     pub(super) fn run<T: redis::FromRedisValue>(&self, command: &str) -> T {
         self.try_run(command).unwrap()
     }
 
-    /// The same, where the server may close connections meanwhile.
+    /// As [`Self::run`], for a server that may close connections meanwhile.
     pub(super) fn try_run<T: redis::FromRedisValue>(&self, command: &str) -> redis::RedisResult<T> {
         let mut words = command.split(' ');
         let mut cmd = redis::cmd(words.next().unwrap());
@@ -112,7 +112,7 @@ impl Server {
     }
 }
 
-/// Nothing is kept, nothing is in the background.
+/// No persistence, no daemon.
 pub(super) const PLAIN: [&str; 6] = ["--save", "", "--appendonly", "no", "--daemonize", "no"];
 
 /// A server on a Unix socket.
@@ -145,7 +145,8 @@ impl Served for Alone {
     }
 }
 
-/// What openssl takes from a file alone: no extensions of the machine's own, and a CA that can say any date.
+/// Configuration that openssl only takes from a file: none of the machine's own extensions, and a CA that can set any
+/// dates.
 const OPENSSL: &str = "[req]\ndistinguished_name = req\n[ca]\ndefault_ca = ca\ndatabase = index.txt\nnew_certs_dir = .\n\
     rand_serial = yes\ndefault_md = sha256\nunique_subject = no\ncopy_extensions = copy\npolicy = any\nx509_extensions = leaf\n\
     [leaf]\nbasicConstraints = CA:FALSE\n[any]\norganizationName = optional\ncommonName = supplied\n";
@@ -160,7 +161,7 @@ fn openssl(dir: &Path, command: &str) {
 
 const NEW_KEY: &str = "req -config openssl.conf -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
 
-/// A certificate that only vouches for itself.
+/// Makes a self-signed certificate.
 pub(super) fn sign_itself(dir: &Path, name: &str, common_name: &str, extensions: &str) {
     openssl(
         dir,
@@ -168,7 +169,7 @@ pub(super) fn sign_itself(dir: &Path, name: &str, common_name: &str, extensions:
     );
 }
 
-/// A certificate of the CA in `dir`, with dates such as `-enddate 20200101000000Z`.
+/// Makes a certificate signed by the CA in `dir`, with dates such as `-enddate 20200101000000Z`.
 pub(super) fn sign(dir: &Path, name: &str, subject: &str, extensions: &str, dates: &str) {
     openssl(dir, &format!("{NEW_KEY} -subj {subject} -keyout {name}.key -out {name}.csr {extensions}"));
     let dates = if dates.is_empty() { "-days 2" } else { dates };
@@ -176,22 +177,22 @@ pub(super) fn sign(dir: &Path, name: &str, subject: &str, extensions: &str, date
     openssl(dir, &format!("ca {ca} -in {name}.csr -out {name}.crt {dates}"));
 }
 
-/// A CA, as which openssl makes what is signed by itself where it is not told otherwise.
+/// Makes a CA certificate: openssl's default for self-signed ones.
 pub(super) fn authority(dir: &Path, name: &str) {
     sign_itself(dir, name, name, "-addext basicConstraints=critical,CA:TRUE -addext subjectAltName=DNS:localhost");
 }
 
-/// What a certificate for `localhost` says.
+/// Extension of a certificate for `localhost`.
 pub(super) const LOCALHOST: &str = "-addext subjectAltName=DNS:localhost";
 
-/// A server that speaks TLS on its port, and wants a password.
+/// A server with TLS on its port and a password.
 pub(super) struct Tls {
     pub(super) server: Server,
     pub(super) port: u16,
 }
 
 impl Tls {
-    /// With this certificate of those in `dir`, and further arguments.
+    /// Starts a server with this certificate in `dir`, and further arguments.
     pub(super) fn with(dir: TempDir, certificate: &str, args: &[&str]) -> Self {
         let port = free_port();
         let (crt, key) = (format!("{certificate}.crt"), format!("{certificate}.key"));
@@ -203,7 +204,7 @@ impl Tls {
         Self { server, port }
     }
 
-    /// A directory with a CA and what it has signed for `localhost`.
+    /// A directory with a CA, and a certificate that it has signed for `localhost`.
     pub(super) fn certificates() -> TempDir {
         let dir = tempfile::tempdir().unwrap();
         authority(dir.path(), "ca");
@@ -249,7 +250,7 @@ impl Served for Tls {
     }
 }
 
-/// `127.0.0.1` at this port.
+/// The node at this port of `127.0.0.1`.
 pub(super) fn local(port: u16) -> NodeSettings {
     NodeSettings { host: "127.0.0.1".to_owned(), port }
 }

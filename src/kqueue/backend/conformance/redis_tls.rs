@@ -1,4 +1,4 @@
-//! What TLS takes and refuses, and in what words.
+//! Certificates that TLS accepts and refuses, and the error messages.
 
 use tempfile::TempDir;
 
@@ -8,7 +8,7 @@ use super::{Fixture, job, queues};
 use crate::backend::{BackendError, QueueBackend, RedisBackend, RedisSettings, TlsSettings};
 use kqueue_config::Pop;
 
-/// Asks a server with this certificate for the size of a queue.
+/// Requests the size of a queue from a server with this certificate.
 async fn ask(
     dir: TempDir,
     certificate: &str,
@@ -53,7 +53,7 @@ async fn dates_count() {
     let dir = Tls::certificates();
     sign(dir.path(), "old", "/CN=x", LOCALHOST, "-startdate 20200101000000Z -enddate 20200201000000Z");
     assert_says(ask(dir, "old", |_, _| ()).await, "xpired");
-    // Trusted by itself, and still too old.
+    // Listed as trusted itself, but expired.
     let dir = Tls::certificates();
     sign(dir.path(), "old", "/CN=x", LOCALHOST, "-startdate 20200101000000Z -enddate 20200201000000Z");
     assert_says(ask(dir, "old", |s, served| tls(s).cafile = served.file("old.crt")).await, "xpired");
@@ -61,7 +61,7 @@ async fn dates_count() {
 
 #[tokio::test]
 async fn what_php_takes_is_taken() {
-    // A name in the common name alone, wildcards too.
+    // A name in the common name only, wildcards too.
     let dir = Tls::certificates();
     sign(dir.path(), "common", "/O=CN/CN=localhost", "", "");
     ask(dir, "common", |_, _| ()).await.unwrap();
@@ -73,7 +73,7 @@ async fn what_php_takes_is_taken() {
     sign(dir.path(), "wild", "/CN=*.shop.example", "", "");
     assert_says(ask(dir, "wild", wild("shop.example")).await, "shop.example");
 
-    // A self-signed one that is its own CA file, or that may be any.
+    // A self-signed certificate, as its own CA file or with any allowed.
     let own = || {
         let dir = tempfile::tempdir().unwrap();
         authority(dir.path(), "ca");
@@ -83,7 +83,7 @@ async fn what_php_takes_is_taken() {
     ask(own(), "ca", |s, _| (tls(s).cafile, tls(s).allow_self_signed) = (None, true)).await.unwrap();
     assert_says(ask(own(), "ca", |s, _| tls(s).cafile = None).await, "certificate");
 
-    // An address that the certificate names, and one that is not looked at.
+    // An address in the certificate, and one that is not verified.
     let dir = Tls::certificates();
     sign(dir.path(), "address", "/CN=x", "-addext subjectAltName=IP:127.0.0.1", "");
     ask(dir, "address", |s, _| s.host = "tls://127.0.0.1".to_owned()).await.unwrap();
@@ -92,7 +92,7 @@ async fn what_php_takes_is_taken() {
         *tls(s) = TlsSettings { verify_peer: false, verify_peer_name: false, ..TlsSettings::default() };
     });
     unlooked.await.unwrap();
-    // As in PHP, the name is another matter than who has signed it.
+    // As in PHP, the name is verified separately from the signature.
     let unnamed = ask(own(), "ca", |s, _| {
         s.host = "tls://127.0.0.1".to_owned();
         *tls(s) = TlsSettings { verify_peer: false, ..TlsSettings::default() };
@@ -115,7 +115,7 @@ async fn a_client_shows_its_certificate() {
     assert_says(with(None).sizes(&queues(&["default"])).await.map(|_| ()), "ertificate");
 }
 
-/// Files that are renewed are read again with the next connection.
+/// Renewed files are read by the next connection.
 #[tokio::test]
 async fn renewed_files_are_read_again() {
     let mut f = RedisOn::<Tls>::start_private().await;
@@ -128,7 +128,7 @@ async fn renewed_files_are_read_again() {
     sign(&dir, "server", "/CN=server", LOCALHOST, "");
     assert!(b.sizes(&queues(&["default"])).await.is_err());
     f.come_back().await;
-    // Those that were in use are found out of date first.
+    // The first attempt still uses the outdated files.
     let again = [b.sizes(&queues(&["default"])).await, b.sizes(&queues(&["default"])).await];
     assert!(again[1].is_ok(), "{again:?}");
 }

@@ -1,4 +1,4 @@
-//! What PHP prints about a connection, and what comes of it.
+//! Settings of a connection as PHP prints them, and the backends made from them.
 
 use crate::backend::{BackendError, ConnectionSettings, open};
 use kqueue_config::Pop;

@@ -1,4 +1,4 @@
-//! What hosts share is changed only by who has seen it as it is.
+//! Shared texts of hosts are changed only if the current one was seen (compare-and-swap).
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub(super) async fn keeps_what_hosts_share<F: Fixture>() {
     let (one, other) = (f.backend(), f.backend());
     let (name, keep) = ("class:App\\Jobs\\O'Neil{x}\"`é:7", Duration::from_secs(60));
     let (kept, now) = match one.kept(name).await {
-        // Some cannot.
+        // Some backends cannot store any.
         Err(BackendError::Settings(_)) => return,
         kept => kept.unwrap(),
     };

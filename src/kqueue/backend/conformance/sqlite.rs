@@ -1,4 +1,4 @@
-//! A SQLite file of each test's own, with Laravel's jobs table.
+//! A SQLite file for each test, with Laravel's jobs table.
 
 use std::path::PathBuf;
 
@@ -38,7 +38,7 @@ impl SqliteFixture {
         }
     }
 
-    /// The app's own connection.
+    /// A connection of the app.
     pub(super) async fn connect(&self) -> SqliteConnection {
         SqliteConnectOptions::new().filename(self.path()).connect().await.unwrap()
     }
@@ -46,7 +46,7 @@ impl SqliteFixture {
     pub(super) async fn run(&self, sql: &str) {
         let mut connection = self.connect().await;
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
-        // Dropped, it would be closed a moment later, and a change of the journal mode wants the file for itself.
+        // If dropped, it would be closed later, and changing the journal mode needs exclusive access.
         connection.close().await.unwrap();
     }
 
@@ -112,7 +112,7 @@ impl Fixture for SqliteFixture {
     }
 
     async fn come_back(&mut self) {
-        // Another file, as after a restore: what was open is of no use any more.
+        // A new file, as after a restore: a connection to the old one is of no use.
         let _ = std::fs::remove_file(self.dir.path().join("database.sqlite-wal"));
         let _ = std::fs::remove_file(self.dir.path().join("database.sqlite-shm"));
         std::fs::File::create(self.path()).unwrap();

@@ -1,4 +1,4 @@
-//! What is SQLite's own: locks, files and identifiers.
+//! Behaviour of SQLite: locks, files and identifiers.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ async fn a_lock_means_no_job_now() {
     assert!(take(&b, &["default"], 1).await.is_empty());
     let error = b.delete(&mine).await.unwrap_err();
     assert!(matches!(error, BackendError::Unavailable { .. }), "{error}");
-    // Reading goes on under a writer, and an empty queue is found empty without the lock.
+    // Reads do not wait for a writer, and an empty queue is found empty without the lock.
     let start = Instant::now();
     assert!(take(&b, &["other"], 1).await.is_empty());
     b.wait(&queues(&["other"]), Duration::ZERO).await.unwrap();
@@ -58,7 +58,7 @@ async fn makes_no_file_and_names_the_one_it_misses() {
     assert!(matches!(&error, BackendError::Unavailable { target, .. } if *target == path));
     assert!(!std::fs::exists(&path).unwrap());
 
-    // The file may be there before its tables are.
+    // The file may exist before its tables.
     std::fs::write(&path, "").unwrap();
     let error = b.reserve(&queues(&["default"]), 1).await.unwrap_err();
     assert!(error.to_string().contains("no such table: jobs"), "{error}");
@@ -90,7 +90,7 @@ async fn quotes_names_and_keeps_the_journal_mode() {
     )
     .await;
     let got = take(&b, &["default"], 1).await;
-    // Laravel's column is a byte wide in other databases; here it just counts on.
+    // Laravel's column has one byte in other databases; here it just counts on.
     assert_eq!(SqliteFixture::attempts(&got[0]), 256);
     assert_eq!(b.unreserve(&got).await.unwrap(), [true]);
     let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut f.connect().await).await.unwrap();
@@ -129,7 +129,7 @@ async fn crowd(journal_mode: &str) {
     assert_eq!(done, JOBS);
 }
 
-/// Runs jobs that write to the app's database too, until none is left. Returns how many.
+/// Runs jobs that also write to the app's database, until none is left. Returns their number.
 async fn work(b: SqliteBackend, path: &str) -> usize {
     use sqlx::ConnectOptions;
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);

@@ -1,4 +1,4 @@
-//! A server that answers as SQS, for all tests of this process, each with queues of its own.
+//! An SQS-compatible server for all tests of this process, with separate queues for each test.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use crate::backend::sqs::testing;
 use crate::backend::{Reservation, SqsBackend, SqsSettings, epoch_seconds};
 use kqueue_config::Pop;
 
-// Without what no queue of SQS can do: carry megabytes, and have a queue beside it for what is no job.
+// Without the cases that SQS does not support: large payloads, and a queue for set-aside messages.
 super::suite!(SqsFixture:
     keeps_order_over_batches, drains_queues_in_order, makes_delayed_jobs_due, brings_expired_jobs_back, renewal_keeps_a_job,
     a_stolen_job_is_not_ours, unreserving_undoes_a_reservation, requeuing_puts_a_job_elsewhere, reserves_each_job_once, keeps_bytes, counts_sizes,
@@ -28,14 +28,14 @@ super::suite!(SqsFixture:
 
 pub(super) const ACCOUNT: &str = "123456789012";
 
-/// The way to the server, which may be cut, and which queues on it are the test's.
+/// A relay to the server, which can be cut, and the suffix of the test's queues.
 pub(super) struct SqsFixture {
     way: Relay,
     suffix: String,
     client: Client,
 }
 
-/// The server of all tests. It dies with the process: a child is killed with the thread that started it.
+/// Port of the server of all tests. It ends with the process: a child is killed when the thread that started it ends.
 fn shared() -> u16 {
     static PORT: OnceLock<u16> = OnceLock::new();
     *PORT.get_or_init(|| {
@@ -51,7 +51,7 @@ fn shared() -> u16 {
     })
 }
 
-/// Starts a server that makes the queues it is asked for.
+/// Starts a server that creates queues on demand.
 fn launch(port: u16) -> Child {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/servers/moto");
     let mut server = Command::new("setpriv")
@@ -62,7 +62,7 @@ fn launch(port: u16) -> Child {
         .stdout(Stdio::null())
         .spawn()
         .expect("setpriv (util-linux) is needed for this test");
-    // The first time, what the server needs is fetched.
+    // The first start downloads the server's dependencies.
     let start = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         if let Some(status) = server.try_wait().unwrap() {
@@ -74,7 +74,7 @@ fn launch(port: u16) -> Child {
     server
 }
 
-/// The SDK's own client, as another app would have it.
+/// A client of the SDK, as another app would use it.
 pub(super) fn client(port: u16) -> Client {
     let http = aws_smithy_http_client::Builder::new();
     let config = aws_sdk_sqs::Config::builder()
@@ -104,7 +104,7 @@ impl SqsFixture {
         settings(self.way.port, &self.suffix)
     }
 
-    /// The name of a queue as the server has it.
+    /// Name of a queue on the server.
     pub(super) fn name(&self, queue: &str) -> String {
         match queue.strip_suffix(".fifo") {
             Some(name) => format!("{name}{}.fifo", self.suffix),
@@ -120,12 +120,12 @@ impl SqsFixture {
         &self.client
     }
 
-    /// What the server has on a queue: all messages, in order.
+    /// All messages of a queue on the server, in order.
     pub(super) fn messages(&self, queue: &str) -> Vec<serde_json::Value> {
         self.ask("GET", queue, "")
     }
 
-    /// Has the server do something that otherwise time would do; see tests/servers/sqs.py.
+    /// Makes the server do what time would otherwise do; see tests/servers/sqs.py.
     pub(super) fn turn(&self, queue: &str, what: &str) {
         self.ask("POST", queue, what);
     }
@@ -143,7 +143,7 @@ impl SqsFixture {
 /// A port that leads to the server.
 struct Relay {
     port: u16,
-    /// Both ends of every connection; None while there is no way.
+    /// Both ends of every connection; `None` while the relay is cut.
     open: Arc<Mutex<Option<Vec<TcpStream>>>>,
 }
 
@@ -185,7 +185,7 @@ impl Relay {
         for stream in self.open.lock().unwrap().take().into_iter().flatten() {
             let _ = stream.shutdown(Shutdown::Both);
         }
-        // The listener goes with the next one who knocks.
+        // The next connection makes the listener close.
         while TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -1,4 +1,4 @@
-//! What only SQS has: message groups, batches that fail in part, an end of every lease, and its ways to refuse.
+//! Behaviour of SQS: message groups, batches that fail in part, the limit of every lease, and error replies.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -27,17 +27,17 @@ async fn groups_keep_their_order_whatever_becomes_of_a_job() {
         push_to_group(&f, "mail.fifo", group, name).await;
     }
     let next = async || payloads(&reserve(&b, &["mail.fifo"], 10).await.jobs);
-    // One of each group, and none behind it while it is held.
+    // One message of each group, and none behind it while it is held.
     let first = reserve(&b, &["mail.fifo"], 10).await.jobs;
     assert_eq!(payloads(&first), jobs(&["a1"]));
     let second = reserve(&b, &["mail.fifo"], 10).await.jobs;
     assert_eq!(payloads(&second), jobs(&["b1"]));
     assert!(next().await.is_empty());
-    // Given back, it is the first again.
+    // Given back, it comes first again.
     assert_eq!(b.unreserve(&first).await.unwrap(), [true]);
     let again = reserve(&b, &["mail.fifo"], 10).await.jobs;
     assert_eq!((payloads(&again), again[0].receipt.attempts()), (jobs(&["a1"]), Some(2)));
-    // Released for a while, as Laravel's job does it, it holds up its group.
+    // Released with a delay, as by Laravel's job class, it blocks its group.
     let hide = f.client().change_message_visibility().queue_url(f.url("mail.fifo"));
     hide.receipt_handle(testing::handle(&again[0])).visibility_timeout(2).send().await.unwrap();
     assert!(next().await.is_empty());
@@ -59,7 +59,7 @@ async fn what_is_no_job_is_hidden_ever_longer() {
         f.push("default", payload).await;
     }
     f.push("default", &job("a")).await;
-    // Laravel resolves it, from where it has put the payload.
+    // Laravel resolves it to the payload that it has stored elsewhere.
     let pointer = br#"{"@pointer":"laravel:sqs-payloads:1"}"#;
     f.push("default", pointer).await;
     let found = reserve(&b, &["default"], 10).await;
@@ -73,7 +73,7 @@ async fn what_is_no_job_is_hidden_ever_longer() {
     assert_eq!(b.delete(&found.jobs).await.unwrap(), [true, true]);
     assert!(f.messages("default").iter().all(|message| message["state"] == "reserved"));
 
-    // As often as it comes back, it is away for twice as long.
+    // Each time it comes back, it is hidden for twice as long.
     let mut seen = Vec::new();
     for _ in 0..3 {
         f.turn("default", r#"{"do":"expire"}"#);
@@ -83,7 +83,7 @@ async fn what_is_no_job_is_hidden_ever_longer() {
         assert!(now.contains(&format!("hidden for {seconds} s")), "{now}");
     }
 
-    // As under Laravel, which fails it in its own way.
+    // Strict pop passes them on, as Laravel does, which fails them itself.
     f.turn("default", r#"{"do":"expire"}"#);
     let strict = SqsBackend::connect(f.settings(), Pop::Strict).unwrap();
     assert_eq!(reserve(&strict, &["default"], 10).await.jobs.len(), 5);
@@ -116,14 +116,14 @@ async fn a_message_is_held_for_twelve_hours_and_no_longer() {
     let mut mine = take(&b, &["default"], 1).await;
     let hours = |hours: u64| Duration::from_secs(hours * 3600);
     assert_eq!(b.capabilities().max_lease, Some(hours(12)));
-    // 40 s before the end it is renewed for what is left; SLACK is taken off that.
+    // 40 s before the limit it is renewed for the remaining time, less SLACK.
     mine[0].receipt = testing::aged(&mine[0], hours(12) - Duration::from_secs(40));
     assert_eq!(b.renew(&mut mine).await.unwrap(), [true]);
     let due = f.messages("default")[0]["due"].as_i64().unwrap() - crate::backend::epoch_seconds();
     assert!((20..=30).contains(&due), "hidden for {due} s");
     mine[0].receipt = testing::aged(&mine[0], hours(12));
     assert_eq!(b.renew(&mut mine).await.unwrap(), [false]);
-    // What is finished is removed all the same.
+    // A finished job is deleted nevertheless.
     assert_eq!(b.delete(&mine).await.unwrap(), [true]);
     assert!(f.messages("default").is_empty());
 }
@@ -140,7 +140,7 @@ async fn a_queue_that_does_not_exist_holds_up_no_other() {
         let found = b.next_batch(&queues(&["missing", "default"]), 1, &Wait::none()).await.unwrap();
         assert_eq!(found.jobs.len(), 1);
     }
-    // It is left out meanwhile.
+    // The queue is left out meanwhile.
     assert_eq!(server.heard().iter().filter(|call| call.contains("missing")).count(), 1);
     match b.next_batch(&queues(&["missing"]), 1, &Wait::none()).await {
         Err(BackendError::Refused { what, fix }) => {
@@ -231,7 +231,7 @@ async fn a_batch_may_fail_in_part() {
         server.say("ChangeMessageVisibilityBatch", 200, &part(true, lost));
         assert_eq!(b.renew(&mut mine).await.unwrap(), [true, false, true], "{lost}");
     }
-    // What SQS itself has failed at is tried again, all of it.
+    // After a failure of SQS itself the whole batch is tried again.
     for again in [part(false, "InternalError"), part(true, "RequestThrottled")] {
         server.say("DeleteMessageBatch", 200, &again);
         let error = b.delete(&mine).await.unwrap_err();
@@ -268,7 +268,7 @@ async fn settings_that_cannot_work_are_said_before_any_call() {
 
 #[tokio::test]
 async fn without_credentials_that_is_said() {
-    // Nobody is there to ask for the role of this container.
+    // There is no endpoint for this container's role.
     let settings = SqsSettings { key: None, provider: Some("ecs".to_owned()), ..settings(free_port(), "") };
     let b = SqsBackend::connect(settings, Pop::Safe).unwrap();
     match b.next_batch(&queues(&["default"]), 1, &Wait::none()).await {
@@ -284,10 +284,10 @@ const ATTRIBUTES: &str = r#"{"Attributes":{"VisibilityTimeout":"30","Approximate
 const MESSAGE: &str = r#"{"Messages":[{"MessageId":"m","ReceiptHandle":"h","Body":"{\"job\":\"x\"}",
     "Attributes":{"ApproximateReceiveCount":"1"}}]}"#;
 
-/// A server that says what it is told to say.
+/// A server with canned replies.
 struct Canned {
     port: u16,
-    /// By the call, or the call and the queue.
+    /// Replies by call, or by call and queue.
     answers: Arc<Mutex<HashMap<String, (u16, String)>>>,
     heard: Arc<Mutex<Vec<String>>>,
 }
@@ -311,7 +311,7 @@ impl Canned {
         self.answers.lock().unwrap().insert(to.to_owned(), (status, body.to_owned()));
     }
 
-    /// What was asked, each with the request's body.
+    /// The calls received, each with the request's body.
     fn heard(&self) -> Vec<String> {
         self.heard.lock().unwrap().clone()
     }

@@ -1,4 +1,4 @@
-//! Cases of calls that wait, and of a server that goes and comes back.
+//! Cases of waiting calls, and of a server that goes down and comes back.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -25,10 +25,10 @@ pub(super) async fn wakes_on_push<F: Fixture>() {
         assert_eq!(wait.await.len(), 1);
         delays.push(pushed.elapsed());
     }
-    // SQLite looks each 100 ms at the slowest. What only looks each second takes the rest of it, 870 ms.
+    // SQLite is polled every 100 ms at the slowest. Polling once per second would take the rest of it, 870 ms.
     delays.sort();
     assert!(delays[3] < Duration::from_millis(400), "{delays:?}");
-    // With a job there, it does not wait at all.
+    // If there is a job, the call does not wait at all.
     f.push("default", &job("x")).await;
     assert_eq!(wait(&b, &names, Duration::from_secs(30)).await, jobs(&["x"]));
 }
@@ -54,7 +54,7 @@ pub(super) async fn waits_no_longer_than_told<F: Fixture>() {
     assert!(wait(&b, &["default"], Duration::from_millis(1200)).await.is_empty());
     assert!(start.elapsed() >= Duration::from_millis(1200));
     assert!(wait(&b, &["default"], Duration::ZERO).await.is_empty());
-    // A lease that ended is work too, though nothing was pushed.
+    // An expired lease is work, too, though nothing was pushed.
     f.expire(&mut mine[0]).await;
     assert_eq!(wait(&b, &["default"], Duration::from_secs(3600)).await.len(), 1);
 }
@@ -64,11 +64,11 @@ pub(super) async fn an_ended_wait_loses_no_job<F: Fixture>() {
     let b = f.backend();
     let names = queues(&["default"]);
     let hour = Duration::from_secs(3600);
-    // Before it has begun.
+    // Ends a wait before it has begun.
     let wait = Wait::up_to(hour);
     wait.end();
     assert!(b.next_batch(&names, 5, &wait).await.unwrap().is_empty());
-    // While a push may or may not have been seen.
+    // Ends a wait while a push may or may not have been seen.
     let mut got = Vec::new();
     for n in 0..20 {
         let wait = Wait::up_to(hour);
@@ -116,6 +116,6 @@ pub(super) async fn survives_an_outage<F: Fixture>() {
     f.come_back().await;
     f.push("default", &job("b")).await;
     assert_eq!(wait(&b, &["default"], Duration::from_secs(30)).await, jobs(&["b"]));
-    // Whatever connection only serves to wait has to come back too.
+    // A connection that only serves waits has to recover, too.
     wait(&b, &["default"], Duration::from_millis(20)).await;
 }

@@ -7,25 +7,26 @@ use crate::backend::listing::CUT;
 use crate::backend::row::Row;
 use crate::backend::{BUDGET, LARGEST, Listing};
 
-/// Seconds for which a row that another transaction holds is waited for.
+/// Lock timeout for rows of other transactions, in seconds.
 const PATIENCE: u32 = 5;
 
 /// Which rows of one queue are free to be reserved.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Free<'a> {
-    /// What the queue is called in the table.
+    /// Name of the queue in the table.
     pub queue: &'a str,
     /// Epoch seconds.
     pub now: i64,
-    /// A reservation made then, or before, has ended.
+    /// Epoch seconds: a reservation made then or earlier has ended.
     pub expired: i64,
-    /// Rows up to this id are left out.
+    /// Only rows with a larger id; ignored where `only` is given.
     pub past: i64,
-    /// All but these are; empty is none.
+    /// Only rows with these ids; empty is no restriction.
     pub only: &'a [i64],
 }
 
-/// Columns of a reserved row, in order: those of [`Row`], the size of the payload, and the payload unless it is too large.
+/// Columns of a reserved row, in order: those of [`Row`]; the size of the payload and the payload, unless it is too
+/// large, follow.
 const COLUMNS: &str = "id, attempts, reserved_at, available_at, created_at";
 
 /// Statements for one table of one server.
@@ -34,7 +35,7 @@ pub(super) struct Dialect {
     engine: Engine,
     /// The table, quoted.
     table: String,
-    /// The server can pass over rows that another transaction has locked.
+    /// The server supports `SKIP LOCKED`.
     skips: bool,
 }
 
@@ -58,17 +59,18 @@ impl Dialect {
         sql
     }
 
-    /// The first free row of a queue.
+    /// The id of the first free row of a queue.
     pub(super) fn first(&self, free: &Free<'_>) -> String {
         format!("SELECT id FROM {} WHERE {} ORDER BY id LIMIT 1", self.table, self.free(free))
     }
 
-    /// The last row of all.
+    /// The last id of the table.
     pub(super) fn last(&self) -> String {
         format!("SELECT MAX(id) FROM {}", self.table)
     }
 
-    /// The next rows of a queue, up to an id: their ids and the epoch seconds from which they are free, in order of these.
+    /// The rows of a queue, up to an id, that become free next: their ids and due times in epoch seconds, ordered by
+    /// due time.
     pub(super) fn coming(&self, queue: &str, up_to: i64, retry_after: i64, most: usize) -> String {
         format!(
             "SELECT id, CASE WHEN reserved_at IS NULL THEN available_at ELSE reserved_at + {retry_after} END AS due \
@@ -78,8 +80,8 @@ impl Dialect {
         )
     }
 
-    /// PostgreSQL: reserves up to `max` rows, and as many as have together not much more than `budget` bytes. Answers with
-    /// [`COLUMNS`], in no order.
+    /// PostgreSQL: reserves up to `max` rows, until their payloads have `budget` bytes. Returns [`COLUMNS`], in no
+    /// order.
     pub(super) fn reserve(&self, free: &Free<'_>, max: usize, budget: usize) -> String {
         let (table, now) = (&self.table, free.now);
         format!(
@@ -93,7 +95,8 @@ impl Dialect {
         )
     }
 
-    /// MySQL: locks up to `max` rows in a transaction that it begins. Answers with their ids and the sizes of their payloads.
+    /// MySQL: begins a transaction and locks up to `max` rows. Returns their ids and the sizes of their payloads in
+    /// bytes.
     pub(super) fn lock(&self, free: &Free<'_>, max: usize) -> String {
         format!(
             "START TRANSACTION; SELECT id, OCTET_LENGTH(payload) FROM {} WHERE {} ORDER BY id LIMIT {max} {}",
@@ -103,11 +106,11 @@ impl Dialect {
         )
     }
 
-    /// MySQL: reserves rows that are locked, ends the transaction, and answers with [`COLUMNS`], in order of id.
+    /// MySQL: reserves locked rows, ends the transaction, and returns [`COLUMNS`], ordered by id.
     pub(super) fn take(&self, ids: &[i64], now: i64) -> String {
         let (table, ids) = (&self.table, list(ids));
-        // Without strict mode a column that is a byte wide stays at 255: there Laravel's own statement fails in strict
-        // mode, and with it every job that is behind.
+        // Without strict mode, a one-byte column stays at 255. In strict mode Laravel's own statement fails there,
+        // which blocks all jobs behind that row.
         format!(
             "UPDATE {table} SET reserved_at = {now}, attempts = attempts + 1 WHERE id IN ({ids}); \
              SELECT {} FROM {table} WHERE id IN ({ids}) ORDER BY id; COMMIT",
@@ -115,7 +118,7 @@ impl Dialect {
         )
     }
 
-    /// Moves a row that is ours to another queue, as it was before it was ours.
+    /// Moves a reserved row to another queue, in the state before its reservation.
     pub(super) fn requeue(&self, row: Row, queue: &str) -> String {
         let (table, queue) = (&self.table, self.literal(queue));
         format!("UPDATE {table} SET queue = {queue}, reserved_at = NULL, attempts = attempts - 1 WHERE {}", ours(row))
@@ -133,7 +136,7 @@ impl Dialect {
         format!("DELETE FROM {} WHERE {}", self.table, ours(row))
     }
 
-    /// One row: how many are pending, delayed and reserved.
+    /// One row: the numbers of pending, delayed and reserved jobs.
     pub(super) fn sizes(&self, queue: &str, now: i64) -> String {
         format!(
             "SELECT COUNT(CASE WHEN reserved_at IS NULL AND available_at <= {now} THEN 1 END), \
@@ -144,7 +147,8 @@ impl Dialect {
         )
     }
 
-    /// Jobs that nobody has reserved: bytes of the payload, attempts, when it is available, and the first part of the payload.
+    /// Unreserved jobs: size of the payload in bytes, attempts, epoch seconds of availability, and the first part of
+    /// the payload.
     pub(super) fn list(&self, queue: &str, now: i64, which: Listing, first: usize, most: usize) -> String {
         let when = match which {
             Listing::Waiting => "<=",
@@ -152,7 +156,7 @@ impl Dialect {
         };
         let cut = match self.engine {
             Engine::MySql => format!("SUBSTRING(CAST(payload AS BINARY), 1, {CUT})"),
-            // Of characters, each of which has four bytes at the most.
+            // Counts characters, each of which has four bytes at most.
             Engine::Postgres => format!("LEFT(payload, {})", CUT / 4),
         };
         format!(
@@ -163,7 +167,7 @@ impl Dialect {
         )
     }
 
-    /// One row: when the first of those was available that could run now; NULL without any.
+    /// One row: the earliest availability of a job that could run now, in epoch seconds; NULL without any.
     pub(super) fn oldest(&self, queue: &str, now: i64) -> String {
         format!(
             "SELECT MIN(available_at) FROM {} WHERE queue = {} AND reserved_at IS NULL AND available_at <= {now}",
@@ -172,7 +176,7 @@ impl Dialect {
         )
     }
 
-    /// All in one transaction and one message. The first answer is of no statement among them.
+    /// All statements in one transaction and one message. The first result is that of a statement that precedes them.
     pub(super) fn transaction(&self, statements: &[String]) -> String {
         let all = statements.join("; ");
         match self.engine {
@@ -182,7 +186,7 @@ impl Dialect {
         }
     }
 
-    /// How a session begins whose server is MySQL.
+    /// The first statements of a session with MySQL.
     pub(super) fn greeting(charset: Option<&str>, collation: Option<&str>) -> String {
         let mut sql = format!("SET SESSION sql_mode = '', SESSION innodb_lock_wait_timeout = {PATIENCE}");
         if let Some(charset) = charset.filter(|name| is_word(name)) {
@@ -200,7 +204,7 @@ impl Dialect {
 
     fn free(&self, free: &Free<'_>) -> String {
         let Free { queue, now, expired, past, only } = *free;
-        // Without a bound where there is none, so that the index of the queue is all that there is to choose.
+        // No condition on ids unless there is one, so that the queue's index is the only choice.
         let ids = match (only, past) {
             ([], 0) => String::new(),
             ([], past) => format!("AND id > {past} "),
@@ -212,7 +216,7 @@ impl Dialect {
         )
     }
 
-    /// Rows behind this id that are free: their ids, and their payloads unless they are large.
+    /// Free rows, ordered by id: their ids, and their payloads unless they are large.
     pub(super) fn behind(&self, free: &Free<'_>, most: usize) -> String {
         let (bytes, payload) = match self.engine {
             Engine::MySql => ("OCTET_LENGTH(payload)", "CAST(payload AS BINARY)"),
@@ -225,7 +229,7 @@ impl Dialect {
         )
     }
 
-    /// What hosts keep under a name, and the server's time in milliseconds.
+    /// The text that hosts share under a name, and the server's time in milliseconds since the epoch.
     pub(super) fn kept(&self, name: &str) -> String {
         let now = match self.engine {
             Engine::MySql => "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS UNSIGNED)",
@@ -234,7 +238,7 @@ impl Dialect {
         format!("SELECT (SELECT state FROM {} WHERE name = {}), {now}", limits_of(&self.table), self.literal(name))
     }
 
-    /// Keeps a text there if what is there is what was seen.
+    /// Stores a shared text under a name if the current one is still `seen`.
     pub(super) fn keep(&self, name: &str, seen: Option<&str>, text: &str) -> String {
         let (table, name, text) = (limits_of(&self.table), self.literal(name), self.literal(text));
         match (seen, self.engine) {
@@ -248,7 +252,7 @@ impl Dialect {
         }
     }
 
-    /// Text as it stands in a statement, whatever modes the server is in.
+    /// A string literal that is valid in all SQL modes of the server.
     fn literal(&self, text: &str) -> String {
         match self.engine {
             Engine::MySql => {
@@ -260,7 +264,7 @@ impl Dialect {
     }
 }
 
-/// The table of what hosts share, beside a jobs table that is quoted.
+/// The table of shared limits for a jobs table, quoted like that one.
 pub(super) fn limits_of(table: &str) -> String {
     match table.char_indices().next_back() {
         Some((at, quote @ ('"' | '`'))) => format!("{}_limits{quote}", table.get(..at).unwrap_or_default()),
@@ -268,18 +272,18 @@ pub(super) fn limits_of(table: &str) -> String {
     }
 }
 
-/// Text as it stands in a statement for PostgreSQL. It has no text with a zero in it.
+/// A string literal for PostgreSQL, where text cannot contain a zero byte.
 pub(super) fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\0', "\u{fffd}").replace('\\', r"\\").replace('\'', "''"))
 }
 
-/// A name as it stands in a statement for PostgreSQL.
+/// A quoted identifier for PostgreSQL.
 pub(super) fn name(name: &str) -> String {
     format!("\"{}\"", name.replace('\0', "\u{fffd}").replace('"', "\"\""))
 }
 
-/// The guard of a row. Whoever else reserves it counts an attempt. The time of the reservation says less: it moves with
-/// each renewal, and one may be under way while the job is being removed.
+/// Guards a row by `attempts`, which every other reservation increments. `reserved_at` is no guard: it changes with
+/// each renewal, and one may be pending while the job is being deleted.
 fn ours(row: Row) -> String {
     format!("id = {} AND attempts = {} AND reserved_at IS NOT NULL", row.id, row.attempts)
 }
@@ -288,12 +292,12 @@ fn list(ids: &[i64]) -> String {
     ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Names of character sets and collations have no other characters.
+/// Whether this can be the name of a character set or a collation.
 fn is_word(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Bytes that one call may still carry.
+/// Bytes of payloads that one call may still take.
 pub(super) fn budget(carried: usize) -> usize {
     BUDGET.saturating_sub(carried).max(1)
 }

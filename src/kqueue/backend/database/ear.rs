@@ -1,7 +1,8 @@
-//! PostgreSQL tells who listens: the app's package says `NOTIFY` after a dispatch.
+//! Listens for PostgreSQL notifications: the app's package sends `NOTIFY` after a dispatch.
 //!
-//! On a session of its own. A pooler that gives each transaction another connection would take `LISTEN`, keep quiet, and
-//! tell somebody else what was meant for us. So what a pooler drops is asked for first, and then it is tried.
+//! On a separate session. A pooler that gives each transaction another connection would accept `LISTEN` silently, and
+//! deliver our notifications to another client. So a parameter that poolers drop is checked first, and then a probe is
+//! sent.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -15,29 +16,29 @@ use tokio::time::timeout;
 use super::session;
 use super::settings::DatabaseSettings;
 
-/// What the package notifies.
+/// Channel that the package notifies.
 pub(super) const CHANNEL: &str = "kqueue";
-/// What we notify, to hear whether we hear.
+/// Payload of our own notification, which tests whether notifications arrive.
 const PROBE: &str = "probe";
-/// A parameter of our own, which the server keeps for the session that brings it. A pooler refuses it, or drops it.
+/// A custom parameter, which the server keeps for the session that sets it. A pooler refuses or drops it.
 const MARK: &str = "kqueue.session";
-/// What it may take to connect, and a probe to be heard.
+/// Timeout of connecting, and of receiving the probe.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Until it is tried again, once that has failed.
+/// Delay of the next attempt after a failed one.
 const RETRY: Duration = Duration::from_secs(300);
 
-/// How far it is.
+/// State of the listener.
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Not tried, or not again before then.
+    /// Closed, until the next attempt at this time; `None` is at once.
     Shut(Option<Instant>),
-    /// Whether it hears is not known. Until then it may take.
+    /// Open, but the probe has not been received. Fails at this time.
     Open(Instant),
-    /// It hears.
+    /// Notifications arrive.
     Hears,
 }
 
-/// One that listens.
+/// A listener for notifications.
 pub(super) struct Ear {
     listener: Mutex<Option<PgListener>>,
     state: Cell<State>,
@@ -48,12 +49,12 @@ impl Ear {
         Self { listener: Mutex::new(None), state: Cell::new(State::Shut(None)) }
     }
 
-    /// Whether what is dispatched is heard.
+    /// Whether notifications are known to arrive.
     pub(super) fn hears(&self) -> bool {
         matches!(self.state.get(), State::Hears)
     }
 
-    /// Opens it if that is due. Answers with what another session is to say then.
+    /// Opens the listener if that is due. Returns the statement that sends the probe, to be run on another session.
     pub(super) async fn open(&self, settings: &DatabaseSettings) -> Option<String> {
         match self.state.get() {
             State::Shut(until) if until.is_none_or(|until| Instant::now() >= until) => {}
@@ -95,7 +96,7 @@ impl Ear {
         None
     }
 
-    /// Returns when something was said. Cancel-safe.
+    /// Returns after a notification, or when the session is lost; waits forever if it is closed. Cancel-safe.
     pub(super) async fn hear(&self) {
         let mut listener = self.listener.lock().await;
         let Some(open) = listener.as_mut() else {
@@ -108,12 +109,12 @@ impl Ear {
                 Ok(None) | Err(_) => break,
             }
         }
-        // The server has gone, or this session alone: looked at once more, and opened anew at the next look.
+        // The server or only this session is gone: the caller looks at once, and the next wait reopens the session.
         *listener = None;
         self.state.set(State::Shut(None));
     }
 
-    /// Takes what was said and means no more: nobody waits for it.
+    /// Discards pending notifications: the look that follows makes them obsolete.
     pub(super) fn drain(&self) {
         while self.hears() && self.hear().now_or_never().is_some() {}
     }

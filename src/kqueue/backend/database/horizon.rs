@@ -1,18 +1,20 @@
-//! What is known of a long table, so that it is not looked through again and again.
+//! Cached result of a scan of a long table, so that it is not scanned again and again.
 //!
-//! Laravel's only index is that of the queue's name. Behind a million delayed jobs, each look for one that is due would go
-//! through all of them. So one look, once it has taken long, is made to last: what is before the first free row is known
-//! with its times, and from then on only what is behind is looked at. Pure.
+//! Laravel's only index is that of the queue's name. With a million delayed jobs in front, each look for a due job
+//! would read all of them. So once a look has taken long, one scan remembers the due times of the rows before the first
+//! free row, and later looks only read the rows behind. Pure.
 
 use std::time::{Duration, Instant};
 
-/// A look that takes longer is worth remembering.
+/// A look that takes longer is followed by a scan.
 pub(super) const LONG: Duration = Duration::from_millis(50);
-/// Rows of each queue that are remembered with their times.
+/// Rows of each queue that are remembered with their due times at most.
 pub(super) const MOST: usize = 2000;
-/// Ids before the last that are looked at each time: rows may become visible in another order than that of their ids.
+/// Ids before the last one that each look reads nevertheless: rows may become visible in another order than that of
+/// their ids.
 const MARGIN: i64 = 1000;
-/// Times of what a look costs until all is looked through again, for what others have put back meanwhile.
+/// Lifetime of a scan, as a multiple of its duration. The next one also finds rows that other workers have released
+/// meanwhile.
 const SHARE: u32 = 20;
 
 /// A row that is not free yet.
@@ -23,34 +25,35 @@ pub(super) struct Coming {
     pub due: i64,
 }
 
-/// One queue as it was seen.
+/// One queue as of the scan.
 #[derive(Debug)]
 pub(super) struct Seen {
-    /// Rows up to this id are coming.
+    /// Rows up to this id are not read by later looks.
     past: i64,
-    /// The first of them, in order of time.
+    /// The first of them that become free, ordered by due time.
     coming: Vec<Coming>,
 }
 
 impl Seen {
-    /// Its first free row, if it has one, the last id of the table before it was looked for, and what comes before it.
+    /// From the id of its first free row, if it has one, the last id of the table before the scan, and the rows that
+    /// become free next.
     pub(super) fn new(first: Option<i64>, last: i64, coming: Vec<Coming>) -> Self {
         Self { past: first.map_or(last.saturating_sub(MARGIN), |id| id - 1).max(0), coming }
     }
 }
 
-/// One look at several queues, as long as it holds.
+/// Result of one scan of several queues, and how long it is valid.
 #[derive(Debug)]
 pub(super) struct Horizon {
     names: Vec<String>,
     seen: Vec<Seen>,
-    /// From this time on there may be more than what is remembered.
+    /// Epoch seconds from which on more rows may be due than are remembered.
     complete_until: i64,
     expires: Instant,
 }
 
 impl Horizon {
-    /// Of queues, in order; and what it has cost to look.
+    /// The result for these queues, in order, of a scan that took `cost`.
     pub(super) fn new(names: Vec<String>, seen: Vec<Seen>, cost: Duration) -> Self {
         let cut = seen.iter().filter(|seen| seen.coming.len() >= MOST).filter_map(|seen| seen.coming.last());
         Self {
@@ -61,17 +64,17 @@ impl Horizon {
         }
     }
 
-    /// Whether it still says something about these queues.
+    /// Whether it is still valid for these queues at `now`, in epoch seconds.
     pub(super) fn holds(&self, names: &[String], now: i64) -> bool {
         self.names == names && now < self.complete_until && Instant::now() < self.expires
     }
 
-    /// Up to which id a queue need not be looked at.
+    /// Id up to which a look at a queue skips rows; 0 for an unknown queue.
     pub(super) fn past(&self, queue: usize) -> i64 {
         self.seen.get(queue).map_or(0, |seen| seen.past)
     }
 
-    /// Ids of a queue's rows up to there that are free by now, in order.
+    /// Ids of a queue's remembered rows that are free by `now`: `max` at most, in ascending order.
     pub(super) fn due(&self, queue: usize, now: i64, max: usize) -> Vec<i64> {
         let Some(seen) = self.seen.get(queue) else { return Vec::new() };
         let due = seen.coming.iter().take_while(|row| row.due <= now).map(|row| row.id);
@@ -81,14 +84,14 @@ impl Horizon {
         ids
     }
 
-    /// These have been tried.
+    /// Forgets rows, after an attempt to reserve them.
     pub(super) fn tried(&mut self, queue: usize, ids: &[i64]) {
         if let Some(seen) = self.seen.get_mut(queue) {
             seen.coming.retain(|row| !ids.contains(&row.id));
         }
     }
 
-    /// This one is free again.
+    /// Remembers a row as free again.
     pub(super) fn freed(&mut self, name: &str, id: i64) {
         for (seen, _) in self.seen.iter_mut().zip(&self.names).filter(|(_, known)| *known == name) {
             seen.coming.insert(0, Coming { due: 0, id });

@@ -1,4 +1,4 @@
-//! The session with the server: opened when it is needed, bounded in time, opened anew after a failure.
+//! The session with the server: opened on demand, with bounded response times, reopened after a failure.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -13,38 +13,38 @@ use super::trouble::Place;
 use crate::backend::BackendError;
 use crate::backend::trouble::Trouble;
 
-/// What a server may take to take us in.
+/// Timeout of opening a session, and of a ping.
 const CONNECT: Duration = Duration::from_secs(5);
-/// What it may take to answer, those before us included. Long, since a large table takes long to look through.
+/// Timeout of a call, including the wait for previous calls. Long, since scanning a large table takes long.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A session that rested for longer is tried before it is used: servers close those.
+/// A session that was idle for longer is pinged before it is used: servers close idle sessions.
 const RESTED: Duration = Duration::from_secs(5);
-/// What it may take to say goodbye.
+/// Timeout of closing a session properly.
 const GOODBYE: Duration = Duration::from_millis(100);
-/// Engines of MySQL that know no transactions, and so no reservation that is ours alone.
+/// Storage engines of MySQL without transactions, in which a reservation is not exclusive.
 const NO_TRANSACTIONS: [&str; 6] = ["MyISAM", "Aria", "MEMORY", "CSV", "ARCHIVE", "MRG_MYISAM"];
 
 /// A session that is ready for use.
 pub(super) struct Ready {
     pub session: Session,
     pub dialect: Dialect,
-    /// The address that it is with.
+    /// Address of its server.
     at: String,
     used: Instant,
-    /// It has carried so much that its buffers had better go.
+    /// Its buffers have become so large that it is to be closed.
     pub heavy: bool,
 }
 
-/// The way to one database.
+/// Access to one database through one session.
 pub(super) struct Link {
     settings: DatabaseSettings,
     slot: Mutex<Option<Ready>>,
-    /// Which address is tried first.
+    /// Index of the address that is tried first.
     first: Cell<usize>,
 }
 
 impl Link {
-    /// Connects to nothing yet.
+    /// Does not connect yet.
     pub(super) fn new(settings: DatabaseSettings) -> Self {
         Self { settings, slot: Mutex::new(None), first: Cell::new(0) }
     }
@@ -53,7 +53,7 @@ impl Link {
         &self.settings
     }
 
-    /// Runs `work` on the session; no two at once.
+    /// Runs `work` on the session, one call at a time.
     pub(super) async fn with<T>(&self, work: impl AsyncFnOnce(&mut Ready) -> sqlx::Result<T>) -> Result<T, Trouble> {
         let at = Cell::new(None);
         let all = async {
@@ -63,8 +63,8 @@ impl Link {
                 None => self.open().await?,
             };
             at.set(Some(ready.at.clone()));
-            // Whatever goes wrong from here on, or if the caller drops the future, the session is closed, and with it
-            // ends what was begun.
+            // A failure from here on, or dropping the future, closes the session and so ends its transaction, unless
+            // the session is put back.
             match work(&mut ready).await {
                 Ok(value) => {
                     ready.used = Instant::now();
@@ -76,12 +76,12 @@ impl Link {
                     match trouble {
                         Trouble::Busy(_) if self.settings.engine == Engine::Postgres => *slot = Some(ready),
                         Trouble::Busy(_) => {
-                            // The server may have undone one statement of several.
+                            // The server may have rolled back only one of several statements.
                             if ready.session.run("ROLLBACK".to_owned()).await.is_ok() {
                                 *slot = Some(ready);
                             }
                         }
-                        // Where there are several addresses, another one may do.
+                        // If there are several addresses, another one may work.
                         Trouble::Other(_) => self.first.set(self.first.get().wrapping_add(1)),
                     }
                     Err(trouble)
@@ -95,7 +95,7 @@ impl Link {
         })
     }
 
-    /// Says goodbye if a session is open.
+    /// Closes the session properly, if one is open.
     pub(super) async fn close(&self) {
         if let Some(ready) = self.slot.lock().await.take() {
             let _ = timeout(GOODBYE, ready.session.close()).await;
@@ -125,7 +125,7 @@ impl Link {
         let place = self.place(&at);
         let tls = &self.settings.tls;
         for file in [&tls.ca, &tls.cert, &tls.key].into_iter().flatten() {
-            // The library does not say which one it misses.
+            // The library's error does not name the file.
             std::fs::File::open(file)
                 .map_err(|error| Trouble::Other(place.unavailable(&format!("{file}: {error}"))))?;
         }
@@ -167,7 +167,7 @@ impl Link {
                  one job: keep it in InnoDB (ALTER TABLE … ENGINE = InnoDB)"
             ))));
         }
-        // Without gaps in what is locked. A server that logs statements instead of rows refuses writes then.
+        // Avoids gap locks. A server with a statement-based binary log refuses writes at this level.
         if !(is_logged == "ON" && format == "STATEMENT") {
             let sql = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned();
             session.run(sql).await.map_err(|error| place.trouble(&error))?;
@@ -175,7 +175,7 @@ impl Link {
         Ok(Dialect::new(*engine, table.clone(), skips_locked(&version)))
     }
 
-    /// Finds the table where the app would, once and for all: a search path is not kept by a pooler.
+    /// Resolves the table by the app's search path, once: a pooler does not keep a session's search path.
     async fn greet_postgres(&self, session: &mut Session, place: Place<'_>) -> Result<Dialect, Trouble> {
         let DatabaseSettings { engine, table, search_path, .. } = &self.settings;
         let path: Vec<_> = search_path.iter().map(|schema| dialect::name(schema)).collect();
@@ -202,7 +202,7 @@ impl Link {
         self.settings.addresses.iter().map(|address| self.name(address)).collect::<Vec<_>>().join(", ")
     }
 
-    /// As people write it.
+    /// The address for messages.
     fn name(&self, Address { host, port, socket }: &Address) -> String {
         match socket {
             Some(socket) => socket.clone(),
@@ -215,7 +215,7 @@ impl Link {
     }
 }
 
-/// The session, unless it has died while it rested.
+/// The session, unless it was lost while idle.
 async fn rested(ready: Option<Ready>) -> Option<Ready> {
     let mut ready = ready?;
     if ready.used.elapsed() < RESTED {
@@ -225,7 +225,7 @@ async fn rested(ready: Option<Ready>) -> Option<Ready> {
     matches!(pinged, Ok(Ok(()))).then_some(ready)
 }
 
-/// Whether the server knows `SKIP LOCKED`, by the rule of Laravel.
+/// Whether the server supports `SKIP LOCKED`, by Laravel's rule.
 fn skips_locked(version: &str) -> bool {
     let number = |text: &str| -> (u32, u32, u32) {
         let mut parts = text.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));

@@ -1,4 +1,4 @@
-//! How the table is looked at, and how often while nothing is known to be in it.
+//! Looks at the table for free rows, and the pace of these looks while there are none.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -10,14 +10,14 @@ use super::{DatabaseBackend, numbers, row_of};
 use crate::backend::trouble::Trouble;
 use crate::backend::{BackendError, epoch, epoch_seconds};
 
-/// Between two looks: after a job was found, and when none has been for long.
+/// Shortest and longest pause between two looks: after a job was found, and when none was found for long.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
-/// The pause is this part of the time since a job was found: so a job waits for no longer than that.
+/// Divides the time since the last job was found, which gives the pause: a job waits for no longer than that fraction.
 const PATIENCE: u32 = 100;
-/// Looks take no more than this part of the time.
+/// A pause lasts at least this many times as long as the look before it.
 const SHARE: u32 = 10;
 
-/// Which of the queues that were asked for have work.
+/// For each queue that was asked for, whether it has work; empty if none has.
 pub(super) type Work = Vec<bool>;
 
 /// When the next look is due.
@@ -32,18 +32,18 @@ impl Pace {
         Self { found: Cell::new(None), next: Cell::new(Instant::now()) }
     }
 
-    /// There was work: there may soon be more.
+    /// Work was found: the next look is due at once, since there may be more.
     pub(super) fn found(&self) {
         self.found.set(Some(Instant::now()));
         self.next.set(Instant::now());
     }
 
-    /// What was seen before says nothing any more.
+    /// Former results are no longer valid: the next look is due at once.
     pub(super) fn failed(&self) {
         self.next.set(Instant::now());
     }
 
-    /// A look that took so long found nothing.
+    /// A look that took `cost` found nothing. The pause is the longest if new jobs are announced (`is_told`).
     pub(super) fn found_nothing(&self, cost: Duration, is_told: bool) {
         let (shortest, longest) = PAUSE;
         let pause = self.found.get().filter(|_| !is_told).map_or(longest, |at| at.elapsed() / PATIENCE);
@@ -53,14 +53,14 @@ impl Pace {
     }
 }
 
-/// And a little more.
+/// Time until just after the wall clock's next whole second.
 fn to_next_second() -> Duration {
     Duration::from_millis(u64::from(1001 - epoch().subsec_millis()))
 }
 
 impl DatabaseBackend {
-    /// Returns when there may be work in one of the queues, or after `limit`, whichever is first. Cancel-safe, at the cost of
-    /// the session if it is in the midst of a look.
+    /// Returns when there may be work in one of the queues, or after `limit`, whichever is first. Cancel-safe: dropping
+    /// it during a look closes the session.
     pub(super) async fn wait(&self, names: &[String], limit: Duration) -> Result<Work, BackendError> {
         let end = Instant::now() + limit;
         loop {
@@ -123,7 +123,7 @@ impl DatabaseBackend {
         Ok(work)
     }
 
-    /// Whether what is dispatched is announced.
+    /// Whether notifications of new jobs arrive.
     pub(in crate::backend) fn hears(&self) -> bool {
         self.ear.as_ref().is_some_and(super::Ear::hears)
     }
@@ -132,10 +132,10 @@ impl DatabaseBackend {
         self.horizon.borrow().as_ref().is_some_and(|horizon| horizon.holds(names, epoch_seconds()))
     }
 
-    /// Looks through the whole table, so that it need not be done again soon.
+    /// Scans the whole table and remembers the result, so that it need not be repeated soon.
     async fn scan(&self, names: &[String]) -> Result<(), Trouble> {
         let cost = Instant::now();
-        // On a session of its own, so that no finished job waits for it; but never on a third one.
+        // On a separate session, so that no finished job waits for it; but a listener is a second session already.
         let own = (self.ear.is_none()).then(|| Link::new(self.link.settings().clone()));
         let link = own.as_ref().unwrap_or(&self.link);
         let retry_after = self.retry_after;

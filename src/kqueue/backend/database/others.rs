@@ -1,4 +1,4 @@
-//! Jobs of those of whom few are reserved, taken out of their order: see `backend::others`.
+//! Takes jobs of other owners out of order: see `backend::others`.
 
 use super::dialect::Free;
 use super::{DatabaseBackend, numbers};
@@ -30,7 +30,7 @@ impl DatabaseBackend {
             Ok(())
         });
         match looked.await {
-            // What is ours already must not be lost with the error.
+            // Jobs that are already reserved must not be lost with the error.
             Err(Trouble::Busy(_)) => {}
             Err(trouble) if found.is_empty() => return Err(trouble.into()),
             Ok(()) | Err(_) => {}

@@ -1,6 +1,6 @@
-//! One open connection, whichever engine it is to. Statements go as text and answers come as text, in one round trip
-//! for as many statements as there are: nothing is left behind on the server, so that a pooler which gives each
-//! transaction another connection (pgbouncer) is as good as the server itself.
+//! One open connection to either engine. Statements and results are text; any number of statements takes one round
+//! trip. Leaves no prepared statements on the server, so that a pooler which gives each transaction another connection
+//! (pgbouncer) works as well as the server itself.
 
 use bytes::Bytes;
 use futures_util::{TryStream, TryStreamExt};
@@ -13,12 +13,12 @@ use super::settings::{Address, DatabaseSettings, Engine, TlsMode};
 /// One column of one row, as text.
 pub(in crate::backend) type Cell = Option<Bytes>;
 
-/// What came of one statement.
+/// Result of one statement.
 #[derive(Debug, Default)]
 pub(in crate::backend) struct Answer {
-    /// Rows that it has read.
+    /// Rows that it returned.
     pub rows: Vec<Vec<Cell>>,
-    /// Rows that it has found, and changed if it changes any.
+    /// Number of rows that it matched; an update counts them even if their values stay the same.
     pub hits: u64,
 }
 
@@ -37,7 +37,7 @@ impl Session {
         }
     }
 
-    /// Runs statements, separated by semicolons. One answer for each, in order. After the first that fails, none is run.
+    /// Runs statements, separated by semicolons. Returns one result for each, in order. Stops at the first that fails.
     pub(in crate::backend) async fn run(&mut self, sql: String) -> sqlx::Result<Vec<Answer>> {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql));
         match self {
@@ -67,7 +67,7 @@ impl Session {
         }
     }
 
-    /// Says goodbye, so that the server does not log a client that was lost.
+    /// Closes the connection properly, so that the server does not log a lost client.
     pub(in crate::backend) async fn close(self) -> sqlx::Result<()> {
         match self {
             Self::MySql(connection) => connection.close().await,
@@ -90,7 +90,7 @@ async fn collect<R: Row>(
     Ok(answers)
 }
 
-/// What PDO would connect with.
+/// Options as PDO would use them.
 fn mysql(settings: &DatabaseSettings, address: &Address) -> MySqlConnectOptions {
     let tls = &settings.tls;
     let mut options = MySqlConnectOptions::new()
@@ -98,7 +98,7 @@ fn mysql(settings: &DatabaseSettings, address: &Address) -> MySqlConnectOptions 
         .port(address.port.unwrap_or(Engine::MySql.port()))
         .username(settings.username.as_deref().unwrap_or_default())
         .ssl_mode(match tls.mode {
-            // MySQL takes a socket for secure and expects the bare password, which the library sends over TLS alone.
+            // MySQL treats a socket as secure and expects the plain password, which the library sends over TLS only.
             TlsMode::Disable if address.socket.is_some() => MySqlSslMode::Preferred,
             TlsMode::Disable => MySqlSslMode::Disabled,
             TlsMode::Prefer => MySqlSslMode::Preferred,
@@ -106,7 +106,7 @@ fn mysql(settings: &DatabaseSettings, address: &Address) -> MySqlConnectOptions 
             TlsMode::VerifyCa => MySqlSslMode::VerifyCa,
             TlsMode::VerifyFull => MySqlSslMode::VerifyIdentity,
         })
-        // As PDO: over TLS alone.
+        // As PDO: over TLS only.
         .enable_cleartext_plugin(!matches!(tls.mode, TlsMode::Disable | TlsMode::Prefer))
         .pipes_as_concat(false)
         .no_engine_substitution(false)
@@ -135,14 +135,14 @@ fn mysql(settings: &DatabaseSettings, address: &Address) -> MySqlConnectOptions 
     options
 }
 
-/// What libpq would connect with. What the app leaves open comes from the environment, but for `~/.pgpass`.
+/// Options as libpq would use them. What the app leaves open comes from the environment, but not from `~/.pgpass`.
 pub(in crate::backend) fn postgres(settings: &DatabaseSettings, address: &Address) -> PgConnectOptions {
     let tls = &settings.tls;
     let mut options = PgConnectOptions::new_without_pgpass()
         .ssl_mode(match tls.mode {
             TlsMode::Disable => PgSslMode::Disable,
             TlsMode::Prefer => PgSslMode::Prefer,
-            // As libpq: an authority that is named is there to be asked.
+            // As libpq: verifies the certificate if there is a CA.
             TlsMode::Require if tls.ca.is_some() => PgSslMode::VerifyCa,
             TlsMode::Require => PgSslMode::Require,
             TlsMode::VerifyCa => PgSslMode::VerifyCa,

@@ -5,10 +5,10 @@ use serde::Deserialize;
 use crate::backend::Names;
 use crate::backend::settings::optional_number;
 
-/// The servers that differ.
+/// Kinds of servers.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 pub enum Engine {
-    /// MySQL, MariaDB and what speaks their protocol.
+    /// MySQL, MariaDB and compatible servers.
     #[serde(rename = "mysql", alias = "mariadb")]
     MySql,
     /// PostgreSQL.
@@ -16,7 +16,7 @@ pub enum Engine {
     Postgres,
 }
 
-/// Whether the connection is encrypted, and what is verified; in the words of libpq.
+/// Whether the connection is encrypted, and what is verified; by the names of libpq.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsMode {
@@ -30,14 +30,14 @@ pub enum TlsMode {
     Require,
     /// Always, with a certificate that a known authority has signed.
     VerifyCa,
-    /// As well, and for this very host.
+    /// As `VerifyCa`, and the certificate must be for this host.
     VerifyFull,
 }
 
-/// How the connection is encrypted. Files are named, and read when they are needed.
+/// Encryption of the connection. Files are given by path and read when they are needed.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct Tls {
-    /// What is asked of the server.
+    /// What is required of the server.
     #[serde(default)]
     pub mode: TlsMode,
     /// Certificates of authorities, in PEM.
@@ -57,10 +57,10 @@ pub struct Address {
     /// A name or an address; for PostgreSQL also the directory of a socket. Empty is this host.
     #[serde(default)]
     pub host: String,
-    /// TCP port; none is the engine's own.
+    /// TCP port; `None` is the engine's default.
     #[serde(default)]
     pub port: Option<u16>,
-    /// A socket, which counts instead of both.
+    /// Path of a socket, used instead of host and port.
     #[serde(default)]
     pub socket: Option<String>,
 }
@@ -70,15 +70,15 @@ pub struct Address {
 pub struct DatabaseSettings {
     /// Which protocol and which dialect.
     pub engine: Engine,
-    /// Where the server is. Several are one database: each connection tries them in turn.
+    /// Addresses of the server. Several are one database: each connection tries them in turn.
     pub addresses: Vec<Address>,
-    /// Where a session is kept by the server itself, if the addresses are those of a pooler.
+    /// Addresses of the server itself, if `addresses` are those of a pooler.
     #[serde(default)]
     pub direct: Vec<Address>,
     /// Name of the database.
     #[serde(default)]
     pub database: String,
-    /// The user; for PostgreSQL none is the user of the system.
+    /// The user; for PostgreSQL `None` is the user of the operating system.
     #[serde(default)]
     pub username: Option<String>,
     /// Its password.
@@ -87,7 +87,7 @@ pub struct DatabaseSettings {
     /// How the connection is encrypted.
     #[serde(default)]
     pub tls: Tls,
-    /// The jobs table as it stands in a statement, quoted, with its prefix.
+    /// The jobs table, quoted for use in a statement, with its prefix.
     pub table: String,
     /// Seconds after which a reservation ends. Laravel has no "never" here.
     #[serde(default, deserialize_with = "optional_number")]
@@ -98,16 +98,16 @@ pub struct DatabaseSettings {
     /// Collation of the connection, for MySQL.
     #[serde(default)]
     pub collation: Option<String>,
-    /// Schemas in which PostgreSQL looks for the table; none are those of the user.
+    /// Schemas in which PostgreSQL looks for the table; empty is the user's own search path.
     #[serde(default)]
     pub search_path: Vec<String>,
     /// The app's package announces jobs with `NOTIFY`.
     #[serde(default)]
     pub notified: bool,
-    /// The app's name, for people who look at the server.
+    /// The app's name, by which the session can be identified on the server.
     #[serde(default)]
     pub app: String,
-    /// What its queues are called.
+    /// Stored names of its queues.
     #[serde(default)]
     pub names: Names,
 }
@@ -138,7 +138,7 @@ impl std::fmt::Display for Engine {
 }
 
 impl Engine {
-    /// The port where none is named.
+    /// The default port.
     pub(in crate::backend) const fn port(self) -> u16 {
         match self {
             Self::MySql => 3306,

@@ -1,4 +1,4 @@
-//! What hosts keep together, for limits that they share: a row for each, in a table of its own.
+//! State of limits that hosts share: one row for each, in a separate table.
 
 use super::DatabaseBackend;
 use super::dialect::limits_of;
@@ -6,7 +6,7 @@ use crate::backend::BackendError;
 use crate::backend::trouble::limits_table;
 
 impl DatabaseBackend {
-    /// The table of what hosts share, quoted.
+    /// The table of shared limits, quoted.
     fn limits(&self) -> String {
         limits_of(&self.link.settings().table)
     }
@@ -18,7 +18,7 @@ impl DatabaseBackend {
         let row = kept.into_iter().flat_map(|answer| answer.rows).next().unwrap_or_default();
         let text = |at: usize| row.get(at).cloned().flatten().map(|text| String::from_utf8_lossy(&text).into_owned());
         let now = text(1).and_then(|now| now.parse().ok());
-        // A row without a time would let everything start.
+        // Without the server's time, limits would let every job start.
         let lacks = || BackendError::Settings("the database does not say what time it is".to_owned());
         Ok((text(0), now.ok_or_else(lacks)?))
     }

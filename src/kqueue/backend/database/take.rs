@@ -1,4 +1,4 @@
-//! Reserving rows of one queue: locked or updated by the server, read, and set aside where they are no jobs.
+//! Reserves rows of one queue, and sets aside those that are not jobs.
 
 use bytes::Bytes;
 
@@ -11,15 +11,16 @@ use crate::backend::head::why_broken;
 use crate::backend::row::Row;
 use crate::backend::{BUDGET, LARGEST, Reservation, Reserved, SetAside};
 
-/// Messages that one call sets aside at the most.
+/// Messages that one call sets aside at most.
 const MOST_ASIDE: usize = 100;
-/// Rows that one statement reserves at the most.
+/// Rows that one statement reserves at most.
 const MOST_TAKEN: usize = 500;
-/// Bytes that one call may carry before its session is closed: buffers stay as large as they once were.
+/// Bytes in one call from which on its session is closed afterwards: connection buffers never shrink.
 const HEAVY: usize = 4 << 20;
 
 impl DatabaseBackend {
-    /// Takes jobs off one queue: those whose time was known to come, and those behind. `true` if that is enough for one call.
+    /// Reserves jobs of one queue: those that the horizon knows to be due, then those behind it. `true` if the call has
+    /// reached one of its limits.
     pub(super) async fn take_queue(
         &self,
         ready: &mut Ready,
@@ -42,7 +43,8 @@ impl DatabaseBackend {
         Ok(self.take(ready, queue, free, max, found).await? || found.jobs.len() >= max)
     }
 
-    /// Takes jobs off one queue, setting aside what is none. `true` if there may be more, but enough for one call.
+    /// Reserves jobs of one queue; sets aside messages that are not jobs. `true` if the call has reached its limit of
+    /// bytes or set-aside messages, and there may be more.
     pub(super) async fn take(
         &self,
         ready: &mut Ready,
@@ -90,7 +92,7 @@ impl DatabaseBackend {
         if self.link.settings().engine == Engine::Postgres {
             let answers = ready.session.run(ready.dialect.reserve(free, max, budget)).await?;
             let mut rows = taken(answers)?;
-            // RETURNING promises no order.
+            // RETURNING guarantees no order.
             rows.sort_by_key(|taken| taken.row.id);
             return Ok(rows);
         }
@@ -111,7 +113,7 @@ impl DatabaseBackend {
         taken(ready.session.run(ready.dialect.take(&ids, free.now)).await?)
     }
 
-    /// Moves reserved rows that are no jobs out of the way.
+    /// Moves reserved rows that are not jobs to the queue `NAME:broken`.
     async fn set_aside(
         &self,
         ready: &mut Ready,
@@ -130,14 +132,14 @@ impl DatabaseBackend {
     }
 }
 
-/// A row that has been reserved, and how many bytes its payload has: one that is too large is not read.
+/// A reserved row, and the size of its payload in bytes. A payload over [`LARGEST`] is not read and left empty.
 struct TakenRow {
     row: Row,
     bytes: usize,
     payload: Bytes,
 }
 
-/// Reads what [`dialect::Dialect::reserve`] and [`dialect::Dialect::take`] answer.
+/// Reads the results of [`super::dialect::Dialect::reserve`] and [`super::dialect::Dialect::take`].
 fn taken(answers: Vec<Answer>) -> sqlx::Result<Vec<TakenRow>> {
     let rows = answers.into_iter().flat_map(|answer| answer.rows);
     rows.map(|cells| {

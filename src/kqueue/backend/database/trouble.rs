@@ -1,4 +1,4 @@
-//! What the server says instead of an answer, and what it means for the queue.
+//! Errors of the server, and what they mean for the queue.
 
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::postgres::PgDatabaseError;
@@ -7,11 +7,11 @@ use super::settings::Engine;
 use crate::backend::BackendError;
 use crate::backend::trouble::{MAKE_TABLE, Trouble};
 
-/// What the app may have to change, by the keys of a fresh Laravel.
+/// Fixes for the app, by the keys of a fresh Laravel.
 const CREDENTIALS: &str = "check DB_USERNAME and DB_PASSWORD (or DB_URL) in the app's .env";
 const DATABASE: &str = "check DB_DATABASE, DB_HOST and DB_PORT (or DB_URL) in the app's .env";
 
-/// Where and on what, for the error's line.
+/// Server and table of a call, for error messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
     pub engine: Engine,
@@ -22,7 +22,7 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// What an error of the client library means.
+    /// Classifies an error of the client library.
     pub(super) fn trouble(self, error: &sqlx::Error) -> Trouble {
         let (said, fault) = fault(error);
         let table = self.table;
@@ -42,7 +42,7 @@ impl Place<'_> {
         }
     }
 
-    /// The table is not there.
+    /// Error for a missing table.
     pub(super) fn no_table(self, said: &str) -> BackendError {
         BackendError::NoTable { target: self.target(), reason: said.to_owned(), fix: MAKE_TABLE.to_owned() }
     }
@@ -56,7 +56,7 @@ impl Place<'_> {
     }
 }
 
-/// Kinds of errors that make a difference.
+/// Kinds of errors that are handled differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Busy,
@@ -68,7 +68,7 @@ enum Fault {
     Gone,
 }
 
-/// What the server says, and what kind of error it is.
+/// Message and kind of an error.
 fn fault(error: &sqlx::Error) -> (String, Fault) {
     let Some(database) = error.as_database_error() else {
         return (outermost(error), Fault::Gone);
@@ -110,7 +110,7 @@ fn postgres(code: &str) -> Fault {
     }
 }
 
-/// The library's own words, without the frame that says whose they are.
+/// The library's message, without its prefix for the kind of error.
 fn outermost(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Io(e) => e.to_string(),

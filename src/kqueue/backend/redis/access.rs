@@ -1,4 +1,4 @@
-//! What a server asks for before it lets anybody in.
+//! Access to servers: TLS, credentials and the number of the database.
 
 use std::io;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::settings::{NodeSettings, TlsSettings};
 use super::tls::Tls;
 use crate::backend::BackendError;
 
-/// What a connection may take to be made, and then to be let in.
+/// Timeout of connecting, and then of logging in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The same for all servers of one kind.
+/// Access to all servers of one kind.
 pub(super) struct Access {
     tls: Option<Tls>,
     username: Option<String>,
@@ -23,7 +23,7 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// To servers at these nodes, and the addresses of them.
+    /// Access to the servers at these nodes, and their addresses.
     pub(super) fn new(
         nodes: &[NodeSettings],
         tls: &Option<TlsSettings>,
@@ -38,13 +38,13 @@ impl Access {
             (None, None) => None,
             (settings, scheme) => Some(Tls::new(settings.clone().unwrap_or_default(), scheme.unwrap_or(Scheme::Tls))?),
         };
-        // What PHP calls empty is no credential to Laravel either.
+        // Laravel does not send an empty credential either.
         let given = |value: &Option<String>| value.clone().filter(|v| !v.is_empty());
         let access = Self { tls, username: given(username), password: given(password), database };
         Ok((access, parsed.into_iter().map(|(address, _)| address).collect()))
     }
 
-    /// Connects. `response` is what a command may take.
+    /// Connects and logs in. `response` is the response timeout of a command, if any.
     pub(super) async fn open(&self, address: &Address, response: Option<Duration>) -> RedisResult<Connection> {
         let opened = self.try_open(address, response).await;
         if let (Err(_), Some(tls)) = (&opened, &self.tls) {

@@ -1,32 +1,32 @@
-//! Where a server is. Pure.
+//! Addresses of servers. Pure.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::backend::BackendError;
 
-/// A place to connect to.
+/// An address to connect to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Address {
     Unix(PathBuf),
     Tcp(String, u16),
 }
 
-/// What a host's scheme says of TLS.
+/// TLS as requested by the scheme of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
-    /// Nothing.
+    /// No TLS.
     Plain,
-    /// It is to be spoken, in any version.
+    /// TLS in any supported version.
     Tls,
-    /// In this version alone.
+    /// TLS 1.2 only.
     Tls12,
-    /// In this version alone.
+    /// TLS 1.3 only.
     Tls13,
 }
 
 impl Address {
-    /// Reads a host as PHP's clients do.
+    /// Parses a host as PHP's clients do.
     pub(super) fn parse(host: &str, port: u16) -> Result<(Self, Scheme), BackendError> {
         let (scheme, rest) = host.split_once("://").unwrap_or(("", host));
         let scheme = match scheme.to_ascii_lowercase().as_str() {
@@ -54,13 +54,14 @@ impl Address {
         BackendError::Settings(format!("redis host `{host}`: neither a host name nor a socket"))
     }
 
-    /// Reads `HOST:PORT` as a server of a cluster says it; one that does not know its own host is at `from`'s.
+    /// Parses `HOST:PORT` as reported by the cluster node `from`. If the node does not know its own host, it is that of
+    /// `from`.
     pub(super) fn told(text: &str, from: &Self) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         Some(Self::at(host, port.parse().ok()?, from))
     }
 
-    /// As [`Self::told`].
+    /// As [`Self::told`], from host and port.
     pub(super) fn at(host: &str, port: u16, from: &Self) -> Self {
         match (host, from) {
             ("" | "?", Self::Tcp(same, _)) => Self::Tcp(same.clone(), port),

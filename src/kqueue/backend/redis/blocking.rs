@@ -1,5 +1,5 @@
-//! Calls that block until a token comes: one for each group of keys that one call may name, each on a connection of
-//! its own. Outside a cluster that is one call.
+//! Calls that block until there is a notify token: one for each group of keys that a call may name together, each on
+//! its own connection. Outside a cluster that is one call.
 
 use std::cell::RefCell;
 use std::io;
@@ -14,24 +14,24 @@ use super::connection::Connection;
 use super::servers::Servers;
 use crate::backend::BackendError;
 
-/// What BLPOP may take beyond its own timeout before the server counts as gone.
+/// Time after BLPOP's own timeout until the server counts as gone.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Connections that block, or rest until they do again.
+/// Blocking connections: idle ones, and those with a pending call.
 #[derive(Default)]
 pub(super) struct Blocking {
     resting: RefCell<Vec<Blocker>>,
     calls: RefCell<Vec<Call>>,
 }
 
-/// Waits for tokens of these lists.
+/// A connection that waits for tokens in these lists.
 struct Blocker {
     node: Rc<Node>,
     keys: Vec<String>,
     connection: Option<Connection>,
 }
 
-/// One that does so now.
+/// A pending call.
 struct Call {
     node: Rc<Node>,
     keys: Vec<String>,
@@ -39,11 +39,11 @@ struct Call {
 }
 
 impl Blocking {
-    /// Blocks until a token comes for one of `keys`, at most for `limit`; takes the token, and says whose it was.
+    /// Blocks until there is a token for one of `keys`, for `limit` at most; takes the token, and returns its key.
     ///
-    /// When the future is dropped, so are its connections: a server then gives its client no token. One
-    /// that is lost on the way costs nothing, since whoever waits looks at the lists first.
-    /// Where there are several calls, the others go on when one has its answer.
+    /// Dropping the future closes its connections, so that the server takes no token for them. A token that is lost in
+    /// transit does no harm, since each wait looks at the lists first. If there are several calls, the others stay
+    /// pending when one returns.
     pub(super) async fn first(
         &self,
         servers: &Servers,
@@ -98,7 +98,7 @@ impl Blocker {
 
     async fn blpop(&mut self, limit: Duration) -> RedisResult<Option<Vec<u8>>> {
         let mut blpop = redis::cmd("BLPOP");
-        // A timeout of 0 would be for ever.
+        // A timeout of 0 would block forever.
         blpop.arg(&self.keys).arg(format!("{:.3}", limit.as_secs_f64().max(0.001)));
         loop {
             let fresh = self.connection.is_none();
@@ -112,7 +112,7 @@ impl Blocker {
                     self.connection = Some(connection);
                     return Ok(token.map(|(key, _)| key));
                 }
-                // One that rested may have died of a restart that is long over.
+                // An idle connection may have been lost in an earlier restart of the server: tries a new one.
                 Ok(Err(e)) if !fresh && e.is_io_error() => {}
                 Ok(Err(e)) => return Err(e),
                 Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer to BLPOP").into()),

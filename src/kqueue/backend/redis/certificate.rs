@@ -1,4 +1,4 @@
-//! What of an X.509 certificate the library that verifies does not tell: names as OpenSSL takes them, and dates. Pure.
+//! Parts of an X.509 certificate that the TLS library does not expose: names as OpenSSL matches them, and dates. Pure.
 
 /// Tags of DER.
 const SEQUENCE: u8 = 0x30;
@@ -18,7 +18,7 @@ pub(super) struct Certificate<'a> {
 }
 
 impl<'a> Certificate<'a> {
-    /// Of its DER; `None` where it is not well-formed.
+    /// Parses DER; `None` if it is malformed.
     pub(super) fn parse(der: &'a [u8]) -> Option<Self> {
         let mut signed = Der(Der(der).element(SEQUENCE)?.element(SEQUENCE)?.0);
         if signed.0.first() == Some(&VERSION) {
@@ -32,18 +32,18 @@ impl<'a> Certificate<'a> {
         Some(Self { issuer, subject, not_before, not_after })
     }
 
-    /// Whether nobody but itself vouches for it.
+    /// Whether it is its own issuer.
     pub(super) fn is_self_signed(&self) -> bool {
         self.issuer == self.subject
     }
 
-    /// Whether its time has come and is not over, in seconds since the epoch.
+    /// Whether it is valid at a time in seconds since the epoch; `None` for a time out of range.
     pub(super) fn is_valid_at(&self, now: i64) -> Option<bool> {
         let now = jiff::Timestamp::from_second(now).ok()?.strftime("%Y%m%d%H%M%S").to_string();
         Some(self.not_before <= now && now <= self.not_after)
     }
 
-    /// Whether its common name stands for `host`.
+    /// Whether its common name matches `host`; `*.` in front matches one label.
     pub(super) fn is_called(&self, host: &str) -> bool {
         let attributes = Der(self.subject).flat_map(|(_, set)| Der(set)).map(|(_, attribute)| Der(attribute));
         let mut names = attributes.filter_map(|mut attribute| {
@@ -60,7 +60,7 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// A time as fourteen digits, from which century on one has two.
+/// A time as fourteen digits, from year to second. A UTCTime has only two digits for the year.
 fn time((tag, text): (u8, &[u8])) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
     let century = match tag {
@@ -71,13 +71,13 @@ fn time((tag, text): (u8, &[u8])) -> Option<String> {
     Some(format!("{century}{text}"))
 }
 
-/// What is still to be read.
+/// DER that is still to be read.
 struct Der<'a>(&'a [u8]);
 
 impl<'a> Iterator for Der<'a> {
     type Item = (u8, &'a [u8]);
 
-    /// The next element: its tag and what is in it.
+    /// The next element: its tag and its content.
     fn next(&mut self) -> Option<Self::Item> {
         let [tag, length, rest @ ..] = self.0 else {
             return None;

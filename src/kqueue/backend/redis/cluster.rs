@@ -1,6 +1,6 @@
-//! A Redis Cluster: which node has which slot, and what a node says when it is another's.
+//! A Redis Cluster: owners of slots, and redirections.
 //!
-//! Replicas are never asked: what they know of a queue is old, and all that we do writes.
+//! Replicas are never used: they lag behind, and work on queues needs writes.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -14,9 +14,9 @@ use super::address::Address;
 use super::link::{Link, Way};
 use crate::backend::BackendError;
 
-/// The map of the slots is asked for no more often than this, whatever the nodes say.
+/// Minimum interval between two requests for the slot map, whatever the nodes reply.
 const REFRESH: Duration = Duration::from_secs(1);
-/// What one node may take to tell the map. There are others.
+/// Timeout of one node's reply with the slot map. Short, since others can be asked.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A master of the cluster.
@@ -25,26 +25,26 @@ pub(super) struct Node {
     pub(super) link: Link,
 }
 
-/// Where to go on after a refusal.
+/// Where to retry a redirected call.
 pub(super) enum Redirect {
     /// To the new owner of the slot.
     Moved(Rc<Node>),
-    /// To the one that is about to own it, for this call.
+    /// To the node that is importing the slot, for this call only.
     Ask(Rc<Node>),
-    /// To the same one, a little later.
+    /// To the same node, after a delay.
     TryAgain,
 }
 
-/// First slot, last slot, and who has them.
+/// First slot, last slot, and their owner.
 type Range = (u16, u16, Address);
 
-/// All that is known of the cluster.
+/// Known state of the cluster.
 pub(super) struct Cluster {
     access: Rc<Access>,
     seeds: Vec<Address>,
     nodes: RefCell<BTreeMap<Address, Rc<Node>>>,
     ranges: RefCell<Vec<Range>>,
-    /// What nodes have said since `ranges` was made.
+    /// Owners of slots by redirections since `ranges` was fetched.
     moved: RefCell<HashMap<u16, Address>>,
     stale: Cell<bool>,
     asked: Cell<Option<Instant>>,
@@ -63,7 +63,7 @@ impl Cluster {
         }
     }
 
-    /// The master that has this slot, as far as is known.
+    /// The master that owns this slot, as far as is known.
     pub(super) async fn owner(&self, slot: u16) -> Result<Rc<Node>, BackendError> {
         if self.stale.get() && self.asked.get().is_none_or(|at| at.elapsed() >= REFRESH) {
             self.refresh().await?;
@@ -81,7 +81,7 @@ impl Cluster {
         }
     }
 
-    /// What a refusal by `node` means for the slot; `None` if it is no redirection.
+    /// The redirection in an error of `node`; `None` for any other error.
     pub(super) fn redirect(&self, node: &Node, e: &RedisError) -> Option<Redirect> {
         let target = || {
             let (told, slot) = e.redirect_node()?;
@@ -96,7 +96,7 @@ impl Cluster {
             }
             ErrorKind::Server(ServerErrorKind::Ask) => Some(Redirect::Ask(self.node(target()?.1))),
             ErrorKind::Server(ServerErrorKind::TryAgain) => Some(Redirect::TryAgain),
-            // A node that is down, or that is no master any more: another may have its slots by now.
+            // The node is down or no longer a master: another may own its slots by now.
             _ => {
                 self.stale.set(true);
                 None
@@ -117,7 +117,7 @@ impl Cluster {
         self.nodes.borrow_mut().entry(address.clone()).or_insert_with(make).clone()
     }
 
-    /// Asks one node after the other for the map.
+    /// Fetches the slot map from the first node that replies.
     async fn refresh(&self) -> Result<(), BackendError> {
         self.asked.set(Some(Instant::now()));
         let known: Vec<Address> = self.nodes.borrow().keys().cloned().collect();
@@ -137,7 +137,7 @@ impl Cluster {
                 Err(e) => failure = Some(node.link.error(&e)),
             }
         }
-        // With an older map the call itself will tell what is wrong.
+        // With an older map the call is tried anyway, and reports the error itself.
         match failure {
             Some(failure) if self.ranges.borrow().is_empty() => Err(failure),
             _ => Ok(()),
@@ -168,7 +168,7 @@ impl Cluster {
     }
 }
 
-/// A range of the answer to `CLUSTER SLOTS`: first, last, master, replicas; the master: host, port, and more.
+/// Parses a range in the reply to `CLUSTER SLOTS`: first, last, master, replicas; the master: host, port, and more.
 fn read(range: &[Value], from: &Address) -> Option<Range> {
     let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = range else {
         return None;
@@ -179,7 +179,7 @@ fn read(range: &[Value], from: &Address) -> Option<Range> {
     let host = match host {
         Value::BulkString(host) => String::from_utf8_lossy(host).into_owned(),
         Value::SimpleString(host) => host.clone(),
-        // It does not know how it is called from outside.
+        // The node does not know its own host.
         _ => String::new(),
     };
     let [first, last, port] = [first, last, port].map(|&n| u16::try_from(n).ok());

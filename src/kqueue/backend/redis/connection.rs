@@ -1,4 +1,4 @@
-//! One connection, whose replies have a bound: what listens there may be anything.
+//! One connection with bounded replies: the peer may be anything.
 
 use std::io;
 use std::pin::Pin;
@@ -18,13 +18,13 @@ use super::address::Address;
 use super::tls::Tls;
 use crate::backend::{BUDGET, LARGEST};
 
-/// Bytes that may come after a command was sent. The largest reply carries a full batch, each job twice.
+/// Bytes that may be received after a command was sent. The largest reply carries a full batch, each job twice.
 const MAX_REPLY: usize = 2 * (BUDGET + LARGEST) + (32 << 20);
 
-/// Seconds for which a connection is quiet before its other end is asked whether it is there.
+/// Idle seconds of a connection before a keepalive probe, and between two probes.
 const KEEPALIVE: u32 = 5;
 
-/// A connection that is closed with its last clone, whatever is under way on it.
+/// A connection that is closed with its last clone, even with commands pending.
 #[derive(Clone)]
 pub(super) struct Connection {
     inner: MultiplexedConnection,
@@ -32,7 +32,7 @@ pub(super) struct Connection {
     fault: Arc<OnceLock<String>>,
 }
 
-/// The task that reads and writes.
+/// The I/O task of a connection, aborted on drop.
 struct Driver(AbortHandle);
 
 impl Drop for Driver {
@@ -42,7 +42,7 @@ impl Drop for Driver {
 }
 
 impl Connection {
-    /// Connects. `response` is what a command may take.
+    /// Connects. `response` is the response timeout of a command, if any.
     pub(super) async fn dial(address: &Address, tls: Option<&Tls>, response: Option<Duration>) -> RedisResult<Self> {
         let (host, port) = match address {
             Address::Unix(path) => return Self::over(UnixStream::connect(path).await?, response).await,
@@ -61,7 +61,7 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        // AUTH and SELECT are ours, so that a full or failing server is not taken for a wrong password.
+        // AUTH and SELECT are sent by us, so that a full or failing server is not mistaken for a wrong password.
         let bare = RedisConnectionInfo::default().set_skip_set_lib_name();
         let config = AsyncConnectionConfig::new().set_response_timeout(response);
         let fault = Arc::new(OnceLock::new());
@@ -70,19 +70,19 @@ impl Connection {
         Ok(Self { inner, _driver: Rc::new(Driver(tokio::spawn(driver).abort_handle())), fault })
     }
 
-    /// What its stream failed with, if it did: the client library does not pass it on.
+    /// The error of its stream, if it failed: the client library does not pass it on.
     pub(super) fn fault(&self) -> Option<io::Error> {
         self.fault.get().map(|fault| io::Error::other(fault.clone()))
     }
 
-    /// What commands run on.
+    /// The client library's connection, which runs commands.
     pub(super) fn inner(&mut self) -> &mut MultiplexedConnection {
         &mut self.inner
     }
 }
 
-/// Has the kernel end a connection whose other end is gone without a word, within three times [`KEEPALIVE`]. A server that
-/// only hangs is kept: its kernel answers.
+/// Makes the kernel close a connection whose peer has vanished silently, within three times [`KEEPALIVE`]. A connection
+/// to a server that only hangs stays open: its kernel replies.
 fn notice_death(stream: &TcpStream) -> io::Result<()> {
     setsockopt(stream, sockopt::KeepAlive, &true)?;
     setsockopt(stream, sockopt::TcpKeepIdle, &KEEPALIVE)?;
@@ -92,7 +92,7 @@ fn notice_death(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// A stream that fails once too much comes without a command in between.
+/// A stream that fails after more than [`MAX_REPLY`] bytes were read without a write in between.
 struct Bounded<S> {
     stream: S,
     left: usize,

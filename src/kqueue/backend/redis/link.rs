@@ -1,6 +1,6 @@
 //! Connections to one Redis server: made when needed, dropped on any failure, never retried here.
 //!
-//! Whoever calls backs off; a failed call leaves nothing behind, so the next one connects anew.
+//! The caller backs off. A failed call leaves no state behind, so the next one opens a new connection.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -16,19 +16,19 @@ use super::connection::Connection;
 use super::sentinel::Sentinels;
 use crate::backend::BackendError;
 
-/// What a command that does not block may take. Long, since a reply may carry many megabytes.
+/// Timeout of a command that does not block. Long, since a reply may carry many megabytes.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
-/// What a script may take that reserves jobs: a server that hangs runs it when it goes on, and if nobody reads the answer,
-/// the jobs wait for the end of their leases.
+/// Timeout of a script that reserves jobs. Longer, since a hanging server runs it once it resumes: if the reply is
+/// lost, its jobs stay reserved until their leases end.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What such an answer may still take once the server answers others.
+/// Remaining time for the reply to such a script once the server answers other connections.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
-/// A script and the hash by which the server knows it.
+/// A script and its hash, for `EVALSHA`.
 pub(super) struct Lua {
     code: &'static str,
     hash: String,
-    /// It reserves jobs, so its answer is worth waiting for.
+    /// It reserves jobs, so its reply is waited for longer.
     reserves: bool,
 }
 
@@ -46,25 +46,25 @@ impl Lua {
 
 /// How the server is found.
 pub(super) enum Way {
-    /// Where the app says it is.
+    /// At the address in the app's settings.
     Address(Address),
-    /// Where the sentinels say it is.
+    /// At the address that the sentinels report.
     Master(Box<Sentinels>),
 }
 
-/// The way to one server.
+/// Connections to one server.
 pub(super) struct Link {
     way: Way,
     access: Rc<Access>,
     target: String,
-    /// Shared by all commands that do not block. The number tells one connection from the next.
+    /// Connection of all commands that do not block, and its sequence number.
     shared: Mutex<(u64, Option<Connection>)>,
-    /// The server lets us run EVAL, all that Laravel needs, but not EVALSHA.
+    /// The server's ACL permits EVAL, which is all that Laravel needs, but not EVALSHA.
     eval_only: Cell<bool>,
 }
 
 impl Link {
-    /// Connects to nothing yet.
+    /// Does not connect yet.
     pub(super) fn new(way: Way, access: Rc<Access>) -> Self {
         let target = match &way {
             Way::Address(address) => format!("redis at {address}"),
@@ -73,7 +73,7 @@ impl Link {
         Self { way, access, target, shared: Mutex::new((0, None)), eval_only: Cell::new(false) }
     }
 
-    /// A connection of its own for commands that block: it has no response timeout.
+    /// Opens a separate connection for commands that block: it has no response timeout.
     pub(super) async fn connect_blocking(&self) -> RedisResult<Connection> {
         self.connect(None).await
     }
@@ -83,19 +83,19 @@ impl Link {
         self.run(async |connection| cmd.query_async(connection).await).await
     }
 
-    /// Runs a pipeline on the shared connection: one round trip. Each command has an answer of its own.
+    /// Runs a pipeline on the shared connection: one round trip, with one result for each command.
     pub(super) async fn pipeline(&self, pipe: &mut Pipeline) -> RedisResult<Vec<RedisResult<Value>>> {
         let pipe = &*pipe.ignore_errors();
         self.run(async |connection| pipe.query_async(connection).await).await
     }
 
-    /// Closes the shared connection, once nothing is under way on it.
+    /// Closes the shared connection, once its pending commands are done.
     pub(super) async fn forget(&self) {
         self.shared.lock().await.1 = None;
     }
 
-    /// Runs a script on the shared connection: one round trip, but for the first time on a server. With `asking`, on
-    /// a node of a cluster that is only about to have the keys.
+    /// Runs a script on the shared connection: one round trip, except for its first run on a server. `asking` is for a
+    /// cluster node that is still importing the slot of the keys.
     pub(super) async fn script<T: FromRedisValue>(
         &self,
         lua: &Lua,
@@ -131,7 +131,7 @@ impl Link {
         Ok(value)
     }
 
-    /// As [`Self::command`], for as long as the server may only hang.
+    /// As [`Self::command`], with a longer timeout for as long as the server answers no other connection either.
     async fn patiently<T: FromRedisValue>(&self, cmd: &Cmd) -> RedisResult<T> {
         self.run(async |connection| {
             connection.set_response_timeout(PATIENCE);
@@ -143,23 +143,23 @@ impl Link {
         .await
     }
 
-    /// Returns when a new connection has had an answer for a moment, and ours has had none for long: it is dead, or the
-    /// server is another one by now.
+    /// Returns [`LAST_WAIT`] after the server has answered a new connection: ours is dead, or its address leads to
+    /// another server by now. Tries every [`RESPONSE_TIMEOUT`].
     async fn answers_others(&self) {
         loop {
             tokio::time::sleep(RESPONSE_TIMEOUT).await;
             let Ok(mut other) = self.connect(Some(LAST_WAIT)).await else { continue };
             let answer: RedisResult<Value> = redis::cmd("PING").query_async(other.inner()).await;
-            // To refuse is to answer.
+            // An error reply is an answer, too.
             if !answer.is_err_and(|e| e.is_timeout() || e.is_io_error()) {
                 return tokio::time::sleep(LAST_WAIT).await;
             }
         }
     }
 
-    /// What to tell the caller of a failure on any connection to this server.
+    /// Converts a failure on any connection to this server.
     pub(super) fn error(&self, e: &RedisError) -> BackendError {
-        // Of a pipeline the first failure tells it all; what follows mostly follows from it.
+        // The first error of a pipeline is the cause; the others mostly follow from it.
         let errors = e.clone().into_server_errors();
         let Some((_, error)) = errors.as_deref().and_then(<[_]>::first) else {
             return self.unavailable(&e.to_string());
@@ -179,7 +179,7 @@ impl Link {
         BackendError::Refused { what: format!("{} refuses us: {code} {detail}", self.target), fix }
     }
 
-    /// The server does not answer as it should.
+    /// The server cannot be used now.
     pub(super) fn unavailable(&self, reason: &str) -> BackendError {
         BackendError::Unavailable { target: self.target.clone(), reason: reason.to_owned() }
     }
@@ -210,8 +210,9 @@ impl Link {
         }
     }
 
-    /// Forgets the connection that failed, whatever the failure: after a failover the same address may
-    /// lead to another server, and to connect is cheap. Only what is said of a script or a key is no failure.
+    /// Drops the connection that failed, whatever the error: after a failover the same address may lead to another
+    /// server, and connecting is cheap. Only errors about a script, a permission or a slot keep the connection. Returns
+    /// the error of the stream itself, if it had one.
     async fn failed(&self, number: u64, e: RedisError) -> RedisError {
         use ServerErrorKind::{Ask, Moved, NoPerm, NoScript, TryAgain};
         if matches!(e.kind(), ErrorKind::Server(Ask | Moved | NoPerm | NoScript | TryAgain)) {
@@ -228,7 +229,7 @@ impl Link {
     }
 }
 
-/// Of a pipeline the first failure, by which the others are.
+/// The first error of a pipeline, from which the others follow.
 fn first(e: RedisError) -> RedisError {
     let errors = e.clone().into_server_errors();
     errors.as_deref().and_then(<[_]>::first).map_or(e, |(_, error)| error.clone().into())

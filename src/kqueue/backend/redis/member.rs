@@ -1,4 +1,4 @@
-//! Reserved jobs as Redis knows them: members of a set for each queue.
+//! Reserved jobs in Redis: members of one sorted set for each queue.
 
 use bytes::Bytes;
 
@@ -24,7 +24,7 @@ impl ReceiptData for Member {
 }
 
 impl Member {
-    /// As a receipt.
+    /// The member as a receipt.
     pub(super) fn receipt(reserved: Bytes) -> Receipt {
         Receipt::new(Self(reserved))
     }
@@ -45,7 +45,7 @@ pub(super) fn by_queue<'a>(jobs: &[(usize, &'a Reservation)]) -> (Vec<&'a str>, 
     (queues, indexes)
 }
 
-/// Parts of `jobs` of [`BUDGET`] bytes each, or of one job.
+/// Splits `jobs` into parts of [`BUDGET`] bytes at most, or of one job.
 pub(super) fn bounded(jobs: &[Reservation]) -> impl Iterator<Item = &[Reservation]> {
     let mut rest = jobs;
     std::iter::from_fn(move || {
@@ -61,7 +61,7 @@ pub(super) fn bounded(jobs: &[Reservation]) -> impl Iterator<Item = &[Reservatio
     })
 }
 
-/// The member of the reserved set; empty, which no member ever is, for a job of another backend.
+/// The job's member of the reserved set. Empty, which no member is, for a job of another backend.
 pub(super) fn member(job: &Reservation) -> &[u8] {
     job.receipt.read::<Member>().map_or(&[], |Member(reserved)| reserved)
 }

@@ -1,13 +1,13 @@
-//! Jobs of those of whom few are reserved, taken out of their order: see `backend::others`.
+//! Takes jobs of other owners out of order: see `backend::others`.
 
 use bytes::Bytes;
 
 use super::{HEAVY, RedisBackend};
 use crate::backend::{BackendError, LOOK, Others, Reserved};
 
-/// Jobs at the end of a list that each look for the jobs of others shows.
+/// Jobs at the end of a list that each scan reads, too.
 const LAST: usize = 200;
-/// A place behind every list, which Lua can count to.
+/// A position beyond the end of every list, exact as a Lua number.
 const END: u64 = 1 << 50;
 
 impl RedisBackend {
@@ -26,7 +26,8 @@ impl RedisBackend {
             .await?;
         let end = others.at.saturating_add(LOOK as u64);
         others.is_through = end >= all;
-        // Jobs leave at the head meanwhile, so the places that follow come nearer. Once all was seen, the end is looked at.
+        // Jobs leave at the head meanwhile, so positions shift and scans overlap. After the whole list, only its end is
+        // scanned.
         others.at = if others.is_through { END } else { end - LOOK as u64 / 4 };
         let picked = others.pick(seen, |job| job);
         let mut found = Reserved::default();

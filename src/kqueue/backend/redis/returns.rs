@@ -1,10 +1,10 @@
-//! Reserved jobs go back to where they were, or into another queue.
+//! Returns reserved jobs to their queues, or moves them to another one.
 
 use super::{Keys, RedisBackend, by_queue, in_order, member};
 use crate::backend::{BackendError, Reservation};
 
 impl RedisBackend {
-    /// Whether one script can have both queues.
+    /// Whether one script can access both queues.
     pub(super) fn is_beside(&self, queue: &str, other: &str) -> bool {
         self.servers.are_together(&self.keys(queue).list, &self.keys(other).list)
     }
@@ -14,7 +14,7 @@ impl RedisBackend {
         let mut held = Vec::with_capacity(jobs.len());
         for mut group in self.groups(jobs) {
             if to.is_none() {
-                // Last one first: each goes to the head.
+                // Last job first, since each is pushed to the head.
                 group.reverse();
             }
             let (queues, indexes) = by_queue(&group);

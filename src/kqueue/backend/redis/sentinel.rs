@@ -1,4 +1,4 @@
-//! Redis Sentinel: who the master is, asked before each connection.
+//! Redis Sentinel: looks up the master before each connection.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use super::access::Access;
 use super::address::Address;
 use super::connection::Connection;
 
-/// What one sentinel may take to answer. There are others.
+/// Timeout of one sentinel's reply. Short, since others can be asked.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The sentinels of one master.
 pub(super) struct Sentinels {
     service: String,
     access: Access,
-    /// The one that answered last comes first.
+    /// The one whose answer was used last comes first.
     all: RefCell<Vec<Address>>,
 }
 
@@ -25,12 +25,12 @@ impl Sentinels {
         Self { service, access, all: RefCell::new(all) }
     }
 
-    /// What they call the master.
+    /// The sentinels' name of the master.
     pub(super) fn service(&self) -> &str {
         &self.service
     }
 
-    /// Connects to the master, as the first sentinel says whose master says that it is one.
+    /// Connects to the master reported by the first sentinel whose report that server's `ROLE` confirms.
     pub(super) async fn connect(&self, servers: &Access, response: Option<Duration>) -> RedisResult<Connection> {
         let mut failure = None;
         let all = self.all.borrow().clone();
@@ -70,7 +70,7 @@ impl Sentinels {
         let role: RedisResult<Vec<Value>> = redis::cmd("ROLE").query_async(connection.inner()).await;
         match role {
             Ok(role) if role.first() == Some(&Value::BulkString(b"master".to_vec())) => Ok(connection),
-            // It cannot be asked. If it is a replica, it will refuse the first write.
+            // We may not ask for its role. If it is a replica, it will refuse the first write.
             Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(connection),
             Ok(_) => Err(of_master(&"it is a replica, and the sentinels have not agreed on another yet")),
             Err(e) => Err(e),

@@ -1,4 +1,4 @@
-//! Which server a call goes to: the one there is, or the one of a cluster that has the key.
+//! Routing of calls: to the single server, or to the cluster node that owns the key.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,18 +14,18 @@ use super::settings::{NodeSettings, RedisSettings};
 use super::slot::slot;
 use crate::backend::BackendError;
 
-/// Redirections after which a call is given up: the nodes do not agree.
+/// Redirections after which a call fails: the nodes do not agree.
 const HOPS: u32 = 8;
-/// How long a node takes to move a key, so that it is worth while to ask again.
+/// Delay before the first retry while keys are being moved between nodes; grows with each retry.
 const MOVING: Duration = Duration::from_millis(25);
 
-/// One server, or many.
+/// A single server or a cluster.
 pub(super) enum Servers {
     One(Rc<Node>),
     Cluster(Cluster),
 }
 
-/// A server, and whether it only is about to have the key.
+/// A node, and whether it is still importing the key's slot.
 #[derive(Clone)]
 struct Route {
     node: Rc<Node>,
@@ -39,11 +39,11 @@ impl Route {
 }
 
 impl Servers {
-    /// Checks the settings; connects to nothing yet.
+    /// Checks the settings; does not connect yet.
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, BackendError> {
         let RedisSettings { tls, username, password, .. } = settings;
         if !settings.cluster.is_empty() {
-            // A cluster has the database 0 alone.
+            // A cluster has only database 0.
             let (access, seeds) = Access::new(&settings.cluster, tls, username, password, 0)?;
             return Ok(Self::Cluster(Cluster::new(access, seeds)));
         }
@@ -65,7 +65,7 @@ impl Servers {
         }
     }
 
-    /// Indexes of the keys that one call may name together.
+    /// Groups of the indexes of keys that one call may name together.
     pub(super) fn groups<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Vec<Vec<usize>> {
         let mut groups: Vec<(u16, Vec<usize>)> = Vec::new();
         for (index, key) in keys.enumerate() {
@@ -78,7 +78,7 @@ impl Servers {
         groups.into_iter().map(|(_, group)| group).collect()
     }
 
-    /// Runs a script where its keys are, which all have one slot.
+    /// Runs a script on the node of its keys, which must all be in one slot.
     pub(super) async fn script<T: FromRedisValue>(
         &self,
         lua: &Lua,
@@ -96,8 +96,8 @@ impl Servers {
         Err(astray(&route))
     }
 
-    /// Runs commands that count, each where its key is; those for one server in one round trip. `None` where the key
-    /// is of another type.
+    /// Runs commands with integer replies, each on the node of its key; those for one node in one round trip. `None`
+    /// where the key has the wrong type.
     pub(super) async fn counts(&self, mut calls: Vec<(String, Cmd)>) -> Result<Vec<Option<i64>>, BackendError> {
         let mut counts = vec![None; calls.len()];
         let mut open: Vec<(Route, Vec<usize>)> = Vec::new();
@@ -113,7 +113,7 @@ impl Servers {
                     if route.asking {
                         pipe.cmd("ASKING").ignore();
                     }
-                    // Only a cluster sends anybody elsewhere: a single server's commands, which may be large, are no copies.
+                    // Only a cluster redirects. For a single server, commands are not cloned: they may be large.
                     pipe.add_command(if self.is_cluster() { cmd.clone() } else { std::mem::take(cmd) });
                 }
                 pipes.push((route.node.clone(), pipe));
@@ -142,12 +142,12 @@ impl Servers {
         Ok(counts)
     }
 
-    /// Where a call that blocks on this key goes.
+    /// The node for a call that blocks on this key.
     pub(super) async fn node(&self, key: &str) -> Result<Rc<Node>, BackendError> {
         Ok(self.route(self.slot(key)).await?.node)
     }
 
-    /// What becomes of a blocking call that was refused: an error, or nothing if the key is only elsewhere by now.
+    /// Handles the error of a blocking call: `Ok` if it was only a redirection.
     pub(super) async fn refused(&self, node: &Rc<Node>, e: &RedisError) -> Result<(), BackendError> {
         let route = Route { node: node.clone(), asking: false };
         self.again(&route, e, 0).await.map(|_| ())
@@ -165,7 +165,7 @@ impl Servers {
         }
     }
 
-    /// Whether one script can have both keys.
+    /// Whether one script can access both keys.
     pub(super) fn are_together(&self, one: &str, other: &str) -> bool {
         self.slot(one) == self.slot(other)
     }
@@ -174,7 +174,7 @@ impl Servers {
         matches!(self, Self::Cluster(_))
     }
 
-    /// Outside a cluster all keys are in one.
+    /// Outside a cluster all keys count as being in one slot.
     fn slot(&self, key: &str) -> u16 {
         match self {
             Self::One(_) => 0,
@@ -190,7 +190,7 @@ impl Servers {
         Ok(Route { node, asking: false })
     }
 
-    /// Where to go on after this failure, if anywhere.
+    /// The route of a retry after this error, or the final error.
     async fn again(&self, route: &Route, e: &RedisError, hop: u32) -> Result<Route, BackendError> {
         let redirect = match self {
             Self::One(_) => None,
@@ -208,7 +208,7 @@ impl Servers {
     }
 
     async fn failed(&self, route: &Route, e: &RedisError) -> BackendError {
-        // One command of a pipeline may have failed, and the connection is to go with it.
+        // If only one command of a pipeline has failed, the connection is still open.
         route.node.link.forget().await;
         if let Self::Cluster(cluster) = self {
             cluster.redirect(&route.node, e);
@@ -217,7 +217,7 @@ impl Servers {
     }
 }
 
-/// Puts the index of a call to those that go the same way.
+/// Adds the index of a call to those of the same route.
 fn file(open: &mut Vec<(Route, Vec<usize>)>, route: Route, index: usize) {
     match open.iter_mut().find(|(other, _)| other.is_with(&route)) {
         Some((_, indexes)) => indexes.push(index),

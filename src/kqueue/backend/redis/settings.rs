@@ -9,22 +9,23 @@ use crate::backend::settings::{Names, all, number, number_or_zero, optional_numb
 /// Redis servers and how Laravel uses them.
 #[derive(Clone, Default, Deserialize, PartialEq, Eq)]
 pub struct RedisSettings {
-    /// Of a single server: a host name, an address, `tcp://HOST`, `tls://HOST`, `/path/to.sock` or `unix:///path/to.sock`.
+    /// The single server: a host name, an address, `tcp://HOST`, `tls://HOST`, `/path/to.sock` or
+    /// `unix:///path/to.sock`.
     #[serde(default)]
     pub host: String,
-    /// Its TCP port; of no meaning for a socket.
+    /// Its TCP port; ignored for a socket.
     #[serde(default = "default_port", deserialize_with = "port")]
     pub port: u16,
-    /// Nodes of a Redis Cluster to begin with; empty where there is none.
+    /// Seed nodes of a Redis Cluster; empty without one.
     #[serde(default)]
     pub cluster: Vec<NodeSettings>,
-    /// Who knows which server is the master.
+    /// Sentinels to ask for the master; `None` without them.
     #[serde(default)]
     pub sentinel: Option<SentinelSettings>,
-    /// How to speak TLS to the servers; `None` is plain text, unless a host says `tls://`.
+    /// TLS options for the servers; `None` is plain text, unless a host has the scheme `tls://`.
     #[serde(default)]
     pub tls: Option<TlsSettings>,
-    /// User of Redis' ACL.
+    /// User of Redis's ACL.
     #[serde(default)]
     pub username: Option<String>,
     /// Its password.
@@ -33,7 +34,7 @@ pub struct RedisSettings {
     /// Number of the database.
     #[serde(default, deserialize_with = "number_or_zero")]
     pub database: i64,
-    /// What the app's Redis client puts before every key.
+    /// Prefix that the app's Redis client puts before every key.
     #[serde(default)]
     pub prefix: String,
     /// Seconds after which a reservation ends; `None` is never.
@@ -42,12 +43,12 @@ pub struct RedisSettings {
     /// Due jobs that one poll moves to the queue; -1 is all.
     #[serde(default = "all", deserialize_with = "number")]
     pub migration_batch_size: i64,
-    /// What its queues are called.
+    /// Stored names of its queues.
     #[serde(default)]
     pub names: Names,
 }
 
-/// A server among several.
+/// One of several servers.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct NodeSettings {
     /// As [`RedisSettings::host`].
@@ -60,52 +61,52 @@ pub struct NodeSettings {
 /// Redis Sentinel.
 #[derive(Clone, Default, Deserialize, PartialEq, Eq)]
 pub struct SentinelSettings {
-    /// What it calls the master.
+    /// The sentinels' name of the master.
     pub service: String,
     /// The sentinels.
     pub nodes: Vec<NodeSettings>,
-    /// Their own user.
+    /// User for the sentinels themselves.
     #[serde(default)]
     pub username: Option<String>,
-    /// Their own password.
+    /// Password for the sentinels themselves.
     #[serde(default)]
     pub password: Option<String>,
-    /// How to speak TLS to them.
+    /// TLS options for the sentinels.
     #[serde(default)]
     pub tls: Option<TlsSettings>,
 }
 
-/// What PHP calls the `ssl` options of a stream, by their names there.
+/// The `ssl` options of a PHP stream, by their PHP names.
 #[derive(Clone, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct TlsSettings {
-    /// Certificates to trust; else those that the system trusts.
+    /// File of trusted certificates; without `cafile` and `capath`, those that the system trusts.
     pub cafile: Option<PathBuf>,
-    /// A directory of such.
+    /// Directory of such files.
     pub capath: Option<PathBuf>,
-    /// The client's certificate and those behind it; its key too, without `local_pk`.
+    /// The client's certificate chain; its key too, without `local_pk`.
     pub local_cert: Option<PathBuf>,
     /// The client's key.
     pub local_pk: Option<PathBuf>,
-    /// What its key is encrypted with.
+    /// Passphrase of the client's key.
     pub passphrase: Option<String>,
-    /// Whether the certificate must be one that is trusted.
+    /// Whether the server's certificate must be trusted.
     pub verify_peer: bool,
-    /// Whether it must have the name of the server.
+    /// Whether the certificate must have the name of the server.
     pub verify_peer_name: bool,
-    /// That name, where it is not the host.
+    /// Expected name, if it is not the host.
     pub peer_name: Option<String>,
-    /// Whether one that only vouches for itself is good enough.
+    /// Whether a self-signed certificate is accepted.
     pub allow_self_signed: bool,
     /// Digest that the certificate must have, in hexadecimal.
     pub peer_fingerprint: Option<String>,
-    /// Whether the server is told which name is meant.
+    /// Whether the expected name is sent to the server (SNI).
     #[serde(rename = "SNI_enabled")]
     pub sni: bool,
 }
 
 impl Default for TlsSettings {
-    /// As PHP's own.
+    /// PHP's defaults.
     fn default() -> Self {
         Self {
             cafile: None,
@@ -123,7 +124,7 @@ impl Default for TlsSettings {
     }
 }
 
-/// Stands for a secret in what is logged.
+/// Placeholder for a secret in logs.
 fn hidden(secret: &Option<String>) -> Option<&'static str> {
     secret.as_ref().map(|_| "…")
 }
@@ -179,6 +180,6 @@ fn default_port() -> u16 {
 
 fn port<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
     let port = optional_number(from)?.unwrap_or(6379);
-    // PHP says 0 or -1 where the host is a socket.
+    // PHP gives 0 or -1 if the host is a socket.
     u16::try_from(port.max(0)).map_err(|_| serde::de::Error::custom(format!("no port: {port}")))
 }

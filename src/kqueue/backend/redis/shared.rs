@@ -1,4 +1,4 @@
-//! What hosts keep together, for limits that they share: a key for each.
+//! State of limits that hosts share: one key for each.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::RedisBackend;
 use crate::backend::BackendError;
 
 impl RedisBackend {
-    /// The key of what hosts share.
+    /// The key of a shared limit.
     fn shared(&self, name: &str) -> String {
         format!("{}kqueue:limits:{name}", self.prefix)
     }

@@ -1,9 +1,9 @@
-//! Which of a cluster's 16384 slots a key is in. Pure.
+//! The hash slot of a key in a cluster. Pure.
 
 /// Number of slots.
 const SLOTS: u16 = 16384;
 
-/// The slot of a key: of the part in its first braces, where there is one.
+/// The slot of a key: that of its hash tag, the part in its first braces, if there is one.
 pub(in crate::backend) fn slot(key: &str) -> u16 {
     let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
     crc16(tag.filter(|tag| !tag.is_empty()).unwrap_or(key).as_bytes()) % SLOTS

@@ -1,7 +1,7 @@
-//! TLS to a server, with the options that PHP's streams have.
+//! TLS to a server, with the options of PHP's streams.
 //!
-//! What PHP takes for a good certificate is taken for one here: a name in the common name alone, a certificate that is
-//! trusted by itself, one that is not looked at.
+//! Accepts the same certificates as PHP: with the name in the common name only, trusted by being listed themselves, or
+//! not verified at all.
 
 use std::cell::RefCell;
 use std::io;
@@ -31,16 +31,16 @@ use crate::backend::BackendError;
 static TLS12: &[&SupportedProtocolVersion] = &[&version::TLS12];
 static TLS13: &[&SupportedProtocolVersion] = &[&version::TLS13];
 
-/// How to speak TLS to a server.
+/// TLS configuration for the servers of one connection.
 pub(super) struct Tls {
     settings: TlsSettings,
     versions: &'static [&'static SupportedProtocolVersion],
-    /// Made of the files as they were; made anew after a failure, since certificates are renewed.
+    /// Built from the files; rebuilt after a failed connection, since certificates are renewed.
     made: RefCell<Option<Arc<ClientConfig>>>,
 }
 
 impl Tls {
-    /// Reads the files, to find out now whether they can be used.
+    /// Reads the files, to report unusable ones early.
     pub(super) fn new(settings: TlsSettings, scheme: Scheme) -> Result<Self, BackendError> {
         let unsupported = match &settings {
             TlsSettings { passphrase: Some(_), .. } => Some(("passphrase", "give the key without one: openssl pkey")),
@@ -68,7 +68,7 @@ impl Tls {
         Ok(tls)
     }
 
-    /// Makes the client's side of a connection to `host`.
+    /// Performs the TLS handshake with `host` over a stream.
     pub(super) async fn over<S>(&self, stream: S, host: &str) -> io::Result<TlsStream<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -84,7 +84,7 @@ impl Tls {
         })
     }
 
-    /// Reads the files again next time.
+    /// Makes the next connection read the files again.
     pub(super) fn forget(&self) {
         self.made.take();
     }
@@ -103,7 +103,7 @@ impl Tls {
                 let key = self.settings.local_pk.as_ref().unwrap_or(file);
                 let (chain, key) = (certificates(file)?, private_key(key)?);
                 let key = provider.key_provider.load_private_key(key).map_err(|e| unusable("local_pk", file, &e))?;
-                // Whether the server likes it is up to the server.
+                // Not checked here: the server decides whether it accepts the certificate.
                 let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
                 builder.with_client_cert_resolver(Arc::new(shown))
             }
@@ -149,7 +149,7 @@ fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     Ok(all)
 }
 
-/// Those of all files in a directory that have any.
+/// Certificates of all files in a directory that contain any.
 fn certificates_in(directory: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     let entries = std::fs::read_dir(directory).map_err(|e| unusable("capath", directory, &e))?;
     Ok(entries.flatten().filter_map(|entry| certificates(&entry.path()).ok()).flatten().collect())
@@ -159,14 +159,14 @@ fn private_key(file: &Path) -> io::Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_file(file).map_err(|e| unusable("key in", file, &e))
 }
 
-/// Decides on a server's certificate as OpenSSL does for PHP.
+/// Verifies a server's certificate as OpenSSL does for PHP.
 #[derive(Debug)]
 struct Verifier {
     peer: bool,
     name: bool,
     self_signed: bool,
     roots: RootCertStore,
-    /// What `roots` is made of: a server's own certificate can be among them.
+    /// Certificates in `roots`, which may include a server's own.
     trusted: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }

@@ -1,4 +1,4 @@
-//! The database file: opened when needed, never created, opened anew when it was replaced.
+//! The database file: opened when needed, never created, reopened when it was replaced.
 
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tokio::sync::Mutex;
 use crate::backend::BackendError;
 use crate::backend::trouble::{MAKE_TABLE, Trouble};
 
-/// What a lock held by another process may delay us.
+/// Longest wait for a lock held by another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An open file and which one it is.
+/// An open file and its identity.
 struct Open {
     connection: SqliteConnection,
     device: u64,
@@ -27,19 +27,19 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Opens nothing yet.
+    /// Does not open the file yet.
     pub(super) fn new(path: String) -> Self {
         let open = Mutex::new(None);
         Self { path, open }
     }
 
-    /// Runs `work` on the connection; no two at once.
+    /// Runs `work` on the connection, one call at a time.
     pub(super) async fn with<T>(
         &self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> sqlx::Result<T>,
     ) -> Result<T, Trouble> {
         let mut slot = self.open.lock().await;
-        // SQLite goes on happily in a file that was deleted or replaced, where nobody pushes any more.
+        // SQLite keeps using a file that was deleted or replaced, to which the app no longer pushes.
         let there = std::fs::metadata(&self.path).map_err(|e| Trouble::Other(self.error(&e)))?;
         let current = slot.take().filter(|open| open.device == there.dev() && open.inode == there.ino());
         let mut open = match current {
@@ -52,8 +52,8 @@ impl File {
         };
 
         let result = work(&mut open.connection).await;
-        // After a failure that is not a mere lock the connection is closed; so it is when the caller
-        // drops the future in the midst of it, and SQLite rolls back what was begun.
+        // Any failure but a lock closes the connection. So does dropping the future, and SQLite rolls back the open
+        // transaction.
         match result {
             Ok(value) => {
                 *slot = Some(open);
@@ -82,7 +82,7 @@ impl File {
     }
 
     fn trouble(&self, e: &sqlx::Error) -> Trouble {
-        // Of an extended code the low byte is the primary one: 5 SQLITE_BUSY, 6 SQLITE_LOCKED.
+        // The low byte of an extended code is the primary code: 5 SQLITE_BUSY, 6 SQLITE_LOCKED.
         let busy = e
             .as_database_error()
             .and_then(|e| e.code())
@@ -93,7 +93,7 @@ impl File {
 
     fn error(&self, reason: &dyn std::fmt::Display) -> BackendError {
         let (target, reason) = (self.path.clone(), reason.to_string());
-        // SQLite has no code for it.
+        // SQLite has no error code for a missing table.
         if reason.contains("no such table") {
             BackendError::NoTable { target, reason, fix: MAKE_TABLE.to_owned() }
         } else {

@@ -1,8 +1,8 @@
 //! The SQL for one jobs table: Laravel's own predicates, in as few statements as they fit into.
 
-/// Statements for one table. Parameters are numbered, so that their order is the same in all that share
-/// them. For reserve and ready: 1 now, 2 queue, 3 now less `retry_after`, 4 limit, 5 bytes
-/// after which no more is taken, 6 bytes of the largest payload.
+/// Statements for one table. Parameters are numbered, so that statements which share them have them in the same order.
+/// For reserve and ready: 1 now, 2 queue, 3 now less `retry_after`, 4 limit, 5 bytes after which no more rows are
+/// taken, 6 bytes of the largest payload.
 /// For renew, unreserve, requeue, delete: 1 id, 2 reserved_at, 3 attempts, 4 new reserved_at or queue.
 pub(super) struct Statements {
     pub(super) ready: String,
@@ -19,17 +19,17 @@ pub(super) struct Statements {
     pub(super) oldest: String,
     /// 1 now, 2 queue, 3 id, 4 limit, 5 bytes of a payload that is read.
     pub(super) behind: String,
-    /// The table of what hosts share, quoted.
+    /// The table of shared limits, quoted.
     pub(super) limits: String,
     /// 1 name.
     pub(super) kept: String,
-    /// 1 name, 2 text, 3 what was seen; and the same where nothing was.
+    /// 1 name, 2 text, 3 the current text. `keep_first` is for a name without a text: 3 is NULL.
     pub(super) keep: String,
     pub(super) keep_first: String,
 }
 
 impl Statements {
-    /// That which reserves, of these rows alone.
+    /// The reserve statement, restricted to these rows.
     pub(super) fn reserve_these(&self, ids: &[i64]) -> String {
         let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
         let these = format!("AND id IN ({}) ORDER BY id LIMIT ?4", ids.join(", "));
@@ -39,8 +39,6 @@ impl Statements {
     pub(super) fn new(table: &str) -> Self {
         let jobs = format!("\"{}\"", table.replace('"', "\"\""));
         let free = "queue = ?2 AND ((reserved_at IS NULL AND available_at <= ?1) OR (reserved_at <= ?3))";
-        // Whoever else reserves a row counts an attempt. The time of the reservation says less: it moves with
-        // each renewal, and one may be under way while the job is being removed.
         // 1 now, 2 queue, 3 limit, 4 offset, 5 bytes of a payload that are read.
         let list = |which: &str| {
             format!(
@@ -49,6 +47,8 @@ impl Statements {
                  available_at {which} ?1 ORDER BY id LIMIT ?3 OFFSET ?4"
             )
         };
+        // Guards a row by `attempts`, which every other reservation increments. `reserved_at` is no guard: it changes
+        // with each renewal, and one may be pending while the job is being deleted.
         let ours = "id = ?1 AND reserved_at IS NOT NULL AND attempts = ?3";
         let limits = format!("\"{}_limits\"", table.replace('"', "\"\""));
         Self {

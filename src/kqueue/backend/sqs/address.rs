@@ -1,11 +1,11 @@
-//! The URL of a queue, as Laravel makes it of a name, and the server behind it. Pure.
+//! URLs of queues, as Laravel builds them from names, and their servers. Pure.
 
 use super::settings::SqsSettings;
 use crate::backend::BackendError;
 
-/// Characters of a queue's name at the most.
+/// Longest name of a queue, in characters.
 const LONGEST: usize = 80;
-/// What the name of a queue with an order ends in.
+/// Suffix of the name of a FIFO queue.
 const FIFO: &str = ".fifo";
 
 /// The URL of a queue.
@@ -17,7 +17,7 @@ pub(super) fn url(settings: &SqsSettings, queue: &str) -> String {
         return queue.to_owned();
     }
     let (name, fifo) = queue.strip_suffix(FIFO).map_or((queue, ""), |name| (name, FIFO));
-    // A name that ends in the suffix already has it, however often.
+    // A suffix that the name already has, even repeatedly, is not added again.
     let mut bare = name;
     while !settings.suffix.is_empty()
         && let Some(shorter) = bare.strip_suffix(&settings.suffix)
@@ -32,12 +32,12 @@ pub(super) fn is_fifo(url: &str) -> bool {
     url.ends_with(FIFO)
 }
 
-/// Where requests for a queue go: to the host of its URL, as Laravel's SDK sends them, and else to the endpoint.
+/// The server of a queue: that of its URL, as in Laravel's SDK, or else the endpoint.
 pub(super) fn server<'a>(settings: &'a SqsSettings, url: &'a str) -> &'a str {
     origin(url).unwrap_or(&settings.endpoint)
 }
 
-/// Refuses what SQS takes for no name.
+/// Refuses names that SQS does not allow.
 pub(super) fn check(queues: &[String]) -> Result<(), BackendError> {
     let is_taken = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     for queue in queues.iter().filter(|queue| !is_url(queue)) {

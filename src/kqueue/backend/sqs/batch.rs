@@ -1,4 +1,4 @@
-//! Calls that change or remove up to ten messages of one queue. Each of them may fail alone.
+//! Calls that change or delete up to ten messages of one queue. Each message may fail separately.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use aws_sdk_sqs::types::{
 use super::error::{Call, Fault, is_lost};
 use super::{SqsBackend, address};
 
-/// What is to become of messages.
+/// A change of messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change {
-    /// They are gone.
+    /// Deletes them.
     Delete,
-    /// They are hidden for another visibility timeout.
+    /// Hides them for another visibility timeout.
     Renew,
-    /// They are hidden for so long, or visible at once.
+    /// Hides them for this long; zero makes them visible at once.
     Hide(Duration),
 }
 
 impl Change {
-    /// Whether they are not ours any more once it is done.
+    /// Whether the messages are no longer ours afterwards.
     pub(super) fn settles(self) -> bool {
         !matches!(self, Self::Renew)
     }
@@ -38,14 +38,14 @@ impl Change {
 /// A message in a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<'a> {
-    /// Which job it is of.
+    /// Index of its job.
     pub index: usize,
     pub handle: &'a str,
     /// Seconds for which it is to be hidden.
     pub hidden: i32,
 }
 
-/// The jobs for which it was done; for the others there is nothing left to do it to.
+/// Sends one batch. Returns the indexes of the jobs for which it succeeded; the others' messages are no longer ours.
 pub(super) async fn send(
     backend: &SqsBackend,
     client: &Client,
@@ -76,7 +76,7 @@ pub(super) async fn send(
         }
     };
     if let Some(entry) = failed.iter().find(|entry| !is_lost(entry.code(), entry.sender_fault())) {
-        // What was done already may be done again.
+        // The whole batch is tried again: entries that succeeded can be repeated.
         let reason = format!("{} on {url}, in part: {}", call.name(), says(entry));
         return Err(Fault::unavailable(address::server(&backend.settings, url), reason));
     }

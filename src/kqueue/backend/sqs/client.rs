@@ -1,4 +1,4 @@
-//! The SDK's clients: one for each server that the queues are on, made when it is needed.
+//! Clients of the SDK: one for each server of the queues, created on demand.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,12 +17,12 @@ use tokio::sync::OnceCell;
 
 use super::settings::SqsSettings;
 
-/// What a server may take to accept a connection.
+/// Timeout of connecting.
 const CONNECT: Duration = Duration::from_secs(5);
-/// What it may take to answer, waits included.
+/// Timeout of one attempt of a call, including a long poll.
 pub(super) const ANSWER: Duration = Duration::from_secs(15);
-/// One more try is for a connection that the server has closed meanwhile. The runtime repeats what fails then, ever
-/// less often.
+/// Attempts of a call. The second is for a connection that the server has closed meanwhile; after that, the runtime
+/// retries with backoff.
 const TRIES: u32 = 2;
 
 /// See the module.
@@ -30,24 +30,24 @@ pub(super) struct Clients {
     region: Region,
     keys: Keys,
     profile: Option<String>,
-    /// What all of them have in common: connections, and credentials that are renewed as they expire.
+    /// Configuration that all clients share: connections, and credentials that are renewed as they expire.
     common: OnceCell<SdkConfig>,
     of: RefCell<HashMap<String, Client>>,
 }
 
-/// Where credentials come from.
+/// Source of the credentials.
 enum Keys {
     Fixed(Credentials),
     /// The container's role.
     Container,
     /// The machine's role.
     Machine,
-    /// Whatever there is, in the order that all SDKs have: environment, files, web identity, container, machine.
+    /// The default chain of all SDKs: environment, files, web identity, container, machine.
     Found,
 }
 
 impl Clients {
-    /// Makes none yet.
+    /// Creates no client yet.
     pub(super) fn new(settings: &SqsSettings) -> Self {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let keys = match (settings.provider.as_deref(), given(&settings.key), given(&settings.secret)) {

@@ -1,4 +1,4 @@
-//! What SQS answers instead, in one line that names the call and the fix.
+//! Errors of SQS calls, each in one line that names the call and the fix.
 
 use std::error::Error;
 
@@ -7,7 +7,7 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use super::client::ANSWER;
 use crate::backend::BackendError;
 
-/// A call, by the name that the API has for it.
+/// A call of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Call {
     Receive,
@@ -26,7 +26,7 @@ impl Call {
         }
     }
 
-    /// What to do where it is not permitted. Of a batch, the action is the one for a single message.
+    /// Fix for a call that is not permitted. Batch calls need the action for a single message.
     fn permit(self) -> &'static str {
         match self {
             Self::Receive => "allow the action sqs:ReceiveMessage to the key's user or role, or in the queue's policy",
@@ -58,7 +58,7 @@ const NO_KEYS: &str = "set `key` and `secret` of the connection in the app's con
 #[derive(Debug)]
 pub(super) struct Fault {
     pub error: BackendError,
-    /// Another queue may well be worked.
+    /// The failure concerns this queue alone.
     pub of_queue: bool,
     /// The call is not permitted.
     pub denied: bool,
@@ -75,12 +75,13 @@ impl Fault {
         Self { error: BackendError::Refused { what, fix }, of_queue: false, denied: false }
     }
 
-    /// There is nobody to sign for.
+    /// There are no credentials.
     pub(super) fn no_credentials(server: &str, why: &str) -> Self {
         Self::refused(format!("sqs at {server}: no credentials are found: {why}"), NO_KEYS)
     }
 
-    /// Of an answer that is none, or of none at all. None for what only comes before a request: its cause is not in it.
+    /// The fault of an error reply, an invalid reply or a missing one. `None` for a failure before the request was
+    /// sent: such an error does not contain its cause.
     pub(super) fn of<E>(call: Call, server: &str, url: &str, error: &SdkError<E>) -> Option<Self>
     where
         E: ProvideErrorMetadata + Error + 'static,
@@ -110,10 +111,10 @@ impl Fault {
         }
     }
 
-    /// Of what the service itself says.
+    /// The fault of an error code of the service.
     fn of_code(call: Call, server: &str, url: &str, code: &str, message: &str, status: u16) -> Self {
         let name = call.name();
-        // Codes have a namespace in front, or a suffix behind, as the protocol of the server has it.
+        // Depending on the server's protocol, codes have a namespace in front, removed here, or a suffix behind.
         let code = code.rsplit(['.', '#']).next().unwrap_or(code);
         let says = if message.is_empty() { code.to_owned() } else { format!("{code}: {message}") };
         let refused = |fix| Self::refused(format!("sqs: {name} on {url}: {says}"), fix);
@@ -163,12 +164,12 @@ fn is_throttled(code: &str) -> bool {
         || code.contains("Throttl")
 }
 
-/// Whether a message of a batch, refused with this code, is no longer ours. Otherwise SQS is asked again.
+/// Whether a batch entry that failed with this code is no longer ours. Otherwise the call is repeated.
 pub(super) fn is_lost(code: &str, sender_fault: bool) -> bool {
     sender_fault && !is_throttled(code.rsplit(['.', '#']).next().unwrap_or(code))
 }
 
-/// An error and what caused it, each once. The SDK's own words for a request that failed say nothing.
+/// An error and its causes, each once, without the SDK's generic messages, which give no reason.
 pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut said: Vec<String> = Vec::new();
     let mut next = Some(error);

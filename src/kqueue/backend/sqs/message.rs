@@ -13,12 +13,12 @@ use crate::backend::{Reservation, epoch};
 
 /// Laravel's name of the driver.
 pub(super) const DRIVER: &str = "sqs";
-/// How long SQS keeps a message hidden after it was received, all renewals included.
+/// Longest time for which SQS hides a received message, including all renewals.
 pub(super) const LONGEST: Duration = Duration::from_secs(12 * 3600);
-/// What our clock may lie behind that of SQS, with the time that a request takes.
+/// Margin for our clock lagging behind that of SQS, and for the duration of a request.
 const SLACK: Duration = Duration::from_secs(10);
 
-/// What Laravel's job class is given, but for the body; by the names that the API has.
+/// Fields of a message for Laravel's job class, except the body, by their API names.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Fields {
@@ -35,7 +35,7 @@ struct Attributes {
     approximate_receive_count: String,
 }
 
-/// As the ledger keeps it, and PHP is sent it.
+/// The receipt's header, as stored in the ledger and sent to PHP.
 #[derive(Debug, Deserialize, Serialize)]
 struct Header {
     message: Fields,
@@ -48,14 +48,14 @@ struct Header {
 pub(super) struct Message {
     header: Rc<Header>,
     json: Rc<RawValue>,
-    /// When it is visible again, unless an earlier runtime received it: then SQS alone knows.
+    /// When it becomes visible again; unknown for a message that an earlier runtime received.
     until: Option<Instant>,
-    /// It has been removed or given back. SQS would say so again and again.
+    /// It has been deleted or given back. SQS would report success for every repetition.
     settled: Rc<Cell<bool>>,
 }
 
 impl Message {
-    /// What a call has brought, hidden for `lease` from now on. None without what it is found again by.
+    /// A received message, hidden for `lease` from now on. `None` without an id, a receipt handle or a receive count.
     pub(super) fn received(answer: &Answer, lease: Duration) -> Option<Self> {
         let count = answer.attributes()?.get(&MessageSystemAttributeName::ApproximateReceiveCount)?;
         let message = Fields {
@@ -73,18 +73,18 @@ impl Message {
         Some(Self { header: Rc::new(header), json: json.into(), until: None, settled: Rc::default() })
     }
 
-    /// The message that a job was made of; `None` for another backend's.
+    /// The message of a job; `None` for a job of another backend.
     pub(super) fn of(job: &Reservation) -> Option<&Self> {
         job.receipt.read()
     }
 
-    /// Reads what the ledger kept.
+    /// Reads a receipt from its header in the ledger.
     pub(super) fn decode(header: Option<&RawValue>) -> Option<Receipt> {
         let header = serde_json::from_str(header?.get()).ok()?;
         Self::of_header(header).map(Self::receipt)
     }
 
-    /// The same, hidden for so long from now on.
+    /// The same message, hidden for `lease` from now on.
     pub(super) fn hidden_for(&self, lease: Duration) -> Self {
         Self { until: Instant::now().checked_add(lease), ..self.clone() }
     }
@@ -101,12 +101,12 @@ impl Message {
         &self.header.message.message_id
     }
 
-    /// How often it has been received, this time included.
+    /// Number of times it has been received, including this one.
     pub(super) fn count(&self) -> u32 {
         self.header.message.attributes.approximate_receive_count.parse().unwrap_or(1)
     }
 
-    /// Whether it is visible again, as far as we know: then it may be somebody else's.
+    /// Whether it is visible again, as far as we know: then another consumer may have it.
     pub(super) fn has_lapsed(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() >= until)
     }
@@ -119,7 +119,7 @@ impl Message {
         self.settled.set(true);
     }
 
-    /// How much longer SQS can hold it.
+    /// Remaining time for which SQS can keep it hidden.
     pub(super) fn left(&self) -> Duration {
         let held = epoch().saturating_sub(Duration::from_secs(self.header.received));
         (LONGEST - SLACK).saturating_sub(held)
@@ -142,14 +142,14 @@ impl ReceiptData for Message {
 
 #[cfg(test)]
 impl Message {
-    /// The same, received so long ago.
+    /// The same message, received `age` earlier.
     pub(super) fn aged(&self, age: Duration) -> Receipt {
         let Header { message, received } = serde_json::from_str(self.json.get()).unwrap();
         let received = received - age.as_secs();
         Self { until: self.until, ..Self::of_header(Header { message, received }).unwrap() }.receipt()
     }
 
-    /// The same, visible again.
+    /// The same message, visible again.
     pub(super) fn lapsed(&self) -> Receipt {
         Self { until: Some(Instant::now()), ..self.clone() }.receipt()
     }

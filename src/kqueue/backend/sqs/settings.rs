@@ -1,19 +1,19 @@
-//! What PHP prints of a connection to SQS.
+//! An SQS connection of the app, as PHP resolved it and printed it in JSON. Pure.
 
 use serde::Deserialize;
 
 use crate::backend::settings::Names;
 
-/// Queues of SQS, and who asks for them.
+/// Queues of SQS, and the credentials for them.
 #[derive(Clone, Default, Deserialize, PartialEq, Eq)]
 pub struct SqsSettings {
-    /// The region by which requests are signed.
+    /// The region for which requests are signed.
     #[serde(default)]
     pub region: String,
-    /// Where requests go for a queue without a URL of its own.
+    /// Server of queues without a URL of their own.
     #[serde(default)]
     pub endpoint: String,
-    /// The access key, where the app names one.
+    /// The access key, if the app sets one.
     #[serde(default)]
     pub key: Option<String>,
     /// Its secret.
@@ -22,19 +22,19 @@ pub struct SqsSettings {
     /// The session token of temporary keys.
     #[serde(default)]
     pub token: Option<String>,
-    /// Where keys come from instead: `ecs`, `instance`, or `own` for code of the app's.
+    /// Source of credentials instead: `ecs`, `instance`, or `own` for the app's own code.
     #[serde(default)]
     pub provider: Option<String>,
     /// The profile of the shared configuration files.
     #[serde(default)]
     pub profile: Option<String>,
-    /// What comes before the name of a queue in its URL.
+    /// What precedes the name of a queue in its URL.
     #[serde(default)]
     pub prefix: String,
-    /// What its name ends in.
+    /// Suffix of the names of queues.
     #[serde(default)]
     pub suffix: String,
-    /// What its queues are called.
+    /// URLs of the queues that PHP was asked about.
     #[serde(default)]
     pub names: Names,
 }

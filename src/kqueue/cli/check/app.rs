@@ -1,4 +1,4 @@
-//! What is wrong with the app itself, out of what it said. Pure.
+//! Checks the app itself, from the findings of a survey. Pure.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -7,7 +7,7 @@ use super::{classes, connections};
 use crate::survey::{Found, Master, Stage, boot_fix, connection_fix};
 use kqueue_config::{Crash, Settings, Start};
 
-/// Judges. `user` is who the app runs as, `rival` whether something else works its queue.
+/// Judges the findings. `user` is the app's user, `rival` whether something else works its queue.
 pub(super) fn judge(settings: &Settings, user: &str, found: &Found, rival: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     failure(settings, user, found, &mut findings);
@@ -29,7 +29,7 @@ pub(super) fn judge(settings: &Settings, user: &str, found: &Found, rival: bool)
 fn failure(settings: &Settings, user: &str, found: &Found, findings: &mut Vec<Finding>) {
     let path = settings.path.display();
     let Some(failure) = &found.failed else { return };
-    // It explains whatever else the connection said.
+    // It explains any other error of the connection.
     if let Some(lacks) = found.lacks.as_ref().filter(|lacks| is_package(lacks)) {
         return findings.push(missing(lacks, found));
     }
@@ -47,7 +47,7 @@ fn failure(settings: &Settings, user: &str, found: &Found, findings: &mut Vec<Fi
             Finding::error("boot", format!("the app does not boot as {user}: {text}"), fix)
         }
         Stage::Connection => {
-            // The text may hold the app's own words, or a server's: no part of it is ever the fix.
+            // The text may come from the app or a server: no part of it is ever used as the fix.
             let (what, fix) = connection_fix(text);
             let known = failure.fault.and_then(|fault| boot_fix(Some(fault), text, &settings.path));
             Finding::error("connection", what, known.unwrap_or_else(|| fix.to_owned()))
@@ -60,7 +60,7 @@ fn failure(settings: &Settings, user: &str, found: &Found, findings: &mut Vec<Fi
     });
 }
 
-/// Whether it can be the name of an extension or a package, and nothing that a shell would take for more.
+/// Whether it can be the name of an extension or a package, with no characters special to a shell.
 fn is_package(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-' | '/');
     name.starts_with(|c: char| c.is_ascii_lowercase()) && name.len() <= 40 && name.chars().all(plain)
@@ -77,7 +77,7 @@ fn missing(lacks: &str, found: &Found) -> Finding {
         return Finding::error("extension", what, fix);
     }
     let what = format!("connection {connection} needs PHP's extension {lacks}, which is not there");
-    // By name, since it is the app that says what it lacks.
+    // By known names only, since the text comes from the app.
     let fix = match lacks {
         "redis" => "install it: php-redis in Debian; php -m lists what is there",
         "pdo_sqlite" => "install it: php-sqlite3 in Debian; php -m lists what is there",
@@ -88,7 +88,7 @@ fn missing(lacks: &str, found: &Found) -> Finding {
     Finding::error("extension", what, fix)
 }
 
-/// What Horizon's master would do.
+/// Checks the duties of Horizon's master process.
 fn horizon(settings: &Settings, found: &Found, findings: &mut Vec<Finding>) {
     let Some(master) = &found.master else { return };
     findings.push(match &master.lacks {
@@ -147,7 +147,7 @@ fn storage(path: &Path, user: &str, found: &Found, findings: &mut Vec<Finding>) 
     let names: Vec<String> =
         found.unwritable.iter().map(|file| file.strip_prefix(path).unwrap_or(file).display().to_string()).collect();
     let all: Vec<String> = found.unwritable.iter().map(|file| file.display().to_string()).collect();
-    // The app says which files: it must not have others given to it.
+    // The app reports the files: it must not gain ownership of others.
     let inside = |file: &PathBuf| file.starts_with(path) && !file.components().any(|part| part == Component::ParentDir);
     let fix = if found.unwritable.iter().all(inside) {
         format!("chown -R {user} {}", shell_words::join(&all))
@@ -157,7 +157,7 @@ fn storage(path: &Path, user: &str, found: &Found, findings: &mut Vec<Finding>) 
     findings.push(Finding::error("storage", format!("{user} cannot write to {}", names.join(", ")), fix));
 }
 
-/// What the app does while it boots, and its `artisan` before.
+/// Checks connections opened during boot, and the setup in `artisan`.
 fn boot(settings: &Settings, found: &Found, findings: &mut Vec<Finding>) {
     for held in found.held.iter().filter(|_| found.fork && settings.start == Start::Fork) {
         let opened = held.opened.as_ref().map(|opened| format!(", opened {opened}")).unwrap_or_default();
@@ -196,7 +196,7 @@ fn cache(found: &Found, findings: &mut Vec<Finding>) {
 fn retry_after(settings: &Settings, found: &Found, rival: bool, findings: &mut Vec<Finding>) {
     let connection = found.connection.as_deref().unwrap_or_default();
     let Some(retry_after) = found.retry_after else {
-        // SQS has its own, which is the queue's.
+        // SQS has its own, a setting of the queue.
         if settings.crash == Crash::Laravel && found.driver.as_deref() != Some("sqs") {
             findings.push(Finding::warning(
                 "retry-after",
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(severity("timeout = 90", Some(90), false), Some(Severity::Note));
         assert_eq!(severity("timeout = 90", Some(90), true), Some(Severity::Warning));
         assert_eq!(severity("timeout = 90\nrenew = false", Some(90), false), Some(Severity::Error));
-        // The grace counts, and so does a job without limit.
+        // The grace period counts, and so does a job without limit.
         assert_eq!(severity("timeout = 88\nrenew = false", Some(90), false), Some(Severity::Error));
         assert_eq!(severity("timeout = 80\nrenew = false", Some(90), false), None);
         assert_eq!(severity("timeout = 0\nrenew = false", Some(90), false), Some(Severity::Error));

@@ -1,4 +1,4 @@
-//! What the app's queued classes declare for kqueue. Pure.
+//! Checks the declarations for kqueue in the app's queued classes. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use crate::survey::Declared;
 use kqueue_config::Settings;
 use kqueue_system::harmless;
 
-/// Classes that one finding names.
+/// Maximum classes named in one finding.
 const NAMED: usize = 8;
-/// Bytes for what is said of one class.
+/// Maximum bytes per class.
 const LENGTH: usize = 160;
 
 pub(super) fn judge(settings: &Settings, declared: &BTreeMap<String, Declared>, findings: &mut Vec<Finding>) {
@@ -38,7 +38,7 @@ fn values(values: &BTreeMap<String, String>) -> String {
     values.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
 }
 
-/// A bounded list; `None` where there is nothing to list.
+/// A bounded list; `None` if it is empty.
 fn listed(mut items: Vec<String>) -> Option<String> {
     let more = items.len().saturating_sub(NAMED);
     items.truncate(NAMED);

@@ -1,12 +1,12 @@
-//! What is to be said of the app's queue connections: of one from which workers pop by themselves, and of others. Pure.
+//! Checks the app's queue connections: native pop, missing indexes, and other connections. Pure.
 
 use super::finding::Finding;
 use crate::survey::Found;
 use kqueue_config::Settings;
 
-/// Other connections that are named.
+/// Maximum other connections named.
 const MOST: usize = 5;
-/// Of an app.
+/// Maximum characters of an app's name.
 const LONGEST_NAME: usize = 32;
 
 pub(super) fn judge(settings: &Settings, found: &Found, findings: &mut Vec<Finding>) {
@@ -35,12 +35,12 @@ pub(super) fn judge(settings: &Settings, found: &Found, findings: &mut Vec<Findi
 
 /// An index that the queue's table lacks.
 pub(in crate::cli) struct Index {
-    /// The line of a migration that makes it.
+    /// The line of a migration that creates it.
     pub migration: String,
     pub why: String,
 }
 
-/// The one that the table wants, if so.
+/// The index that the table lacks, if any.
 pub(in crate::cli) fn index(found: &Found) -> Option<Index> {
     let table = found.unindexed.as_ref().filter(|table| is_name(table))?;
     Some(Index {
@@ -54,14 +54,14 @@ pub(in crate::cli) fn index(found: &Found) -> Option<Index> {
     })
 }
 
-/// A connection beside the one that is worked, and what an instance of kqueue for it is called.
+/// A connection beside the one worked here, and the name for an instance of kqueue for it.
 pub(in crate::cli) struct Other<'a> {
     pub name: &'a str,
     pub place: &'a str,
     pub instance: String,
 }
 
-/// Those that are named, as far as they have names that can be repeated.
+/// The other connections that are reported, as far as their names are safe to repeat.
 pub(in crate::cli) fn others<'a>(app: &str, found: &'a Found) -> impl Iterator<Item = Other<'a>> {
     found.others.iter().filter(|(name, _)| is_name(name)).take(MOST).map(move |(name, place)| {
         let instance = format!("{app}_{}", name.to_ascii_lowercase().replace(['-', '.'], "_"));
@@ -100,7 +100,7 @@ fn native(settings: &Settings, connection: &str, found: &Found, findings: &mut V
     }
 }
 
-/// What becomes of a job whose process dies: nobody else has it in hand.
+/// What happens to a job whose process dies: with native pop the runtime does not hold it.
 fn after_death(driver: &str) -> &'static str {
     match driver {
         "beanstalkd" | "rabbitmq" => "a job whose process dies is back in its queue at once, with its attempt counted",
@@ -108,7 +108,7 @@ fn after_death(driver: &str) -> &'static str {
     }
 }
 
-/// Whether it can be the name of a connection, and nothing that a shell would take for more.
+/// Whether it can be the name of a connection, with no characters special to a shell.
 fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.len() <= 40 && name.chars().all(plain)

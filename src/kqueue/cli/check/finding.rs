@@ -1,13 +1,13 @@
-//! One thing that is wrong, or worth knowing, and what to do about it. Pure.
+//! A finding: a problem or something worth knowing, and its fix. Pure.
 
 use serde::Serialize;
 
 use kqueue_system::harmless;
 
-/// Longest line of a finding in bytes.
+/// Maximum bytes of a line of a finding.
 const LONGEST: usize = 2000;
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::cli) enum Severity {
@@ -15,7 +15,7 @@ pub(in crate::cli) enum Severity {
     Error,
     /// It runs, and something will go wrong.
     Warning,
-    /// Nothing is wrong; somebody may want to know.
+    /// Nothing is wrong, but it is worth knowing.
     Note,
 }
 
@@ -32,17 +32,17 @@ impl Severity {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(in crate::cli) struct Finding {
     pub severity: Severity,
-    /// What was looked at, for programs.
+    /// The name of the check, for programs.
     pub check: &'static str,
-    /// What there is, in one line.
+    /// The problem, in one line.
     pub what: String,
-    /// What to do, in one line.
+    /// The fix, in one line.
     pub fix: String,
 }
 
 impl Finding {
     pub fn error(check: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Self {
-        // It may quote an app, a server or the command line of a process.
+        // Texts may quote an app, a server or a process's command line.
         let line = |text: String| harmless::words(&text, LONGEST);
         Self { severity: Severity::Error, check, what: line(what.into()), fix: line(fix.into()) }
     }
@@ -55,7 +55,7 @@ impl Finding {
         Self { severity: Severity::Note, ..Self::error(check, what, fix) }
     }
 
-    /// Of settings that cannot work.
+    /// An error in the settings.
     pub fn of_settings(check: &'static str, error: &kqueue_config::Error) -> Self {
         Self::error(check, error.what(), error.fix())
     }

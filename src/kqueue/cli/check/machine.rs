@@ -1,4 +1,4 @@
-//! What is wrong with the machine, as seen from one app: memory, and what else may deny things to PHP.
+//! Checks the machine for one app: memory, and what may deny access to PHP.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::finding::Finding;
 use kqueue_config::{KEYS, Loaded, Origin};
 
-/// Looks at this machine.
+/// Judges this machine.
 pub(super) fn judge(loaded: &Loaded, memory_mb: Option<u64>, findings: &mut Vec<Finding>) {
     findings.extend(memory_mb.and_then(|total| memory(loaded, total)));
     findings.extend(cgroups(fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").ok().as_deref()));
@@ -16,8 +16,8 @@ pub(super) fn judge(loaded: &Loaded, memory_mb: Option<u64>, findings: &mut Vec<
     findings.extend(apparmor(&profiles, php, &php.canonicalize().unwrap_or_else(|_| php.clone())));
 }
 
-/// What the pool may take. Every limit at once is what the kernel allows, not what jobs need: that alone is no
-/// mistake, but worth knowing.
+/// The memory that the pool may take. All limits together above the machine's memory are not a mistake, as jobs rarely
+/// reach them, but worth a note.
 fn memory(loaded: &Loaded, total: u64) -> Option<Finding> {
     let settings = &loaded.settings;
     let (workers, usual) = (settings.pool_max_size as u64, u64::from(settings.worker_memory));
@@ -99,7 +99,7 @@ mod tests {
         let severity = |lines: &str, total| memory(&loaded(lines), total).map(|finding| finding.severity);
         assert_eq!(severity("", 16_000), None);
         assert_eq!(severity("", 4_000), Some(Severity::Note));
-        // Nobody chose that, and kqueue copes.
+        // Defaults, which kqueue copes with.
         assert_eq!(severity("", 2_000), Some(Severity::Note));
         assert_eq!(severity("pool_size = 200\npool_max_size = 200", 16_000), Some(Severity::Warning));
         let finding = memory(&loaded("pool_max_size = 200\nworker_memory = 256"), 16_000).unwrap();

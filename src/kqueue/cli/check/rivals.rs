@@ -1,4 +1,4 @@
-//! Whatever else works the same queue: processes that run now, and what supervisord or systemd would start.
+//! Finds what else works the same queue: running processes, and what supervisord, systemd or cron would start.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,21 +10,21 @@ use crate::cli::import::source::listed;
 use crate::cli::import::{cron, supervisor, unit};
 use kqueue_config::Claim;
 
-/// The queue that is worked here.
+/// The app and queues worked here.
 #[derive(Debug)]
 pub(super) struct Own<'a> {
     pub path: &'a Path,
-    /// Its name, where the app has told it.
+    /// Its connection, if known from the app.
     pub connection: Option<&'a str>,
-    /// The app's default, likewise.
+    /// The app's default connection, if known.
     pub usual: Option<&'a str>,
     pub queues: &'a [String],
-    /// The queue that is worked where none is named.
+    /// The queue worked if none is named.
     pub own_queue: Option<&'a str>,
 }
 
 impl Own<'_> {
-    /// Whether `work`, in `cwd`, works a queue of ours.
+    /// Whether `work`, in `cwd`, works one of our queues.
     fn meets(&self, work: &Work, cwd: Option<&Path>) -> bool {
         work.kind != Kind::Schedule && work.app(cwd).is_some_and(|path| self.is_here(&path)) && self.shares(work)
     }
@@ -39,8 +39,7 @@ impl Own<'_> {
         all || self.overlaps(work.connection.as_deref(), work.queues())
     }
 
-    /// Whether these queues of this connection, or the app's own where none is named, are among ours. In doubt they
-    /// are.
+    /// Whether these queues of this connection, or the app's defaults if not given, are among ours. True if unknown.
     fn overlaps(&self, connection: Option<&str>, queues: Option<Vec<String>>) -> bool {
         let theirs = connection.or(self.usual);
         let same = theirs.zip(self.connection).is_none_or(|(theirs, ours)| theirs == ours);
@@ -49,7 +48,7 @@ impl Own<'_> {
     }
 }
 
-/// Looks for them below `root`, which is `/`.
+/// Searches below `root`, normally `/`.
 pub(super) fn find(own: &Own<'_>, root: &Path) -> Vec<Finding> {
     let mut findings = processes(own, &root.join("proc"));
     findings.extend(supervisors(own, root));
@@ -58,7 +57,7 @@ pub(super) fn find(own: &Own<'_>, root: &Path) -> Vec<Finding> {
     findings
 }
 
-/// Other config files of kqueue that work a queue of ours. `claims` are those of other apps.
+/// Other config files of kqueue that work one of our queues. `claims` are those of other apps.
 pub(super) fn namesakes(own: &Own<'_>, claims: impl Iterator<Item = (String, Claim)>) -> Vec<Finding> {
     let met = claims.filter(|(_, claim)| {
         let queues = (!claim.queues.is_empty()).then(|| claim.queues.clone());
@@ -195,7 +194,7 @@ mod tests {
         fs::write(file, text).unwrap();
     }
 
-    /// What is found of an app with queues high and default on its default connection, redis.
+    /// The findings for an app with queues high and default on its default connection, redis.
     fn found(root: &Path) -> Vec<String> {
         let queues = ["high".to_owned(), "default".to_owned()];
         let path = root.join("srv/shop");
@@ -222,7 +221,7 @@ mod tests {
         };
         process(7, "php artisan queue:work --sleep=3");
         process(12, "php SHOP/artisan queue:work redis --queue=low,high");
-        // Neither the queue, nor the connection, nor the app, nor a queue at all.
+        // Another queue, connection or app, or no queue at all.
         process(13, "php artisan queue:work --queue=mail");
         process(14, "php artisan queue:work database");
         process(15, "php /srv/other/artisan queue:work");

@@ -1,4 +1,4 @@
-//! What is wrong with the app's units, as systemd has them.
+//! Checks the app's units, as systemd reports them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,10 +9,10 @@ use super::finding::Finding;
 use kqueue_control::{blocks, show};
 use kqueue_system::identity::Account;
 
-/// The oldest systemd that has what kqueue needs.
+/// The oldest systemd with the features that kqueue needs.
 const OLDEST: u32 = 252;
 
-/// Asks about the units of an app with the config file `file`.
+/// Checks the units of an app with the config file `file`.
 pub(super) async fn judge(app: &str, file: &Path, user: Option<&Account>) -> Vec<Finding> {
     if !sd_notify::booted().unwrap_or(false) {
         let what = "no systemd runs here, so nothing bounds the memory of jobs or starts the app at boot";
@@ -46,7 +46,8 @@ async fn version() -> Option<u32> {
     version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// Judges what `systemctl show` has told. `written` is the time of the config file, `changed` tells that of others.
+/// Judges the output of `systemctl show`. `written` is the modification time of the config file, `changed` returns that
+/// of other files.
 fn units_of(
     app: &str,
     blocks: &[BTreeMap<&str, &str>],
@@ -136,7 +137,7 @@ mod tests {
          DropInPaths=/etc/x.conf /run/systemd/generator/kqueue@shop.service.d/50-kqueue.conf";
     const SOCKET: &str = "Id=kqueue.socket\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled";
 
-    /// What is found where the file is so many seconds newer than the drop-in.
+    /// The findings for a file that is `newer` seconds newer than the drop-in.
     fn found(service: &str, socket: &str, newer: u64) -> Vec<String> {
         let user = Account { name: "shop".into(), uid: 1000, gid: 1000, home: "/".into(), shell: "/bin/sh".into() };
         let made = SystemTime::UNIX_EPOCH;

@@ -21,7 +21,7 @@ const VALUED: &[&str] = &[
     "environment",
 ];
 impl Reader<'_> {
-    /// After the interpreter: its arguments, the script.
+    /// Analyses the words after the interpreter: its arguments and the script.
     pub fn php(&mut self, php: &str, words: &[String], state: &mut State) {
         let mut at = 0;
         while let Some(word) = words.get(at) {
@@ -46,7 +46,7 @@ impl Reader<'_> {
         }
     }
 
-    /// After artisan.
+    /// Analyses the words after artisan.
     pub fn artisan(&mut self, php: Option<&str>, php_args: &[String], artisan: &str, after: &[String], state: &State) {
         let Some(command) = after.iter().position(|word| !word.starts_with('-')) else { return };
         let kind = match after[command].as_str() {
@@ -98,7 +98,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A variable without a value in what counts.
+    /// The first variable without a value in a part that matters.
     fn unclear(&self, work: &Work) -> Option<String> {
         const COUNTS: &[&str] =
             &["queue", "delay", "backoff", "memory", "timeout", "tries", "max-jobs", "max-time", "force"];

@@ -1,5 +1,5 @@
-//! A command line that works a Laravel queue, as supervisord, systemd, cron, a Compose file or the process table have
-//! it. One reader for all of them; pure, nothing is run.
+//! Recognizes command lines that work a Laravel queue, as found with supervisord, systemd, cron, in a Compose file or
+//! the process table. One parser for all of them; pure, runs nothing.
 
 #![expect(
     clippy::indexing_slicing,
@@ -17,13 +17,13 @@ use std::path::{Component, Path, PathBuf};
 use reader::{Reader, State};
 pub(super) use shell::{Dialect, shown};
 
-/// Why something has no equivalent; `{app}` stands for the app's name.
+/// Why something is not carried over; `{app}` stands for the app's name.
 pub(super) type Why = &'static str;
 
-/// Stands for the home directory of a user who is not known here.
+/// Placeholder for an unknown home directory.
 const HOME: &str = "~";
 
-/// What the command runs.
+/// The kind of artisan command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// `queue:work`.
@@ -36,54 +36,54 @@ pub(super) enum Kind {
     Schedule,
 }
 
-/// The command, taken apart.
+/// An analysed command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Work {
     pub kind: Kind,
-    /// The interpreter, where one is named.
+    /// The interpreter, if named.
     pub php: Option<String>,
     /// Its arguments.
     pub php_args: Vec<String>,
-    /// As it is written.
+    /// artisan's path, as written.
     pub artisan: PathBuf,
-    /// Where a shell went before: `cd /srv/shop && php artisan …`.
+    /// The directory set by a preceding `cd`: `cd /srv/shop && php artisan …`.
     pub directory: Option<PathBuf>,
-    /// The connection, where one is named.
+    /// The connection, if named.
     pub connection: Option<String>,
-    /// Options by name, in order; switches have no value.
+    /// Options with their values, in order; switches have none.
     pub options: Vec<(String, Option<String>)>,
-    /// Who a wrapper makes it run as: `sudo -u forge`.
+    /// The user set by a wrapper: `sudo -u forge`.
     pub user: Option<String>,
-    /// Likewise its group.
+    /// The group set by a wrapper.
     pub group: Option<String>,
-    /// Variables that are set for it.
+    /// Names of the variables set for it.
     pub env: Vec<String>,
-    /// What is written before or after it and is not carried over, and why.
+    /// Parts around it that are not carried over, and why.
     pub dropped: Vec<(String, Why)>,
 }
 
-/// What a line comes to.
+/// The result of analysing a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reading {
-    /// What works a queue, or runs the schedule, in the order of the line.
+    /// Commands that work a queue or run the schedule, in order.
     pub works: Vec<Work>,
-    /// What does, and cannot be taken over: why, and what to do.
+    /// Commands that do but cannot be imported: why, and what to do.
     pub refused: Vec<String>,
-    /// What was decided while reading.
+    /// Notes on decisions made.
     pub said: Vec<String>,
-    /// A script that the line runs and that was not read.
+    /// A script run by the line, which was not read.
     pub script: Option<String>,
 }
 
 impl Reading {
-    /// Reads a line.
+    /// Analyses a line.
     pub fn of(line: &str, dialect: Dialect, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
         let mut reader = Reader::new(lookup);
         reader.line(line, dialect, State::default());
         reader.finish()
     }
 
-    /// Reads words that somebody has split already.
+    /// Analyses a line that is already split into words.
     pub fn of_words(words: &[String], lookup: &dyn Fn(&str) -> Option<String>) -> Self {
         let mut reader = Reader::new(lookup);
         reader.simple(words, &mut State::default());
@@ -92,7 +92,7 @@ impl Reading {
 }
 
 impl Work {
-    /// Reads the words of a command. `None` where it works no queue on this machine.
+    /// Analyses the words of a command. `None` if it works no queue on this machine.
     pub fn parse(words: &[String]) -> Option<Self> {
         Reading::of_words(words, &|_| None).works.into_iter().find(|work| work.kind != Kind::Schedule)
     }
@@ -102,7 +102,7 @@ impl Work {
         self.options.iter().rev().find(|(option, _)| option == name).and_then(|(_, value)| value.as_deref())
     }
 
-    /// Its queues, where they are named.
+    /// Its queues, if named.
     pub fn queues(&self) -> Option<Vec<String>> {
         let names: Vec<String> = self
             .option("queue")?
@@ -113,7 +113,7 @@ impl Work {
         (!names.is_empty()).then_some(names)
     }
 
-    /// The app's directory, of a process in `cwd`. `None` where neither says.
+    /// The app's directory, for a process in `cwd`. `None` if it is unknown.
     pub fn app(&self, cwd: Option<&Path>) -> Option<PathBuf> {
         let base = match (&self.directory, cwd) {
             (Some(directory), Some(cwd)) if !directory.starts_with(HOME) => cwd.join(directory),
@@ -126,7 +126,7 @@ impl Work {
     }
 }
 
-/// A path without `.`, and without `..` where that is a directory's name before it.
+/// Normalizes a path: removes `.`, and `..` with the directory before it.
 fn plain(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {
@@ -142,7 +142,7 @@ fn plain(path: &Path) -> PathBuf {
     out
 }
 
-/// Whether a text has a command in it that works a queue or runs the schedule.
+/// Whether a text may contain a command that works a queue or runs the schedule.
 pub(super) fn mentions(text: &str) -> bool {
     ["queue:work", "queue:listen", "horizon", "schedule:run", "schedule:work"].iter().any(|name| text.contains(name))
 }

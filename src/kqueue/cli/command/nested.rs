@@ -1,4 +1,4 @@
-//! Programs that are given a command of their own: `env`, `sh -c`, `su`. Pure.
+//! Programs that take a command as an argument: `env`, `sh -c`, `su`. Pure.
 
 use super::HOME;
 use super::mentions;
@@ -6,7 +6,7 @@ use super::reader::{DEEPEST, Reader, State, become_user, is_assignment};
 use super::shell::{Dialect, shown};
 
 impl Reader<'_> {
-    /// After `env`: variables, and where to.
+    /// Analyses the words after `env`: variables and directory. Returns the command's words.
     pub fn env<'w>(&mut self, mut words: &'w [String], state: &mut State) -> Option<&'w [String]> {
         loop {
             let first = words.first()?;
@@ -36,7 +36,7 @@ impl Reader<'_> {
         }
     }
 
-    /// After `sh`: its script.
+    /// Analyses the words after `sh`: its script.
     pub fn shell(&mut self, words: &[String], state: State) {
         let mut words = words;
         // busybox sh -c
@@ -48,7 +48,7 @@ impl Reader<'_> {
             if word == "-o" || word == "+o" || word == "-O" {
                 at += 2;
             } else if word.starts_with('-') && !word.starts_with("--") && word.contains('c') {
-                // The script is the first word that is no option.
+                // The script is the first word that is not an option.
                 if let Some(script) = words[at + 1..].iter().find(|word| !word.starts_with('-')) {
                     self.script(script, state);
                 }
@@ -65,7 +65,7 @@ impl Reader<'_> {
     pub fn script(&mut self, script: &str, state: State) {
         self.depth += 1;
         if self.depth <= DEEPEST {
-            // Its variables are the shell's: marks of the outer reading become what they were.
+            // The inner shell expands unknown variables, so their marks are turned back into source text.
             self.line(&shown(script), Dialect::Shell, state);
         } else if mentions(script) {
             self.out.refused.push("its command has too many others around it to be read".into());
@@ -73,7 +73,7 @@ impl Reader<'_> {
         self.depth -= 1;
     }
 
-    /// After `su` and `runuser`.
+    /// Analyses the words after `su` or `runuser`. Returns the command's words, if it is not a script.
     pub fn su<'w>(&mut self, words: &'w [String], state: &mut State) -> Option<&'w [String]> {
         let (mut script, mut user, mut login) = (None, None, false);
         let mut at = 0;

@@ -1,4 +1,4 @@
-//! Reads a command line: wrapper by wrapper, script by script. Pure.
+//! Analyses a command line, wrapper by wrapper and script by script. Pure.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,10 @@ use super::shell::{self, Dialect, Simple, Variables, shown};
 use super::wrappers::{self, Effect};
 use super::{HOME, Reading, Why, base, is_php, mentions};
 
-/// Scripts inside scripts, and wrappers around wrappers.
+/// Maximum nesting of scripts, and of wrappers.
 pub(super) const DEEPEST: usize = 24;
 
-/// What the commands before have changed for the ones after.
+/// State that earlier commands and wrappers set for later ones.
 #[derive(Clone, Debug, Default)]
 pub(super) struct State {
     pub directory: Option<PathBuf>,
@@ -17,7 +17,7 @@ pub(super) struct State {
     pub group: Option<String>,
     pub env: Vec<String>,
     pub dropped: Vec<(String, Why)>,
-    /// Where else it runs: the wrapper, and where kqueue must run then.
+    /// Set if it runs elsewhere: the wrapper, and where kqueue must run then.
     pub elsewhere: Option<(String, &'static str)>,
 }
 
@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What of a line belongs to the works in it that were just found.
+    /// Records redirections, pipes and earlier commands of a line as dropped parts of the work just found.
     fn surroundings(&mut self, from: usize, simple: &Simple, next: Option<&Simple>, others: &[String]) {
         for work in &mut self.out.works[from..] {
             let mut output = simple.redirections.clone();
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads one command. Whether it is a word of the shell, which changes `state` or means nothing.
+    /// Analyses one command. True if it is a shell builtin that changes `state`, or has no effect here.
     pub fn simple(&mut self, words: &[String], state: &mut State) -> bool {
         let Some(first) = words.first() else { return true };
         let name = base(first);
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
         said.is_none_or(|name| wrappers::TALK.contains(&name))
     }
 
-    /// Reads a command, wrapper by wrapper.
+    /// Analyses a command, wrapper by wrapper.
     pub fn command(&mut self, words: &[String], mut state: State) {
         self.depth += 1;
         if self.depth <= DEEPEST {
@@ -209,7 +209,7 @@ impl<'a> Reader<'a> {
                         None => return,
                     },
                     None => match php_at(rest) {
-                        // A program that is not known, with PHP in its arguments.
+                        // An unknown program with PHP in its arguments.
                         Some(at) if at > 0 => {
                             state.dropped.push((
                                 joined(&rest[..at]),
@@ -267,7 +267,7 @@ impl<'a> Reader<'a> {
             Effect::UserOption(names) => {
                 match option(names) {
                     Some(user) => become_user(state, &user),
-                    // Without one it is root.
+                    // The default is root.
                     None if name != "chpst" && name != "setpriv" => state.user = Some("root".into()),
                     None => {}
                 }
@@ -309,13 +309,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The words before a command, as they were written.
+/// Words as they were written, joined.
 fn joined(words: &[String]) -> String {
     words.iter().map(|word| shown(word)).collect::<Vec<_>>().join(" ")
 }
 
 pub(super) fn become_user(state: &mut State, name: &str) {
-    // `user:group`, and chpst's `:uid`.
+    // `user:group`, or `:uid` of chpst.
     let mut parts = name.trim_start_matches(':').trim_start_matches('#').splitn(2, ':');
     state.user = parts.next().map(|user| user.trim_end_matches('.').to_owned()).filter(|user| !user.is_empty());
     if let Some(group) = parts.next().filter(|group| !group.is_empty()) {
@@ -323,7 +323,7 @@ pub(super) fn become_user(state: &mut State, name: &str) {
     }
 }
 
-/// The name of an assignment.
+/// The variable's name in an assignment.
 pub(super) fn variable(word: &str) -> &str {
     word.split_once('=').map_or(word, |(name, _)| name)
 }
@@ -336,7 +336,7 @@ pub(super) fn is_assignment(word: &str) -> bool {
     })
 }
 
-/// Where PHP or artisan is in the words of a command.
+/// The position of PHP, or else of artisan, in a command's words.
 fn php_at(words: &[String]) -> Option<usize> {
     let artisan = words.iter().position(|word| base(word) == "artisan")?;
     Some(words[..artisan].iter().position(|word| is_php(base(word))).unwrap_or(artisan))

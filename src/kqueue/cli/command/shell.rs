@@ -1,12 +1,12 @@
-//! The words of a command line as a shell reads them: quotes, variables, operators, redirections. Pure; nothing is run.
+//! Splits a command line as a shell does: quotes, variables, operators, redirections. Pure; runs nothing.
 
-/// Marks a variable without a value inside a word, at both its ends. See [`shown`].
+/// Encloses the name of a variable without a value inside a word. See [`shown`].
 const UNKNOWN: char = '\u{1}';
-/// A line with more words than this is no command line.
+/// Maximum words of a line.
 const MOST_WORDS: usize = 4096;
 
-/// Whether a shell reads the line, or a program that knows quotes alone (supervisord, pm2), where an operator is one
-/// only as a word of its own.
+/// Whether the line is for a shell, or for a program that knows only quotes (supervisord, pm2), where an operator
+/// counts only as a separate word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum Dialect {
     Shell,
@@ -18,18 +18,18 @@ pub(in crate::cli) enum Dialect {
 pub(super) struct Simple {
     pub words: Vec<String>,
     pub redirections: Vec<String>,
-    /// The operator that ends it, where there is one.
+    /// The operator that ends it; empty if none.
     pub ends: &'static str,
 }
 
-/// Where values of variables come from, and what is to be said of them.
+/// Source of variables' values, and notes on their use.
 pub(super) struct Variables<'a> {
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
     pub said: Vec<String>,
 }
 
 impl Variables<'_> {
-    /// `${NAME:-default}` and the like, without the braces.
+    /// Expands `${NAME:-default}` and the like; `inner` is without the braces.
     fn braces(&mut self, inner: &str) -> String {
         let end = inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inner.len());
         let (name, rest) = inner.split_at(end);
@@ -64,7 +64,7 @@ impl Variables<'_> {
     }
 
     fn known(&mut self, name: &str, value: String) -> String {
-        // Values are often secrets: only the name is told.
+        // Values are often secrets, so the note has only the name.
         self.say(format!("${{{name}}} became its value, of the file or of the environment of this command"));
         value
     }
@@ -80,12 +80,12 @@ fn unknown(name: &str) -> String {
     format!("{UNKNOWN}{name}{UNKNOWN}")
 }
 
-/// The first variable in a word that has no value.
+/// The first variable without a value in a word.
 pub(super) fn missing(word: &str) -> Option<&str> {
     word.split(UNKNOWN).nth(1)
 }
 
-/// A word as it was written.
+/// A word with its unknown variables as written.
 pub(in crate::cli) fn shown(word: &str) -> String {
     let mut out = String::new();
     for (at, part) in word.split(UNKNOWN).enumerate() {
@@ -100,7 +100,7 @@ pub(in crate::cli) fn shown(word: &str) -> String {
 /// Splits a line into its commands.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The syntax error.
 pub(super) fn split(line: &str, dialect: Dialect, variables: &mut Variables<'_>) -> Result<Vec<Simple>, String> {
     let line = line.replace(UNKNOWN, " ").replace("\\\n", " ");
     let mut splitter = Splitter {
@@ -121,10 +121,10 @@ struct Splitter {
     chars: Vec<char>,
     at: usize,
     dialect: Dialect,
-    /// The word under way.
+    /// The current word.
     word: Option<String>,
     simple: Simple,
-    /// The redirection whose target comes next.
+    /// A redirection still without its target.
     redirect: Option<String>,
     out: Vec<Simple>,
     words: usize,
@@ -186,7 +186,7 @@ impl Splitter {
         self.word.get_or_insert_default().push_str(text);
     }
 
-    /// An unquoted value: blanks in it part words.
+    /// Adds an unquoted value: white space in it separates words.
     fn push_split(&mut self, text: &str) -> Result<(), String> {
         let mut first = true;
         for part in text.split(char::is_whitespace) {
@@ -238,7 +238,7 @@ impl Splitter {
         Err("the quote \" is not closed".into())
     }
 
-    /// What stands at a `$` or a backtick.
+    /// The value of the expansion at a `$` or a backtick.
     fn dollar(&mut self, variables: &mut Variables<'_>) -> Result<String, String> {
         if self.peek(0) == Some('`') {
             self.at += 1;
@@ -318,7 +318,7 @@ impl Splitter {
         Ok(())
     }
 
-    /// Takes an operator, if one is here.
+    /// Consumes an operator, if one is next.
     fn operator(&mut self) -> Result<bool, String> {
         let shell = self.dialect == Dialect::Shell;
         if !shell && self.word.is_some() {
@@ -342,10 +342,10 @@ impl Splitter {
         Ok(false)
     }
 
-    /// Takes `>`, `2>>`, `&>`, `2>&1`, `<` and the like; a target that is a word comes later.
+    /// Consumes `>`, `2>>`, `&>`, `2>&1`, `<` and the like; a target that is a word follows.
     fn redirection(&mut self) -> bool {
         let mut ahead = 0;
-        // Digits before it belong to it only as the whole word so far.
+        // Digits belong to it only if they are the whole word.
         let digits = self.word.as_ref().is_none_or(String::is_empty);
         if digits {
             while self.peek(ahead).is_some_and(|c| c.is_ascii_digit()) {
@@ -382,7 +382,7 @@ impl Splitter {
     }
 }
 
-/// What a command would print: nothing that is known, but for the ways to find PHP.
+/// The value of a command substitution: known only for the usual ways to find PHP.
 fn substituted(command: &str) -> String {
     match command.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["which", program] | ["command", "-v", program] | ["type", "-p", program] => (*program).to_owned(),

@@ -29,7 +29,7 @@ fn what_people_write() {
     assert_eq!(parse("php artisan schedule:run").kind, Kind::Schedule);
 }
 
-/// Line; app's directory, user, group; what of it is dropped.
+/// Line; app's directory, user, group; dropped parts.
 #[test]
 fn wrappers() {
     for (line, path, user, dropped) in [
@@ -86,7 +86,7 @@ fn wrappers() {
     assert_eq!(parse("env A=1 B='x y' php /a/artisan queue:work").env, ["A", "B"]);
     assert_eq!(parse("export A=1; B=2 php /a/artisan queue:work").env, ["A", "B"]);
     assert_eq!(read("php /a/artisan queue:work & php /b/artisan queue:work --queue=x").works.len(), 2);
-    // From the home directory of somebody else nothing can be told.
+    // Nothing is known of another user's home directory.
     assert_eq!(parse("su - forge -c 'php artisan queue:work'").app(Some(Path::new("/x"))), None);
 }
 
@@ -109,7 +109,7 @@ fn what_runs_elsewhere_is_refused() {
         let reading = read(line);
         assert!(reading.works.is_empty() && reading.refused[0].contains(by), "{line}: {reading:?}");
     }
-    // What does not count may be unknown.
+    // Variables in irrelevant parts may be unknown.
     assert!(read("php /a/artisan queue:work --sleep=$S --name=$HOSTNAME >> $LOG").refused.is_empty());
 }
 

@@ -1,13 +1,13 @@
-//! Programs that start another one: what they change for it, and where its command begins. Pure.
+//! Programs that start another: what they change, and where the inner command begins. Pure.
 
 use super::Why;
 
-/// What comes of a wrapper.
+/// The effect of a wrapper.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Effect {
-    /// Nothing that kqueue would have to do.
+    /// Irrelevant under kqueue.
     Nothing,
-    /// What it does has no equivalent, or another one.
+    /// Not carried over: there is no equivalent, or a different one.
     Dropped(Why),
     /// The value of one of these options is the user (`user:group`).
     UserOption(&'static [&'static str]),
@@ -17,13 +17,13 @@ pub(super) enum Effect {
     Elsewhere(&'static str),
 }
 
-/// How to get past a wrapper.
+/// A wrapper and its arguments.
 #[derive(Debug)]
 pub(super) struct Wrapper {
     names: &'static [&'static str],
-    /// Options whose value is the next word.
+    /// Options that take a value.
     pub valued: &'static [&'static str],
-    /// Words between the options and the command.
+    /// Number of operands between the options and the command; `usize::MAX` if unknown.
     pub operands: usize,
     pub effect: Effect,
 }
@@ -217,7 +217,7 @@ const WRAPPERS: &[Wrapper] = &[
     ),
 ];
 
-/// Commands that only mention others.
+/// Commands that run no other, whatever their arguments.
 pub(super) const TALK: &[&str] = &[
     "echo",
     "printf",
@@ -266,16 +266,16 @@ pub(super) const TALK: &[&str] = &[
     "crontab",
 ];
 
-/// Words that stand before a command without changing it.
+/// Shell keywords that precede a command without changing it.
 pub(super) const KEYWORDS: &[&str] = &["while", "until", "if", "then", "elif", "else", "do", "{", "!", "coproc"];
 
-/// The wrapper of a name.
+/// The wrapper with this name.
 pub(super) fn find(name: &str) -> Option<&'static Wrapper> {
     WRAPPERS.iter().find(|wrapper| wrapper.names.contains(&name))
 }
 
 impl Wrapper {
-    /// Where the command begins in what comes after the wrapper's name, and the options before it with their values.
+    /// The index of the command in the words after the wrapper's name, and the options before it with their values.
     pub fn command_at(&self, words: &[String]) -> (usize, Vec<(String, String)>) {
         let mut at = 0;
         let mut options = Vec::new();
@@ -296,7 +296,7 @@ impl Wrapper {
             } else if let Some((name, value)) = attached(word, self.valued) {
                 options.push((name.to_owned(), value.to_owned()));
             } else if let Some(name) = clustered(word, self.valued) {
-                // `sudo -nu forge`: the last letter takes the next word.
+                // `sudo -nu forge`: the last letter's value is the next word.
                 options.push((name.to_owned(), words.get(at).cloned().unwrap_or_default()));
                 at += 1;
             } else {
@@ -307,7 +307,7 @@ impl Wrapper {
     }
 }
 
-/// `-uforge`.
+/// An option with an attached value: `-uforge`.
 fn attached<'a>(word: &'a str, valued: &[&'static str]) -> Option<(&'static str, &'a str)> {
     let name = valued.iter().find(|name| name.len() == 2 && word.starts_with(*name) && word.len() > 2)?;
     Some((name, &word[2..]))

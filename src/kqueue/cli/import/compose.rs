@@ -1,4 +1,4 @@
-//! Services of a Compose file that work a queue: settings for kqueue inside their container.
+//! Compose services that work a queue: settings for kqueue inside their container.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use super::take::{self, Starter};
 use super::yaml;
 use crate::cli::command::{Dialect, Kind, Reading, mentions};
 
-/// What a variable stands for where the file is read: `${TAG:-latest}`.
+/// Looks up a variable for interpolation: `${TAG:-latest}`.
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// What the services of a file come to.
+/// The sets of a file's services.
 ///
 /// # Errors
-/// What is wrong with the file, with its line.
+/// The error in the file, with its line.
 pub(super) fn sets(
     input: &Input,
     path: Option<&Path>,
@@ -41,7 +41,7 @@ pub(super) fn sets(
     Ok(sets)
 }
 
-/// What Compose reads beside its file: the variables in .env.
+/// The variables in the .env beside the Compose file.
 pub(super) fn variables(input: &Input) -> BTreeMap<String, String> {
     let path = input.path.with_file_name(".env");
     let Ok(text) = source::file(&path, &path) else { return BTreeMap::new() };
@@ -63,7 +63,7 @@ impl File<'_> {
         for part in parts {
             words.push(match self.words(part) {
                 Ok(words) => words,
-                // Only what works a queue has to be known.
+                // Unknown variables matter only in a command that works a queue.
                 Err(_)
                     if !written(part).is_some_and(mentions)
                         && !part.list().iter().filter_map(written).any(mentions) =>
@@ -146,7 +146,7 @@ impl File<'_> {
         }
         match self.text(service, "stop_grace_period")? {
             Some(period) => match seconds(&period) {
-                // What is still running then is told, and not lost with the container.
+                // Leaves time to report jobs that still run, before the container is killed.
                 Some(seconds) if seconds > 10 => {
                     set.key("stop_timeout", &(seconds - 5).to_string(), "stop_grace_period");
                 }
@@ -197,7 +197,7 @@ impl File<'_> {
         }
     }
 
-    /// The environment of a service, as far as the file has it.
+    /// A service's `environment`, as far as its values are known.
     fn environment(&self, service: &Node) -> Vec<(String, String)> {
         let Some(node) = service.get("environment") else { return Vec::new() };
         let listed = node.list().iter().filter_map(|entry| entry.text()?.split_once('='));
@@ -206,7 +206,7 @@ impl File<'_> {
         all.filter_map(|(name, value)| Some((name.to_owned(), self.interpolated(value).ok()?))).collect()
     }
 
-    /// Puts in `$X` and `${X:-y}`, as Compose does; `$$` is a dollar.
+    /// Interpolates `$X` and `${X:-y}` as Compose does; `$$` is a dollar sign.
     fn interpolated(&self, text: &str) -> Result<String, String> {
         let mut out = String::new();
         let mut rest = text;
@@ -214,7 +214,7 @@ impl File<'_> {
             out.push_str(&rest[..at]);
             rest = &rest[at + 1..];
             if let Some(after) = rest.strip_prefix('$') {
-                // The container's own: a shell in it reads this.
+                // For a shell in the container.
                 out.push('$');
                 rest = after;
             } else if let Some((inner, after)) = rest.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
@@ -244,7 +244,7 @@ impl File<'_> {
     }
 }
 
-/// `1m30s`.
+/// Parses a duration such as `1m30s`; returns seconds.
 fn seconds(text: &str) -> Option<u64> {
     let mut sum = 0_u64;
     let mut number = String::new();
@@ -275,7 +275,7 @@ fn written(node: &Node) -> Option<&str> {
     node.text()
 }
 
-/// Where the project's own directory is inside the container.
+/// Where the project's directory is mounted in the container.
 fn mounted(service: &Node) -> Option<PathBuf> {
     let volumes = service.get("volumes")?.list();
     let mut targets = volumes.iter().filter_map(|volume| match volume.text() {

@@ -1,4 +1,4 @@
-//! Lines of a crontab that work a queue or run the schedule. Pure.
+//! Crontab lines that work a queue or run the schedule. Pure.
 
 use std::path::Path;
 
@@ -13,17 +13,17 @@ pub(in crate::cli) struct Line<'a> {
     pub number: usize,
     /// `*/5 * * * *`.
     pub when: String,
-    /// The sixth field, where the file has one.
+    /// The sixth field, if the file has user fields.
     pub user: Option<&'a str>,
     pub command: String,
 }
 
-/// Whether lines of a file name a user: those of the system do.
+/// Whether the lines of a file have a user field: system crontabs do.
 pub(in crate::cli) fn has_users(file: &Path) -> bool {
     file.ends_with("etc/crontab") || file.parent().is_some_and(|directory| directory.ends_with("etc/cron.d"))
 }
 
-/// The lines that start something. `users`: whether the sixth field is a user; where not known, as it looks.
+/// The lines with a command. `users`: whether the sixth field is a user; `None` guesses for each line.
 pub(in crate::cli) fn lines(text: &str, users: Option<bool>) -> Vec<Line<'_>> {
     let mut lines = Vec::new();
     for (at, line) in text.lines().enumerate() {
@@ -53,7 +53,7 @@ pub(in crate::cli) fn lines(text: &str, users: Option<bool>) -> Vec<Line<'_>> {
     lines
 }
 
-/// `NAME = value`.
+/// Whether a line is `NAME = value`.
 fn is_variable(line: &str) -> bool {
     line.split_once('=').is_some_and(|(name, _)| {
         let name = name.trim().trim_matches(['"', '\'']);
@@ -63,7 +63,7 @@ fn is_variable(line: &str) -> bool {
     })
 }
 
-/// `www-data cd /srv/shop && …`: a name of the usual form, and after it what begins a command.
+/// Guesses a user field, as in `www-data cd /srv/shop && …`: a plausible name, followed by the start of a command.
 fn looks_like_user(first: &str, after: &str) -> bool {
     const COMMANDS: &[&str] = &[
         "cd", "php", "artisan", "sudo", "env", "nice", "ionice", "flock", "timeout", "docker", "sh", "bash", "su",
@@ -78,7 +78,7 @@ fn looks_like_user(first: &str, after: &str) -> bool {
     name && !COMMANDS.contains(&first) && !first.starts_with("php") && command
 }
 
-/// A percent sign ends the command, unless it is escaped.
+/// The command up to an unescaped percent sign.
 fn until_percent(command: &str) -> String {
     let mut out = String::new();
     let mut chars = command.chars().peekable();
@@ -95,7 +95,7 @@ fn until_percent(command: &str) -> String {
     out
 }
 
-/// What the lines of a file come to.
+/// The sets of a file's lines.
 pub(super) fn sets(input: &Input, lookup: &dyn Fn(&str) -> Option<String>, notes: &mut Vec<String>) -> Vec<Set> {
     notes.extend(input.note());
     let variables: Vec<(String, String)> = input
@@ -109,7 +109,7 @@ pub(super) fn sets(input: &Input, lookup: &dyn Fn(&str) -> Option<String>, notes
         let own = variables.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.clone());
         own.or_else(|| lookup(name))
     };
-    // A crontab of a user's own is called as the user.
+    // A user's own crontab is named after the user.
     let spool = input
         .path
         .parent()
@@ -134,7 +134,7 @@ pub(super) fn sets(input: &Input, lookup: &dyn Fn(&str) -> Option<String>, notes
             continue;
         }
         let mut reading = Reading::of(&line.command, Dialect::Shell, &lookup);
-        // How cron makes one that ends of one that does not: kqueue runs on.
+        // Options that make a worker end are dropped, as kqueue runs on.
         let mut ends = vec![line.when.clone()];
         for work in &mut reading.works {
             work.options.retain(|(name, value)| {

@@ -1,8 +1,8 @@
-//! `%(…)s` in files of supervisord's.
+//! `%(…)s` in supervisord's files.
 
 use std::path::Path;
 
-/// What `%(…)s` stands for in a file.
+/// Values of `%(…)s` in a file.
 #[derive(Debug)]
 pub(super) struct Here<'a> {
     pub file: &'a Path,
@@ -12,10 +12,10 @@ pub(super) struct Here<'a> {
     pub process: u32,
 }
 
-/// Puts in what `%(…)s` stands for.
+/// Expands `%(…)s`.
 ///
 /// # Errors
-/// The name of one that stands for nothing.
+/// The name of an unknown one.
 pub(super) fn expand(text: &str, here: &Here<'_>, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = text;

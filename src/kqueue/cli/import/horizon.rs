@@ -1,4 +1,4 @@
-//! A plan of Horizon's, as the app has told it. Pure.
+//! Horizon's plan, as the app has reported it. Pure.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::plan::{App, At, Set, why_not};
 use crate::survey::{Horizon, Supervisor};
 
-/// Options that are Horizon's own business.
+/// Options that need no note: handled elsewhere, or internal to Horizon.
 const SILENT: &[&str] = &[
     "connection",
     "queue",
@@ -20,7 +20,7 @@ const SILENT: &[&str] = &[
     "autoScale",
 ];
 
-/// What a supervisor comes to, of the app in `path`. `None` for one that has no process.
+/// The set of a supervisor of the app in `path`; `None` if it has no process.
 pub(super) fn set(supervisor: &Supervisor, path: &Path, notes: &mut Vec<String>) -> Option<Set> {
     let options = &supervisor.options;
     let text = |name: &str| options.get(name).map(as_text).filter(|text| !text.is_empty());
@@ -35,7 +35,7 @@ pub(super) fn set(supervisor: &Supervisor, path: &Path, notes: &mut Vec<String>)
         notes.push(format!("{} is left out: with maxProcesses = 0 Horizon starts none of its processes", set.called()));
         return None;
     }
-    // Horizon's default is without limit, that of queue:work is one.
+    // Horizon's default is unlimited, that of `queue:work` is 1.
     set.key("tries", &text("maxTries").unwrap_or_else(|| "0".into()), "tries");
     let limited = |name: &str| text(name).filter(|text| text != "0");
     for (name, key) in [("timeout", "timeout"), ("memory", "worker_memory"), ("backoff", "backoff")] {
@@ -52,12 +52,12 @@ pub(super) fn set(supervisor: &Supervisor, path: &Path, notes: &mut Vec<String>)
         set.key("force", "true", "force");
     }
     set.least = match text("balance").as_deref() {
-        // Each queue keeps that many.
+        // Each queue keeps this minimum.
         Some("auto") => {
             let queues = set.queues.as_ref().map_or(1, Vec::len);
             count("minProcesses").map(|least| least.saturating_mul(u32::try_from(queues).unwrap_or(u32::MAX)))
         }
-        // All of them always run.
+        // All processes run all the time.
         Some("simple") => None,
         // One pool for all queues.
         _ => count("minProcesses"),
@@ -85,7 +85,7 @@ pub(super) fn set(supervisor: &Supervisor, path: &Path, notes: &mut Vec<String>)
     Some(set)
 }
 
-/// Its alerts for long waits become those of the apps that work these queues. What is said of that.
+/// Turns Horizon's alerts for long waits into those of the apps that work the queues. Returns notes.
 pub(super) fn waits(horizon: &Horizon, apps: &mut [App]) -> Vec<String> {
     let mut notes = Vec::new();
     let mut taken = false;

@@ -1,8 +1,8 @@
-//! Sections and keys of a file with their lines, as supervisord reads it. Pure.
+//! INI files as supervisord reads them: sections and keys with their lines. Pure.
 
 use super::plan::At;
 
-/// A section and what is in it.
+/// A section with its keys.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Section {
     pub name: String,
@@ -10,7 +10,7 @@ pub(super) struct Section {
     pub keys: Vec<Key>,
 }
 
-/// A key as written; supervisord's are lowercase.
+/// A key; its name is converted to lower case.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
     pub name: String,
@@ -19,16 +19,16 @@ pub(super) struct Key {
 }
 
 impl Section {
-    /// The last of that name counts.
+    /// The last key of that name.
     pub fn get(&self, name: &str) -> Option<&Key> {
         self.keys.iter().rev().find(|key| key.name == name)
     }
 }
 
-/// Reads a file. What is neither section nor key is told.
+/// Parses a file. Lines that are neither section nor key are noted.
 pub(super) fn read(text: &str, file: &str, notes: &mut Vec<String>) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
-    // Where in `sections`, and how far the key under way is indented.
+    // Index of the current section, and indentation of the current key.
     let mut here: Option<usize> = None;
     let mut indent: Option<usize> = None;
     for (at, raw) in text.lines().enumerate() {
@@ -36,7 +36,7 @@ pub(super) fn read(text: &str, file: &str, notes: &mut Vec<String>) -> Vec<Secti
         let cut = without_comment(raw);
         let content = cut.trim();
         if content.is_empty() {
-            // An empty line ends a value that goes over several; a comment does not.
+            // An empty line ends a continued value; a comment does not.
             if raw.trim().is_empty() {
                 indent = None;
             }
@@ -75,7 +75,7 @@ pub(super) fn read(text: &str, file: &str, notes: &mut Vec<String>) -> Vec<Secti
     sections
 }
 
-/// A line without its comment: a semicolon or a hash begins one at the start, or after a blank.
+/// A line without its comment, which begins with a semicolon or hash at the start or after white space.
 fn without_comment(line: &str) -> &str {
     let mut blank = true;
     for (at, c) in line.char_indices() {

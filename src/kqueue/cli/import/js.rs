@@ -1,13 +1,13 @@
-//! JavaScript literals, read without running anything: JSON, and what people write in `ecosystem.config.js`. Strings,
-//! numbers, lists, maps, constants of the file, `__dirname`, `process.env.X || 'default'` and joined strings are
-//! known; any other expression stays as it is written. Pure.
+//! A parser of JavaScript literals that runs nothing: JSON, and what is usual in `ecosystem.config.js`. Supported are
+//! strings, numbers, lists, maps, constants of the file, `__dirname`, `process.env.X || 'default'` and concatenated
+//! strings; any other expression is kept as its source text. Pure.
 
 use super::node::{DEEPEST, LONGEST, MOST_NODES, Node, Value};
 
-/// Reads a file in `directory`: what it exports, or its one value.
+/// Parses a file in `directory`: its exported value, or its only value.
 ///
 /// # Errors
-/// What is wrong, with its line.
+/// The error, with its line.
 pub(super) fn read(text: &str, directory: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Node, String> {
     let mut reader = Reader {
         chars: text.chars().collect(),
@@ -25,7 +25,7 @@ struct Reader<'a> {
     at: usize,
     line: usize,
     nodes: usize,
-    /// Constants so far.
+    /// Constants defined so far.
     names: Vec<(String, Value)>,
     lookup: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -120,7 +120,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Skips a string as a whole, or one character.
+    /// Skips a whole string, or one character.
     fn skip_one(&mut self) {
         match self.peek() {
             Some(quote @ ('"' | '\'' | '`')) => {
@@ -130,7 +130,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A name, with what follows it after dots.
+    /// A name with its dotted members: `process.env.X`.
     fn dotted(&mut self) -> String {
         self.blank();
         let mut name = String::new();
@@ -152,7 +152,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A value with what is done to it: `a + b`, `a || b`, `a ?? b`.
+    /// A value with operators: `a + b`, `a || b`, `a ?? b`.
     fn expression(&mut self, depth: usize) -> Result<Node, String> {
         self.blank();
         let (from, line) = (self.at, self.line);
@@ -197,7 +197,7 @@ impl Reader<'_> {
         self.primary(depth + 1)
     }
 
-    /// Whether a line ended just before here.
+    /// Whether only white space separates this position from the end of a line.
     fn fresh_line(&self, from: usize) -> bool {
         let before = self.chars.get(from..self.at).unwrap_or_default();
         before.iter().rev().take_while(|c| c.is_whitespace()).any(|c| *c == '\n')
@@ -208,7 +208,7 @@ impl Reader<'_> {
         Value::Unknown(text.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
-    /// To the end of an expression that is not known.
+    /// Skips to the end of an unsupported expression.
     fn skip_expression(&mut self) {
         let mut depth = 0_usize;
         while let Some(c) = self.peek() {
@@ -227,7 +227,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether a statement begins on the next line: most files have no semicolons.
+    /// Whether the next line begins a statement: most files have no semicolons.
     fn is_statement_next(&self) -> bool {
         let rest = self.chars.get(self.at..).unwrap_or_default();
         let word: String = rest.iter().skip_while(|c| c.is_whitespace()).take_while(|c| is_name(**c)).take(8).collect();
@@ -276,7 +276,7 @@ impl Reader<'_> {
         if let Some(variable) = name.strip_prefix("process.env.") {
             return match (self.lookup)(variable) {
                 Some(value) => Value::Text(value),
-                // What follows after `||` counts then; nothing else does.
+                // The operand after `||` or `??` is taken then.
                 None if self.is_defaulted() => Value::Null,
                 None => Value::Unknown(name.to_owned()),
             };
@@ -287,7 +287,7 @@ impl Reader<'_> {
             "null" | "undefined" => Value::Null,
             _ => match self.names.iter().rev().find(|(other, _)| other == name).map(|(_, value)| (value.size(), value))
             {
-                // Each use counts: constants of constants could grow without bound.
+                // Each use counts, as constants of constants could grow without bound.
                 Some((size, value)) if self.nodes + size <= MOST_NODES => {
                     let value = value.clone();
                     self.nodes += size;
@@ -344,7 +344,7 @@ impl Reader<'_> {
                     _ => String::new(),
                 },
                 Some('.') => {
-                    // `...base`: what it adds is known where the base is.
+                    // `...base`: its entries are known if the base is.
                     while self.peek() == Some('.') {
                         self.bump();
                     }

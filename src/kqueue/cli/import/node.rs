@@ -1,4 +1,4 @@
-//! What a file of YAML, JSON or JavaScript literals says, with its lines.
+//! Parsed YAML, JSON or JavaScript literals, with line numbers.
 
 /// A value and its line.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,20 +15,20 @@ pub(super) enum Value {
     Text(String),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
-    /// What only running it would tell: as written.
+    /// An expression known only by running it, as source text.
     Unknown(String),
 }
 
-/// No file is nested deeper.
+/// Maximum nesting.
 pub(super) const DEEPEST: usize = 64;
-/// Nor has it more values, those that are repeated by reference counted each time.
+/// Maximum number of values; those repeated by reference count each time.
 pub(super) const MOST_NODES: usize = 50_000;
 
-/// No text that is put together is longer.
+/// Maximum bytes of a concatenated text.
 pub(super) const LONGEST: usize = 1 << 16;
 
 impl Value {
-    /// How many values it is, long texts counted as more.
+    /// Its number of values; long texts count as several.
     pub fn size(&self) -> usize {
         match self {
             Self::Null | Self::Bool(_) => 1,
@@ -44,7 +44,7 @@ impl Node {
         Self { line, value }
     }
 
-    /// What a map has under a key; null is nothing.
+    /// The value of a key in a map; null counts as missing.
     pub fn get(&self, key: &str) -> Option<&Self> {
         let Value::Map(entries) = &self.value else { return None };
         let found = entries.iter().rev().find(|(name, _)| name == key).map(|(_, node)| node);
@@ -74,7 +74,7 @@ impl Node {
         }
     }
 
-    /// The first expression in it that is not known.
+    /// The first unknown expression in it.
     pub fn unknown(&self) -> Option<&str> {
         match &self.value {
             Value::Unknown(text) => Some(text),

@@ -1,7 +1,7 @@
-//! From what works queues today to config files: which become one app, and what each setting comes to. Pure.
+//! Plans config files from what works the queues today: which sets become one app, and the value of each setting. Pure.
 //!
-//! Settings of kqueue are an app's, not a queue's: what differs in more than its queues and the number of its
-//! processes becomes an app of its own, with the same directory.
+//! kqueue's settings are per app, not per queue: a set that differs in more than its queues and its number of processes
+//! becomes an app of its own, with the same directory.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::command::Why;
 use kqueue_config::{self as config, Draft};
 
-/// A place in a file: `shop.conf:12`. Empty where there is none.
+/// A location in a file: `shop.conf:12`. Empty if there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct At {
     pub file: String,
@@ -31,11 +31,11 @@ impl fmt::Display for At {
     }
 }
 
-/// Something that starts processes for some queues of one app: a program of supervisord's, a supervisor of Horizon's.
+/// A unit of import that starts processes for some queues of one app: a supervisord program, a Horizon supervisor.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Set {
     pub name: String,
-    /// How the file calls it.
+    /// Its name in its file.
     pub source: String,
     pub at: At,
     pub path: PathBuf,
@@ -45,19 +45,19 @@ pub(super) struct Set {
     pub php_args: Vec<String>,
     pub connection: Option<String>,
     pub queues: Option<Vec<String>>,
-    /// Processes at the most. None of its own where it runs the schedule.
+    /// Maximum processes; unused if it runs the schedule.
     pub processes: u32,
-    /// Processes at the least, where that is said.
+    /// Minimum processes, if given.
     pub least: Option<u32>,
     /// It runs the app's schedule, and works no queue.
     pub schedule: bool,
     /// Further keys, with their values.
     pub keys: Vec<(&'static str, String)>,
-    /// What has no equivalent.
+    /// What is not carried over.
     pub dropped: Vec<Dropped>,
 }
 
-/// What has no equivalent, where it is written, and why.
+/// Something that is not carried over, its location, and why.
 #[derive(Clone, Debug)]
 pub(super) struct Dropped {
     what: String,
@@ -67,9 +67,9 @@ pub(super) struct Dropped {
 
 #[derive(Clone, Debug)]
 enum Reason {
-    /// Our own words, with `{app}` for the app's name.
+    /// A fixed text, with `{app}` for the app's name.
     Fixed(Why),
-    /// What a key said of its value.
+    /// A key's error about its value.
     Told(String),
 }
 
@@ -85,7 +85,7 @@ pub(super) fn why_not(option: &str) -> Why {
 }
 
 impl Set {
-    /// Sets a key, from something called `from`. What the key does not take is told.
+    /// Sets a key from the option `from`. A value that the key rejects is noted as dropped.
     pub fn key(&mut self, key: &'static str, text: &str, from: &str) {
         match Draft::default().set(key, text, None) {
             Ok(()) => {
@@ -99,22 +99,22 @@ impl Set {
         }
     }
 
-    /// Tells that something has no equivalent.
+    /// Notes that something is not carried over.
     pub fn drop(&mut self, what: &str, why: Why) {
         self.dropped.push(Dropped { what: what.to_owned(), at: None, why: Reason::Fixed(why) });
     }
 
-    /// The same, of something that is written elsewhere than the command.
+    /// The same, for something outside of the command.
     pub fn drop_at(&mut self, what: &str, at: At, why: Why) {
         self.dropped.push(Dropped { what: what.to_owned(), at: Some(at), why: Reason::Fixed(why) });
     }
 
-    /// As it is called in notes.
+    /// Its name in notes.
     pub fn called(&self) -> String {
         if self.at == At::default() { self.source.clone() } else { format!("{} ({})", self.source, self.at) }
     }
 
-    /// Whether both can be one app, their queues aside.
+    /// Whether both can be one app, apart from their queues.
     fn goes_with(&self, other: &Self) -> bool {
         let keys = |set: &Self| {
             let mut draft = Draft::default();
@@ -133,7 +133,7 @@ impl Set {
     }
 }
 
-/// One list with the order of all of them; `None` where two contradict each other.
+/// Merges lists into one that keeps the order of each; `None` if they contradict each other.
 fn merged<'a>(lists: impl Iterator<Item = &'a [String]> + Clone) -> Option<Vec<String>> {
     let mut out: Vec<String> = Vec::new();
     let mut left: Vec<&String> = Vec::new();
@@ -143,7 +143,7 @@ fn merged<'a>(lists: impl Iterator<Item = &'a [String]> + Clone) -> Option<Vec<S
         }
     }
     while !left.is_empty() {
-        // The first one that no list has something before that is not taken yet.
+        // The first queue whose predecessors in every list are already taken.
         let free = |queue: &String| {
             lists.clone().all(|list| {
                 let at = list.iter().position(|other| other == queue);
@@ -156,7 +156,7 @@ fn merged<'a>(lists: impl Iterator<Item = &'a [String]> + Clone) -> Option<Vec<S
     Some(out)
 }
 
-/// One config file to be.
+/// A config file to write.
 #[derive(Clone, Debug)]
 pub(in crate::cli) struct App {
     pub name: String,
@@ -167,10 +167,10 @@ pub(in crate::cli) struct App {
     pub draft: Draft,
 }
 
-/// Makes apps of sets, and says in `notes` what they do not carry over.
+/// Makes apps of sets; `notes` receives what they do not carry over.
 ///
 /// # Errors
-/// A name that none can be made of, or that is none.
+/// An invalid `name`, or a path from which no name can be derived.
 pub(super) fn apps(sets: Vec<Set>, name: Option<&str>, notes: &mut Vec<String>) -> Result<Vec<App>, config::Error> {
     let (schedules, sets): (Vec<Set>, Vec<Set>) = sets.into_iter().partition(|set| set.schedule);
     let mut groups: Vec<Vec<Set>> = Vec::new();
@@ -195,7 +195,7 @@ pub(super) fn apps(sets: Vec<Set>, name: Option<&str>, notes: &mut Vec<String>) 
             }
         }
     }
-    // What runs the schedule alone needs an app's settings all the same: its path and its user.
+    // An app with only a schedule needs a config file too, for its path and user.
     for set in &schedules {
         if !groups.iter().flatten().any(|other| other.path == set.path) {
             groups.push(vec![Set { processes: 0, ..set.clone() }]);
@@ -243,7 +243,7 @@ pub(super) fn apps(sets: Vec<Set>, name: Option<&str>, notes: &mut Vec<String>) 
     Ok(apps)
 }
 
-/// A name that no other app has: of the app's and the program's names, as long as a name may be.
+/// An unused name, made of the app's and the program's, within the maximum length.
 fn free_name(base: &str, program: &str, apps: &[App]) -> Result<String, config::Error> {
     let whole = config::name_of(Path::new(&format!("{base}_{program}").replace('/', "_")))?;
     let free = |name: &str| apps.iter().all(|app| app.name != name);
@@ -257,7 +257,7 @@ fn free_name(base: &str, program: &str, apps: &[App]) -> Result<String, config::
     Ok(name)
 }
 
-/// The name of the app in a directory: not that of the link that a deploy moves.
+/// The name for the app in a directory; skips parts such as the link that a deploy moves.
 fn base(path: &Path) -> Result<String, config::Error> {
     let passing = ["current", "release", "releases", "live", "app", "html", "public_html", "httpdocs"];
     let named = path.ancestors().find(|path| {
@@ -341,7 +341,7 @@ fn app(name: String, first: &Set, group: &[Set], notes: &mut Vec<String>) -> App
             first.called()
         ));
     }
-    // Sets of one program say the same.
+    // Sets of one program have the same notes.
     let mut told: Vec<String> = Vec::new();
     for set in group {
         for Dropped { what, at, why } in &set.dropped {
@@ -371,7 +371,7 @@ fn app(name: String, first: &Set, group: &[Set], notes: &mut Vec<String>) -> App
     }
 }
 
-/// What is to be said of a connection, which is known by its name alone.
+/// A note on a connection, judged by its name alone.
 fn of_connection(connection: &str) -> Option<String> {
     match connection {
         "redis" | "database" | "sqs" | "mysql" | "mariadb" | "pgsql" => None,

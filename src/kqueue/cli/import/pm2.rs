@@ -1,4 +1,4 @@
-//! Process files of pm2: `ecosystem.config.js` and its like. Pure.
+//! pm2 process files such as `ecosystem.config.js`. Pure.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,10 @@ use super::take::{self, ENVIRONMENT, Starter};
 use super::{js, yaml};
 use crate::cli::command::{Dialect, Reading, Why, mentions};
 
-/// More processes of one app than this are a mistake.
+/// Maximum processes of one app; more are taken for a mistake.
 const MOST_PROCESSES: u32 = 1000;
 
-/// What kqueue has no key for, and why.
+/// Keys without an equivalent, and why.
 const DROPPED: &[(Why, &[&str])] = &[
     (
         "kqueue@{app} is always restarted",
@@ -39,10 +39,10 @@ const DROPPED: &[(Why, &[&str])] = &[
     ("worker_memory and worker_memory_max bound what a process takes", &["max_memory_restart"]),
 ];
 
-/// What the apps of a file come to.
+/// The sets of a file's apps.
 ///
 /// # Errors
-/// What is wrong with the file, with its line.
+/// The error in the file, with its line.
 pub(super) fn sets(
     input: &Input,
     lookup: &dyn Fn(&str) -> Option<String>,
@@ -158,10 +158,10 @@ fn one(
     Ok(sets)
 }
 
-/// The text under the first of several keys that is there.
+/// The text of the first of these keys that exists.
 type TextOf<'a> = &'a dyn Fn(&[&str]) -> Result<Option<String>, String>;
 
-/// What pm2 runs, as one line.
+/// The command that pm2 runs, as one line.
 fn command(app: &Node, text: TextOf<'_>) -> Result<(String, Dialect), String> {
     let script = text(&["script", "cmd"])?.unwrap_or_default();
     let args = match app.get("args") {
@@ -179,7 +179,7 @@ fn command(app: &Node, text: TextOf<'_>) -> Result<(String, Dialect), String> {
     };
     let interpreter = text(&["interpreter", "exec_interpreter"])?.filter(|name| name != "none" && name != "node");
     let options = text(&["interpreter_args", "interpreterArgs", "node_args"])?.unwrap_or_default();
-    // pm2 gives a script with blanks to a shell.
+    // pm2 passes a script with white space to a shell.
     let dialect = if script.contains(char::is_whitespace) { Dialect::Shell } else { Dialect::Words };
     let (interpreter, options) = match interpreter {
         Some(interpreter) => (interpreter, options),

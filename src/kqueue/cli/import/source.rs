@@ -1,4 +1,4 @@
-//! The texts to read: files, directories, standard input. All are bounded.
+//! The inputs: files, directories, standard input. All are bounded.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -9,24 +9,24 @@ use nix::unistd::{User, geteuid};
 
 use crate::cli::Failed;
 
-/// No file of settings is larger.
+/// Maximum bytes of an input.
 const LARGEST: u64 = 1 << 20;
-/// Nor are there more of them.
+/// Maximum number of inputs.
 pub(super) const MOST_FILES: usize = 1000;
 
-/// A text that was read.
+/// An input text.
 #[derive(Clone, Debug)]
 pub(super) struct Input {
-    /// As notes call it.
+    /// Its name in notes.
     pub name: String,
-    /// Where it is; the working directory's `-` for standard input.
+    /// Its path; `-` in the working directory for standard input.
     pub path: PathBuf,
     pub text: String,
-    /// The first line that is not UTF-8, where the text was read as Latin-1.
+    /// The first line that is not UTF-8, if the text was decoded as Latin-1.
     pub latin: Option<usize>,
 }
 
-/// Files in a directory whose names end like this, in order.
+/// Entries of a directory whose names have this ending, sorted.
 pub(in crate::cli) fn listed(directory: &Path, end: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries
@@ -37,7 +37,8 @@ pub(in crate::cli) fn listed(directory: &Path, end: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Reads what is named on the command line: files, `-`, and of directories the files with one of these endings.
+/// Reads the inputs named on the command line: files, `-`, and directories, of which the files with one of these
+/// endings.
 pub(super) fn read(names: &[PathBuf], endings: &[&str], cwd: &Path) -> Result<Vec<Input>, Failed> {
     let mut inputs = Vec::new();
     for name in names {
@@ -71,7 +72,7 @@ pub(super) fn read(names: &[PathBuf], endings: &[&str], cwd: &Path) -> Result<Ve
     Ok(inputs)
 }
 
-/// The crontab of who we are.
+/// The current user's crontab.
 pub(super) fn crontab() -> Result<Input, Failed> {
     let output = Command::new("crontab").arg("-l").stdin(Stdio::null()).output();
     let output = output.map_err(|error| {
@@ -85,7 +86,7 @@ pub(super) fn crontab() -> Result<Input, Failed> {
     input("crontab".into(), Path::new("/var/spool/cron/crontabs").join(user), &output.stdout[..])
 }
 
-/// Reads one file, called `name`.
+/// Reads one file; `name` is its name in notes.
 pub(super) fn file(path: &Path, name: &Path) -> Result<Input, Failed> {
     let shown = name.display().to_string();
     let file = File::open(path).map_err(|error| Failed::at(&shown, error))?;
@@ -105,7 +106,7 @@ fn input(name: String, path: PathBuf, source: impl Read) -> Result<Input, Failed
     Ok(Input { name, path, text, latin })
 }
 
-/// Text of bytes: UTF-8 with or without its mark, else Latin-1.
+/// Decodes UTF-8, with or without a byte order mark, else Latin-1.
 fn decoded(bytes: &[u8]) -> (String, Option<usize>) {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     match std::str::from_utf8(bytes) {
@@ -118,13 +119,13 @@ fn decoded(bytes: &[u8]) -> (String, Option<usize>) {
 }
 
 impl Input {
-    /// What is to be said of its encoding.
+    /// A note on its encoding, if it is not UTF-8.
     pub fn note(&self) -> Option<String> {
         let line = self.latin?;
         Some(format!("{}:{line}: is not UTF-8; the file was read as Latin-1", self.name))
     }
 
-    /// Whether a text from it may be wrong: paths and names go over as bytes, and these are others.
+    /// Whether a text from it may be wrong: paths and names are bytes, and decoding has changed these.
     pub fn is_doubtful(&self, text: &str) -> bool {
         self.latin.is_some() && !text.is_ascii()
     }

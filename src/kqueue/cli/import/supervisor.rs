@@ -1,4 +1,4 @@
-//! Files of supervisord's: their programs that work a queue of Laravel's.
+//! supervisord's files: programs in them that work a Laravel queue.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -12,31 +12,31 @@ use super::take::{self, ENVIRONMENT, Starter};
 use crate::cli::Failed;
 use crate::cli::command::{Dialect, Reading, Why};
 
-/// More processes of one program than this are a mistake.
+/// Maximum processes of one program; more are taken for a mistake.
 const MOST_PROCESSES: u32 = 1000;
 
 /// A `[program:…]`, expanded.
 #[derive(Clone, Debug)]
 pub(in crate::cli) struct Program {
     pub name: String,
-    /// What its processes run: mostly all the same.
+    /// What its processes run, each with the number of processes: usually all the same.
     pub readings: Vec<(Reading, u32)>,
     pub directory: Option<PathBuf>,
     pub autostart: bool,
     file: String,
     section: Section,
-    /// The user it has.
+    /// The user it runs as.
     user: Option<String>,
     /// The `%(ENV_…)s` that had a value.
     used: Vec<String>,
-    /// Why nothing of it can be taken.
+    /// Why it cannot be imported, if so.
     refused: Option<String>,
 }
 
-/// Variables by name.
+/// Looks up a variable by name.
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The files, and those that they include.
+/// The files, and the files that they include.
 ///
 /// # Errors
 /// A file that cannot be read.
@@ -55,7 +55,7 @@ pub(super) fn with_included(
         if out.len() >= MOST_FILES {
             return Err(Failed::config(format!("{}: includes more than {MOST_FILES} files; give fewer", input.name)));
         }
-        // What it says of lines that cannot be read comes when its programs are.
+        // Notes on unreadable lines are made when the programs are read.
         let sections = ini::read(&input.text, &input.name, &mut Vec::new());
         let mut included = Vec::new();
         for section in sections.iter().filter(|section| section.name == "include") {
@@ -78,7 +78,7 @@ pub(super) fn with_included(
     Ok(out)
 }
 
-/// The files of a pattern, relative to the file that names it.
+/// The files that match a pattern, relative to the file that contains it.
 fn matching(file: &Path, pattern: &str, at: &At, notes: &mut Vec<String>) -> Result<Vec<Input>, Failed> {
     let directory = file.parent().unwrap_or(Path::new("")).to_string_lossy().into_owned();
     let whole = match pattern.starts_with('/') {
@@ -108,7 +108,7 @@ pub(in crate::cli) fn programs(text: &str, file: &Path, lookup: Lookup<'_>) -> V
     read(&input, lookup, &mut Vec::new())
 }
 
-/// Reads a file's programs; what cannot be read is told.
+/// Reads a file's programs, with notes on what cannot be read.
 pub(super) fn read(input: &Input, lookup: Lookup<'_>, notes: &mut Vec<String>) -> Vec<Program> {
     notes.extend(input.note());
     let sections = ini::read(&input.text, &input.name, notes);
@@ -119,7 +119,7 @@ pub(super) fn read(input: &Input, lookup: Lookup<'_>, notes: &mut Vec<String>) -
         };
         sections.iter().find(holds).map(|section| section.name["group:".len()..].trim().to_owned())
     };
-    // What supervisord sets for itself is there for `%(ENV_…)s` too.
+    // supervisord's own `environment` applies to `%(ENV_…)s` too.
     let global = sections.iter().find(|section| section.name == "supervisord").and_then(|own| own.get("environment"));
     let global = variables(global.map_or("", |key| key.value.as_str()));
     let lookup = |name: &str| of(&global, name).or_else(|| lookup(name));
@@ -196,7 +196,7 @@ fn fill(program: &mut Program, group: &str, input: &Input, lookup: Lookup<'_>) -
             return Err(format!("{text} is not UTF-8; save the file as UTF-8"));
         }
     }
-    // Whoever runs this may have another environment than supervisord.
+    // Noted later, as this command's environment may differ from supervisord's.
     program.used = used.borrow().iter().cloned().collect();
     program.directory = directory.map(PathBuf::from);
     let own = variables(&get("environment", &here).unwrap_or_default().unwrap_or_default());
@@ -206,7 +206,7 @@ fn fill(program: &mut Program, group: &str, input: &Input, lookup: Lookup<'_>) -
     Ok(())
 }
 
-/// `A="x",B=y`.
+/// Parses `A="x",B=y`.
 fn variables(text: &str) -> Vec<(String, String)> {
     let mut quote = None;
     let parts = text.split(|c: char| {
@@ -232,7 +232,7 @@ fn of(variables: &[(String, String)], name: &str) -> Option<String> {
     variables.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.clone())
 }
 
-/// What supervisord takes for a no.
+/// Values that supervisord takes for false.
 const OFF: &[&str] = &["false", "no", "off", "0"];
 
 fn not_set(name: &str) -> String {
@@ -260,7 +260,7 @@ const DROPPED: &[(Why, &[&str])] = &[
     ("UMask= in a drop-in says it: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@", &["umask"]),
 ];
 
-/// What the programs of a file come to.
+/// The sets of a file's programs.
 pub(super) fn sets(programs: &[Program], notes: &mut Vec<String>) -> Vec<Set> {
     programs.iter().flat_map(|program| program.sets(notes)).collect()
 }
@@ -306,7 +306,7 @@ impl Program {
         sets
     }
 
-    /// What is said beside the command.
+    /// Adds the settings outside of the command.
     fn complete(&self, set: &mut Set) {
         let at = |line: usize| At::new(&self.file, line);
         if self.user.is_none() && set.user.is_none() {
@@ -426,12 +426,12 @@ stopwaitsecs=3600
         assert!(keys(&apps[0]).contains(&"queues = \"high,mail\"".to_owned()));
         assert!(keys(&apps[0]).contains(&"pool_size = 2".to_owned()));
         assert!(notes.iter().any(|note| note.contains("strict order")), "{notes:?}");
-        // What counts for all jobs of an app cannot be two things at once.
+        // Settings for all jobs of an app cannot have two values.
         let (apps, notes) = import(&(alike + &program("long", "--queue=video --timeout=3600")));
         assert_eq!(apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>(), ["shop", "shop_long"]);
         assert!(keys(&apps[1]).contains(&"timeout = 3600".to_owned()));
         assert!(notes.iter().any(|note| note.contains("shop_long")), "{notes:?}");
-        // Nor can an app have two orders.
+        // An app has one order of queues.
         let (apps, notes) = import(&(program("a", "--queue=x,y") + &program("b", "--queue=y,x")));
         assert_eq!(apps.len(), 2);
         assert!(keys(&apps[1]).contains(&"queues = \"y,x\"".to_owned()));

@@ -1,34 +1,34 @@
-//! From a command and who starts it to a set: the same for every kind of file. Pure.
+//! Makes a set from a command and its starter, for every kind of file. Pure.
 
 use std::path::Path;
 
 use super::plan::{At, Set, why_not};
 use crate::cli::command::{Kind, Reading, Why, Work, shown};
 
-/// Said of what sets variables.
+/// Why environment variables are not carried over.
 pub(super) const ENVIRONMENT: Why = "put them into .env, or into Environment= for both units: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@";
-/// Said of users that are root.
+/// Why the user root is not carried over.
 const ROOT: Why = "jobs should not run as root; the owner of the app's directory runs them";
 
-/// Who starts a command.
+/// The program that starts a command, and how it does.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Starter<'a> {
     /// Its name in its file.
     pub name: &'a str,
-    /// How notes call it: `[program:shop]`.
+    /// Its name in notes: `[program:shop]`.
     pub source: String,
     pub at: At,
     pub directory: Option<&'a Path>,
     pub user: Option<String>,
     pub group: Option<String>,
     pub processes: u32,
-    /// Who goes on starting what is no queue.
+    /// The program that keeps starting commands that work no queue.
     pub keeper: &'a str,
-    /// What to do where the app's directory is not known.
+    /// The fix if the app's directory is unknown.
     pub place: &'a str,
 }
 
-/// What each command in a reading comes to; all else is told.
+/// The sets of the commands in a reading; everything else becomes a note.
 pub(super) fn take(reading: &Reading, starter: &Starter<'_>, notes: &mut Vec<String>) -> Vec<Set> {
     let Starter { name, at, .. } = starter;
     for refused in &reading.refused {
@@ -119,12 +119,12 @@ fn options(work: &Work, set: &mut Set) {
             "timeout" => "timeout",
             "memory" => "worker_memory",
             "backoff" | "delay" => "backoff",
-            // None is Laravel's default.
+            // No limit is Laravel's default.
             "max-jobs" | "max-time" if text == "0" => continue,
             "max-jobs" => "worker_max_jobs",
             "max-time" => "worker_max_time",
             "force" => "force",
-            // Taken already, or of no consequence.
+            // Imported already, or irrelevant.
             "queue" | "quiet" | "verbose" | "no-interaction" | "ansi" | "no-ansi" | "json" | "daemon" | "name" => {
                 continue;
             }

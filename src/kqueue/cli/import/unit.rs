@@ -1,4 +1,4 @@
-//! Units of systemd that work a queue: their files, drop-ins and instances.
+//! systemd units that work a queue: their files, drop-ins and instances.
 
 mod specifiers;
 #[cfg(test)]
@@ -12,7 +12,7 @@ use super::take::{self, ENVIRONMENT, Starter};
 use crate::cli::Failed;
 use crate::cli::command::{Dialect, Reading, Why, Work, mentions};
 
-/// Where units are, those that count more first.
+/// Directories of units, in order of precedence.
 const DIRECTORIES: &[&str] = &[
     "etc/systemd/system",
     "run/systemd/system",
@@ -20,10 +20,10 @@ const DIRECTORIES: &[&str] = &[
     "usr/lib/systemd/system",
     "lib/systemd/system",
 ];
-/// More instances of a template than this are a mistake.
+/// Maximum instances of a template; more are taken for a mistake.
 const MOST_INSTANCES: usize = 1000;
 
-/// A setting with its place.
+/// A setting with its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Setting {
     section: String,
@@ -32,22 +32,22 @@ struct Setting {
     at: At,
 }
 
-/// A unit: its file and its drop-ins, and which instances of it there are.
+/// A unit: the settings of its file and drop-ins, and its instances.
 #[derive(Debug)]
 pub(super) struct Unit {
     /// `queue@.service`.
     name: String,
     settings: Vec<Setting>,
-    /// Of a template; one without a name for a unit that is none.
+    /// Instances of a template; a single empty name for a unit that is not a template.
     instances: Vec<String>,
-    /// Texts of it that are not UTF-8.
+    /// Whether any of its files is not UTF-8.
     doubtful: bool,
 }
 
-/// Finds a unit by its name, or reads its file; drop-ins and enabled instances belong to it.
+/// Finds a unit by name, or reads its file, with its drop-ins and enabled instances.
 ///
 /// # Errors
-/// Where there is none, and what cannot be read.
+/// When there is no such unit, or a file cannot be read.
 pub(super) fn find(asked: &Path, cwd: &Path, root: &Path, notes: &mut Vec<String>) -> Result<Vec<Unit>, Failed> {
     let text = asked.to_string_lossy();
     if text == "-" {
@@ -127,7 +127,7 @@ fn with_drop_ins(name: &str, path: &Path, shown: &Path, root: &Path, notes: &mut
     Ok(of_files(name, &inputs, instances, notes))
 }
 
-/// The instances of a unit that something wants; one without a name for a unit that is no template.
+/// The instances of a unit that other units want; a single empty name for a unit that is not a template.
 fn wanted(unit: &str, directories: &[PathBuf]) -> Vec<String> {
     let stem = unit.trim_end_matches(".service");
     let mut found: Vec<String> = Vec::new();
@@ -148,12 +148,12 @@ fn wanted(unit: &str, directories: &[PathBuf]) -> Vec<String> {
     found
 }
 
-/// What units that something wants run, and where they run it: with the name of each unit's file.
+/// The work of all enabled units: name of the unit's file, work, and working directory.
 pub(in crate::cli) fn works(root: &Path) -> Vec<(String, Work, PathBuf)> {
     let directories: Vec<PathBuf> = DIRECTORIES.iter().map(|directory| root.join(directory)).collect();
     let mut units: Vec<Unit> = Vec::new();
     for file in directories.iter().flat_map(|directory| listed(directory, ".service")) {
-        // A file in a directory that counts more is the unit; what cannot be read is not ours to tell.
+        // The file in the directory of highest precedence is the unit; unreadable ones are skipped.
         let Ok(mut unit) = of_file(&file, &file, root, &mut Vec::new()) else { continue };
         if units.iter().any(|other| other.name == unit.name) {
             continue;
@@ -173,7 +173,7 @@ fn of_files(name: &str, inputs: &[Input], instances: Vec<String>, notes: &mut Ve
     Unit { name: name.to_owned(), settings, instances, doubtful }
 }
 
-/// The settings of a file, continued lines joined.
+/// The settings of a file, with continuation lines joined.
 fn settings(text: &str, file: &str) -> Vec<Setting> {
     let mut out = Vec::new();
     let mut section = String::new();
@@ -206,7 +206,7 @@ fn settings(text: &str, file: &str) -> Vec<Setting> {
     out
 }
 
-/// What kqueue's own units say, and what has no equivalent.
+/// Settings that kqueue's own units cover or that have no equivalent, and why.
 const DROPPED: &[(Why, &[&str])] = &[
     (
         "kqueue@{app} is always restarted",
@@ -236,7 +236,7 @@ const DROPPED: &[(Why, &[&str])] = &[
         &["EnvironmentFile"],
     ),
 ];
-/// Of no consequence, or taken.
+/// Settings that are imported or irrelevant.
 const TAKEN: &[&str] = &[
     "ExecStart",
     "User",
@@ -254,7 +254,7 @@ const TAKEN: &[&str] = &[
 ];
 
 impl Unit {
-    /// What it comes to.
+    /// The sets of its instances.
     pub fn sets(&self, notes: &mut Vec<String>) -> Vec<Set> {
         let commands = self.all("ExecStart");
         let Some(last) = commands.last() else {
@@ -292,7 +292,7 @@ impl Unit {
         sets
     }
 
-    /// The settings of that name that count: an empty one takes back those before.
+    /// The effective settings of that name: an empty one resets the list.
     fn all(&self, name: &str) -> Vec<&Setting> {
         let own = self.settings.iter().filter(|setting| setting.section == "Service" && setting.name == name);
         own.fold(Vec::new(), |mut all, setting| {
@@ -362,7 +362,7 @@ impl Unit {
         Ok(text.into())
     }
 
-    /// What each command is.
+    /// The commands that may work a queue, each parsed.
     fn readings<'a>(
         &self,
         instance: &str,
@@ -371,7 +371,7 @@ impl Unit {
         let environment = self.environment(instance);
         let lookup =
             |name: &str| environment.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.clone());
-        // What is no concern of ours may have specifiers that are not known.
+        // Other commands may have unknown specifiers.
         let ours = commands.iter().filter(|setting| mentions(&setting.value) || commands.len() == 1);
         ours.map(|setting| {
             let line = self.value(setting, instance)?;
@@ -384,7 +384,7 @@ impl Unit {
         .collect()
     }
 
-    /// What is said beside the command.
+    /// Adds the settings outside of the command.
     fn complete(&self, set: &mut Set, has_user: bool) {
         if !has_user && set.user.is_none() {
             set.drop("no User=", "systemd ran it as root; kqueue runs it as the owner of the app's directory");
@@ -423,7 +423,7 @@ impl Unit {
         }
     }
 
-    /// `Environment=` and what its files say.
+    /// Variables of `Environment=` and `EnvironmentFile=`.
     fn environment(&self, instance: &str) -> Vec<(String, String)> {
         let mut out = Vec::new();
         for setting in self.all("Environment") {
@@ -452,7 +452,7 @@ impl Unit {
     }
 }
 
-/// Settings in which a specifier counts.
+/// Settings whose specifiers matter.
 const COUNTS: &[&str] = &["ExecStart", "User", "Group", "WorkingDirectory"];
 
 fn uses_instance(text: &str) -> bool {
@@ -463,7 +463,7 @@ fn owned((name, value): (&str, &str)) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-/// Adds what an instance comes to: alike ones are one with more processes.
+/// Adds the sets of an instance; equal sets become one with more processes.
 fn merge(sets: &mut Vec<Set>, more: Vec<Set>) {
     for set in more {
         let alike = |other: &&mut Set| {

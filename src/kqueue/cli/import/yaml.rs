@@ -1,4 +1,4 @@
-//! YAML, with lines, references and merge keys (`<<`). Pure.
+//! YAML with line numbers, references and merge keys (`<<`). Pure.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 
 use super::node::{DEEPEST, MOST_NODES, Node, Value};
 
-/// Reads the first document of a file.
+/// Parses the first document of a file.
 ///
 /// # Errors
-/// What is wrong, with its line.
+/// The error, with its line.
 pub(super) fn read(text: &str) -> Result<Node, String> {
     let mut loader = Loader::default();
     for event in Parser::new_from_str(text) {
@@ -22,7 +22,7 @@ pub(super) fn read(text: &str) -> Result<Node, String> {
     Ok(loader.done.unwrap_or_else(|| Node::new(1, Value::Null)))
 }
 
-/// A list or a map under way.
+/// An unfinished list or map.
 struct Open {
     line: usize,
     anchor: usize,
@@ -39,7 +39,7 @@ struct Loader {
 }
 
 impl Loader {
-    /// Takes an event. Whether it was the last.
+    /// Handles an event. True if it was the last.
     fn event(&mut self, event: Event<'_>, line: usize) -> Result<bool, String> {
         match event {
             Event::Scalar(text, style, anchor, _) => {
@@ -78,7 +78,7 @@ impl Loader {
     }
 
     fn put(&mut self, node: Node, anchor: usize) -> Result<(), String> {
-        // What a reference repeats counts each time, and what is kept for references too.
+        // Contents repeated by references count each time, and so do copies kept for references.
         let size = node.value.size();
         self.nodes += match (anchor, &node.value) {
             (0, Value::List(_) | Value::Map(_)) if !self.open.is_empty() => 1,
@@ -98,7 +98,7 @@ impl Loader {
     }
 }
 
-/// The entries of a map, of its keys and values in turn. What is merged gives way to what is written.
+/// The entries of a map, from its alternating keys and values. Merged entries give way to explicit ones.
 fn entries(nodes: Vec<Node>) -> Vec<(String, Node)> {
     let (mut merged, mut own) = (Vec::new(), Vec::new());
     let mut nodes = nodes.into_iter();
@@ -106,7 +106,7 @@ fn entries(nodes: Vec<Node>) -> Vec<(String, Node)> {
         let key = key.text().unwrap_or_default().to_owned();
         match (key.as_str(), node.value) {
             ("<<", Value::Map(entries)) => merged.extend(entries),
-            // Of several the first counts.
+            // The first of several wins.
             ("<<", Value::List(list)) => {
                 merged.extend(list.into_iter().rev().flat_map(|node| match node.value {
                     Value::Map(entries) => entries,

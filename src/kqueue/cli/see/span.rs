@@ -1,4 +1,4 @@
-//! Points in time, as somebody writes them: how long ago, or when. Touches no clock.
+//! Parses points in time: how long ago, or when.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
@@ -6,18 +6,19 @@ use jiff::{Timestamp, Zoned};
 
 use kqueue_config::duration;
 
-/// What stands for the time since which, in usage lines.
+/// The placeholder for a time in usage lines.
 pub(in crate::cli) const TIME: &str = "TIME";
 
-/// Reads `1h` or `30min` as so long ago, `14:00` as of today, `2026-11-30` and `2026-11-30 14:00` as they are.
+/// Parses `1h` or `30min` as that long ago, `14:00` as today, `2026-11-30` and `2026-11-30 14:00` as they are. Returns
+/// seconds since 1970.
 ///
 /// # Errors
-/// What it may be, for whoever has written something else.
+/// The accepted forms.
 pub(in crate::cli) fn parse(text: &str) -> Result<u64, String> {
     at(text, &Zoned::now())
 }
 
-/// The default of `--since`, where there has to be one.
+/// The time that many seconds ago, in seconds since 1970: a default of `--since`.
 pub(in crate::cli) fn ago(seconds: u64) -> u64 {
     epoch(Timestamp::now()).saturating_sub(seconds)
 }
@@ -33,7 +34,7 @@ fn at(text: &str, now: &Zoned) -> Result<u64, String> {
         .map(|time| now.date().to_datetime(time))
         .or_else(|_| text.parse::<Date>().map(|date| date.to_datetime(Time::midnight())))
         .ok();
-    // "2026-11-30" is read as a date and time too, by itself.
+    // "2026-11-30" alone parses as a date and time too.
     let civil = text.parse::<DateTime>().ok().or(civil);
     let zoned = civil.and_then(|civil| civil.to_zoned(TimeZone::clone(zone)).ok());
     zoned.map(|at| epoch(at.timestamp())).ok_or_else(|| {

@@ -1,4 +1,5 @@
-//! How figures, times and tables look to people. Pure but for the question whether standard output is a terminal.
+//! Formatting of figures, times and tables for people. Pure, except for the check whether standard output is a
+//! terminal.
 
 mod table;
 
@@ -11,11 +12,11 @@ pub(in crate::cli) use table::Table;
 
 use kqueue_control::{Snapshot, State};
 
-/// How bad something is.
+/// The severity of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum Mood {
     Good,
-    /// Somebody may want to know.
+    /// Worth attention.
     Uneasy,
     Bad,
     Quiet,
@@ -32,16 +33,16 @@ impl Mood {
     }
 }
 
-/// How to write.
+/// The output style.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::cli) struct Style {
     pub colour: bool,
-    /// Columns under each other; else a tab between cells, for other programs.
+    /// Aligned columns; otherwise tabs between cells, for programs.
     pub columns: bool,
 }
 
 impl Style {
-    /// In colour and columns where standard output can show it.
+    /// Colour and columns if standard output supports them.
     pub fn of_stdout() -> Self {
         let stdout = std::io::stdout();
         Self { colour: kqueue_system::log::has_colour(&stdout), columns: stdout.is_terminal() }
@@ -65,18 +66,18 @@ impl Style {
     }
 }
 
-/// A point in time, where we are.
+/// A point in time in the local time zone, from seconds since 1970.
 pub(in crate::cli) fn moment(epoch: u64) -> String {
     let at = i64::try_from(epoch).ok().and_then(|epoch| Timestamp::from_second(epoch).ok());
     at.map_or("?".to_owned(), |at| at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
-/// The same with milliseconds, of milliseconds since 1970.
+/// The same with milliseconds, from milliseconds since 1970.
 pub(in crate::cli) fn moment_ms(ms: u64) -> String {
     format!("{}.{:03}", moment(ms / 1000), ms % 1000)
 }
 
-/// A span of time, in the two units that matter.
+/// A duration in seconds, in its two largest units.
 pub(in crate::cli) fn span(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
     let two = |n: u64, large: &str, rest: u64, small: &str| match rest {
@@ -92,7 +93,7 @@ pub(in crate::cli) fn span(seconds: f64) -> String {
     }
 }
 
-/// A span of milliseconds: to the millisecond below ten seconds.
+/// A duration in milliseconds: exact below ten seconds.
 pub(in crate::cli) fn span_ms(ms: u64) -> String {
     match ms {
         0..10_000 => format!("{ms} ms"),
@@ -100,7 +101,7 @@ pub(in crate::cli) fn span_ms(ms: u64) -> String {
     }
 }
 
-/// Memory, in bytes.
+/// Bytes in MB, rounded up.
 pub(in crate::cli) fn memory(bytes: u64) -> String {
     format!("{} MB", bytes.div_ceil(1 << 20))
 }

@@ -1,12 +1,12 @@
-//! Columns under each other. Pure.
+//! Tables as text. Pure.
 
 use super::Style;
 use kqueue_system::harmless;
 
-/// Bytes of one cell that are shown.
+/// Maximum bytes of a cell.
 const CELL: usize = 400;
 
-/// A table that is filled row by row.
+/// A table, filled row by row.
 #[derive(Debug)]
 pub(in crate::cli) struct Table {
     heads: &'static [&'static str],
@@ -14,12 +14,12 @@ pub(in crate::cli) struct Table {
 }
 
 impl Table {
-    /// Heads that begin with `>` are of columns of numbers, which stand at the right.
+    /// Heads that begin with `>` are of right-aligned columns of numbers.
     pub fn new(heads: &'static [&'static str]) -> Self {
         Self { heads, rows: Vec::new() }
     }
 
-    /// Adds a row. Nothing of a cell can leave its line, or tell a terminal anything.
+    /// Adds a row. Cells are sanitized to one line each.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.iter().map(|cell| harmless::line(cell, CELL)).collect());
     }
@@ -28,12 +28,12 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// The lines, as the style wants them: columns, indented by two, or cells with a tab between them.
+    /// The lines, by style: aligned columns indented by two, or cells separated by tabs.
     pub fn show(&self, style: Style) -> String {
         if style.columns { self.lines(|line| style.head(line)) } else { self.cells() }
     }
 
-    /// The lines, the heads dressed by `head`, indented by two.
+    /// The aligned lines, indented by two, with the heads formatted by `head`.
     pub fn lines(&self, head: impl Fn(&str) -> String) -> String {
         let names: Vec<&str> = self.names().collect();
         let width = |at: usize| {
@@ -58,7 +58,7 @@ impl Table {
         text
     }
 
-    /// The cells with tabs between them, which no cell has in it.
+    /// The cells separated by tabs, which no cell contains.
     fn cells(&self) -> String {
         let heads: Vec<&str> = self.names().collect();
         let rows = self.rows.iter().map(|row| row.join("\t"));

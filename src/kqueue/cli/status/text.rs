@@ -1,11 +1,11 @@
-//! A snapshot for people.
+//! A snapshot as text.
 
 use super::super::show::{Mood, Style, Table, moment, span};
 use crate::cli::see::pool::pool_size;
 use kqueue_control::{Paused, Snapshot};
 use kqueue_system::harmless;
 
-/// One line for each app: name, words, how bad it is.
+/// One line for each app, from its name, status text and mood.
 pub(super) fn list(apps: &[(String, String, Mood)], style: Style) -> String {
     if apps.is_empty() {
         return "no apps: there is no file in /etc/kqueue, and none runs\n".to_owned();
@@ -18,7 +18,7 @@ pub(super) fn list(apps: &[(String, String, Mood)], style: Style) -> String {
     lines.collect()
 }
 
-/// Everything that a runtime tells.
+/// The whole snapshot of an app.
 pub(super) fn details(told: &Snapshot, style: Style) -> String {
     let mut text = format!("{}\n", style.mood(Mood::of(told), &harmless::whole_line(&told.status)));
     let mut fact =
@@ -132,7 +132,7 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
     text
 }
 
-/// How long a job may run.
+/// A job's timeout as text.
 fn limit(seconds: u64) -> String {
     if seconds == 0 { "no limit".to_owned() } else { span(seconds as f64) }
 }

@@ -1,4 +1,4 @@
-//! What operators do to a running app, on its control socket.
+//! Commands of operators to a running app, by its control socket.
 //!
 //! Exit codes: 0 done, 1 refused or not done, 3 the app does not run, 4 there is no such app.
 
@@ -20,7 +20,7 @@ use super::see::{self, Target, Which, as_json, print_json, print_text};
 use kqueue_control::{Act, Acted, Request};
 use kqueue_system::harmless;
 
-/// Has an app do something, and prints what came of it.
+/// Sends an action to an app, and prints its report.
 pub(super) fn act(which: &Which, act: Act, json: bool) -> Result<ExitCode, Failed> {
     let here = see::surroundings()?;
     let done: Acted = see::wait(async { Target::find(&which.request(), &here).await?.ask(&Request::Act(act)).await })??;
@@ -31,7 +31,7 @@ pub(super) fn act(which: &Which, act: Act, json: bool) -> Result<ExitCode, Faile
     print_text(&lines.collect::<String>(), &[])
 }
 
-/// Reads how long.
+/// Parses a duration of at least a second.
 pub(super) fn span(text: &str) -> Result<Duration, String> {
     kqueue_config::duration(text)
         .filter(|span| span.as_secs() > 0)

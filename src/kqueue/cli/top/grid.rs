@@ -4,10 +4,10 @@ use kqueue_system::harmless;
 
 use super::super::show::Mood;
 
-/// Bytes of one cell.
+/// Maximum bytes of a cell.
 const CELL: usize = 200;
 
-/// One cell: what is shown, and what it is sorted by.
+/// A cell: its text, and its sort key (NaN to sort by text).
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Cell {
     pub text: String,
@@ -15,17 +15,17 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// A text, which is sorted as such.
+    /// A cell sorted by its text.
     pub fn text(text: impl AsRef<str>) -> Self {
         Self { text: harmless::line(text.as_ref(), CELL), key: f64::NAN }
     }
 
-    /// A number, as it is shown.
+    /// A cell sorted by a number.
     pub fn number(key: f64, text: impl AsRef<str>) -> Self {
         Self { text: harmless::line(text.as_ref(), CELL), key }
     }
 
-    /// A number that may not be known: then it is sorted as the least.
+    /// A cell for a number that may be unknown, which is then sorted as the smallest.
     pub fn maybe(key: Option<f64>, show: impl Fn(f64) -> String) -> Self {
         key.map_or_else(|| Self { text: String::new(), key: f64::NEG_INFINITY }, |key| Self::number(key, show(key)))
     }
@@ -47,7 +47,7 @@ impl Row {
     }
 }
 
-/// Rows below their heads. Heads that begin with `>` are of numbers, which stand at the right.
+/// Rows with their heads. A head that begins with `>` is of a right-aligned column of numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Grid {
     pub title: &'static str,
@@ -55,7 +55,7 @@ pub(super) struct Grid {
     pub rows: Vec<Row>,
 }
 
-/// How rows are ordered: a column, or as they come.
+/// The order of rows: by a column, or unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Order {
     pub column: Option<usize>,
@@ -63,7 +63,7 @@ pub(super) struct Order {
 }
 
 impl Grid {
-    /// The rows that contain the filter in a cell, in this order. Numbers begin with the largest, texts with `a`.
+    /// Keeps the rows with the filter text in any cell, and sorts them: numbers descending, texts ascending.
     pub fn arranged(mut self, order: Order, filter: &str) -> Self {
         let wanted = filter.to_lowercase();
         self.rows

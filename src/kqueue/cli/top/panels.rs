@@ -1,4 +1,4 @@
-//! What stands in each panel. Pure.
+//! The rows of each panel. Pure.
 
 use kqueue_control::{Found, Process, Snapshot, State};
 
@@ -7,7 +7,7 @@ use super::super::show::{Mood, span};
 use super::grid::{Cell, Grid, Row};
 use super::rates::{Rates, process};
 
-/// Of the time that a job may run, so much is late.
+/// Fraction of its timeout from which a job is late.
 const LATE: f64 = 0.8;
 
 fn size(kb: f64) -> String {
@@ -99,7 +99,7 @@ pub(super) fn tiers(told: &Snapshot, rates: &Rates) -> Grid {
     Grid { title: "tiers", heads, rows: rows.collect() }
 }
 
-/// Of microseconds a second.
+/// Processor time in microseconds per second, as a percentage.
 fn percent(usec: f64) -> String {
     format!("{:.0} %", usec / 10_000.0)
 }
@@ -153,7 +153,7 @@ pub(super) fn jobs(told: &Snapshot) -> Grid {
     Grid { title: "jobs", heads, rows: rows.collect() }
 }
 
-/// How bad the headline is.
+/// The mood of the headline.
 pub(super) fn mood(told: &Snapshot) -> Mood {
     if told.state == State::Unknown { Mood::Quiet } else { Mood::of(told) }
 }

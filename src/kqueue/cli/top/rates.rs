@@ -1,22 +1,22 @@
-//! What changes from one look to the next: jobs a second by queue, processor time by process. Pure.
+//! Rates from successive polls: jobs per second by queue, processor time by process. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use kqueue_control::{Metrics, Snapshot};
 
-/// Milliseconds that a rate is taken over at the most.
+/// Longest time in milliseconds over which a rate is computed.
 const SPAN_MS: u64 = 10_000;
-/// Looks that are kept.
+/// Maximum polls kept.
 const LOOKS: usize = 16;
 
-/// One look: counters that only grow.
+/// One poll: monotonic counters.
 #[derive(Debug)]
 struct Look {
     at_ms: u64,
     counts: BTreeMap<String, u64>,
 }
 
-/// The last looks.
+/// The last polls.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
     looks: VecDeque<Look>,
@@ -32,8 +32,7 @@ impl Rates {
         }
     }
 
-    /// How much more there is of this a second; `None` as long as that is not known. One that has begun anew is one
-    /// of which nothing is known yet.
+    /// The rate of this counter per second; `None` while unknown, as after a reset of the counter.
     pub fn of(&self, name: &str) -> Option<f64> {
         let last = self.looks.back()?;
         let value = *last.counts.get(name)?;
@@ -43,7 +42,7 @@ impl Rates {
     }
 }
 
-/// Jobs that have ended since the runtime's start, by queue.
+/// Jobs ended since the runtime's start, by queue.
 pub(super) fn by_queue(metrics: &Metrics) -> BTreeMap<String, u64> {
     metrics.rows.iter().fold(BTreeMap::new(), |mut all, row| {
         *all.entry(row.queue.clone()).or_default() += row.figures.runs();
@@ -51,13 +50,13 @@ pub(super) fn by_queue(metrics: &Metrics) -> BTreeMap<String, u64> {
     })
 }
 
-/// Processor time, by process.
+/// Processor time in microseconds, by process.
 pub(super) fn by_process(told: &Snapshot) -> BTreeMap<String, u64> {
-    // A number is given to another process after a restart of the runtime.
+    // The key includes the process id, as numbers are reused after a restart of the runtime.
     told.workers.iter().filter_map(|worker| Some((process(worker.id, worker.pid), worker.cpu_usec?))).collect()
 }
 
-/// The name of a process among counters.
+/// The key of a process among the counters.
 pub(super) fn process(id: u64, pid: Option<i32>) -> String {
     format!("{id}/{}", pid.unwrap_or(0))
 }

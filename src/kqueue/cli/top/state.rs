@@ -1,4 +1,4 @@
-//! What is shown, and what keys change of it. Pure: looks come in with their time.
+//! The state of the screen, and the effect of keys. Pure: data comes in with its time.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -8,28 +8,28 @@ use super::grid::{Grid, Order};
 use super::panels;
 use super::rates::{Rates, by_process, by_queue};
 
-/// Characters of a filter.
+/// Maximum characters of a filter.
 const FILTER: usize = 60;
 
-/// What a look has brought.
+/// The result of a poll.
 #[derive(Debug)]
 pub(super) enum Look {
     /// All apps.
     Apps(Vec<(String, Found)>),
-    /// One app; its counters where they were asked for.
+    /// One app, with its counters if requested.
     App(Box<Snapshot>, Option<Metrics>),
-    /// No answer, and why.
+    /// The reason why there is no answer.
     Trouble(String),
 }
 
-/// What a key has brought about.
+/// The effect of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     Nothing,
     Quit,
-    /// Look at this app.
+    /// Show this app.
     Open(String),
-    /// Look at all of them.
+    /// Show all apps.
     Overview,
 }
 
@@ -43,7 +43,7 @@ pub(super) enum Panel {
 }
 
 impl Panel {
-    /// Those of one app, in the order of the Tab key.
+    /// The panels of one app, in the order of the Tab key.
     pub const OF_APP: [Self; 4] = [Self::Queues, Self::Tiers, Self::Workers, Self::Jobs];
 
     fn index(self) -> usize {
@@ -53,9 +53,9 @@ impl Panel {
 
 #[derive(Debug)]
 pub(super) struct Top {
-    /// The app that is shown; all of them where there is none.
+    /// The app shown; `None` for all apps.
     pub app: Option<String>,
-    /// There is an overview to go back to.
+    /// There is an overview to return to.
     pub several: bool,
     pub apps: Vec<(String, Found)>,
     pub told: Option<Snapshot>,
@@ -64,7 +64,7 @@ pub(super) struct Top {
     pub orders: [Order; 5],
     pub filter: String,
     pub typing: bool,
-    /// The row at the top of the focused panel; in the overview the one that Enter opens.
+    /// The top row of the focused panel; in the overview the selected row.
     pub at: usize,
     pub colour: bool,
     jobs: Rates,
@@ -75,7 +75,7 @@ impl Top {
     pub fn new(app: Option<String>, colour: bool) -> Self {
         let focus = if app.is_some() { Panel::Workers } else { Panel::Apps };
         let mut orders = [Order::default(); 5];
-        // The longest at the top.
+        // The longest running first.
         orders[4].column = Some(3);
         Self {
             several: app.is_none(),
@@ -94,7 +94,7 @@ impl Top {
         }
     }
 
-    /// Takes in a look, at this time in milliseconds.
+    /// Stores the result of a poll made at this time, in milliseconds.
     pub fn see(&mut self, look: Look, at_ms: u64) {
         self.trouble = None;
         match look {
@@ -107,12 +107,12 @@ impl Top {
                 self.told = Some(*told);
             }
             Look::Trouble(why) => self.trouble = Some(why),
-            // Of what was shown a moment ago.
+            // A late reply for a view that was left.
             Look::Apps(_) | Look::App(..) => {}
         }
     }
 
-    /// The rows of a panel, as they are to be shown.
+    /// The rows of a panel, sorted and filtered.
     pub fn grid(&self, panel: Panel) -> Grid {
         let none = Snapshot::default();
         let told = self.told.as_ref().unwrap_or(&none);
@@ -123,7 +123,7 @@ impl Top {
             Panel::Workers => panels::workers(told, &self.cpu),
             Panel::Jobs => panels::jobs(told),
         };
-        // Three tiers need no filter.
+        // The three tiers are not filtered.
         let filter = if panel == Panel::Tiers { "" } else { &self.filter };
         grid.arranged(self.order(panel), filter)
     }
@@ -132,7 +132,7 @@ impl Top {
         self.orders.get(panel.index()).copied().unwrap_or_default()
     }
 
-    /// What a key does.
+    /// Handles a key.
     pub fn press(&mut self, key: KeyEvent) -> Wish {
         if key.kind == KeyEventKind::Release {
             return Wish::Nothing;
@@ -212,7 +212,7 @@ impl Top {
         self.at = 0;
     }
 
-    /// Sorts by the next column, or the one before; after the last as the rows come.
+    /// Sorts by the next or previous column; beyond the last, in the original order.
     fn sort(&mut self, step: isize) {
         let columns = self.grid(self.focus).heads.len();
         self.change(|order| {

@@ -1,4 +1,4 @@
-//! Draws what is shown. Touches no terminal: a frame of any backend will do.
+//! Draws the screen, on a frame of any backend.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -14,16 +14,16 @@ use super::grid::Grid;
 use super::panels;
 use super::state::{Panel, Top};
 
-/// Bytes of the headline.
+/// Maximum bytes of the headline.
 const HEADLINE: usize = 1_000;
-/// Rows of queues that are shown where they are not the ones that matter.
+/// Rows of queues shown while another panel has the focus.
 const QUEUES: u16 = 6;
-/// Lines below which only the focused panel is shown.
+/// Height below which only the focused panel is shown.
 const LOW: u16 = 22;
-/// Columns of the widest cell.
+/// Maximum width of a cell.
 const WIDEST: usize = 60;
 
-/// Draws all of it.
+/// Draws the whole screen.
 pub(super) fn draw(frame: &mut Frame<'_>, top: &Top) {
     let [head, body, foot] =
         Layout::vertical([Constraint::Length(2), Constraint::Min(1), Constraint::Length(1)]).areas(frame.area());
@@ -35,7 +35,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, top: &Top) {
     let queues = top.grid(Panel::Queues).rows.len();
     let most = if top.focus == Panel::Queues { body.height / 2 } else { QUEUES + 2 };
     let queues = u16::try_from(queues).unwrap_or(u16::MAX).saturating_add(2).clamp(3, most);
-    // What has no rows needs no room, as far as it is known.
+    // The panel of jobs takes no more room than it has rows.
     let running = u16::try_from(top.grid(Panel::Jobs).rows.len()).unwrap_or(u16::MAX).saturating_add(2);
     let half = body.height.saturating_sub(queues + 5) / 2;
     let jobs = running.clamp(3, half.max(3));
@@ -154,7 +154,7 @@ fn first_row(top: &Top, grid: &Grid, focused: bool, room: usize) -> usize {
     let last = grid.rows.len().saturating_sub(room);
     match (focused, top.app.is_none()) {
         (false, _) => 0,
-        // The chosen one stays in sight.
+        // The selected row stays visible.
         (true, true) => (top.at + 1).saturating_sub(room).min(last),
         (true, false) => top.at.min(last),
     }
@@ -240,7 +240,7 @@ mod tests {
         top.press(KeyEvent::new(code, KeyModifiers::NONE))
     }
 
-    /// The places of these parts, which have to be there, in this order.
+    /// Asserts that the text contains these parts in this order.
     fn in_order(text: &str, parts: &[&str]) {
         let mut from = 0;
         for part in parts {
@@ -276,7 +276,7 @@ mod tests {
                 "Quick",
                 "90 MB",
                 "25 %",
-                // The one that has run for longest is at the top.
+                // The longest running job is on top.
                 " jobs ",
                 "App\\Jobs\\Slow",
                 "57 s",
@@ -342,7 +342,7 @@ mod tests {
         in_order(&shown(&top, 120, 40), &["shop: …", "it has just stopped"]);
         assert_eq!(press(&mut top, KeyCode::Esc), Wish::Overview);
         assert_eq!((top.app.is_none(), press(&mut top, KeyCode::Esc)), (true, Wish::Quit));
-        // What comes late is not shown.
+        // A late reply is ignored.
         top.see(Look::App(Box::new(shop(0)), None), 9);
         assert!(top.told.is_none());
     }

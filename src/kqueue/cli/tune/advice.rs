@@ -1,7 +1,7 @@
-//! Figures in, advice out. Pure: no clock, no I/O.
+//! Derives advice from figures. Pure: no clock, no I/O.
 //!
-//! Each piece of advice is a line that somebody can write, the evidence for it, and nothing that the figures do not
-//! show. Where there are too few runs, or what would be needed is not known, there is none.
+//! Each piece of advice is a line to write and the evidence for it, based on the figures alone. With too few runs or
+//! missing data there is none.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ use kqueue_control::Figures;
 
 use super::{memory, pool, times};
 
-/// Attempts of a class below which its figures are chance.
+/// Minimum attempts of a class for its figures to be meaningful.
 pub(super) const CLASS_RUNS: u64 = 50;
-/// Attempts of a tier, or of all, below which theirs are.
+/// Minimum attempts of a tier, or of all classes.
 pub(super) const RUNS: u64 = 100;
 const MB: u64 = 1 << 20;
 
@@ -23,45 +23,45 @@ const MB: u64 = 1 << 20;
 pub(super) struct Class {
     pub name: String,
     pub tier: String,
-    /// Why that tier, in the runtime's words.
+    /// Why that tier, as the runtime gives it.
     pub why: String,
     pub figures: Figures,
-    /// Seconds that its last job could run; 0 is without limit.
+    /// Timeout in seconds of its last job; 0 is without limit.
     pub timeout: Option<u64>,
-    /// Jobs that were looked at one by one.
+    /// Jobs that were inspected individually.
     pub sampled: u64,
-    /// Those of them that ran into their timeout.
+    /// How many of those hit their timeout.
     pub timed_out: u64,
 }
 
-/// What is known of an app.
+/// The data on an app.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Given {
-    /// Seconds that the figures are of.
+    /// Seconds covered by the figures.
     pub seconds: u64,
     /// Settings in effect, by key.
     pub settings: BTreeMap<String, Value>,
     pub classes: Vec<Class>,
-    /// Seconds after which the queue gives a reserved job away.
+    /// Seconds after which the queue hands out a reserved job again.
     pub retry_after: Option<u64>,
-    /// MB of the machine's memory.
+    /// The machine's memory in MB.
     pub memory_mb: Option<u64>,
-    /// Processes that ended, by tier and why, since the runtime's start.
+    /// Processes ended since the runtime's start, by tier and reason.
     pub ended: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Jobs that ended since then, by tier.
+    /// Jobs ended since then, by tier.
     pub ended_jobs: BTreeMap<String, u64>,
     /// Seconds since then.
     pub uptime: u64,
 }
 
 impl Given {
-    /// A whole number of a setting; `None` where it has none.
+    /// A setting as a whole number; `None` if it is none.
     pub fn number(&self, key: &str) -> Option<u64> {
         let value = self.settings.get(key)?;
         value.as_u64().or_else(|| value.as_f64().map(|number| number as u64))
     }
 
-    /// A duration of a setting, in milliseconds.
+    /// A setting as a duration in milliseconds.
     pub fn ms(&self, key: &str) -> Option<u64> {
         Some((self.settings.get(key)?.as_f64()? * 1000.0) as u64)
     }
@@ -79,7 +79,7 @@ impl Given {
         self.classes.iter().filter(move |class| class.tier == tier)
     }
 
-    /// How the jobs of a tier fared together.
+    /// The combined figures of a tier.
     pub fn tier(&self, tier: &str) -> Figures {
         self.of_tier(tier).fold(Figures::default(), |mut all, class| {
             all.add(&class.figures);
@@ -91,18 +91,18 @@ impl Given {
         self.classes.iter().map(|class| class.figures.runs()).sum()
     }
 
-    /// Processes of a tier that ended so.
+    /// Processes of a tier that ended for this reason.
     pub fn ended(&self, tier: &str, why: &str) -> u64 {
         self.ended.get(tier).and_then(|ended| ended.get(why)).copied().unwrap_or(0)
     }
 
-    /// How many processes were busy on average with what took so long together.
+    /// Average number of busy processes, from the total duration of these jobs.
     pub fn load(&self, figures: &Figures) -> f64 {
         figures.duration.sum() as f64 / 1000.0 / self.seconds.max(1) as f64
     }
 }
 
-/// Where the line is to be written.
+/// Where to write the line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Place {
@@ -118,9 +118,9 @@ pub(super) enum Place {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Advice {
     pub place: Place,
-    /// What would be better then.
+    /// What it improves.
     pub gain: String,
-    /// What shows it.
+    /// The figures that support it.
     pub evidence: String,
 }
 
@@ -135,7 +135,7 @@ impl Advice {
     }
 }
 
-/// All advice that the figures give, what concerns most jobs first.
+/// All advice that follows from the figures, the most general first.
 pub(super) fn advise(given: &Given) -> Vec<Advice> {
     if given.runs() < RUNS {
         return Vec::new();
@@ -151,17 +151,17 @@ pub(super) fn mb(bytes: u64) -> u64 {
     bytes.div_ceil(MB).next_multiple_of(32)
 }
 
-/// Bytes as MB, as somebody reads them.
+/// Bytes as text in MB, rounded up.
 pub(super) fn said(bytes: u64) -> String {
     format!("{} MB", bytes.div_ceil(MB))
 }
 
-/// A key of the config file with this value.
+/// Advice to set a key of the config file.
 pub(super) fn file(key: &'static str, value: impl ToString, gain: &str, evidence: String) -> Advice {
     Advice { place: Place::File { key, value: value.to_string() }, gain: gain.to_owned(), evidence }
 }
 
-/// A property of a job class.
+/// Advice to set a property of a job class.
 pub(super) fn class(of: &Class, property: String, gain: &str, evidence: String) -> Advice {
     Advice { place: Place::Class { class: of.name.clone(), property }, gain: gain.to_owned(), evidence }
 }
@@ -170,7 +170,7 @@ pub(super) fn class(of: &Class, property: String, gain: &str, evidence: String) 
 pub(super) mod tests {
     use super::*;
 
-    /// A class with so many runs, each of which waited and took this many milliseconds.
+    /// A class with `runs` runs that each waited `wait` and took `took` milliseconds.
     pub fn class_of(name: &str, tier: &str, runs: u64, wait: u64, took: u64) -> Class {
         let mut figures = Figures::default();
         figures.outcomes.insert("done".to_owned(), runs);
@@ -181,7 +181,7 @@ pub(super) mod tests {
         Class { name: name.to_owned(), tier: tier.to_owned(), figures, sampled: runs, ..Class::default() }
     }
 
-    /// With the settings that there are by default.
+    /// An app with the default settings.
     pub fn given(classes: Vec<Class>) -> Given {
         let settings = serde_json::json!({
             "pool_min_idle": 2, "pool_size": 10, "pool_max_size": 20, "max_concurrent_inline": 100,

@@ -1,4 +1,4 @@
-//! Lines of a config file that somebody else has written: changed where they are, all else left as it is. Pure.
+//! Edits a config file in place, leaving all other lines unchanged. Pure.
 
 use toml_edit::{DocumentMut, Item, Value};
 
@@ -12,10 +12,10 @@ pub(super) struct Change<'a> {
     pub why: &'a str,
 }
 
-/// The file with these changes, each new line below a comment that says why.
+/// Applies these changes; each new line gets a comment with the reason.
 ///
 /// # Errors
-/// A file that is no TOML, in one line.
+/// When the file is not valid TOML, in one line.
 pub(super) fn edited(text: &str, changes: &[Change<'_>]) -> Result<String, String> {
     let first = |error: String| error.lines().next().unwrap_or_default().to_owned();
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| first(error.to_string()))?;

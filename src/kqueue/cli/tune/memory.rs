@@ -1,18 +1,18 @@
-//! Memory limits, by how much jobs have taken. Pure.
+//! Advice on memory limits, from the peaks of jobs. Pure.
 
 use super::advice::{Advice, CLASS_RUNS, Class, Given, RUNS, class, file, mb, said};
 
-/// A peak of more than so much of its limit, in percent, is close to it.
+/// A peak from this percentage of its limit is close to it.
 const CLOSE: u64 = 85;
-/// One of less than this leaves most of it unused.
+/// A peak up to this percentage leaves most of it unused.
 const FAR: u64 = 40;
-/// And of one class alone.
+/// The same for a single class.
 const CLASS_FAR: u64 = 25;
-/// Runs after which a peak is one.
+/// Runs from which a peak is meaningful.
 const PEAK_RUNS: u64 = 200;
-/// MB below which nothing is gained.
+/// Limits below this many MB are not advised.
 const SMALL: u64 = 96;
-/// Ends of workers below which they say nothing.
+/// Ended workers from which their number is meaningful.
 const ENDS: u64 = 20;
 
 pub(super) fn advise(given: &Given) -> Vec<Advice> {
@@ -22,18 +22,18 @@ pub(super) fn advise(given: &Given) -> Vec<Advice> {
     advice
 }
 
-/// Percent of a limit in MB.
+/// Bytes as a percentage of a limit in MB.
 fn share(bytes: u64, limit: u64) -> u64 {
     bytes.saturating_mul(100) / (limit.max(1) << 20)
 }
 
-/// The class that has taken most, of those whose limit is the setting's.
+/// The class with the highest peak, and that peak in bytes.
 fn hungriest<'a>(classes: &[&'a Class]) -> Option<(&'a Class, u64)> {
     let peaks = classes.iter().filter_map(|class| Some((*class, class.figures.memory_peak?)));
     peaks.max_by_key(|(_, peak)| *peak)
 }
 
-/// What declares a limit of its own is not held by the setting.
+/// Whether a class declares its own limit, so that the setting does not apply.
 fn declares(class: &Class) -> bool {
     class.why.starts_with("maxMemory")
 }
@@ -82,7 +82,7 @@ fn pooled(given: &Given) -> Option<Advice> {
     Some(file("worker_memory_max", wanted, "workers are not killed for lack of memory", evidence))
 }
 
-/// Workers that are replaced long before their jobs or their age say so.
+/// Advice for workers that are replaced, for their memory, long before their limits of jobs or age.
 fn replaced(given: &Given) -> Option<Advice> {
     let (memory, most) = (given.number("worker_memory")?, given.number("worker_memory_max")?);
     let (max_jobs, max_ms) = (given.number("worker_max_jobs")?, given.ms("worker_max_time")?);
@@ -91,7 +91,7 @@ fn replaced(given: &Given) -> Option<Advice> {
         return None;
     }
     let each = jobs / ended;
-    // As many as age alone would have ended, with a pool of its usual size.
+    // The number that age alone would have ended, with a pool of its usual size.
     let aged = (given.uptime * 1000).checked_div(max_ms).unwrap_or(0) * given.number("pool_size")?;
     let early = (max_jobs == 0 || each < max_jobs / 10) && ended > aged.saturating_mul(4);
     let wanted = (memory * 2).min(most / 2).next_multiple_of(32);
@@ -132,7 +132,7 @@ mod tests {
         let mut killed = given(vec![isolated_of(300, 60)]);
         killed.ended.entry("isolated".to_owned()).or_default().insert("oom".to_owned(), 1);
         assert!(!lines(&killed).iter().any(|line| line.starts_with("isolated_memory_max")));
-        // One needs it, the other does not.
+        // Only one of the classes needs it.
         let other = Class { name: "App\\Jobs\\Small".to_owned(), ..isolated_of(300, 60) };
         assert_eq!(lines(&given(vec![isolated_of(300, 300), other])), ["public int $maxMemory = 128;"]);
     }

@@ -1,19 +1,19 @@
-//! How many processes there should be, by how long jobs have waited. Pure.
+//! Advice on the number of processes, from the waits of jobs. Pure.
 
 use kqueue_control::Figures;
 
 use super::advice::{Advice, Given, RUNS, file};
 use crate::cli::show::span_ms;
 
-/// A pooled job that waits so long, at the 95th percentile, needs more of those workers that there are with demand.
+/// 95th percentile of the wait of pooled jobs, in ms, from which more of the workers that start with demand are needed.
 const SLOW_MS: u64 = 1_000;
-/// And so long, more than there are under pressure.
+/// And from which more are needed than start under pressure.
 const SLOWER_MS: u64 = 5_000;
-/// Isolated jobs are long themselves.
+/// The same for isolated jobs, which take long themselves.
 const ISOLATED_MS: u64 = 10_000;
-/// A wait that nobody notices, at the 99th percentile.
+/// 99th percentile of the wait, in ms, that is negligible.
 const QUICK_MS: u64 = 100;
-/// Bytes of a process of which nothing is known.
+/// Assumed bytes of a process if unknown.
 const PROCESS: u64 = 64 << 20;
 
 pub(super) fn advise(given: &Given) -> Vec<Advice> {
@@ -54,7 +54,7 @@ fn pooled(given: &Given) -> Vec<Advice> {
     idle(given, &figures, &waits).into_iter().collect()
 }
 
-/// Workers that are kept warm for nothing.
+/// Advice to keep fewer idle workers.
 fn idle(given: &Given, figures: &Figures, waits: &Waits) -> Option<Advice> {
     let (kept, load) = (given.number("pool_min_idle")?, given.load(figures));
     let enough = load.ceil() as u64 + 2;
@@ -75,7 +75,7 @@ fn isolated(given: &Given) -> Option<Advice> {
     Some(file("max_concurrent_isolated", more, "isolated jobs wait less", evidence))
 }
 
-/// Half as many again, as far as there is memory for them.
+/// Half as many again, within 3/4 of the machine's memory; `None` if that is no increase.
 fn more(now: u64, peak: u64, given: &Given) -> Option<u64> {
     let room = given.memory_mb? * 3 / 4 / (peak >> 20).max(1);
     let more = (now + now.div_ceil(2)).min(room).min(1_000);
@@ -87,7 +87,7 @@ fn reserved(given: &Given, peak: u64) -> String {
     format!(", each takes {} MB at most, and the machine has {machine} MB", (peak >> 20).max(1))
 }
 
-/// How long jobs have waited, where there were enough.
+/// The waits of jobs, given enough runs.
 struct Waits {
     runs: u64,
     p95: u64,

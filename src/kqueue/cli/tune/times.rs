@@ -1,15 +1,15 @@
-//! Tiers, timeouts and `retry_after`, by how long jobs have taken. Pure.
+//! Advice on tiers, timeouts and `retry_after`, from the durations of jobs. Pure.
 
 use super::advice::{Advice, CLASS_RUNS, Class, Given, class, file};
 use crate::cli::show::span_ms;
 
-/// Runs after which the longest is one.
+/// Runs from which the longest one is meaningful.
 const LONGEST_RUNS: u64 = 500;
-/// Seconds of a timeout above which it matters that nobody needs it.
+/// Timeout in seconds from which an excess matters.
 const LONG: u64 = 300;
-/// How many times as long as the longest run a timeout may be.
+/// A timeout this many times the longest run is excessive.
 const AMPLE: u64 = 20;
-/// Jobs that ran into their timeout: so many at the least, and so many of a hundred.
+/// Jobs that hit their timeout, from which it is too short: at least this many, and this percentage.
 const HITS: u64 = 3;
 const HITS_OF_100: u64 = 2;
 
@@ -23,7 +23,7 @@ pub(super) fn advise(given: &Given) -> Vec<Advice> {
     advice
 }
 
-/// Where a job of so many milliseconds belongs.
+/// The tier for a job of this many milliseconds.
 fn fitting(given: &Given, ms: u64) -> Option<&'static str> {
     let (inline, pooled) = (given.ms("inline_max_duration")?, given.ms("pooled_max_duration")?);
     Some(match ms {
@@ -33,7 +33,7 @@ fn fitting(given: &Given, ms: u64) -> Option<&'static str> {
     })
 }
 
-/// A tier for all that fits few.
+/// Advice on a `default_tier` that does not fit most classes.
 fn default_tier(given: &Given) -> Option<Advice> {
     let word = given.word("default_tier").filter(|word| *word != "auto")?;
     let enough = |class: &&Class| class.figures.runs() >= CLASS_RUNS && class.why == "default_tier";
@@ -53,7 +53,7 @@ fn default_tier(given: &Given) -> Option<Advice> {
         .then(|| file("default_tier", "\"auto\"", "each class runs where it fits", evidence))
 }
 
-/// A tier that a class declares, or that follows from what it declares, and that its runs do not bear out.
+/// Advice on a tier that follows from a class's declarations, but does not match its runs.
 fn tier(given: &Given, of: &Class) -> Option<Advice> {
     let (p95, p99) = (of.figures.duration.quantile(0.95)?, of.figures.duration.quantile(0.99)?);
     let runs = of.figures.runs();
@@ -65,7 +65,7 @@ fn tier(given: &Given, of: &Class) -> Option<Advice> {
     let estimate = format!("public float $estimatedDuration = {};", seconds(p95));
     match of.tier.as_str() {
         "isolated" if fitting(given, p99)? == "inline" => {
-            // A short job that is hungry harms its neighbours no less.
+            // A short job with high memory use still harms its neighbours.
             let (peak, limit) = (of.figures.memory_peak?, given.number("worker_memory_max")?);
             let frugal = peak < limit << 18 && !of.figures.outcomes.contains_key("lost");
             let property = if *word == "isolated" { "public ?bool $isolated = null;".to_owned() } else { estimate };
@@ -80,7 +80,7 @@ fn tier(given: &Given, of: &Class) -> Option<Advice> {
     }
 }
 
-/// A timeout that is hit often, or never comes near.
+/// Advice on a timeout that is hit often, or never approached.
 fn timeout(of: &Class) -> Option<Advice> {
     let timeout = of.timeout.filter(|seconds| *seconds > 0)?;
     let Class { sampled, timed_out, .. } = of;
@@ -100,7 +100,7 @@ fn timeout(of: &Class) -> Option<Advice> {
     None
 }
 
-/// A job that outlives its reservation runs a second time, unless the reservation is renewed.
+/// Advice to renew reservations: a job that outlives its reservation runs twice.
 fn retry_after(given: &Given) -> Option<Advice> {
     let (seconds, renewed) = (given.retry_after?, given.is("renew")?);
     let longest = given.classes.iter().max_by_key(|class| class.figures.duration.max())?;
@@ -119,7 +119,7 @@ mod tests {
 
     fn quick(why: &str) -> Class {
         let mut class = class_of("App\\Jobs\\Quick", "isolated", 300, 10, 200);
-        // Not so little that the limit of all should be lower.
+        // High enough that the general limit need not be lowered.
         class.figures.memory_peak = Some(60 << 20);
         Class { why: why.to_owned(), ..class }
     }
@@ -140,7 +140,7 @@ mod tests {
         let slow = class_of("App\\Jobs\\Slow", "inline", 300, 10, 20_000);
         assert_eq!(tiers(&given(vec![Class { why: "isolated = false".to_owned(), ..slow.clone() }])), [null]);
         let estimate = Class { why: "estimatedDuration 500 ms".to_owned(), ..slow };
-        // The 95th percentile of a histogram is true to five percent.
+        // The 95th percentile of a histogram has an error of up to five percent.
         let line = tiers(&given(vec![estimate])).remove(0);
         assert!(["20;", "21;"].iter().any(|end| line == format!("public float $estimatedDuration = {end}")), "{line}");
     }

@@ -12,7 +12,7 @@ fn figures_are_the_same_in_memory_and_in_the_file() {
             let outcome = [Outcome::Done, Outcome::Failed, Outcome::Released][n as usize % 3];
             let one = attempt(&n.to_string(), ["A", "App\\B"][n as usize % 2], outcome);
             let queue = ["default", "mail"][n as usize / 7 % 2].to_owned();
-            // Of different minutes, so that several rows are put together.
+            // In different minutes, so that several rows are summed up.
             let ended = begun - n % 5 * 60_000;
             recorder.attempt(Attempt { queue, ms: n * n, cpu_usec: Some(n), ended, ..one });
         }
@@ -118,7 +118,7 @@ fn runs_of_pooled_classes_are_told_by_the_hour() {
             let class = format!("Of{}", tier.name());
             let ended = (before[day] + 60) * 1_000;
             recorder.attempt(Attempt { tier, ended, ..attempt("u", &class, Outcome::Done) });
-            // In the hour before that, which is nobody's business.
+            // In the hour before, which is not asked for.
             let ended = (before[day] - 60) * 1_000;
             recorder.attempt(Attempt { tier, ended, ..attempt("u", &class, Outcome::Failed) });
         }

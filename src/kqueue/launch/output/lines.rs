@@ -1,26 +1,26 @@
-//! Lines out of chunks that several processes write in turn.
+//! Splits interleaved chunks of several processes into lines.
 
 use std::collections::VecDeque;
 
 use kqueue_core::schedule::WorkerId;
 
-/// Bytes of a line. A longer one comes in pieces.
+/// Maximum bytes of a line. A longer one is split.
 pub const LINE: usize = 8192;
-/// Writers whose line has no end yet. With one more, the line that has waited for longest comes as it is.
+/// Maximum unterminated lines held. Beyond that, the oldest is emitted as it is.
 const PARTIAL: usize = 64;
 
 /// A line that a process printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Printed {
-    /// Whose it is; 0 is the template, or nobody that is known.
+    /// The worker it belongs to; 0 is the template or unknown.
     pub worker: WorkerId,
-    /// The process that wrote it, 0 where that cannot be told.
+    /// The process that wrote it; 0 if unknown.
     pub pid: i32,
-    /// The line, without its end.
+    /// The line, without its newline.
     pub text: String,
 }
 
-/// A line whose end has not come.
+/// An unterminated line.
 #[derive(Debug)]
 struct Partial {
     pid: i32,
@@ -28,17 +28,17 @@ struct Partial {
     bytes: Vec<u8>,
 }
 
-/// What was read and is no whole line yet, for each process that wrote it.
+/// Unterminated lines, at most one for each process.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     partial: VecDeque<Partial>,
 }
 
 impl Lines {
-    /// Takes in what a process wrote.
+    /// Adds a chunk that a process wrote, and emits its complete lines.
     pub fn feed(&mut self, pid: i32, worker: WorkerId, bytes: &[u8], out: &mut Vec<Printed>) {
         let (mut partial, bytes) = match self.partial.iter().position(|partial| partial.pid == pid) {
-            // Most chunks are whole lines of somebody who has left nothing behind: they are not copied.
+            // Most chunks are complete lines with nothing pending before them: they are not copied.
             None => (Partial { pid, worker, bytes: Vec::new() }, bytes),
             Some(at) => {
                 let mut partial = self.partial.remove(at).unwrap_or_else(|| Partial { pid, worker, bytes: Vec::new() });
@@ -61,14 +61,14 @@ impl Lines {
         }
     }
 
-    /// Lines of a worker that will have no end: the job that printed them is over.
+    /// Emits a worker's unterminated lines: the job that printed them is over.
     pub fn flush(&mut self, worker: WorkerId, out: &mut Vec<Printed>) {
         while let Some(at) = self.partial.iter().position(|partial| partial.worker == worker) {
             self.flush_at(at, out);
         }
     }
 
-    /// Everything, at the end of the stream.
+    /// Emits all unterminated lines, at the end of the stream.
     pub fn flush_all(&mut self, out: &mut Vec<Printed>) {
         while !self.partial.is_empty() {
             self.flush_at(0, out);
@@ -82,7 +82,7 @@ impl Lines {
     }
 }
 
-/// The first line, or as much of it as a line may have, and what comes after.
+/// Splits off the first line, or the first [`LINE`] bytes of a longer one.
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     if let Some(end) = bytes.iter().take(LINE + 1).position(|byte| *byte == b'\n') {
         let (line, rest) = bytes.split_at(end);
@@ -91,7 +91,7 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     (bytes.len() > LINE).then(|| bytes.split_at(boundary(bytes, LINE)))
 }
 
-/// Where to cut at the latest, so that no character of UTF-8 is cut in two.
+/// The last position up to `most` that does not split a UTF-8 character.
 fn boundary(bytes: &[u8], most: usize) -> usize {
     let continues = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000);
     (most - 3..=most).rev().find(|at| !continues(*at)).unwrap_or(most)
@@ -100,7 +100,7 @@ fn boundary(bytes: &[u8], most: usize) -> usize {
 fn print(pid: i32, worker: WorkerId, line: &[u8], out: &mut Vec<Printed>) {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end();
-    // Empty lines tell nothing, and would be told with a job's whole name before them.
+    // Empty lines carry no information, and would be logged with all the job's fields.
     if !text.is_empty() {
         out.push(Printed { worker, pid, text: text.to_owned() });
     }

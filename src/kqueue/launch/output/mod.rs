@@ -1,13 +1,13 @@
-//! What PHP processes print: read without loss, each line with the process that wrote it.
+//! Output of PHP processes: read without loss, each line with the process that wrote it.
 //!
-//! Standard output and error of a process are one stream, a pipe. Whatever comes out of it is its own, also what was
-//! written by a child that was gone before anybody could have asked whose it was. A pooled worker that is a unit of
-//! its own has a FIFO, which it finds by its name; so has a fork of the template, if it can take another stream than
-//! its template's. Where it cannot, they share a socket: the kernel says with all that is read which process wrote
-//! it, and puts nothing of different processes together.
+//! Standard output and error of a process are one stream, a pipe. All data from it belongs to that process, including
+//! output of children that exited before they could be identified. A pooled worker that is a unit of its own has a
+//! FIFO, which it finds by name; so has a fork of the template, if it can redirect its output away from the template's
+//! stream. If not, forks and template share a socket: the kernel reports the writer with each read, and does not merge
+//! writes of different processes.
 //!
-//! Nothing here is read behind the runtime's back: who prints is known by what it does at that moment, so the
-//! runtime reads when it has heard of all that came before, and not in a task beside it.
+//! Nothing is read in a background task: which job printed a line depends on what its process was doing at that moment,
+//! so the runtime reads once it has handled all earlier events.
 
 mod lines;
 mod source;
@@ -30,18 +30,18 @@ use source::Reader;
 
 pub use source::{Left, Output, redirect_to_fifo};
 
-/// Bytes read of one stream before others have their turn.
+/// Bytes read from one stream per turn.
 const TURN: usize = 64 * 1024;
-/// Bytes that a stream may hold: all that was in it at a given moment has been read after so many. A socket
-/// holds some 200 KiB, a FIFO 64.
+/// Upper bound of the bytes a stream can hold: after reading this many, everything it held at the start has been read.
+/// A socket holds some 200 KiB, a FIFO 64.
 const WHOLE: usize = 256 * 1024;
 
-/// Every stream there is.
+/// All open streams.
 #[derive(Debug, Default)]
 pub struct Outputs {
     streams: RefCell<BTreeMap<u64, Stream>>,
     next: Cell<u64>,
-    /// Counts the moments: a stream that was read to its end in this one need not be looked at again.
+    /// Counter of moments: a stream that was emptied in the current one need not be read again.
     moment: Cell<u64>,
     some: Rc<Notify>,
 }
@@ -56,7 +56,7 @@ struct Stream {
     watch: tokio::task::AbortHandle,
 }
 
-/// The stream of one worker alone. It is closed, and its file removed, with this.
+/// The stream of one worker. Dropping this closes it and removes its file.
 #[derive(Debug)]
 pub struct Own {
     outputs: Rc<Outputs>,
@@ -65,7 +65,7 @@ pub struct Own {
 }
 
 impl Own {
-    /// Leaves the file where it is, for the runtime that comes after us: the worker goes on.
+    /// Closes the stream but keeps the file for the next runtime: the worker lives on.
     pub fn leave(mut self) {
         self.file = None;
     }
@@ -87,42 +87,42 @@ impl Drop for Stream {
 }
 
 impl Outputs {
-    /// None yet.
+    /// No streams.
     pub fn new() -> Rc<Self> {
         Rc::default()
     }
 
-    /// The stream of a process that is to be started, which ends when all that write to it have.
+    /// A stream for a process to be started; it ends when all its writers have closed it.
     ///
     /// # Errors
-    /// When the system has none to give.
+    /// When the system cannot create one.
     pub fn pipe(&self, owner: WorkerId) -> io::Result<OwnedFd> {
         let (ours, theirs) = Output::pipe()?;
         self.add(owner, ours)?;
         Ok(theirs)
     }
 
-    /// The stream of a template (0) and of its forks, of which the writer tells whose it is.
+    /// A stream for a template (0) and its forks, told apart by the writer's process id.
     ///
     /// # Errors
-    /// When the system has none to give.
+    /// When the system cannot create one.
     pub fn socket(&self, owner: WorkerId) -> io::Result<OwnedFd> {
         let (ours, theirs) = Output::socket()?;
         self.add(owner, ours)?;
         Ok(theirs)
     }
 
-    /// The stream of a fork, if it can take one: a FIFO that it finds by its number.
+    /// A stream for a fork that can redirect its output: a FIFO that it finds by its number.
     ///
     /// # Errors
-    /// When there can be none; what the fork prints then comes with its template's.
+    /// When it cannot be made; the fork's output then arrives on the template's stream.
     pub fn of_fork(self: &Rc<Self>, directory: &Path, worker: WorkerId) -> io::Result<Own> {
-        // One that was left by a runtime which was killed.
+        // A killed runtime may have left one.
         let _ = std::fs::remove_file(fork_file(directory, worker));
         self.of_surviving_fork(directory, worker)
     }
 
-    /// The stream of a fork that outlived an earlier runtime, with what it has printed meanwhile.
+    /// The stream of a fork that outlived an earlier runtime, including what it has printed meanwhile.
     ///
     /// # Errors
     /// When it cannot be opened.
@@ -132,8 +132,8 @@ impl Outputs {
         Ok(Own { outputs: self.clone(), id, file: Some(file) })
     }
 
-    /// The stream of a pooled worker that is a unit of its own. `number` is the unit's. The file stays: the unit's
-    /// next process prints into it before we may know of it.
+    /// The stream of a pooled worker that is a unit of its own, the unit of this `number`. The file is kept: the unit's
+    /// next process may print to it before we know of that process.
     ///
     /// # Errors
     /// When it cannot be made or opened.
@@ -144,7 +144,7 @@ impl Outputs {
 
     fn add(&self, owner: WorkerId, output: Output) -> io::Result<u64> {
         let id = self.next.replace(self.next.get() + 1);
-        // What is readable now counts as news too: the first look is our own.
+        // What is readable already gives no notification, so the first read is requested here.
         let ready = Rc::new(Cell::new(true));
         self.some.notify_one();
         let again = Rc::new(Notify::new());
@@ -158,18 +158,18 @@ impl Outputs {
         self.streams.borrow_mut().remove(&id);
     }
 
-    /// Waits until something has been printed.
+    /// Waits until there is output to read.
     pub async fn ready(&self) {
         self.some.notified().await;
     }
 
-    /// A new moment has come: more may have been printed.
+    /// Starts a new moment: more may have been printed.
     pub fn begin(&self) {
         self.moment.set(self.moment.get() + 1);
     }
 
-    /// What has been printed, in part where it is much. `who` says which worker a process is, where the stream
-    /// does not.
+    /// Reads what has been printed, up to a limit per stream. `who` maps a process id to its worker, for shared
+    /// streams.
     pub fn read(&self, who: &mut dyn FnMut(i32) -> WorkerId) -> Vec<Printed> {
         self.begin();
         let mut out = Vec::new();
@@ -177,8 +177,8 @@ impl Outputs {
         out
     }
 
-    /// All that a worker has printed up to this moment, and what may have come with its template's stream, as its
-    /// job is over: a line without an end will have none.
+    /// Reads all that a worker has printed up to this moment, on its own stream and, if `forked`, on the template's
+    /// socket. Its job is over, so its unterminated lines are emitted too.
     pub fn read_all_of(&self, worker: WorkerId, forked: bool, who: &mut dyn FnMut(i32) -> WorkerId) -> Vec<Printed> {
         let mut out = Vec::new();
         let concerns =
@@ -191,7 +191,7 @@ impl Outputs {
         out
     }
 
-    /// Reads the streams that are to be read, and forgets those that have ended.
+    /// Reads the streams selected by `which`, and removes those that have ended.
     fn read_if(
         &self,
         most: usize,
@@ -212,7 +212,7 @@ impl Outputs {
                     stream.ready.set(false);
                     stream.again.notify_one();
                 }
-                // It is looked at again without being asked for, as nothing new may come.
+                // Reads again without a notification, as no new data may come.
                 Ok(Left::More) => {
                     stream.ready.set(true);
                     self.some.notify_one();
@@ -233,7 +233,7 @@ fn fork_file(directory: &Path, worker: WorkerId) -> PathBuf {
     directory.join(format!("fork-{worker}.out"))
 }
 
-/// Takes note of it when something has come, and again once that has been read.
+/// Marks the stream as ready when data arrives, and again each time it has been emptied.
 async fn watch(reader: Rc<Reader>, ready: Rc<Cell<bool>>, some: Rc<Notify>, again: Rc<Notify>) {
     while reader.news().await.is_ok() {
         ready.set(true);

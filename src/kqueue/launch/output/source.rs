@@ -1,4 +1,4 @@
-//! One stream of what PHP prints: a pipe of one worker, or a socket, of which the kernel says who wrote.
+//! One output stream of PHP: a pipe of one worker, or a socket, on which the kernel identifies the writer.
 
 use std::fs::OpenOptions;
 use std::io::{self, IoSliceMut};
@@ -20,7 +20,7 @@ use tokio::net::unix::pipe;
 use super::lines::{Lines, Printed};
 use kqueue_core::schedule::WorkerId;
 
-/// Bytes asked for at a time.
+/// Bytes per read.
 const CHUNK: usize = 16 * 1024;
 
 /// The reading end of a stream.
@@ -32,7 +32,7 @@ pub struct Output {
     control: Vec<u8>,
 }
 
-/// What is read, known to the event loop.
+/// The descriptor to read, registered with the event loop.
 #[derive(Debug)]
 pub(super) enum Reader {
     Socket(UnixStream),
@@ -40,7 +40,7 @@ pub(super) enum Reader {
 }
 
 impl Reader {
-    /// Waits until there is something to read. What was there before the last time does not count.
+    /// Waits until new data arrives. Readiness from before the last call does not count.
     pub async fn news(&self) -> io::Result<()> {
         let seen = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
         let told = match self {
@@ -67,45 +67,46 @@ impl AsFd for Reader {
     }
 }
 
-/// What there is after a reading.
+/// What is left after a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
     /// Nothing, for now.
     Nothing,
-    /// More than was to be read.
+    /// Possibly more: the limit was reached.
     More,
-    /// Nothing, ever: all writers are gone.
+    /// End of stream: all writers have closed it.
     End,
 }
 
 impl Output {
-    /// A new stream for a process that is to be started: our end, and its own for stdout and stderr. It ends with
-    /// those who print into it; they do not end with us.
+    /// A new pipe for a process to be started: our end, and its end for stdout and stderr. The stream ends when all its
+    /// writers have closed it; they survive the end of our side.
     ///
     /// # Errors
-    /// When the system has none to give.
+    /// When the system cannot create one.
     pub fn pipe() -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = io::pipe()?;
-        // Open for reading too, on their side: there is always a reader then, and whoever prints while no runtime
-        // is there waits at the worst, and does not end of it.
+        // Their end is open for reading too, so that there is always a reader: a process that prints while no runtime
+        // is there may block, but gets no SIGPIPE.
         let path = format!("/proc/self/fd/{}", theirs.as_raw_fd());
         let theirs = OpenOptions::new().read(true).write(true).open(path)?;
         Ok((Self::from_fd(ours.into())?, theirs.into()))
     }
 
-    /// The same, of which can be told which process wrote what. PHP treats a socket as one: a `fwrite(STDERR)` that
-    /// finds it full gives up after `default_socket_timeout`, and `/dev/stderr` cannot be opened.
+    /// The same as a socket, on which the writer of each chunk is known. PHP treats it as a socket: a `fwrite(STDERR)`
+    /// to a full one gives up after `default_socket_timeout`, and `/dev/stderr` cannot be opened.
     ///
     /// # Errors
-    /// When the system has none to give.
+    /// When the system cannot create one.
     pub fn socket() -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
-        // It is for them to write and for us to read. Their reads from it end at once.
+        // They write, we read. Their reads from it return end of file at once.
         nix::sys::socket::shutdown(ours.as_raw_fd(), nix::sys::socket::Shutdown::Write)?;
         Ok((Self::from_fd(ours)?, theirs))
     }
 
-    /// The FIFO into which the pooled worker of this number prints, made where there is none. See [`redirect_to_fifo`].
+    /// Opens the FIFO to which the pooled worker of this number prints; creates it if missing. See
+    /// [`redirect_to_fifo`].
     ///
     /// # Errors
     /// When it cannot be made or opened, or is something else.
@@ -113,10 +114,10 @@ impl Output {
         Self::from_fd(fifo(&unit_fifo(directory, number))?)
     }
 
-    /// A stream that is there already: our end of a socket, a pipe or a FIFO, as its `as_fd` gave it.
+    /// An existing stream: our end of a socket, a pipe or a FIFO, as its `as_fd` gave it.
     ///
     /// # Errors
-    /// When it is none of them.
+    /// When it is none of these.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         let reader = match setsockopt(&fd, sockopt::PassCred, &true) {
             Ok(()) => {
@@ -131,7 +132,7 @@ impl Output {
         Ok(Self { reader: Rc::new(reader), lines: Lines::default(), chunk: vec![0; CHUNK], control })
     }
 
-    /// Reads what there is, about `most` bytes at the most, without waiting. `who` says which worker a process is.
+    /// Reads what is available without waiting, about `most` bytes at most. `who` maps a process id to its worker.
     ///
     /// # Errors
     /// When the stream is broken.
@@ -161,7 +162,8 @@ impl Output {
         Ok(Left::More)
     }
 
-    /// What one process wrote, and which: the kernel puts nothing of different processes together.
+    /// Reads one chunk; returns its length and the writer's process id (0 if unknown). The kernel does not merge writes
+    /// of different processes.
     fn read_once(&mut self) -> nix::Result<(usize, i32)> {
         if !self.is_socket() {
             return Ok((nix::unistd::read(&*self.reader, &mut self.chunk)?, 0));
@@ -169,7 +171,7 @@ impl Output {
         let mut into = [IoSliceMut::new(&mut self.chunk)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let message = recvmsg::<()>(self.reader.as_fd().as_raw_fd(), &mut into, Some(&mut self.control), flags)?;
-        // Where somebody sent descriptors too there was no room for them, and they are gone.
+        // Descriptors sent along did not fit and are dropped.
         let writer = message.cmsgs().ok().and_then(|mut messages| {
             messages.find_map(|message| match message {
                 ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.pid()),
@@ -179,22 +181,22 @@ impl Output {
         Ok((message.bytes, writer.unwrap_or(0)))
     }
 
-    /// Whether it is a socket, and so tells who wrote what.
+    /// Whether it is a socket, which identifies writers.
     pub fn is_socket(&self) -> bool {
         matches!(*self.reader, Reader::Socket(_))
     }
 
-    /// The same descriptor, to wait for what comes.
+    /// The same descriptor, to wait for data.
     pub(super) fn reader(&self) -> Rc<Reader> {
         self.reader.clone()
     }
 
-    /// Lines of a worker that will have no end.
+    /// Emits the unterminated lines of a worker.
     pub fn flush(&mut self, worker: WorkerId, out: &mut Vec<Printed>) {
         self.lines.flush(worker, out);
     }
 
-    /// All that has no end of line yet.
+    /// Emits all unterminated lines.
     pub fn flush_all(&mut self, out: &mut Vec<Printed>) {
         self.lines.flush_all(out);
     }
@@ -206,7 +208,8 @@ impl AsFd for Output {
     }
 }
 
-/// Makes the FIFO of the pooled worker of this number our stdout and stderr, for the program that we then become.
+/// Makes the FIFO of the pooled worker of this number our stdout and stderr, for the program that we are about to
+/// execute.
 ///
 /// It is open for reading too, here and in all that inherits it, as in [`Output::pipe`].
 ///
@@ -214,7 +217,7 @@ impl AsFd for Output {
 /// When it cannot be made or opened, or is something else.
 pub fn redirect_to_fifo(directory: &Path, number: u64) -> io::Result<()> {
     let fd = fifo(&unit_fifo(directory, number))?;
-    // PHP knows nothing of descriptors that are not ready. The runtime's own one is another opening of the file.
+    // PHP does not handle non-blocking descriptors. The runtime's flag is unaffected: it opens the file on its own.
     let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
     fcntl(&fd, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
     nix::unistd::dup2_stdout(&fd)?;
@@ -226,8 +229,8 @@ fn unit_fifo(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("worker-{number}.out"))
 }
 
-/// Opens a FIFO, for us alone, made where there is none. It is opened for writing as well: without a writer it
-/// would be at its end, again and again.
+/// Opens a FIFO with access for our user alone; creates it if missing. It is opened for writing too: without a writer,
+/// reads would return end of file again and again.
 pub(super) fn fifo(path: &Path) -> io::Result<OwnedFd> {
     match nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR) {
         Ok(()) | Err(Errno::EEXIST) => {}

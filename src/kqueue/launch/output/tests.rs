@@ -1,4 +1,4 @@
-//! With real processes.
+//! Tests with real processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -15,7 +15,7 @@ fn alone<T>(test: impl Future<Output = T>) -> T {
     tokio::task::LocalSet::new().block_on(&runtime, within)
 }
 
-/// A process that prints into this stream, on stdout and stderr.
+/// Starts a process with this stream as stdout and stderr.
 fn printing(into: &OwnedFd, program: &str, args: &[&str]) -> Child {
     let end = || Stdio::from(into.try_clone().unwrap());
     Command::new(program).args(args).stdin(Stdio::null()).stdout(end()).stderr(end()).spawn().unwrap()
@@ -26,7 +26,7 @@ impl Outputs {
         self.streams.borrow().len()
     }
 
-    /// Everything until all streams have ended.
+    /// Reads all output until all streams have ended.
     async fn to_the_end(&self, who: &mut dyn FnMut(i32) -> WorkerId) -> Vec<Printed> {
         let mut all = Vec::new();
         while self.len() > 0 {
@@ -42,7 +42,7 @@ fn forks_that_print_at_the_same_time_are_kept_apart() {
     alone(async {
         let outputs = Outputs::new();
         let theirs = outputs.socket(0).unwrap();
-        // Half lines, each a write of its own, from eight at once.
+        // Eight writers at once, each writing parts of lines separately.
         let script = "for n in $(seq 1 200); do printf \"$$ \"; printf $n >&2; printf ' end\\n'; done; printf last-$$";
         let mut children: Vec<_> = (0..8).map(|_| printing(&theirs, "sh", &["-c", script])).collect();
         drop(theirs);
@@ -52,7 +52,7 @@ fn forks_that_print_at_the_same_time_are_kept_apart() {
             assert_eq!(line.worker, line.pid as WorkerId);
             of.entry(line.pid).or_default().push(&line.text);
         }
-        // `seq` wrote into a pipe of its own.
+        // `seq` has written to a pipe of its own.
         assert_eq!(
             of.keys().copied().collect::<BTreeSet<_>>(),
             children.iter().map(|child| child.id() as i32).collect()
@@ -95,7 +95,7 @@ fn what_a_grandchild_prints_finds_its_way() {
     alone(async {
         let outputs = Outputs::new();
         let theirs = outputs.socket(0).unwrap();
-        // The grandchild lives until it is told to end: then it can be looked up.
+        // The grandchild lives until told to end, so that it can be looked up.
         let mut child = {
             let end = || Stdio::from(theirs.try_clone().unwrap());
             let script = "sh -c 'echo deep >&2; read x'; echo own";
@@ -130,7 +130,7 @@ fn all_that_was_printed_before_is_there_without_waiting() {
         let lines = outputs.read_all_of(3, false, &mut never);
         assert_eq!(lines.len(), 2001);
         assert_eq!(lines[2000].text, "no end");
-        // In the same moment there is nothing new, in the next there may be.
+        // Within the same moment nothing new is read; in the next it is.
         let mut child = printing(&theirs, "echo", &["more"]);
         child.wait().unwrap();
         assert_eq!(outputs.read_all_of(3, false, &mut never), []);
@@ -159,7 +159,7 @@ fn a_worker_prints_into_its_fifo_whether_or_not_somebody_reads() {
     alone(async {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("worker-4.out");
-        // As `redirect_to_fifo` does it, which we cannot do here without losing our own stdout.
+        // What `redirect_to_fifo` does, which would replace our own stdout.
         let theirs = source::fifo(&path).unwrap();
         let mut child = printing(&theirs, "sh", &["-c", "echo early; echo more >&2"]);
         child.wait().unwrap();
@@ -173,7 +173,7 @@ fn a_worker_prints_into_its_fifo_whether_or_not_somebody_reads() {
         }
         let said: Vec<_> = lines.iter().map(|line| (line.worker, line.text.as_str())).collect();
         assert_eq!(said, [(9, "early"), (9, "more")]);
-        // All writers are gone, which is no end: another process of this unit will come.
+        // All writers are gone, but the stream goes on: another process of this unit will open it.
         drop(theirs);
         outputs.begin();
         assert_eq!(outputs.read_all_of(9, false, &mut never), []);
@@ -186,7 +186,7 @@ fn a_worker_prints_into_its_fifo_whether_or_not_somebody_reads() {
         assert_eq!(outputs.len(), 0);
         assert!(path.exists());
 
-        // A fork's FIFO goes with it, unless the fork is to go on without us.
+        // A fork's FIFO is removed with it, unless the fork is to outlive us.
         let fork = outputs.of_fork(directory.path(), 11).unwrap();
         let theirs = source::fifo(&directory.path().join("fork-11.out")).unwrap();
         fork.leave();

@@ -1,10 +1,10 @@
-//! The ledger: which jobs are ours and where they run, in a file that outlives the runtime.
+//! The ledger: the held jobs and where they run, in a file that outlives the runtime.
 //!
-//! A log of frames: u32 length, u32 length of the header (both big endian), a JSON header, and for a job its
-//! payload and the bytes of its receipt. What one turn of the runtime's loop notes is written with one call, before any
-//! frame of that turn can reach a process: so whatever a process does, the ledger knew of it first. It is not
-//! synced: it is to survive the runtime, and after a crash of the machine no process is left to be met again.
-//! It is written anew once it is mostly about jobs that are gone.
+//! A log of frames: u32 length, u32 length of the header (both big endian), a JSON header, and for a job its payload
+//! and the bytes of its receipt. The entries of one turn of the runtime's loop are written with one call, before any
+//! frame of that turn can reach a process: so the ledger is never behind what a process does. It is not synced: it need
+//! survive the runtime only, since a crash of the machine leaves no process to take over. It is compacted once most of
+//! it concerns jobs that have left.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -22,19 +22,19 @@ use kqueue_core::schedule::{JobId, JobKind, WorkerId};
 use kqueue_core::wire::coordinator::Unit;
 use kqueue_core::wire::{Mode, Parts, frames};
 
-/// Bytes below which the file is never written anew.
+/// File size in bytes below which it is never compacted.
 const SMALL: u64 = 1 << 20;
-/// How many times what it says of living jobs it may hold.
+/// The file may be this many times as long as the entries of living jobs.
 const SLACK: u64 = 4;
-/// Bytes that one entry may have: a payload twice, and more than Redis allows.
+/// Maximum bytes of one entry: enough for a payload twice, and more than Redis allows.
 const ENTRY: usize = 1 << 30;
 
-/// Where a job was given to.
+/// The process that a job was given to.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub struct Given {
     pub worker: WorkerId,
     pub mode: Mode,
-    /// The unit it is in, if it has one of its own.
+    /// Its unit, if it has one of its own.
     pub unit: Option<Unit>,
     pub pid: i32,
     /// Milliseconds since 1970.
@@ -42,57 +42,57 @@ pub struct Given {
     pub kind: JobKind,
 }
 
-/// A job of an earlier runtime.
+/// A job held by an earlier runtime.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Held {
     pub reservation: Reservation,
-    /// Where it runs; nowhere if it was waiting.
+    /// The process that it was given to; `None` if it was waiting.
     pub given: Option<Given>,
-    /// It is finished, and to be removed from the queue by us.
+    /// Finished, and to be removed from the queue by the runtime.
     pub acked: bool,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Line<'a> {
-    /// A job is ours.
+    /// A job was reserved.
     Job {
         id: JobId,
         #[serde(borrow)]
         queue: Cow<'a, str>,
-        /// Whose receipt it is. Former versions did not say.
+        /// Driver of the receipt; absent in entries of former versions.
         #[serde(borrow, default)]
         driver: Cow<'a, str>,
-        /// The receipt's header, by the name that former versions know.
+        /// The receipt's header, under the name that former versions use.
         row: Option<&'a RawValue>,
-        /// Bytes of the payload. What is behind it is the receipt's body.
+        /// Bytes of the payload. The receipt's body follows it.
         payload: usize,
     },
-    /// It is given to a process.
+    /// The job was given to a process.
     Run { id: JobId, to: Given },
-    /// It was taken back, or never reached that process.
+    /// The job was taken back, or never reached that process.
     Back { id: JobId },
-    /// It is finished, and to be removed by us.
+    /// The job is finished, and to be removed by the runtime.
     Ack { id: JobId },
-    /// It is ours no more.
+    /// The jobs are no longer held.
     End { ids: Vec<JobId> },
 }
 
-/// The file.
+/// The open ledger file, and entries not yet written.
 #[derive(Debug)]
 pub struct Ledger {
     path: PathBuf,
     file: File,
     pending: Parts,
     size: u64,
-    /// Bytes that each living job takes.
+    /// Bytes of each living job's entry.
     living: BTreeMap<JobId, u64>,
     live: u64,
     failed: bool,
 }
 
 impl Ledger {
-    /// Reads what an earlier runtime left, whose receipts are the backend's, and goes on with the same file.
+    /// Reads the jobs that an earlier runtime left, decodes their receipts with `backend`, and continues the same file.
     ///
     /// # Errors
     /// When the directory or the file cannot be used; with its path.
@@ -154,7 +154,7 @@ impl Ledger {
         }
     }
 
-    /// Writes what was noted. True when the file should be written anew.
+    /// Writes the pending entries. True when the file should be compacted.
     pub fn flush(&mut self) -> bool {
         if self.pending.is_empty() {
             return false;
@@ -169,7 +169,7 @@ impl Ledger {
         self.size > SMALL && self.size > SLACK * self.live
     }
 
-    /// Writes the file anew, with these jobs alone.
+    /// Compacts the file to these jobs.
     pub fn rewrite<'a>(&mut self, held: impl Iterator<Item = (JobId, &'a Held)>) {
         let mut bytes = Parts::default();
         self.living.clear();
@@ -203,7 +203,7 @@ impl Ledger {
         self.tell(result);
     }
 
-    /// A ledger that cannot be written makes nothing worse than it is without one: told once.
+    /// Logs the first of several failed writes. They are not fatal: without a ledger, jobs come back after retry_after.
     fn tell(&mut self, result: io::Result<()>) {
         match result {
             Err(error) if !self.failed => {
@@ -242,8 +242,8 @@ fn note(into: &mut Parts, line: &Line<'_>, body: &[&Bytes]) {
     body.iter().for_each(|part| into.share(part));
 }
 
-/// What the file says of jobs that are still there. It ends where it makes no sense: there the runtime was
-/// killed while it wrote, so that nothing behind it has ever happened.
+/// Jobs that are still held according to the file. Reading stops at the first malformed entry: the runtime was killed
+/// while writing it, so nothing behind it has taken effect.
 fn read(mut bytes: &[u8], backend: &dyn QueueBackend) -> BTreeMap<JobId, Held> {
     let mut held = BTreeMap::new();
     while let Some((line, body)) = next(&mut bytes) {
@@ -292,7 +292,7 @@ mod tests {
         backend::open(serde_json::from_str(settings).unwrap(), Default::default()).unwrap()
     }
 
-    /// Connects to nothing.
+    /// A backend that does not connect.
     fn on_redis() -> Box<dyn QueueBackend> {
         backend(r#"{"driver": "redis", "host": "localhost", "retry_after": 90}"#)
     }
@@ -362,12 +362,12 @@ mod tests {
             assert_eq!(held[&2].reservation, redis("job 2 \0\u{ff}"));
             assert_eq!(held[&3].given, None);
             assert!(held[&4].acked && !held[&3].acked);
-            // Of another connection than the one in use: kept as it is.
+            // A receipt of another connection's driver is kept unchanged.
             assert_eq!(held[&6].reservation, row("row"));
         }
     }
 
-    /// Byte for byte as version 0.1.0 wrote it: an upgraded runtime meets that.
+    /// Bytes as written by version 0.1.0, which an upgraded runtime may find.
     #[test]
     fn the_ledger_of_a_former_version_is_read() {
         let entry = |header: &str, body: &str| {
@@ -388,7 +388,7 @@ mod tests {
         let member = Receipt::decode(&*on_redis(), "redis", None, Bytes::from_static(b"two"));
         assert_eq!(held[&2].reservation, reservation("one", member));
         assert_eq!(held[&2].given, Some(super::tests::given(9)));
-        // What is not the connection's own is held too, though it is not known whose it is.
+        // A receipt of another driver is held too, though that driver is not known.
         assert_eq!(held[&1].reservation.receipt.encode().header.map(RawValue::get), Some(ROW));
         assert_eq!(held[&1].reservation.receipt.attempts(), None);
     }

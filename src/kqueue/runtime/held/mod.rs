@@ -1,6 +1,6 @@
-//! The jobs that are ours: what is known of each, and the ledger that outlives the runtime, kept in step with it.
+//! The held jobs: their records, and the ledger that outlives the runtime, kept in step with them.
 //!
-//! Knows nothing of processes, of the queue's calls or of the schedule; touches the ledger's file alone.
+//! Independent of processes, queue calls and the schedule; does no I/O but to the ledger's file.
 
 pub mod ledger;
 pub mod record;
@@ -17,14 +17,14 @@ use ledger::{Given, Held, Ledger};
 pub use record::Reading;
 use record::Record;
 
-/// What an earlier runtime has left, once it is ours.
+/// The jobs of an earlier runtime, after they were taken over.
 #[derive(Debug, Default)]
 pub struct Inherited {
-    /// Finished jobs, which are to be removed from the queue.
+    /// Finished jobs, to be removed from the queue.
     pub finished: Vec<(JobId, Reservation)>,
-    /// Jobs that waited, and are to be given back.
+    /// Waiting jobs, to be given back.
     pub waiting: Vec<JobId>,
-    /// Jobs that ran, where, and for how many milliseconds by now.
+    /// Running jobs, their processes, and for how many milliseconds they have run.
     pub running: Vec<(JobSpec, Given, u64)>,
 }
 
@@ -32,17 +32,17 @@ pub struct Inherited {
 #[derive(Debug)]
 pub struct HeldJobs {
     records: HashMap<JobId, Record>,
-    /// Where processes outlive us, so does what is known of their jobs.
+    /// Present where processes outlive the runtime.
     ledger: Option<Ledger>,
-    /// Isolated jobs that have ended, whose units have not yet: they are logged once what these used is known.
+    /// Isolated jobs that have ended while their units have not: logged once the usage of the unit is known.
     unlogged: HashMap<WorkerId, (Record, Finished)>,
     next: JobId,
-    /// Jobs that left, by how they left.
+    /// Settled jobs, by outcome.
     tally: BTreeMap<&'static str, u64>,
 }
 
 impl HeldJobs {
-    /// Nothing is held yet. Jobs are numbered from `first`.
+    /// Holds no job yet. Job ids start at `first`.
     pub fn new(ledger: Option<Ledger>, first: JobId) -> Self {
         Self { records: HashMap::new(), ledger, unlogged: HashMap::new(), next: first, tally: BTreeMap::new() }
     }
@@ -51,7 +51,7 @@ impl HeldJobs {
         self.records.is_empty()
     }
 
-    /// The number of the next job.
+    /// The id of the next job.
     pub fn next(&self) -> JobId {
         self.next
     }
@@ -68,8 +68,8 @@ impl HeldJobs {
         self.records.iter().map(|(id, record)| (*id, record))
     }
 
-    /// Takes in a job that was reserved, and says what the schedule is to know of it. `reading`: what of its payload
-    /// counts; `is_missing`: whether a class is known not to exist.
+    /// Records a reserved job, and returns its spec for the schedule. `reading`: which parts of the payload are used;
+    /// `is_missing`: whether a class is known not to exist.
     pub fn admit(
         &mut self,
         reservation: Reservation,
@@ -90,7 +90,7 @@ impl HeldJobs {
         spec
     }
 
-    /// Takes over what an earlier runtime has left in the ledger.
+    /// Takes over the jobs that an earlier runtime left in the ledger.
     pub fn inherit(&mut self, left: BTreeMap<JobId, Held>, reading: Reading<'_>) -> Inherited {
         self.next = left.keys().last().map_or(self.next, |last| self.next.max(last + 1));
         let mut inherited = Inherited::default();
@@ -115,21 +115,21 @@ impl HeldJobs {
         inherited
     }
 
-    /// These classes do not exist: what is named after one of them is called by its wrapper.
+    /// These classes do not exist: jobs named after them are recorded under the class of their wrapper.
     pub fn are_missing(&mut self, classes: &[String]) {
         for record in self.records.values_mut().filter(|record| classes.contains(&record.class)) {
             record.class_is_missing();
         }
     }
 
-    /// A job is about to run there.
+    /// Notes that a job is about to run in a process.
     pub fn given(&mut self, job: JobId, given: Given) {
         let (Some(ledger), Some(record)) = (&mut self.ledger, self.records.get_mut(&job)) else { return };
         record.given = Some(given.clone());
         ledger.run(job, given);
     }
 
-    /// A job that had been given to a process waits again.
+    /// Notes that a job which was given to a process waits again.
     pub fn waits_again(&mut self, job: JobId) {
         let Some(record) = self.records.get_mut(&job) else { return };
         (record.started, record.worker) = (None, None);
@@ -138,7 +138,8 @@ impl HeldJobs {
         }
     }
 
-    /// Laravel has finished with a job: what is to be removed from the queue, unless it has been given out before.
+    /// Laravel has finished with a job. Returns the reservation to remove from the queue, unless it was returned
+    /// before.
     pub fn acknowledge(&mut self, job: JobId) -> Option<Reservation> {
         let record = self.records.get_mut(&job).filter(|record| !record.acked)?;
         record.acked = true;
@@ -148,22 +149,22 @@ impl HeldJobs {
         Some(record.reservation.without_payload())
     }
 
-    /// Nobody runs a job again that is done with, unless it was deleted to be failed; and the call that removes it needs
-    /// room for as much.
+    /// Frees the payload of a finished job: it is not run again, and the call that removes it needs room for a payload
+    /// too. Not for jobs deleted in order to be failed.
     pub fn forget_payload(&mut self, job: JobId) {
         if let Some(record) = self.records.get_mut(&job) {
             record.reservation.payload.clear();
         }
     }
 
-    /// These were removed from the queue.
+    /// Notes that jobs were removed from the queue.
     pub fn removed(&mut self, jobs: Vec<JobId>) {
         if let Some(ledger) = &mut self.ledger {
             ledger.end(jobs);
         }
     }
 
-    /// The schedule is done with a job.
+    /// Takes out the record of a job that the schedule is done with.
     pub fn finish(&mut self, finished: &Finished) -> Option<Record> {
         let mut record = self.records.remove(&finished.job)?;
         record.ended = Some(epoch_ms());
@@ -175,22 +176,22 @@ impl HeldJobs {
         Some(record)
     }
 
-    /// Keeps what is to be logged of a job until the unit has ended in which it ran.
+    /// Keeps a finished job until the unit that it ran in has ended.
     pub fn log_later(&mut self, worker: WorkerId, record: Record, finished: Finished) {
         self.unlogged.insert(worker, (record, finished));
     }
 
-    /// What is to be logged now that this worker's unit has ended.
+    /// Takes out the job to be logged now that this worker's unit has ended.
     pub fn unlogged(&mut self, worker: WorkerId) -> Option<(Record, Finished)> {
         self.unlogged.remove(&worker)
     }
 
-    /// All that is still to be logged.
+    /// Takes out all jobs that are still to be logged.
     pub fn all_unlogged(&mut self) -> impl Iterator<Item = (Record, Finished)> + use<> {
         std::mem::take(&mut self.unlogged).into_values()
     }
 
-    /// Jobs that left, by how they left.
+    /// Settled jobs, by outcome.
     pub fn tally(&self) -> &BTreeMap<&'static str, u64> {
         &self.tally
     }
@@ -201,14 +202,14 @@ impl HeldJobs {
         held.map(|(id, record)| (*id, record.reservation.without_payload())).collect()
     }
 
-    /// A lease was renewed, or the reservation is not ours any more. True where that is news.
+    /// Notes that a lease was renewed, or that the reservation is lost (`ours` is false). True where the loss is new.
     pub fn renewed(&mut self, job: JobId, receipt: Receipt, ours: bool) -> bool {
         let Some(record) = self.records.get_mut(&job) else { return false };
         if ours {
             record.reservation.receipt = receipt;
             return false;
         }
-        // A running job may just have released itself, and is about to say so.
+        // A running job may have released itself just now, with the message still on its way.
         record.lost = !record.acked;
         if record.lost {
             tracing::debug!("the reservation of {} ({}) is gone", record.class, record.uuid);
@@ -216,7 +217,7 @@ impl HeldJobs {
         record.lost
     }
 
-    /// A reservation that seemed lost is ours after all.
+    /// Notes that a reservation which seemed lost is still held.
     pub fn verified(&mut self, job: JobId, receipt: Receipt) {
         if let Some(record) = self.records.get_mut(&job) {
             record.reservation.receipt = receipt;
@@ -224,7 +225,7 @@ impl HeldJobs {
         }
     }
 
-    /// These are about to be given back: how each is found, what it was, and where operators want it.
+    /// Marks jobs as being given back, and returns their records.
     pub fn returning(&mut self, jobs: &[JobId]) -> Vec<(JobId, &Record)> {
         for id in jobs {
             if let Some(record) = self.records.get_mut(id) {
@@ -234,14 +235,14 @@ impl HeldJobs {
         jobs.iter().filter_map(|id| Some((*id, self.records.get(id)?))).collect()
     }
 
-    /// The process of a job has died: what is to be verified before it is replayed.
+    /// The process of a job has died. Returns the reservation to verify before the job is replayed.
     pub fn verify(&mut self, job: JobId) -> Option<Reservation> {
         let record = self.records.get_mut(&job)?;
         record.took = record.took.or(record.delivered.map(|at| at.elapsed()));
         Some(record.reservation.without_payload())
     }
 
-    /// These are back in their queues.
+    /// Forgets jobs that are back in their queues.
     pub fn returned(&mut self, jobs: Vec<JobId>) {
         for id in &jobs {
             self.records.remove(id);
@@ -249,8 +250,8 @@ impl HeldJobs {
         self.removed(jobs);
     }
 
-    /// Writes what was noted. Before that, nothing that was noted may become visible to a process. `settling`: whether
-    /// finished jobs are on their way out of the queue, which only the ledger knows of.
+    /// Writes the pending ledger entries; until then, nothing they are about may become visible to a process.
+    /// `settling`: whether removals are under way, which only the ledger knows of, so that it must not be compacted.
     pub fn write(&mut self, settling: bool) {
         let Some(ledger) = &mut self.ledger else { return };
         if ledger.flush() && !settling {
@@ -267,7 +268,7 @@ impl HeldJobs {
     }
 }
 
-/// Milliseconds since 1970, as the ledger has them.
+/// Milliseconds since 1970, as in the ledger.
 pub fn epoch_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }

@@ -1,4 +1,4 @@
-//! A job as the runtime knows it: all that the schedule need not know.
+//! The runtime's record of a job: all that the schedule need not know.
 
 use std::time::{Duration, Instant};
 
@@ -9,66 +9,66 @@ use kqueue_core::payload::{Envelope, Hints, is_pointer, value_of};
 use kqueue_core::schedule::{JobId, JobSpec, WorkerId};
 use kqueue_core::wire::coordinator::UnitEnd;
 
-/// What of a payload counts.
+/// Which parts of a payload are used.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading<'a> {
-    /// What the job itself declares by its properties.
+    /// Hints that the job declares by its properties.
     pub properties: bool,
-    /// The name of what says whose it is.
+    /// Name of the payload value that identifies the tenant (`fair_by`).
     pub fair_by: Option<&'a str>,
 }
 
-/// A reserved job, with all that the schedule need not know.
+/// A reserved job.
 #[derive(Debug)]
 pub struct Record {
     pub reservation: Reservation,
     pub uuid: String,
     pub class: String,
-    /// What it is called by if that is no class.
+    /// Class of the wrapper, the job's name if `class` does not exist.
     pub wrapper: Option<String>,
     pub attempt: u32,
     /// The tags in its payload.
     pub tags: Vec<String>,
-    /// Seconds that it may run, where its payload says so; 0 is without limit.
+    /// Timeout in seconds, where the payload has one; 0 is without limit.
     pub timeout: Option<u32>,
-    /// When it was dispatched, or else became ours: milliseconds since 1970, as those that follow.
+    /// When it was dispatched, or else reserved: milliseconds since 1970, as are the following ones.
     pub queued: u64,
-    /// When this attempt could have begun.
+    /// When this attempt was due to start.
     pub ready: u64,
-    /// When it began.
+    /// When this attempt began.
     pub started: Option<u64>,
-    /// When it ended.
+    /// When this attempt ended.
     pub ended: Option<u64>,
     /// The process that it was given to.
     pub worker: Option<WorkerId>,
-    /// When it was handed to a process to be run.
+    /// When it was delivered to a process to be run.
     pub delivered: Option<Instant>,
-    /// How long it ran, once its process has died.
+    /// Run time, once its process has died.
     pub took: Option<Duration>,
-    /// It is removed from the queue, or about to be.
+    /// Removed from the queue, or about to be.
     pub acked: bool,
-    /// A renewal found that it is no longer ours.
+    /// A renewal found that the reservation is lost.
     pub lost: bool,
-    /// It is about to be given back.
+    /// About to be given back.
     pub returning: bool,
-    /// An operator has put it in front of others: the last number that said so.
+    /// Sequence number of an operator's last order to move it to the front; 0 if none.
     pub front: u64,
-    /// The queue that an operator wants it in.
+    /// The queue that an operator moves it to.
     pub to: Option<String>,
-    /// Where it runs, as the ledger has it.
+    /// The process that it was given to, as in the ledger.
     pub given: Option<Given>,
-    /// What the unit used in which it ran.
+    /// Usage of the unit that it ran in.
     pub usage: Option<Usage>,
-    /// What PHP said that it used.
+    /// Usage reported by PHP.
     pub said: Usage,
-    /// KiB of memory that its processes were seen to have at most.
+    /// Peak memory in KiB, as sampled from its processes.
     pub seen_kb: Option<u64>,
 }
 
 impl Record {
-    /// What is read of a payload, `reading` says.
+    /// Parses the payload as far as `reading` says.
     pub fn new(reservation: Reservation, reading: Reading<'_>) -> (Self, JobSpecParts) {
-        // A backend in strict mode passes on what it found: Laravel itself says then what is wrong with it.
+        // A backend in strict mode passes on malformed payloads: Laravel then reports the error itself.
         let envelope = Envelope::parse(&reservation.payload).ok();
         let is_elsewhere = envelope.is_none() && is_pointer(&reservation.payload);
         let unknown = if is_elsewhere { "(payload elsewhere)" } else { "(no job)" };
@@ -79,7 +79,7 @@ impl Record {
         let now = epoch_ms();
         let (queued, ready) = times(now, attempt, &reservation.receipt, envelope.as_ref());
         let parts = JobSpecParts {
-            // What the job itself says is known to Laravel alone, which ends it.
+            // The timeout in a payload stored elsewhere is known to Laravel alone, which enforces it.
             timeout: if is_elsewhere { Some(0) } else { envelope.as_ref().and_then(|envelope| envelope.timeout) },
             hints: envelope.as_ref().map(|envelope| envelope.hints(reading.properties)).unwrap_or_default(),
             tenant: reading.fair_by.and_then(|name| value_of(&reservation.payload, name)),
@@ -114,20 +114,20 @@ impl Record {
         (record, parts)
     }
 
-    /// It is handed to this process, to be run.
+    /// Notes that the job is delivered to this process to be run.
     pub fn begins(&mut self, worker: WorkerId) {
         self.delivered = Some(Instant::now());
         self.took = None;
         (self.started, self.worker) = (Some(epoch_ms()), Some(worker));
     }
 
-    /// What PHP says that it used; that of a unit of its own counts instead.
+    /// Usage reported by PHP, in KiB and microseconds; that of a unit of its own takes precedence.
     pub fn used(&mut self, peak_kib: u32, cpu_usec: Option<u64>) {
         let memory_peak = (peak_kib > 0).then_some(u64::from(peak_kib) << 10);
         self.said = Usage { memory_peak, cpu_usec };
     }
 
-    /// Bytes of memory that it had at its peak, and microseconds of processor time that it took, as far as is known.
+    /// Peak memory in bytes and processor time in microseconds, as far as known.
     pub fn usage(&self) -> Usage {
         let unit = self.usage.clone().unwrap_or_default();
         Usage {
@@ -155,12 +155,12 @@ impl Record {
         }
     }
 
-    /// What its payload has for a name; `None` where it has nothing.
+    /// The payload's value of this name; `None` where it has none.
     pub fn value_of(&self, name: &str) -> Option<u64> {
         value_of(&self.reservation.payload, name)
     }
 
-    /// What the job calls itself is no class.
+    /// The class does not exist: the record is named after its wrapper.
     pub fn class_is_missing(&mut self) {
         if let Some(wrapper) = self.wrapper.take() {
             self.class = wrapper;
@@ -168,14 +168,14 @@ impl Record {
     }
 }
 
-/// When a job was dispatched, and when this attempt of it could have begun. What is told in whole seconds counts from
-/// their end, but not from later than now: a wait is never shown that there was not.
+/// When a job was dispatched, and when this attempt was due. Times in whole seconds are taken as the end of that
+/// second, but never later than now: so no wait is shown where there was none.
 fn times(now: u64, attempt: u32, receipt: &Receipt, envelope: Option<&Envelope>) -> (u64, u64) {
     let whole = |ms: u64| if ms.is_multiple_of(1000) { ms.saturating_add(999) } else { ms };
     let dispatched = envelope.and_then(Envelope::dispatched_at);
     let due = envelope.filter(|_| attempt <= 1).and_then(Envelope::due_at);
     let available = receipt.available_at().map(|seconds| seconds.saturating_mul(1000));
-    // A queue that says when a job was available says so of each attempt, and in whole seconds.
+    // A queue's availability time holds for each attempt, and is in whole seconds.
     let ready = match (available, due) {
         (Some(available), Some(due)) if due / 1000 == available / 1000 => due,
         (Some(available), _) => available,
@@ -185,14 +185,14 @@ fn times(now: u64, attempt: u32, receipt: &Receipt, envelope: Option<&Envelope>)
     (dispatched.unwrap_or(ready).min(now), ready)
 }
 
-/// What only the schedule needs of a payload.
+/// Parts of a payload that only the schedule needs.
 pub struct JobSpecParts {
     timeout: Option<u32>,
     hints: Hints,
     tenant: Option<u64>,
 }
 
-/// What is told of a job only once its unit is gone, and with it all that the unit has to say.
+/// Peak memory in bytes and processor time in microseconds, where known.
 #[derive(Clone, Debug, Default)]
 pub struct Usage {
     pub memory_peak: Option<u64>,

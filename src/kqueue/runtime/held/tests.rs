@@ -8,7 +8,7 @@ use kqueue_core::wire::Mode;
 use super::*;
 use crate::backend::{self, QueueBackend};
 
-/// Connects to nothing.
+/// A backend that does not connect.
 fn backend() -> Box<dyn QueueBackend> {
     let settings = r#"{"driver": "redis", "host": "localhost", "retry_after": 90}"#;
     backend::open(serde_json::from_str(settings).unwrap(), Default::default()).unwrap()
@@ -64,7 +64,7 @@ fn what_one_runtime_holds_the_next_one_inherits() {
     assert!((5_000..60_000).contains(ran_ms), "{ran_ms}");
     assert!(held.get(runs).is_some_and(|record| record.delivered.is_some()));
     assert!(held.get(gone).is_none() && held.get(done).is_none());
-    // Numbers go on where the earlier ones ended.
+    // Job ids continue after those of the earlier runtime.
     assert!(held.admit(reservation("Next"), Reading::default(), |_| false).id > done);
 }
 
@@ -76,7 +76,7 @@ fn a_job_is_acknowledged_once_and_not_renewed_after_that() {
     assert_eq!(held.leased().len(), 2);
     assert!(held.acknowledge(id).is_some() && held.acknowledge(id).is_none());
     assert_eq!(held.leased().iter().map(|(id, _)| *id).collect::<Vec<_>>(), [other]);
-    // That its reservation is gone is what we wanted.
+    // The reservation of a finished job is expected to be gone.
     assert!(!held.renewed(id, receipt(""), false));
     assert!(held.renewed(other, receipt(""), false));
     assert_eq!(held.leased(), []);

@@ -1,4 +1,4 @@
-//! What connected processes say of themselves, as far as it concerns nobody else.
+//! Messages of connected processes that concern no other component.
 
 use super::Processes;
 use crate::workers::{Outbox, Peer, Worker};
@@ -7,8 +7,8 @@ use kqueue_core::wire::coordinator::Unit;
 use kqueue_core::wire::{Mode, ToWorker};
 
 impl Processes {
-    /// A process connects and says it is one of ours. The kernel says who it is: a process that we, or the template,
-    /// started. Returns the worker that it is; `met_again`: whether it has served an earlier runtime.
+    /// Handles the Hello of a process. The kernel's peer credentials must be those of a process that we, or the
+    /// template, started. Returns its worker id; `met_again`: whether it has served an earlier runtime.
     pub fn hello(
         &mut self,
         number: WorkerId,
@@ -23,7 +23,7 @@ impl Processes {
             return None;
         }
         let own = std::process::id() as i32;
-        // A pooled worker that is a unit knows the number of the unit alone.
+        // A pooled worker that is a unit knows its unit's number only.
         let is_unit = self.outlive() && mode == Mode::Pooled;
         let id = if is_unit { self.by_unit(number, peer.pid).unwrap_or(0) } else { number };
         let known = self.workers.get_mut(&id).filter(|worker| {
@@ -41,7 +41,7 @@ impl Processes {
             );
             return None;
         };
-        // Where `php` is a wrapper, the process that speaks is a child of the one we started.
+        // Where `php` is a wrapper, the peer is a child of the process that we started.
         worker.pid = Some(peer.pid);
         worker.outbox = Some(outbox.clone());
         if !met_again && !worker.forked {
@@ -50,12 +50,12 @@ impl Processes {
         Some(id)
     }
 
-    /// A process that was started, and not forked, says who it is.
+    /// Sends the first frame to a process that was started and not forked.
     fn greet(&self, outbox: &Outbox, mode: Mode) {
         outbox.send(self.recipe.welcome(mode));
     }
 
-    /// The worker that calls itself by this number: ours, or that of its unit.
+    /// The worker that uses this number in its messages: its id, or the number of its unit.
     pub fn speaker(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
         let is_it = |worker: &Worker| worker.pid == Some(pid);
         if self.workers.get(&number).is_some_and(is_it) {
@@ -65,7 +65,7 @@ impl Processes {
         self.workers.iter().find(|(_, worker)| worker.unit == unit && is_it(worker)).map(|(id, _)| *id)
     }
 
-    /// The worker in the unit of this number, where the process that says so is in that unit.
+    /// The worker in the unit of this number, if the peer process is in that unit.
     fn by_unit(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
         let unit = Unit::Worker(u32::try_from(number).ok()?);
         if !self.units.as_ref()?.manager.holds(&unit, &self.recipe.settings().app, pid) {
@@ -74,7 +74,7 @@ impl Processes {
         self.workers.iter().find(|(_, worker)| worker.unit.as_ref() == Some(&unit)).map(|(id, _)| *id)
     }
 
-    /// The job that a worker has.
+    /// The job of a worker.
     pub fn job_of(&self, id: WorkerId) -> Option<JobId> {
         self.workers.get(&id)?.job
     }
@@ -88,7 +88,7 @@ impl Processes {
         }
     }
 
-    /// A worker goes on by itself with a job that was sent ahead to it. False where it is not there.
+    /// A worker has claimed a job that was sent ahead to it. False if the worker is unknown.
     pub fn goes_on_with(&mut self, id: WorkerId, job: JobId, memory_mb: Option<u32>) -> bool {
         let Some(worker) = self.workers.get_mut(&id) else { return false };
         worker.take(job);
@@ -96,7 +96,7 @@ impl Processes {
         true
     }
 
-    /// The job of this worker wants to be told by SIGTERM that its end is waited for.
+    /// The job of this worker wants SIGTERM when its end is waited for.
     pub fn is_interruptible(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.interruptible = worker.job;
@@ -110,7 +110,7 @@ impl Processes {
         }
     }
 
-    /// A worker has sent a message that no worker sends.
+    /// A worker has sent a message that workers must not send: kills it.
     pub fn broke_protocol(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.fault = Some("a message that no worker sends".to_owned());
@@ -119,7 +119,7 @@ impl Processes {
         }
     }
 
-    /// An isolated process may go: what became of its job is written down.
+    /// Lets an isolated process exit, since the result of its job is recorded.
     pub fn release_isolated(&self, id: WorkerId) {
         let isolated = self.workers.get(&id).is_some_and(|worker| worker.mode == Mode::Isolated);
         if isolated && self.outlive() {
@@ -127,7 +127,8 @@ impl Processes {
         }
     }
 
-    /// Asks what classes declare: the template, or a worker that has nothing else to do. Failing that, time will tell.
+    /// Requests the declarations of classes from the template, or else from an idle worker. Without either, no request
+    /// is made.
     pub fn inspect(&self, classes: &[String], properties: bool, idle: impl FnOnce() -> Option<WorkerId>) {
         let frame = ToWorker::Inspect { classes, properties }.encode();
         if !self.templates.send(frame.clone())

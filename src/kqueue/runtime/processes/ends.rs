@@ -1,4 +1,4 @@
-//! How a process ends: its connection closes, its exit status comes, its unit is gone. In any order.
+//! The end of a process: its connection closes, its exit status arrives, its unit ends, in any order.
 
 use std::time::{Duration, Instant};
 
@@ -28,13 +28,13 @@ impl Processes {
                 Some(known) => {
                     known.pid.get_or_insert(pid);
                 }
-                // Given up, and ended as a unit.
+                // Given up meanwhile, and its unit was killed.
                 None if self.units.is_some() => {}
-                // Given up before it was there.
+                // Given up before its start.
                 None => self.launcher.kill(pid),
             },
             (_, Err(error)) => {
-                // Why a unit did not get ready it has said itself, if it could.
+                // A unit that did not get ready may have reported why itself.
                 let Some(known) = self.workers.remove(&worker) else { return };
                 let why = known.boot_failure.unwrap_or_else(|| error.to_string());
                 tracing::error!("{why}");
@@ -53,7 +53,7 @@ impl Processes {
         if let Some(fault) = fault {
             tracing::warn!("{} worker {worker} broke the protocol with {fault}", known.mode);
             known.fault = Some(fault);
-            // Word of its end may have come first.
+            // If its exit status has arrived, the process id may be in use again.
             if known.exit.is_none() {
                 self.launcher.kill(pid);
             }
@@ -65,7 +65,7 @@ impl Processes {
     pub fn ended(&mut self, worker: WorkerId, exit: Exit) {
         if let Some(known) = self.workers.get_mut(&worker) {
             known.exit = Some(exit);
-            // One that never connected has no connection to be closed.
+            // A process that never connected has no connection to close.
             if known.outbox.is_none() {
                 known.closed.get_or_insert((Instant::now(), false));
             }
@@ -73,8 +73,7 @@ impl Processes {
         }
     }
 
-    /// A process is gone once we know how it ended and have heard all it had to say. Neither is waited
-    /// for without end.
+    /// A process has ended once its exit status is known and its connection is closed. Both waits have a grace period.
     pub(super) fn settle_ends(&mut self) {
         let now = Instant::now();
         let mut gone = Vec::new();
@@ -84,7 +83,7 @@ impl Processes {
             match (ended, worker.closed) {
                 (true, Some(_)) => gone.push(*id),
                 (true, None) => {
-                    // The first look starts the clock; the second finds that time is over.
+                    // The first check starts the grace period.
                     let at = *worker.ended_at.get_or_insert(now) + CONNECTION_GRACE;
                     if now >= at {
                         gone.push(*id);

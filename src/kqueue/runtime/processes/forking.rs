@@ -1,16 +1,16 @@
-//! How lanes and isolated jobs get their processes: which process is forked for them, if any.
+//! Selects how lanes and isolated jobs get their processes: forked from which kind of template, or started.
 
 use serde_json::value::RawValue;
 
 use super::Processes;
 use kqueue_core::wire::{Held, TemplateOrder, Unforkable};
 
-/// What is forked.
+/// What processes are forked from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// A template that has booted the app.
     Booted,
-    /// One that has stopped before the app's providers: each fork does the rest.
+    /// A template that stopped before the app's providers boot: each fork boots them itself.
     Early,
     /// Nothing: processes are started one by one.
     Never,
@@ -22,16 +22,16 @@ pub struct Forking {
     stage: Stage,
     /// Whether PHP can fork and the settings allow it.
     possible: bool,
-    /// The classes that the app has loaded when it has booted.
+    /// The classes that the app has loaded after booting.
     classes: Option<Box<RawValue>>,
-    /// A job waits for the next template.
+    /// A job waits for the next template, so it is to boot fast.
     pub hurry: bool,
-    /// What has been logged of what the app holds.
+    /// The resources held by the app that were logged last.
     told: Vec<Held>,
 }
 
 impl Forking {
-    /// At the start, with a template that boots the app.
+    /// Begins with a template that boots the app, if forking is possible.
     pub fn new(possible: bool) -> Self {
         let stage = if possible { Stage::Booted } else { Stage::Never };
         Self { stage, possible, classes: None, hurry: false, told: Vec::new() }
@@ -47,7 +47,7 @@ impl Forking {
         self.stage != Stage::Never
     }
 
-    /// What there is instead, after a template has said that it must not be forked.
+    /// Falls back to the next stage, after a template has reported that it must not be forked.
     pub fn step_down(&mut self, why: Unforkable) {
         let held: Vec<_> = why.held.iter().map(describe).collect();
         let held = held.join(", ");
@@ -66,7 +66,7 @@ impl Forking {
         self.stage = stage;
     }
 
-    /// Begins with a template that boots the app again: its code may be other code. False where nothing is forked.
+    /// Starts over with a template that boots the app, since its code may have changed. False where nothing is forked.
     pub fn start_over(&mut self) -> bool {
         if self.possible {
             self.stage = Stage::Booted;
@@ -75,12 +75,12 @@ impl Forking {
         self.possible
     }
 
-    /// What the next template is told.
+    /// The order for the next template.
     pub fn order<'a>(&'a self, safe: &'a [String]) -> TemplateOrder<'a> {
         TemplateOrder { early: self.stage == Stage::Early, hurry: self.hurry, classes: self.classes.as_deref(), safe }
     }
 
-    /// For the log.
+    /// Description for the log.
     pub fn words(&self) -> &'static str {
         match self.stage {
             Stage::Booted => "processes forked from a template",
@@ -98,7 +98,7 @@ fn describe(held: &Held) -> String {
 }
 
 impl Processes {
-    /// The template `pid` says that it must not be forked: another kind of template is, or none.
+    /// The template `pid` must not be forked: starts the other kind of template, or gives up templates.
     pub fn cannot_fork(&mut self, pid: i32, why: Unforkable) {
         if !self.templates.is(pid) {
             return;

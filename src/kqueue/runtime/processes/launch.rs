@@ -1,4 +1,4 @@
-//! Processes are launched, given jobs, let go and killed.
+//! Launching processes, delivering jobs to them, stopping and killing them.
 
 use std::time::Instant;
 
@@ -15,22 +15,22 @@ pub struct Delivery {
     pub job: JobId,
     pub kind: JobKind,
     pub frame: Parts,
-    /// MB that the job declares it needs at the most.
+    /// Memory in MB that the job declares as its maximum.
     pub memory_mb: Option<u32>,
-    /// Where processes are units: the scope into which one is put that has its job to itself, before it gets it.
+    /// Where processes are units: the scope for a process that runs this job alone, entered before delivery.
     pub scope: Option<Scope>,
 }
 
-/// What bounds a job that has its process to itself.
+/// Name and limits of a scope.
 #[derive(Debug)]
 pub struct Scope {
-    /// Of the job, for the name.
+    /// The job's UUID, part of the name.
     pub uuid: String,
     pub limits: UnitLimits,
 }
 
 impl Processes {
-    /// Launches a process in the way that its mode and the app allow.
+    /// Launches a process as its mode and the app allow: forked, as a unit, or started.
     pub fn launch(&mut self, worker: WorkerId, mode: Mode) {
         let forked = self.recipe.forking.is_on() && mode != Mode::Pooled;
         let directory = &self.recipe.settings().runtime_dir;
@@ -56,7 +56,7 @@ impl Processes {
         }
     }
 
-    /// Starts a process, beside everything else that goes on.
+    /// Starts a process without blocking the loop.
     pub(super) fn start_process(&mut self, worker: WorkerId, mode: Mode) {
         let order = self.recipe.order(worker, mode);
         let launcher = self.launcher.clone();
@@ -67,7 +67,7 @@ impl Processes {
         });
     }
 
-    /// Gives a job to a process. That it is about to read it is said by [`ProcessEvent::Given`].
+    /// Delivers a job to a process. [`ProcessEvent::Given`] reports that the process is about to read it.
     pub fn deliver(&mut self, id: WorkerId, mut delivery: Delivery) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.take(delivery.job);
@@ -84,13 +84,14 @@ impl Processes {
     fn send_job(&mut self, id: WorkerId, Delivery { job, kind, frame, .. }: Delivery) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         if !worker.send(frame) {
-            // Its connection has just closed: to be told so, the schedule needs to hear that nothing was read.
+            // The connection has just closed: the schedule must hear that the job was not read.
             worker.closed.get_or_insert((Instant::now(), true)).1 = true;
         }
         self.events.push_back(ProcessEvent::Given { worker: id, job, kind });
     }
 
-    /// A process is in its scope and gets its job, or is not. One that has popped the job has it already.
+    /// Handles the reply to a scope request: delivers the job, or gives the process up. One that has popped its job
+    /// runs it regardless.
     pub(super) fn scoped(&mut self, id: WorkerId, delivery: Delivery, result: Result<(), UnitError>) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let Err(error) = result else { return self.send_job(id, delivery) };
@@ -104,30 +105,30 @@ impl Processes {
         }
     }
 
-    /// Sends a lane a job ahead, which it may claim later. False where it cannot be offered.
+    /// Sends a lane a job ahead, which it may claim later. False if it cannot be offered.
     pub fn send_ahead(&mut self, id: WorkerId, job: JobId, frame: Parts) -> bool {
         let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.tickets.is_some()) else { return false };
-        // The frame goes first: a lane that holds the ticket finds it, or waits for it.
+        // The frame goes first: a lane that claims the ticket has the frame, or waits for it.
         worker.send(frame) && worker.tickets.as_mut().is_some_and(|tickets| tickets.offer(job))
     }
 
-    /// Takes back what was sent ahead and has not been claimed.
+    /// Takes back jobs that were sent ahead and not claimed.
     pub fn recall(&mut self, id: WorkerId) -> Vec<JobId> {
         let tickets = self.workers.get_mut(&id).and_then(|worker| worker.tickets.as_mut());
         tickets.map(Tickets::take_back).unwrap_or_default()
     }
 
-    /// Sends a process a frame that is about no job. False where it is not there to take it.
+    /// Sends a process a frame other than a job. False if it is not connected.
     pub fn send(&self, id: WorkerId, frame: Parts) -> bool {
         self.workers.get(&id).is_some_and(|worker| worker.send(frame))
     }
 
-    /// Lets a process go.
+    /// Asks a process to stop. False if it is not connected.
     pub fn stop(&self, id: WorkerId, reason: &str) -> bool {
         self.send(id, ToWorker::Stop { reason }.encode())
     }
 
-    /// Kills a process and all it has started. One that is not even started yet is gone at once.
+    /// Kills a process and its descendants. One that is not started yet is gone at once.
     pub fn kill(&mut self, id: WorkerId, cause: &Cause) {
         let Some(worker) = self.workers.get(&id) else { return };
         if worker.pid.is_some() || worker.unit.is_some() {
@@ -143,7 +144,8 @@ impl Processes {
         self.gone(id, cause.clone());
     }
 
-    /// Puts a process into a scope of its own; only then it gets its job. A service stays what it is besides.
+    /// Puts a process into a scope of its own before its job is delivered. A pooled worker's service keeps its unit as
+    /// well.
     fn scope(&mut self, id: WorkerId, Scope { uuid, limits }: Scope, delivery: Delivery) {
         let (Some(side), Some(worker)) = (&self.units, self.workers.get_mut(&id)) else { return };
         let Some(pid) = worker.pid else { return };
@@ -158,7 +160,7 @@ impl Processes {
         });
     }
 
-    /// A process could not be put into its scope. It has seen nothing of its job, which goes to another process.
+    /// A process could not be put into its scope. It has not read its job, which goes to another process.
     fn not_scoped(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.unit = None;

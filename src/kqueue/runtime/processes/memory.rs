@@ -1,4 +1,4 @@
-//! Watches what running jobs use, where no cgroup does.
+//! Watches the memory of running jobs that are in no cgroup of their own.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +7,12 @@ use kqueue_core::schedule::{JobId, WorkerId};
 use kqueue_core::wire::Mode;
 use kqueue_system::processes::{Family, memory_kb};
 
-/// How often, while jobs run.
+/// Interval between two samples while jobs run.
 const PERIOD: Duration = Duration::from_millis(250);
-/// MB above PHP's own limit, which is to strike first: its error has a stack trace.
+/// MB above PHP's own limit, which is to be reached first: its error has a stack trace.
 const HEADROOM: u32 = 16;
 
-/// When to look, and whether a look is under way.
+/// When the next sample is due, and whether one is under way.
 #[derive(Debug, Default)]
 pub(super) struct MemoryWatch {
     pub due: Option<Instant>,
@@ -20,13 +20,13 @@ pub(super) struct MemoryWatch {
 }
 
 impl MemoryWatch {
-    /// A job runs.
+    /// Schedules a sample, since a job runs.
     pub fn arm(&mut self) {
         self.due.get_or_insert_with(|| Instant::now() + PERIOD);
     }
 }
 
-/// What the process of a job uses.
+/// Memory of the process tree of a job.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
     worker: WorkerId,
@@ -36,8 +36,8 @@ pub struct Usage {
 }
 
 impl Processes {
-    /// What a process has before it begins a job that is held to a limit: a look later on would count what the
-    /// job has already taken as its own.
+    /// Notes the memory of a process before it begins a job with a limit: a later sample would count memory that the
+    /// job has already taken.
     pub(super) fn weigh(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.unit.is_none()) else { return };
         let Some(pid) = worker.pid else { return };
@@ -46,12 +46,12 @@ impl Processes {
         }
     }
 
-    /// Finds out what each job uses, beside everything else that goes on: these are many small files.
+    /// Samples the memory of each job on another thread, since that reads many small files.
     pub(super) fn watch_memory(&mut self, now: Instant) {
         if self.memory.due.take_if(|at| *at <= now).is_none() {
             return;
         }
-        // The kernel watches what is in a unit.
+        // The kernel enforces limits within units.
         let busy = self.workers.iter().filter(|(_, worker)| worker.unit.is_none() && worker.job.is_some());
         let busy: Vec<_> = busy.map(|(id, worker)| (*id, worker.job, worker.pid)).collect();
         if !busy.is_empty() {
@@ -73,8 +73,8 @@ impl Processes {
         });
     }
 
-    /// Compares each job's memory with its limit: what its process tree has grown by since it began,
-    /// and for lanes and pooled workers what it has in all.
+    /// Compares each job's memory with its limits: the growth of its process tree since the job began, and for lanes
+    /// and pooled workers also the total.
     pub(super) fn weighed(&mut self, usages: Vec<Usage>) {
         self.memory.under_way = false;
         let settings = self.recipe.settings();

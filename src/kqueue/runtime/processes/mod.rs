@@ -1,7 +1,7 @@
-//! The PHP processes: where they come from, what they print, what they use, and how they end.
+//! The PHP processes: their start, output, memory use and end.
 //!
-//! Knows nothing of jobs but their numbers, nothing of the queue, and nothing of the schedule. Answers come back through
-//! [`Processes::next`]; what they mean for others is left in [`Processes::events`].
+//! Knows jobs by their ids only; independent of the queue and the schedule. Replies come back through
+//! [`Processes::next`]; events for other components are left in [`Processes::events`].
 
 mod connected;
 mod ends;
@@ -32,65 +32,65 @@ use recipe::Recipe;
 use template::Templates;
 use units::UnitSide;
 
-/// Answers that may wait to be handled before those who bring them have to wait.
+/// Capacity of the reply channel; senders wait while it is full.
 const ANSWERS: usize = 1024;
 
-/// What happened to a process.
+/// An event of a process.
 #[derive(Debug)]
 pub enum ProcessEvent {
-    /// All is known of its end. It is in the table until it is taken out.
+    /// A process has ended, and all is known of its end. It stays in the table until it is taken out.
     Ended(WorkerId),
-    /// It never came to be.
+    /// A process could not be started, or was given up before its start.
     Gone(WorkerId, Cause),
-    /// It is about to read its job.
+    /// A process is about to read its job.
     Given {
         worker: WorkerId,
         job: JobId,
         kind: JobKind,
     },
-    /// It could not be put into its scope. It has seen nothing of its job, or `runs` it all the same.
+    /// A process could not be put into its scope. It has not read its job, or `runs` it regardless.
     NotScoped {
         job: JobId,
         error: UnitError,
         runs: bool,
     },
-    /// It uses more memory than it may, in MB.
+    /// A process exceeds its memory limit; both in MB.
     MemoryOver {
         worker: WorkerId,
         used: u32,
         limit: u32,
     },
-    /// Something was printed.
+    /// Lines of output.
     Printed(Vec<PrintedLine>),
-    /// Why the service manager stops us.
+    /// The reason why the service manager stops us.
     Purpose(Purpose),
-    /// The template is gone, and how.
+    /// The template is gone, and why.
     TemplateGone(String),
-    /// The manager of units does not answer, or answers again.
+    /// The unit manager does not answer, or answers again.
     ManagerLost,
     ManagerBack,
 }
 
-/// What [`Processes::next`] waits for.
+/// Input returned by [`Processes::next`].
 #[derive(Debug)]
 pub enum ProcessInput {
     Answer(Answer),
     Launched(LaunchEvent),
     Unit(UnitNotice),
-    /// There is something to read of what was printed.
+    /// Output can be read.
     Output,
 }
 
-/// The answer to something that was asked of the launcher or of the manager of units.
+/// The reply to a request to the launcher or the unit manager.
 #[derive(Debug)]
 pub enum Answer {
     /// A process was started, or could not be.
     Started { worker: WorkerId, result: Result<i32, LaunchError> },
-    /// A process is in its scope, or could not be put there.
+    /// A process was put into its scope, or could not be.
     Scoped { worker: WorkerId, delivery: Delivery, result: Result<(), UnitError> },
-    /// What running jobs use.
+    /// Memory use of running jobs.
     Weighed(Vec<Usage>),
-    /// Why we are to stop.
+    /// The reason why we are to stop.
     Purpose(Purpose),
 }
 
@@ -99,16 +99,16 @@ pub struct Processes {
     pub workers: Workers,
     pub templates: Templates,
     pub launcher: Rc<dyn Launcher>,
-    /// The manager of units, where processes are units.
+    /// The unit manager, where processes are units.
     units: Option<UnitSide>,
-    /// What was asked of it, by kind.
+    /// Number of orders to it, by kind.
     orders: BTreeMap<&'static str, u64>,
     printing: Printing,
     pub recipe: Recipe,
-    /// When to look again at how processes end.
+    /// When ending processes are checked next.
     ends: Option<Instant>,
     memory: MemoryWatch,
-    /// What others are to be told, in order.
+    /// Events for other components, in order.
     pub events: VecDeque<ProcessEvent>,
     launched: mpsc::Receiver<LaunchEvent>,
     answers: mpsc::Receiver<Answer>,
@@ -116,7 +116,7 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// None yet but the template.
+    /// With no worker yet.
     pub fn new(
         templates: Templates,
         launcher: Rc<dyn Launcher>,
@@ -143,17 +143,17 @@ impl Processes {
         }
     }
 
-    /// What was asked of the manager of units, by kind: `start`, `scope`, `list`.
+    /// Number of orders to the unit manager, by kind: `start`, `scope`, `list`.
     pub fn orders(&self) -> &BTreeMap<&'static str, u64> {
         &self.orders
     }
 
-    /// Whether processes that run no lane outlive us.
+    /// Whether processes other than lanes outlive the runtime.
     pub fn outlive(&self) -> bool {
         self.units.is_some()
     }
 
-    /// Waits for what comes next from processes and those who start them. Cancelled, it loses nothing.
+    /// Waits for the next input. Cancel safe.
     pub async fn next(&mut self) -> ProcessInput {
         tokio::select! {
             biased;
@@ -182,25 +182,25 @@ impl Processes {
         }
     }
 
-    /// When to look after ends, if nothing happens before.
+    /// When [`Self::look_after_ends`] is due.
     pub fn ends_wake(&self) -> Option<Instant> {
         self.ends
     }
 
-    /// When something is due that no answer brings.
+    /// When [`Self::on_time`] or [`Self::look_after_ends`] is due.
     pub fn wake(&self) -> Option<Instant> {
         let boot = self.templates.deadline(self.recipe.settings().boot_timeout);
         [self.ends, self.memory.due, self.templates.wake(), boot].into_iter().flatten().min()
     }
 
-    /// Looks after processes that end.
+    /// Checks ending processes, if due.
     pub fn look_after_ends(&mut self, now: Instant) {
         if self.ends.take_if(|at| *at <= now).is_some() {
             self.settle_ends();
         }
     }
 
-    /// Looks after those that work.
+    /// Watches memory and the template, and starts another template if due.
     pub fn on_time(&mut self, now: Instant) {
         self.watch_memory(now);
         self.watch_template(now);

@@ -1,8 +1,8 @@
-//! What PHP prints goes to the log, each line with the job that printed it.
+//! Output of PHP goes to the log, each line with the job that printed it.
 //!
-//! A job's process prints before it reports that the job is over. So what it has printed is read before that report is
-//! handled: then each line still finds its job. Where a lane goes on by itself to a job that was sent ahead, its
-//! report comes late, and lines cannot be told apart; so the jobs of a class that prints are not sent ahead.
+//! A process prints before it reports the end of its job, so its output is read before that report is handled, and each
+//! line still finds its job. Where a lane claims a job that was sent ahead, its report comes late and lines cannot be
+//! told apart; so jobs of a class that prints are not sent ahead.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,18 +16,18 @@ use kqueue_core::schedule::{JobId, WorkerId};
 use kqueue_core::wire::FromWorker;
 use kqueue_system::processes::{ancestor_among, is_there};
 
-/// Processes remembered that jobs have started.
+/// Maximum number of remembered child processes of workers.
 const STARTED: usize = 256;
 
-/// The streams, and what is known of those who write to them.
+/// The output streams, and the processes that write to them.
 #[derive(Debug)]
 pub struct Printing {
     pub(super) outputs: Rc<Outputs>,
-    /// Processes that workers have started: some are gone before what they wrote is read.
+    /// Child processes of workers: some exit before their output is read.
     started: RefCell<BTreeMap<i32, WorkerId>>,
 }
 
-/// A line, and who printed it, as far as that is known.
+/// A line, and its worker and job as far as known.
 #[derive(Debug)]
 pub struct PrintedLine {
     pub text: String,
@@ -41,7 +41,7 @@ impl Printing {
         Self { outputs, started: RefCell::default() }
     }
 
-    /// The fork that is this process, or that has started it; else 0, the template.
+    /// The forked worker that is this process, or an ancestor of it; else 0, the template.
     fn writer(&self, pid: i32, workers: &Workers) -> WorkerId {
         let fork = |pid| {
             workers.iter().find(|(_, worker)| worker.forked && worker.pid == Some(pid)).map(|(worker, _)| *worker)
@@ -60,7 +60,8 @@ impl Printing {
         if let Some(worker) = started.get(&pid) {
             return *worker;
         }
-        // Nobody can tell any more who started it. Who else but the one that runs a job, if there is but one?
+        // The process is gone and its parent unknown: if a single fork without a stream of its own runs a job, it is
+        // that one.
         let mut busy =
             workers.iter().filter(|(_, worker)| worker.forked && worker.own.is_none() && worker.job.is_some());
         match (is_there(pid), busy.next(), busy.next()) {
@@ -69,25 +70,25 @@ impl Printing {
         }
     }
 
-    /// What it started is its own no longer: the numbers of processes come again.
+    /// Forgets the children of a worker, since process ids are reused.
     fn forget(&self, worker: WorkerId) {
         self.started.borrow_mut().retain(|_, by| *by != worker);
     }
 }
 
 impl Processes {
-    /// A new turn of the loop has come: more may have been printed.
+    /// A new turn of the loop begins: there may be new output.
     pub fn begin_turn(&self) {
         self.printing.outputs.begin();
     }
 
-    /// Reads what was printed, in part where it is much.
+    /// Reads output; a large amount in several turns.
     pub(super) fn output(&self) -> Vec<PrintedLine> {
         let lines = self.printing.outputs.read(&mut |pid| self.printing.writer(pid, &self.workers));
         self.attributed(lines)
     }
 
-    /// Before a message is handled that ends a job: reads what was printed until then.
+    /// Reads the output of a worker before a message that ends its job is handled.
     pub fn output_before(&self, said: &Said) -> Vec<PrintedLine> {
         match said {
             Said::Message {
@@ -106,7 +107,7 @@ impl Processes {
         }
     }
 
-    /// Reads all that a worker has printed, as its job is over.
+    /// Reads all output of a worker, at the end of its job.
     pub fn output_of(&self, worker: WorkerId) -> Vec<PrintedLine> {
         let forked = self.workers.get(&worker).is_some_and(|worker| worker.forked);
         let who = &mut |pid| self.printing.writer(pid, &self.workers);

@@ -1,4 +1,4 @@
-//! How a PHP process of the app is made, and what it is told first.
+//! How a PHP process of the app is started, and its first frame.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::launch::Order;
 pub struct Recipe {
     settings: Rc<Settings>,
     pub forking: Forking,
-    /// Whether pooled and isolated processes outlive us.
+    /// Whether pooled and isolated processes outlive the runtime, and reconnect.
     redial: bool,
     /// Arguments of `queue:work` for every process.
     arguments: Vec<String>,
@@ -27,7 +27,7 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// `socket` is where processes dial us.
+    /// `socket`: the path that processes connect to.
     pub fn new(settings: Rc<Settings>, script: PathBuf, socket: &Path, redial: bool) -> Self {
         let environment = [("KQUEUE_SOCKET", socket), ("KQUEUE_DIRECTORY", &settings.runtime_dir)]
             .map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()))
@@ -36,7 +36,7 @@ impl Recipe {
         Self { arguments: arguments(&settings), settings, forking, redial, script, environment }
     }
 
-    /// Works by other settings from now on. True where processes are given other arguments by them.
+    /// Applies new settings. True if the arguments of processes have changed.
     pub fn configure(&mut self, settings: Rc<Settings>) -> bool {
         let arguments = arguments(&settings);
         self.settings = settings;
@@ -47,7 +47,7 @@ impl Recipe {
         &self.settings
     }
 
-    /// The order for one process.
+    /// The launch order for one process.
     pub fn order(&self, worker: WorkerId, mode: Mode) -> Order {
         let mut environment = self.environment.clone();
         environment.insert("KQUEUE_WORKER".to_owned(), worker.to_string());
@@ -76,14 +76,14 @@ impl Recipe {
         .encode()
     }
 
-    /// The frame that has the template fork a process.
+    /// The frame that orders the template to fork a process.
     pub fn fork(&self, worker: WorkerId, mode: Mode) -> Parts {
         ToWorker::Fork { worker: &worker.to_string(), mode, arguments: &self.arguments }.encode()
     }
 }
 
-/// `queue:work`'s own arguments. Sleeping, restarts and maintenance are the runtime's affair: the signals are
-/// looked at once for all processes, and jobs come when there are some.
+/// Arguments of `queue:work`. Sleeping, restarts and maintenance mode are handled by the runtime: it checks the signals
+/// once for all processes, and delivers jobs when there are some.
 fn arguments(settings: &Settings) -> Vec<String> {
     let mut arguments: Vec<String> = settings.connection.iter().cloned().collect();
     let timeout = settings.timeout.map_or(0, |timeout| timeout.as_secs());

@@ -1,4 +1,4 @@
-//! The template process, those before it that still have children, and what waits for it.
+//! The template process, retired templates that still have children, and forks that wait for a template.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use kqueue_core::backoff::Backoff;
 use kqueue_core::schedule::{Cause, WorkerId};
 use kqueue_core::wire::{Mode, Parts, ToWorker, Unforkable};
 
-/// Delays before a template that keeps dying is started again.
+/// Minimum and maximum delay before a template that keeps dying is started again.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// One template process.
@@ -26,24 +26,24 @@ struct Template {
     pid: i32,
     outbox: Option<Outbox>,
     ready: bool,
-    /// When it was started.
+    /// Time of its start.
     born: Instant,
-    /// The first worker that it forked: workers are numbered as they come, so later ones are its own too.
+    /// The first worker that it forked: worker ids ascend, so later ones are its own too.
     first: Option<WorkerId>,
 }
 
-/// Every template there is.
+/// All templates.
 #[derive(Debug)]
 pub struct Templates {
     current: Option<Template>,
-    /// Replaced ones, which live until their last child has ended: they alone can tell how it ended.
+    /// Replaced ones, which live until their last child has ended: only they can report its exit status.
     retired: Vec<Template>,
-    /// What is to be forked once one is ready.
+    /// Forks to be ordered once a template is ready.
     pending: VecDeque<(WorkerId, Mode)>,
     deaths: Backoff,
     retry: Option<Instant>,
     dismissed: bool,
-    /// Why the last one ended, until another one is ready.
+    /// Why the last one ended; cleared once another one is ready.
     fault: Option<String>,
 }
 
@@ -60,7 +60,8 @@ impl Templates {
         }
     }
 
-    /// One has been started. Of two that were asked for at once the later one counts; the other's process id is returned.
+    /// Notes a started template. If two were requested at once the later one counts; the other's process id is
+    /// returned, to be killed.
     #[must_use]
     pub fn started(&mut self, pid: i32) -> Option<i32> {
         self.retry = None;
@@ -68,12 +69,12 @@ impl Templates {
         self.current.replace(template).map(|other| other.pid)
     }
 
-    /// Why there is no template, if none gets ready.
+    /// Why the last template ended, until another one is ready.
     pub fn fault(&self) -> Option<&str> {
         self.fault.as_deref()
     }
 
-    /// When the one that boots must be ready, if it takes at most `limit`.
+    /// Deadline of the booting template, which may take `limit`.
     pub fn deadline(&self, limit: Duration) -> Option<Instant> {
         self.current.as_ref().filter(|template| !template.ready).map(|template| template.born + limit)
     }
@@ -90,14 +91,14 @@ impl Templates {
         self.current.as_ref().is_some_and(|template| template.pid == pid)
     }
 
-    /// Whether a process that says it is the template is the one we started.
+    /// Whether a process that connects as the template is the one we started.
     pub fn expects(&self, pid: i32) -> bool {
         self.current.as_ref().is_some_and(|template| {
             template.outbox.is_none() && kqueue_system::processes::descends_from(pid, template.pid)
         })
     }
 
-    /// `pid` may differ from the one that was started, where `php` is a wrapper.
+    /// Notes the template's connection. `pid` may differ from the one that was started, where `php` is a wrapper.
     pub fn connected(&mut self, pid: i32, outbox: Outbox) {
         if let Some(template) = &mut self.current {
             template.pid = pid;
@@ -112,7 +113,7 @@ impl Templates {
         }
     }
 
-    /// Lets the current one go, once its children have. One that still boots has none, and may never hear of it: its
+    /// Has the current template exit once its children have. One that still boots has none and may never read this: its
     /// process id is returned, to be killed.
     #[must_use]
     pub fn retire(&mut self) -> Option<i32> {
@@ -125,26 +126,26 @@ impl Templates {
         unready
     }
 
-    /// There will be no template: the app cannot be forked. Gives what waits for one.
+    /// Gives up templates, as the app cannot be forked. Returns the pending forks.
     pub fn dismiss(&mut self) -> VecDeque<(WorkerId, Mode)> {
-        // It is ready: it has said that it cannot fork.
+        // It is ready, so it need not be killed: it has reported that it cannot fork.
         let _ = self.retire();
         self.dismissed = true;
         std::mem::take(&mut self.pending)
     }
 
-    /// There may be one again.
+    /// Allows templates again.
     pub fn recall(&mut self) {
         self.dismissed = false;
     }
 
-    /// The connection of one of them, which may have been replaced by now.
+    /// The connection of a template, current or retired.
     fn outbox(&self, pid: i32) -> Option<Outbox> {
         let all = self.current.iter().chain(&self.retired);
         all.filter(|template| template.pid == pid).find_map(|template| template.outbox.clone())
     }
 
-    /// A template is gone; true if it was the current one.
+    /// Notes the end of a template; true if it was the current one.
     pub fn gone(&mut self, pid: i32) -> bool {
         self.retired.retain(|template| template.pid != pid);
         if !self.is(pid) {
@@ -155,12 +156,13 @@ impl Templates {
         true
     }
 
-    /// Another one is started after a delay that grows.
+    /// Schedules another start, after a growing delay.
     fn try_again(&mut self) {
         self.retry = Some(Instant::now() + self.deaths.failed());
     }
 
-    /// A forked worker has finished a job; if the current template forked it, that one has proved that it can work.
+    /// A forked worker has finished a job; if the current template forked it, the template works and the delay is
+    /// reset.
     pub fn worked(&mut self, worker: WorkerId) {
         if self.current.as_ref().and_then(|template| template.first).is_some_and(|first| worker >= first) {
             self.deaths.succeeded();
@@ -172,7 +174,7 @@ impl Templates {
         self.current.as_ref().is_some_and(|template| template.ready)
     }
 
-    /// There is none, and none is tried for.
+    /// Retires the current template and cancels any retry.
     #[must_use]
     fn rest(&mut self) -> Option<i32> {
         (self.retry, self.fault, self.deaths) = (None, None, Backoff::after_one(DELAYS.0, DELAYS.1));
@@ -203,13 +205,13 @@ impl Templates {
     }
 }
 
-/// ` in 3 s`, where there is something to wait for.
+/// ` in 3.0 s`; empty where there is no delay.
 fn after(delay: Duration) -> String {
     if delay.is_zero() { String::new() } else { format!(" in {:.1} s", delay.as_secs_f64()) }
 }
 
 impl Processes {
-    /// Starts a new template beside those that are being retired.
+    /// Starts a new template beside retired ones, unless templates were given up.
     pub fn start_template(&mut self) {
         if self.templates.dismissed {
             self.templates.retry = None;
@@ -219,19 +221,19 @@ impl Processes {
         self.start_process(0, Mode::Template);
     }
 
-    /// Gets a process for a lane or an isolated job.
+    /// Forks a process for a lane or an isolated job, as soon as a template is ready.
     pub fn fork(&mut self, worker: WorkerId, mode: Mode) {
         if !self.templates.send(self.recipe.fork(worker, mode)) && !self.templates.awaits(worker) {
             self.templates.pending.push_back((worker, mode));
         }
     }
 
-    /// A template has booted.
+    /// A template has booted: orders the pending forks.
     pub fn template_ready(&mut self, pid: i32) {
         self.recipe.forking.hurry = false;
         self.templates.ready(pid);
         while let Some((worker, mode)) = self.templates.pending.pop_front() {
-            // It may have been given up meanwhile.
+            // Skips workers that were given up meanwhile.
             if self.workers.contains_key(&worker) {
                 self.templates.send(self.recipe.fork(worker, mode));
             }
@@ -256,20 +258,20 @@ impl Processes {
             known.pid = Some(pid);
             self.templates.forked(worker);
         } else {
-            // Given up before it was there.
+            // The worker was given up before its fork.
             self.launcher.kill(pid);
         }
     }
 
-    /// Tells the template when its child has ended, which it then says how. Where the kernel cannot say so, the template
-    /// finds out by itself, a little later.
+    /// Tells the template when its child has ended, so that it reports the exit status. Where the kernel has no pidfd,
+    /// the template finds out by itself, a little later.
     fn watch_fork(&self, template: i32, pid: i32) {
-        // A fork that failed has no number that could be one.
+        // A failed fork has no valid process id.
         let child = Some(pid).filter(|pid| *pid > 0).and_then(rustix::process::Pid::from_raw);
         let held = child.and_then(|child| pidfd_open(child, PidfdFlags::NONBLOCK).ok());
         let (Some(held), Some(outbox)) = (held, self.templates.outbox(template)) else { return };
         tokio::task::spawn_local(async move {
-            // Sound here: the descriptor is owned, and not given away while it is registered.
+            // Sound here: the descriptor is owned, and not moved out while it is registered.
             #[allow(deprecated)]
             if let Ok(held) = AsyncFd::with_interest(held, Interest::READABLE) {
                 let _ = held.readable().await;
@@ -278,7 +280,7 @@ impl Processes {
         });
     }
 
-    /// Boots the app anew, for the processes that come from now on.
+    /// Boots the app anew for processes started from now on.
     pub fn replace_template(&mut self) {
         self.retire_template();
         if self.recipe.forking.start_over() {
@@ -287,15 +289,15 @@ impl Processes {
         self.start_template();
     }
 
-    /// The app sleeps: there is no template.
+    /// The app falls asleep: ends the template.
     pub fn sleep(&mut self) {
         if let Some(pid) = self.templates.rest() {
             self.launcher.kill(pid);
         }
     }
 
-    /// The app wakes. False where no template is started. `changed`: the app may be another one by now, so one boots it
-    /// and says what it is, be it forked or not.
+    /// The app wakes up. False where no template is started. `changed`: the app may have changed, so a template boots
+    /// and describes it even if nothing is forked.
     pub fn wake_up(&mut self, changed: bool) -> bool {
         if changed {
             self.recipe.forking.start_over();
@@ -309,7 +311,8 @@ impl Processes {
         true
     }
 
-    /// Whether lanes and isolated jobs can get a process now.
+    /// Whether lanes and isolated jobs can get a process now. Where nothing is forked, starts the processes that waited
+    /// for a template.
     pub fn can_start(&mut self) -> bool {
         if self.recipe.forking.is_on() {
             return self.templates.is_ready();
@@ -318,14 +321,14 @@ impl Processes {
         true
     }
 
-    /// Lets the template go once the processes have ended that it forked.
+    /// Has the template exit once the processes that it forked have ended.
     pub fn retire_template(&mut self) {
         if let Some(pid) = self.templates.retire() {
             self.launcher.kill(pid);
         }
     }
 
-    /// Ends a template that hangs in its boot: what waits for it would wait for ever.
+    /// Kills a template that exceeds `boot_timeout`: pending forks would wait forever.
     pub fn watch_template(&mut self, now: Instant) {
         let limit = self.recipe.settings().boot_timeout;
         let Some(pid) = self.templates.deadline(limit).filter(|at| *at <= now).and(self.templates.pid()) else {
@@ -336,11 +339,11 @@ impl Processes {
         self.template_gone(pid, None, Some(format!("it {cause} (boot_timeout), and was killed")));
     }
 
-    /// A template that was ready has not forked what it was asked for in time: it hangs, and so would all that is to come.
+    /// A ready template has not forked a process in time: it hangs, so it is killed, and another one started.
     pub fn fork_unanswered(&mut self, worker: WorkerId) {
         let hangs = self.templates.current.as_ref().filter(|template| template.ready && !self.templates.awaits(worker));
         let Some(pid) = hangs.map(|template| template.pid) else { return };
-        // It alone: those it has forked run jobs.
+        // The template alone, without its children, which run jobs.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         self.template_gone(pid, None, Some("it was asked for a process and did not answer, and was killed".to_owned()));
     }
@@ -370,7 +373,7 @@ impl Processes {
         self.events.push_back(ProcessEvent::TemplateGone(how.clone()));
         tracing::warn!("the template is gone ({how}); starting another{}", after(delay));
         self.templates.fault = Some(how);
-        // What it was asked to fork and did not, it never will.
+        // Forks that it was asked for and has not reported never will be.
         let orphans: Vec<_> = self
             .workers
             .iter()

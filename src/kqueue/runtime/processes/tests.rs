@@ -12,7 +12,7 @@ use crate::launch::{Exit, Launcher, Order, UnitError, UnitNotice};
 use crate::runtime::testing::settings;
 use crate::workers::{Outbox, Worker};
 
-/// Starts nothing, and remembers what it was to kill.
+/// A launcher that starts nothing, and records the processes to kill.
 #[derive(Default)]
 struct Nobody(RefCell<Vec<i32>>);
 
@@ -153,7 +153,7 @@ fn one_that_could_not_be_started_never_was() {
     assert!(processes.workers.is_empty());
 }
 
-/// Where processes are started beside the loop.
+/// Runs a test that starts processes, which needs a task set.
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Processes, Rc<Nobody>) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
@@ -172,7 +172,7 @@ fn a_job_for_a_process_that_has_just_left_was_not_read() {
     let (mut processes, _) = processes();
     add(&mut processes, 1, Some(i32::MAX), None);
     processes.deliver(1, delivery(9));
-    // It is noted where the job was given to all the same: what cannot be told apart comes out with the end.
+    // The delivery is noted regardless: the end of the process shows that the job was not read.
     assert!(matches!(processes.events.pop_front(), Some(ProcessEvent::Given { worker: 1, job: 9, .. })));
     processes.ended(1, Exit::Code(0));
     assert_eq!(ended(&mut processes), [1]);
@@ -210,7 +210,7 @@ fn a_template_that_hangs_in_its_boot_is_killed_and_another_one_is_started() {
         processes.on_time(start + limit * 2);
         assert_eq!(*launcher.0.borrow(), [77]);
         assert!(processes.templates.fault().is_some_and(|fault| fault.contains("boot_timeout")));
-        // The next one fails to start, which is tried again after a delay.
+        // The next one fails to start, and is retried after a delay.
         let input = processes.next().await;
         assert!(matches!(&input, ProcessInput::Answer(Answer::Started { worker: 0, result: Err(_) })), "{input:?}");
         processes.handle(input);
@@ -240,7 +240,7 @@ fn a_job_that_takes_more_memory_than_it_declares_is_reported() {
         add(&mut processes, 1, Some(own), None);
         processes.deliver(1, Delivery { memory_mb: Some(1), ..delivery(9) });
         processes.events.clear();
-        // As if it had begun with nothing.
+        // As if the job had begun with no memory.
         processes.workers.get_mut(&1).unwrap().baseline_kb = Some(0);
         let worker = processes.workers.get_mut(&1).unwrap();
         worker.memory_mb = Some(0);
@@ -250,7 +250,7 @@ fn a_job_that_takes_more_memory_than_it_declares_is_reported() {
         processes.handle(input);
         let event = processes.events.pop_front();
         assert!(matches!(event, Some(ProcessEvent::MemoryOver { worker: 1, limit: 0, .. })), "{event:?}");
-        // Another job has come since: this is none of its business.
+        // Another job runs by now: the sample does not apply to it.
         processes.on_time(Instant::now() + std::time::Duration::from_secs(2));
         processes.goes_on_with(1, 10, None);
         let input = processes.next().await;

@@ -14,25 +14,25 @@ use super::{Answer, ProcessEvent, Processes};
 use crate::launch::{Exit, LaunchError, UnitError, UnitNotice, Units};
 use crate::workers::Worker;
 
-/// What the end of all units may take, when we end.
+/// Timeout for killing all units at shutdown.
 const END: Duration = Duration::from_secs(3);
-/// A restart of the manager takes less.
+/// A restart of the unit manager takes less; a longer silence is an outage.
 const RESTART: Duration = Duration::from_secs(5);
-/// What it may take to say why we are to stop.
+/// Timeout of the query why we are to stop.
 const PURPOSE: Duration = Duration::from_secs(3);
-/// How often, and after what pause, a start is tried again that was refused for the moment.
+/// Attempts and delay for a start that the manager refuses as busy.
 const BUSY: usize = 50;
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The manager of units, and what waits for it.
+/// The unit manager, and workers that wait for a unit.
 pub struct UnitSide {
     pub(super) manager: Rc<dyn Units>,
     notices: mpsc::Receiver<UnitNotice>,
-    /// Pooled workers for which no number is free yet.
+    /// Pooled workers for which no unit number is free yet.
     waiting: VecDeque<WorkerId>,
-    /// Sets our scopes apart from those of earlier runtimes.
+    /// Distinguishes our scopes from those of earlier runtimes.
     era: u64,
-    /// Since when the manager does not answer.
+    /// Since when the manager has not answered.
     lost: Option<Instant>,
 }
 
@@ -41,13 +41,13 @@ impl UnitSide {
         Self { manager, notices, waiting: VecDeque::new(), era, lost: None }
     }
 
-    /// The name of a worker's scope: after the job, and like no other one of the app.
+    /// The name of a worker's scope: begins with the job's UUID, and is unique within the app.
     pub(super) fn scope_name(&self, id: WorkerId, uuid: &str) -> String {
         let part: String = uuid.chars().filter(char::is_ascii_hexdigit).take(8).collect();
         format!("{}-{:x}-{id}", part.to_ascii_lowercase(), self.era).trim_start_matches('-').to_owned()
     }
 
-    /// For how long the manager has not answered.
+    /// How long the manager has not answered, if longer than a restart takes.
     fn lost(&self) -> Option<Duration> {
         self.lost.map(|at| at.elapsed()).filter(|silence| *silence > RESTART)
     }
@@ -59,7 +59,7 @@ impl Processes {
         self.units.as_ref().is_some_and(|side| side.manager.workers_read_file())
     }
 
-    /// Starts a pooled worker as a unit, under the lowest number that is free.
+    /// Starts a pooled worker as a unit under the lowest free number, or has it wait for one.
     pub fn start_unit(&mut self, worker: WorkerId) {
         let taken: Vec<u32> = self
             .workers
@@ -86,7 +86,7 @@ impl Processes {
         tokio::task::spawn_local(async move {
             let mut started = manager.start(number, order.as_ref()).await;
             for _ in 0..BUSY {
-                // One of that number is about to end, or the coordinator has too much to do.
+                // The unit of that number is about to end, or the coordinator is overloaded.
                 match &started {
                     Err(error) if error.refusal == Refusal::Busy => tokio::time::sleep(PAUSE).await,
                     _ => break,
@@ -98,7 +98,7 @@ impl Processes {
         });
     }
 
-    /// Reads what a unit prints into its own stream, from wherever the last reader stopped.
+    /// Reads the output of a unit from its own stream, from where the last reader stopped.
     pub fn read_output_of_unit(&mut self, id: WorkerId) {
         let (outputs, directory) = (&self.printing.outputs, &self.recipe.settings().runtime_dir);
         let Some(worker) = self.workers.get_mut(&id) else { return };
@@ -110,7 +110,7 @@ impl Processes {
         worker.own = own.inspect_err(|error| tracing::warn!("cannot read what worker {id} prints: {error}")).ok();
     }
 
-    /// A number may be free again.
+    /// Starts a waiting worker, if any: a unit number may be free.
     pub fn start_waiting_units(&mut self) {
         while let Some(worker) = self.units.as_mut().and_then(|side| side.waiting.pop_front()) {
             if self.workers.contains_key(&worker) {
@@ -150,10 +150,10 @@ impl Processes {
         }
     }
 
-    /// Has the end of all our units told.
+    /// Subscribes to the ends of all our units.
     pub fn watch_units(&self) {
         let Some(side) = &self.units else { return };
-        // One that is being started is watched by whoever starts it.
+        // A unit that is being started is watched by the start order.
         let known = self.workers.values().filter(|worker| worker.pid.is_some());
         let units: Vec<Unit> = known.flat_map(units_of).cloned().collect();
         if units.is_empty() {
@@ -184,7 +184,7 @@ impl Processes {
         self.settle_ends();
     }
 
-    /// The scope of a job has ended whose process is a service besides.
+    /// The scope of a job has ended whose process is a service as well.
     fn bounds_ended(&mut self, id: WorkerId, end: &UnitEnd) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.bounds = None;
@@ -192,7 +192,7 @@ impl Processes {
         self.settle_ends();
     }
 
-    /// Kills a process and, where it has a unit, all that is in it.
+    /// Kills a process and everything in its unit.
     pub fn end_process(&self, unit: Option<&Unit>, pid: Option<i32>) {
         if let (Some(side), Some(unit)) = (&self.units, unit.cloned()) {
             let manager = side.manager.clone();
@@ -208,23 +208,23 @@ impl Processes {
         }
     }
 
-    /// Ends the units that are left when we stop for good.
+    /// Kills our units at shutdown, but those for which `is_left` holds.
     pub async fn end_units(&self, is_left: impl Fn(WorkerId) -> bool) {
         let Some(side) = &self.units else { return };
         let left = self.workers.iter().filter(|(id, _)| !is_left(**id));
         let kills = left.flat_map(|(_, worker)| units_of(worker)).map(|unit| side.manager.kill(unit));
-        // All at once: where nobody answers, the time is up once and not once for each.
+        // Concurrently, so that an unresponsive manager costs the timeout once.
         let _ = tokio::time::timeout(END, futures_util::future::join_all(kills)).await;
     }
 
-    /// Has a line about a job in the journal of the coordinator too.
+    /// Writes a log line about a job to the coordinator's journal, too.
     pub fn note(&self, priority: u8, message: &str, fields: BTreeMap<String, String>) {
         if let Some(side) = &self.units {
             side.manager.tell(priority, message, fields);
         }
     }
 
-    /// Which of the app's units are there; none where there is no manager of units.
+    /// Lists the app's units; empty where there is no unit manager.
     ///
     /// # Errors
     /// When the manager does not answer.
@@ -238,19 +238,19 @@ impl Processes {
         }
     }
 
-    /// For how long the manager of units has not answered.
+    /// How long the unit manager has not answered, if longer than a restart takes.
     pub fn manager_lost(&self) -> Option<Duration> {
         self.units.as_ref()?.lost()
     }
 
-    /// Asks why we are to stop: [`super::ProcessEvent::Purpose`] says it. False where nobody could know.
+    /// Queries why we are to stop; [`super::ProcessEvent::Purpose`] reports it. False where there is no unit manager.
     pub fn ask_purpose(&self) -> bool {
         let Some(side) = &self.units else { return false };
         let (manager, answer) = (side.manager.clone(), self.answer.clone());
         tokio::task::spawn_local(async move {
             let purpose = match tokio::time::timeout(PURPOSE, manager.purpose()).await {
                 Ok(Ok(purpose)) => purpose,
-                // When nobody can tell, nothing may be left behind.
+                // Without an answer nothing may be left running.
                 _ => Purpose::Stop,
             };
             let _ = answer.send(Answer::Purpose(purpose)).await;
@@ -263,7 +263,7 @@ fn units_of(worker: &Worker) -> impl Iterator<Item = &Unit> {
     worker.unit.iter().chain(&worker.bounds)
 }
 
-/// What the process ended of, where its unit says more than it does.
+/// The cause of a process's end, where its unit knows more than the exit status says.
 fn cause(worker: &Worker, end: &UnitEnd) -> Option<Cause> {
     let mega = |bytes: u64| u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
     match end.result.as_str() {
@@ -275,7 +275,7 @@ fn cause(worker: &Worker, end: &UnitEnd) -> Option<Cause> {
     }
 }
 
-/// What the manager of units says next; never, where there is none.
+/// The next notice of the unit manager; pending forever if there is none.
 pub(super) async fn next_notice(units: &mut Option<UnitSide>) -> Option<UnitNotice> {
     match units {
         Some(side) => side.notices.recv().await,

@@ -1,5 +1,5 @@
-//! Jobs of others behind many of one, where those of a queue take turns: looks for them beside the calls that take what comes
-//! next, at one queue after the other, and takes no more than a small part of the server's time.
+//! Fairness between tenants within a queue: looks for jobs of other tenants behind many of one. Runs beside the calls
+//! that take the next jobs, on one queue after the other, and takes a small part of the server's time only.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,23 +7,24 @@ use std::time::{Duration, Instant};
 use super::{Answer, QueueSide};
 use crate::backend::{BackendError, Others, Reserved};
 
-/// Between two looks: while there is more to be looked at, and when all was seen.
+/// Interval between two looks: while there is more to see, and after the end of the queue was reached.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
-/// A look that took longer is followed by a longer pause: this many times as long.
+/// The interval is at least this many times the duration of the last look.
 const SHARE: u32 = 5;
-/// After which a queue that was looked through is so from its head again: what was passed over may be taken by now.
+/// After this time, a queue that was looked through is looked at from its head again: jobs passed over may be wanted by
+/// now.
 const AGAIN: Duration = Duration::from_secs(30);
-/// What a look may take.
+/// Timeout of a look.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Jobs that one look takes at the most.
+/// Maximum number of jobs taken by one look.
 const MOST: usize = 32;
 
-/// How far looks have come.
+/// Progress of the looks.
 #[derive(Debug, Default)]
 pub(super) struct Behind {
-    /// By queue: where, and since when all was seen.
+    /// By queue: position, and when its end was reached.
     at: BTreeMap<String, (u64, Option<Instant>)>,
-    /// The queue that comes next.
+    /// Index of the next queue.
     turn: usize,
     since: Option<Instant>,
     next: Option<Instant>,
@@ -37,7 +38,8 @@ impl Behind {
 }
 
 impl QueueSide {
-    /// Looks, if that is due, for jobs of those of whom few are known, by the value of `by`. `room`: how many may be taken.
+    /// Looks, if due, for jobs of tenants of which few jobs are known; the payload value `by` identifies a tenant.
+    /// `room`: how many jobs may be taken.
     pub fn look_behind(
         &mut self,
         now: Instant,
@@ -66,7 +68,7 @@ impl QueueSide {
         });
     }
 
-    /// There is nothing to look for.
+    /// Cancels the next look.
     pub fn look_no_more(&mut self) {
         self.behind.next = None;
     }
@@ -85,7 +87,7 @@ impl QueueSide {
                 }
                 self.brought(found);
             }
-            // That the queue does not answer is said by those calls that do not come beside others.
+            // Outages are reported by the regular calls.
             Err(error) => tracing::debug!(queue, "no look behind the head: {error}"),
         }
         self.behind.next = Some(Instant::now() + pause.max(since.elapsed() * SHARE));

@@ -1,8 +1,8 @@
-//! The doorbell: a database announces no job, so whoever has queued one may say so here, and it is looked for now
-//! instead of a moment later.
+//! The doorbell: a database does not announce jobs, so an app that has queued one may notify us here, and the queue is
+//! polled now instead of a moment later.
 //!
-//! Anybody on the machine may ring, as the web server is seldom the app's user: what is rung with is not read, and
-//! all it can do is to make us look.
+//! Any local user may ring, as the web server seldom runs as the app's user: the datagram's content is ignored, and all
+//! it can do is to make us poll.
 
 use std::fs;
 use std::path::Path;
@@ -14,26 +14,26 @@ use tokio::sync::mpsc;
 use crate::backend::{Capabilities, DOORBELL};
 use kqueue_system::sockets::bind_datagram;
 
-/// The web server is seldom the app's user.
+/// Mode of the socket: writable for everybody.
 const EVERYBODY: u32 = 0o666;
-/// The least time from one look to the next, however often it rings.
+/// Minimum time between two rings passed on.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// See the module.
 #[derive(Debug)]
 pub struct Doorbell {
-    /// One for all that rang meanwhile. Ends at once where there is no doorbell.
+    /// One message for all rings meanwhile. Closed if there is no doorbell.
     pub rings: mpsc::Receiver<()>,
 }
 
 impl Doorbell {
-    /// Binds it in a directory that is ours alone, if the backend has a use for it. To do without costs milliseconds, and
-    /// no job.
+    /// Binds the doorbell in a directory that is ours alone, if the backend needs one. A failure is not fatal: it costs
+    /// milliseconds, and no job.
     pub fn bind(directory: &Path, backend: Capabilities) -> Self {
         let (ring, rings) = mpsc::channel(1);
         let path = directory.join(DOORBELL);
         if !backend.doorbell {
-            // A runtime of before may have left its own.
+            // An earlier runtime may have left its socket.
             let _ = fs::remove_file(&path);
             return Self { rings };
         }
@@ -48,7 +48,7 @@ impl Doorbell {
 async fn hear(socket: UnixDatagram, ring: mpsc::Sender<()>) {
     let mut nothing = [0; 1];
     while socket.recv(&mut nothing).await.is_ok() {
-        // One look serves all who rang before it. Bounded, so that nobody can hold us up by ringing on.
+        // One poll serves all rings before it. Bounded, so that a flood cannot block this loop.
         for _ in 0..1024 {
             if socket.try_recv(&mut nothing).is_err() {
                 break;
@@ -81,7 +81,7 @@ mod tests {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
             let visitor = std::os::unix::net::UnixDatagram::unbound().unwrap();
             visitor.set_nonblocking(true).unwrap();
-            // More than the kernel keeps are dropped, and keep nobody waiting.
+            // Datagrams beyond the kernel's buffer are dropped, and block no sender.
             (0..5_000).for_each(|_| drop(visitor.send_to(b"anything at all", &path)));
             assert_eq!(bell.rings.recv().await, Some(()));
             let mut more = 0;

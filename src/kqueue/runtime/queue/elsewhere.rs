@@ -1,4 +1,4 @@
-//! The app has its queues elsewhere by now: another backend takes the place of this one, once all is settled here.
+//! Moves to another backend when the app's queues have moved, once all jobs of this one are settled.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -8,13 +8,13 @@ use super::sizes::Backlog;
 use super::{QueueEvent, QueueSide};
 use crate::backend::QueueBackend;
 
-/// What a server may take to take jobs back that nobody will ask it for again. Then they come back by themselves.
+/// Timeout for giving jobs back to a server that the app has left. After that they come back when their leases expire.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The backend that comes next.
+/// The next backend.
 pub struct Next {
     backend: Rc<dyn QueueBackend>,
-    /// When what could not be given back is given up.
+    /// When jobs that could not be given back are abandoned.
     until: Instant,
 }
 
@@ -24,23 +24,23 @@ impl QueueSide {
         self.backend.driver()
     }
 
-    /// Works this one from the moment on in which nothing is under way; [`QueueEvent::Elsewhere`] says when.
+    /// Moves to this backend as soon as no call is under way; [`QueueEvent::Elsewhere`] reports it.
     pub fn move_to(&mut self, backend: Rc<dyn QueueBackend>) {
         self.next = Some(Next { backend, until: Instant::now() + PATIENCE });
         self.look_again();
     }
 
-    /// When what cannot be settled here is given up.
+    /// When jobs that cannot be settled here are abandoned.
     pub(super) fn moving_wake(&self) -> Option<Instant> {
         self.next.as_ref().map(|next| next.until.max(Instant::now() + Duration::from_millis(50)))
     }
 
-    /// Whether jobs are on their way to where they come from next.
+    /// Whether a move is pending.
     pub fn is_moving(&self) -> bool {
         self.next.is_some()
     }
 
-    /// Moves, if nothing is under way.
+    /// Moves, if no call is under way.
     pub fn move_when_settled(&mut self) {
         let Some(next) = &self.next else { return };
         if next.until <= Instant::now() && self.returns.sending.is_none() && !self.returns.pending.is_empty() {

@@ -1,4 +1,4 @@
-//! Jobs are reserved: those that are there, or, where the last call found none, those that come.
+//! Reserving jobs: without waiting, or, if the last call found none, waiting for new ones.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -6,34 +6,35 @@ use std::time::{Duration, Instant};
 use super::{Answer, QueueEvent, QueueSide};
 use crate::backend::{BackendError, Capabilities, Reserved, Wait};
 
-/// A call for jobs that takes longer is not being answered.
+/// A call for jobs that takes longer counts as unanswered.
 const SILENCE: Duration = Duration::from_secs(5);
-/// One that takes longer is an outage. It is not given up: the jobs that it brings would be reserved and nobody's.
+/// A call that takes longer is an outage. It is not abandoned: the jobs that it brings would be reserved and held by no
+/// one.
 const OUTAGE: Duration = Duration::from_secs(15);
 
-/// The jobs there is room for.
+/// A demand for jobs.
 #[derive(Debug)]
 pub struct Demand {
     pub jobs: usize,
-    /// Where they may come from, in order.
+    /// The queues to take them from, in order.
     pub queues: Rc<[String]>,
     /// Jobs that have been settled so far.
     pub settled: u64,
 }
 
-/// The call for jobs.
+/// State of the call for jobs.
 #[derive(Debug, Default)]
 pub struct Fetch {
     state: FetchState,
-    /// The last call found no job: the next one waits for some.
+    /// The last call found no job, so the next one waits for some.
     dry: bool,
-    /// Ends the wait of the call that is under way. None once it has been ended.
+    /// Ends the wait of the call under way; `None` once it was ended.
     wait: Option<Wait>,
-    /// The queues that it is for.
+    /// The queues of the call.
     queues: Rc<[String]>,
-    /// When it was made.
+    /// When the call was made.
     since: Option<Instant>,
-    /// Finished jobs were on their way out then, and might have held back others.
+    /// Removals were under way when it was made, and may have held back other jobs.
     removing: bool,
     retry: Option<Instant>,
 }
@@ -42,9 +43,9 @@ pub struct Fetch {
 enum FetchState {
     #[default]
     Idle,
-    /// What is there is being reserved.
+    /// Reserves available jobs.
     Reserving,
-    /// So is what comes.
+    /// Waits for jobs if none is available.
     Waiting,
 }
 
@@ -57,17 +58,17 @@ impl Fetch {
         self.retry.filter(|_| self.is_idle())
     }
 
-    /// When the call under way is an outage, unless it is answered before.
+    /// When the call under way becomes an outage.
     pub fn outage(&self) -> Option<Instant> {
         Some(self.since()? + OUTAGE)
     }
 
-    /// When the call was made that is under way.
+    /// When the call under way was made.
     pub fn since(&self) -> Option<Instant> {
         self.since.filter(|_| !self.is_idle())
     }
 
-    /// For how long the call has been under way, if that is too long.
+    /// Age of the call under way, if overdue.
     pub fn overdue(&self) -> Option<Duration> {
         self.since().map(|at| at.elapsed()).filter(|age| *age > SILENCE)
     }
@@ -83,7 +84,7 @@ impl Fetch {
 }
 
 impl QueueSide {
-    /// There may be work that no queue announces.
+    /// Ends a waiting call and has the next one look at once: there may be jobs that no queue announces.
     pub fn look_again(&mut self) {
         self.fetch.dry = false;
         if let Some(wait) = self.fetch.wait.take() {
@@ -91,23 +92,23 @@ impl QueueSide {
         }
     }
 
-    /// Whether a call waits for jobs of a queue for which this holds.
+    /// Whether a waiting call includes a queue for which `is_it` holds.
     pub fn waits_for(&self, is_it: impl Fn(&str) -> bool) -> bool {
         self.fetch.state == FetchState::Waiting && self.fetch.queues.iter().any(|queue| is_it(queue))
     }
 
-    /// Whether a call waits for jobs, and not for those of one of these queues.
+    /// Whether a waiting call lacks one of these queues.
     pub fn waits_without(&self, queues: &[&String]) -> bool {
         self.fetch.state == FetchState::Waiting && queues.iter().any(|queue| !self.fetch.queues.contains(queue))
     }
 
-    /// Whether jobs could be reserved now.
+    /// Whether a call for jobs may be made now.
     pub fn may_reserve(&self, now: Instant) -> bool {
         let retries = [self.fetch.retry, self.returns.retry];
         self.fetch.is_idle() && !self.is_moving() && retries.into_iter().flatten().all(|at| at <= now)
     }
 
-    /// Reserves jobs, or waits for some.
+    /// Makes a call for jobs.
     pub fn reserve(&mut self, Demand { jobs, queues, settled }: Demand) {
         let Capabilities { max_batch, poll, .. } = self.backend.capabilities();
         let max = jobs.min(max_batch);
@@ -123,13 +124,13 @@ impl QueueSide {
         });
     }
 
-    /// A call for jobs is over.
+    /// Handles the reply to a call for jobs.
     pub(super) fn fetched(&mut self, settled: u64, result: Result<Reserved, BackendError>) {
         let was_waiting = self.fetch.state == FetchState::Waiting;
         let was_ended = was_waiting && self.fetch.wait.take().is_none();
         self.fetch.state = FetchState::Idle;
         if was_ended && result.as_ref().is_ok_and(Reserved::is_empty) {
-            // It has not looked: the next call does.
+            // An ended call has not looked at the queue: the next one does.
             return;
         }
         match result {
@@ -142,7 +143,7 @@ impl QueueSide {
         }
     }
 
-    /// A worker that pops by itself has had an answer, or has been told by this server why not.
+    /// Notes whether a worker that pops by itself could reach the queue. `fault`: target and error.
     pub fn worker_heard(&mut self, fault: Option<(String, String)>) {
         match fault {
             None => self.answered(),
@@ -180,7 +181,7 @@ impl QueueSide {
         }
     }
 
-    /// Jobs are ours, and others were no jobs. False where there are none.
+    /// Handles reserved jobs, and logs messages set aside as malformed. False if no job was reserved.
     pub(super) fn brought(&mut self, found: Reserved) -> bool {
         for aside in found.set_aside {
             tracing::error!(

@@ -1,4 +1,4 @@
-//! Leases are renewed while jobs are held, and a reservation is verified before its job is replayed.
+//! Lease renewal of held jobs, and verification of a reservation before its job is replayed.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,18 +8,18 @@ use crate::backend::{BackendError, Receipt, Reservation};
 use kqueue_core::backoff::Backoff;
 use kqueue_core::schedule::JobId;
 
-/// Leases are renewed when this part of them is over.
+/// Leases are renewed after this fraction (1/n) of their time.
 const RENEWALS_PER_LEASE: u32 = 3;
-/// They are not renewed more often.
+/// Minimum time between two renewals.
 const LEAST: Duration = Duration::from_millis(300);
 
 /// When leases are renewed.
 #[derive(Debug)]
 pub struct Leases {
-    /// Whether they are.
+    /// Whether leases are renewed.
     enabled: bool,
     due: Option<Instant>,
-    /// When the call was made that is under way.
+    /// When the call under way was made.
     pub renewing: Option<Instant>,
 }
 
@@ -32,7 +32,7 @@ impl Leases {
         self.enabled = enabled;
     }
 
-    /// Sets the next renewal, by how long a lease is.
+    /// Schedules the next renewal for a lease of this length.
     pub fn arm(&mut self, lease: Option<Duration>) {
         let lease = lease.filter(|_| self.enabled);
         self.due = lease.map(|lease| Instant::now() + (lease / RENEWALS_PER_LEASE).max(LEAST));
@@ -42,14 +42,14 @@ impl Leases {
         self.due
     }
 
-    /// Whether it is time. Once, until it is set again.
+    /// Whether a renewal is due. True once, until armed again.
     pub fn is_due(&mut self, now: Instant) -> bool {
         self.due.take_if(|at| *at <= now).is_some()
     }
 }
 
 impl QueueSide {
-    /// Starts the leases of these jobs anew.
+    /// Renews the leases of these jobs, unless a renewal is under way.
     pub fn renew(&mut self, jobs: Vec<(JobId, Reservation)>) {
         self.leases.arm(self.backend.lease());
         if self.leases.renewing.is_some() || jobs.is_empty() {
@@ -69,7 +69,7 @@ impl QueueSide {
         let renewed = jobs.into_iter().zip(ours).map(|((id, reservation), ours)| (id, reservation.receipt, ours));
         let renewed: Vec<(JobId, Receipt, bool)> = renewed.collect();
         if !self.returns.pending.is_empty() {
-            // What is to be given back is found by its new receipt alone.
+            // After a renewal, a job to be given back is found by its new receipt only.
             let receipts: HashMap<JobId, &Receipt> =
                 renewed.iter().filter(|(.., ours)| *ours).map(|(id, receipt, _)| (*id, receipt)).collect();
             for one in &mut self.returns.pending {
@@ -81,14 +81,14 @@ impl QueueSide {
         self.events.push_back(QueueEvent::Renewed(renewed));
     }
 
-    /// Finds out whether a job whose process died is still ours. Asked until the queue answers.
+    /// Checks whether a job whose process died is still reserved by us. Repeated until the queue answers.
     pub fn verify(&self, job: JobId, reservation: Reservation) {
         self.call(move |backend| async move {
             let mut reservation = [reservation];
             let mut backoff = Backoff::new(RETRY.0, RETRY.1);
             loop {
                 match backend.renew(&mut reservation).await {
-                    // A refusal says nothing about the job either.
+                    // A refusal does not say whether the job is ours either.
                     Err(_) => tokio::time::sleep(backoff.failed()).await,
                     Ok(ours) => {
                         let ours = ours.first().copied().unwrap_or(false);

@@ -1,9 +1,8 @@
-//! The app's queues: jobs are reserved from them, leases renewed, finished jobs removed, others given back.
+//! The app's queues: reserves jobs, renews leases, removes finished jobs, gives others back.
 //!
-//! Each kind of call is under way at most once; what comes up meanwhile goes with the next one. That keeps the order of
-//! effects, and makes batches of what would otherwise be many small calls. The answer of a call comes back through
-//! [`QueueSide::next`]; what it means for others is left in [`QueueSide::events`]. Knows nothing of processes, of records
-//! or of the schedule.
+//! At most one call of each kind is under way; requests made meanwhile go with the next one. That keeps effects in
+//! order, and batches small calls. Replies come back through [`QueueSide::next`]; events for other components are left
+//! in [`QueueSide::events`]. Independent of processes, records and the schedule.
 
 mod behind;
 pub mod doorbell;
@@ -42,57 +41,57 @@ use share::Shares;
 pub use share::host;
 use sizes::{Backlog, Count};
 
-/// Delays before a queue that does not answer is asked again: from the first to the last, doubled each time.
+/// Delay before a failed call is repeated: from the first to the last, doubled each time.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// Answers that may wait to be handled. There are never as many calls.
+/// Capacity of the reply channel; there are never as many calls.
 const ANSWERS: usize = 1024;
 
-/// What happened in the queue.
+/// An event of the queue.
 #[derive(Debug)]
 pub enum QueueEvent {
-    /// It has answered for the first time.
+    /// The first call succeeded.
     Opened,
-    /// Somebody says that there is a job to look for.
+    /// The doorbell rang: there may be a job.
     Rang,
-    /// These jobs are ours.
+    /// Jobs were reserved.
     Reserved(Vec<Reservation>),
-    /// A call that was made after so many jobs had been settled found none.
+    /// A call found no job. `settled`: the number of settled jobs when it was made.
     Empty { settled: u64 },
-    /// These are no longer in the queue.
+    /// Finished jobs were removed from the queue.
     Removed(Vec<JobId>),
-    /// It is time to renew the leases of what is held.
+    /// The leases of held jobs are due for renewal.
     RenewalDue,
-    /// Leases have been renewed: whether each reservation is still ours.
+    /// Leases were renewed; the flag is false where the reservation is lost.
     Renewed(Vec<(JobId, Receipt, bool)>),
-    /// These are back in their queues.
+    /// Jobs were given back to their queues.
     Returned(Vec<JobId>),
-    /// Whether this reservation is still ours.
+    /// A reservation was verified; `ours` is false where it is lost.
     Verified { job: JobId, receipt: Receipt, ours: bool },
-    /// It does not answer, and why.
+    /// An outage begins, with its cause.
     Silent(String),
-    /// It answers again.
+    /// The outage is over.
     Answers,
-    /// What a limit lets start that hosts share; nothing, if nobody says.
+    /// The grant of a limit shared between hosts; `None` if it could not be determined.
     Shared { name: String, call: u64, grant: Option<Grant> },
-    /// Milliseconds until the next delayed job, if there is one; 0 where the queue does not say.
+    /// Milliseconds until the next delayed job is due, if there is one; 0 if the queue could not be read.
     Sighted(Option<u64>),
-    /// Jobs come from where the app has them by now.
+    /// The queue has moved to the app's new connection.
     Elsewhere,
-    /// The settings of the connection cannot work.
+    /// The settings of the connection can never work.
     Unusable(BackendError),
-    /// It does not answer, and the settings say not to wait for it.
+    /// The queue does not answer, and the settings say not to wait for it.
     Abandoned(BackendError),
 }
 
-/// What [`QueueSide::next`] waits for.
+/// Input returned by [`QueueSide::next`].
 #[derive(Debug)]
 pub enum QueueInput {
     Answer(Answer),
-    /// Somebody has rung the doorbell.
+    /// The doorbell rang.
     Rang,
 }
 
-/// The answer to a call.
+/// The reply to a call.
 #[derive(Debug)]
 pub enum Answer {
     Reserved { settled: u64, result: Result<Reserved, BackendError> },
@@ -118,16 +117,16 @@ pub struct QueueSide {
     backlog: Backlog,
     behind: Behind,
     shares: Shares,
-    /// Where the app has its queues by now, if not here.
+    /// The backend to move to, if the app's queues have moved.
     next: Option<elsewhere::Next>,
-    /// What others are to be told, in order.
+    /// Events for other components, in order.
     pub events: VecDeque<QueueEvent>,
     answers: mpsc::Receiver<Answer>,
     answer: mpsc::Sender<Answer>,
 }
 
 impl QueueSide {
-    /// Nothing is under way yet.
+    /// With no call under way.
     pub fn new(backend: Rc<dyn QueueBackend>, doorbell: Doorbell, settings: &Settings) -> Self {
         let (answer, answers) = mpsc::channel(ANSWERS);
         Self {
@@ -148,14 +147,14 @@ impl QueueSide {
         }
     }
 
-    /// Works by other settings from now on.
+    /// Applies new settings.
     pub fn configure(&mut self, settings: &Settings) {
         self.leases.configure(settings.renew);
         self.forget_shared();
         if self.outage.has_answered() {
             self.leases.arm(self.backend.lease());
         }
-        // A wait under way is one for the queues of before.
+        // A waiting call is for the previous queues.
         self.look_again();
     }
 
@@ -163,28 +162,28 @@ impl QueueSide {
         self.backend.capabilities()
     }
 
-    /// Why its jobs cannot go to another queue, where they cannot.
+    /// Checks whether jobs can be moved to another queue.
     ///
     /// # Errors
-    /// In one line.
+    /// Why not, in one line.
     pub fn can_move(&self, from: &[String], to: &str) -> Result<(), String> {
         let to_check = [to.to_owned()];
         self.check_queues(&to_check).map_err(|error| error.to_string())?;
         self.backend.unmovable(from, to).map_or(Ok(()), Err)
     }
 
-    /// Somebody has moved jobs in the queue by hand.
+    /// Drops cached state after jobs were moved in the queue by others.
     pub fn forget(&mut self) {
         self.backend.forget();
         self.look_again();
     }
 
-    /// Whether workers pop by themselves: nothing is ever reserved here.
+    /// Whether workers pop by themselves, so that nothing is reserved here.
     pub fn is_native(&self) -> bool {
         self.backend.is_native()
     }
 
-    /// Refuses queues that cannot be worked.
+    /// Checks that these queues can be worked.
     ///
     /// # Errors
     /// See [`QueueBackend::check_queues`].
@@ -192,7 +191,7 @@ impl QueueSide {
         self.backend.check_queues(queues)
     }
 
-    /// Waits for the next answer, or for the doorbell. Cancelled, it loses neither.
+    /// Waits for the next reply or ring. Cancel safe.
     pub async fn next(&mut self) -> QueueInput {
         tokio::select! {
             biased;
@@ -224,7 +223,7 @@ impl QueueSide {
         }
     }
 
-    /// When something is due that no answer brings.
+    /// When [`Self::on_time`] or the next call is due.
     pub fn wake(&self) -> Option<Instant> {
         let outage = self.fetch.outage().filter(|_| !self.outage.is_logged());
         let wakes = [self.fetch.wake(), outage, self.leases.wake(), self.backlog.wake(), self.settling_wake()];
@@ -248,17 +247,17 @@ impl QueueSide {
         self.outage.has_answered()
     }
 
-    /// For how long it has not answered, if it should have.
+    /// How long the queue has not answered, if a reply is overdue.
     pub fn silence(&self) -> Option<Duration> {
         self.outage.silence().or(self.fetch.overdue())
     }
 
-    /// What it says instead of an answer.
+    /// The error of the current outage.
     pub fn error(&self) -> Option<&str> {
         self.outage.error()
     }
 
-    /// Calls that have not come back, and when they were made.
+    /// Calls under way, and when they were made.
     pub fn calls_under_way(&self) -> impl Iterator<Item = (&'static str, Instant)> {
         let calls = [
             ("reserve jobs", self.fetch.since()),
@@ -269,7 +268,7 @@ impl QueueSide {
         calls.into_iter().filter_map(|(name, since)| Some((name, since?)))
     }
 
-    /// Makes a call beside everything else that goes on.
+    /// Makes a call without blocking the loop.
     fn call<F: Future<Output = Answer> + 'static>(&self, call: impl FnOnce(Rc<dyn QueueBackend>) -> F) {
         let (answer, call) = (self.answer.clone(), call(self.backend.clone()));
         tokio::task::spawn_local(async move { drop(answer.send(call.await).await) });

@@ -1,4 +1,4 @@
-//! Whether the queue answers, since when it does not, and whether it ever will.
+//! Tracks outages of the queue: since when, why, and whether they are final.
 
 use std::time::{Duration, Instant};
 
@@ -8,32 +8,32 @@ use kqueue_core::backoff::Backoff;
 use kqueue_system::harmless;
 use kqueue_system::systemd::health::is_listening;
 
-/// Bytes of a server's own text in one line of the log.
+/// Maximum bytes of a server's error text in a log line.
 const MAX_ERROR: usize = 512;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Outage {
-    /// The queue has answered once.
+    /// The queue has answered at least once.
     answered: bool,
-    /// Whoever wants to work off what is there does not wait for a queue to come back.
+    /// With `--stop-when-empty`, the runtime does not wait for an outage to end.
     is_not_awaited: bool,
     backoff: Backoff,
     since: Option<Instant>,
-    /// What the queue says instead of an answer.
+    /// Error of the last failed call.
     error: Option<String>,
     logged: Logged,
 }
 
-/// What this outage has logged: its failures may alternate between the kinds.
+/// What was logged of this outage, whose failures may alternate between the kinds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Logged {
     refused: bool,
     silent: bool,
 }
 
-/// Whether another try before the first answer would end the same way. A service manager starts us again when
-/// nobody looks, and the server that refuses us may be the one that is wrong: there a refusal is an outage.
+/// Whether a failure before the first reply is final. Under a service manager, which restarts us unattended, a refusal
+/// is an outage: the server that refuses us may be at fault.
 pub fn is_final(error: &BackendError) -> bool {
     match error {
         BackendError::Settings(_) => true,
@@ -72,12 +72,12 @@ impl Outage {
         self.since.map(|at| at.elapsed())
     }
 
-    /// Once the queue has answered, the settings can work: what refuses them then is an outage as any other.
+    /// Whether the settings can never work. After the first reply they can: then a refusal is an outage.
     pub fn is_unusable(&self, error: &BackendError) -> bool {
         !self.answered && is_final(error)
     }
 
-    /// The queue has answered. True for the first time.
+    /// Notes a reply. True for the first one.
     pub fn answered(&mut self) -> bool {
         if self.since.is_some() {
             tracing::info!("the queue answers again");
@@ -87,8 +87,7 @@ impl Outage {
         !std::mem::replace(&mut self.answered, true)
     }
 
-    /// A call that was made at `since` has had no answer for too long.
-    /// True where an outage begins.
+    /// Notes that the call made at `since` is overdue. True where an outage begins.
     pub fn silent(&mut self, since: Instant) -> bool {
         if !std::mem::replace(&mut self.logged.silent, true) {
             let age = since.elapsed().as_secs();
@@ -99,12 +98,12 @@ impl Outage {
         begins
     }
 
-    /// Whether that is in the log.
+    /// Whether the lack of a reply was logged.
     pub fn is_logged(&self) -> bool {
         self.logged.silent
     }
 
-    /// A call that was made at `since` has failed. The delay before the next one.
+    /// Notes that the call made at `since` has failed. Returns the delay before the next one.
     pub fn failed(&mut self, error: &BackendError, since: Option<Instant>) -> Duration {
         let (what, logged) = match error {
             BackendError::Settings(_) | BackendError::Refused { .. } => {

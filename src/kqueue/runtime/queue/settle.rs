@@ -1,4 +1,4 @@
-//! Finished jobs are removed from the queue, and jobs that PHP has not seen are given back.
+//! Removal of finished jobs from the queue, and return of jobs that PHP has not read.
 
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
@@ -8,32 +8,32 @@ use crate::backend::{BackendError, Reservation};
 use kqueue_core::backoff::Backoff;
 use kqueue_core::schedule::JobId;
 
-/// Finished jobs on their way out of the queue.
+/// Finished jobs to be removed.
 #[derive(Debug)]
 pub struct Removals {
     pending: Vec<(JobId, Reservation)>,
-    /// When the call was made that is under way.
+    /// When the call under way was made.
     pub sending: Option<Instant>,
     retry: Option<Instant>,
     backoff: Backoff,
 }
 
-/// A job on its way back.
+/// A job to be given back.
 #[derive(Clone, Debug)]
 pub struct Return {
     pub job: JobId,
     pub reservation: Reservation,
-    /// An operator has put it in front of others: what has the greatest number is first in its queue again.
+    /// Sequence number of an operator's order to move it to the front, else 0: the greatest number goes first.
     pub front: u64,
-    /// The queue that it goes to, where that is another one.
+    /// The queue to move it to, if it is another one.
     pub to: Option<String>,
 }
 
-/// Jobs on their way back.
+/// Jobs to be given back.
 #[derive(Debug)]
 pub struct Returns {
     pub pending: Vec<Return>,
-    /// When the call was made that is under way.
+    /// When the call under way was made.
     pub sending: Option<Instant>,
     pub retry: Option<Instant>,
     backoff: Backoff,
@@ -64,24 +64,24 @@ impl Returns {
 }
 
 impl QueueSide {
-    /// These jobs are finished: they go with the next batch.
+    /// Queues finished jobs for the next removal.
     pub fn remove(&mut self, jobs: impl IntoIterator<Item = (JobId, Reservation)>) {
         self.removals.pending.extend(jobs);
     }
 
-    /// These jobs have not been seen by PHP.
+    /// Queues jobs that PHP has not read for the next return.
     pub fn give_back(&mut self, jobs: impl IntoIterator<Item = Return>) {
         self.returns.pending.extend(jobs);
     }
 
-    /// Makes the calls that settle what is ours.
+    /// Makes the calls that are due: removals, returns, and the move to another backend.
     pub fn settle(&mut self) {
         self.send_removals();
         self.send_returns();
         self.move_when_settled();
     }
 
-    /// Whether nothing is left to be removed or given back, and no call may still bring a job.
+    /// Whether nothing is left to be removed or given back, and no call under way may still bring a job.
     pub fn is_settled(&self) -> bool {
         !self.is_removing()
             && self.shares.under_way == 0
@@ -90,7 +90,7 @@ impl QueueSide {
             && self.unsettled() == 0
     }
 
-    /// Whether finished jobs are on their way out of the queue.
+    /// Whether finished jobs are still to be removed, or being removed.
     pub fn is_removing(&self) -> bool {
         self.removals.sending.is_some() || !self.removals.pending.is_empty()
     }
@@ -100,10 +100,10 @@ impl QueueSide {
         self.removals.pending.len() + self.returns.pending.len()
     }
 
-    /// When a call is made again that failed to settle something.
+    /// When a failed removal or return is repeated.
     pub fn settling_wake(&self) -> Option<Instant> {
         let due = [self.removals.wake(), self.returns.wake()].into_iter().flatten().min()?;
-        // One that is due and has to wait for another is looked at now and then.
+        // One that is due and waits for another call is polled.
         Some(due.max(Instant::now() + Duration::from_millis(10)))
     }
 
@@ -124,12 +124,12 @@ impl QueueSide {
     pub(super) fn removed(&mut self, jobs: Vec<(JobId, Reservation)>, result: Result<Vec<bool>, BackendError>) {
         self.removals.sending = None;
         let Ok(ours) = result else {
-            // They are finished, and must not run again: they stay at the head of the next batch.
+            // Finished jobs must not run again: they stay at the head of the next batch.
             self.removals.pending.splice(..0, jobs);
             self.removals.retry = Some(Instant::now() + self.removals.backoff.failed());
             return;
         };
-        // A call that got no answer may have removed them all the same.
+        // A call without a reply may have removed them.
         let retried = self.removals.retry.take().is_some();
         self.removals.backoff.succeeded();
         let lost = ours.iter().filter(|ours| !**ours).count();
@@ -142,8 +142,8 @@ impl QueueSide {
     }
 
     fn send_returns(&mut self) {
-        // A renewal under way changes what a reservation is known by, and what a call under way brings may
-        // belong behind these: they go back together, in their order.
+        // A renewal under way changes receipts, and a call under way may bring jobs that belong behind these: all go
+        // back together, in order.
         let busy = self.returns.sending.is_some()
             || self.leases.renewing.is_some()
             || (self.fetch.brings_jobs() && self.backend.capabilities().ordered);
@@ -154,11 +154,11 @@ impl QueueSide {
         }
         self.returns.sending = Some(Instant::now());
         let all = std::mem::take(&mut self.returns.pending);
-        // To one place with one call: one that fails is made again as a whole.
+        // One call for each destination: a failed call is repeated as a whole.
         let to = all.first().and_then(|first| first.to.clone());
         let (mut jobs, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.to == to);
         self.returns.pending = others;
-        // As they were reserved, so they go back.
+        // In the order in which they were reserved.
         jobs.sort_unstable_by_key(|one| (Reverse(one.front), one.job));
         self.call(|backend| async move {
             let reservations: Vec<_> = jobs.iter().map(|one| one.reservation.clone()).collect();

@@ -1,5 +1,5 @@
-//! Limits that hosts share: what is known of each is kept by the queue's own server, as a text that is changed only by who
-//! has seen it as it is. What follows from it is worked out here, by `kqueue_core::arbiter`.
+//! Limits shared between hosts: the state of each is a text kept by the queue's server, replaced by compare-and-swap.
+//! The arithmetic is in `kqueue_core::arbiter`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,30 +13,30 @@ use super::{Answer, QueueEvent, QueueSide};
 use crate::backend::{BackendError, QueueBackend};
 use crate::kept::KeptFile;
 
-/// What one question may take: less than the schedule waits for an answer.
+/// Timeout of one request, shorter than the schedule's.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How often it is tried while other hosts are quicker.
+/// Attempts while other hosts win the race.
 const TRIES: usize = 20;
-/// Bytes of a server's own text.
+/// Maximum bytes of a server's error text.
 const ERROR: usize = 300;
-/// Bytes of the name of a limit, as it is kept.
+/// Maximum bytes of a limit's name on the server.
 const NAME: usize = 160;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
-    /// Who we are among those that share.
+    /// Our host id.
     host: String,
-    /// Limits whose last question had no answer.
+    /// Limits whose last request failed.
     failing: BTreeSet<String>,
-    /// Why the last one had none.
+    /// Error of the last failed request.
     error: Option<String>,
-    /// Questions that have not come back.
+    /// Requests under way.
     pub under_way: usize,
 }
 
-/// Who this host is to the others, kept for the next runtime: what was given to one that was killed is its own. Not over a
-/// start of the machine, after which nothing runs: one that was copied has other machines start with the same files.
+/// The host id, kept for the next runtime, which inherits the grants of a killed one. Not kept over a reboot, after
+/// which nothing runs: clones of a machine start with the same files, and must not share an id.
 pub fn host(state_dir: &Path) -> String {
     #[derive(Default, Deserialize, Serialize)]
     struct Host {
@@ -57,12 +57,12 @@ pub fn host(state_dir: &Path) -> String {
 }
 
 impl QueueSide {
-    /// Tells who we are to those that share limits with us.
+    /// Sets our host id.
     pub fn is_host(&mut self, host: String) {
         self.shares.host = host;
     }
 
-    /// Asks what a limit lets start that hosts share; [`QueueEvent::Shared`] says so.
+    /// Requests a grant of a shared limit; [`QueueEvent::Shared`] reports it.
     pub fn share(&mut self, claim: Claim) {
         let host = self.shares.host.clone();
         self.shares.under_way += 1;
@@ -98,19 +98,19 @@ impl QueueSide {
         self.events.push_back(QueueEvent::Shared { name, call, grant });
     }
 
-    /// Why limits that hosts share are not kept, if they are not.
+    /// Why shared limits are not kept, if so.
     pub fn unshared(&self) -> Option<String> {
         let error = self.shares.error.as_deref().filter(|_| !self.shares.failing.is_empty())?;
         Some(format!("limits that hosts share are not kept, so nothing starts that they bound: {error}"))
     }
 
-    /// Limits of these are asked for no more.
+    /// Forgets failures, since the limits may have changed.
     pub(super) fn forget_shared(&mut self) {
         self.shares.failing.clear();
     }
 }
 
-/// Works out what may start, on what is there, until nobody else was quicker.
+/// Computes the grant on the current state, until it is stored without a race.
 async fn ask(backend: &dyn QueueBackend, host: &str, claim: &Claim) -> Result<Grant, BackendError> {
     let name = short(&claim.name);
     let keep = Duration::from_millis(Shared::keep_ms(&claim.limit));
@@ -126,7 +126,7 @@ async fn ask(backend: &dyn QueueBackend, host: &str, claim: &Claim) -> Result<Gr
     Err(BackendError::Unavailable { target: format!("limit {name}"), reason })
 }
 
-/// A name as long as servers keep it.
+/// Shortens a name to [`NAME`] bytes; a hash keeps long ones distinct.
 fn short(name: &str) -> String {
     if name.len() <= NAME {
         return name.to_owned();

@@ -1,4 +1,4 @@
-//! How many jobs the queues have. Counted seldom enough to cost next to nothing.
+//! Queue sizes. Counted seldom enough to cost next to nothing.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -9,31 +9,31 @@ use crate::backend::{BackendError, Listed, Listing, Page, QueueBackend, QueueSiz
 use kqueue_control::{Paused, Queue, Sizes};
 use kqueue_system::harmless;
 
-/// Between two counts.
+/// Interval between two counts.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Between two estimates: they change slowly, and the server may charge for each.
+/// Interval between two estimates: they change slowly, and the server may charge for each.
 const ESTIMATE_PAUSE: Duration = Duration::from_secs(60);
-/// A count that took longer is followed by a longer pause: this many times as long.
+/// The interval is at least this many times the duration of the last count.
 const SHARE: u32 = 50;
-/// What the queues may take to answer.
+/// Timeout of a query.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Delayed jobs of a queue that are looked at, for a queue that does not keep them in the order of their times.
+/// Delayed jobs of each queue that are looked at: a queue need not list them in order of their times.
 const DELAYED: usize = 20;
-/// Bytes of what they answer instead.
+/// Maximum bytes of an error text.
 const ERROR: usize = 300;
 
-/// What one queue has answered.
+/// Result of counting one queue.
 #[derive(Clone, Debug)]
 pub enum Count {
-    /// So many.
+    /// Its sizes.
     Sizes(QueueSize),
-    /// It cannot be read.
+    /// It cannot be read, and why.
     Fault(String),
-    /// Nothing in time.
+    /// No reply in time.
     Late,
 }
 
-/// What the queues have answered last.
+/// The last counts.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     counts: BTreeMap<String, Count>,
@@ -70,7 +70,7 @@ impl Backlog {
 }
 
 impl Count {
-    /// Jobs that could run now, where that is known.
+    /// Jobs that could run now, if known.
     pub fn pending(&self) -> Option<u64> {
         match self {
             Count::Sizes(size) => Some(size.pending),
@@ -78,7 +78,7 @@ impl Count {
         }
     }
 
-    /// Into what is shown of a queue. `estimated`: whether its backend does not count exactly.
+    /// Writes the result into a queue's entry in the snapshot. `estimated`: whether the backend only estimates.
     pub fn put(&self, queue: &mut Queue, estimated: bool) {
         (queue.sizes, queue.error) = match self {
             Count::Sizes(QueueSize { pending, delayed, reserved }) => {
@@ -91,7 +91,7 @@ impl Count {
     }
 }
 
-/// A queue that cannot be read.
+/// The fault of the first queue that cannot be read.
 pub fn fault(counts: &BTreeMap<String, Count>) -> Option<String> {
     counts.iter().find_map(|(name, count)| match count {
         Count::Fault(error) => Some(format!("queue {name} cannot be read: {error}")),
@@ -99,13 +99,13 @@ pub fn fault(counts: &BTreeMap<String, Count>) -> Option<String> {
     })
 }
 
-/// A queue that cannot be read while another one can: the server is there.
+/// The same, but only if another queue can be read, so that the server is up.
 pub fn partial_fault(counts: &BTreeMap<String, Count>) -> Option<String> {
     fault(counts).filter(|_| counts.values().any(|count| matches!(count, Count::Sizes(_))))
 }
 
 impl QueueSide {
-    /// Counts what waits in these queues, if that is due.
+    /// Starts a count of these queues, if due.
     pub fn count(&mut self, now: Instant, queues: &[String]) {
         if self.is_native() || self.backlog.since.is_some() || self.backlog.next.is_some_and(|at| now < at) {
             return;
@@ -115,7 +115,7 @@ impl QueueSide {
         self.call(|backend| async move { Answer::Counted(count(&*backend, &queues).await) });
     }
 
-    /// What a worker has counted, where nobody else can.
+    /// Takes over sizes counted by a worker, where workers pop by themselves.
     pub fn counted_by_worker(&mut self, sizes: BTreeMap<String, [u64; 3]>) {
         if self.is_native() {
             let size = |[pending, delayed, reserved]: [u64; 3]| Count::Sizes(QueueSize { pending, delayed, reserved });
@@ -123,18 +123,18 @@ impl QueueSide {
         }
     }
 
-    /// What was counted last.
+    /// The last counts.
     pub fn counts(&self) -> &BTreeMap<String, Count> {
         &self.backlog.counts
     }
 
-    /// A queue as it was when it was last counted.
+    /// The snapshot entry of a queue, with its last count.
     pub fn queue(&self, name: &str, paused: Option<Paused>) -> Queue {
         self.backlog.queue(name, paused)
     }
 
-    /// Looks for the next delayed job of these queues, where they can tell; [`super::QueueEvent::Sighted`] says when it is
-    /// due.
+    /// Looks for the next delayed job of these queues, where they can be listed; [`super::QueueEvent::Sighted`] reports
+    /// when it is due.
     pub fn look_ahead(&self, queues: &[String]) {
         let (looker, queues) = (self.looker(), queues.to_vec());
         self.call(|_| async move {
@@ -147,12 +147,12 @@ impl QueueSide {
         });
     }
 
-    /// For whoever looks at jobs that nobody has reserved.
+    /// A handle for read-only queries.
     pub fn looker(&self) -> Looker {
         Looker(self.backend.clone())
     }
 
-    /// Counts what is in these queues now.
+    /// Counts these queues now.
     pub fn count_now(&self, queues: &[String]) -> impl Future<Output = BTreeMap<String, Count>> + use<> {
         let known = self.is_native().then(|| self.backlog.counts.clone());
         let (backend, queues) = (self.backend.clone(), queues.to_vec());
@@ -165,7 +165,7 @@ impl QueueSide {
     }
 }
 
-/// Looks at what is in the queues, and changes nothing.
+/// Read-only access to the queues.
 #[derive(Clone)]
 pub struct Looker(Rc<dyn QueueBackend>);
 
@@ -176,7 +176,7 @@ impl std::fmt::Debug for Looker {
 }
 
 impl Looker {
-    /// Why their jobs cannot be listed, where that is so.
+    /// Why jobs cannot be listed, if so.
     pub fn unlisted(&self) -> Option<&'static str> {
         self.0.unlisted()
     }
@@ -194,7 +194,7 @@ impl Looker {
         self.0.list(queue, which, first, most).await
     }
 
-    /// When the next delayed job is due, milliseconds since 1970; none where there is none, or such jobs cannot be listed.
+    /// When the next delayed job is due, in milliseconds since 1970; `None` if there is none, or jobs cannot be listed.
     async fn next_due(&self, queues: &[String]) -> Result<Option<u64>, BackendError> {
         let mut next = None;
         if self.unlisted().is_none() {
@@ -206,8 +206,8 @@ impl Looker {
         Ok(next)
     }
 
-    /// For each of these queues that says so, since when the job has waited that has waited for longest: milliseconds
-    /// since 1970. Does not wait for long.
+    /// The time since which the longest waiting job of each queue has waited, where the queue knows it: milliseconds
+    /// since 1970. Times out after [`PATIENCE`].
     pub async fn oldest(&self, queues: &[String]) -> BTreeMap<String, u64> {
         let asked = tokio::time::timeout(PATIENCE, self.0.oldest(queues)).await;
         let oldest = asked.ok().and_then(Result::ok).unwrap_or_default();
@@ -215,8 +215,8 @@ impl Looker {
     }
 }
 
-/// Asks the queues for their sizes, and does not wait for long. Where they cannot be had together, each is asked by
-/// itself: one that cannot be read hides no other.
+/// Counts the queues within [`PATIENCE`]. If a joint call fails, each queue is called by itself, so that one that
+/// cannot be read hides no other.
 async fn count(backend: &dyn QueueBackend, names: &[String]) -> BTreeMap<String, Count> {
     let mut counts: BTreeMap<String, Count> = names.iter().map(|name| (name.clone(), Count::Late)).collect();
     let asked = async {
@@ -230,7 +230,7 @@ async fn count(backend: &dyn QueueBackend, names: &[String]) -> BTreeMap<String,
             }
         }
     };
-    // What has been answered by then counts.
+    // On a timeout, the replies so far are used.
     let _ = tokio::time::timeout(PATIENCE, asked).await;
     counts
 }
@@ -259,7 +259,7 @@ mod tests {
         let all = counts(&[("a", broken.clone()), ("b", broken)]);
         assert_eq!(partial_fault(&all), None);
         assert!(fault(&all).is_some());
-        // One that is slow is no fault.
+        // A slow queue is no fault.
         assert_eq!(fault(&counts(&[("a", Count::Late), ("b", fine)])), None);
     }
 

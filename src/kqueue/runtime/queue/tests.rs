@@ -1,4 +1,4 @@
-//! The queue's side on a backend that answers as it is told to.
+//! Tests of the queue side with a scripted backend.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::runtime::testing::settings;
 
 type Flags = Result<Vec<bool>, BackendError>;
 
-/// Answers each call with what comes next of its kind. Remembers what it was asked for.
+/// Answers each call with the next scripted reply of its kind, and records the calls.
 struct Scripted {
     batches: RefCell<VecDeque<Result<Reserved, BackendError>>>,
     flags: RefCell<VecDeque<Flags>>,
@@ -126,7 +126,7 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(QueueSide, Rc<Scripted>) -> F) 
     });
 }
 
-/// Handles the next answer; what it has brought.
+/// Handles the next reply; returns the events.
 async fn answer(queue: &mut QueueSide) -> Vec<QueueEvent> {
     let input = queue.next().await;
     queue.handle(input);
@@ -147,7 +147,7 @@ fn jobs_are_reserved_in_bounded_calls_and_then_waited_for_until_somebody_rings()
         queue.reserve(demand(1));
         let events = answer(&mut queue).await;
         assert!(matches!(events[..], [QueueEvent::Empty { settled: 7 }]), "{events:?}");
-        // The next call waits: it is ended by the doorbell, and says nothing of the queue.
+        // The next call waits. The doorbell ends it, and no `Empty` follows.
         queue.reserve(demand(1));
         assert!(queue.waits_for(|name| name == "default") && !queue.waits_for(|name| name == "other"));
         queue.handle(QueueInput::Rang);
@@ -228,7 +228,7 @@ fn an_outage_is_not_asked_again_at_once_and_has_an_end() {
         answer(&mut queue).await;
         for first in [true, false] {
             queue.reserve(demand(1));
-            // Said once.
+            // Reported once.
             let said = answer(&mut queue).await;
             assert_eq!(matches!(said[..], [QueueEvent::Silent(_)]), first, "{said:?}");
             assert_eq!(said.is_empty(), !first, "{said:?}");

@@ -1,4 +1,4 @@
-//! The alerts of an app: what has begun is kept in the state directory, and told beside the runtime's own work.
+//! The alerts of an app: open ones are kept in the state directory, and notifications are sent beside the loop.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,9 +12,9 @@ use kqueue_core::schedule::Now;
 use crate::alert::{self, Kept, Message, Teller};
 use crate::kept::KeptFile;
 
-/// Between two looks, at the most and at the least.
+/// Maximum and minimum interval between two checks.
 const LOOKS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
-/// For how long the file may lack that something still lasts.
+/// How old the file's record of a lasting alert may be.
 const BEHIND: Duration = Duration::from_secs(60);
 
 /// See the module.
@@ -25,16 +25,16 @@ pub struct Alerts {
     watch: Watch,
     decision: Decision,
     teller: Teller,
-    /// Sizes of queues, as they were seen last.
+    /// Queue sizes at the last sample.
     pub depths: Rc<RefCell<BTreeMap<String, Option<Depth>>>>,
-    /// An earlier runtime did not start, or was told to be down.
+    /// An earlier runtime failed to start, or was reported as down.
     was_down: bool,
     due: Option<Instant>,
     written: Instant,
 }
 
 impl Alerts {
-    /// With what an earlier runtime has left in the state directory.
+    /// With the open alerts that an earlier runtime saved in the state directory.
     pub fn new(settings: &Settings) -> Self {
         let (file, kept) = Kept::load(&settings.state_dir);
         let mut alerts = Self {
@@ -52,35 +52,35 @@ impl Alerts {
         alerts
     }
 
-    /// Works by these settings from now on.
+    /// Applies new settings.
     pub fn configure(&mut self, settings: &Settings) {
         self.watch = watch(settings);
         self.teller.configure(settings.tables.alerts());
         self.due = self.is_on().then(Instant::now);
     }
 
-    /// Whether there is anything to look for.
+    /// Whether there is anything to watch.
     fn is_on(&self) -> bool {
         self.was_down || self.watch != Watch::default() || self.decision.open().next().is_some()
     }
 
-    /// How often sizes of queues are needed, where they are.
+    /// Interval at which queue sizes are needed, if they are.
     pub fn sizes(&self) -> Option<Duration> {
         let shortest = self.watch.waits.values().copied().chain(self.watch.wait).min();
         self.watch.queues().then(|| shortest.map_or(LOOKS.0, |ms| Duration::from_millis(ms / 2)).max(LOOKS.1))
     }
 
-    /// When to look again.
+    /// When the next check is due.
     pub fn wake(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Whether to look now.
+    /// Whether a check is due.
     pub fn is_due(&self, now: Instant) -> bool {
         self.due.is_some_and(|due| due <= now)
     }
 
-    /// Looks at how things stand, and tells what has begun and what is over.
+    /// Checks the figures, and sends notifications of alerts that begin or end.
     pub fn look(&mut self, at: Instant, now: Now, figures: &Figures) {
         let changes = self.decision.look(now, &self.watch, figures);
         let back = self.was_down && figures.up;
@@ -111,7 +111,7 @@ impl Alerts {
     }
 }
 
-/// What the settings have watched.
+/// The conditions to watch according to the settings.
 fn watch(settings: &Settings) -> Watch {
     let said = settings.tables.alerts();
     let millis = |time: Duration| time.as_millis() as u64;
@@ -129,13 +129,13 @@ fn watch(settings: &Settings) -> Watch {
     }
 }
 
-/// Notes that a start has failed; told as down where that has gone on for as long as the settings say. For a runtime that
-/// is about to end, which `systemd` starts again.
+/// Records a failed start, and alerts once starts have failed for as long as the settings allow. For a runtime that is
+/// about to end, which systemd starts again.
 pub async fn start_failed(settings: &Settings, why: &str) {
     let Some(most) = settings.tables.alerts().down else { return };
     let epoch = super::observer::epoch();
     alert::down(settings, epoch, why, |since| epoch.saturating_sub(since) >= most.as_secs(), PATIENCE).await;
 }
 
-/// What telling may take before a runtime that cannot start ends.
+/// Timeout for sending that alert before the runtime ends.
 const PATIENCE: Duration = Duration::from_secs(20);

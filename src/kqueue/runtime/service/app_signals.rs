@@ -1,31 +1,31 @@
-//! The signals that an app keeps in its cache: `queue:restart`, and whether they can be read at all.
+//! The signals that an app keeps in its cache: `queue:restart`, and whether they can be read.
 
-/// As they were read last.
+/// The signals as last read.
 #[derive(Debug, Default)]
 pub struct AppSignals {
     /// Value of the restart signal, once known.
     restart: Option<Option<String>>,
-    /// When the app woke (seconds since 1970), until they have been read since.
+    /// When the app woke (seconds since 1970), until the first read after that.
     woke: Option<u64>,
     fault: Option<String>,
 }
 
-/// What the restart signal asks for.
+/// The meaning of the restart signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restart {
     /// Nothing.
     None,
     /// Every process is to be replaced.
     Now,
-    /// It was given while the app slept: all that is there has been started since.
+    /// It was given while the app slept: all processes have been started since.
     Slept,
 }
 
-/// Seconds by which clocks may differ: that of whoever gives the signal, and ours.
+/// Seconds by which the clock of the signal's sender may differ from ours.
 const CLOCKS: u64 = 2;
 
 impl AppSignals {
-    /// The signals have been read, or could not be. Whether the app has been restarted since the last time.
+    /// Handles a read of the signals, or its error. Returns whether a restart was requested since the last read.
     pub fn read(&mut self, restart: Option<String>, error: Option<String>) -> Restart {
         if let Some(error) = error.as_ref().filter(|error| self.fault.as_ref() != Some(*error)) {
             tracing::warn!("cannot read the app's restart and pause signals from its cache: {error}");
@@ -39,7 +39,7 @@ impl AppSignals {
         if known.is_none() || known == self.restart {
             return Restart::None;
         }
-        // Laravel's signal is the time at which it was given.
+        // The value of Laravel's signal is the time at which it was given.
         let given = self.restart.as_ref().and_then(|value| value.as_deref()?.parse::<u64>().ok());
         match (given, woke) {
             (Some(given), Some(woke)) if given.saturating_add(CLOCKS) < woke => Restart::Slept,
@@ -47,12 +47,12 @@ impl AppSignals {
         }
     }
 
-    /// The app wakes: what it runs is what is there now (seconds since 1970).
+    /// Notes that the app wakes at this time (seconds since 1970), booting its current code.
     pub fn woke(&mut self, epoch: u64) {
         self.woke = Some(epoch);
     }
 
-    /// The value that is read next is the one that counts: what it asks for is being done.
+    /// Takes the next value as the known one, since its request is being carried out.
     pub fn forget_restart(&mut self) {
         self.restart = None;
     }
@@ -73,7 +73,7 @@ mod tests {
         let mut signals = AppSignals::default();
         assert_eq!(signals.read(value("1"), None), Restart::None, "it was before our time");
         assert_eq!(signals.read(value("1"), None), Restart::None);
-        // What cannot be read says nothing.
+        // A failed read is no signal.
         assert_eq!(signals.read(None, value("no cache")), Restart::None);
         assert_eq!(signals.fault(), Some("no cache"));
         assert_eq!(signals.read(value("1"), None), Restart::None);

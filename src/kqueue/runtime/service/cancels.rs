@@ -1,5 +1,5 @@
-//! Jobs that operators have cancelled and of which it is not known yet what became: one that is released or whose process dies
-//! meanwhile comes back some time, to us or to the runtime after us, and does not run then. Kept in the state directory.
+//! Jobs that operators have cancelled and whose outcome is not known yet: one that is released, or whose process dies,
+//! comes back later, to this runtime or the next one, and must not run then. Kept in the state directory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::kept::KeptFile;
 
 const FILE: &str = "cancelled.json";
-/// Jobs that are remembered; beyond that the oldest are forgotten.
+/// Maximum number of remembered jobs; beyond that the oldest are forgotten.
 const JOBS: usize = 10_000;
-/// Seconds for which one is: longer than most backoffs.
+/// Seconds for which a job is remembered: longer than most backoffs.
 const LASTS: u64 = 86_400;
-/// Seconds after which those that have had their time are looked for.
+/// Minimum seconds between two searches for jobs that are too old.
 const PRUNED: u64 = 600;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,25 +32,25 @@ struct Word {
 #[derive(Debug)]
 pub struct Cancels {
     file: KeptFile,
-    /// By uuid.
+    /// By UUID.
     jobs: BTreeMap<String, Word>,
-    /// When those that are too old were forgotten, in seconds since 1970.
+    /// When old ones were last forgotten, in seconds since 1970.
     pruned: u64,
-    /// What the file says is not true any more.
+    /// The file is out of date.
     changed: bool,
-    /// It is being written.
+    /// The file is being written.
     under_way: Arc<AtomicBool>,
 }
 
 impl Cancels {
-    /// As an earlier runtime has left them in this directory.
+    /// Loads the cancellations that an earlier runtime saved in this directory.
     pub fn load(directory: &Path) -> Self {
         let file = KeptFile::new(directory, FILE);
         let jobs = file.load("jobs that were cancelled and come back are run");
         Self { file, jobs, pruned: 0, changed: false, under_way: Arc::default() }
     }
 
-    /// A job is cancelled.
+    /// Remembers that a job is cancelled.
     pub fn add(&mut self, uuid: &str, by: &str, delete: bool, epoch: u64) {
         if self.jobs.len() >= JOBS || epoch.saturating_sub(self.pruned) >= PRUNED {
             self.prune(epoch);
@@ -59,7 +59,7 @@ impl Cancels {
         self.jobs.insert(uuid.to_owned(), Word { by: by.to_owned(), delete, at: epoch });
     }
 
-    /// Forgets what is too old; and where there are as many as there may be, a tenth at once, so that this is rare.
+    /// Forgets jobs that are too old; at the limit also the oldest tenth, so that this is rare.
     fn prune(&mut self, epoch: u64) {
         self.pruned = epoch;
         self.jobs.retain(|_, word| word.at.saturating_add(LASTS) > epoch);
@@ -70,18 +70,18 @@ impl Cancels {
         }
     }
 
-    /// What is to be done with a job that has come.
+    /// The cancellation of a job, if any.
     pub fn of(&self, uuid: &str) -> Option<Cancel> {
         let word = self.jobs.get(uuid).filter(|_| !uuid.is_empty())?;
         Some(Cancel { by: word.by.clone(), delete: word.delete })
     }
 
-    /// It does not come back.
+    /// Forgets a job that does not come back.
     pub fn settled(&mut self, uuid: &str) {
         self.changed |= self.jobs.remove(uuid).is_some();
     }
 
-    /// Writes them down, if there is news: whole or not at all. It may be done beside the runtime's own work.
+    /// Returns the atomic write of the file, to be run beside the loop; `None` if nothing has changed.
     pub fn save(&mut self) -> Option<impl FnOnce() -> Result<(), String> + Send + use<>> {
         std::mem::take(&mut self.changed).then(|| {
             let write = self.file.save((!self.jobs.is_empty()).then(|| self.jobs.clone()));
@@ -95,7 +95,7 @@ impl Cancels {
         })
     }
 
-    /// The same, but for while they are being written: for what comes often, and can wait for the next time.
+    /// The same, but `None` also while the file is being written: for frequent changes that can wait for the next time.
     pub fn save_at_leisure(&mut self) -> Option<impl FnOnce() -> Result<(), String> + Send + use<>> {
         if self.under_way.load(Ordering::Relaxed) { None } else { self.save() }
     }
@@ -120,7 +120,7 @@ mod tests {
         later.settled("u");
         later.save().unwrap()().unwrap();
         assert!(!directory.path().join(FILE).exists());
-        // Not for ever, and not without end.
+        // With a limit in time and in number.
         later.add("old", "x", false, 1_000);
         later.add("new", "x", false, 1_000 + LASTS);
         assert!(later.of("old").is_none() && later.of("new").is_some());
@@ -135,7 +135,7 @@ mod tests {
         let by = "x".repeat(400);
         (0..JOBS as u64).for_each(|n| cancels.add(&format!("{n:0>36}"), &by, true, 1_000));
         let write = cancels.save().unwrap();
-        // What comes meanwhile waits, unless somebody wants to know that it is there.
+        // Changes meanwhile wait, unless the caller needs them saved.
         cancels.settled(&format!("{:0>36}", 0));
         assert!(cancels.save_at_leisure().is_none());
         write().unwrap();

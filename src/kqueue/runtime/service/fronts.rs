@@ -1,31 +1,31 @@
-//! Jobs that operators have put at the front of their queues, and that are not ours yet: as they become ours, they go before
-//! those that were ours already. Not kept for the next runtime, which begins with none.
+//! Jobs that operators have moved to the front of their queues, and that are not reserved yet: once reserved, they
+//! precede those already held. Not kept for the next runtime, which holds none at first.
 
 use std::collections::HashMap;
 
-/// Jobs that are remembered.
+/// Maximum number of remembered jobs.
 const JOBS: usize = 10_000;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Fronts {
-    /// How often an operator has put something in front.
+    /// Number of moves to the front so far.
     acts: u64,
-    /// By uuid: when.
+    /// The number of the move, by UUID.
     coming: HashMap<String, u64>,
 }
 
 impl Fronts {
-    /// An operator puts jobs in front of all that was put there before.
+    /// Begins another move to the front, ahead of earlier ones. Returns its number.
     pub fn next(&mut self) -> u64 {
         self.acts += 1;
         self.acts
     }
 
-    /// This one is to come. False where there are as many as may be.
+    /// Remembers a job of the current move. False if there are too many.
     pub fn add(&mut self, uuid: &str) -> bool {
         if self.coming.len() >= JOBS {
-            // Those of before that did not come were taken by somebody else.
+            // Jobs of earlier moves that did not come were reserved by others.
             self.coming.retain(|_, act| *act == self.acts);
         }
         let fits = self.coming.len() < JOBS || self.coming.contains_key(uuid);
@@ -35,7 +35,7 @@ impl Fronts {
         fits
     }
 
-    /// This one has become ours: when it was put in front, or 0.
+    /// A job was reserved: returns and forgets the number of its move, or 0.
     pub fn take(&mut self, uuid: &str) -> u64 {
         self.coming.remove(uuid).unwrap_or(0)
     }

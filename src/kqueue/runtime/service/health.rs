@@ -1,4 +1,4 @@
-//! What the service manager is told: how things are, and that everything vital is alive.
+//! Notifications to the service manager: status, reloads, extensions, watchdog.
 
 use std::time::{Duration, Instant};
 
@@ -9,34 +9,34 @@ use kqueue_system::systemd::health::{self, Watchdog};
 
 pub use kqueue_system::systemd::health::{ready, reloading, stopping};
 
-/// Between two STATUS= notifications.
+/// Minimum time between two STATUS= notifications.
 const STATUS_PERIOD: Duration = Duration::from_secs(1);
-/// A call to the queue that takes longer will not come back. Each has its own deadline, well below this.
+/// A call to the queue that takes longer counts as stuck. Each has its own deadline, well below this.
 const STUCK: Duration = Duration::from_secs(120);
-/// While jobs run on a drain, more time is asked for each `.0`, and for `.1`.
+/// While jobs run during a drain, extensions are requested at intervals of `.0`, for `.1` each.
 const EXTENSION: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
-/// Bytes of a reason.
+/// Maximum bytes of a reason.
 const REASON: usize = 500;
-/// What is asked for once all that is left is to end.
+/// Extension requested once all jobs have left.
 const FAREWELL: Duration = Duration::from_secs(20);
 
-/// What has been told, and what there is to tell.
+/// State of the notifications.
 #[derive(Debug)]
 pub struct Health {
     status: String,
-    /// When the status is next looked at, if anything has happened.
+    /// When the status is next checked without an event.
     look: Option<Instant>,
     looked: Option<Instant>,
     watchdog: Watchdog,
     extend: Option<Instant>,
-    /// Tasks that have to be there, with their names.
+    /// Vital tasks, with their names.
     vital: Vec<(&'static str, JoinHandle<()>)>,
-    /// What is dead.
+    /// The vital task or call that has failed.
     dead: Option<String>,
 }
 
 impl Health {
-    /// By what the service manager has put into the environment.
+    /// As configured by the service manager's environment variables.
     pub fn new() -> Self {
         Self {
             status: String::new(),
@@ -49,22 +49,22 @@ impl Health {
         }
     }
 
-    /// Without this task nothing goes on.
+    /// Registers a vital task.
     pub fn needs(&mut self, name: &'static str, task: JoinHandle<()>) {
         self.vital.push((name, task));
     }
 
-    /// What is dead, of that without which nothing goes on.
+    /// The vital task or call that has failed, if any.
     pub fn dead(&self) -> Option<&str> {
         self.dead.as_deref()
     }
 
-    /// When to look after it again.
+    /// When the next notification or check is due.
     pub fn wake(&self) -> Option<Instant> {
         [self.look, self.watchdog.wake(), self.extend].into_iter().flatten().min()
     }
 
-    /// Whether the status is to be made up now.
+    /// Whether the status is to be computed now.
     pub fn is_status_due(&mut self, now: Instant) -> bool {
         if let Some(next) = self.looked.map(|at| at + STATUS_PERIOD).filter(|at| now < *at) {
             self.look = Some(next);
@@ -74,7 +74,7 @@ impl Health {
         true
     }
 
-    /// Notifies of the status, if it has changed. `moves`: whether it changes by itself.
+    /// Sends the status, if it has changed. `moves`: whether it changes without an event.
     pub fn status(&mut self, now: Instant, status: String, moves: bool) {
         self.look = moves.then(|| now + STATUS_PERIOD);
         if status != self.status {
@@ -83,7 +83,7 @@ impl Health {
         }
     }
 
-    /// While jobs run on after a stop, the service manager is to wait: up to our own limit, `stop_timeout`.
+    /// Extends the service manager's stop timeout while jobs run, up to our own limit, `stop_timeout`.
     pub fn extend_stop(&mut self, now: Instant, waits: bool) {
         if !waits {
             self.extend = None;
@@ -93,7 +93,7 @@ impl Health {
         }
     }
 
-    /// Feeds the watchdog, as long as all is alive that has to be. That this runs at all says that the main loop is.
+    /// Feeds the watchdog, as long as no vital task or call has failed. That this runs shows that the main loop does.
     pub fn feed_watchdog(&mut self, now: Instant, calls: impl Iterator<Item = (&'static str, Instant)>) {
         if !self.watchdog.is_due(now) {
             return;
@@ -112,18 +112,18 @@ impl Health {
     }
 }
 
-/// The last notification: what is left takes at most so long.
+/// The last notification: the rest takes at most [`FAREWELL`].
 pub fn farewell() {
     health::stopping();
     health::extend(FAREWELL);
 }
 
-/// Tells the service manager why we end: it shows that for as long as we are not there to be asked.
+/// Sends the error that ends us as status, which the service manager shows until the next start.
 pub fn failed(app: &str, error: &anyhow::Error) {
     health::status(&harmless::line(&format!("{app}: {error:#}"), REASON));
 }
 
-/// The first of these tasks that has ended, or of these calls that will not come back.
+/// The first of these tasks that has ended, or of these calls that is stuck.
 fn dead(
     mut tasks: impl Iterator<Item = (&'static str, bool)>,
     mut calls: impl Iterator<Item = (&'static str, Duration)>,

@@ -1,4 +1,4 @@
-//! What outlives the runtime: the history of classes, in the state directory.
+//! The history of classes, kept in the state directory.
 
 use std::fs;
 use std::io::Write;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use kqueue_core::routing::History;
 
 const FILE: &str = "history.json";
-/// How often it is written.
+/// Interval between two writes.
 const PERIOD: Duration = Duration::from_secs(30);
 
-/// Reads what an earlier runtime had learnt. A file that cannot be used is set aside, never in the way.
+/// Loads the history of an earlier runtime. A file that cannot be parsed is set aside.
 pub fn load_history(directory: &Path) -> History {
     let path = directory.join(FILE);
     let text = match fs::read_to_string(&path) {
@@ -32,18 +32,18 @@ pub fn load_history(directory: &Path) -> History {
     })
 }
 
-/// The history file. It is written beside the runtime's own work: a disk may take its time.
+/// The history file. Written beside the loop, since a disk may be slow.
 #[derive(Clone, Debug)]
 pub struct HistoryFile {
     directory: PathBuf,
     /// Revision of the history that it holds. Locked while it is written.
     written: Arc<Mutex<u64>>,
-    /// When it is looked at again.
+    /// When it is checked next.
     due: Instant,
 }
 
 impl HistoryFile {
-    /// In this directory, with this history in it.
+    /// The file in this directory, which holds this history.
     pub fn new(directory: &Path, history: &History) -> Self {
         Self {
             directory: directory.to_owned(),
@@ -56,14 +56,14 @@ impl HistoryFile {
         Some(self.due)
     }
 
-    /// Begins to write the history, if that is due and it has changed.
+    /// Starts writing the history, if due and changed.
     pub fn on_time(&mut self, now: Instant, history: &History) {
         if self.due <= now {
             self.save(history);
         }
     }
 
-    /// Begins to write the history, if it has changed.
+    /// Starts writing the history, if changed.
     pub fn save(&mut self, history: &History) {
         self.due = Instant::now() + PERIOD;
         if self.is_behind(history) {
@@ -72,18 +72,18 @@ impl HistoryFile {
         }
     }
 
-    /// Waits until the history is written, before we end.
+    /// Writes the history, if changed, and waits for that.
     pub async fn save_last(&self, history: &History) {
         let (file, history) = (self.clone(), history.clone());
         let _ = tokio::task::spawn_blocking(move || file.write(&history)).await;
     }
 
-    /// Whether it is behind a history. Not while it is written: then this is asked again.
+    /// Whether the file is out of date. False while it is written: this is checked again later.
     fn is_behind(&self, history: &History) -> bool {
         self.written.try_lock().is_ok_and(|written| *written != history.revision())
     }
 
-    /// Writes the history whole or not at all, if it has changed.
+    /// Writes the history atomically, if changed.
     fn write(&self, history: &History) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if *written == history.revision() {
@@ -125,7 +125,7 @@ mod tests {
         file.write(&history);
         assert!(!file.is_behind(&history));
         assert_eq!(load_history(&state).to_json(), history.to_json());
-        // As long as nothing changes, the file is left alone.
+        // An unchanged history is not written.
         fs::remove_file(state.join(FILE)).unwrap();
         file.write(&history);
         assert!(!state.join(FILE).exists());

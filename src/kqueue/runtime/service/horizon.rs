@@ -1,8 +1,8 @@
-//! What Horizon's master would do, where the app's queue is Horizon's and no master runs.
+//! The duties of Horizon's master, where the app's queue is Horizon's and no master runs.
 //!
-//! A PHP process that runs no job does it, through Horizon's own classes: it trims the indexes, keeps the records of
-//! a master and a supervisor, watches the waits, and hears what Horizon is told. It is told how things stand every few
-//! seconds. Nothing waits for it: when it dies or hangs, another one follows after a while, and jobs run on.
+//! A PHP process that runs no job performs them through Horizon's own classes: it trims the indexes, keeps the records
+//! of a master and a supervisor, watches the waits, and receives Horizon's commands. It gets a status report every few
+//! seconds. Nothing waits for it: if it dies or hangs, it is replaced after a delay, and jobs run on.
 
 use std::time::{Duration, Instant};
 
@@ -12,57 +12,57 @@ use kqueue_core::backoff::Backoff;
 use kqueue_core::schedule::{Cause, WorkerId};
 use kqueue_core::wire::HorizonAsk;
 
-/// Its number among the processes: one that the schedule never gives.
+/// Its worker id, which the schedule never assigns.
 pub const DUTIES: WorkerId = 1 << 40;
-/// Between two rounds. Horizon takes a master for dead after 14 s.
+/// Interval between two rounds. Horizon takes a master for dead after 14 s.
 const ROUND: Duration = Duration::from_secs(3);
-/// What a round may take: it may send notifications.
+/// Timeout of a round, which may send notifications.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Delays before it is started again, where it keeps ending without a round.
+/// Minimum and maximum delay before a restart, if it keeps ending without a round.
 const DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// The command that ends a pause.
 const CONTINUE: &str = "php artisan horizon:continue";
 
-/// What the app says of its Horizon.
+/// The app's description of its Horizon.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Horizon {
-    /// What this version of Horizon lacks for it.
+    /// The contract that this version of Horizon lacks for it, if any.
     lacks: Option<String>,
 }
 
-/// What is to be done about the process.
+/// The next step for the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Start,
-    /// It has not answered in time.
+    /// Kill it: it has not answered in time.
     Kill,
-    /// It is to leave: nobody wants it any more.
+    /// Have it exit: it is not wanted any more.
     LetGo,
-    /// It is to be told how things stand.
+    /// Send it a status report.
     Report,
 }
 
-/// How the process is.
+/// State of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     Absent,
-    /// It boots.
+    /// Started, and not connected yet.
     Starting,
     Connected,
 }
 
-/// The process, and what Horizon has been told.
+/// State of the process, and of Horizon's pause.
 #[derive(Debug)]
 pub struct Duties {
-    /// Whether there is anything to do.
+    /// Whether there are duties.
     due: bool,
-    /// When it is started, or told how things stand.
+    /// When it is started, or gets the next report.
     next: Option<Instant>,
-    /// Since when it has been started, or owes an answer.
+    /// When it was started, or when the report was sent that it has not answered.
     since: Option<Instant>,
-    /// It has said that it is there.
+    /// It has sent its first message.
     greeted: bool,
-    /// It has been let go.
+    /// It was told to exit.
     leaves: bool,
     failures: Backoff,
     fault: Option<String>,
@@ -86,7 +86,7 @@ impl Duties {
         duties
     }
 
-    /// Takes note of what the app says, when it has booted.
+    /// Applies the app's description, after it has booted.
     pub fn found(&mut self, horizon: Option<Horizon>) {
         let due = match &horizon {
             Some(Horizon { lacks: Some(lacks) }) => {
@@ -101,7 +101,7 @@ impl Duties {
         self.due = due;
     }
 
-    /// Whether there is anything to do.
+    /// Whether there are duties.
     pub fn is_due(&self) -> bool {
         self.due
     }
@@ -111,7 +111,7 @@ impl Duties {
         [self.next, late].into_iter().flatten().min()
     }
 
-    /// What is to be done now. `wanted`: whether the process may be there, where there is anything to do.
+    /// The step to take now. `wanted`: whether the process may run, if there are duties.
     pub fn step(&mut self, now: Instant, seen: Seen, wanted: bool, boot_timeout: Duration) -> Option<Step> {
         let wanted = wanted && self.due;
         let is_due = |next: Option<Instant>| next.is_some_and(|at| at <= now);
@@ -119,7 +119,7 @@ impl Duties {
             if !wanted {
                 self.next = self.next.map(|_| now + ROUND);
             } else if self.next.is_none_or(|at| at <= now) {
-                // It is told how things stand once it says that it is there.
+                // It gets a report after its first message.
                 (self.since, self.next, self.greeted) = (Some(now), None, false);
                 return Some(Step::Start);
             }
@@ -141,12 +141,12 @@ impl Duties {
         }
     }
 
-    /// It has been told to leave: that it ends is no failure.
+    /// Notes whether it was told to exit, so that its end is no fault.
     pub fn let_go(&mut self, told: bool) {
         self.leaves = told;
     }
 
-    /// The process has ended, or could not be had.
+    /// The process has ended, or could not be started.
     pub fn gone(&mut self, cause: &Cause) {
         match cause {
             _ if std::mem::take(&mut self.leaves) => {}
@@ -158,14 +158,14 @@ impl Duties {
     }
 
     fn failed(&mut self, why: &str) {
-        // What it has said itself says more than how it ended.
+        // An error that it has reported itself says more than its exit status.
         if self.fault.is_none() {
             tracing::warn!("Horizon: its indexes and records are not looked after: {why}; trying again");
             self.fault = Some(why.to_owned());
         }
     }
 
-    /// The process has done a round, or brings what somebody asks of Horizon: that is returned.
+    /// The process has finished a round, or forwards a request to Horizon, which is returned.
     pub fn reported(&mut self, ask: Option<HorizonAsk>, error: Option<String>) -> Option<HorizonAsk> {
         if let Some(error) = error {
             self.failed(&error);
@@ -190,7 +190,7 @@ impl Duties {
         }
     }
 
-    /// What was asked of Horizon is being done: its records say so at once.
+    /// Sends the next report at once, so that Horizon's records show the effect of a request.
     pub fn report_now(&mut self) {
         self.next = Some(Instant::now());
     }
@@ -200,7 +200,7 @@ impl Duties {
         self.held
     }
 
-    /// Starts no further job, or goes on. True where that is news.
+    /// Pauses or continues Horizon. True if that is a change.
     pub fn hold(&mut self, held: bool) -> bool {
         if std::mem::replace(&mut self.held, held) == held {
             return false;
@@ -212,7 +212,7 @@ impl Duties {
         true
     }
 
-    /// The command that lets jobs go on, while Horizon is paused.
+    /// The command that continues Horizon, while it is paused.
     pub fn remedy(&self) -> Option<String> {
         self.held.then(|| CONTINUE.to_owned())
     }
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(duties.step(now + PATIENCE, Seen::Connected, true, boot), Some(Step::Kill));
         duties.gone(&Cause::Signal(9));
         assert!(duties.fault.is_some() && duties.failures.failures() == 1);
-        // One that hangs in its boot has less time.
+        // A process that hangs while booting has less time.
         assert_eq!(duties.step(Instant::now(), Seen::Absent, true, boot), Some(Step::Start));
         assert_eq!(duties.step(Instant::now() + boot, Seen::Starting, true, boot), Some(Step::Kill));
         // A round proves that it works.

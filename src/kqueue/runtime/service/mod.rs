@@ -1,7 +1,7 @@
-//! The runtime as a service: what the service manager and operators are told, what they ask for, and what the app says
-//! of its signals and settings.
+//! The runtime as a service: notifications to the service manager, requests of operators, and the app's signals and
+//! settings.
 //!
-//! Knows nothing of jobs, of processes or of the queue. What they ask for comes through [`Service::next`].
+//! Independent of jobs, processes and the queue. Requests come through [`Service::next`].
 
 pub mod alerts;
 pub mod app_signals;
@@ -48,33 +48,33 @@ pub struct Service {
     pub alerts: Alerts,
     pub cancels: Cancels,
     pub fronts: Fronts,
-    /// Something is being done in the app's PHP for an operator.
+    /// An errand runs in the app's PHP for an operator.
     pub errand: Rc<Cell<bool>>,
-    /// When the next pause, or another word of an operator's, ends.
+    /// When the next pause or override of an operator ends.
     pub pauses_end: Option<Instant>,
 }
 
-/// What somebody asks of the runtime.
+/// A request to the runtime.
 #[derive(Debug)]
 pub enum Request {
-    /// Something on the control socket.
-    Ask(Ask),
+    /// A request on the control socket.
+    Ask(Box<Ask>),
     /// To restart into a newly installed version.
     Upgrade,
 }
 
 impl Service {
-    /// Waits for the next request. Cancelled, it loses none.
+    /// Waits for the next request. Cancel safe.
     pub async fn next(&mut self) -> Request {
         tokio::select! {
             biased;
             () = self.upgrade.asked() => Request::Upgrade,
-            Some(ask) = self.observer.asks.recv() => Request::Ask(ask),
+            Some(ask) = self.observer.asks.recv() => Request::Ask(Box::new(ask)),
             else => std::future::pending().await,
         }
     }
 
-    /// When something is due that no request brings.
+    /// When the next timer of these is due.
     pub fn wake(&self) -> Option<Instant> {
         [self.health.wake(), self.duties.wake(), self.history.wake(), self.pauses_end, self.alerts.wake()]
             .into_iter()

@@ -1,4 +1,4 @@
-//! What is remembered for those who ask on the control socket.
+//! Data kept for requests on the control socket.
 
 use std::collections::VecDeque;
 
@@ -7,13 +7,13 @@ use tokio::sync::mpsc;
 use crate::control::Ask;
 use kqueue_control::{Failure, Snapshot, State, VERSION};
 
-/// Failures that are remembered.
+/// Maximum number of remembered failures.
 const FAILURES: usize = 20;
 
-/// What is remembered for those who ask.
+/// Data kept for requests on the control socket.
 #[derive(Debug)]
 pub struct Observer {
-    /// Those who ask.
+    /// Requests.
     pub(super) asks: mpsc::Receiver<Ask>,
     own: mpsc::Sender<Ask>,
     about: Snapshot,
@@ -22,22 +22,22 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// `about` is what stays as it is for as long as the runtime lives; `own` leads to `asks`.
+    /// `about`: the constant part of snapshots; `own`: the sending end of `asks`.
     pub fn new(asks: mpsc::Receiver<Ask>, own: mpsc::Sender<Ask>, about: Snapshot) -> Self {
         Self { asks, own, about, failures: VecDeque::new(), pace: Pace::default() }
     }
 
-    /// Where what is done beside the loop asks it for more.
+    /// Sender for requests from tasks beside the loop.
     pub fn own(&self) -> mpsc::Sender<Ask> {
         self.own.clone()
     }
 
-    /// What stays as it is.
+    /// The constant part of snapshots.
     pub fn about(&self) -> &Snapshot {
         &self.about
     }
 
-    /// A job has ended, at this time; how, where it did not end well.
+    /// Counts a job that ended at this time, and remembers its failure, if any.
     pub fn job_ended(&mut self, ms: u64, failure: Option<Failure>) {
         self.pace.count(ms);
         if let Some(failure) = failure {
@@ -51,18 +51,18 @@ impl Observer {
         self.failures.iter().cloned().collect()
     }
 
-    /// Jobs per second that ended of late.
+    /// Ended jobs per second, averaged over the last seconds.
     pub fn rate(&self, ms: u64) -> f64 {
         self.pace.rate(ms)
     }
 
-    /// Nobody is answered any more.
+    /// Accepts no further request.
     pub fn close(&mut self) {
         self.asks.close();
     }
 }
 
-/// What is known of an app before it has booted.
+/// The snapshot of an app that has not booted yet.
 pub fn starting(app: &str) -> Snapshot {
     let now = epoch();
     Snapshot {
@@ -81,7 +81,7 @@ pub(super) fn epoch() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// How many jobs ended in each of the last seconds.
+/// Number of jobs that ended in each of the last seconds.
 #[derive(Debug, Default)]
 struct Pace {
     /// Second and jobs, the latest last.
@@ -89,7 +89,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// Seconds that are looked at, without the current one.
+    /// Seconds to average over, without the current one.
     const SPAN: u64 = 10;
 
     pub fn count(&mut self, ms: u64) {
@@ -107,7 +107,7 @@ impl Pace {
     pub fn rate(&self, ms: u64) -> f64 {
         let from = (ms / 1000).saturating_sub(Self::SPAN);
         let jobs: u64 = self.ended.iter().filter(|(at, _)| *at >= from).map(|(_, jobs)| u64::from(*jobs)).sum();
-        // The current second has only begun, and a runtime that has just started has not lived for all of them.
+        // The current second has only begun, so only the elapsed part of it counts.
         jobs as f64 * 1000.0 / (ms.saturating_sub(from * 1000)).max(1000) as f64
     }
 }
@@ -127,7 +127,7 @@ mod tests {
         assert!((pace.rate(110_500) - 286.0).abs() < 1.0, "{}", pace.rate(110_500));
         assert_eq!(pace.rate(120_000), 0.0);
         assert!(pace.ended.len() <= 11);
-        // A runtime that is one second old has had no ten.
+        // A runtime of one second's age is averaged over that second.
         let mut young = Pace::default();
         (0..50).for_each(|n| young.count(n * 20));
         assert!((young.rate(1_000) - 50.0).abs() < 0.1);

@@ -1,5 +1,5 @@
-//! What operators have asked of a runtime beside its settings: classes that are held, and another size of the pool. Kept in
-//! the state directory until it is taken back or its time is over.
+//! Overrides of the settings by operators: paused classes, and another pool size. Kept in the state directory until
+//! they are undone or expire.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::kept::KeptFile;
 
 const FILE: &str = "steered.json";
-/// Classes that are held at once: each is looked at with every event.
+/// Maximum number of paused classes: each is examined with every event.
 pub const CLASSES: usize = 100;
 
-/// Who has said something, and until when it counts, in seconds since 1970.
+/// An operator, and when the override expires, in seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Word {
     by: String,
@@ -45,7 +45,7 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// As an earlier runtime has left them in this directory.
+    /// Loads the overrides that an earlier runtime saved in this directory.
     pub fn load(directory: &Path) -> Self {
         let file = KeptFile::new(directory, FILE);
         let mut kept: Kept = file.load("no class is held by it, and the pool is as the settings say");
@@ -59,7 +59,7 @@ impl Overrides {
         self.kept == Kept::default()
     }
 
-    /// Holds a class. False where there are too many already.
+    /// Pauses a class. False if there are too many.
     pub fn hold(&mut self, class: &str, by: &str, until: Option<u64>) -> bool {
         let fits = self.kept.classes.len() < CLASSES || self.kept.classes.contains_key(class);
         if fits {
@@ -68,12 +68,12 @@ impl Overrides {
         fits
     }
 
-    /// Lets a class go on. Whether it was held.
+    /// Resumes a class. True if it was paused.
     pub fn let_go(&mut self, class: &str) -> bool {
         self.kept.classes.remove(class).is_some()
     }
 
-    /// The classes that are held.
+    /// The paused classes.
     pub fn classes(&self) -> impl Iterator<Item = (&str, Paused)> {
         self.kept.classes.iter().map(|(class, word)| {
             let (by, user) = ("operator".to_owned(), Some(word.by.clone()));
@@ -81,17 +81,17 @@ impl Overrides {
         })
     }
 
-    /// Another size of the pool, or that of the settings.
+    /// Sets the pool size, or resets it to that of the settings.
     pub fn size_pool(&mut self, size: Option<PoolSize>) {
         self.kept.pool = size;
     }
 
-    /// The size of the pool, where it is not that of the settings.
+    /// The pool size, if overridden.
     pub fn pool(&self) -> Option<&PoolSize> {
         self.kept.pool.as_ref()
     }
 
-    /// Ends what has had its time, in words.
+    /// Removes expired overrides, and describes them.
     pub fn expire(&mut self, epoch: u64) -> Vec<String> {
         let mut over = Vec::new();
         self.kept.classes.retain(|class, word| {
@@ -107,22 +107,22 @@ impl Overrides {
         over
     }
 
-    /// When the next one ends, in seconds since 1970.
+    /// When the next one expires, in seconds since 1970.
     pub fn next_end(&self) -> Option<u64> {
         let classes = self.kept.classes.values().filter_map(|word| word.until);
         classes.chain(self.kept.pool.as_ref().and_then(|pool| pool.until)).min()
     }
 
-    /// What a schedule is to work by.
+    /// Applies the overrides to a schedule's configuration.
     pub fn over(&self, mut config: Config) -> Config {
         for class in self.kept.classes.keys() {
             config.class_limits.entry(class.clone()).or_default().max_concurrent = Some(0);
         }
         if let Some(pool) = &self.kept.pool {
-            // The settings may have come to allow less meanwhile.
+            // The settings may allow less by now.
             let size = pool.size.min(config.pool_max_size).max(1);
             let most = &config.max_concurrent;
-            // None of those that are too many gets another job.
+            // Surplus workers get no further job.
             let at_once = size.min(most[Tier::Pooled]);
             config.max_concurrent = PerTier::new(most[Tier::Inline], at_once, most[Tier::Isolated]);
             (config.pool_size, config.pool_max_size) = (size, size);
@@ -131,7 +131,7 @@ impl Overrides {
         config
     }
 
-    /// Writes them down: whole or not at all. It may be done beside the runtime's own work.
+    /// Returns the atomic write of the file, to be run beside the loop.
     pub fn save(&mut self) -> impl FnOnce() -> Result<(), String> + Send + use<> {
         self.file.save((!self.is_empty()).then(|| self.kept.clone()))
     }
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(later.over(of_settings()).pool_size, 4);
         later.save()().unwrap();
         assert!(!directory.path().join(FILE).exists());
-        // More than the settings allow there never are.
+        // Never more than the settings allow.
         later.size_pool(Some(PoolSize { size: 50, ..PoolSize::default() }));
         assert_eq!(later.over(of_settings()).pool_max_size, 6);
     }

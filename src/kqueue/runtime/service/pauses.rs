@@ -1,5 +1,5 @@
-//! Which queues are paused, and by whom: by the app, by Horizon, or by an operator through kqueue. What operators have
-//! paused is kept in the state directory, and outlives us.
+//! Paused queues, and by whom: the app, Horizon, or an operator. Pauses by operators are kept in the state directory,
+//! and outlive the runtime.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use crate::kept::KeptFile;
 
 const FILE: &str = "paused.json";
-/// Stands for every queue, those included that the app gets later.
+/// Stands for every queue, including those that the app gets later.
 const EVERY: &str = "*";
 
 /// A pause by an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Pause {
-    /// Who.
+    /// The operator's name.
     by: String,
-    /// Until when, in seconds since 1970; for ever where it is absent.
+    /// When it ends, in seconds since 1970; never if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<u64>,
 }
@@ -29,7 +29,7 @@ pub struct Pauses {
     file: KeptFile,
     /// By queue.
     own: BTreeMap<String, Pause>,
-    /// Queues that the app has paused, as it said last.
+    /// Queues paused by the app, as last reported.
     app: Vec<String>,
     /// The app is in maintenance mode.
     down: bool,
@@ -38,19 +38,19 @@ pub struct Pauses {
 }
 
 impl Pauses {
-    /// As an earlier runtime has left them in this directory.
+    /// Loads the pauses that an earlier runtime saved in this directory.
     pub fn load(directory: &Path) -> Self {
         let file = KeptFile::new(directory, FILE);
         let own = file.load("no queue is taken to be paused by it");
         Self { file, own, app: Vec::new(), down: false, horizon: false }
     }
 
-    /// What the app says of itself.
+    /// Sets the app's own state: maintenance mode and paused queues.
     pub fn app_says(&mut self, down: bool, paused: Vec<String>) {
         (self.down, self.app) = (down, paused);
     }
 
-    /// Whether Horizon is paused.
+    /// Sets whether Horizon is paused.
     pub fn horizon_says(&mut self, held: bool) {
         self.horizon = held;
     }
@@ -60,12 +60,12 @@ impl Pauses {
         self.down
     }
 
-    /// Pauses a queue, or every one, until then.
+    /// Pauses a queue, or every one. `until`: seconds since 1970.
     pub fn pause(&mut self, queue: Option<&str>, by: String, until: Option<u64>) {
         self.own.insert(queue.unwrap_or(EVERY).to_owned(), Pause { by, until });
     }
 
-    /// Lets a queue go on that an operator has paused; every one where none is named. The names of those.
+    /// Ends an operator's pause of a queue, or every one of them. Returns their names.
     pub fn resume(&mut self, queue: Option<&str>) -> Vec<String> {
         match queue {
             Some(queue) => self.own.remove_entry(queue).map(|(queue, _)| queue).into_iter().collect(),
@@ -73,24 +73,24 @@ impl Pauses {
         }
     }
 
-    /// Ends the pauses whose time is over. Whether there were any.
+    /// Ends expired pauses. True if there were any.
     pub fn expire(&mut self, epoch: u64) -> bool {
         let before = self.own.len();
         self.own.retain(|_, pause| pause.until.is_none_or(|until| until > epoch));
         self.own.len() < before
     }
 
-    /// When the next one ends, in seconds since 1970.
+    /// When the next pause ends, in seconds since 1970.
     pub fn next_end(&self) -> Option<u64> {
         self.own.values().filter_map(|pause| pause.until).min()
     }
 
-    /// Those of these queues that are paused.
+    /// The paused ones of these queues.
     pub fn effective(&self, queues: &[String]) -> Vec<String> {
         queues.iter().filter(|queue| self.of(queue).is_some()).cloned().collect()
     }
 
-    /// Who has paused a queue. An operator comes first, who can undo it here.
+    /// Who has paused a queue. An operator takes precedence, as that can be undone here.
     pub fn of(&self, queue: &str) -> Option<Paused> {
         let own = self.own.get_key_value(queue).or_else(|| self.own.get_key_value(EVERY));
         if let Some((name, pause)) = own {
@@ -104,7 +104,7 @@ impl Pauses {
         }
     }
 
-    /// Writes down what operators have paused: whole or not at all. It may be done beside the runtime's own work.
+    /// Returns the atomic write of the operators' pauses, to be run beside the loop.
     pub fn save(&mut self) -> impl FnOnce() -> Result<(), String> + Send + use<> {
         self.file.save((!self.own.is_empty()).then(|| self.own.clone()))
     }
@@ -133,7 +133,7 @@ mod tests {
         pauses.pause(Some("mail"), "alice".to_owned(), None);
         assert_eq!(pauses.of("mail").unwrap().user.as_deref(), Some("alice"));
         assert_eq!(pauses.of("high").unwrap().by, "horizon");
-        // Each undoes its own.
+        // Each ends its own pauses only.
         assert_eq!(pauses.resume(None), ["mail"]);
         pauses.horizon_says(false);
         assert_eq!(pauses.of("mail").unwrap().by, "app");

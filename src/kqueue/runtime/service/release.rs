@@ -1,28 +1,28 @@
-//! What of an app's files says that it is other code, or works by other configuration, than when it was looked at last.
+//! Detects whether an app's code or configuration has changed, by a few of its files.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Files of `config` that are looked at.
+/// Maximum number of files of `config` that are checked.
 const MOST: usize = 200;
-/// Files that a deploy, or a change of configuration, writes anew, below the app's directory.
+/// Files below the app's directory that a deploy, or a change of configuration, replaces.
 const FILES: [&str; 5] =
     [".env", "bootstrap/app.php", "bootstrap/cache/config.php", "composer.lock", "vendor/composer/installed.json"];
 
-/// The release that a path leads to, and marks of its files. Equal ones are taken for the same code and configuration.
+/// The resolved directory of an app, and marks of its files. Equal ones are taken for the same code and configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Release {
-    /// Where the path leads; a deploy moves the link.
+    /// The resolved path; a deploy moves the link.
     directory: Option<PathBuf>,
     marks: Vec<Option<Mark>>,
 }
 
-/// Device, inode, size, and when it was written (seconds, nanoseconds).
+/// Device, inode, size, and modification time (seconds, nanoseconds).
 type Mark = (u64, u64, u64, i64, i64);
 
 impl Release {
-    /// Looks at what is in this directory now. What cannot be looked at is not there.
+    /// Reads the current state of this directory. Files that cannot be read count as absent.
     pub fn read(path: &Path) -> Self {
         let directory = fs::canonicalize(path).ok();
         let listed = fs::read_dir(path.join("config")).into_iter().flatten().filter_map(Result::ok).take(MOST);

@@ -1,4 +1,4 @@
-//! Where the settings come from, so that they can be read again.
+//! The origin of the settings, for reloads.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use serde_json::{Map, Value};
 
 use kqueue_config::{self as config, Key, Loaded, Settings, Surroundings};
 
-/// Reads the settings again, from where they were read at the start.
+/// Reads the settings again from their origin.
 pub type Reread = Box<dyn Fn() -> anyhow::Result<Loaded>>;
 
 /// See the module.
 pub struct SettingsSource {
     reread: Reread,
-    /// As they were read last, without what the app says.
+    /// The settings as last read, without the app's own.
     loaded: Loaded,
-    /// What the app says.
+    /// The app's own settings.
     app: Map<String, Value>,
 }
 
-/// Settings that may be put in force.
+/// Settings that can be applied.
 pub struct Proposal {
     pub settings: Settings,
-    /// Keys whose new values count only after a restart.
+    /// Keys whose new values take effect after a restart only.
     pub late: Vec<&'static Key>,
     pub loaded: Option<Loaded>,
 }
@@ -37,7 +37,7 @@ impl SettingsSource {
         Self { reread, loaded, app }
     }
 
-    /// The settings as they are now where they come from.
+    /// Reads the current settings from their origin.
     ///
     /// # Errors
     /// When they cannot be read, or cannot work.
@@ -48,7 +48,7 @@ impl SettingsSource {
         Ok(Proposal { settings, late, loaded: Some(loaded) })
     }
 
-    /// The settings with what the app says by now; none where it says what it did before.
+    /// The settings with the app's current ones; `None` if those are unchanged.
     pub fn with_app(&mut self, said: Map<String, Value>, current: &Settings) -> Option<anyhow::Result<Proposal>> {
         if said == self.app {
             return None;
@@ -61,7 +61,7 @@ impl SettingsSource {
         }))
     }
 
-    /// A proposal is in force.
+    /// Notes that a proposal was applied.
     pub fn accepted(&mut self, loaded: Option<Loaded>) {
         if let Some(loaded) = loaded {
             self.loaded = loaded;
@@ -69,7 +69,7 @@ impl SettingsSource {
     }
 }
 
-/// The settings with what the app says; what does not count of that is logged.
+/// The settings with the app's own; those that are refused are logged.
 pub fn with_app(loaded: &Loaded, said: &Map<String, Value>) -> anyhow::Result<Loaded> {
     let (whole, refused) = config::with_app(loaded, said, &Surroundings::read()?);
     for line in refused {

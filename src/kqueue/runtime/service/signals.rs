@@ -5,16 +5,16 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// What a signal asks for.
+/// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// To stop; the signal's name.
+    /// Stop; with the signal's name.
     Stop(&'static str),
-    /// To read the settings again.
+    /// Read the settings again.
     Reload,
 }
 
-/// Every signal, and what it asks for.
+/// Every signal, and its request.
 const SIGNALS: [(fn() -> SignalKind, Asked); 4] = [
     (SignalKind::terminate, Asked::Stop("SIGTERM")),
     (SignalKind::interrupt, Asked::Stop("SIGINT")),
@@ -22,10 +22,10 @@ const SIGNALS: [(fn() -> SignalKind, Asked); 4] = [
     (SignalKind::hangup, Asked::Reload),
 ];
 
-/// Listens to them from now on. Before that, each of them ends the process.
+/// Handles these signals from now on. Before that, each of them ends the process.
 ///
 /// # Errors
-/// When the system does not let us.
+/// When a handler cannot be installed.
 pub fn listen() -> io::Result<mpsc::Receiver<Asked>> {
     let (sender, asked) = mpsc::channel(SIGNALS.len());
     for (kind, what) in SIGNALS {

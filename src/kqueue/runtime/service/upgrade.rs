@@ -1,10 +1,10 @@
-//! Restart into a newly installed version once no job is held. What runs in units runs on meanwhile.
+//! Restart into a newly installed version once no job is held. Processes in units run on meanwhile.
 
 use std::path::Path;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Whether we are to be started again, as the package asks after an upgrade: `SIGUSR1`.
+/// Whether a restart is wanted, as the package requests after an upgrade by `SIGUSR1`.
 #[derive(Debug)]
 pub struct Upgrade {
     asks: Signal,
@@ -12,18 +12,18 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// Listens from now on. Before that, the signal would end us.
+    /// Handles the signal from now on. Before that, it ends the process.
     pub fn new() -> std::io::Result<Self> {
         Ok(Self { asks: signal(SignalKind::user_defined1())?, wanted: false })
     }
 
-    /// Waits until somebody asks.
+    /// Waits for the signal.
     pub async fn asked(&mut self) {
         self.asks.recv().await;
     }
 
-    /// As soon as no job is ours, the service manager is to start us again, if it would (`restarted`) and if that brings
-    /// another version.
+    /// Handles a request: wants a restart if a service manager would start us again (`restarted`), and if another
+    /// version is installed.
     pub fn when_idle(&mut self, restarted: bool) {
         if !restarted {
             tracing::warn!("SIGUSR1: no service manager would start this process again; it goes on");
@@ -33,13 +33,13 @@ impl Upgrade {
         }
     }
 
-    /// Whether to restart as soon as nothing is to be done.
+    /// Whether to restart once no job is held.
     pub fn is_wanted(&self) -> bool {
         self.wanted
     }
 }
 
-/// Whether the file of the program that runs is there no more.
+/// Whether the file of the running program was removed or replaced.
 pub fn is_replaced() -> bool {
     let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
     program.as_path() != Path::new("") && !program.exists()

@@ -1,10 +1,10 @@
-//! The loop of the runtime with its real owners, in a world that is not there: queue, launcher, manager of units and PHP
-//! are played by this module, and fail as a seed says.
+//! Simulation of the runtime's loop with its real components: queue, launcher, unit manager and PHP are simulated, and
+//! fail by a random seed.
 //!
-//! The schedule by itself is simulated in `kqueue_core`, with a clock of its own. Here time is real, so little of it passes:
-//! what is shown is that loop, owners and ledger together lose no job and run none twice, through failed calls and sends,
-//! dying processes, templates that hang, and runtimes that follow each other. `KQUEUE_SIM_SEED=n cargo test -p kqueue --lib
-//! loop_simulation` runs one seed alone.
+//! The schedule alone is simulated in `kqueue_core`, with a clock of its own. Here time is real, so runs are short:
+//! they show that loop, components and ledger together lose no job and run none twice, through failed calls and sends,
+//! dying processes, templates that hang, and successive runtimes. `KQUEUE_SIM_SEED=n cargo test -p kqueue --lib
+//! loop_simulation` runs a single seed.
 
 mod php;
 mod server;
@@ -21,21 +21,21 @@ use world::{Faults, World};
 
 /// Jobs of one run.
 const JOBS: u64 = 60;
-/// Runs at once.
+/// Concurrent runs.
 const AT_ONCE: usize = 4;
-/// By when all must be done.
+/// Deadline for all jobs.
 const DONE: Duration = Duration::from_secs(40);
 
 /// How one runtime follows another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Succession {
-    /// It does not.
+    /// There is a single runtime.
     None,
     /// It is stopped, and started again later.
     Stop,
-    /// It is restarted: what is in units runs on.
+    /// It is restarted: processes in units run on.
     HandOver,
-    /// It is killed: what is in units runs on, all else dies with it.
+    /// It is killed: processes in units run on, all others die with it.
     Kill,
 }
 
@@ -56,7 +56,7 @@ fn simulate(seed: u64, units: bool, tier: &'static str, faults: Faults, successi
             })
         });
         if succession != Succession::None {
-            // Somewhere in the middle.
+            // At a random point of the run.
             let middle = JOBS * world.between(10, 70) / 100;
             world.until("half of the jobs are done", || world.done() >= middle).await;
             match succession {
@@ -73,7 +73,7 @@ fn simulate(seed: u64, units: bool, tier: &'static str, faults: Faults, successi
     });
 }
 
-/// Jobs come one after the other, some of them around the moment in which the app falls asleep.
+/// Jobs come one at a time, some of them around the moment in which the app falls asleep.
 fn simulate_sleep(seed: u64, units: bool, tier: &'static str, faults: Faults) {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&tokio, async {
@@ -102,8 +102,8 @@ async fn finish(world: &Rc<World>, runtime: world::Running) {
     world.check();
 }
 
-/// Runs seeds of a kind in each tier, with units and without, or the seed that is asked for: many at once, since most of
-/// their time is waiting.
+/// Runs seeds in each tier, with units and without, or the seed of the environment: several at once, since they mostly
+/// wait.
 fn each_tier(from: u64, one: impl Fn(u64, bool, &'static str) + Sync) {
     let number = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
     let count = 2 * number("KQUEUE_SIM_SCALE").unwrap_or(1);
@@ -136,7 +136,7 @@ fn loop_simulation_with_failing_calls_sends_offers_and_processes() {
 fn loop_simulation_of_a_template_that_hangs() {
     let faults = Faults { templates_that_hang: 2, ..Faults::none() };
     each_tier(20_000, |seed, units, tier| {
-        // Pooled workers know no template.
+        // Pooled workers are not forked from a template.
         if !units && tier != "pooled" {
             simulate(seed, false, tier, faults, Succession::None);
         }

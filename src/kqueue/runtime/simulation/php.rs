@@ -1,4 +1,4 @@
-//! PHP processes, and those who start them.
+//! Simulated PHP processes, and the launchers that start them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -28,26 +28,26 @@ pub struct Process {
     /// The template that forked it.
     template: Option<i32>,
     pub unit: RefCell<Option<Unit>>,
-    /// Ends it at once.
+    /// Kills it.
     pub kill: Notify,
-    /// The last job it was given, and how that ended: the next runtime may not have heard.
+    /// The last job that it was given and its result, of which the next runtime may not have heard.
     last: Cell<u64>,
     outcome: RefCell<Option<Done>>,
-    /// It has left something unread.
+    /// It closed its connection with frames unread.
     unread: Cell<bool>,
 }
 
-/// What a connection ends with.
+/// How a connection ended.
 enum End {
-    /// The process ends, with this.
+    /// The process ends with this exit status.
     Exit(Exit),
-    /// The runtime is gone. Those in units wait for another one.
+    /// The runtime is gone. Processes in units wait for the next one.
     Runtime,
-    /// It was refused: too early.
+    /// The connection was refused: it came too early.
     Refused,
 }
 
-/// A frame, as PHP reads it.
+/// Decodes a frame as PHP does: kind, header, body.
 fn read(frame: &Parts) -> (u8, Value, Vec<u8>) {
     let bytes = frame.to_vec();
     let length = u32::from_be_bytes(bytes[5..9].try_into().unwrap()) as usize;
@@ -55,7 +55,7 @@ fn read(frame: &Parts) -> (u8, Value, Vec<u8>) {
 }
 
 impl World {
-    /// A process comes to be.
+    /// Starts a process, and returns its id.
     pub fn spawn(self: &Rc<Self>, number: WorkerId, mode: Mode, template: Option<i32>, unit: Option<Unit>) -> i32 {
         let pid = self.pid();
         let unit = RefCell::new(unit);
@@ -76,7 +76,7 @@ impl World {
         pid
     }
 
-    /// A process has ended: its connection is closed, and whoever sees that says how it ended, in any order.
+    /// Ends a process: its connection closes and its exit status is reported, in either order.
     async fn bury(self: &Rc<Self>, process: &Process, exit: Exit) {
         let job = self.running.borrow().iter().find(|(_, pid)| **pid == process.pid).map(|(job, _)| *job);
         if let Some(job) = job {
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    /// A process lives: with one runtime after the other, where it outlives them.
+    /// Life of a process: with one runtime after the other, where it outlives them.
     async fn live(self: &Rc<Self>, process: &Rc<Process>) -> Exit {
         if process.mode == Mode::Template && self.hangs() {
             std::future::pending::<()>().await;
@@ -184,7 +184,7 @@ impl World {
     }
 }
 
-/// A process that is connected.
+/// A connected process.
 struct Connection<'a> {
     world: &'a Rc<World>,
     process: &'a Rc<Process>,
@@ -239,7 +239,7 @@ impl Connection<'_> {
         }
     }
 
-    /// The only job of this process is over. It waits until what became of that is written down.
+    /// The only job of this process is over. It waits for Stop, which confirms that the result is recorded.
     async fn part(&self, done: Done, frames: &mut mpsc::Receiver<Parts>) -> End {
         if !self.say(FromWorker::Stopping { status: 0, done: Some(done), fault: None }).await {
             return End::Runtime;
@@ -268,7 +268,7 @@ impl Connection<'_> {
         self.say(FromWorker::Forked { worker, pid, error, unforkable: Unforkable::default() }).await
     }
 
-    /// Runs a job, and those that it claims behind it.
+    /// Runs a job, and the jobs that it claims after it.
     async fn work(
         &self,
         mut header: Value,
@@ -291,7 +291,7 @@ impl Connection<'_> {
                 };
             }
             let Some(ticket) = self.ticket() else {
-                // Whatever has been sent ahead is taken back, or will be.
+                // All jobs sent ahead were taken back, or will be.
                 ahead.clear();
                 return Ok(self.ready(Some(done)).await);
             };
@@ -305,7 +305,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Takes the next ticket, if there is one.
+    /// Claims the next ticket, if there is one.
     fn ticket(&self) -> Option<u64> {
         let path = self.world.path().join(format!("lane-{}.tickets", self.process.number));
         let flags = nix::fcntl::OFlag::O_NONBLOCK.bits();
@@ -341,7 +341,7 @@ impl Connection<'_> {
     }
 }
 
-/// Starts processes that are no units.
+/// Launcher of processes that are not units.
 pub struct Starter(pub Rc<World>, pub u64);
 
 #[async_trait(?Send)]
@@ -364,7 +364,7 @@ impl Launcher for Starter {
     async fn sweep(&self) {}
 }
 
-/// Starts those that are.
+/// Launcher of units.
 pub struct Manager(pub Rc<World>);
 
 fn refused(refusal: Refusal) -> UnitError {
@@ -432,7 +432,7 @@ impl Units for Manager {
     fn tell(&self, _: u8, _: &str, _: BTreeMap<String, String>) {}
 }
 
-/// The job that a ticket is for. What was sent before it has been taken back; it may still be on its way itself.
+/// Finds the job of a ticket. Jobs sent before it were taken back; the job itself may still be on its way.
 async fn find(
     ticket: u64,
     ahead: &mut VecDeque<(Value, Vec<u8>)>,

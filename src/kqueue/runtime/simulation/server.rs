@@ -1,4 +1,4 @@
-//! The queue: a list in memory, whose server fails at times, before or after it has done what it was asked.
+//! The simulated queue: a list in memory, whose calls fail at times, before or after they have taken effect.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -12,17 +12,17 @@ use serde_json::value::RawValue;
 use super::world::World;
 use crate::backend::{self, BackendError, Capabilities, QueueBackend, QueueSize, Receipt, Reservation, Reserved, Wait};
 
-/// How long a reservation lasts that nobody knows of: its call had no answer.
+/// Lease of a reservation whose call got no reply, so that no runtime holds it.
 const LOST: Duration = Duration::from_millis(300);
 
-/// What the server keeps.
+/// State of the server.
 #[derive(Default)]
 pub struct Store {
     pub pending: VecDeque<u64>,
-    /// Each with the number of its reservation, by which a call of before knows that this one is not its own.
+    /// Jobs with the id of their reservation, which tells calls for an earlier reservation apart.
     pub reserved: BTreeMap<u64, u64>,
     reservations: u64,
-    /// Reservations whose answer was lost.
+    /// Reservations whose reply was lost.
     lost: BTreeMap<u64, Instant>,
 }
 
@@ -32,14 +32,14 @@ impl Store {
         self.reserved.remove(&job).is_some()
     }
 
-    /// Every lease is over.
+    /// Expires every lease.
     pub fn expire(&mut self) {
-        // Those of which nobody knew, too: what is reserved of them from now on is another reservation.
+        // Lost ones too: from now on, these jobs get new reservations.
         self.lost.clear();
         self.pending.extend(std::mem::take(&mut self.reserved).into_keys());
     }
 
-    /// Nobody holds these: they come back when their lease is over.
+    /// Marks reservations as held by no runtime: they come back when their leases expire.
     pub fn lose(&mut self, which: impl Fn(u64) -> bool) {
         let now = Instant::now();
         self.lost.extend(self.reserved.keys().filter(|job| which(**job)).map(|job| (*job, now)));
@@ -77,7 +77,7 @@ impl Server {
         Receipt::decode(&*self.redis, "redis", None, Bytes::from(format!("{job} {reservation}")))
     }
 
-    /// Whether this call fails before anything, or after all.
+    /// An error at random, for a call that fails before or after its effect.
     fn fails(&self) -> Option<BackendError> {
         let error =
             || BackendError::Unavailable { target: "the server".to_owned(), reason: "as the seed says".to_owned() };
@@ -191,7 +191,7 @@ impl QueueBackend for Server {
         None
     }
 
-    /// The other queue is one that is worked, too: jobs come back behind the others.
+    /// The other queue is worked as well: its jobs are appended to the same list.
     async fn requeue(&self, jobs: &[Reservation], _: &str) -> Result<Vec<bool>, BackendError> {
         self.each(jobs, |store, job| {
             let ours = store.remove(job);

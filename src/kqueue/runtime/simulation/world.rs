@@ -1,4 +1,4 @@
-//! What is there whichever runtime works: the queue, the processes, and what may go wrong.
+//! The simulated world that outlives each runtime: the queue, the processes, and the faults.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -49,22 +49,22 @@ use crate::runtime::start::schedule_config;
 use crate::runtime::{Runtime, testing};
 use crate::workers::Said;
 
-/// How often things go wrong, in a thousand.
+/// Rates of faults, in permille unless said otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct Faults {
-    /// A call to the queue, before it has done anything, and again after.
+    /// A queue call fails before it has taken effect, and again after.
     pub call: u64,
     /// A process dies while it runs a job.
     pub death: u64,
-    /// It closes its connection before it reads the next frame.
+    /// A process closes its connection before it reads the next frame.
     pub deaf: u64,
-    /// One cannot be started, forked, or put into its scope.
+    /// A process cannot be started, forked, or put into its scope.
     pub start: u64,
-    /// Lanes have no pipe for tickets: no job can be offered.
+    /// A lane has no pipe for tickets, so that no job can be sent ahead.
     pub no_tickets: u64,
-    /// The app sleeps as soon as it has nothing to do for a moment.
+    /// The app sleeps after a short idle time.
     pub sleeps: bool,
-    /// So many templates say nothing at all.
+    /// Number of templates that hang without a message.
     pub templates_that_hang: u64,
     /// Operators cancel jobs and move them.
     pub steers: bool,
@@ -98,7 +98,7 @@ impl Faults {
     }
 }
 
-/// Of the runtime that works now.
+/// Senders of the current runtime's inputs.
 pub struct Senders {
     pub said: mpsc::Sender<Said>,
     pub launched: mpsc::Sender<LaunchEvent>,
@@ -106,7 +106,7 @@ pub struct Senders {
     pub asks: mpsc::Sender<Ask>,
 }
 
-/// A runtime that works.
+/// A running runtime.
 pub struct Running {
     asked: mpsc::Sender<Asked>,
     task: JoinHandle<anyhow::Result<ExitCode>>,
@@ -121,19 +121,19 @@ pub struct World {
     directory: tempfile::TempDir,
     pub store: RefCell<Store>,
     dispatched: Cell<u64>,
-    /// How often each job was finished.
+    /// How many times each job was finished.
     finished: RefCell<BTreeMap<u64, u32>>,
     /// The process that runs each job.
     pub running: RefCell<BTreeMap<u64, i32>>,
     /// Jobs that were cancelled before they ran.
     cancelled: RefCell<BTreeSet<u64>>,
-    /// Jobs that may have been finished without anybody knowing: a runtime was killed meanwhile.
+    /// Jobs that may have been finished unnoticed, since a runtime was killed meanwhile.
     excused: RefCell<BTreeSet<u64>>,
     pub processes: RefCell<BTreeMap<i32, Rc<Process>>>,
     pids: Cell<i32>,
     hung: Cell<u64>,
     eras: Cell<u64>,
-    /// The one that works; what is under way of another that was killed comes to nothing.
+    /// Era of the current runtime; operations of a killed one never complete.
     current: Cell<u64>,
     pub purpose: Cell<Purpose>,
     pub senders: RefCell<Option<Rc<Senders>>>,
@@ -156,7 +156,7 @@ impl World {
             cancelled: RefCell::default(),
             excused: RefCell::default(),
             processes: RefCell::default(),
-            // Above any that the kernel gives.
+            // Above any process id that the kernel assigns.
             pids: Cell::new(100_000_000),
             hung: Cell::new(0),
             eras: Cell::new(1),
@@ -183,12 +183,12 @@ impl World {
         self.next() % 1000 < permille
     }
 
-    /// Milliseconds at the most.
+    /// Sleeps at random for at most this many milliseconds.
     pub async fn pause(&self, most: u64) {
         tokio::time::sleep(Duration::from_micros(self.between(0, most * 1000))).await;
     }
 
-    /// Returns only to a runtime that still works.
+    /// Returns only if the runtime of this era is the current one.
     pub async fn is_current(&self, era: u64) {
         if self.current.get() != era {
             std::future::pending().await
@@ -203,9 +203,9 @@ impl World {
         self.directory.path().to_owned()
     }
 
-    /// Where lanes have their pipes.
+    /// Directory of the lanes' pipes.
     fn runtime_dir(&self) -> PathBuf {
-        // In one that is not there, no pipe can be made.
+        // Pipes cannot be created in a directory that does not exist.
         if self.chance(self.faults.no_tickets) { self.path().join("absent") } else { self.path() }
     }
 
@@ -223,7 +223,7 @@ impl World {
         .into()
     }
 
-    /// An operator cancels a job, or moves it, whatever has become of it.
+    /// An operator cancels or moves a random job, whatever its state.
     pub async fn steer(&self) {
         let Some(senders) = self.senders.borrow().clone() else { return };
         let uuid = self.between(0, self.dispatched.get() - 1).to_string();
@@ -236,7 +236,7 @@ impl World {
         let cancels = matches!(act, Act::Cancel(_));
         let (answer, told) = oneshot::channel();
         let ask = Ask { request: Request::Act(act), owner: true, who: "somebody".to_owned(), answer };
-        // A runtime that ends takes none, or does not answer.
+        // A stopping runtime accepts no request, or sends no reply.
         let _ = senders.asks.send(ask).await;
         drop(senders);
         if let Ok(told) = told.await
@@ -252,9 +252,9 @@ impl World {
         self.hung.replace(self.hung.get() + 1) < self.faults.templates_that_hang
     }
 
-    /// A process begins to run a job, or to settle it.
+    /// A process begins to run (`is_run`) or to settle a job.
     pub fn begins(&self, job: u64, pid: i32, is_run: bool) {
-        // A lane may have claimed what was sent ahead to it.
+        // A lane may have claimed a job sent ahead to it before it was cancelled.
         let may_run = self.tier == "inline" || !self.cancelled.borrow().contains(&job);
         assert!(!is_run || may_run, "job {job} was cancelled, and runs");
         let other = self.running.borrow_mut().insert(job, pid);
@@ -262,12 +262,12 @@ impl World {
         assert!(!self.is_finished(job) || self.is_excused(job), "job {job} runs again after it was finished");
     }
 
-    /// It runs no longer.
+    /// The job runs no longer.
     pub fn ends(&self, job: u64) {
         self.running.borrow_mut().remove(&job);
     }
 
-    /// It has run to its end, or was failed.
+    /// The job has completed, or was failed.
     pub fn finishes(&self, job: u64) {
         *self.finished.borrow_mut().entry(job).or_default() += 1;
     }
@@ -280,14 +280,14 @@ impl World {
         self.excused.borrow().contains(&job)
     }
 
-    /// Jobs that are finished, and gone from the queue.
+    /// Number of jobs that are finished and removed from the queue.
     pub fn done(&self) -> u64 {
         let store = self.store.borrow();
         let there = |job: &u64| store.pending.contains(job) || store.reserved.contains_key(job);
         self.finished.borrow().keys().filter(|job| !there(job)).count() as u64
     }
 
-    /// Waits for something, but not for ever.
+    /// Waits for a condition, and panics after [`DONE`].
     pub async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let end = Instant::now() + DONE;
         while !is_so() {
@@ -305,7 +305,7 @@ impl World {
         }
     }
 
-    /// What must hold at the end.
+    /// Checks the invariants at the end: each job finished once, nothing left behind.
     pub fn check(&self) {
         let finished = self.finished.borrow();
         for job in 0..self.dispatched.get() {
@@ -349,7 +349,7 @@ impl World {
             None => Default::default(),
         };
         if self.units {
-            // What was reserved and is in no ledger comes back when its lease is over.
+            // Reservations in no ledger come back when their leases expire.
             let known: BTreeSet<u64> = left.values().map(|held| number(&held.reservation)).collect();
             self.store.borrow_mut().lose(|job| !known.contains(&job));
         }
@@ -420,7 +420,7 @@ impl World {
         Running { asked, task: tokio::task::spawn_local(work) }
     }
 
-    /// SIGTERM, and the end.
+    /// Sends SIGTERM and waits for the end.
     pub async fn stop(&self, runtime: Running, purpose: Purpose) {
         self.purpose.set(purpose);
         runtime.asked.send(Asked::Stop("SIGTERM")).await.unwrap();
@@ -429,7 +429,7 @@ impl World {
         *self.senders.borrow_mut() = None;
         self.after(|process| purpose == Purpose::Stop || process.unit.borrow().is_none()).await;
         if purpose == Purpose::Stop {
-            // What could not be settled in time, since calls failed, comes back when its lease is over.
+            // Jobs that failed calls left unsettled come back when their leases expire.
             let unsettled = self.unsettled();
             assert!(self.faults.call > 0 || unsettled.is_empty(), "jobs {unsettled:?} are finished and not settled");
             self.excused.borrow_mut().extend(unsettled);
@@ -437,9 +437,9 @@ impl World {
         }
     }
 
-    /// SIGKILL.
+    /// Kills the runtime, as SIGKILL does.
     pub async fn kill(&self, runtime: Running) {
-        // What its lanes had finished, or were about to, it may not have heard.
+        // It may not have heard of what its lanes finished or were about to finish.
         let processes = self.processes.borrow().clone();
         let in_unit = |pid: &i32| processes.get(pid).is_some_and(|process| process.unit.borrow().is_some());
         let lost =
@@ -453,12 +453,12 @@ impl World {
         self.after(|process| process.unit.borrow().is_none()).await;
     }
 
-    /// Jobs that are finished, and that the queue still has as reserved.
+    /// Jobs that are finished and still reserved in the queue.
     fn unsettled(&self) -> Vec<u64> {
         self.store.borrow().reserved.keys().copied().filter(|job| self.is_finished(*job)).collect()
     }
 
-    /// A runtime has ended, and with it those of its processes for which this holds.
+    /// After the end of a runtime, kills the processes for which `dies` holds and waits until they are gone.
     async fn after(&self, dies: impl Fn(&Process) -> bool) {
         let all: Vec<Rc<Process>> = self.processes.borrow().values().cloned().collect();
         all.iter().filter(|process| dies(process)).for_each(|process| process.kill.notify_one());
@@ -477,7 +477,7 @@ impl World {
 }
 
 impl Runtime {
-    /// Each attempt that has ended is in history, once, and ended as it is said to.
+    /// Each ended attempt is in the history once, with its outcome.
     fn check_history(&self) {
         let mut recorded = BTreeMap::new();
         for (outcome, attempts) in self.recorder.metrics().into_iter().flat_map(|row| row.figures.outcomes) {

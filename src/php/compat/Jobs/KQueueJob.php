@@ -60,7 +60,7 @@ abstract class KQueueJob implements KQueueJobInterface, ShouldQueue
         return $this->priority;
     }
 
-    /** Made when it is asked for: the constructor of a child may not have called ours. */
+    /** Made on demand: the constructor of a child class may not call this one's. */
     public function getJobId(): string
     {
         return $this->jobId ??= uniqid('job_', true);

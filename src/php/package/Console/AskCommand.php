@@ -9,8 +9,8 @@ use Symfony\Component\Console\Output\ConsoleOutputInterface;
 use Symfony\Component\Console\Output\OutputInterface;
 
 /**
- * A command of `kqueue` that asks a runtime, for those who are used to artisan: the same options, the same output, the
- * same exit code. Without an app it asks for this one.
+ * A command of `kqueue` that queries a runtime, as an artisan command: same options, output and exit code. Without an
+ * app it is about this one.
  */
 abstract class AskCommand extends Command
 {
@@ -58,7 +58,7 @@ abstract class AskCommand extends Command
     }
 
     /**
-     * Its terminal is ours.
+     * Runs the program on this command's terminal.
      *
      * @param  list<string>  $arguments
      */
@@ -70,13 +70,13 @@ abstract class AskCommand extends Command
     }
 
     /**
-     * Where the output is somebody's variable (`Artisan::call`), it is written there; what went wrong too, where that is all.
+     * Runs the program and writes its output to the command's own (`Artisan::call`); its errors, if there is no output.
      *
      * @param  list<string>  $arguments
      */
     private function collect(string $binary, array $arguments): int
     {
-        // A file: two pipes, of which only one is read, can hold each other up.
+        // A file: with two pipes, of which only one is read, the program could block on the other.
         $errors = tmpfile();
         $nothing = ['file', '/dev/null', 'r'];
         $process = proc_open([$binary, ...$arguments], [$nothing, ['pipe', 'w'], $errors], $pipes, null, $this->environment());

@@ -7,12 +7,12 @@ namespace Kqueue\Console;
 /** The `kqueue` program, as far as artisan has to know it. */
 final class Program
 {
-    /** What kqueue says of a wrong command line, and of settings that cannot work. */
+    /** Exit codes of kqueue: for a wrong command line, and for settings that cannot work. */
     public const USAGE = 2;
 
     public const CONFIG = 78;
 
-    /** Where it is, by the path or the name that the app's config has; null where nothing of that name can be run. */
+    /** Path of the program, by the path or the name in the app's config; null if there is no such executable. */
     public static function find(string $binary): ?string
     {
         $places = str_contains($binary, '/')
@@ -28,15 +28,15 @@ final class Program
         return null;
     }
 
-    /** What to say where it is not there. */
+    /** Error message for a missing program. */
     public static function absent(string $binary): string
     {
         return "no program '{$binary}' that can be run; install kqueue, or say where it is: KQUEUE_BINARY";
     }
 
     /**
-     * The environment as it was when PHP started. By now the values of `.env` are in it: kqueue would hand them on to every
-     * process, and no change of the file would count any more.
+     * The environment that PHP was started with. By now the values of `.env` are in it: kqueue would pass them on to
+     * every process, and changes of the file would have no effect.
      *
      * @return array<string, string>
      */

@@ -7,7 +7,7 @@ namespace Kqueue\Console;
 use Illuminate\Console\Command;
 
 /**
- * `kqueue run` for those who are used to artisan: this process becomes it, so that signals, the exit code and the service
+ * `kqueue run` as an artisan command: this process is replaced by it, so that signals, the exit code and the service
  * manager deal with kqueue itself.
  */
 final class WorkCommand extends Command
@@ -27,7 +27,7 @@ final class WorkCommand extends Command
 
     protected $description = 'Run the queues with kqueue';
 
-    /** The options of `kqueue run` for ours. */
+    /** Options of this command, and those of `kqueue run` for them. */
     private const SAME = ['queue' => 'queues', 'timeout' => 'timeout', 'memory' => 'worker-memory', 'max-jobs' => 'max-jobs', 'max-time' => 'max-time'];
 
     private const TIERS = ['inline' => 'inline', 'smart' => 'auto', 'secure' => 'isolated'];

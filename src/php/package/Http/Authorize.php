@@ -10,8 +10,8 @@ use Illuminate\Contracts\Foundation\Application;
 use Illuminate\Http\Request;
 
 /**
- * Whoever works on the app may see its pages; where it is in use, who passes the gate `viewKqueue`: nobody, unless the app
- * says who.
+ * Access to the dashboard: in the environment `local` for everybody, else for users who pass the gate `viewKqueue`.
+ * Without the gate, nobody passes.
  */
 final class Authorize
 {
@@ -27,7 +27,7 @@ final class Authorize
         return $next($request);
     }
 
-    /** Whether whoever asks may act from the pages: who passes the gate `actKqueue` besides. */
+    /** Whether the user may use the forms of the pages: requires the gate `actKqueue`, too. */
     public function mayAct(): bool
     {
         return $this->passes('viewKqueue') && $this->passes('actKqueue');

@@ -10,11 +10,11 @@ use Kqueue\Control;
 use RuntimeException;
 
 /**
- * The pages of kqueue, as it makes them.
+ * The dashboard: passes on the pages that kqueue makes.
  */
 final class Dashboard
 {
-    /** Bytes of a form. */
+    /** Maximum size of a form, in bytes. */
     private const LARGEST = 8 << 10;
 
     public function __construct(private Control $control, private Authorize $authorize)
@@ -31,7 +31,7 @@ final class Dashboard
         ]);
     }
 
-    /** A form of one of the pages. */
+    /** Handles a form of one of the pages. */
     public function act(Request $request, string $deed): Response
     {
         abort_unless($this->authorize->mayAct() && $this->isOwn($request) && strlen((string) $request->getContent()) <= self::LARGEST, 403);
@@ -45,7 +45,7 @@ final class Dashboard
         ]);
     }
 
-    /** Whether a browser says that a page of this site sends it, whatever middleware there is besides. */
+    /** Whether the browser says that a page of this site sends the request; a check that needs no middleware. */
     private function isOwn(Request $request): bool
     {
         $site = $request->headers->get('Sec-Fetch-Site');

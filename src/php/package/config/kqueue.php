@@ -4,21 +4,22 @@ declare(strict_types=1);
 
 return [
 
-    // The name of this app: of /etc/kqueue/NAME.toml and kqueue@NAME.service. Without it, that of its directory; say it
-    // where that is not so, as where a deploy makes a directory for each release.
+    // The name of this app, as in /etc/kqueue/NAME.toml and kqueue@NAME.service. By default that of its directory; set
+    // it where that differs, for example where a deploy makes a directory for each release.
     'app' => env('KQUEUE_APP'),
 
-    // The program that `php artisan kqueue:work` becomes, and that kqueue:status and the like ask: a path, or a name that is looked up in PATH.
+    // The program that `php artisan kqueue:work`, kqueue:status and the like run: a path, or a name that is looked up
+    // in PATH.
     'binary' => env('KQUEUE_BINARY', 'kqueue'),
 
     // Whether kqueue is woken when a job is put into a database queue: true, false, or the path of the bell.sock in its
     // runtime_dir, where that is not the usual one.
     'doorbell' => env('KQUEUE_DOORBELL', true),
 
-    // The pages that show what kqueue does: below which path, and behind what. While APP_ENV is local everybody sees them, else
-    // whom the gate `viewKqueue` lets in: Gate::define('viewKqueue', fn ($user) => $user->is_admin). Who passes `actKqueue` too
-    // pauses queues and classes there, cancels jobs, retries or forgets failed ones, and more. null: there are none.
-    // They are kqueue's own, asked for as the user that PHP runs as: the app's, or a member of the group kqueue.
+    // The dashboard: its path and its middleware. While APP_ENV is local everybody can see it, else users who pass the
+    // gate `viewKqueue`: Gate::define('viewKqueue', fn ($user) => $user->is_admin). Users who also pass `actKqueue` can
+    // pause queues and classes, cancel jobs, retry or forget failed ones, and more. null: there is no dashboard.
+    // The pages come from kqueue, which has to accept the user that PHP runs as: the app's, or one in the group kqueue.
     'dashboard' => [
         'path' => env('KQUEUE_DASHBOARD', 'kqueue'),
         'middleware' => ['web'],
@@ -27,10 +28,10 @@ return [
     // The control.sock in its runtime_dir, where that is not the usual one.
     'control' => env('KQUEUE_CONTROL'),
 
-    // Settings of kqueue, as in its config file. What a job declares goes before all of them, then the command line, then
-    // /etc/kqueue/NAME.toml, then these. A deploy's `queue:restart` puts new ones in force. What is needed before PHP
-    // has booted (path, php, connection, launcher …) and what bounds the app (pool_max_size, isolated_memory_cap …) is root's
-    // to say, there alone. `kqueue config example` tells what each of them means; these are the defaults.
+    // Settings of kqueue, as in its config file. In order of precedence: what a job declares, the command line,
+    // /etc/kqueue/NAME.toml, these. `queue:restart` applies changes. What is needed before PHP has booted (path, php,
+    // connection, launcher …) and what limits the app (pool_max_size, isolated_memory_cap …) can only be set by root,
+    // in /etc/kqueue/NAME.toml. `kqueue config example` describes each setting; these are the defaults.
     'settings' => [
         // 'queues' => ['high', 'default'],
 

@@ -1,4 +1,4 @@
-//! A wire to a server that can be cut: to the backend it is the server.
+//! A relay that stands for a server, with connections that can be cut.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-/// Ends with its value.
+/// Relays connections until it is dropped.
 pub(in crate::backend::conformance) struct Relay {
     pub address: SocketAddr,
     to: PathBuf,
@@ -23,22 +23,22 @@ impl Relay {
         relay
     }
 
-    /// From now on connections are refused, and those that were open are reset.
+    /// Refuses new connections from now on, and resets open ones.
     pub(in crate::backend::conformance) fn cut(&self) {
         self.cut.store(true, SeqCst);
-        // Wakes the one that listens, which closes its socket then.
+        // Wakes the listener, which then closes its socket.
         while TcpStream::connect(self.address).is_ok() {}
         self.reset();
     }
 
-    /// Open connections are lost, new ones are not.
+    /// Resets open connections; new ones are still accepted.
     pub(in crate::backend::conformance) fn reset(&self) {
         for stream in self.streams.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// As before.
+    /// Accepts connections again.
     pub(in crate::backend::conformance) fn mend(&self) {
         self.cut.store(false, SeqCst);
         self.listen(TcpListener::bind(self.address).unwrap());

@@ -1,5 +1,5 @@
-//! Real servers, each started once for all tests of this process, on a socket in a directory of its own. Both end with the
-//! process, however that ends.
+//! Real servers, each started once for all tests of this process, on a socket in its own directory. They end with the
+//! process, however it ends.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -11,27 +11,27 @@ use std::time::{Duration, Instant};
 use crate::backend::database::session::Session;
 use crate::backend::database::settings::{Address, DatabaseSettings, Engine, Tls, TlsMode};
 
-/// Of the app's user: whatever a password may be made of.
+/// Password of the app's user, with characters that need quoting somewhere.
 pub(in crate::backend::conformance) const PASSWORD: &str = r#"p'w"\ %@:/?#[]$`{ü}"#;
-/// A server that does not run as root runs as this one.
+/// User of a server that refuses to run as root.
 const NOBODY: u32 = 65534;
 
-/// A server that answers.
+/// A running server.
 pub(in crate::backend::conformance) struct Server {
     pub engine: Engine,
     pub socket: PathBuf,
     pub dir: PathBuf,
     port: u16,
-    /// What it runs beneath: it ends the server, and removes the directory, when our end of its input is closed.
+    /// Its parent process: ends the server and removes the directory when our end of its standard input is closed.
     keeper: Child,
 }
 
-/// What a server is started with beside what all are.
+/// Starts a server with additional options.
 pub(in crate::backend::conformance) fn start(engine: Engine, options: &[&str]) -> Server {
     start_at(engine, options, engine.port())
 }
 
-/// On a port, by which PostgreSQL also calls its socket.
+/// Starts a server on a port, which is also part of the name of PostgreSQL's socket.
 pub(in crate::backend::conformance) fn start_at(engine: Engine, options: &[&str], port: u16) -> Server {
     let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap().keep();
     let is_root = nix::unistd::geteuid().is_root();
@@ -47,7 +47,7 @@ pub(in crate::backend::conformance) fn start_at(engine: Engine, options: &[&str]
     let (program, args) = make.split_first().unwrap();
     assert!(run(program, args, &log), "{make:?}: {}", std::fs::read_to_string(dir.join("log")).unwrap());
     if engine == Engine::Postgres {
-        // To hash a password takes a second where nothing is optimised, so few are asked for one.
+        // Hashing a password takes a second in unoptimised builds, so only few users are asked for one.
         let rules = "local all +asked scram-sha-256\nlocal all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
         std::fs::write(dir.join("data/pg_hba.conf"), rules).unwrap();
     }
@@ -97,7 +97,7 @@ fn words(words: &[&str]) -> Vec<String> {
 fn mysql(dir: &Path, data: &str, is_root: bool) -> Started {
     let own = std::env::var("KQUEUE_TEST_MYSQLD").ok();
     let datadir = format!("--datadir={data}");
-    // A server that starts removes the temporary tables that it finds, those of another one too.
+    // A starting server removes all temporary tables in this directory, even those of other servers.
     let tmpdir = format!("--tmpdir={}", dir.display());
     let socket = dir.join("s");
     let mut make = match &own {
@@ -156,7 +156,7 @@ fn postgres(dir: &Path, data: &str, is_root: bool, port: u16) -> Started {
 }
 
 impl Server {
-    /// The one of this engine that all tests share.
+    /// The server of this engine that all tests share.
     pub(in crate::backend::conformance) fn shared(engine: Engine) -> &'static Self {
         static MYSQL: OnceLock<Server> = OnceLock::new();
         static POSTGRES: OnceLock<Server> = OnceLock::new();
@@ -167,7 +167,7 @@ impl Server {
         slot.get_or_init(|| start(engine, &[]))
     }
 
-    /// A session of the administrator's, in a database.
+    /// A session of the administrator, in a database.
     pub(in crate::backend::conformance) async fn session(&self, database: &str) -> Session {
         let settings = DatabaseSettings {
             username: Some("root".to_owned()),
@@ -180,7 +180,7 @@ impl Server {
         loop {
             match Session::open(&settings, &self.address()).await {
                 Ok(session) => return session,
-                // It listens before it takes anybody in.
+                // It listens before it accepts sessions.
                 Err(error) => assert!(start.elapsed() < Duration::from_secs(60), "{error}"),
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -196,7 +196,7 @@ impl Server {
         Address { socket: Some(socket.to_str().unwrap().to_owned()), port: Some(self.port), ..Address::default() }
     }
 
-    /// A new database with a user of its own, both of this name.
+    /// Creates a database and a user for it, and returns the name of both.
     pub(in crate::backend::conformance) async fn database(&self) -> String {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("shop{}", COUNT.fetch_add(1, Relaxed));
@@ -220,7 +220,7 @@ impl Server {
     }
 }
 
-/// Of nobody and nothing yet.
+/// Settings without addresses, user and database.
 pub(in crate::backend::conformance) fn settings(engine: Engine) -> DatabaseSettings {
     let table = match engine {
         Engine::MySql => "`jobs`",

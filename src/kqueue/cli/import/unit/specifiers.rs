@@ -1,9 +1,9 @@
-//! `%i` and its like in units. Pure.
+//! Specifiers such as `%i` in units. Pure.
 
-/// Puts in what specifiers stand for in a unit, `queue@.service`, and an instance of it.
+/// Expands specifiers for a unit, `queue@.service`, and an instance of it.
 ///
 /// # Errors
-/// One that is not known here.
+/// A specifier that is not supported.
 pub(super) fn expand(text: &str, unit: &str, instance: &str) -> Result<String, String> {
     let stem = unit.trim_end_matches(".service");
     let prefix = stem.split_once('@').map_or(stem, |(prefix, _)| prefix);

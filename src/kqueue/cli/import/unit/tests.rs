@@ -45,7 +45,7 @@ fn units_drop_ins_and_instances() {
     let one = find(Path::new("q@mail.service"), Path::new("/"), dir.path(), &mut notes).unwrap();
     assert_eq!(one[0].sets(&mut notes)[0].queues.as_deref(), Some(&["mail".to_owned()][..]));
     assert!(find(Path::new("none"), Path::new("/"), dir.path(), &mut notes).unwrap_err().line.contains("no such unit"));
-    // Without instances its command cannot be told.
+    // Without instances its command is unknown.
     fs::remove_dir_all(dir.path().join("etc/systemd/system/multi-user.target.wants")).unwrap();
     let units = find(Path::new("q@.service"), Path::new("/"), dir.path(), &mut notes).unwrap();
     notes.clear();
