@@ -1,7 +1,8 @@
 //! `kqueue-web`: the dashboard, the metrics and the health of all apps of a host, over HTTP.
 //!
 //! It asks the runtimes of the apps on their control sockets, as a member of group `kqueue`, and renders what they answer
-//! with `kqueue-pages`. It has no privilege, no state and no way to change anything: every request but GET is refused.
+//! with `kqueue-pages`. It has no privilege and no state. What it changes it changes by a request to a
+//! runtime, which decides whether its user may: a form of a page (`POST`), for those whom [`auth`] lets act.
 //!
 //! What it takes no one's word for:
 //! - **a runtime** belongs to its app's user, who may say anything: what it says is data, escaped and bounded, never HTML

@@ -28,8 +28,8 @@ pub async fn attempts(work: &mut SqliteConnection, kind: usize, count: i64, most
     Ok(gone.rows_affected() as i64)
 }
 
-/// Removes all rows that are too old.
-pub async fn old(work: &mut SqliteConnection, now_ms: u64) -> sqlx::Result<()> {
+/// Removes all rows that are too old. Returns how many attempts of each kind were removed.
+pub async fn old(work: &mut SqliteConnection, now_ms: u64) -> sqlx::Result<[i64; 2]> {
     let now = now_ms / 1000;
     for (span, age) in [(MINUTE, DAY), (HOUR, MONTH)] {
         let first = signed(now.saturating_sub(age) / span * span);
@@ -39,10 +39,13 @@ pub async fn old(work: &mut SqliteConnection, now_ms: u64) -> sqlx::Result<()> {
         }
     }
     let first = first_id(now_ms.saturating_sub(MONTH * 1000));
-    for sql in ["DELETE FROM jobs WHERE id < ?1", "DELETE FROM events WHERE id < ?1"] {
-        sqlx::query(sql).bind(first).execute(&mut *work).await?;
+    let mut gone = [0; 2];
+    for (kind, gone) in gone.iter_mut().enumerate() {
+        let sql = "DELETE FROM jobs WHERE id < ?1 AND well = ?2";
+        *gone = sqlx::query(sql).bind(first).bind(kind as i64).execute(&mut *work).await?.rows_affected() as i64;
     }
-    Ok(())
+    sqlx::query("DELETE FROM events WHERE id < ?1").bind(first).execute(&mut *work).await?;
+    Ok(gone)
 }
 
 /// Removes events and figures beyond their number, and unused names. Slower than [`old()`], so it runs only once in a

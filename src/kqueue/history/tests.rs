@@ -178,6 +178,12 @@ fn what_ended_well_pushes_out_nothing_else() {
         recorder.attempt(attempt("one more", "A", Outcome::Done));
         recorder.write().await;
         assert_eq!(count(directory.path(), "jobs WHERE well = 0").await, 0);
+        // They no longer count towards the bound.
+        for n in 0..50 {
+            recorder.attempt(attempt(&format!("late {n}"), "A", Outcome::Failed));
+        }
+        recorder.write().await;
+        assert_eq!(count(directory.path(), "jobs WHERE well = 0").await, 50);
     });
 }
 

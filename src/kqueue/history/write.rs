@@ -56,7 +56,8 @@ pub async fn write(open: &mut Open, batch: &Batch, most: usize, now_ms: u64) -> 
         for event in &batch.events {
             self::event(&mut work, event).await?;
         }
-        prune::old(&mut work, now_ms).await?;
+        let gone = prune::old(&mut work, now_ms).await?;
+        counts.iter_mut().zip(gone).for_each(|(count, gone)| *count -= gone);
         if pruned.is_none_or(|at| at.elapsed() >= LOOK) {
             prune::many(&mut work).await?;
             *pruned = Some(Instant::now());

@@ -55,7 +55,8 @@ impl Manager {
         match self.call(self.proxy.list_units_by_names(&[unit])).await {
             // The list has a row for every name; "not-found" is the load state of those that do not exist.
             Ok(rows) if rows.first().is_none_or(|row| row.2 == "not-found") => None,
-            Ok(_) => Some(self.hold(unit).await.is_ok()),
+            // A refusal means that it is gone by now. Without an answer it may still run.
+            Ok(_) => Some(!matches!(self.hold(unit).await, Err(SystemdError::Said { .. }))),
             // Unknown. The wait asks again.
             Err(_) => Some(true),
         }
