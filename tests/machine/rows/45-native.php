@@ -93,6 +93,7 @@ row('native-oom', 'a popped job takes more than maxMemory: its scope is killed, 
     $next = $m->dispatch(new Plain());
     $m->waitForEffects('end', 1, $next);
     $m->waitFor(fn (): bool => $m->unitsLike('kqueue-shop-*.scope') === [], 'the scope to go', 15, Machine::DEAR);
-    // It comes back after its lease, and Laravel fails it.
+    // It comes back after its lease, which ends now, and Laravel fails it.
+    TestApp::database($m->shop->dir)->exec('update jobs set reserved_at = reserved_at - 100');
     $m->waitForFailedJob($uuid);
 }), layers: ['vm']);

@@ -206,13 +206,14 @@ row('index', 'kqueue check and tune print the migration for a long table without
     $w->expectSame([], $tuned(), 'what tune advises then');
 }, drivers: ['mariadb', 'pgsql'], engines: ['kqueue'], tiers: false, since: '11');
 
-row('million', 'behind 20,000 jobs that wait and 20,000 that are delayed (a million each with full) jobs are reserved about as fast as with none', function (World $w): void {
-    $rows = getenv('KQUEUE_TEST_FULL') !== false ? 1_000_000 : 20_000;
-    $jobs = 2_000;
+row('million', 'behind 20,000 jobs that are delayed and 20,000 that wait (on a server a million each with full) jobs are reserved about as fast as with none', function (World $w): void {
+    $rows = getenv('KQUEUE_TEST_FULL') !== false && $w->sandbox->service->name !== 'sqlite' ? 1_000_000 : 20_000;
+    // A long table is looked through once, before these.
+    [$first, $jobs] = [1_000, 3_000];
     $marks = "{$w->sandbox->dir}/marks";
     $w->dispatch(new Timed($marks), 'parked');
     [$parked] = $w->queued('parked');
-    $fill = static function (int $at) use ($w, $rows, $parked): void {
+    $fill = static function (int $rows, int $at) use ($w, $parked): void {
         $now = time();
         ['uuid' => $uuid, 'id' => $id] = json_decode($parked['payload'], true) + ['id' => null];
         if (! $w->isInDatabase()) {
@@ -237,7 +238,7 @@ row('million', 'behind 20,000 jobs that wait and 20,000 that are delayed (a mill
             [$parked['payload'], $uuid],
         );
     };
-    $took = static function () use ($w, $jobs, $marks): float {
+    $took = static function () use ($w, $first, $jobs, $marks): float {
         file_put_contents($marks, '');
         $daemon = $w->start(['pool-size' => 1]);
         Wait::until(static fn (): bool => substr_count((string) file_get_contents($marks), "\n") >= $jobs, "{$jobs} jobs", 120.0, 50_000);
@@ -245,15 +246,15 @@ row('million', 'behind 20,000 jobs that wait and 20,000 that are delayed (a mill
         $starts = array_map(static fn (string $line): float => (float) explode(' ', $line)[1], file($marks));
         sort($starts);
 
-        return $starts[$jobs - 1] - $starts[0];
+        return $starts[$jobs - 1] - $starts[$first];
     };
-    $w->dispatchMany(new Timed($marks), $jobs);
+    $fill($jobs, time());
     $alone = $took();
     // The delayed ones are first, where there is an order.
-    $fill(time() + 86_400);
-    $fill(time());
+    $fill($rows, time() + 86_400);
+    $fill($rows, time());
     $behind = $took();
-    $w->expect($behind < 4 * $alone, sprintf('%d jobs took %.2f s behind many, and %.2f s alone', $jobs, $behind, $alone));
+    $w->expect($behind < 4 * $alone, sprintf('%d jobs took %.2f s behind many, and %.2f s alone', $jobs - $first, $behind, $alone));
     $w->expectSame(2 * $rows, $w->size() + count(file($marks)), 'jobs that are left, and that have run');
     $w->expectFailed(0);
 }, drivers: ['redis', 'sqlite', 'mariadb', 'pgsql'], engines: ['kqueue'], env: ['RECORD' => 'false'], ownServer: true, tiers: false);
