@@ -195,7 +195,7 @@ try {
     await acting.goto(link(door, 'jobs?state=waiting&class=RenderVideo&queue=media'));
     const listed = async (which) => new URL(await which.getAttribute('href'), acting.url()).href;
     const job = await listed(acting.locator('#job-list tbody th a').first());
-    const other = await listed(acting.locator('#job-list tbody th a').last());
+    const other = await listed(acting.locator('#job-list tbody tr').last().locator('th a').first());
     const front = await patiently(async () => {
       await acting.goto(job);
       return press(acting.locator('#job-head'), 'To the front');
