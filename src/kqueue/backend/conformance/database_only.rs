@@ -185,8 +185,10 @@ async fn a_missing_table_says_how_to_make_it<const POSTGRES: bool>() {
     f.push("default", &job("a")).await;
     let mine = take(&b, &["default"], 1).await;
     f.run("ALTER TABLE jobs RENAME TO former").await;
-    assert_unavailable(&error(&b).await, "make:queue-table");
-    assert_unavailable(&error(&f.backend()).await, "make:queue-table");
+    for backend in [&b, &f.backend()] {
+        let error = error(backend).await;
+        assert!(matches!(&error, BackendError::NoTable { fix, .. } if fix.contains("make:queue-table")), "{error}");
+    }
     f.run("ALTER TABLE former RENAME TO jobs").await;
     assert_eq!(b.delete(&mine).await.unwrap(), [true]);
 }
