@@ -31,7 +31,7 @@ final class BeanstalkdServer implements Server
     public function launch(): void
     {
         $log = ['file', $this->dir . '/beanstalkd.log', 'a'];
-        $command = ['setpriv', '--pdeathsig', 'KILL', 'beanstalkd', '-l', '127.0.0.1', '-p', (string) $this->port, '-b', $this->dir . '/binlog'];
+        $command = [...Processes::BOUND, 'beanstalkd', '-l', '127.0.0.1', '-p', (string) $this->port, '-b', $this->dir . '/binlog'];
         $this->process = proc_open($command, [['file', '/dev/null', 'r'], $log, $log], $pipes, $this->dir) ?: throw new RuntimeException('cannot start beanstalkd');
         Wait::until(fn (): bool => $this->answers(), 'beanstalkd to answer');
     }

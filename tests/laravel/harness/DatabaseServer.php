@@ -150,7 +150,7 @@ abstract class DatabaseServer implements Server
     {
         $log = ['file', $this->log(), 'a'];
 
-        return proc_open(['setpriv', '--pdeathsig', 'KILL', ...$command], [['file', '/dev/null', 'r'], $log, $log], $pipes, $this->dir)
+        return proc_open([...Processes::BOUND, ...$command], [['file', '/dev/null', 'r'], $log, $log], $pipes, $this->dir)
             ?: throw new RuntimeException("cannot start {$command[0]}");
     }
 

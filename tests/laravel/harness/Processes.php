@@ -10,6 +10,9 @@ final class Processes
     /** Environment variable that everything started for a sandbox inherits. */
     public const MARK = 'KQUEUE_TEST_SANDBOX';
 
+    /** Before a command: it ends with the process that has started it, wherever it works by then. */
+    public const BOUND = ['setpriv', '--pdeathsig', 'KILL'];
+
     /** @return list<int> processes that carry the sandbox's mark, whatever their parent is by now */
     public static function of(string $sandbox): array
     {

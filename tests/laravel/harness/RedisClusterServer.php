@@ -180,7 +180,7 @@ final class RedisClusterServer implements Server
         $log = ['file', "{$dir}/redis.log", 'a'];
 
         return proc_open([
-            'setpriv', '--pdeathsig', 'KILL', 'redis-server', '--port', (string) $this->ports[$node], '--bind', '127.0.0.1', '--dir', $dir,
+            ...Processes::BOUND, 'redis-server', '--port', (string) $this->ports[$node], '--bind', '127.0.0.1', '--dir', $dir,
             '--save', '', '--appendonly', 'no', '--daemonize', 'no', '--lua-time-limit', '0', '--repl-diskless-sync-delay', '0',
             '--cluster-enabled', 'yes', '--cluster-config-file', 'nodes.conf', '--cluster-node-timeout', '3000',
         ], [['file', '/dev/null', 'r'], $log, $log], $pipes, $dir) ?: throw new RuntimeException('cannot start redis-server');

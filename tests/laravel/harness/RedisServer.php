@@ -40,7 +40,7 @@ final class RedisServer implements Server
     {
         $log = ['file', $this->dir . '/redis.log', 'a'];
         $this->process = proc_open([
-            'setpriv', '--pdeathsig', 'KILL', 'redis-server', '--port', (string) $this->port, '--bind', '127.0.0.1', '--dir', $this->dir,
+            ...Processes::BOUND, 'redis-server', '--port', (string) $this->port, '--bind', '127.0.0.1', '--dir', $this->dir,
             '--save', '', '--appendonly', 'no', '--daemonize', 'no', '--databases', '16',
             // A script that moves a hundred thousand jobs may take long on a busy machine: other clients wait for it.
             '--lua-time-limit', '0',

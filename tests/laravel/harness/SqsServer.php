@@ -70,7 +70,7 @@ final class SqsServer implements Server
     public function launch(): void
     {
         $log = ['file', $this->dir . '/sqs.log', 'a'];
-        $command = ['setpriv', '--pdeathsig', 'KILL', dirname(__DIR__, 2) . '/servers/moto', (string) $this->port, '--create', (string) self::VISIBILITY];
+        $command = [...Processes::BOUND, dirname(__DIR__, 2) . '/servers/moto', (string) $this->port, '--create', (string) self::VISIBILITY];
         $this->process = proc_open($command, [['file', '/dev/null', 'r'], $log, $log], $pipes, $this->dir) ?: throw new RuntimeException('cannot start moto');
         $this->pid = proc_get_status($this->process)['pid'];
         Wait::until(function (): bool {
@@ -84,7 +84,7 @@ final class SqsServer implements Server
     private function goLongWay(string $milliseconds): void
     {
         $way = Ports::free();
-        $command = ['setpriv', '--pdeathsig', 'KILL', dirname(__DIR__, 2) . '/servers/relay', (string) $way, (string) $this->port, $milliseconds];
+        $command = [...Processes::BOUND, dirname(__DIR__, 2) . '/servers/relay', (string) $way, (string) $this->port, $milliseconds];
         $this->relay = proc_open($command, [['file', '/dev/null', 'r'], ['file', '/dev/null', 'w'], STDERR], $pipes) ?: throw new RuntimeException('cannot start the relay');
         Wait::until(static fn (): bool => @stream_socket_client("tcp://127.0.0.1:{$way}") !== false, 'the relay to listen');
         $this->way = $way;

@@ -69,8 +69,8 @@ row('native-scope', 'a class that is to run isolated runs in the worker that has
     $m->expectSame(1, count($mine), 'services whose main process it still is');
     $m->waitForEffects('end');
     $m->expectOnce([$uuid]);
-    $isGone = static fn (): bool => $m->unitsLike('kqueue-shop-*.scope') === [] && ! posix_kill($pid, 0);
-    $m->waitFor($isGone, 'the scope and its process to go', 15, Machine::DEAR);
+    $isGone = static fn (int $pid): bool => $m->unitsLike('kqueue-shop-*.scope') === [] && ! posix_kill($pid, 0);
+    $m->waitFor(static fn (): bool => $isGone($pid), 'the scope and its process to go', 15, Machine::DEAR);
     // One that another runtime is to hear of.
     $second = $m->dispatch(new Bounded(4000));
     $pid = $m->waitForEffects('start', 2)[1]['pid'];
@@ -80,7 +80,7 @@ row('native-scope', 'a class that is to run isolated runs in the worker that has
     $next = $m->dispatchAll([new Plain(), new Bounded(1)]);
     $m->waitForEffects('end', 4, seconds: 45);
     $m->expectOnce([$uuid, $second, ...$next]);
-    $m->waitFor($isGone, 'the scope and its process to go', 15, Machine::DEAR);
+    $m->waitFor(static fn (): bool => $isGone($pid), 'the scope and its process to go', 15, Machine::DEAR);
     $m->expectSame('', trim($m->must('systemctl --failed --no-legend --plain')), 'failed units');
 }));
 
