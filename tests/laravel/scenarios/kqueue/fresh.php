@@ -25,7 +25,7 @@ const ON_PURPOSE = [
     '/^ini: memory_limit/' => 'an isolated job has a limit of its own',
     '~^ini: opcache\.|^descriptors: .*"(/memfd:opcache_lock|/tmp/\.ZendSem)"$~' => 'forks share compiled code, by opcache, which does nothing else there',
     '/^leads its group/' => 'as under any process manager: a shell without job control gives its children no group',
-    '~^descriptors: .*(/fork-\d+\.out|/lane-\d+\.tickets|/engine-\d+\.log)"$~' => 'its output, and the pipe by which a lane claims jobs',
+    '~^descriptors: .*("its output|/fork-\d+\.out|/lane-\d+\.tickets)"$~' => 'its output, opened again or not, and the pipe by which a lane claims jobs',
     '/^environment: (SHLVL|OLDPWD|PWD|_) |^SERVER: (SHLVL|OLDPWD|PWD|_) /' => 'of the shell that the other one is started by',
 ];
 

@@ -61,8 +61,12 @@ class Describes extends Recorded
     private static function descriptors(): array
     {
         $open = [];
+        $output = [@readlink('/proc/self/fd/1'), @readlink('/proc/self/fd/2')];
         foreach (scandir('/proc/self/fd') as $fd) {
             $link = (int) $fd > 2 ? @readlink("/proc/self/fd/{$fd}") : false;
+            if ($link !== false && in_array($link, $output, true)) {
+                $link = 'its output';
+            }
             // Each has its script open, and sockets to different servers.
             if ($link !== false && ! str_starts_with($link, 'socket:') && realpath($link) !== get_included_files()[0]) {
                 $open[] = preg_replace(['/\[\d+\]/', '/ \(deleted\)$/', '~^(/tmp/\.ZendSem)\..*~'], ['', '', '$1'], $link);
