@@ -91,13 +91,13 @@ fn what_cannot_be_read() {
         (&["supervisor", "empty"], "empty: has no *.conf, *.ini in it; give a file", 78),
         (&["supervisor", "utf16.conf"], "utf16.conf: is UTF-16; convert it", 78),
         (&["supervisor", "large.conf"], "large.conf: is larger than 1024 KB", 78),
-        (&["supervisor", "node.conf"], "node.conf: nothing in it works a queue of Laravel", 1),
+        (&["supervisor", "node.conf"], "node.conf: nothing in it works a Laravel queue", 1),
         (&["supervisor"], "required arguments were not provided", 2),
         (&["pm2", "open.js"], "open.js: line 1: [ is not closed", 78),
         (&["pm2", "run.js"], "run.js: line 1: require('./other') is not known without running it", 78),
-        (&["compose", "none.yaml"], "none.yaml: has no services:; it is no Compose file", 78),
+        (&["compose", "none.yaml"], "none.yaml: has no services:; not a Compose file", 78),
         (&["compose", "bad.yaml"], "bad.yaml: line ", 78),
-        (&["systemd", "no-such-unit-here"], "no-such-unit-here.service: there is no such unit", 78),
+        (&["systemd", "no-such-unit-here"], "no-such-unit-here.service: no such unit", 78),
         (&["cron", "no"], "no: No such file", 1),
     ] {
         let said = import(args, dir.path(), Stdio::null());

@@ -66,8 +66,8 @@ const MISTAKES: &[Mistake] = &[
         make: |world| settings(world, "path = \"~/shop\"\n"),
         args: CHECK,
         says: &[
-            "shop.toml:1: path: ~/shop begins with ~, which only a shell replaces",
-            "write the whole path: path = \"/",
+            "shop.toml:1: path: ~/shop begins with ~, which only a shell expands",
+            "write the absolute path: path = \"/",
         ],
         code: 78,
     },
@@ -127,14 +127,14 @@ const MISTAKES: &[Mistake] = &[
         name: "jobs of an app that does not run",
         make: |world| fs::create_dir(world.dir.path().join("run")).unwrap(),
         args: &["jobs", "shop", "--runtime-dir", "run"],
-        says: &["shop: it does not run (stopped)", "start it: systemctl start kqueue@shop"],
+        says: &["shop: not available (stopped)", "start it: systemctl start kqueue@shop"],
         code: 3,
     },
     Mistake {
         name: "figures of an app that does not exist",
         make: |_| {},
         args: &["stats", "no_such_app_here"],
-        says: &["no_such_app_here: no such app: it has no file in /etc/kqueue"],
+        says: &["no_such_app_here: no such app: no file in /etc/kqueue"],
         code: 4,
     },
     Mistake {
@@ -190,7 +190,7 @@ const MISTAKES: &[Mistake] = &[
         name: "a broken .env",
         make: |world| environment(world, "NAME=my shop"),
         args: RUN,
-        says: &["Failed to parse dotenv file. Encountered unexpected whitespace at [my shop].", "mend ", "/shop/.env"],
+        says: &["Failed to parse dotenv file. Encountered unexpected whitespace at [my shop].", "fix ", "/shop/.env"],
         code: 1,
     },
     Mistake {
@@ -210,7 +210,7 @@ const MISTAKES: &[Mistake] = &[
         ],
         says: &[
             "the app has no queue connection named 'rabbits'; config/queue.php has sync, database, beanstalkd, own, redis, sqs",
-            "name one that is there",
+            "use an existing connection",
         ],
         code: 78,
     },

@@ -121,7 +121,7 @@ fn figures(runtime: &Runtime) {
 
     for (options, code, word) in [
         (&[][..], 0, "KQUEUE OK - shop: 1 running"),
-        (&["--max-failures", "0"], 2, "KQUEUE CRITICAL - shop: failures of the hour: 1 is over 0; 1 running"),
+        (&["--max-failures", "0"], 2, "KQUEUE CRITICAL - shop: failures in the last hour: 1 is over 0; 1 running"),
         (&["--max-failures", "0,5"], 1, "KQUEUE WARNING - "),
         (&["--max-backlog", "10"], 0, "KQUEUE OK - "),
         (&["--max-backlog", "many"], 3, "error: invalid value 'many'"),

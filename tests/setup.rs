@@ -36,7 +36,7 @@ fn init_writes_once_and_keeps_what_is_edited() {
 
     let again = world.init(&["--queue", "high,default"]);
     assert_eq!(again.status.code(), Some(0), "{}", said(&again));
-    assert!(said(&again).contains("says already"), "{}", said(&again));
+    assert!(said(&again).contains("already contains"), "{}", said(&again));
     fs::write(world.file(), format!("{text}tries = 3\n")).unwrap();
     let refused = world.init(&["--queue", "high,default"]);
     assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));

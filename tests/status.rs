@@ -117,11 +117,11 @@ fn requests_without_an_answer() {
     let cases = [
         (
             r#"{"version":1,"refused":true}"#,
-            "permission denied; ask as root or as the app's user, or join the group kqueue",
+            "permission denied; connect as root or as the app's user, or join the group kqueue",
         ),
-        ("", "it does not answer"),
-        ("{\"version\":1,", "it gives an answer that cannot be read"),
-        ("[]", "it gives an answer that cannot be read"),
+        ("", "no reply"),
+        ("{\"version\":1,", "invalid reply"),
+        ("[]", "invalid reply"),
     ];
     for (answer, why) in cases {
         let said = listen(dir.path(), answer);

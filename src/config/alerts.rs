@@ -67,7 +67,7 @@ impl Shape for Program {
     const METAVAR: &'static str = "ARGS";
 
     fn want() -> String {
-        "a program by its whole path, and its arguments (a list such as [\"/usr/local/bin/page\", \"--team\", \"shop\"])".into()
+        "the absolute path of a program, and its arguments (a list such as [\"/usr/local/bin/page\", \"--team\", \"shop\"])".into()
     }
 
     fn read(raw: &Raw) -> Option<Self::Value> {
@@ -94,7 +94,7 @@ impl Shape for WholePath {
     const METAVAR: &'static str = "PATH";
 
     fn want() -> String {
-        "a whole path (that begins with /)".into()
+        "an absolute path".into()
     }
 
     fn read(raw: &Raw) -> Option<PathBuf> {
@@ -115,7 +115,7 @@ impl Shape for Secret {
     const METAVAR: &'static str = "PATH";
 
     fn want() -> String {
-        "the whole path of a file, or the name of a systemd credential".into()
+        "the absolute path of a file, or the name of a systemd credential".into()
     }
 
     fn read(raw: &Raw) -> Option<PathBuf> {
@@ -136,7 +136,8 @@ impl Shape for Url {
     const METAVAR: &'static str = "URL";
 
     fn want() -> String {
-        "a URL (a string such as \"https://alerts.example/kqueue\"), without user and password".into()
+        "an http or https URL without user, password and fragment (a string such as \"https://alerts.example/kqueue\")"
+            .into()
     }
 
     fn read(raw: &Raw) -> Option<String> {
@@ -161,7 +162,7 @@ impl Shape for Addresses {
     const METAVAR: &'static str = "ADDRESSES";
 
     fn want() -> String {
-        "a list of addresses (such as [\"ops@shop.example\"])".into()
+        "1 to 20 mail addresses (such as [\"ops@shop.example\"])".into()
     }
 
     fn read(raw: &Raw) -> Option<Self::Value> {

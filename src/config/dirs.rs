@@ -106,7 +106,7 @@ pub fn check_socket(dir: &Path, at: At) -> Result<(), Error> {
     }
     Err(Error::Path {
         path: dir.to_owned(),
-        what: format!("makes a socket path of {bytes} bytes, above {SOCKET_LONGEST}"),
+        what: format!("makes a socket path of {bytes} bytes, above the maximum of {SOCKET_LONGEST}"),
         fix: format!("give a shorter one: {}", at.spell("/run/kqueue/shop")),
         at,
     })

@@ -190,7 +190,7 @@ impl Error {
             Error::AppName { name, .. } => {
                 format!("app name {name:?}: must be 1 to 32 of a-z, 0-9 and _, and not begin with _")
             }
-            Error::NoAppName(path) => format!("no app name can be made from {}", path.display()),
+            Error::NoAppName(path) => format!("cannot derive an app name from {}", path.display()),
             Error::NoFile { file, .. } => file_is(file, "no such file"),
             Error::Unreadable { file, reason, .. } => file_is(file, &format!("cannot be read: {reason}")),
             Error::Exposed { file, what, .. } => file_is(file, &format!("{what} may write to it")),
@@ -210,10 +210,10 @@ impl Error {
     pub fn fix(&self) -> String {
         match self {
             Error::AppName { fix, .. } => format!("e.g. {fix:?}"),
-            Error::NoAppName(path) => format!("name it: `kqueue run NAME --path {}`", path.display()),
+            Error::NoAppName(path) => format!("name the app: `kqueue run NAME --path {}`", path.display()),
             Error::Unreadable { fix, .. } => (*fix).to_owned(),
             Error::NotUtf8 { .. } => "save the file in UTF-8".to_owned(),
-            Error::Syntax { .. } => "lines are `key = value`, with text in \"quotes\"".to_owned(),
+            Error::Syntax { .. } => "write each line as `key = value`, with strings in \"quotes\"".to_owned(),
             Error::Twice { first, .. } => format!("the first is in line {first}: keep one of them"),
             Error::Value { fix, .. } => format!("e.g. {fix}"),
             Error::Empty { want, fix, .. } => format!("leave it out for the default, or give {want}: {fix}"),

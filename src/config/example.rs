@@ -7,16 +7,16 @@ use super::tables::TABLES;
 /// How values are written.
 pub const VALUES: &[&str] = &[
     "Durations: seconds, or \"500ms\", \"30s\", \"5min\", \"1h\", \"2h 30min\".",
-    "Memory: MB, or \"64M\", \"1G\". max_waiting_bytes counts bytes, or \"64M\".",
-    "Paths: relative ones begin at the directory of this file.",
+    "Memory: MB, or \"64M\", \"1G\". max_waiting_bytes: bytes, or \"64M\".",
+    "Paths: relative to the directory of this file, unless absolute.",
 ];
 
 const HEAD: &str = "\
 # kqueue: settings of one app, /etc/kqueue/APP.toml, where APP is 1 to 32 of a-z, 0-9 and _.
 #
-# Every key is optional but `path`. A key that is commented out shows its default, or an example where it
-# says so. Every key but user, group and setuid is an option of `kqueue run` too, which wins over this
-# file: pool_size is --pool-size.
+# Only `path` is required. A key that is commented out shows its default, or an example where noted. Each key
+# above the tables, except user, group, operators, setuid and runtime_memory_max, is also an option of
+# `kqueue run`, which takes precedence over this file: pool_size is --pool-size.
 ";
 
 impl Settings {
@@ -24,14 +24,14 @@ impl Settings {
     pub fn example() -> String {
         let mut text = HEAD.to_owned();
         VALUES.iter().for_each(|line| text.push_str(&format!("# {line}\n")));
-        text.push_str("# `kqueue config check APP` says what is wrong here, and what is in effect.\n");
+        text.push_str("# `kqueue config check APP` reports errors in this file, or the settings in effect.\n");
         for key in KEYS {
             text.push('\n');
             for line in key.doc {
                 text.push_str(&format!("#{line}\n"));
             }
             if let DefaultValue::None(_) = key.default {
-                text.push_str("# There is no default; for example:\n");
+                text.push_str("# Not set by default; for example:\n");
             }
             text.push_str(&format!("#{} = {}\n", key.name, key.example()));
         }

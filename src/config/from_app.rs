@@ -34,7 +34,7 @@ fn add(whole: &mut Loaded, key: &'static Key, value: &Value, here: &Surroundings
     }
     if key.set_by != SetBy::App {
         let fix = format!("set it in /etc/kqueue/{}.toml or on the command line", whole.settings.app);
-        return Err(format!("{}: {}: not taken from the app; {fix}", Origin::App, key.name));
+        return Err(format!("{}: {}: cannot be set by the app; {fix}", Origin::App, key.name));
     }
     let mut merged = whole.merged.clone();
     key.set(&mut merged, &raw(key, value), Origin::App).map_err(|error| error.to_string())?;
@@ -59,7 +59,7 @@ fn raw(key: &Key, value: &Value) -> Raw {
         },
         Value::String(text) => (key.literal)(text),
         Value::Array(list) => Raw::List(list.iter().map(|value| raw(key, value)).collect()),
-        Value::Object(_) => Raw::Other("an array with keys"),
+        Value::Object(_) => Raw::Other("an associative array"),
         Value::Null => Raw::Other("null"),
     }
 }

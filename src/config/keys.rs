@@ -213,141 +213,143 @@ macro_rules! keys {
 }
 
 keys! {
-    /// The app's directory, the one that holds `artisan`. A link that a deploy moves, such as
-    /// `/srv/shop/current`, is kept as it is.
+    /// The app's directory, the one that holds `artisan`. A symbolic link that deploys change, such as
+    /// `/srv/shop/current`, is not resolved.
     path: PathBuf, Required("/srv/shop"), CommandLine, [Start, Worker, Root];
-    /// The user that the app's PHP runs as under systemd; the owner of path where there is none.
+    /// The user that the app's PHP runs as under systemd; by default the owner of path.
     user: Name, None("www-data"), File, [Root];
-    /// The group that the app's PHP runs as under systemd; the user's own where there is none.
+    /// The group that the app's PHP runs as under systemd; by default the user's own.
     group: Name, None("www-data"), File, [Root];
-    /// Let members of the group kqueue act too (`kqueue pause` and its like), who otherwise may only look. The app's user
-    /// and root always may.
+    /// Let members of the group kqueue act (`kqueue pause` and similar commands); otherwise they may only read. The
+    /// app's user and root may always act.
     operators: bool, Is("false"), File, [Live];
-    /// Let jobs start programs that are setuid or setgid, such as sudo and most kinds of sendmail, under
-    /// systemd. It turns off most of what the app's units are not allowed to do.
+    /// Let jobs start setuid and setgid programs, such as sudo and most kinds of sendmail, under systemd. This lifts
+    /// most of the restrictions on the app's units.
     setuid: bool, Is("false"), File, [Root];
     /// The PHP interpreter: a path, or a name that is looked up in PATH.
     php: PathBuf, Is("php"), CommandLine, [Start, Worker];
     /// Arguments for the interpreter, before the script.
     php_args: Words, Is(""), CommandLine, [Start, Worker];
-    /// The queue connection, by its name in `config/queue.php`; the app's default where there is none.
+    /// The queue connection, by its name in `config/queue.php`; by default the app's default connection.
     connection: Name, None("redis"), CommandLine, [Start];
-    /// Queues in strict order; the connection's own where there are none.
+    /// Queues in strict order; by default the connection's own queue.
     queues: Names, EmptyIfUnset("high,default"), App, [Live];
-    /// Whose jobs take turns within one queue, such as those of each tenant: a key of the payload, the first part of a tag
-    /// (`tenant_id:7`) or a property of the job. On Redis and in databases jobs are looked for behind those of others, too.
+    /// What the jobs of one queue take turns by, such as the tenant: a key of the payload, the first part of a tag
+    /// (`tenant_id:7`) or a property of the job. On Redis and in databases, jobs are also reserved out of order for
+    /// this.
     fair_by: Name, None("tenant_id"), CommandLine, [Live];
-    /// Who starts PHP processes and keeps them within bounds: "coordinator" (kqueue.service, which asks
-    /// systemd), "user" (the user's own service manager), "process" (nobody: plain children), or "auto" (the
-    /// first of these that is there).
+    /// What starts PHP processes and limits their resources: "coordinator" (kqueue.service, through systemd), "user"
+    /// (the user's own service manager), "process" (neither: plain child processes), or "auto" (the first of these that
+    /// is available).
     launcher: LauncherKind, Is("auto"), CommandLine, [Start];
-    /// How lanes and isolated jobs get their PHP process: "fork" (from a template that has booted the
-    /// app) or "spawn" (a new process each, for apps that cannot fork). Forked ones share compiled code, by opcache,
+    /// How lanes and isolated jobs get their PHP process: "fork" (from a template process that has booted the app) or
+    /// "spawn" (a new process each, for apps that cannot fork). Forked processes share the code compiled by opcache,
     /// unless php_args has `-d opcache.enable_cli=0`.
     start: Start, Is("fork"), CommandLine, [Start];
-    /// What the app opens while it boots and what its forked processes may share, by the names that the log and `kqueue
-    /// check` give: sockets by their peer, files by their path. A `*` stands for anything. Where the app opens
+    /// Sockets and files that the app opens while it boots and that its forked processes may share, as named by the log
+    /// and by `kqueue check`: sockets by their peer, files by their path. `*` matches any text. If the app opens
     /// anything else, each process boots the app's providers itself.
     fork_safe_peers: Names, EmptyIfUnset("127.0.0.1:4317,/run/agent.sock"), CommandLine, [Live];
-    /// The file mode creation mask of the app's processes, in octal as a string; what the app's `artisan` sets, else
-    /// what they inherit, where there is none.
+    /// The file mode creation mask of the app's processes, in octal as a string; by default the one that the app's
+    /// `artisan` sets, else the inherited one.
     umask: Umask, None("0002"), CommandLine, [Live];
-    /// Where jobs run that declare neither `isolated` nor `estimatedDuration`, nor more memory than a pooled
-    /// worker has: "inline", "pooled", "isolated", or "auto" (kqueue finds out where they belong).
+    /// Tier of jobs that declare neither `isolated` nor `estimatedDuration` and need no more memory than a pooled
+    /// worker has: "inline", "pooled", "isolated", or "auto" (kqueue chooses).
     default_tier: DefaultTier, Is("auto"), App, [Live];
-    /// Jobs expected to take at most this run inline. Never above pooled_max_duration by default.
+    /// Jobs expected to take at most this run inline. The default is never above pooled_max_duration.
     inline_max_duration: Time<0>, Is("1s"), App, [Live];
-    /// Jobs expected to take at most this run pooled; longer ones isolated. Never below
-    /// inline_max_duration by default.
+    /// Jobs expected to take at most this run pooled; longer ones isolated. The default is never below
+    /// inline_max_duration.
     pooled_max_duration: Time<0>, Is("30s"), App, [Live];
-    /// Idle pooled workers kept warm. Never above pool_size by default.
+    /// Idle pooled workers kept warm. The default is never above pool_size.
     pool_min_idle: Capacity<0, 1000>, Is("2"), App, [Live];
-    /// Time without a job after which the app sleeps: PHP ends, kqueue alone goes on looking at the queue, and the first job
-    /// starts it again. Pooled workers end after as long without a pooled job. "never" keeps all warm. Connections whose
-    /// workers take jobs off the queue by themselves do not sleep, nor does an app with Horizon.
+    /// Time without a job after which the app sleeps: all PHP processes end, the runtime keeps watching the queue, and
+    /// the next job starts PHP again. Pooled workers end after the same time without a pooled job. "never" keeps all
+    /// processes. An app with native pop (workers pop jobs themselves) does not sleep, nor does one with Horizon.
     idle_after: IdleTime, Is("10min"), App, [Live];
-    /// Pooled workers grown to with demand. The default is 10, less where memory is small: a worker for
-    /// each 128 MB of it, but 2 at the least.
+    /// Maximum number of pooled workers under normal demand. The default is 10; with little memory, one for each 128 MB
+    /// of it, but at least 2.
     pool_size: Capacity<1, 1000>, WorkedOut("10"), App, [Live];
-    /// Pooled workers grown to under pressure. The default is twice pool_size, 20 at the most, and never
-    /// below pool_size.
+    /// Maximum number of pooled workers under pressure. The default is twice pool_size, at most 20, and never below
+    /// pool_size.
     pool_max_size: Capacity<1, 1000>, WorkedOut("20"), CommandLine, [Live, Worker, Root];
-    /// Lanes at the most: inline jobs at once.
+    /// Maximum number of concurrent inline jobs, and so of lanes.
     max_concurrent_inline: Capacity<1, 10000>, Is("100"), App, [Live];
-    /// Pooled jobs at once.
+    /// Maximum number of concurrent pooled jobs.
     max_concurrent_pooled: Capacity<1, 1000>, Is("20"), App, [Live];
-    /// Isolated jobs at once. More than 128 have to be in this file: the coordinator goes by it.
+    /// Maximum number of concurrent isolated jobs. A value above 128 must be set in the config file, where the
+    /// coordinator reads it.
     max_concurrent_isolated: Capacity<1, 1000>, Is("5"), CommandLine, [Live, Root];
-    /// Reserved jobs that may wait for their tier while others flow past.
+    /// Maximum number of reserved jobs that wait for their tier or for a limit while others pass them.
     max_waiting: Capacity<0, 1000000>, Is("256"), App, [Live];
-    /// Bytes of their payloads.
+    /// Maximum total size of the payloads of these waiting jobs.
     max_waiting_bytes: Bytes, Is("64M"), App, [Live];
-    /// Attempts before a job fails, where the job does not say; 0 is without limit.
+    /// Maximum number of attempts of a job that declares none; 0 means no limit.
     tries: Count<0, { u32::MAX }>, Is("1"), App, [Live];
-    /// How long a job may run, where the job does not say; 0 is without limit.
+    /// Timeout of a job that declares none; 0 means no limit.
     timeout: Timeout, Is("60s"), App, [Live];
-    /// Seconds before a retry, where the job does not say; several are for one retry after the other.
+    /// Seconds before a retry of a job that declares no backoff; a list has one value per retry.
     backoff: Backoff, Is("0"), App, [Live];
     /// Run jobs in maintenance mode too.
     force: bool, Is("false"), App, [Live];
-    /// Jobs before a lane or pooled worker is replaced; 0 is without limit.
+    /// Number of jobs after which a lane or pooled worker is replaced; 0 means no limit.
     worker_max_jobs: Count<0, { u32::MAX }>, Is("1000"), App, [Live];
-    /// Age at which it is replaced; 0 is without limit.
+    /// Age at which a lane or pooled worker is replaced; 0 means no limit.
     worker_max_time: Time<0>, Is("1h"), App, [Live];
-    /// MB of PHP's heap above which it is replaced after a job.
+    /// MB of PHP's heap above which a lane or pooled worker is replaced after a job.
     worker_memory: Megabytes<16>, Is("128"), App, [Live];
-    /// MB of resident memory above which a lane or pooled worker is killed. The default is 512, or twice
-    /// worker_memory where that is more.
+    /// MB of resident memory above which a lane or pooled worker is killed. The default is 512, or twice worker_memory
+    /// if that is more.
     worker_memory_max: Megabytes<32>, WorkedOut("512"), CommandLine, [Live, Root];
-    /// MB that the runtime, its template and its lanes may have together under systemd. Where it is not set, three
-    /// quarters of the machine's memory.
+    /// Memory limit under systemd, in MB, of the runtime, its template process and its lanes together. Without it, the
+    /// limit is three quarters of the machine's memory.
     runtime_memory_max: Megabytes<128>, None("8G"), File, [Root];
-    /// MB for an isolated job that declares no `maxMemory`.
+    /// Memory limit, in MB, of an isolated job that declares no `maxMemory`.
     isolated_memory_max: Megabytes<32>, Is("512"), App, [Live];
-    /// MB that no isolated job gets more of, whatever it declares. Without it the machine's memory is the bound.
+    /// Upper bound, in MB, of an isolated job's memory limit, whatever it declares. Without it, the machine's memory is
+    /// the bound.
     isolated_memory_cap: Megabytes<32>, None("4G"), CommandLine, [Live, Root];
-    /// How long an isolated job may run at the most, whatever its timeout; 0 is without limit.
+    /// Maximum run time of an isolated job, whatever its timeout; 0 means no limit.
     isolated_time_cap: TimeLimit, Is("0"), CommandLine, [Live, Root];
-    /// Processes and threads that an isolated job may have; no job may ask for more.
+    /// Maximum number of processes and threads of an isolated job; no job may request more.
     isolated_tasks_max: Count<1, 1000000>, Is("512"), CommandLine, [Live, Root];
-    /// Share of the processors that an isolated job gets where they are busy; no job may ask for more. 100
-    /// is an equal share.
+    /// CPU weight of an isolated job, its share of busy processors; no job may request more. 100 is an equal share.
     isolated_cpu_weight: Count<1, 10000>, Is("100"), CommandLine, [Live, Root];
-    /// Share of the disks, likewise.
+    /// IO weight of an isolated job, its share of busy disks; no job may request more. 100 is an equal share.
     isolated_io_weight: Count<1, 10000>, Is("100"), CommandLine, [Live, Root];
-    /// What happens to a job whose PHP process died under it: "replay" (the true cause is thrown inside
-    /// Laravel at once) or "laravel" (it stays reserved until `retry_after`).
+    /// What happens to a job whose PHP process died: "replay" (the cause is thrown inside Laravel at once) or "laravel"
+    /// (the job stays reserved until `retry_after`).
     crash: Crash, Is("replay"), App, [Live];
-    /// How jobs are taken off Redis: "safe" (a payload that is no job is set aside on `NAME:broken`) or
-    /// "strict" (Laravel's own script, which loses it). On SQS, "safe" hides it, and "strict" has Laravel remove it.
+    /// How jobs are popped from Redis: "safe" (a payload that is not a job is moved to the queue `NAME:broken`) or
+    /// "strict" (Laravel's own script, which loses it). On SQS, "safe" hides it, and with "strict" Laravel removes it.
     pop: Pop, Is("safe"), App, [Start];
-    /// Who removes a finished job from the queue: "auto" (kqueue, in batches, where that is the same) or
+    /// What removes a finished job from the queue: "auto" (kqueue, in batches, where the effect is the same) or
     /// "laravel" (always Laravel).
     ack: Ack, Is("auto"), App, [Start];
-    /// Renew a job's reservation while its process lives, so that `retry_after` never runs it twice.
+    /// Renew a job's reservation while its process lives, so that `retry_after` never makes it run twice.
     renew: bool, Is("true"), App, [Live];
-    /// Do what Horizon's master would, where the app's queue is Horizon's: trim its indexes, keep its records (so that
-    /// its dashboard shows kqueue), watch its waits, obey `horizon:pause`, `continue` and `terminate`.
+    /// Perform the tasks of Horizon's master if the app's queue is Horizon's: trim its indexes, keep its records (so
+    /// that its dashboard shows kqueue), watch its waits, obey `horizon:pause`, `continue` and `terminate`.
     horizon: bool, Is("true"), App, [Live];
-    /// Whether a job's properties and methods called `isolated`, `maxMemory`, `priority` and so on are hints for kqueue.
-    /// An app that has such properties with a meaning of its own says false: then attributes alone count.
+    /// Whether a job's properties and methods named `isolated`, `maxMemory`, `priority` and so on are hints for kqueue.
+    /// Set it to false if the app uses such names for something else: then only attributes are hints.
     property_hints: bool, Is("true"), App, [Live];
-    /// How far a job may run past its timeout before its process is killed from outside.
+    /// Grace period after a job's timeout, at the end of which kqueue kills its process.
     timeout_grace: Time<0>, Is("3s"), App, [Live];
     /// How long a PHP process may take to be ready.
     boot_timeout: Time<100>, Is("60s"), CommandLine, [Live, Root];
     /// How long running jobs may take on SIGTERM before they are killed.
     stop_timeout: Time<0>, Is("60s"), CommandLine, [Live, Root];
-    /// Keep what has happened, in `history.sqlite` in state_dir: the last jobs, figures by class and queue for a month,
-    /// restarts, deploys and outages. That file may be deleted at any time.
+    /// Keep a history in `history.sqlite` in state_dir: the last jobs, statistics by class and queue for a month,
+    /// restarts, deploys and outages. The file may be deleted at any time.
     history: bool, Is("true"), CommandLine, [Live];
-    /// How many of the last jobs are kept that ended well, and how many that did not: so many of each.
+    /// Number of attempts kept in history: this many of the last successful ones, and as many unsuccessful ones.
     history_jobs: Count<0, 1000000>, Is("10000"), CommandLine, [Live];
-    /// Where history is kept. The default is $STATE_DIRECTORY; else `/var/lib/kqueue/APP` for root or where
-    /// it can be written; else `kqueue/APP` in $XDG_STATE_HOME or `~/.local/state`.
+    /// Directory of the history and other persistent state. The default is $STATE_DIRECTORY; else `/var/lib/kqueue/APP`
+    /// for root or if it is writable; else `kqueue/APP` in $XDG_STATE_HOME or `~/.local/state`.
     state_dir: PathBuf, WorkedOut("/var/lib/kqueue/shop"), CommandLine, [Start];
-    /// Where the sockets are. The default is $RUNTIME_DIRECTORY; else `/run/kqueue/APP` for root; else
-    /// `kqueue/APP` in $XDG_RUNTIME_DIR, if that is the user's own; else `~/.local/state/kqueue/.run/APP`; else
+    /// Directory of the sockets. The default is $RUNTIME_DIRECTORY; else `/run/kqueue/APP` for root; else `kqueue/APP`
+    /// in $XDG_RUNTIME_DIR, if that belongs to the user; else `~/.local/state/kqueue/.run/APP`; else
     /// `/tmp/kqueue-UID/APP`.
     runtime_dir: PathBuf, WorkedOut("/run/kqueue/shop"), CommandLine, [Start, Worker];
 }

@@ -52,8 +52,8 @@ pub fn check_app(given: Given<PathBuf>, here: &Surroundings) -> Result<PathBuf, 
     let shape = format!("give the app's directory, the one that holds artisan: {example}");
     if let Ok(rest) = given.value.strip_prefix("~") {
         let home = here.home.as_deref().unwrap_or(Path::new("/home/USER")).join(rest);
-        let fix = format!("write the whole path: {}", at.spell(format!("{:?}", home.display().to_string())));
-        let what = "begins with ~, which only a shell replaces".into();
+        let fix = format!("write the absolute path: {}", at.spell(format!("{:?}", home.display().to_string())));
+        let what = "begins with ~, which only a shell expands".into();
         return Err(Error::Path { at, path: given.value, what, fix });
     }
     match std::fs::metadata(&path) {
@@ -61,7 +61,10 @@ pub fn check_app(given: Given<PathBuf>, here: &Surroundings) -> Result<PathBuf, 
         Ok(_) => return bad("is not a directory", shape),
         Err(error) if error.kind() == ErrorKind::NotFound => return bad("does not exist", shape),
         Err(error) => {
-            return bad(&format!("cannot be read ({error})"), "check its permissions, and those above it".into());
+            return bad(
+                &format!("cannot be read ({error})"),
+                "check its permissions and those of its parent directories".into(),
+            );
         }
     }
     match std::fs::metadata(path.join("artisan")) {
@@ -83,7 +86,7 @@ pub fn find_php(given: Given<PathBuf>, here: &Surroundings) -> Result<PathBuf, E
         Origin::Flag => "/usr/bin/php",
         _ => "\"/usr/bin/php\"",
     };
-    let fix = format!("install PHP's command line (php-cli), or say where it is: {}", at.spell(value));
+    let fix = format!("install PHP's command line (php-cli), or set its path: {}", at.spell(value));
     if given.value.components().count() > 1 || given.value.is_absolute() {
         let path = absolute(&given.value, &given.origin, here);
         let what = match std::fs::metadata(&path) {

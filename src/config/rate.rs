@@ -27,7 +27,7 @@ impl Shape for Rates {
     const METAVAR: &'static str = "RATE";
 
     fn want() -> String {
-        "starts in a second, minute or hour (a string such as \"5/s\", \"30/m\", \"1000/h\")".into()
+        "a number per second, minute or hour (a string such as \"5/s\", \"30/m\", \"1000/h\")".into()
     }
 
     fn read(raw: &Raw) -> Option<Rate> {

@@ -69,7 +69,7 @@ impl<const MIN_MS: u64> Shape for Time<MIN_MS> {
             0 => String::new(),
             ms => format!(" of at least {ms} ms"),
         };
-        format!("a duration{least} and at most a year (seconds, or a string such as \"500ms\", \"2h 30min\")")
+        format!("a duration{least}, at most a year (seconds, or a string such as \"500ms\", \"2h 30min\")")
     }
 
     fn read(raw: &Raw) -> Option<Self::Value> {
@@ -119,7 +119,7 @@ impl Shape for Timeout {
     const METAVAR: &'static str = "DURATION";
 
     fn want() -> String {
-        "whole seconds, at most a year, 0 being without limit (a number, or a string such as \"5min\")".into()
+        "whole seconds, at most a year, or 0 for no limit (a number, or a string such as \"5min\")".into()
     }
 
     fn read(raw: &Raw) -> Option<Self::Value> {
@@ -260,7 +260,7 @@ impl Shape for Names {
     const METAVAR: &'static str = "NAMES";
 
     fn want() -> String {
-        "a list of names (such as [\"high\", \"default\"]) or names with commas between them".into()
+        "a list of names (such as [\"high\", \"default\"]) or names separated by commas".into()
     }
 
     fn read(raw: &Raw) -> Option<Self::Value> {
@@ -324,7 +324,7 @@ impl Shape for Backoff {
     const METAVAR: &'static str = "SECONDS";
 
     fn want() -> String {
-        "whole seconds, or several for one retry after the other (such as [1, 5, 10] or \"1,5,10\")".into()
+        "whole seconds, or a list with one value per retry (such as [1, 5, 10] or \"1,5,10\")".into()
     }
 
     fn read(raw: &Raw) -> Option<Self::Value> {

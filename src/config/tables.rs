@@ -147,61 +147,66 @@ macro_rules! table_keys {
 }
 
 table_keys! {
-    /// Jobs at once. Others wait, hold up none but those of their own kind, and lose no attempt.
+    /// Maximum number of concurrent jobs. Further jobs wait with no attempt counted, and other jobs pass them.
     MAX_CONCURRENT, max_concurrent: Capacity<1, 10000>, "2";
-    /// Jobs that may start in a second, minute or hour. An isolated job counts when its process is asked for.
+    /// Maximum number of jobs that start per second, minute or hour. An isolated job counts when its process is
+    /// requested.
     RATE, rate: Rates, "\"30/m\"";
-    /// How many of them may start at once after a time without any. The default is what the rate is in a second,
-    /// and 1 at the least.
+    /// Number of jobs that may start at once after a period without starts. The default is the rate per second, at
+    /// least 1.
     BURST, burst: Count<1, 1000000>, "5";
-    /// Reserved jobs of the queue that may wait for a limit, where that is less than the queue's part of the
-    /// `max_waiting` of all.
+    /// Maximum number of reserved jobs of the queue that wait for a limit, if that is less than the queue's part of the
+    /// top-level `max_waiting`.
     MAX_WAITING, max_waiting: Capacity<1, 1000000>, "20";
-    /// The queue's share of all starts, beside those of the other queues that have work. Where no queue has a weight, the
-    /// order of `queues` is strict; where one has, the others have 1.
+    /// The queue's share of all starts, relative to the other queues that have jobs. If no queue has a weight, the
+    /// order of `queues` is strict; if one has, the weight of the others is 1.
     WEIGHT, weight: Count<1, 1000>, "5";
-    /// What `default_tier` is for jobs of the class.
+    /// `default_tier` for jobs of the class.
     TIER, tier: DefaultTier, "\"pooled\"";
-    /// Of the jobs of one queue that wait for the same tier those with the higher number go first; 0 where nothing is
-    /// declared. What a job declares goes before this.
+    /// Order among the jobs of one queue that wait for the same tier: higher numbers first; the default is 0. A
+    /// priority that the job declares takes precedence.
     PRIORITY, priority: Priority, "5";
-    /// MB for a job of the class that declares no `maxMemory`. More than a pooled worker has makes it isolated.
+    /// Memory limit, in MB, of a job of the class that declares no `maxMemory`. If it is above that of a pooled worker,
+    /// the job runs isolated.
     MEMORY_MAX, memory_max: Megabytes<32>, "1024";
-    /// A key of the payload, a tag `NAME:VALUE` or a property: the limits are those of each value of it.
+    /// A key of the payload, a tag `NAME:VALUE` or a property: the limits apply to each of its values separately.
     BY, by: Name, "\"tenant_id\"";
-    /// The limits are one for all hosts that say so. The queue's own server keeps them, Redis or a database (in a table
-    /// that is called as the jobs table, with `_limits` behind it). While it does not answer none starts.
+    /// Share the limits between all hosts that set this. The queue's server keeps them: Redis, or a database (in a
+    /// table with the name of the jobs table plus `_limits`). While it does not answer, no job under these limits
+    /// starts.
     SHARED, shared: bool, "true";
-    /// What `timeout` is for them, where the job declares none.
+    /// Timeout of jobs that declare none, instead of the top-level `timeout`; that of a class takes precedence over
+    /// that of a queue.
     TIMEOUT, timeout: Timeout, "\"10min\"";
-    /// What `wait` of `[alerts]` is for the queue.
+    /// `wait` of `[alerts]` for the queue.
     ALERT_WAIT, alert_wait: Time<1000>, "\"10min\"";
-    /// A job that could run has waited for longer, in whichever queue. A queue's `alert_wait` is for that one.
+    /// A due job has waited for longer than this, in any queue. `alert_wait` of a queue takes precedence.
     WAIT, [alerts] wait: Time<1000>, "\"60s\"";
-    /// A queue has grown by more jobs within ten minutes.
+    /// A queue has grown by more jobs than this within ten minutes.
     BACKLOG_GROWTH, [alerts] backlog_growth: Count<1, 1000000000>, "1000";
-    /// So many jobs, or more, failed for good in a second, minute or hour.
+    /// At least this many jobs failed for good in a second, minute or hour.
     FAILURE_RATE, [alerts] failure_rate: Rates, "\"20/m\"";
-    /// So many processes, or more, were killed by the kernel at the memory limit of their unit.
+    /// At least this many processes were killed by the kernel at the memory limit of their unit.
     OOM_RATE, [alerts] oom_rate: Rates, "\"3/h\"";
-    /// So many PHP processes, or more, died.
+    /// At least this many PHP processes died.
     CRASH_RATE, [alerts] crash_rate: Rates, "\"5/m\"";
-    /// The app has been degraded for longer: it runs, and its jobs do not.
+    /// The app has been degraded for longer than this: it runs, but its jobs do not.
     DEGRADED, [alerts] degraded: Time<1000>, "\"1min\"";
-    /// The coordinator has not answered for longer.
+    /// The coordinator has not answered for longer than this.
     COORDINATOR_GONE, [alerts] coordinator_gone: Time<1000>, "\"30s\"";
-    /// The runtime fails, and has not been back for longer. `kqueue-alert@APP.service` tells it.
+    /// The runtime has failed and not recovered for longer than this. `kqueue-alert@APP.service` sends this alert.
     DOWN, [alerts] down: Time<1000>, "\"30s\"";
-    /// A program that gets each message as JSON on its standard input, as the app's user. It has 30 s.
+    /// A program that gets each message as JSON on its standard input, run as the app's user. Its timeout is 30 s.
     COMMAND, [alerts] command: Program, "[\"/usr/local/bin/page\", \"--team\", \"shop\"]";
-    /// Where each message is sent by HTTP POST, as JSON. It is tried again for half an hour.
+    /// The URL to which each message is sent by HTTP POST, as JSON. Failed requests are retried for half an hour.
     WEBHOOK, [alerts] webhook: Url, "\"https://alerts.example/kqueue\"";
-    /// The secret with which it is signed: HMAC-SHA256 of the body in hexadecimal, in the header `X-Kqueue-Signature` after
-    /// `sha256=`. A file that the app's user can read, or a credential (`LoadCredential=` of the app's units).
+    /// The secret that signs each request: HMAC-SHA256 of the body in hexadecimal, in the header `X-Kqueue-Signature`
+    /// after `sha256=`. A file that the app's user can read, or a systemd credential (`LoadCredential=` of the app's
+    /// units).
     WEBHOOK_SECRET, [alerts] webhook_secret: Secret, "\"/etc/kqueue/shop.secret\"";
-    /// Who gets each message by mail.
+    /// The addresses to which each message is sent by mail.
     MAIL, [alerts] mail: Addresses, "[\"ops@shop.example\"]";
-    /// The program that takes it (`-i -t`); `/usr/sbin/sendmail` where there is none. Most kinds need `setuid = true`.
+    /// The sendmail program, called with `-i -t`; by default `/usr/sbin/sendmail`. Most kinds need `setuid = true`.
     SENDMAIL, [alerts] sendmail: WholePath, "\"/usr/sbin/sendmail\"";
 }
 
@@ -210,7 +215,7 @@ pub static TABLES: &[Table] = &[
     Table {
         name: "class",
         doc: &[
-            " Limits of a class of jobs, and where they run. It is the job's own class, or that of the listener, mailable or",
+            " Limits, tier and defaults of a class of jobs: the job's own class, or that of the listener, mailable or",
             " notification that it carries.",
         ],
         example: "\"App\\\\Jobs\\\\Import\"",
@@ -220,7 +225,7 @@ pub static TABLES: &[Table] = &[
     },
     Table {
         name: "queue",
-        doc: &[" Limits of a queue, its weight, and when its wait is too long."],
+        doc: &[" Limits of a queue, its weight, timeout, and the maximum wait before an alert."],
         example: "mail",
         keys: &[&MAX_CONCURRENT, &RATE, &BURST, &SHARED, &MAX_WAITING, &WEIGHT, &TIMEOUT, &ALERT_WAIT],
         of: |tables| &mut tables.queue,
@@ -229,8 +234,8 @@ pub static TABLES: &[Table] = &[
     Table {
         name: "alerts",
         doc: &[
-            " What is told as soon as it happens, and again when it is over: each once. All of it is in the journal; the targets",
-            " get it too. What has no key is not watched. `kqueue alert APP test` tries the targets.",
+            " Conditions and targets of alerts. Each alert is reported once when it begins and once when it is over, to the",
+            " journal and the targets. A condition without a key is not watched. `kqueue alert APP test` tests the targets.",
         ],
         example: "",
         keys: &[
@@ -349,22 +354,22 @@ impl Said {
         let alerts = &bounds.alerts;
         // What it needs beside it.
         let lacks = match self.key.name {
-            name if name == BURST.name && bounds.rate.is_none() => ("rate", &RATE),
+            name if name == BURST.name && bounds.rate.is_none() => ("a rate", &RATE),
             name if name == SHARED.name
                 && self.table.name == "queue"
                 && bounds.max_concurrent.is_none()
                 && bounds.rate.is_none() =>
             {
-                ("limit", &MAX_CONCURRENT)
+                ("a limit", &MAX_CONCURRENT)
             }
-            name if name == WEBHOOK_SECRET.name && alerts.webhook.is_none() => ("webhook", &WEBHOOK),
-            name if name == SENDMAIL.name && alerts.mail.is_none() => ("mail", &MAIL),
-            _ if self.table.is_single() && !watched(tables) => ("alert", &WAIT),
+            name if name == WEBHOOK_SECRET.name && alerts.webhook.is_none() => ("a webhook", &WEBHOOK),
+            name if name == SENDMAIL.name && alerts.mail.is_none() => ("a mail address", &MAIL),
+            _ if self.table.is_single() && !watched(tables) => ("an alert condition", &WAIT),
             _ => return Ok(()),
         };
         Err(Error::Conflict {
             at: At { key: self.key.name, origin: self.origin.clone() },
-            what: format!("there is no {} that it could go with", lacks.0),
+            what: format!("has no effect without {}", lacks.0),
             fix: format!(
                 "add {} = {} to {}, or leave it out",
                 lacks.1.name,
@@ -386,7 +391,7 @@ pub fn differences(old: &Tables, new: &Tables) -> Vec<String> {
             let (before, after) = (old.get(name).unwrap_or(&none), new.get(name).unwrap_or(&none));
             for key in table.keys {
                 if key.show(before) != key.show(after) {
-                    let value = key.show(after).map_or("no more".to_owned(), |value| format!("= {value}"));
+                    let value = key.show(after).map_or("removed".to_owned(), |value| format!("= {value}"));
                     lines.push(format!("{} {} {value}", table.head(name), key.name));
                 }
             }

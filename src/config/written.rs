@@ -193,11 +193,11 @@ fn keys(
         let Some(key) = table.keys.iter().find(|known| known.name == *key.get_ref()) else {
             let fix = match value.get_ref() {
                 DeValue::Table(_) if !table.is_single() => {
-                    format!("a name with dots or backslashes is in quotes: {}", table.example_head())
+                    format!("put a name with dots or backslashes in quotes: {}", table.example_head())
                 }
                 _ => {
                     let known: Vec<&str> = table.keys.iter().map(|key| key.name).collect();
-                    let whose = if table.is_single() { table.head("") } else { format!("a table of a {}", table.name) };
+                    let whose = if table.is_single() { table.head("") } else { format!("a {} table", table.name) };
                     format!("{whose} takes {}", known.join(", "))
                 }
             };
@@ -239,11 +239,10 @@ fn raw(value: &DeValue<'_>) -> Raw {
 /// The fix for an unknown key.
 fn meant(written: &str, value: &DeValue<'_>) -> String {
     if matches!(value, DeValue::Table(_)) {
-        return "the only tables are [class.NAME], [queue.NAME] and [alerts]; other keys are written without one, and above them"
-            .into();
+        return "the only tables are [class.NAME], [queue.NAME] and [alerts]; write other keys above all tables".into();
     }
     if let Some(table) = Table::named(written).filter(|table| table.name == "class") {
-        return format!("what concerns one class is in a table of its own: {}", table.example_head());
+        return format!("settings of a class go into a table of their own: {}", table.example_head());
     }
     let name = written.trim().to_ascii_lowercase().replace('-', "_");
     let by_alias = KEYS.iter().find(|key| key.alias() == Some(name.as_str()));

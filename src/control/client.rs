@@ -20,19 +20,19 @@ const LARGEST: u64 = 8 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Nothing listens on the socket.
-    #[error("nothing listens there")]
+    #[error("nothing is listening")]
     NotRunning,
     /// We lack permission.
     #[error("permission denied")]
     Denied,
     /// The runtime does not answer.
-    #[error("it does not answer")]
+    #[error("no reply")]
     Silent,
     /// The reply cannot be parsed.
-    #[error("it gives an answer that cannot be read")]
+    #[error("invalid reply")]
     Nonsense,
     /// The runtime is of a version that does not know the request.
-    #[error("it is of an older version, which cannot tell that; restart it")]
+    #[error("the runtime is of an older version, which does not support this request; restart it")]
     Older,
     /// The runtime cannot answer, for this reason.
     #[error("{0}")]

@@ -101,13 +101,13 @@ pub async fn find_knowing(place: &Place, here: &Surroundings, known: Option<Verd
             match verdict {
                 Ok(Verdict { runs: true, .. }) => {
                     is_unit = true;
-                    stopped = Some((false, "runs, but nothing listens for us".to_owned()));
+                    stopped = Some((false, "running, but nothing is listening on its control socket".to_owned()));
                 }
                 Ok(Verdict { listens: true, failed, words, .. }) => return Found::Stopped { failed, why: words },
                 Ok(Verdict { failed, words, known, .. }) if known => stopped = Some((failed, words)),
                 Ok(_) => {}
                 Err(why) => {
-                    let why = format!("{}: cannot tell whether it runs: {why}", place.app);
+                    let why = format!("{}: cannot determine whether it is running: {why}", place.app);
                     return Found::Dark { why, denied: false };
                 }
             }
@@ -155,7 +155,7 @@ fn is_left(socket: &Path, here: &Surroundings) -> bool {
 
 fn denied(app: &str, socket: &Path) -> String {
     format!(
-        "{app}: {}: permission denied; ask as root or as the app's user, or join the group {GROUP}: usermod -aG {GROUP} USER",
+        "{app}: {}: permission denied; connect as root or as the app's user, or join the group {GROUP}: usermod -aG {GROUP} USER",
         socket.display()
     )
 }

@@ -68,7 +68,7 @@ pub async fn show(properties: &str, units: &[String]) -> Result<String, String> 
     command.env("LC_ALL", "C").stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let output = match tokio::time::timeout(PATIENCE, command.output()).await {
         Ok(output) => output.map_err(|error| format!("systemctl: {error}"))?,
-        Err(_) => return Err(format!("systemctl does not answer within {} s", PATIENCE.as_secs())),
+        Err(_) => return Err(format!("systemctl did not reply within {} s", PATIENCE.as_secs())),
     };
     if !output.status.success() {
         let error = String::from_utf8_lossy(&output.stderr);
@@ -94,7 +94,7 @@ fn verdict(shown: &str) -> Verdict {
     let again = value(service, "SubState").starts_with("auto-restart");
     let failed = again || active == "failed";
     let mut words = match failed {
-        true if again => format!("does not start ({}), is tried again", value(service, "Result")),
+        true if again => format!("failed ({}), restart pending", value(service, "Result")),
         true => format!("failed ({})", value(service, "Result")),
         false if active.is_empty() => "stopped".to_owned(),
         false => format!("stopped ({active})"),
@@ -153,7 +153,7 @@ mod tests {
         let service = "LoadState=loaded\nActiveState=activating\nSubState=auto-restart\nResult=exit-code\nStatusText=";
         let looping = units(service, "LoadState=loaded\nActiveState=active\nSubState=listening");
         assert!(!looping.runs && looping.failed && looping.listens);
-        assert_eq!(looping.words, "does not start (exit-code), is tried again");
+        assert_eq!(looping.words, "failed (exit-code), restart pending");
     }
 
     #[test]

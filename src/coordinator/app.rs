@@ -76,7 +76,7 @@ impl App {
     pub(super) fn may_write(&self) -> bool {
         let taken = self.lines.borrow_mut().take(Instant::now());
         if let Some(dropped @ 1..) = taken {
-            tracing::warn!(kqueue_app = self.name, "{}: {dropped} lines left out", self.name);
+            tracing::warn!(kqueue_app = self.name, "{}: {dropped} log lines dropped by the rate limit", self.name);
         }
         taken.is_some()
     }

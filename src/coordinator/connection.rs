@@ -22,14 +22,14 @@ const WRITE: Duration = Duration::from_secs(10);
 pub(super) async fn serve(coordinator: &Rc<Coordinator>, stream: UnixStream, caller: Caller) {
     let link = Link::new(&caller.app);
     let Some(number) = coordinator.connect(link.clone()) else {
-        coordinator.turned_away(&caller.app, &caller.unit, "too many connections of one app");
+        coordinator.turned_away(&caller.app, &caller.unit, "too many connections from this app");
         return;
     };
     let (mut read, write) = stream.into_split();
     let why = tokio::select! {
         why = hear(coordinator, &mut read, &caller, &link, number) => why,
-        () = send(write, &link) => Some("does not read what it is told".to_owned()),
-        () = link.cut.notified() => Some("does not read what it is told, or was stopped".to_owned()),
+        () = send(write, &link) => Some("sending failed or timed out".to_owned()),
+        () = link.cut.notified() => Some("too many unread messages, or the unit was stopped".to_owned()),
     };
     coordinator.disconnect(number);
     if let Some(why) = why {

@@ -69,15 +69,15 @@ impl Coordinator {
             for (_, name, _) in &left {
                 let ended = match asked.insert(name.clone()) {
                     _ if look % POLITE == 0 => self.host.kill(name).await.map(|()| "killed"),
-                    true => self.host.stop(name).await.map(|()| "ended"),
+                    true => self.host.stop(name).await.map(|()| "stopped"),
                     false => continue,
                 };
                 match ended {
-                    Ok(how) => tracing::info!(kqueue_app = app.name, "{name}: {how}, as its runtime was stopped"),
+                    Ok(how) => tracing::info!(kqueue_app = app.name, "{name}: {how} because its runtime was stopped"),
                     Err(error) => tracing::debug!(kqueue_app = app.name, "{name}: {error}"),
                 }
             }
         }
-        tracing::warn!(kqueue_app = app.name, "{}: its runtime was stopped, and it still has units", app.name);
+        tracing::warn!(kqueue_app = app.name, "{}: its runtime was stopped, but some of its units remain", app.name);
     }
 }

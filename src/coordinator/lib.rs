@@ -105,8 +105,8 @@ fn listen() -> anyhow::Result<UnixListener> {
     let mut handed = activation::listeners("coordinator").context("sockets from systemd")?;
     match (handed.pop(), handed.is_empty()) {
         (Some(listener), true) => Ok(listener),
-        (Some(_), false) => bail!("more than one socket called \"coordinator\""),
-        (None, _) => bail!("no socket called \"coordinator\": systemctl start kqueue.socket"),
+        (Some(_), false) => bail!("systemd passed more than one socket named \"coordinator\""),
+        (None, _) => bail!("systemd passed no socket named \"coordinator\"; start it: systemctl start kqueue.socket"),
     }
 }
 
@@ -115,7 +115,7 @@ async fn serve(listener: UnixListener) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let manager = Manager::connect(Bus::System).await.context("systemd")?;
     let coordinator = Coordinator::new(Rc::clone(&manager) as Rc<dyn host::Host>, caps);
-    let adopted = coordinator.adopt().await.context("units that run")?;
+    let adopted = coordinator.adopt().await.context("running units")?;
     tracing::info!("ready: systemd {}, {adopted} units adopted", manager.version());
     health::status(&coordinator.status());
     health::ready();
@@ -123,26 +123,26 @@ async fn serve(listener: UnixListener) -> anyhow::Result<()> {
         result = server::accept(&coordinator, listener) => result.context("accept")?,
         () = keep_watch(&manager, &coordinator) => {}
         // The next process reads all state back from systemd.
-        () = manager.lost() => bail!("the system bus has broken off"),
+        () = manager.lost() => bail!("lost the connection to the system bus"),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    health::status("ending; what runs goes on");
+    health::status("stopping; running units continue");
     health::stopping();
-    tracing::info!("ending; what runs goes on");
+    tracing::info!("stopping; running units continue");
     Ok(())
 }
 
 /// Feeds the watchdog while the loops make progress, and updates the status line.
 async fn keep_watch(manager: &Manager, coordinator: &Coordinator) {
     let mut watchdog = Watchdog::new();
-    let mut loops = Loops::new(&["accepting connections", "hearing systemd"], &watchdog);
+    let mut loops = Loops::new(&["accepting connections", "receiving signals from systemd"], &watchdog);
     let mut period = tokio::time::interval(watchdog.period());
     loop {
         period.tick().await;
         let now = Instant::now();
         match loops.stuck(&[coordinator.rounds(), manager.rounds()], now) {
-            Some(stuck) => tracing::error!("{stuck}: stuck"),
+            Some(stuck) => tracing::error!("{stuck}: no progress, not notifying the watchdog"),
             None => watchdog.feed(now),
         }
         health::status(&coordinator.status());

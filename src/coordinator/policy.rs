@@ -45,7 +45,7 @@ impl Default for Caps {
 pub(super) fn worker(caps: &Caps, number: u32) -> Result<(), String> {
     match (1..=caps.workers).contains(&number) {
         true => Ok(()),
-        false => Err(format!("worker {number}: the numbers are 1 to {}", caps.workers)),
+        false => Err(format!("worker {number}: root's settings allow 1 to {} (pool_max_size)", caps.workers)),
     }
 }
 
@@ -54,7 +54,7 @@ pub(super) fn another_scope(caps: &Caps, there: usize) -> Result<(), String> {
     match there < caps.scopes {
         true => Ok(()),
         false => {
-            Err(format!("{there} scopes are there: {} at once, by max_concurrent_isolated in root's file", caps.scopes))
+            Err(format!("{there} scopes exist: root's settings allow only {} (max_concurrent_isolated)", caps.scopes))
         }
     }
 }
@@ -62,7 +62,7 @@ pub(super) fn another_scope(caps: &Caps, there: usize) -> Result<(), String> {
 /// Checks the name of a scope; a worker is always valid here.
 pub(super) fn unit(unit: &Unit) -> Result<(), String> {
     match unit {
-        Unit::Scope(name) if !is_scope_name(name) => Err(format!("{name:?}: not the name of a scope")),
+        Unit::Scope(name) if !is_scope_name(name) => Err(format!("{name:?}: not a valid scope name")),
         _ => Ok(()),
     }
 }
@@ -94,8 +94,8 @@ fn bound(name: &str, asked: Option<u64>, least: u64, most: Option<u64>) -> Resul
     // To systemd, `u64::MAX` means no limit.
     let most = most.unwrap_or(u64::MAX - 1);
     match asked {
-        Some(asked) if asked < least => Err(format!("{name} of {asked}: at least {least}")),
-        Some(asked) if asked > most => Err(format!("{name} of {asked}: root's settings allow {most}")),
+        Some(asked) if asked < least => Err(format!("{name} of {asked}: must be at least {least}")),
+        Some(asked) if asked > most => Err(format!("{name} of {asked}: root's settings allow at most {most}")),
         _ => Ok(()),
     }
 }

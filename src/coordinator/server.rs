@@ -102,7 +102,9 @@ pub(super) async fn accept(coordinator: &Rc<Coordinator>, listener: UnixListener
     let unidentified = Unidentified::default();
     let own = proc::cgroup(std::process::id() as i32).unwrap_or_default();
     // Empty on a host; in a container that shares the host's control groups, the container's own path.
-    let root = own.strip_suffix(OWN).ok_or_else(|| io::Error::other(format!("in {own:?}, not in kqueue.service")))?;
+    let root = own
+        .strip_suffix(OWN)
+        .ok_or_else(|| io::Error::other(format!("running in control group {own:?}, not in kqueue.service")))?;
     let mut round = tokio::time::interval(ROUND);
     loop {
         let accepted = tokio::select! {
@@ -140,8 +142,8 @@ fn admit(coordinator: &Rc<Coordinator>, stream: UnixStream, root: &str, unidenti
     let who = format!("process {} of user {}", peer.pid, peer.user);
     let turn = match () {
         () if coordinator.connections() >= CONNECTIONS => Err("too many connections"),
-        () if !peer.app.may_arrive() => Err("too many connections of one app at once"),
-        () => unidentified.turn(peer.user).ok_or("too many connections at once"),
+        () if !peer.app.may_arrive() => Err("too many new connections from this app"),
+        () => unidentified.turn(peer.user).ok_or("too many connections being identified"),
     };
     let turn = match turn {
         Ok(turn) => turn,
@@ -151,7 +153,7 @@ fn admit(coordinator: &Rc<Coordinator>, stream: UnixStream, root: &str, unidenti
     tokio::task::spawn_local(async move {
         let caller = timeout(IDENTIFICATION, app.share.of(identify(&coordinator, peer))).await;
         drop(turn);
-        match caller.unwrap_or_else(|_| Err("no answer from systemd".to_owned())) {
+        match caller.unwrap_or_else(|_| Err("systemd did not reply in time".to_owned())) {
             Ok((stream, caller)) => connection::serve(&coordinator, stream, caller).await,
             Err(why) => coordinator.turned_away(&app, &who, &why),
         }
@@ -178,7 +180,7 @@ fn tell_apart(coordinator: &Coordinator, stream: UnixStream, root: &str) -> Opti
             Some(app) => return Some(Peer { stream, pid, user, pidfd, app: coordinator.app(app) }),
             None => "not the runtime of an app",
         },
-        None => "gone",
+        None => "the process has ended",
     };
     coordinator.strangers.turned_away(Some(user), &format!("process {pid} of user {user}"), why);
     None

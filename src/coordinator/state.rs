@@ -169,7 +169,7 @@ impl Coordinator {
     pub(super) fn turned_away(&self, app: &App, who: &str, why: &str) {
         if app.may_write() {
             let (who, why) = (harmless::line(who, 200), harmless::line(why, 300));
-            tracing::warn!(message_id = message_id::REFUSED, kqueue_app = app.name, "turned away {who}: {why}");
+            tracing::warn!(message_id = message_id::REFUSED, kqueue_app = app.name, "refused {who}: {why}");
         }
     }
 

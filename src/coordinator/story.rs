@@ -77,8 +77,8 @@ pub(super) fn end(end: &UnitEnd) -> String {
     // Memory that a process allocated before it was moved into its scope is not charged to it, so the peak may be 0.
     let peak = end.memory_peak.filter(|bytes| *bytes > 0 && end.result != "oom-kill");
     let took = [
-        peak.map(|bytes| format!("{} MB at its peak", bytes.div_ceil(1 << 20))),
-        end.cpu_usec.map(|usec| format!("{:.3} s of processor time", usec as f64 / 1e6)),
+        peak.map(|bytes| format!("{} MB memory peak", bytes.div_ceil(1 << 20))),
+        end.cpu_usec.map(|usec| format!("{:.3} s CPU time", usec as f64 / 1e6)),
     ];
     for part in took.into_iter().flatten() {
         words.push_str(", ");
@@ -121,9 +121,9 @@ mod tests {
             cpu_usec: Some(1500),
             ..UnitEnd::default()
         };
-        assert_eq!(end(&killed), "oom-kill at 64 MB (peak 64 MB), 0.002 s of processor time");
+        assert_eq!(end(&killed), "oom-kill at 64 MB (peak 64 MB), 0.002 s CPU time");
         let well = UnitEnd { result: "success".to_owned(), memory_peak: Some(5 << 20), ..UnitEnd::default() };
-        assert_eq!(end(&well), "ended, 5 MB at its peak");
+        assert_eq!(end(&well), "ended, 5 MB memory peak");
         assert_eq!(limits(&UnitLimits::default()), "no limits");
         let some = UnitLimits { memory_max: Some(1 << 20), runtime_max_usec: Some(1_500_000), ..UnitLimits::default() };
         assert_eq!(limits(&some), "1 MB, 1.5 s");

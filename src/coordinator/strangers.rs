@@ -50,9 +50,9 @@ impl Strangers {
     /// Logs a rejected connection, of `user` if known.
     pub(super) fn turned_away(&self, user: Option<u32>, who: &str, why: &str) {
         let Some(dropped) = self.may_write(user, Instant::now()) else { return };
-        let others = if dropped > 0 { format!(" (and {dropped} others since)") } else { String::new() };
+        let others = if dropped > 0 { format!(" (and {dropped} more, not logged)") } else { String::new() };
         let (who, why) = (harmless::line(who, 200), harmless::line(why, 300));
-        tracing::warn!(message_id = message_id::REFUSED, "turned away {who}: {why}{others}");
+        tracing::warn!(message_id = message_id::REFUSED, "refused {who}: {why}{others}");
     }
 
     /// Whether a line about this user may be logged, with the number of lines dropped since the last; `None` if not.

@@ -30,7 +30,7 @@ pub(super) async fn carry_out(
         Verb::Purpose => asked.purpose().await,
         Verb::Tell { message, priority, fields } => {
             if !caller.app.may_write() {
-                return Err((Refusal::Busy, "too many lines".to_owned()));
+                return Err((Refusal::Busy, "too many log lines".to_owned()));
             }
             story::told(&caller.app.name, priority, &message, &fields);
             return Ok(Answer::default());
@@ -91,14 +91,14 @@ impl Asked<'_> {
                 Ok(Answer { pid: Some(pid), ..Answer::default() })
             }
             Some(state) => Err((Refusal::Busy, format!("{name}: {state}"))),
-            None => Err((Refusal::Busy, format!("{name}: about to end"))),
+            None => Err((Refusal::Busy, format!("{name}: starting or ending"))),
         }
     }
 
     async fn kill(&self, unit: &Unit) -> Result<Answer, Refused> {
         let name = self.there(unit).await?;
         self.coordinator.host.kill(&name).await.map_err(|error| failed(&error))?;
-        self.log(&format!("{name}: killed, as its runtime asked"));
+        self.log(&format!("{name}: killed at the request of its runtime"));
         Ok(Answer::default())
     }
 
@@ -108,16 +108,16 @@ impl Asked<'_> {
         let unit = Unit::Scope(own);
         let name = self.name(&unit)?;
         if self.coordinator.is_watched(&name) || self.caller.app.end_of(&name).is_some() {
-            return Err(refused(format!("{name}: used before")));
+            return Err(refused(format!("{name}: this name was used before")));
         }
         let scopes = self.coordinator.count(&self.caller.app, |unit| matches!(unit, Unit::Scope(_)));
         policy::another_scope(&caps, scopes).map_err(refused)?;
         self.has_room()?;
         if pid <= 1 || pid == self.caller.pid {
-            return Err(refused(format!("process {pid}: not one for a scope")));
+            return Err(refused(format!("process {pid}: must not be moved into a scope")));
         }
         if !self.coordinator.placing.borrow_mut().insert(pid) {
-            return Err(refused(format!("process {pid}: on its way into a scope already")));
+            return Err(refused(format!("process {pid}: already being moved into a scope")));
         }
         self.coordinator.expect(&self.caller.app, &unit, self.link);
         let placed = self.place(&unit, &name, pid, limits).await;
@@ -130,7 +130,7 @@ impl Asked<'_> {
     }
 
     async fn place(&self, unit: &Unit, name: &str, pid: i32, limits: UnitLimits) -> Result<(), Refused> {
-        let absent = || (Refusal::Absent, format!("process {pid}: not there"));
+        let absent = || (Refusal::Absent, format!("process {pid}: no such process"));
         let pidfd = process::hold(pid).ok_or_else(absent)?;
         let of = match self.coordinator.host.unit_of(pid, Some(&pidfd)).await {
             Ok(of) => of,
@@ -140,15 +140,15 @@ impl Asked<'_> {
         // This also excludes a process that was moved into a scope before. A worker may run a job that it has popped.
         let is_worker = matches!(Unit::of(&self.caller.app.name, &of), Some(Unit::Worker(_)));
         if of != self.caller.unit && !is_worker {
-            return Err(refused(format!("process {pid}: of {of}, not of {}", self.caller.unit)));
+            return Err(refused(format!("process {pid}: belongs to {of}, not to {}", self.caller.unit)));
         }
         match process::user(pid) {
             Some(user) if user == self.caller.user => {}
             _ if !process::is_alive(&pidfd) => return Err(absent()),
-            _ => return Err(refused(format!("process {pid}: not of user {}", self.caller.user))),
+            _ => return Err(refused(format!("process {pid}: does not run as user {}", self.caller.user))),
         }
         let app = &self.caller.app.name;
-        let Unit::Scope(own) = unit else { return Err(refused(format!("{name}: no scope"))) };
+        let Unit::Scope(own) = unit else { return Err(refused(format!("{name}: not a scope"))) };
         let new = NewScope {
             unit: name.to_owned(),
             slice: names::slice(app),
@@ -166,7 +166,7 @@ impl Asked<'_> {
 
     fn watch(&self, units: &[Unit]) -> Result<Answer, Refused> {
         if units.len() > MAX_WATCH {
-            return Err(refused(format!("{} units to watch: {MAX_WATCH} at the most", units.len())));
+            return Err(refused(format!("{} units to watch: at most {MAX_WATCH} are allowed", units.len())));
         }
         for unit in units {
             let name = self.name(unit)?;
@@ -183,7 +183,7 @@ impl Asked<'_> {
         // Skip pending lists of a closed connection, so that they do not delay the next runtime.
         let _turn = app.listing.acquire().await;
         if !self.coordinator.is_connected(self.link) {
-            return Err((Refusal::Absent, "gone".to_owned()));
+            return Err((Refusal::Absent, "the connection is closed".to_owned()));
         }
         let mut listed = Vec::new();
         for (unit, name, state) in self.coordinator.units_of(app).await.map_err(|error| failed(&error))? {
@@ -214,7 +214,7 @@ impl Asked<'_> {
         if !self.coordinator.is_watched(&name) {
             let units = self.coordinator.host.list(&[&name]).await.map_err(|error| failed(&error))?;
             if units.is_empty() {
-                return Err((Refusal::Absent, format!("{name}: not there")));
+                return Err((Refusal::Absent, format!("{name}: no such unit")));
             }
         }
         Ok(name)
@@ -222,10 +222,10 @@ impl Asked<'_> {
 
     fn has_room(&self) -> Result<(), Refused> {
         if self.caller.app.is_ending.get() {
-            return Err((Refusal::Busy, "what was left of the app is being ended".to_owned()));
+            return Err((Refusal::Busy, "remaining units of the app are being stopped".to_owned()));
         }
         match self.coordinator.is_full(&self.caller.app) {
-            true => Err((Refusal::Busy, "too many units at once".to_owned())),
+            true => Err((Refusal::Busy, "too many units of this app".to_owned())),
             false => Ok(()),
         }
     }

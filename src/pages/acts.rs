@@ -101,11 +101,11 @@ fn failed(form: &Query) -> Option<FailedJobs> {
 /// # Errors
 /// Why it is not valid, as a fixed text.
 pub fn read(deed: &str, form: &Query) -> Result<Act, &'static str> {
-    let deed = DEEDS.iter().find(|known| known.name == deed).ok_or("nothing of that name can be done")?;
+    let deed = DEEDS.iter().find(|known| known.name == deed).ok_or("unknown action")?;
     if (deed.bulk)(form) && form.get("sure") != Some("yes") {
-        return Err("nothing was done: tick the box that says that you are sure");
+        return Err("nothing was done: tick the box to confirm");
     }
-    (deed.act)(form).ok_or("the form does not say what is meant")
+    (deed.act)(form).ok_or("the form has missing, invalid or conflicting fields")
 }
 
 /// Parses a runtime's answer to an action: its report, line by line.
@@ -121,10 +121,10 @@ pub fn told(answer: Option<&[u8]>) -> Result<Vec<String>, String> {
     let bytes = answer.ok_or("the runtime is starting, stopping, or too busy to answer")?;
     match serde_json::from_slice(bytes) {
         Ok(Unable { unable: Some(why), .. }) => return Err(why),
-        Ok(Unable { refused: Some(_), .. }) => return Err("the runtime refuses to answer".to_owned()),
+        Ok(Unable { refused: Some(_), .. }) => return Err("permission denied by the runtime".to_owned()),
         _ => {}
     }
-    let acted: Acted = serde_json::from_slice(bytes).map_err(|_| "the runtime gives an answer that cannot be read")?;
+    let acted: Acted = serde_json::from_slice(bytes).map_err(|_| "the runtime sent an invalid reply")?;
     Ok(acted.said)
 }
 
@@ -216,9 +216,9 @@ pub(crate) fn of_class_page(page: &Page<'_>, class: &str, quarantined: bool) -> 
         @if quarantined { (button(page, "lift", "Lift quarantine", &fields, None)) }
         (form(page, "move", "Move jobs", &fields, &html! {
             (to_queue(page))
-            label { input type="checkbox" name="sure" value="yes" required; "all jobs of this class that wait" }
+            label { input type="checkbox" name="sure" value="yes" required; "all queued jobs of this class" }
         }))
-        (button(page, "cancel", "Cancel jobs", &fields, Some("all jobs of this class that wait or run")))
+        (button(page, "cancel", "Cancel jobs", &fields, Some("all queued and running jobs of this class")))
         (button(page, "retry", "Retry failed jobs", &fields, Some("all failed jobs of this class")))
         (button(page, "forget", "Forget failed jobs", &fields, Some("all failed jobs of this class")))
     }
@@ -230,12 +230,12 @@ pub(crate) fn of_pool(page: &Page<'_>) -> Markup {
     let most = snapshot.settings.get("pool_max_size").and_then(serde_json::Value::as_u64);
     let inputs = html! {
         label { "workers " input type="number" name="size" min="1" max=[most] required; }
-        label { "minutes " input type="number" name="minutes" min="1" placeholder="for ever"; }
+        label { "minutes " input type="number" name="minutes" min="1" placeholder="until reset"; }
     };
     html! {
         div #pool-acts {
-            (form(page, "pool", "Bound the pool", &[], &inputs))
-            @if snapshot.pool.is_some() { (button(page, "pool", "As the settings say", &[("usual", "yes")], None)) }
+            (form(page, "pool", "Limit the pool", &[], &inputs))
+            @if snapshot.pool.is_some() { (button(page, "pool", "Use the configured size", &[("usual", "yes")], None)) }
         }
     }
 }

@@ -119,13 +119,13 @@ fn take<T: DeserializeOwned>(
     let bytes = answer?;
     match serde_json::from_slice(bytes) {
         Ok(Unable { unable: Some(why), .. }) => return Err(why),
-        Ok(Unable { refused: Some(_), .. }) => return Err("the runtime refuses to answer".to_owned()),
+        Ok(Unable { refused: Some(_), .. }) => return Err("permission denied by the runtime".to_owned()),
         Ok(Unable { launcher: Some(_), .. }) if !is_snapshot => {
-            return Err("the runtime is of an older version, which cannot tell all of this; restart it".to_owned());
+            return Err("the runtime is an older version, which does not support this request; restart it".to_owned());
         }
         _ => {}
     }
-    *place = serde_json::from_slice(bytes).map_err(|_| "the runtime gives an answer that cannot be read".to_owned())?;
+    *place = serde_json::from_slice(bytes).map_err(|_| "the runtime sent an invalid reply".to_owned())?;
     Ok(lacks(place).to_vec())
 }
 
@@ -144,7 +144,7 @@ mod tests {
         answers.put(Slot::Snapshot, Ok(br#"{"version":1,"app":"shop","launcher":"process"}"#));
         assert_eq!(answers.snapshot.app, "shop");
         assert_eq!(answers.jobs.jobs.len(), 1);
-        let nonsense = "the runtime gives an answer that cannot be read";
+        let nonsense = "the runtime sent an invalid reply";
         let older = answers.lacks.pop().unwrap();
         assert!(older.contains("older version"), "{older}");
         assert_eq!(answers.lacks, ["history is off", "the queue mail cannot be listed", nonsense]);

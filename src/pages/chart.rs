@@ -120,8 +120,8 @@ impl Chart<'_> {
         let peak = self.peak();
         let top = nice(peak);
         let label = match peak {
-            0.0 => format!("{}: nothing in this time", self.title),
-            peak => format!("{}: at most {}", self.title, (self.say)(peak)),
+            0.0 => format!("{}: nothing in this time range", self.title),
+            peak => format!("{}: peak {}", self.title, (self.say)(peak)),
         };
         let span = self.axis.until.saturating_sub(self.axis.since);
         let labels = (0..=LABELS).map(|part| clock(self.axis.since + span / LABELS * part, span, &moment.zone));
@@ -129,7 +129,7 @@ impl Chart<'_> {
             figure.chart {
                 figcaption {
                     span.title { (self.title) }
-                    span.peak { @if peak > 0.0 { "at most " ((self.say)(peak)) } @else { "nothing" } }
+                    span.peak { @if peak > 0.0 { "peak " ((self.say)(peak)) } @else { "nothing" } }
                     span.legend {
                         @for values in self.all { span { i class=(format!("swatch {}", values.class)) {} (values.name) } }
                     }
@@ -269,7 +269,7 @@ pub fn table(axis: &Axis, charts: &[(&[Values], Say)], moment: &Moment) -> Marku
     let span = axis.until.saturating_sub(axis.since);
     html! {
         details.figures id="figures" {
-            summary { "The charts as a table" }
+            summary { "Charts as a table" }
             div.scroll role="region" aria-label="Figures over time" tabindex="0" {
                 table {
                     caption.sr { "Figures over time, the latest first" }
@@ -340,7 +340,7 @@ mod tests {
                 marks: &[],
             };
             let shown = chart.render(&moment).into_string();
-            assert!(shown.contains("Backlog: at most") && !shown.contains("NaN") && !shown.contains("=\"-"), "{shown}");
+            assert!(shown.contains("Backlog: peak") && !shown.contains("NaN") && !shown.contains("=\"-"), "{shown}");
         }
     }
 

@@ -23,7 +23,7 @@ pub fn body(page: &Page<'_>) -> Markup {
         section aria-labelledby="class" {
             div #class { (class_heading(full)) }
             @if let Some((known, class)) = known.and_then(|class| Some((class.tier.as_ref()?, class))) {
-                p.lead { "Runs " (tier(known)) @if let Some(why) = &class.why { ", because: " (short(why, 200)) } @if let Some(limit) = class.memory_limit { "; may have " (bytes(limit)) " there" } }
+                p.lead { "Runs " (tier(known)) @if let Some(why) = &class.why { ", because: " (short(why, 200)) } @if let Some(limit) = class.memory_limit { "; at most " (bytes(limit)) " of memory" } }
             }
             (tiles(page, &stats.total))
             @if let Some(quarantined) = quarantined {
@@ -35,13 +35,13 @@ pub fn body(page: &Page<'_>) -> Markup {
             (heading("over-time", "Over time", windows(page, "class", &[("name", name)])))
             div #charts data-live { (charts(page)) }
         }
-        (jobs::section(page, "Its jobs", "No job of this class has ended in this time.", &[("class", full)]))
+        (jobs::section(page, "Jobs of this class", "No job of this class has ended in this time range.", &[("class", full)]))
     }
 }
 
 fn charts(page: &Page<'_>) -> Markup {
     let series = &page.answers.series;
-    let Some(charts) = Charts::of(page) else { return empty("There are no figures of this time yet.") };
+    let Some(charts) = Charts::of(page) else { return empty("No figures for this time range yet.") };
     let took = |name, class, share| {
         Values::of(name, class, series, move |point| point.figures.duration.quantile(share).map(|ms| ms as f64))
     };
@@ -49,7 +49,7 @@ fn charts(page: &Page<'_>) -> Markup {
         Values::of("peak memory", "memory", series, |point| point.figures.memory_peak.map(|bytes| bytes as f64));
     charts
         .with(
-            "Took",
+            "Duration",
             Kind::Lines,
             vec![took("p99", "high", 0.99), took("p95", "upper", 0.95), took("p50", "middle", 0.5)],
             say_ms,

@@ -16,13 +16,13 @@ const COLUMNS: &[(&str, &str)] = &[
     ("name", "Class"),
     ("runs", "Jobs"),
     ("failed", "Failed"),
-    ("wait", "p95 waited"),
+    ("wait", "p95 wait"),
     ("p50", "p50"),
     ("p95", "p95"),
     ("p99", "p99"),
     ("memory", "Peak memory"),
     ("cpu", "CPU"),
-    ("tier", "Tier and why"),
+    ("tier", "Tier and reason"),
 ];
 
 pub fn body(page: &Page<'_>) -> Markup {
@@ -32,7 +32,7 @@ pub fn body(page: &Page<'_>) -> Markup {
         section aria-labelledby="classes" {
             div.heading { h1 #classes { "Classes" } (windows(page, "classes", &[("sort", sort)])) }
             div #class-list data-live {
-                @if page.answers.stats.classes.is_empty() { (empty("No job has ended in this time.")) }
+                @if page.answers.stats.classes.is_empty() { (empty("No job has ended in this time range.")) }
                 @else { (scrolling("Classes", table(page, sort))) }
             }
         }
@@ -118,9 +118,9 @@ pub fn tiles(page: &Page<'_>, figures: &kqueue_control::Figures) -> Markup {
 pub fn section(page: &Page<'_>) -> Markup {
     html! {
         section aria-labelledby="classes" {
-            (heading("classes", "Classes in it", html! {}))
+            (heading("classes", "Classes in this queue", html! {}))
             div #class-list data-live {
-                @if page.answers.stats.classes.is_empty() { (empty("No job has ended in this time.")) }
+                @if page.answers.stats.classes.is_empty() { (empty("No job has ended in this time range.")) }
                 @else { (scrolling("Classes", table(page, "runs"))) }
             }
         }

@@ -35,12 +35,12 @@ fn list(page: &Page<'_>, kind: &str) -> Markup {
         page.answers.events.events.iter().filter(|event| event.at <= until && (kind.is_empty() || event.kind == kind));
     let all: Vec<_> = all.take(MOST).collect();
     if all.is_empty() {
-        return empty("Nothing of this kind happened in this time.");
+        return empty("No such events in this time range.");
     }
     let table = html! {
         table {
-            caption.sr { "What happened, the latest first" }
-            thead { tr { th scope="col" { "When" } th scope="col" { "Kind" } th scope="col" { "What" } th scope="col" { "Lasted" } th scope="col" { "Concerns" } } }
+            caption.sr { "Events, latest first" }
+            thead { tr { th scope="col" { "Time" } th scope="col" { "Kind" } th scope="col" { "Event" } th scope="col" { "Duration" } th scope="col" { "Subject" } } }
             tbody {
                 @for event in all {
                     tr {

@@ -113,7 +113,7 @@ fn concern(page: &Page<'_>) -> Markup {
         @if snapshot.reason.is_some() || held {
             div class=(if held { "concern warn" } else { "concern bad" }) {
                 p { strong { (snapshot.state.as_str()) } @if let Some(reason) = &snapshot.reason { ": " (text(reason)) } }
-                @if let Some(remedy) = &snapshot.remedy { p { "What lets it go on: " code { (text(remedy)) } } }
+                @if let Some(remedy) = &snapshot.remedy { p { "To resume: " code { (text(remedy)) } } }
             }
         }
     }

@@ -60,7 +60,7 @@ pub fn host(mount: &Mount, _moment: &Moment, cards: &[AppCard]) -> String {
                 @if bad == 0 { "none in trouble" } @else { strong.bad { (bad) " in trouble" } }
             }
             div #app-list data-live {
-                @if cards.is_empty() { (empty("There is no app: kqueue init makes one.")) } @else { (list(mount, &cards)) }
+                @if cards.is_empty() { (empty("There is no app: create one with kqueue init.")) } @else { (list(mount, &cards)) }
             }
         }
     };
@@ -73,7 +73,7 @@ fn list(mount: &Mount, cards: &[&AppCard]) -> Markup {
             caption.sr { "Apps, those in trouble first" }
             thead {
                 tr {
-                    th scope="col" { "App" } th scope="col" { "State" } th.num scope="col" { "Waiting" } th.num scope="col" { "Oldest waits" }
+                    th scope="col" { "App" } th scope="col" { "State" } th.num scope="col" { "Waiting" } th.num scope="col" { "Oldest wait" }
                     th.num scope="col" { "Running" } th.num scope="col" { "Per second" } th.num scope="col" { "Failed in 1 h" } th scope="col" { "Last hour" }
                 }
             }

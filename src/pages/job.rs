@@ -23,8 +23,8 @@ pub fn body(page: &Page<'_>) -> (u16, String, Markup) {
     let Some(last) = timeline.attempts.last() else {
         let body = html! {
             section.card.trouble aria-labelledby="job" {
-                h1 #job { "No such job is known" }
-                p { "Nothing is known of " code { (uuid) } ". What has ended is kept for a bounded time." }
+                h1 #job { "No such job" }
+                p { "There is no record of " code { (uuid) } ". Ended jobs are kept for a limited time." }
             }
         };
         return (404, "No such job".to_owned(), body);
@@ -50,16 +50,16 @@ pub fn body(page: &Page<'_>) -> (u16, String, Markup) {
             div #job-timeline data-live { (lanes(page, attempts)) (steps(page, attempts, &timeline.events)) }
         }
         section aria-labelledby="printed" {
-            (heading("printed", "What it printed", html! {}))
+            (heading("printed", "Output", html! {}))
             @match &timeline.journal {
                 Some(command) => pre tabindex="0" { code { (short(command, 1_000)) } },
-                None => (empty("The runtime writes to no journal: what jobs print is where its output goes.")),
+                None => (empty("The runtime does not log to the journal: the output of jobs is in its own output.")),
             }
         }
         @if let Some(payload) = &timeline.payload {
             section aria-labelledby="payload" {
                 (heading("payload", "Payload", html! {}))
-                details #payload-text { summary { "Show what the job carries" } pre tabindex="0" { code { (shown(payload)) } } }
+                details #payload-text { summary { "Show the payload" } pre tabindex="0" { code { (shown(payload)) } } }
             }
         }
     };
@@ -87,7 +87,7 @@ fn facts(page: &Page<'_>, job: &Job, uuid: &str) -> Markup {
             div { dt { "Queued" } dd { (known_time(job.queued, page.moment)) } }
             @if job.due.is_some() { div { dt { "Due" } dd { (known_time(job.due, page.moment)) } } }
             @if let Some(timeout) = job.timeout {
-                div { dt { "May take" } dd { @if timeout == 0 { "no limit" } @else { (span(timeout.saturating_mul(1000))) } } }
+                div { dt { "Timeout" } dd { @if timeout == 0 { "no limit" } @else { (span(timeout.saturating_mul(1000))) } } }
             }
         }
     }

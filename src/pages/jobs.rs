@@ -67,7 +67,7 @@ pub fn body(page: &Page<'_>) -> Markup {
             (search(page, word, searched))
             div #job-list data-live {
                 @if jobs.jobs.is_empty() {
-                    (empty(if searched { "No such job is known." } else { "There are none at this moment." }))
+                    (empty(if searched { "No matching jobs." } else { "No jobs at this moment." }))
                 } @else { (jobs_table(page, &format!("{name} jobs"), &jobs.jobs, 200)) }
                 nav.paging aria-label="More of this list" {
                     @if !asked("after").is_empty() { a.button href=(link(word, "")) { "First page" } }

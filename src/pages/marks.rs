@@ -67,7 +67,7 @@ pub fn told(page: &Page<'_>, axis: &Axis) -> Markup {
     let events: Vec<_> = within(page, axis).take(TOLD).collect();
     html! {
         @if !events.is_empty() {
-            ol.marks aria-label="What happened in this time, the latest first" {
+            ol.marks aria-label="Events in this time range, latest first" {
                 @for event in events {
                     li { (kind(&event.kind)) " " (time(event.at, page.moment)) " " span { (short(&event.text, 160)) } }
                 }

@@ -39,7 +39,7 @@ pub fn body(page: &Page<'_>) -> Markup {
             div #failure-list data-live { (failures(page)) }
         }
         section aria-labelledby="happened" {
-            (heading("happened", "What happened", html! { a.more href=(page.mount.page("events")) { "all events" } }))
+            (heading("happened", "Events", html! { a.more href=(page.mount.page("events")) { "all events" } }))
             div #event-list data-live { (events(page)) }
         }
         (about(page))
@@ -54,8 +54,8 @@ fn tiles(page: &Page<'_>) -> Markup {
     html! {
         dl.tiles #tiles data-live {
             div { dt { "Waiting" } dd { (number(snapshot.waiting)) } dd.sub { (number(snapshot.delayed)) " delayed" } }
-            div { dt { "Oldest waits" } dd { @match oldest { Some(s) if snapshot.waiting > 0 => (seconds(s)), _ => "–" } }
-                dd.sub { "p95 waited " (known_span(total.wait.quantile(0.95))) } }
+            div { dt { "Oldest wait" } dd { @match oldest { Some(s) if snapshot.waiting > 0 => (seconds(s)), _ => "–" } }
+                dd.sub { "p95 wait " (known_span(total.wait.quantile(0.95))) } }
             div { dt { "Running" } dd { (number(snapshot.running as u64)) } dd.sub { (number(snapshot.workers.len() as u64)) " processes" } }
             div { dt { "Per second" } dd { (rate(snapshot.rate)) } dd.sub { (number(total.runs())) " in " (page.window.word) } }
             div class=[(lost > 0).then_some("bad")] {
@@ -78,7 +78,7 @@ pub fn oldest(snapshot: &Snapshot) -> Option<f64> {
 
 fn charts(page: &Page<'_>) -> Markup {
     let series = &page.answers.series;
-    let Some(charts) = Charts::of(page) else { return empty("There are no figures of this time yet.") };
+    let Some(charts) = Charts::of(page) else { return empty("No figures for this time range yet.") };
     let count = |name, class, of: fn(&Point) -> Option<u64>| {
         Values::of(name, class, series, move |point| of(point).map(|n| n as f64))
     };
@@ -88,22 +88,22 @@ fn charts(page: &Page<'_>) -> Markup {
     charts
         .with("Throughput", Kind::Bars, throughput(series), say_rate)
         .with("Backlog", Kind::Lines, vec![count("waiting", "backlog", |point| point.backlog)], say_number)
-        .with("Wait before the start", Kind::Lines, vec![wait("p95", "high", 0.95), wait("p50", "middle", 0.5)], say_ms)
+        .with("Wait before start", Kind::Lines, vec![wait("p95", "high", 0.95), wait("p50", "middle", 0.5)], say_ms)
         .render()
 }
 
 fn queues(page: &Page<'_>) -> Markup {
     let all = &page.answers.snapshot.queues;
     if all.is_empty() {
-        return empty("No queue is worked.");
+        return empty("No queues.");
     }
     let table = html! {
         table {
             caption.sr { "Queues, in the order in which they are worked" }
             thead {
                 tr {
-                    th scope="col" { "Queue" } th.num scope="col" { "Waiting" } th.num scope="col" { "Oldest waits" } th.num scope="col" { "Delayed" } th.num scope="col" { "Reserved" }
-                    th.num scope="col" { "p50 waited" } th.num scope="col" { "p95 waited" } th.num scope="col" { "Jobs in " (page.window.word) }
+                    th scope="col" { "Queue" } th.num scope="col" { "Waiting" } th.num scope="col" { "Oldest wait" } th.num scope="col" { "Delayed" } th.num scope="col" { "Reserved" }
+                    th.num scope="col" { "p50 wait" } th.num scope="col" { "p95 wait" } th.num scope="col" { "Jobs in " (page.window.word) }
                     th.num scope="col" { "Failed" } th scope="col" { "Throughput" }
                 }
             }
@@ -145,7 +145,7 @@ fn running(page: &Page<'_>) -> Markup {
     let listed = &page.answers.running.jobs;
     let known: Vec<&RunningJob> = snapshot.tiers.iter().flat_map(|tier| &tier.running_jobs).collect();
     if listed.is_empty() && known.is_empty() {
-        return empty("Nothing runs at this moment.");
+        return empty("No job is running.");
     }
     let row = |uuid: &str, class: &str, queue: &str, tier_of: &str, worker: Option<u64>, attempt: u32, time: Markup| {
         html! {
@@ -161,7 +161,7 @@ fn running(page: &Page<'_>) -> Markup {
     };
     let table = html! {
         table {
-            caption.sr { "Jobs that run, with the time that they have taken of what they may" }
+            caption.sr { "Running jobs, with their elapsed time and timeout" }
             thead {
                 tr {
                     th scope="col" { "Job" } th scope="col" { "Queue" } th scope="col" { "Tier" } th.num scope="col" { "Worker" }
@@ -183,7 +183,7 @@ fn running(page: &Page<'_>) -> Markup {
 fn workers(page: &Page<'_>) -> Markup {
     let snapshot = &page.answers.snapshot;
     if snapshot.workers.is_empty() {
-        return empty("No process runs.");
+        return empty("No process is running.");
     }
     let jobs: BTreeMap<u64, &RunningJob> =
         snapshot.tiers.iter().flat_map(|tier| &tier.running_jobs).map(|job| (job.worker, job)).collect();
@@ -210,7 +210,7 @@ fn workers(page: &Page<'_>) -> Markup {
 fn worker_table(page: &Page<'_>, workers: &[&Process], jobs: &BTreeMap<u64, &RunningJob>) -> Markup {
     let table = html! {
         table {
-            caption.sr { "PHP processes, those that do something first" }
+            caption.sr { "PHP processes, idle ones last" }
             thead {
                 tr {
                     th.num scope="col" { "Worker" } th scope="col" { "Tier" } th scope="col" { "State" } th scope="col" { "Job" }
@@ -240,13 +240,13 @@ fn worker_row(page: &Page<'_>, worker: &Process, job: Option<&RunningJob>) -> Ma
 fn failures(page: &Page<'_>) -> Markup {
     let listed = &page.answers.failed.jobs;
     if !listed.is_empty() {
-        return jobs_table(page, "Jobs that failed, the latest first", listed, EVENTS);
+        return jobs_table(page, "Failed jobs, latest first", listed, EVENTS);
     }
     let since = page.window.since;
     let told: Vec<_> =
         page.answers.snapshot.failures.iter().filter(|failure| failure.at >= since).take(EVENTS).collect();
     if told.is_empty() {
-        return empty("No job has failed in this time.");
+        return empty("No job has failed in this time range.");
     }
     html! {
         ul.plainlist {
@@ -263,7 +263,7 @@ fn failures(page: &Page<'_>) -> Markup {
 fn events(page: &Page<'_>) -> Markup {
     let events = &page.answers.events.events;
     html! {
-        @if events.is_empty() { (empty("Nothing happened beside jobs in this time.")) }
+        @if events.is_empty() { (empty("No events in this time range.")) }
         @else {
             ol.marks {
                 @for event in events.iter().take(EVENTS) {
@@ -282,8 +282,8 @@ fn about(page: &Page<'_>) -> Markup {
         section.about aria-labelledby="about" {
             h2.sr #about { "About this app" }
             p {
-                "Laravel " (short(laravel, 40)) ", PHP " (short(php, 40)) ", connection " (short(connection, 60)) ", processes by " (short(launcher, 40))
-                ", runtime " (pid) " since " (format::time(since.saturating_mul(1000), page.moment)) ". In " (page.window.word) ": " (crate::parts::outcomes(&total)) "."
+                "Laravel " (short(laravel, 40)) ", PHP " (short(php, 40)) ", connection " (short(connection, 60)) ", launcher " (short(launcher, 40))
+                ", runtime pid " (pid) " since " (format::time(since.saturating_mul(1000), page.moment)) ". In " (page.window.word) ": " (crate::parts::outcomes(&total)) "."
             }
         }
     }

@@ -70,7 +70,7 @@ pub fn windows(page: &Page<'_>, path: &str, more: &[(&str, &str)]) -> Markup {
     let Window { word, .. } = page.window;
     let later = page.window.moved(true, page.moment);
     html! {
-        nav.windows aria-label="Time shown" {
+        nav.windows aria-label="Time range" {
             ul.choice {
                 @for each in Window::words() {
                     li { a href=(link(each, &page.window.end())) aria-current=[(each == word).then_some("true")] { (each) } }

@@ -23,13 +23,13 @@ pub fn body(page: &Page<'_>) -> Markup {
             div #charts data-live { (charts(page)) }
         }
         (classes::section(page))
-        (jobs::section(page, "Waiting in it", "No job waits in it.", &[("queue", name), ("state", "waiting")]))
+        (jobs::section(page, "Waiting jobs", "No job is waiting in this queue.", &[("queue", name), ("state", "waiting")]))
     }
 }
 
 fn charts(page: &Page<'_>) -> Markup {
     let series = &page.answers.series;
-    let Some(charts) = Charts::of(page) else { return empty("There are no figures of this time yet.") };
+    let Some(charts) = Charts::of(page) else { return empty("No figures for this time range yet.") };
     let backlog = Values::of("waiting", "backlog", series, |point| point.backlog.map(|jobs| jobs as f64));
     let wait = |name, class, share| {
         Values::of(name, class, series, move |point| point.figures.wait.quantile(share).map(|ms| ms as f64))
@@ -37,6 +37,6 @@ fn charts(page: &Page<'_>) -> Markup {
     charts
         .with("Throughput", Kind::Bars, throughput(series), say_rate)
         .with("Backlog", Kind::Lines, vec![backlog], say_number)
-        .with("Wait before the start", Kind::Lines, vec![wait("p95", "high", 0.95), wait("p50", "middle", 0.5)], say_ms)
+        .with("Wait before start", Kind::Lines, vec![wait("p95", "high", 0.95), wait("p50", "middle", 0.5)], say_ms)
         .render()
 }

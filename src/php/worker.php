@@ -64,7 +64,7 @@ foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'Databas
     $socket = getenv('KQUEUE_SOCKET');
 
     if (! in_array($mode, ['template', 'pooled', 'lane', 'isolated', 'horizon'], true) || $socket === false || $socket === '') {
-        fwrite(STDERR, "worker.php is started by kqueue, which names a mode and its socket; run 'kqueue run' instead\n");
+        fwrite(STDERR, "worker.php is started by kqueue, with a mode and KQUEUE_SOCKET; run 'kqueue run' instead\n");
         exit(2);
     }
 

@@ -29,8 +29,8 @@ pub fn of(path: &Path) -> Result<u32, String> {
         }
         let next = at.join(&part);
         let metadata = fs::symlink_metadata(&next).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => "is not there (a disk that is not mounted yet?)".to_owned(),
-            _ => format!("cannot be looked at ({error})"),
+            std::io::ErrorKind::NotFound => "does not exist (file system not mounted yet?)".to_owned(),
+            _ => format!("cannot be examined ({error})"),
         })?;
         if !metadata.is_symlink() {
             owner = Some(metadata.uid());
@@ -38,9 +38,10 @@ pub fn of(path: &Path) -> Result<u32, String> {
             continue;
         }
         if links.len() == LINKS {
-            return Err("goes round in links".into());
+            return Err("has too many levels of symbolic links".into());
         }
-        let target = fs::read_link(&next).map_err(|error| format!("cannot be followed ({error})"))?;
+        let target =
+            fs::read_link(&next).map_err(|error| format!("has a symbolic link that cannot be read ({error})"))?;
         links.push((next, metadata.uid()));
         if target.is_absolute() {
             at = PathBuf::from("/");
@@ -49,10 +50,13 @@ pub fn of(path: &Path) -> Result<u32, String> {
     }
     let owner = match owner {
         Some(owner) => owner,
-        None => fs::symlink_metadata(&at).map_err(|error| format!("cannot be looked at ({error})"))?.uid(),
+        None => fs::symlink_metadata(&at).map_err(|error| format!("cannot be examined ({error})"))?.uid(),
     };
     match links.iter().find(|(_, uid)| *uid != 0 && *uid != owner) {
-        Some((link, uid)) => Err(format!("belongs to user {owner} by way of {}, a link of user {uid}", link.display())),
+        Some((link, uid)) => Err(format!(
+            "belongs to user {owner} but is reached through {}, a symbolic link owned by user {uid}",
+            link.display()
+        )),
         None => Ok(owner),
     }
 }
@@ -86,8 +90,8 @@ mod tests {
             assert_eq!(of(&at(name)), Ok(me), "{name}");
         }
         assert_eq!(of(Path::new("/")), Ok(0));
-        assert!(of(&at("gone")).unwrap_err().contains("not there"));
-        assert!(of(&at("round")).unwrap_err().contains("round in links"));
+        assert!(of(&at("gone")).unwrap_err().contains("does not exist"));
+        assert!(of(&at("round")).unwrap_err().contains("levels of symbolic links"));
     }
 
     #[test]
@@ -102,7 +106,7 @@ mod tests {
         std::os::unix::fs::chown(&bob, Some(1002), None).unwrap();
         assert_eq!(of(&link), Ok(1002));
         std::os::unix::fs::lchown(&link, Some(1001), None).unwrap();
-        assert!(of(&link).unwrap_err().ends_with("a link of user 1001"));
+        assert!(of(&link).unwrap_err().ends_with("a symbolic link owned by user 1001"));
         assert_eq!(of(&bob), Ok(1002));
     }
 }

@@ -98,7 +98,7 @@ impl Bounded {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!("{} cannot take a connection: {error}", self.name);
+                    tracing::warn!("{} cannot accept a connection: {error}", self.name);
                     tokio::time::sleep(PAUSE).await;
                 }
             }

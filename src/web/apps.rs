@@ -74,7 +74,7 @@ impl Apps {
 
     async fn find(&self, place: &Place, verdict: Option<Verdict>) -> Option<Known> {
         match tokio::time::timeout(PATIENCE, find_knowing(place, &self.here, verdict)).await {
-            Err(_) => Some(Known::Dark(format!("it has not answered for {} s", PATIENCE.as_secs()))),
+            Err(_) => Some(Known::Dark(format!("no reply within {} s", PATIENCE.as_secs()))),
             Ok(Found::Told(value, socket)) => {
                 let told: Snapshot = serde_json::from_value(value).unwrap_or_default();
                 // The app's name is that of the place where it was found, whatever the reply says.
@@ -101,10 +101,10 @@ impl Apps {
         let told = |app: String| match seen.get(&app) {
             Some(seen) if seen.at >= begun => (app, seen.known.clone(), seen.hour.clone()),
             Some(seen) if lock(&self.busy).contains(&app) && begun.duration_since(seen.at) > PATIENCE => {
-                (app, Known::Dark("it does not answer in time".to_owned()), seen.hour.clone())
+                (app, Known::Dark("no reply in time".to_owned()), seen.hour.clone())
             }
             Some(seen) => (app, seen.known.clone(), seen.hour.clone()),
-            None => (app, Known::Dark("it has not answered yet".to_owned()), Series::default()),
+            None => (app, Known::Dark("no reply yet".to_owned()), Series::default()),
         };
         names.into_iter().map(told).collect()
     }

@@ -49,7 +49,7 @@ impl Keys {
         let token = token.map(str::trim);
         if token.is_some_and(|token| token.len() < SHORTEST || token.chars().any(|c| !c.is_ascii_graphic())) {
             return Err(format!(
-                "the token has to have at least {SHORTEST} characters, without spaces: openssl rand -hex 24"
+                "the token needs at least {SHORTEST} printable ASCII characters, without spaces: openssl rand -hex 24"
             ));
         }
         let mut known = BTreeMap::new();
@@ -59,7 +59,7 @@ impl Keys {
             let (user, hash) = line.split_once(':').ok_or("a line of the htpasswd file has no colon")?;
             if !hash.starts_with("$2") {
                 return Err(format!(
-                    "the password of {user} in the htpasswd file is no bcrypt hash: htpasswd -B FILE {user}"
+                    "the password of {user} in the htpasswd file is not a bcrypt hash: run htpasswd -B FILE {user}"
                 ));
             }
             known.insert(user.to_owned(), hash.to_owned());

@@ -40,18 +40,21 @@ impl Guard {
         // Only the forms of pages change anything.
         let is_form = *method == Method::POST && is_form(path);
         if !is_form && !matches!(*method, Method::GET | Method::HEAD) {
-            let words = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            let words = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed\n");
             return Some(([(ALLOW, "GET, HEAD")], words).into_response());
         }
         if !self.is_ours(headers) {
-            let words = "not a name of this service: say --host NAME, or ask by address\n";
+            let words = "unknown name in Host: start kqueue-web with --host NAME, or use its address\n";
             return Some(plain(StatusCode::MISDIRECTED_REQUEST, words));
         }
         if !self.is_from_here(headers) || (is_form && !is_own_form(headers)) {
-            return Some(plain(StatusCode::FORBIDDEN, "pages of other sites may not ask\n"));
+            return Some(plain(
+                StatusCode::FORBIDDEN,
+                "refused: the request comes from another site, or does not state its origin\n",
+            ));
         }
         if self.keys.is_asked() && !self.keys.allow(headers).await {
-            let words = plain(StatusCode::UNAUTHORIZED, "a token or a password is needed\n");
+            let words = plain(StatusCode::UNAUTHORIZED, "authentication required: a token or a password\n");
             return Some(([(WWW_AUTHENTICATE, "Basic realm=\"kqueue\", charset=\"UTF-8\"")], words).into_response());
         }
         None

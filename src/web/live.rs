@@ -60,7 +60,7 @@ where
     F: Future<Output = String> + Send + 'static,
 {
     let Ok(place) = site.streams.0.clone().try_acquire_owned() else {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, "too many pages are kept up to date\n");
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "too many live pages are open\n");
     };
     let keep = KeepAlive::new().interval(Duration::from_secs(15));
     // nginx would buffer events until its buffer is full.

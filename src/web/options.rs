@@ -7,29 +7,29 @@ use clap::Parser;
 
 /// The dashboard, metrics and health of all apps of this host, over HTTP
 ///
-/// Usually kqueue-web.socket starts it, which listens on /run/kqueue/web.sock.
+/// Usually started by kqueue-web.socket, which listens on /run/kqueue/web.sock.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "kqueue-web", version)]
 pub struct Options {
-    /// Listen on this Unix socket, which the members of its group may use
+    /// Listen on this Unix socket, open to members of its group
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// Listen on this address and port, for whoever has the token or a password
+    /// Listen on this address and port, for clients that have the token or a password; can be repeated
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Vec<SocketAddr>,
-    /// The file with the token; without it the credential kqueue-web.token
+    /// File with the token; by default the credential kqueue-web.token
     #[arg(long, value_name = "FILE")]
     pub token: Option<PathBuf>,
-    /// The file with users and passwords, as `htpasswd -B` makes it; without it the credential kqueue-web.htpasswd
+    /// File with users and passwords, as written by `htpasswd -B`; by default the credential kqueue-web.htpasswd
     #[arg(long, value_name = "FILE")]
     pub htpasswd: Option<PathBuf>,
-    /// Ask for no password of whoever connects from this machine by TCP: each of its users may
+    /// Require no authentication on loopback addresses: every user of this machine has access
     #[arg(long)]
     pub loopback_without_password: bool,
-    /// A name by which browsers reach it, besides localhost and addresses; may be given again
+    /// Host name by which browsers reach it, besides localhost and addresses; can be repeated
     #[arg(long, value_name = "NAME")]
     pub host: Vec<String>,
-    /// End after so many seconds without a connection; the socket's unit starts it again
+    /// Exit after this many seconds without a connection; the socket unit starts it again
     #[arg(long, value_name = "SECONDS")]
     pub idle_exit: Option<u64>,
 }

@@ -107,10 +107,10 @@ pub async fn app_page(site: &Site, app: &str, view: &View, query: &Query, path: 
     match site.apps.one(app).await {
         None => (StatusCode::NOT_FOUND, trouble(&bare, "There is no such app", app)),
         Some(Known::Stopped(_, why)) => {
-            (StatusCode::SERVICE_UNAVAILABLE, trouble(&bare, &format!("{app} does not run"), &why))
+            (StatusCode::SERVICE_UNAVAILABLE, trouble(&bare, &format!("{app} is not running"), &why))
         }
         Some(Known::Dark(why)) => {
-            (StatusCode::SERVICE_UNAVAILABLE, trouble(&bare, &format!("{app} cannot be asked"), &why))
+            (StatusCode::SERVICE_UNAVAILABLE, trouble(&bare, &format!("{app} cannot be queried"), &why))
         }
         Some(Known::Told(snapshot, socket)) => {
             let moment = site.moment();
@@ -140,7 +140,7 @@ async fn act(
         (Ok(act), Some(Known::Told(_, socket))) => {
             ask::act(&socket, Keys::name(&headers).unwrap_or_default(), act).await
         }
-        (Ok(_), _) => Err("the app does not run".to_owned()),
+        (Ok(_), _) => Err("the app is not running, or cannot be queried".to_owned()),
     };
     let (status, page) = acts::outcome(&mount, &form, &done);
     (StatusCode::from_u16(status).unwrap_or_default(), Html(page)).into_response()

@@ -86,13 +86,13 @@ impl Listener {
 pub fn run(options: Options) -> Result<(), Ended> {
     let failed = |what: &str, error: io::Error| Ended::Io(format!("{what}: {error}"));
     let keys = Keys::read(&options).map_err(Ended::Settings)?;
-    let here = Surroundings::read().map_err(|error| failed("working directory", error))?;
+    let here = Surroundings::read().map_err(|error| failed("cannot read the working directory", error))?;
     // One thread: the work is nearly all I/O.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
         .build()
-        .map_err(|error| failed("event loop", error))?;
+        .map_err(|error| failed("cannot create the event loop", error))?;
     runtime.block_on(async {
         let listeners = listen(&options)?;
         check(&listeners, &keys, &options)?;
@@ -100,7 +100,7 @@ pub fn run(options: Options) -> Result<(), Ended> {
         let router = router(Apps::new(here), guard);
         serve(listeners, router, options.idle_exit.map(Duration::from_secs))
             .await
-            .map_err(|error| failed("signals", error))
+            .map_err(|error| failed("cannot handle signals", error))
     })
 }
 
@@ -129,7 +129,7 @@ fn listen(options: &Options) -> Result<Vec<Listener>, Ended> {
     }
     if all.is_empty() {
         let words =
-            "nothing to listen on: systemctl start kqueue-web.socket, or say --socket PATH or --listen ADDRESS:PORT";
+            "nothing to listen on: systemctl start kqueue-web.socket, or give --socket PATH or --listen ADDRESS:PORT";
         return Err(Ended::Settings(words.to_owned()));
     }
     Ok(all)
@@ -140,13 +140,11 @@ fn check(listeners: &[Listener], keys: &Keys, options: &Options) -> Result<(), E
     for address in listeners.iter().filter_map(Listener::address).filter(|_| !keys.is_asked()) {
         let fix = "give a token (credential kqueue-web.token, or --token FILE) or passwords (credential kqueue-web.htpasswd, or --htpasswd FILE)";
         if !address.ip().is_loopback() {
-            return Err(Ended::Settings(format!(
-                "{address} is open to the network, and nothing is asked of who comes: {fix}"
-            )));
+            return Err(Ended::Settings(format!("{address} is open to the network without authentication: {fix}")));
         }
         if !options.loopback_without_password {
             let words = format!(
-                "{address} is open to every user of this machine, and nothing is asked of who comes: {fix}, or say --loopback-without-password"
+                "{address} is open to every user of this machine without authentication: {fix}, or --loopback-without-password"
             );
             return Err(Ended::Settings(words));
         }
@@ -169,7 +167,7 @@ async fn serve(listeners: Vec<Listener>, router: Router, idle: Option<Duration>)
         tokio::spawn(accept(listener, router.clone(), places.clone(), traffic.clone(), came.clone()));
     }
     health::ready();
-    health::status(&format!("serves on {count} socket{}", if count == 1 { "" } else { "s" }));
+    health::status(&format!("serving on {count} socket{}", if count == 1 { "" } else { "s" }));
     tracing::info!("ready: {count} sockets");
     let mut watchdog = Watchdog::new();
     let mut last = Instant::now();
@@ -183,7 +181,7 @@ async fn serve(listeners: Vec<Listener>, router: Router, idle: Option<Duration>)
         }
         let ends = idle.map(|idle| last + idle);
         if ends.is_some_and(|ends| ends <= now) {
-            tracing::info!("nobody has come for a while: ends, and is started again by its socket");
+            tracing::info!("idle: exiting; the socket unit starts it again on the next request");
             break;
         }
         let wake = [watchdog.wake(), ends].into_iter().flatten().min().unwrap_or(now + Duration::from_secs(3_600));
@@ -210,7 +208,7 @@ async fn accept(
         let stream = match listener.accept().await {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!("a socket cannot take a connection: {error}");
+                tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
@@ -232,6 +230,6 @@ async fn answer(stream: Box<dyn Stream>, router: Router) {
     http.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_headers(FIELDS).max_buf_size(HEAD);
     let service = TowerToHyperService::new(router);
     if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!("a connection: {error}");
+        tracing::debug!("connection failed: {error}");
     }
 }

@@ -15,7 +15,7 @@ final class Idle
 
     public static function isAsleep(Daemon $daemon): bool
     {
-        return $daemon->php() === [] && str_contains($daemon->output(), 'asleep until there is one');
+        return $daemon->php() === [] && str_contains($daemon->output(), 'asleep until the next job');
     }
 
     /** @return list<int> a process and all that it has started */

@@ -115,7 +115,7 @@ final class Memory extends Bench
         $this->starts($marks, 12);
         $figures = ['stock' => [], 'kqueue' => []];
         for ($i = 0; $i < ($this->quick ? 15 : 31); $i++) {
-            Wait::until(static fn (): bool => Idle::isAsleep($daemon) && substr_count($daemon->output(), 'asleep until there is one') > $i, 'sleep', 60);
+            Wait::until(static fn (): bool => Idle::isAsleep($daemon) && substr_count($daemon->output(), 'asleep until the next job') > $i, 'sleep', 60);
             $made = microtime(true);
             $this->dispatch(new Timed($marks = $this->file()));
             $figures['kqueue'][] = ($this->starts($marks, 1)[0] - $made) * 1000;

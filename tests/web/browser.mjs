@@ -157,7 +157,7 @@ try {
     check(`${door.name}: a failed job is forgotten`, forgotten.includes('forgot 1 of 1 failed jobs'), forgotten);
     await Promise.all([acting.waitForNavigation(), acting.getByRole('link', { name: 'Back' }).click()]);
     const again = await press(acting.locator('#job-head'), 'Retry');
-    check(`${door.name}: one that is not in the record is not retried`, again.includes('Not done') && again.includes('no failed job is of id'), again);
+    check(`${door.name}: one that is not in the record is not retried`, again.includes('Not done') && again.includes('no failed job with id'), again);
     await acting.goto(link(door, 'class?name=App%5CJobs%5CLeaksMemory'));
     const bulk = acting.locator('form.act').filter({ hasText: 'Retry failed jobs' });
     await bulk.getByRole('button').click();
@@ -182,11 +182,11 @@ try {
     check(`${door.name}: a quarantine is lifted`, lifted.includes('LeaksMemory: its quarantine is lifted'), lifted);
     // They wait, since their queue is paused. On a machine that is busy PHP may take longer than the page waits: then the log, which is
     // looked at later, says how it ends, and nothing else is begun meanwhile.
-    const isTold = (text, wanted) => wanted.test(text) || text.includes('it takes a while and goes on');
+    const isTold = (text, wanted) => wanted.test(text) || text.includes('still running; see the log');
     const patiently = async (act) => {
       for (const end = Date.now() + 60_000; ; await acting.waitForTimeout(500)) {
         const text = await act();
-        if (!text.includes('something else is being done') || Date.now() > end) return text;
+        if (!text.includes('another request is running') || Date.now() > end) return text;
       }
     };
     await acting.goto(link(door, 'queue?name=media'));
@@ -200,18 +200,18 @@ try {
       await acting.goto(job);
       return press(acting.locator('#job-head'), 'To the front');
     });
-    check(`${door.name}: a job is moved to the front`, isTold(front, /moved 1 jobs that waited to the front of their queue/), front);
+    check(`${door.name}: a job is moved to the front`, isTold(front, /moved 1 waiting jobs to the front of their queue/), front);
     const elsewhere = await patiently(async () => {
       await acting.goto(other);
       await acting.locator('#job-head input[name=to]').fill('mail');
       return press(acting.locator('#job-head'), 'Move');
     });
-    check(`${door.name}: and one to another queue`, isTold(elsewhere, /moved 1 jobs that waited to queue mail/), elsewhere);
+    check(`${door.name}: and one to another queue`, isTold(elsewhere, /moved 1 waiting jobs to queue mail/), elsewhere);
     const cancelled = await patiently(async () => {
       await acting.goto(job);
       return press(acting.locator('#job-head'), 'Cancel');
     });
-    check(`${door.name}: a job is cancelled`, isTold(cancelled, /cancelled 1 jobs that waited and 0 that run/), cancelled);
+    check(`${door.name}: a job is cancelled`, isTold(cancelled, /cancelled 1 waiting and 0 running jobs/), cancelled);
     await classPage('RenderVideo');
     const every = acting.locator('form.act').filter({ hasText: 'Cancel jobs' });
     await every.getByRole('button').click();
@@ -221,17 +221,17 @@ try {
       await every.getByRole('checkbox').check();
       return press(every, 'Cancel jobs');
     });
-    check(`${door.name}: jobs of a class are cancelled`, isTold(gone, /cancelled [1-9]\d* jobs that waited and \d+ that run/), gone);
+    check(`${door.name}: jobs of a class are cancelled`, isTold(gone, /cancelled [1-9]\d* waiting and \d+ running jobs/), gone);
     await acting.goto(link(door, 'queue?name=media'));
     await press(acting.locator('#queue-acts'), 'Resume');
     await acting.goto(link(door, ''));
     await acting.locator('#pool-acts input[name=size]').fill('2');
     await acting.locator('#pool-acts input[name=minutes]').fill('60');
-    const bounded = await press(acting.locator('#pool-acts'), 'Bound the pool');
+    const bounded = await press(acting.locator('#pool-acts'), 'Limit the pool');
     check(`${door.name}: the pool is bounded`, bounded.includes('the pool has at most 2 workers for 3600 s'), bounded);
     await Promise.all([acting.waitForNavigation(), acting.getByRole('link', { name: 'Back' }).click()]);
-    const usual = await press(acting.locator('#pool-acts'), 'As the settings say');
-    check(`${door.name}: and is as the settings say`, usual.includes('as the settings say'), usual);
+    const usual = await press(acting.locator('#pool-acts'), 'Use the configured size');
+    check(`${door.name}: and is as the settings say`, usual.includes('as configured'), usual);
     await acting.context().close();
 
     // Without any script.

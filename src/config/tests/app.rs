@@ -48,15 +48,15 @@ fn what_is_not_the_apps_is_refused_alone() {
         refused,
         [
             "config/kqueue.php: colour: no such setting; `kqueue config example` lists them".to_owned(),
-            "config/kqueue.php: inline_max_duration: expected a duration and at most a year (seconds, or a string \
+            "config/kqueue.php: inline_max_duration: expected a duration, at most a year (seconds, or a string \
              such as \"500ms\", \"2h 30min\"), got \"soon\"; e.g. inline_max_duration = \"1s\""
                 .to_owned(),
-            format!("config/kqueue.php: isolated_memory_cap: not taken from the app; {etc}"),
-            format!("config/kqueue.php: php: not taken from the app; {etc}"),
-            format!("config/kqueue.php: pool_max_size: not taken from the app; {etc}"),
+            format!("config/kqueue.php: isolated_memory_cap: cannot be set by the app; {etc}"),
+            format!("config/kqueue.php: php: cannot be set by the app; {etc}"),
+            format!("config/kqueue.php: pool_max_size: cannot be set by the app; {etc}"),
             "config/kqueue.php: pool_size: 30 is above pool_max_size (20); lower pool_size or raise pool_max_size"
                 .to_owned(),
-            format!("config/kqueue.php: user: not taken from the app; {etc}"),
+            format!("config/kqueue.php: user: cannot be set by the app; {etc}"),
             "config/kqueue.php: worker_memory: 600 is above worker_memory_max (512); lower worker_memory or raise \
              worker_memory_max"
                 .to_owned(),

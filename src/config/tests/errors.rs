@@ -17,7 +17,7 @@ fn errors_of_the_file() {
         ("colour = 4", "unknown key \"colour\"; `kqueue config example` lists the keys"),
         (
             "[tiers]\npool_size = 4",
-            "unknown key \"tiers\"; the only tables are [class.NAME], [queue.NAME] and [alerts]; other keys are written without one, and above them",
+            "unknown key \"tiers\"; the only tables are [class.NAME], [queue.NAME] and [alerts]; write other keys above all tables",
         ),
         ("pool_size = \"4\"", "pool_size: expected a whole number from 1 to 1000, got \"4\"; e.g. pool_size = 10"),
         ("pool_size = 0", "pool_size: expected a whole number from 1 to 1000, got 0; e.g. pool_size = 10"),
@@ -36,17 +36,17 @@ fn errors_of_the_file() {
         ),
         (
             "timeout = 1.5",
-            "timeout: expected whole seconds, at most a year, 0 being without limit (a number, or a string such \
+            "timeout: expected whole seconds, at most a year, or 0 for no limit (a number, or a string such \
              as \"5min\"), got 1.5; e.g. timeout = \"60s\"",
         ),
         (
             "stop_timeout = \"10 years\"",
-            "stop_timeout: expected a duration and at most a year (seconds, or a string such as \"500ms\", \
+            "stop_timeout: expected a duration, at most a year (seconds, or a string such as \"500ms\", \
              \"2h 30min\"), got \"10 years\"; e.g. stop_timeout = \"60s\"",
         ),
         (
             "idle_after = \"50ms\"",
-            "idle_after: expected \"never\", or a duration of at least 100 ms and at most a year (seconds, or a string such \
+            "idle_after: expected \"never\", or a duration of at least 100 ms, at most a year (seconds, or a string such \
              as \"500ms\", \"2h 30min\"), got \"50ms\"; e.g. idle_after = \"10min\"",
         ),
         (
@@ -73,19 +73,19 @@ fn errors_of_the_file() {
         ),
         (
             "php = \"phpp\"",
-            "php: phpp is not in PATH; install PHP's command line (php-cli), or say where it is: php = \"/usr/bin/php\"",
+            "php: phpp is not in PATH; install PHP's command line (php-cli), or set its path: php = \"/usr/bin/php\"",
         ),
         (
             "php = \"text\"",
-            "php: text is not in PATH; install PHP's command line (php-cli), or say where it is: php = \"/usr/bin/php\"",
+            "php: text is not in PATH; install PHP's command line (php-cli), or set its path: php = \"/usr/bin/php\"",
         ),
         (
             "php = \"../no/php\"",
-            "php: $/no/php does not exist; install PHP's command line (php-cli), or say where it is: php = \"/usr/bin/php\"",
+            "php: $/no/php does not exist; install PHP's command line (php-cli), or set its path: php = \"/usr/bin/php\"",
         ),
         (
             "php = \"$/bin/text\"",
-            "php: $/bin/text cannot be executed; install PHP's command line (php-cli), or say where it is: php = \"/usr/bin/php\"",
+            "php: $/bin/text cannot be executed; install PHP's command line (php-cli), or set its path: php = \"/usr/bin/php\"",
         ),
     ];
     for (text, error) in cases {

@@ -88,7 +88,7 @@ fn what_a_reload_brings() {
     assert_eq!(lines[0], "[class.\"App\\\\Jobs\\\\Import\"] max_concurrent = 2");
     assert_eq!(lines.len(), 13);
     assert_eq!(lines[12], "[alerts] mail = [\"root\"]");
-    assert_eq!(differences(&new.tables, &old.tables)[8], "[queue.mail] max_waiting no more");
+    assert_eq!(differences(&new.tables, &old.tables)[8], "[queue.mail] max_waiting removed");
     assert!(differences(&new.tables, &new.tables).is_empty());
 }
 
@@ -103,56 +103,56 @@ fn what_is_wrong_has_one_line() {
         ),
         (
             "[class.A]\nrate = 30",
-            "3: rate: expected starts in a second, minute or hour (a string such as \"5/s\", \"30/m\", \"1000/h\"), got 30; e.g. rate = \"30/m\"",
+            "3: rate: expected a number per second, minute or hour (a string such as \"5/s\", \"30/m\", \"1000/h\"), got 30; e.g. rate = \"30/m\"",
         ),
         (
             "[queue.a]\nrate = \"0/m\"",
-            "3: rate: expected starts in a second, minute or hour (a string such as \"5/s\", \"30/m\", \"1000/h\"), got \"0/m\"; e.g. rate = \"30/m\"",
+            "3: rate: expected a number per second, minute or hour (a string such as \"5/s\", \"30/m\", \"1000/h\"), got \"0/m\"; e.g. rate = \"30/m\"",
         ),
         (
             "[queue.a]\nburst = 5",
-            "3: burst: there is no rate that it could go with; add rate = \"30/m\" to [queue.a], or leave it out",
+            "3: burst: has no effect without a rate; add rate = \"30/m\" to [queue.a], or leave it out",
         ),
         (
             "[class.A]\nmax_waiting = 5",
-            "3: unknown key \"max_waiting\"; a table of a class takes max_concurrent, rate, burst, by, shared, priority, tier, memory_max, timeout",
+            "3: unknown key \"max_waiting\"; a class table takes max_concurrent, rate, burst, by, shared, priority, tier, memory_max, timeout",
         ),
         (
             "[alerts]\nwait = \"soon\"",
-            "3: wait: expected a duration of at least 1000 ms and at most a year (seconds, or a string such as \"500ms\", \"2h 30min\"), got \"soon\"; e.g. wait = \"60s\"",
+            "3: wait: expected a duration of at least 1000 ms, at most a year (seconds, or a string such as \"500ms\", \"2h 30min\"), got \"soon\"; e.g. wait = \"60s\"",
         ),
         (
             "[alerts]\nwait = 60\nmail = \"ops@a.example\\nBcc: x@b.example\"",
-            "4: mail: expected a list of addresses (such as [\"ops@shop.example\"]), got \"ops@a.example\\nBcc: x@b.example\"; e.g. mail = [\"ops@shop.example\"]",
+            "4: mail: expected 1 to 20 mail addresses (such as [\"ops@shop.example\"]), got \"ops@a.example\\nBcc: x@b.example\"; e.g. mail = [\"ops@shop.example\"]",
         ),
         (
             "[alerts]\nwait = 60\nwebhook = \"ftp://a.example\"",
-            "4: webhook: expected a URL (a string such as \"https://alerts.example/kqueue\"), without user and password, got \"ftp://a.example\"; e.g. webhook = \"https://alerts.example/kqueue\"",
+            "4: webhook: expected an http or https URL without user, password and fragment (a string such as \"https://alerts.example/kqueue\"), got \"ftp://a.example\"; e.g. webhook = \"https://alerts.example/kqueue\"",
         ),
         (
             "[alerts]\nmail = [\"ops@shop.example\"]",
-            "3: mail: there is no alert that it could go with; add wait = \"60s\" to [alerts], or leave it out",
+            "3: mail: has no effect without an alert condition; add wait = \"60s\" to [alerts], or leave it out",
         ),
         (
             "[alerts]\nwait = 60\nwebhook_secret = \"hook\"",
-            "4: webhook_secret: there is no webhook that it could go with; add webhook = \"https://alerts.example/kqueue\" to [alerts], or leave it out",
+            "4: webhook_secret: has no effect without a webhook; add webhook = \"https://alerts.example/kqueue\" to [alerts], or leave it out",
         ),
         (
             "[alerts]\ncommand = \"page\"",
-            "3: command: expected a program by its whole path, and its arguments (a list such as [\"/usr/local/bin/page\", \"--team\", \"shop\"]), got \"page\"; e.g. command = [\"/usr/local/bin/page\", \"--team\", \"shop\"]",
+            "3: command: expected the absolute path of a program, and its arguments (a list such as [\"/usr/local/bin/page\", \"--team\", \"shop\"]), got \"page\"; e.g. command = [\"/usr/local/bin/page\", \"--team\", \"shop\"]",
         ),
         (
             "[alerts.mail]\nwait = 5",
-            "2: mail: expected a list of addresses (such as [\"ops@shop.example\"]), got a table; e.g. mail = [\"ops@shop.example\"]",
+            "2: mail: expected 1 to 20 mail addresses (such as [\"ops@shop.example\"]), got a table; e.g. mail = [\"ops@shop.example\"]",
         ),
         (
             "[class.App.Jobs]\nrate = \"1/s\"",
-            "2: unknown key \"Jobs\"; a name with dots or backslashes is in quotes: [class.\"App\\\\Jobs\\\\Import\"]",
+            "2: unknown key \"Jobs\"; put a name with dots or backslashes in quotes: [class.\"App\\\\Jobs\\\\Import\"]",
         ),
         ("[queue]\nmail = 5", "3: queue: expected a table for each queue, got 5; e.g. [queue.mail]"),
         (
             "class = 5",
-            "2: unknown key \"class\"; what concerns one class is in a table of its own: [class.\"App\\\\Jobs\\\\Import\"]",
+            "2: unknown key \"class\"; settings of a class go into a table of their own: [class.\"App\\\\Jobs\\\\Import\"]",
         ),
     ];
     for (text, error) in cases {

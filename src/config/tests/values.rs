@@ -322,7 +322,10 @@ fn directories() {
     let world = World::new();
     let long = format!("/tmp/{}", "x".repeat(90));
     let line = world.line(world.shop(PATH, &[("runtime_dir", &long)]));
-    assert!(line.contains("makes a socket path of 108 bytes, above 100; give a shorter one: --runtime-dir"), "{line}");
+    assert!(
+        line.contains("makes a socket path of 108 bytes, above the maximum of 100; give a shorter one: --runtime-dir"),
+        "{line}"
+    );
     let mut homeless = World::new();
     (homeless.here.uid, homeless.here.home) = (7, None);
     fs::remove_dir(homeless.at("lib")).unwrap();

@@ -30,7 +30,7 @@ pub fn check(app: &App, here: &Surroundings) -> Result<(), Error> {
                 file: settings.file.clone(),
                 key,
                 what: format!(
-                    "{} belongs to user {}, and the app's user is now {}",
+                    "{} belongs to user {}, but the app's user is now {}",
                     directory.display(),
                     metadata.uid(),
                     app.user

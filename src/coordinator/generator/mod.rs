@@ -33,7 +33,7 @@ pub struct Fault {
 /// Entry point of the `kqueue-generator` command.
 pub fn main() -> ExitCode {
     let Some(out) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        tell::stderr("kqueue-generator: is run by systemd, which names a directory; see systemd.generator(7)");
+        tell::stderr("kqueue-generator: missing output directory; systemd runs this program, see systemd.generator(7)");
         return ExitCode::from(2);
     };
     let done = Surroundings::read().and_then(|here| generate(&here, &out, &owner::of));
@@ -111,7 +111,7 @@ pub fn user(settings: &RootSettings, owner: &dyn Fn(&Path) -> Result<u32, String
         at: settings.path_at.clone(),
         path: settings.path.clone(),
         what,
-        fix: "say who runs the app: user = \"www-data\"".into(),
+        fix: "set the app's user: user = \"www-data\"".into(),
     };
     match &settings.user {
         Some(user) => Ok(user.clone()),
@@ -119,7 +119,7 @@ pub fn user(settings: &RootSettings, owner: &dyn Fn(&Path) -> Result<u32, String
             // A deployment by root does not mean that the app may run as root.
             Ok(0) => Err(bad("belongs to root, and no user is set".into())),
             Ok(uid) => Ok(uid.to_string()),
-            Err(why) => Err(bad(format!("{why}, so its owner is not known, and no user is set"))),
+            Err(why) => Err(bad(format!("{why}, so its owner is unknown, and no user is set"))),
         },
     }
 }

@@ -28,7 +28,7 @@ fn show(root: &Path, under: &Path, text: &mut String) {
 fn owner(path: &Path) -> Result<u32, String> {
     match path.to_str() {
         Some("/srv/of-root") => Ok(0),
-        Some("/mnt/not-there") => Err("is not there".into()),
+        Some("/mnt/not-there") => Err("does not exist".into()),
         _ => Ok(1000),
     }
 }

@@ -41,7 +41,7 @@ pub enum Broken {
     #[error("nested deeper than {MAX_DEPTH} levels, which PHP does not read")]
     TooDeep,
     /// The `job` key is missing, empty or not a string.
-    #[error("no `job` in it, or one that is not a string")]
+    #[error("`job` is missing, empty or not a string")]
     NoJob,
 }
 

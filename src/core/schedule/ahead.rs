@@ -98,7 +98,7 @@ impl Schedule {
         self.finish(now, id, done, out);
         let Some(worker) = self.workers.get(id) else { return };
         if worker.state != State::Idle || !worker.ahead.contains(&job) {
-            self.kill_worker(id, Cause::Protocol("a claim to a job that is not its own".to_owned()), out);
+            self.kill_worker(id, Cause::Protocol("a claim to a job that was not sent to it".to_owned()), out);
             return;
         }
         self.workers.change(id, |worker| worker.ahead.retain(|ahead| *ahead != job));

@@ -53,18 +53,18 @@ impl fmt::Display for Cause {
             Cause::Fatal(message) => write!(f, "PHP fatal error: {message}"),
             Cause::Memory { used, limit } => write!(f, "used {used} MB of memory, over its limit of {limit} MB"),
             Cause::Timeout(ms) => write!(f, "ran longer than its timeout of {} s", *ms as f64 / 1000.0),
-            Cause::Pop(ms) => write!(f, "has waited for the queue for {} s", *ms as f64 / 1000.0),
-            Cause::Protocol(what) => write!(f, "broke the protocol with {what}"),
+            Cause::Pop(ms) => write!(f, "was still waiting for the queue after {} s", *ms as f64 / 1000.0),
+            Cause::Protocol(what) => write!(f, "violated the protocol: {what}"),
             Cause::Boot(ms) => write!(f, "was not ready within {} s", *ms as f64 / 1000.0),
             Cause::BootFailed(why) => write!(f, "the app did not boot: {why}"),
             Cause::OutOfMemory { limit, peak } => {
                 write!(f, "oom-kill at {limit} MB")?;
                 peak.map_or(Ok(()), |peak| write!(f, " (peak {peak} MB)"))
             }
-            Cause::Orphaned => f.write_str("killed together with kqueue, which ended without a word"),
-            Cause::Shutdown => f.write_str("killed because kqueue was told to stop and could wait no longer"),
+            Cause::Orphaned => f.write_str("killed together with kqueue, which ended unexpectedly"),
+            Cause::Shutdown => f.write_str("killed because the grace period of the stop had ended"),
             Cause::Cancelled(by) => write!(f, "cancelled by {by}"),
-            Cause::Vanished => f.write_str("its PHP process is gone, and nobody saw how it ended"),
+            Cause::Vanished => f.write_str("its PHP process ended with unknown exit status"),
         }
     }
 }

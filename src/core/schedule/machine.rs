@@ -224,7 +224,7 @@ impl Schedule {
         }
         if worker.has_job() {
             // A worker that asks while it has a job has lost track; nothing it reports can be relied on.
-            let cause = Cause::Protocol("a call for a second job".to_owned());
+            let cause = Cause::Protocol("a request for a second job".to_owned());
             self.kill_worker(id, cause, out);
             return;
         }

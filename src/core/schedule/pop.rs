@@ -165,7 +165,7 @@ impl Schedule {
         self.admitted += 1;
         if self.phase == Phase::Over || !self.workers.get(id).is_some_and(looks) {
             self.jobs.insert(job, super::admit::job(spec, now.ms));
-            let cause = Cause::Protocol("a job that it was not sent to look for".to_owned());
+            let cause = Cause::Protocol("a popped job that was not requested".to_owned());
             self.leave(job, Tier::Pooled, Outcome::Left, 0, Some(cause.clone().into()), out);
             if self.phase != Phase::Over {
                 self.kill_worker(id, cause, out);

@@ -255,7 +255,7 @@ pub enum FromCoordinator {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FrameError {
     /// The frame is longer than the maximum.
-    #[error("a frame of {length} bytes, {max} at the most")]
+    #[error("a frame of {length} bytes, above the maximum of {max}")]
     TooLong {
         /// Length field, bytes.
         length: usize,
@@ -263,7 +263,7 @@ pub enum FrameError {
         max: usize,
     },
     /// The body is not a valid message; the parser's error.
-    #[error("no message: {0}")]
+    #[error("a malformed message: {0}")]
     Malformed(String),
 }
 
@@ -304,7 +304,8 @@ impl Frames {
 }
 
 impl fmt::Display for UnitEnd {
-    /// As in "oom-kill at 64 MB (peak 63 MB)", "signal 9", "exit code 1"; "ended unseen" for an empty result.
+    /// As in "oom-kill at 64 MB (peak 63 MB)", "signal 9", "exit code 1"; "ended with unknown result" for an empty
+    /// result.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mega = |bytes: u64| bytes.div_ceil(1 << 20);
         match (self.result.as_str(), self.signal, self.code) {
@@ -318,7 +319,7 @@ impl fmt::Display for UnitEnd {
                 }
                 Ok(())
             }
-            ("", ..) => f.write_str("ended unseen"),
+            ("", ..) => f.write_str("ended with unknown result"),
             (_, Some(signal), _) if self.result == "signal" => write!(f, "signal {signal}"),
             (_, _, Some(code)) if self.result == "exit-code" => write!(f, "exit code {code}"),
             (result, ..) => f.write_str(result),

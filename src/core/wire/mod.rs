@@ -28,7 +28,7 @@ pub const MAX_FROM_WORKER: usize = 1 << 20;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WireError {
     /// The length field exceeds the maximum.
-    #[error("a frame of {length} bytes, {max} at the most")]
+    #[error("a frame of {length} bytes, above the maximum of {max}")]
     TooLong {
         /// Length field, bytes.
         length: usize,

@@ -22,7 +22,7 @@ impl Kept {
     /// The file in this state directory, and what is in it.
     pub fn load(directory: &Path) -> (KeptFile, Self) {
         let file = KeptFile::new(directory, "alerts.json");
-        let kept = file.load("no alert is taken to have begun");
+        let kept = file.load("assuming that no alert is active");
         (file, kept)
     }
 

@@ -190,20 +190,20 @@ pub async fn down(
     }
     let since = *kept.failing.get_or_insert(epoch);
     let told = is_long(since).then(|| {
-        let said = harmless::line(&format!("kqueue@{} does not run: {why}", settings.app), TEXT);
+        let said = harmless::line(&format!("kqueue@{} is not running: {why}", settings.app), TEXT);
         let queue = String::new();
         Episode { kind: Kind::Down, queue, since, seen: epoch, said, base: 0 }
     });
     kept.open.extend(told.clone());
     if let Err(error) = kept.save(&mut file)() {
-        tracing::warn!("{error}; this may be told again");
+        tracing::warn!("{error}; this alert may be sent again");
     }
     let Some(episode) = told else { return false };
     let text = episode.said.clone();
     let message = Message::new(&settings.app, &Change { begun: true, episode, text }, epoch);
     message.log();
     for (target, why) in tell_all(&settings.tables.alerts(), &message, patience).await {
-        tracing::warn!("alert down: {} is not told: {why}", target.as_str());
+        tracing::warn!("alert down: {} notification failed: {why}", target.as_str());
     }
     true
 }

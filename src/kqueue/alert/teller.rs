@@ -48,7 +48,7 @@ impl Teller {
             let sender = self.senders.iter().find(|(known, _)| *known == target);
             if sender.is_some_and(|(_, sender)| sender.try_send(message.clone()).is_err()) {
                 tracing::warn!(
-                    "alert {}: {} is not told: too many messages wait for it",
+                    "alert {}: {} notification dropped: too many are pending",
                     message.alert,
                     target.as_str()
                 );
@@ -61,7 +61,7 @@ async fn work(target: Target, targets: Rc<RefCell<Targets>>, mut messages: mpsc:
     while let Some(message) = messages.recv().await {
         let current = || targets.borrow().clone();
         if let Err(untold) = persist(target, current, &message).await {
-            tracing::warn!("alert {}: {} is not told: {untold}", message.alert, target.as_str());
+            tracing::warn!("alert {}: {} notification failed: {untold}", message.alert, target.as_str());
         }
     }
 }
@@ -73,7 +73,7 @@ async fn persist(target: Target, targets: impl Fn() -> Targets, message: &Messag
         match tell(target, &targets(), message).await {
             Err(Untold::Later(why)) if begun.elapsed() < LONGEST => {
                 let delay = backoff.failed();
-                tracing::debug!("{}: {why}; again in {} s", target.as_str(), delay.as_secs());
+                tracing::debug!("{}: {why}; retrying in {} s", target.as_str(), delay.as_secs());
                 tokio::time::sleep(delay).await;
             }
             told => return told,
@@ -87,7 +87,7 @@ pub async fn tell_all(targets: &Targets, message: &Message, patience: Duration) 
         let told = tokio::time::timeout(patience, persist(target, || targets.clone(), message)).await;
         let why = match told {
             Ok(told) => told.err()?.to_string(),
-            Err(_) => format!("not told within {} s", patience.as_secs()),
+            Err(_) => format!("not delivered within {} s", patience.as_secs()),
         };
         Some((target, why))
     };

@@ -70,7 +70,10 @@ pub fn read(secret: &Path) -> Result<Vec<u8>, String> {
     let file: PathBuf = match std::env::var_os("CREDENTIALS_DIRECTORY") {
         Some(directory) if secret.is_relative() => Path::new(&directory).join(secret),
         None if secret.is_relative() => {
-            return Err(format!("webhook_secret: the unit has no credential {}: LoadCredential=", secret.display()));
+            return Err(format!(
+                "webhook_secret: the unit has no credential {}: set LoadCredential=",
+                secret.display()
+            ));
         }
         _ => secret.to_owned(),
     };

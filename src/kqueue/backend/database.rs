@@ -147,7 +147,7 @@ impl DatabaseBackend {
         match done {
             // Jobs that are already reserved must not be lost with the error; the next call will report it.
             Err(trouble) if !found.is_empty() => {
-                tracing::debug!("reserved less than asked for: {}", BackendError::from(trouble));
+                tracing::debug!("reserved fewer jobs than requested: {}", BackendError::from(trouble));
                 Ok(found)
             }
             Ok(()) | Err(Trouble::Busy(_)) => Ok(found),
@@ -194,7 +194,7 @@ fn numbers<const N: usize>(row: &[Cell]) -> sqlx::Result<[i64; N]> {
     for (number, cell) in numbers.iter_mut().zip(row) {
         let Some(cell) = cell else { continue };
         let text = str::from_utf8(cell).unwrap_or_default();
-        *number = text.parse().map_err(|_| sqlx::Error::Protocol(format!("`{text}` is no number")))?;
+        *number = text.parse().map_err(|_| sqlx::Error::Protocol(format!("`{text}` is not a number")))?;
     }
     Ok(numbers)
 }

@@ -10,7 +10,7 @@ pub(super) fn why_broken(payload: &[u8]) -> Option<String> {
     match serde::Deserializer::deserialize_any(&mut parser, Head) {
         Ok((true, timeout)) => match parser.end() {
             Err(e) => Some(format!("it is not JSON: {e}")),
-            Ok(()) => timeout.is_some_and(is_fatal).then(|| "its `timeout` is no number of seconds".to_owned()),
+            Ok(()) => timeout.is_some_and(is_fatal).then(|| "its `timeout` is not a valid number".to_owned()),
         },
         Ok((false, _)) => Some("it is not a JSON object with a string `job`".to_owned()),
         Err(e) if e.is_data() => Some("it is not a JSON object with a string `job`".to_owned()),

@@ -50,7 +50,7 @@ const BUDGET: usize = 16 << 20;
 const LARGEST: usize = 128 << 20;
 
 /// Error of backends that cannot store what hosts share.
-const NOT_KEPT: &str = "only Redis and databases can keep what hosts share; take `shared` away";
+const NOT_KEPT: &str = "only redis and database connections can store shared limits; remove `shared`";
 
 /// A job that is ours until its lease ends: Laravel's "reserved".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,7 +213,7 @@ pub fn check_queues(queues: &[String]) -> Result<(), BackendError> {
         let taken = [":delayed", ":reserved", ":notify"].iter().find(|suffix| queue.ends_with(*suffix));
         if let Some(suffix) = taken {
             return Err(BackendError::Settings(format!(
-                "queue `{queue}`: a name that ends in `{suffix}` is a part of another queue; rename it"
+                "queue `{queue}`: the suffix `{suffix}` is reserved for parts of another queue; rename it"
             )));
         }
         if queue.is_empty() {
@@ -293,7 +293,7 @@ pub trait QueueBackend {
     /// Why jobs of these queues cannot be moved to queue `to` atomically, neither lost nor duplicated; `None` if they
     /// can.
     fn unmovable(&self, _from: &[String], _to: &str) -> Option<String> {
-        Some("jobs of this queue cannot be put into another one".to_owned())
+        Some("jobs of this connection cannot be moved to another queue".to_owned())
     }
 
     /// Moves jobs that were never passed to PHP to the end of another queue (in a database: to the place that their ids

@@ -104,7 +104,7 @@ impl QueueBackend for NativeBackend {
     }
 
     fn unlisted(&self) -> Option<&'static str> {
-        Some("the app's own driver shows no job but to whom it gives it")
+        Some("the connection's driver cannot list jobs")
     }
 }
 

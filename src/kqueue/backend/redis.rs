@@ -205,8 +205,8 @@ impl RedisBackend {
         if is_wrong_type && self.unusable.borrow_mut().insert(queue.to_owned()) {
             let Keys { list, .. } = self.keys(queue);
             tracing::error!(
-                "queue {queue} cannot be worked: the Redis key {list}, or one of {list}:*, is of another type than \
-                 Laravel's; the other queues go on; fix: rename or delete that key"
+                "queue {queue} cannot be processed: the Redis key {list} or one of {list}:* has the wrong type; other \
+                 queues are not affected; fix: rename or delete that key"
             );
         }
         is_wrong_type
@@ -215,7 +215,7 @@ impl RedisBackend {
     /// Marks a queue as usable again.
     fn take_in(&self, queue: &str) {
         if self.unusable.borrow_mut().remove(queue) {
-            tracing::info!("queue {queue} can be worked again");
+            tracing::info!("queue {queue} is processed again");
         }
     }
 
@@ -253,7 +253,7 @@ impl RedisBackend {
                     // Jobs that are already reserved must not be lost with the error; the next call will report it.
                     Err(e) if found.jobs.is_empty() && found.set_aside.is_empty() => return Err(e),
                     Err(e) => {
-                        tracing::debug!(queue, "reserved less than asked for: {e}");
+                        tracing::debug!(queue, "reserved fewer jobs than requested: {e}");
                         return Ok(found);
                     }
                 }
@@ -380,7 +380,7 @@ impl QueueBackend for RedisBackend {
 
     fn unmovable(&self, from: &[String], to: &str) -> Option<String> {
         let apart = from.iter().find(|queue| !self.is_beside(queue, to))?;
-        let why = "are in different slots of the cluster: no job goes from one to the other in one step";
+        let why = "are in different slots of the cluster: jobs cannot be moved between them atomically";
         Some(format!("queues {apart} and {to} {why}"))
     }
 
@@ -422,7 +422,7 @@ impl QueueBackend for RedisBackend {
         let broken = counts.iter().position(Option::is_none).map(|at| at / 3);
         if let Some(queue) = broken.and_then(|at| queues.get(at)) {
             let node = self.servers.node(&self.keys(queue).list).await?;
-            return Err(node.link.unavailable(&format!("WRONGTYPE: a key of queue {queue} holds something else")));
+            return Err(node.link.unavailable(&format!("WRONGTYPE: a key of queue {queue} has an unexpected type")));
         }
         let counts: Vec<u64> = counts.into_iter().map(|n| u64::try_from(n.unwrap_or(0)).unwrap_or(0)).collect();
         Ok(counts

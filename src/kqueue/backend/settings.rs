@@ -129,13 +129,15 @@ pub(super) fn unsupported(driver: &str, engine: Option<&str>) -> BackendError {
             "the driver `{driver}` runs jobs inside the process that dispatches them, so there is \
              nothing for kqueue to run: set QUEUE_CONNECTION to a redis or database connection"
         ),
-        ("null", _) => "the driver `null` throws jobs away: set QUEUE_CONNECTION to a redis or \
+        ("null", _) => "the driver `null` discards jobs: set QUEUE_CONNECTION to a redis or \
              database connection"
             .to_owned(),
-        ("database", None) => "the database queue connection has no `engine`: its database connection is unknown to \
-             the app's config/database.php"
+        ("database", None) => "the database queue connection has no `engine`: the app's config/database.php does not \
+             define its database connection"
             .to_owned(),
-        _ => format!("nothing can work the driver `{driver}`: set QUEUE_CONNECTION to a redis or database connection"),
+        _ => format!(
+            "kqueue does not support the driver `{driver}`: set QUEUE_CONNECTION to a redis or database connection"
+        ),
     })
 }
 

@@ -152,7 +152,7 @@ impl SqsBackend {
             Ok(_) => Ok(known(queue).unwrap_or(UNKNOWN)),
             Err(fault) if fault.denied => {
                 tracing::warn!(
-                    "{}; until then its messages are hidden for {} s, and how many there are is not known",
+                    "{}; until then, its visibility timeout is taken as {} s and its size is unknown",
                     fault.error,
                     UNKNOWN.as_secs()
                 );
@@ -195,7 +195,8 @@ impl SqsBackend {
     async fn take(&self, queue: &str, lease: Duration, answer: &Answer, found: &mut Reserved) {
         let Some(message) = Message::received(answer, lease) else {
             tracing::error!(
-                "queue {queue}: a message has no receipt handle or no receive count: the server is none of SQS"
+                "queue {queue}: ignored a message without an id, receipt handle or receive count: the server is not \
+                 compatible with SQS"
             );
             return;
         };
@@ -214,10 +215,13 @@ impl SqsBackend {
         let change = Change::Hide(hidden);
         let asked = self.change(change, std::slice::from_ref(&job)).await;
         if let Err(error) = asked {
-            tracing::debug!(queue, "a message that is no job comes back with its visibility timeout: {error}");
+            tracing::debug!(
+                queue,
+                "cannot hide a message that is not a job; it reappears after its visibility timeout: {error}"
+            );
         }
         let now = format!(
-            "it, hidden for {} s; the queue's redrive policy takes it to a dead-letter queue",
+            "the same queue, hidden for {} s; its redrive policy, if set, moves it to a dead-letter queue",
             hidden.as_secs()
         );
         found.set_aside.push(SetAside { queue: queue.to_owned(), now, why, bytes });
@@ -245,7 +249,7 @@ impl SqsBackend {
             match self.receive(queue, wanted, wait, found).await {
                 Ok(()) => {
                     if self.left_out.borrow_mut().remove(queue).is_some() {
-                        tracing::info!("queue {queue} can be worked again");
+                        tracing::info!("queue {queue} is processed again");
                     }
                 }
                 Err(fault) if fault.of_queue => faults.push((queue, fault.error)),
@@ -262,7 +266,7 @@ impl SqsBackend {
         }
         for (queue, error) in faults {
             if self.left_out.borrow_mut().insert(queue.clone(), Instant::now() + LEFT_OUT).is_none() {
-                tracing::error!("queue {queue} cannot be worked: {error}; the other queues go on");
+                tracing::error!("queue {queue} cannot be processed: {error}; other queues are not affected");
             }
         }
         Ok(())
@@ -330,8 +334,8 @@ impl SqsBackend {
                 let left = message.left();
                 if left.is_zero() {
                     tracing::warn!(
-                        "message {} of queue {} has been held for {} hours, and SQS holds none for longer: it is visible again, \
-                         and is run a second time unless its job ends first",
+                        "message {} of queue {} has been in flight for {} hours, the limit of SQS: it becomes visible \
+                         again, and its job runs a second time unless it ends first",
                         message.id(),
                         job.queue,
                         LONGEST.as_secs() / 3600
@@ -429,7 +433,7 @@ impl QueueBackend for SqsBackend {
     }
 
     fn unlisted(&self) -> Option<&'static str> {
-        Some("SQS shows a job only to whoever receives it")
+        Some("SQS cannot list messages")
     }
 
     async fn sizes(&self, queues: &[String]) -> Result<Vec<QueueSize>, BackendError> {

@@ -4,13 +4,13 @@ use super::BackendError;
 
 /// Fix for a missing jobs table.
 pub(super) const MAKE_TABLE: &str =
-    "make it: php artisan make:queue-table (queue:table before Laravel 11), then php artisan migrate";
+    "create it: php artisan make:queue-table (queue:table before Laravel 11), then php artisan migrate";
 
 /// Replaces the fix of a missing table by that for the table of shared limits, for which Laravel has no migration.
 pub(super) fn limits_table(error: BackendError, table: &str) -> BackendError {
     match error {
         BackendError::NoTable { target, reason, .. } => {
-            let fix = format!("make it: CREATE TABLE {table} (name varchar(191) PRIMARY KEY, state text NOT NULL)");
+            let fix = format!("create it: CREATE TABLE {table} (name varchar(191) PRIMARY KEY, state text NOT NULL)");
             BackendError::NoTable { target, reason, fix }
         }
         error => error,

@@ -26,8 +26,8 @@ const COMMON: &[&str] = &[
 /// Options of `queue:work` that mean nothing here, and why.
 const REFUSED: &[(&str, &str)] = &[
     ("sleep", "kqueue does not poll: a job starts as soon as it is dispatched"),
-    ("rest", "kqueue does not pause between jobs; --max-concurrent-pooled and its like limit the load"),
-    ("daemon", "kqueue always is one"),
+    ("rest", "kqueue does not pause between jobs; --max-concurrent-pooled and similar options limit the load"),
+    ("daemon", "kqueue always runs as a daemon"),
     ("name", "the name of the app is the argument: `kqueue run APP`"),
 ];
 
@@ -79,7 +79,7 @@ fn help(key: &Key) -> String {
 
 impl Args for KeyFlags {
     fn augment_args(command: Command) -> Command {
-        let mut command = command.next_help_heading("Settings (each is a key of the config file too)");
+        let mut command = command.next_help_heading("Settings (each is also a key of the config file)");
         for flag in FLAGS.iter() {
             // A negative number goes to the key's parser, which says what is wrong with it.
             let mut arg = Arg::new(flag.key.name)

@@ -91,17 +91,17 @@ fn keys() -> String {
         .text([roman("/etc/kqueue/"), italic("APP"), roman(".toml")])
         .control("SH", ["DESCRIPTION"])
         .text([
-            roman("Each file in TOML is one app, and its name is the app's: 1 to 32 of a-z, 0-9 and _. Only "),
+            roman("Each TOML file configures one app and has its name: 1 to 32 of a-z, 0-9 and _. Only "),
             bold("path"),
-            roman(" is required. Units are made of it by "),
+            roman(" is required. Units are generated from it by "),
             bold("systemctl daemon-reload"),
-            roman("; a runtime that works reads it again on "),
+            roman("; a running runtime reads it again on "),
             bold("systemctl reload"),
             roman(" kqueue@"),
             italic("APP"),
-            roman(". What a job declares goes before the command line of "),
+            roman(". What a job declares overrides the command line of "),
             bold("kqueue run"),
-            roman(", that before the file, and that before the default."),
+            roman(", which overrides the file, which overrides the default."),
         ]);
     for line in VALUES {
         page.control("PP", []).text([roman(*line)]);
@@ -109,17 +109,17 @@ fn keys() -> String {
     page.control("SH", ["KEYS"]);
     KEYS.iter().for_each(|key| one(&mut page, key));
     page.control("SH", ["TABLES"]).text([
-        roman("What is said of one class or one queue is in a table of its own, below all keys. Limits hold before a job "),
-        roman("starts, and count from the next reload on. What they let wait stays reserved as it was, and others flow past it."),
+        roman("Settings of one class or one queue are in a table of its own, below all keys. Limits apply before a job "),
+        roman("starts, and take effect on the next reload. Jobs that they hold back stay reserved, and other jobs pass them."),
     ]);
     TABLES.iter().for_each(|table| one_table(&mut page, table));
     page.control("SH", ["FILES"])
         .control("TP", [])
         .text([roman("/usr/share/doc/kqueue/example.toml")])
-        .text([roman("Every key with its default; so does "), bold("kqueue config example"), roman(".")])
+        .text([roman("Every key with its default, as printed by "), bold("kqueue config example"), roman(".")])
         .control("TP", [])
         .text([roman("/usr/share/doc/kqueue/examples/")])
-        .text([roman("Whole files for apps of different kinds.")])
+        .text([roman("Complete files for different kinds of apps.")])
         .control("SH", ["SEE ALSO"])
         .text([roman("kqueue(1), kqueue@.service(8), kqueue-generator(8)")]);
     page.render()
@@ -155,11 +155,11 @@ fn one(page: &mut Roff, key: &Key) {
     let mut about = vec![roman(format!("Takes {}. ", key.takes()))];
     about.extend(match key.default {
         DefaultValue::Is(_) => vec![roman("Default: "), bold(value)],
-        DefaultValue::WorkedOut(_) => vec![roman("Worked out; with ample memory "), bold(value)],
+        DefaultValue::WorkedOut(_) => vec![roman("Computed; with ample memory "), bold(value)],
         DefaultValue::None(_) => vec![roman("No default; for example "), bold(value)],
     });
     if key.set_by == SetBy::File {
-        about.push(roman(". In this file alone."));
+        about.push(roman(". Only in this file."));
     } else {
         about.extend([roman(". On the command line "), bold(format!("--{}", key.name.replace('_', "-"))), roman(".")]);
     }

@@ -18,22 +18,22 @@ use kqueue_system::owner;
 pub(super) struct Init {
     /// Name of the app: its file is /etc/kqueue/APP.toml, its unit kqueue@APP
     app: String,
-    /// The app's directory, the one that holds artisan; this one without
+    /// The app's directory, the one that holds artisan; by default, the current directory
     #[arg(long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     path: PathBuf,
-    /// The user that the app runs as; the owner of DIR without
+    /// The user that the app runs as; by default, the owner of DIR
     #[arg(long)]
     user: Option<String>,
-    /// The PHP interpreter; without, the `php` that is in PATH, or the newest other one if the app does not boot with that
+    /// The PHP interpreter; by default, the `php` in PATH, or the newest other one if the app does not boot with it
     #[arg(long)]
     php: Option<PathBuf>,
-    /// The queue connection; the app's default without
+    /// The queue connection; by default, the app's default connection
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
-    /// The queues, in strict order; the connection's own without
+    /// The queues, in strict order; by default, the connection's own queue
     #[arg(long, value_name = "NAMES")]
     queue: Option<String>,
-    /// A file to write in place of /etc/kqueue/APP.toml
+    /// A file to write instead of /etc/kqueue/APP.toml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -69,7 +69,7 @@ pub(super) fn run(asked: Init) -> Result<ExitCode, Failed> {
 fn others_of(app: &str, path: &Path, found: &Found) -> String {
     let told = connections::others(app, found).map(|Other { name, place, instance }| {
         let path = shell_words::quote(&path.to_string_lossy()).into_owned();
-        format!("the app also uses the queue connection {name} ({place}); unless something else works it: kqueue init {instance} --path {path} --connection {name}\n")
+        format!("the app also uses the queue connection {name} ({place}); unless something else works its queues: kqueue init {instance} --path {path} --connection {name}\n")
     });
     told.collect()
 }
@@ -118,7 +118,7 @@ pub(super) fn look(path: &Path, wanted: &Wanted<'_>, draft: &Draft, here: &Surro
     let (user, named) = user(path, wanted)?;
     if !user.is_us() && here.uid != 0 {
         let line = format!(
-            "the app runs as {}, and only root can look at it as that user; run this as root, or as {}",
+            "the app runs as {}, and only root can inspect it as that user; run this as root, or as {}",
             user.name, user.name
         );
         return Err(Failed { code: super::FAILURE, line });
@@ -138,7 +138,7 @@ pub(super) fn look(path: &Path, wanted: &Wanted<'_>, draft: &Draft, here: &Surro
     let usual = in_path(Path::new("php"), here);
     let candidates = match wanted.php {
         Some(php) => vec![in_path(php, here).ok_or_else(|| {
-            Failed::config(format!("--php: {} is not there; give the path of PHP's command line", php.display()))
+            Failed::config(format!("--php: {} does not exist; give the path of PHP's command line", php.display()))
         })?],
         None => usual.iter().cloned().chain(others(usual.as_deref())).collect(),
     };
@@ -156,7 +156,7 @@ pub(super) fn look(path: &Path, wanted: &Wanted<'_>, draft: &Draft, here: &Surro
         first.get_or_insert(looked);
     }
     first.ok_or_else(|| {
-        Failed::config("there is no PHP; install its command line (php-cli), or say where it is: --php PATH".into())
+        Failed::config("there is no PHP; install its command line (php-cli), or give its path: --php PATH".into())
     })
 }
 
@@ -164,7 +164,7 @@ pub(super) fn look(path: &Path, wanted: &Wanted<'_>, draft: &Draft, here: &Surro
 fn user(path: &Path, wanted: &Wanted<'_>) -> Result<(Account, bool), Failed> {
     let app = App { path, user: wanted.user, group: None };
     let user = identity::user_of(app, wanted.as_root.as_root)
-        .map_err(|refused| Failed::config(format!("{}; say who runs the app: --user www-data", refused.what)))?;
+        .map_err(|refused| Failed::config(format!("{}; set the app's user: --user www-data", refused.what)))?;
     let named = wanted.user.is_some() && (owner::of(path) != Ok(user.uid) || user.uid == 0);
     Ok((user, named))
 }
@@ -212,8 +212,9 @@ pub(super) fn complete(app: &str, path: &Path, looked: &Looked, given: &Draft, b
     let found = &looked.found;
     let mut draft = given.clone();
     draft.put_first(&[
-        format!("kqueue: settings of {app}, {by}. Whatever is not here has its default:"),
-        "`kqueue config example` and kqueue.toml(5) have every key with its meaning, `kqueue check` says what is wrong.".into(),
+        format!("kqueue: settings of {app}, {by}. Keys that are not listed have their default:"),
+        "`kqueue config example` and kqueue.toml(5) list every key with its meaning, `kqueue check` finds problems."
+            .into(),
         format!("After a change: systemctl daemon-reload, then systemctl reload kqueue@{app}"),
         String::new(),
         format!("Found: {}.", summary(looked)),
@@ -229,7 +230,7 @@ pub(super) fn complete(app: &str, path: &Path, looked: &Looked, given: &Draft, b
     if let Some(failure) = &found.failed {
         stdio::err(&format!("kqueue: warning: {}", failure.text));
         print(&format!("found: {}\n", summary(looked)))?;
-        stdio::err(&format!("kqueue: warning: {app} cannot run like this; `kqueue check {app}` says what to do"));
+        stdio::err(&format!("kqueue: warning: {app} cannot run yet; `kqueue check {app}` shows the fix"));
     } else {
         print(&format!("found: {}\n", summary(looked)))?;
     }

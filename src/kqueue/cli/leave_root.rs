@@ -14,8 +14,8 @@ use kqueue_system::identity::{self, Account, App};
 /// The word of root that an app is root's.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(super) struct AsRoot {
-    /// Run the app's PHP as root, where it really is root's, as in a container of its own. Without, root becomes the
-    /// app's user
+    /// Run the app's PHP as root, if the app really is root's, as in a container of its own. Otherwise, root becomes
+    /// the app's user
     #[arg(long)]
     pub as_root: bool,
 }

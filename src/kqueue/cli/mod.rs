@@ -52,7 +52,7 @@ const CONFIG: u8 = 78;
 /// (20 times in 2 s) fails for good: whoever may connect could bring that about.
 const BRAKE: Duration = Duration::from_secs(1);
 
-/// Runs the queued jobs of Laravel applications.
+/// Runs the queued jobs of Laravel apps.
 #[derive(Debug, Parser)]
 #[command(name = "kqueue", version, max_term_width = 100)]
 struct Cli {
@@ -62,91 +62,90 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the queues of one app until told to stop
+    /// Run the queues of one app until stopped
     Run(Run),
-    /// Find out what there is to know of an app, and write its config file
+    /// Inspect an app and write its config file
     Init(init::Init),
-    /// Find what is wrong with an app and its machine, each with its fix
+    /// Find problems of an app and its machine, each with its fix
     ///
-    /// It changes nothing. Exit code: 0 nothing is wrong (there may be notes), 1 there are errors, 3 only warnings.
+    /// It changes nothing. Exit status: 0 no problems (there may be notes), 1 errors, 3 only warnings.
     Check(check::Check),
-    /// Make config files of what works the queues today: supervisord or Horizon
+    /// Make config files from what works the queues today: supervisord, Horizon, systemd, pm2, Compose or cron
     Import {
         #[command(subcommand)]
         import: import::Import,
     },
-    /// Show what runs and waits, of one app or of all
+    /// Show the status of one app or of all: running and waiting jobs, workers, queues
     Status(status::Status),
     /// Watch queues, tiers, processes and running jobs on a terminal
     ///
-    /// Keys: q quits, Tab goes to the next panel, the arrows sort and scroll, r reverses, / filters. Exit code: 0 quit, 1
-    /// there is no terminal, or no answer, 3 the app does not run, 4 there is no such app.
+    /// Keys: q quits, Tab goes to the next panel, the arrows sort and scroll, r reverses, / filters. Exit status: 0
+    /// quit, 1 no terminal or no reply, 3 the app is not running, 4 no such app.
     #[cfg(feature = "top")]
     Top(top::Ask),
-    /// List jobs of an app: those that run, wait, or have ended
+    /// List the running, waiting or ended jobs of an app
     ///
-    /// Exit code: 0 asked and answered, 1 no answer, 3 the app does not run, 4 there is no such app.
+    /// Exit status: 0 success, 1 no reply, 3 the app is not running, 4 no such app.
     Jobs(see::jobs::List),
-    /// Show everything known of one job
+    /// Show everything known about one job
     ///
-    /// Exit code: 0 asked and answered, 1 no answer, 2 several jobs begin so, 3 the app does not run, 4 there is no such
-    /// app or job.
+    /// Exit status: 0 success, 1 no reply, 2 the uuid is ambiguous, 3 the app is not running, 4 no such app or job.
     Job(see::job::One),
-    /// Show how jobs fared, by class and by queue
+    /// Show statistics of jobs, by class and by queue
     ///
-    /// Exit code: 0 asked and answered, 1 no answer, 3 the app does not run, 4 there is no such app.
+    /// Exit status: 0 success, 1 no reply, 3 the app is not running, 4 no such app.
     Stats(see::stats::Ask),
-    /// Show the PHP processes of an app against their settings; change how many there are for a while, or replace one
+    /// Show the PHP processes of an app and their settings; resize the pool for a time, or replace a process
     ///
-    /// Exit code: 0 asked and answered, or done, 1 refused or no answer, 3 the app does not run, 4 there is no such app.
+    /// Exit status: 0 success, 1 refused or no reply, 3 the app is not running, 4 no such app.
     Pool(see::pool::Ask),
-    /// Show what happened beside the jobs: starts, deploys, outages, ends of workers
+    /// Show events other than jobs: starts, deploys, outages, ends of workers
     ///
-    /// Exit code: 0 asked and answered, 1 no answer, 3 the app does not run, 4 there is no such app.
+    /// Exit status: 0 success, 1 no reply, 3 the app is not running, 4 no such app.
     Events(see::events::Ask),
-    /// Tell a monitor in one line whether an app is well, or all are
+    /// Report the health of one app or of all in one line, for monitoring
     ///
-    /// Exit code: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    /// Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
     Health(see::health::Health),
-    /// List the failed jobs of an app, retry them, or forget them, through Laravel's own record of them
+    /// List, retry or forget the failed jobs of an app, through Laravel's own records
     ///
-    /// Exit code: 0 done, 1 not or not wholly done, 2 nothing says which jobs, 78 the app cannot be asked.
+    /// Exit status: 0 done, 1 not done or only in part, 2 no jobs selected, 78 the app cannot be queried.
     Failed(steer::failed::Asked),
-    /// Cancel jobs: those that wait fail at once, those that run have a grace period to end by themselves
+    /// Cancel jobs: waiting jobs fail at once, running jobs get a grace period to end by themselves
     ///
-    /// Exit code: 0 done, 1 not or not wholly done, 2 nothing says which jobs, 78 the app cannot be asked.
+    /// Exit status: 0 done, 1 not done or only in part, 2 no jobs selected, 78 the app cannot be queried.
     Cancel(steer::cancel::Asked),
-    /// Put jobs elsewhere that wait: to the front of their queue, into another queue, or, delayed ones, to now
+    /// Move waiting jobs to the front of their queue or to another queue, or make delayed jobs due now
     ///
-    /// Exit code: 0 done, 1 not or not wholly done, 2 nothing says which jobs, 78 the app cannot be asked.
+    /// Exit status: 0 done, 1 not done or only in part, 2 no jobs selected, 78 the app cannot be queried.
     Move(steer::requeue::Asked),
-    /// List the messages that were set aside because no Laravel could run them, show one, put it back, mended or not, or drop it
+    /// List the messages that were set aside because Laravel cannot run them; show, requeue, replace or drop them
     ///
-    /// Exit code: 0 done, 1 not or not wholly done, 2 nothing says which messages, 78 the app cannot be asked.
+    /// Exit status: 0 done, 1 not done or only in part, 2 no messages selected, 78 the app cannot be queried.
     Broken(steer::broken::Asked),
-    /// List the classes that run isolated because they have killed processes, or end that for one
+    /// List the classes that run isolated because they killed processes, or lift the quarantine of one
     ///
-    /// Exit code: 0 done, 1 refused or no answer, 2 nothing says which class, 3 the app does not run, 4 there is no such
-    /// app.
+    /// Exit status: 0 done, 1 refused or no reply, 2 no class given, 3 the app is not running, 4 no such app.
     Quarantine(steer::quarantine::Asked),
-    /// Start no further job of an app, of one of its queues or of a class, until that is taken back; what runs, runs on
+    /// Pause an app, one of its queues or a class: no further jobs start, running jobs continue
     ///
-    /// It holds over restarts. Exit code: 0 done, 1 refused or no answer, 3 the app does not run, 4 there is no such app.
+    /// A pause persists across restarts. Exit status: 0 done, 1 refused or no reply, 3 the app is not running, 4 no
+    /// such app.
     Pause(steer::pause::Pause),
-    /// Go on with what `kqueue pause` has paused
+    /// Resume what `kqueue pause` has paused
     ///
-    /// Exit code: 0 done, 1 refused or no answer, 3 the app does not run, 4 there is no such app.
+    /// Exit status: 0 done, 1 refused or no reply, 3 the app is not running, 4 no such app.
     Resume(steer::pause::Resume),
-    /// Try the targets of an app's alerts: command, webhook, mail
+    /// Test the alert targets of an app: command, webhook, mail
     ///
-    /// Exit code: 0 each was told, 1 not each, or there is none, 78 the settings cannot work.
+    /// Exit status: 0 delivered to each target, 1 not to each, or none is set, 78 the settings cannot work.
     Alert(steer::alert::Asked),
-    /// Say which settings would do better, each with its evidence and the exact line
+    /// Advise better settings, each with its evidence and the exact line
     ///
-    /// It changes nothing without --write. Exit code: 0 asked and answered, 1 no answer, or a file that cannot be
-    /// written, 3 the app does not run, 4 there is no such app.
+    /// It changes nothing without --write. Exit status: 0 success, 1 no reply, or the file cannot be written, 3 the app
+    /// is not running, 4 no such app.
     Tune(tune::Tune),
-    /// Show the configuration, or check a config file alone
+    /// Print an example config file, or check and print the settings of an app
     Config {
         #[command(subcommand)]
         command: Config,
@@ -219,11 +218,11 @@ impl Internal {
 
 #[derive(Debug, Args)]
 struct Source {
-    /// Name of the app: its settings are in /etc/kqueue/APP.toml. Without it, the name is that of the
-    /// directory or of the file of --config
+    /// Name of the app: its settings are in /etc/kqueue/APP.toml. By default, the name of the directory or of the
+    /// file of --config
     #[arg(add = complete::apps())]
     app: Option<String>,
-    /// A config file to read in place of /etc/kqueue/APP.toml
+    /// A config file to read instead of /etc/kqueue/APP.toml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -232,16 +231,16 @@ struct Source {
 
 #[derive(Debug, Args)]
 struct Run {
-    /// End when the queues are empty and no job runs
+    /// Exit when the queues are empty and no job is running
     #[arg(long)]
     stop_when_empty: bool,
-    /// End after this many jobs
+    /// Exit after this many jobs
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_jobs: Option<String>,
-    /// End after this long
+    /// Exit after this time
     #[arg(long, value_name = "DURATION", allow_negative_numbers = true)]
     max_time: Option<String>,
-    /// Run one job and end; end at once where there is none
+    /// Run one job and exit; exit at once if there is none
     #[arg(long, conflicts_with = "max_jobs")]
     once: bool,
     #[command(flatten)]

@@ -83,7 +83,10 @@ pub(super) fn become_worker(instance: &str, as_root: AsRoot) -> Result<ExitCode,
     let script = crate::runtime::find_script().map_err(|error| Failed::config(format!("{error:#}")))?;
     // The runtime reads its output and logs each line with its job; if that fails, output goes to the unit's own log.
     if let Err(error) = redirect_to_fifo(&settings.runtime_dir, number) {
-        super::stdio::err(&format!("kqueue: {}: {error}; output stays with this unit", settings.runtime_dir.display()));
+        super::stdio::err(&format!(
+            "kqueue: {}: {error}; output goes to the log of this unit",
+            settings.runtime_dir.display()
+        ));
     }
     let error = Command::new(&settings.php)
         .args(&settings.php_args)
@@ -127,7 +130,7 @@ fn refuse_root(request: &Request, as_root: AsRoot, here: &Surroundings) -> Resul
     match user.uid {
         0 => Ok(()),
         _ => Err(Failed::config(format!(
-            "{} runs as {}, and this process as root; start its unit, which systemd runs as that user",
+            "{} runs as {}, but this process runs as root; start its unit, which systemd runs as that user",
             whose.app, user.name
         ))),
     }

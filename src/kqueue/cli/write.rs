@@ -19,7 +19,7 @@ pub(super) struct Manner {
     /// Only show what would be written
     #[arg(long)]
     pub dry_run: bool,
-    /// Replace a file that says something else; the old one is kept beside it as APP.toml~
+    /// Replace a file with other contents; the old one is kept as APP.toml~
     #[arg(long)]
     pub force: bool,
     /// Do not ask, even on a terminal
@@ -49,17 +49,16 @@ pub(super) fn put(app: &str, file: &Path, text: &str, manner: Manner, here: &Sur
     let name = file.display();
     let kept = there.is_some() && !same && !manner.force;
     let does = match (same, kept || manner.dry_run) {
-        (true, _) => "says already",
-        (false, true) => "would be",
-        (false, false) => "will be",
+        (true, _) => "already contains",
+        (false, true) => "would contain",
+        (false, false) => "will contain",
     };
     print(&format!("{name} {does}:\n\n{}\n", indented(text)))?;
     if same {
         return Ok(Outcome::Same);
     }
     if kept {
-        let line =
-            format!("{name}: is there and says something else, which is kept; edit it, or replace it with --force");
+        let line = format!("{name}: exists with other contents and is kept; edit it, or replace it with --force");
         return Err(Failed { code: FAILURE, line });
     }
     if manner.dry_run || !agreed(manner, &format!("Write {name}?"))? {
@@ -88,7 +87,7 @@ pub(super) fn settle(app: &str, file: &Path, outcome: Outcome, here: &Surroundin
         return print(&format!("next: kqueue run --config {}\n", file.display()));
     }
     if !sd_notify::booted().unwrap_or(false) {
-        return print(&format!("no systemd runs here, so there is nothing to reload\nnext: kqueue run {app}\n"));
+        return print(&format!("systemd is not running here: nothing to reload\nnext: kqueue run {app}\n"));
     }
     let mut command = Command::new("systemctl");
     let output = command.arg("daemon-reload").stdin(Stdio::null()).output();
@@ -96,12 +95,12 @@ pub(super) fn settle(app: &str, file: &Path, outcome: Outcome, here: &Surroundin
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         let line = format!(
-            "systemctl daemon-reload: {why}; run it again: systemd makes the app's units of {}",
+            "systemctl daemon-reload: {why}; run it again: systemd generates the app's units from {}",
             file.display()
         );
         return Err(Failed { code: FAILURE, line });
     }
-    print(&format!("systemd has made the units of {app}\nnext: {next}\n"))
+    print(&format!("systemd has generated the units of {app}\nnext: {next}\n"))
 }
 
 /// What comes next for an app that is new.
@@ -131,7 +130,7 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     let directory = &if geteuid().is_root() {
         // Whoever else can write to it could have root write somewhere else.
         identity::make_readable(directory)
-            .map_err(|error| io::Error::other(format!("{error}; write to a directory that is root's alone")))?
+            .map_err(|error| io::Error::other(format!("{error}; write to a directory that only root can change")))?
     } else {
         fs::create_dir_all(directory)?;
         directory.to_owned()

@@ -38,10 +38,10 @@ where
         let (status, page) = view.render(&mount, &query, &moment, &answers);
         told(Some((status, HTML, page, "no-store")), &mount)
     });
-    made.await.unwrap_or_else(|_| unable("the page could not be made"))
+    made.await.unwrap_or_else(|_| unable("cannot render the page"))
 }
 
-const NO_PATH: &str = "pages are mounted at a path, such as /kqueue";
+const NO_PATH: &str = "invalid mount path of the pages: use a path such as /kqueue";
 
 /// The mount point of the pages, used in links only: a path on this host; `None` if it is not one.
 fn mounted(base: &str) -> Option<Mount> {

@@ -115,11 +115,11 @@ impl ControlSocket {
             let Connection { stream, peer, place } = listener.next().await;
             let peer = peer.pid().map(|pid| Peer { pid, uid: peer.uid(), gid: peer.gid() });
             let Some(peer) = peer.filter(|peer| self.rule.allows(*peer)) else {
-                tracing::debug!("refused a process on the control socket that is not of the group {GROUP}");
+                tracing::debug!("refused a process on the control socket: not a member of the group {GROUP}");
                 refuse(&stream);
                 continue;
             };
-            tracing::trace!("process {} of user {} asks", peer.pid, peer.uid);
+            tracing::trace!("request of process {} of user {}", peer.pid, peer.uid);
             let asker = Asker { owner: peer.uid == 0 || peer.uid == self.rule.uid, uid: peer.uid };
             let desk = desk.clone();
             tokio::task::spawn_local(async move {
@@ -191,8 +191,8 @@ async fn ask(asks: &mpsc::Sender<Ask>, request: Request, asker: Asker, limit: Du
         let (request, who) = match request {
             Request::OnBehalf { by, act } => {
                 let by = harmless::line(&by, NAME);
-                let by = if by.is_empty() { "somebody" } else { &by };
-                (Request::Act(act), format!("{by}, by way of {}", name().await.ok()?))
+                let by = if by.is_empty() { "an unknown user" } else { &by };
+                (Request::Act(act), format!("{by} via {}", name().await.ok()?))
             }
             Request::Act(act) => (Request::Act(act), name().await.ok()?),
             request => (request, String::new()),
@@ -205,7 +205,7 @@ async fn ask(asks: &mpsc::Sender<Ask>, request: Request, asker: Asker, limit: Du
 
 async fn serve_peer(mut stream: UnixStream, desk: &Mutex<Desk>, asker: Asker, read: Duration) {
     let request = tokio::time::timeout(read, read_request(&mut stream)).await;
-    let bytes = match request.unwrap_or_else(|_| Err("the request does not end".to_owned())) {
+    let bytes = match request.unwrap_or_else(|_| Err("the request was not complete in time".to_owned())) {
         Ok(Request::Snapshot) => desk.lock().await.snapshot().await,
         Ok(Request::Form { deed, fields, base, by }) => {
             let asks = desk.lock().await.asks.clone();
@@ -248,7 +248,7 @@ async fn read_request(stream: &mut UnixStream) -> Result<Request, String> {
     bounded.read_until(b'\n', &mut line).await.map_err(|error| error.to_string())?;
     match line.last() {
         None => Ok(Request::Snapshot),
-        Some(b'\n') => serde_json::from_slice(&line).map_err(|error| format!("no request that is known here: {error}")),
+        Some(b'\n') => serde_json::from_slice(&line).map_err(|error| format!("unknown or invalid request: {error}")),
         Some(_) => Err(format!("a request is one line of at most {LARGEST_REQUEST} bytes")),
     }
 }

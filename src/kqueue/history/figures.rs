@@ -187,7 +187,7 @@ pub async fn stats(
     classes.sort_by_key(|class| std::cmp::Reverse(class.figures.runs()));
     let mut lacks = Vec::new();
     if classes.len() > CLASSES {
-        lacks.push(format!("the {CLASSES} classes with the most runs, of {}", classes.len()));
+        lacks.push(format!("all but the {CLASSES} classes with the most runs, of {}", classes.len()));
         classes.truncate(CLASSES);
     }
     let place = |queue: &str| queues.iter().position(|known| known == queue).unwrap_or(usize::MAX);

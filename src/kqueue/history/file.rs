@@ -39,13 +39,13 @@ pub enum HistoryError {
         reason: String,
     },
     /// The disk is full, or the file has reached its maximum size.
-    #[error("{path}: no room is left")]
+    #[error("{path}: no space left on the disk or within the size limit of the file")]
     Full {
         /// The file's path.
         path: String,
     },
     /// The query took too long.
-    #[error("history takes too long to answer; ask for less")]
+    #[error("history query timed out; request less")]
     Slow,
 }
 
@@ -94,9 +94,7 @@ impl File {
         match (&self.said, &now) {
             (Some(before), Some(now)) if std::mem::discriminant(before) == std::mem::discriminant(now) => {}
             (_, Some(error)) => {
-                tracing::warn!(
-                    "{error}; what happens is kept in memory, as far as there is room, until it can be written"
-                )
+                tracing::warn!("{error}; new records are kept in memory, up to a limit, until they can be written")
             }
             (Some(_), None) => tracing::info!("{}: history is written again", self.path.display()),
             (None, None) => {}
@@ -131,7 +129,7 @@ impl File {
                 _ => return Err(self.unusable(&error)),
             }
         }
-        Err(self.unusable(&"it cannot be read"))
+        Err(self.unusable(&"cannot be read"))
     }
 
     /// Writes a batch. If the file is full, removes the oldest quarter and tries once more.
@@ -224,7 +222,7 @@ impl File {
             (0, 0) => {
                 sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
             }
-            (other, _) => return Err(sqlx::Error::Configuration(format!("it has version {other}").into())),
+            (other, _) => return Err(sqlx::Error::Configuration(format!("unsupported version {other}").into())),
         }
         let rows: Vec<(i64, i64)> =
             sqlx::query_as("SELECT well, COUNT(*) FROM jobs GROUP BY well").fetch_all(&mut connection).await?;
@@ -255,10 +253,14 @@ impl File {
         }
         match moved {
             Ok(()) => {
-                tracing::warn!("{}: {why}; it is now {}, and history begins anew", self.path.display(), aside.display())
+                tracing::warn!(
+                    "{}: {why}; moved it to {} and started a new history",
+                    self.path.display(),
+                    aside.display()
+                )
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!("{}: {why}; it cannot be set aside: {error}", self.path.display()),
+            Err(error) => tracing::warn!("{}: {why}; cannot move it aside: {error}", self.path.display()),
         }
     }
 

@@ -91,8 +91,8 @@ impl Coordinator {
     async fn ask(&self, verb: Verb, limit: Duration) -> Result<Answer, UnitError> {
         let (sender, answer) = oneshot::channel();
         let asked = async {
-            self.calls.send(Call { verb, answer: Some(sender) }).await.map_err(|_| nobody("no client"))?;
-            answer.await.map_err(|_| nobody("no client"))?
+            self.calls.send(Call { verb, answer: Some(sender) }).await.map_err(|_| nobody("the client has stopped"))?;
+            answer.await.map_err(|_| nobody("the client has stopped"))?
         };
         timeout(limit, asked).await.unwrap_or_else(|_| Err(nobody("no answer in time")))
     }
@@ -110,7 +110,7 @@ fn nobody(why: &str) -> UnitError {
 impl Units for Coordinator {
     async fn start(&self, worker: u32, _order: Option<&Order>) -> Result<i32, UnitError> {
         let answer = self.ask(Verb::Start { worker }, START).await?;
-        answer.pid.ok_or_else(|| nobody("no process id"))
+        answer.pid.ok_or_else(|| nobody("no process id in the answer"))
     }
 
     fn workers_read_file(&self) -> bool {
@@ -196,7 +196,7 @@ impl Driver {
             std::mem::take(&mut self.under_way).into_values().partition::<Vec<_>, _>(Call::is_question);
         self.again.extend(questions);
         for answer in lost.into_iter().filter_map(|call| call.answer) {
-            let _ = answer.send(Err(nobody("the connection broke off")));
+            let _ = answer.send(Err(nobody("lost the connection")));
         }
         self.note(UnitNotice::Lost);
     }
@@ -245,7 +245,7 @@ impl Driver {
             tokio::select! {
                 read = read.read(&mut chunk) => {
                     let heard = match read {
-                        Ok(0) => Err("closed".to_owned()),
+                        Ok(0) => Err("connection closed".to_owned()),
                         Ok(read) => self.hear(&mut frames, chunk.get(..read).unwrap_or_default()),
                         Err(error) => Err(error.to_string()),
                     };
@@ -294,7 +294,7 @@ impl Driver {
             match message {
                 FromCoordinator::Notice(Notice::Ended { unit, end }) => {
                     if self.backlog.len() >= NOTICES {
-                        return Err("nobody takes the notices".to_owned());
+                        return Err("too many notices are pending".to_owned());
                     }
                     self.note(UnitNotice::Ended { unit, end });
                 }

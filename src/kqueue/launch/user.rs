@@ -77,7 +77,7 @@ impl UserManager {
     fn fresh(&self, unit: &Unit) -> Result<String, UnitError> {
         let name = unit.name(&self.0.app);
         match self.0.followed.borrow().contains(&name) {
-            true => Err(UnitError { refusal: Refusal::Busy, text: format!("{name}: is there") }),
+            true => Err(UnitError { refusal: Refusal::Busy, text: format!("{name}: already exists") }),
             false => Ok(name),
         }
     }
@@ -93,7 +93,7 @@ impl From<SystemdError> for UnitError {
 impl Units for UserManager {
     async fn start(&self, worker: u32, order: Option<&Order>) -> Result<i32, UnitError> {
         let unit = Unit::Worker(worker);
-        let nothing = || UnitError { refusal: Refusal::Failed, text: format!("worker {worker}: nothing to run") };
+        let nothing = || UnitError { refusal: Refusal::Failed, text: format!("worker {worker}: no command to run") };
         let order = order.ok_or_else(nothing)?;
         let app = &self.0.app;
         let mut arguments = order.php_args.clone();
@@ -131,7 +131,7 @@ impl Units for UserManager {
             pid,
             limits: limits.clone(),
         };
-        let absent = || UnitError { refusal: Refusal::Absent, text: format!("process {pid}: not there") };
+        let absent = || UnitError { refusal: Refusal::Absent, text: format!("process {pid}: does not exist") };
         let pidfd = process::hold(pid).ok_or_else(absent)?;
         self.0.manager.scope(&new, &pidfd).await?;
         self.follow(&unit);

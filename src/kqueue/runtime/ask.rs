@@ -74,8 +74,8 @@ impl Runtime {
             Request::Quarantine => send(answer, &self.quarantine()),
             Request::Act(act) if owner || self.settings.operators => self.steer(act, &who, answer),
             Request::Act(_) => {
-                let why = "only the app's user and root may do that, and the group kqueue where the app's file in \
-                           /etc/kqueue says operators = true";
+                let why = "only the app's user and root may do that, and the group kqueue if the app's file in \
+                           /etc/kqueue sets operators = true";
                 drop(answer.send(unable(why)));
             }
             // Composed by the control socket from the replies above.
@@ -176,7 +176,7 @@ impl Runtime {
         let payload = own.filter(|_| payload).and_then(|(_, record)| {
             let bytes = &record.reservation.payload;
             if bytes.len() > PAYLOAD {
-                lacks.push(format!("the payload: it has {} bytes", bytes.len()));
+                lacks.push(format!("the payload is too large to be shown: {} bytes", bytes.len()));
             }
             (1..=PAYLOAD).contains(&bytes.len()).then(|| String::from_utf8_lossy(bytes).into_owned())
         });

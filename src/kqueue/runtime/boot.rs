@@ -55,7 +55,7 @@ impl Boot {
                     Said::Message { worker: 0, message: FromWorker::Ready { app: said, unforkable, .. }, pid: speaker } => {
                         if let Some(said) = said {
                             let description: Description =
-                                serde_json::from_str(said.get()).context("what the app says of itself")?;
+                                serde_json::from_str(said.get()).context("cannot parse the app's description")?;
                             if !description.fork {
                                 recipe.forking.rule_out();
                             }
@@ -75,7 +75,7 @@ impl Boot {
                             }
                         }
                         templates.ready(speaker);
-                        let description = described.context("the template does not say what the app is")?;
+                        let description = described.context("the template process did not describe the app")?;
                         return Ok((description, templates));
                     }
                     Said::Closed { worker: 0, pid: speaker, .. } if !templates.is(speaker) => {
@@ -103,8 +103,8 @@ impl Boot {
                 }
                 () = tokio::time::sleep(Duration::from_millis(300)), if ended.is_some() => {
                     let how = match ended {
-                        Some(Exit::Signal(signal)) => format!("was ended by signal {signal}"),
-                        Some(Exit::Code(code)) => format!("left with exit code {code}"),
+                        Some(Exit::Signal(signal)) => format!("was killed by signal {signal}"),
+                        Some(Exit::Code(code)) => format!("exited with status {code}"),
                         None => String::new(),
                     };
                     let how = format!("{} {how}", self.settings.php.display());

@@ -17,7 +17,7 @@ impl Runtime {
     pub(super) fn cancel(&mut self, asked: &CancelJobs, who: &str, answer: oneshot::Sender<Vec<u8>>) {
         let CancelJobs { chosen, delete, dry } = asked;
         if self.queue.is_native() {
-            let why = "its workers take jobs off the queue by themselves, and nobody else can settle one";
+            let why = "its workers take jobs off the queue by themselves, and only they can settle one";
             return drop(answer.send(unable(&format!("connection {}: {why}", self.app.connection))));
         }
         let running = self.running_jobs();
@@ -47,7 +47,7 @@ impl Runtime {
             if let Some(save) = save
                 && let Ok(Err(error)) = tokio::task::spawn_blocking(save).await
             {
-                tracing::warn!("{error}; a restart forgets what was cancelled");
+                tracing::warn!("{error}; new cancellations will be lost on restart");
             }
             let _ = answer.send(serde_json::to_vec(&told).unwrap_or_default());
         });

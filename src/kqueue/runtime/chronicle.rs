@@ -116,10 +116,10 @@ impl Runtime {
         let job = worker.job.or(worker.last.filter(|_| !planned));
         let uuid = job.and_then(|job| self.held.get(job)).map(|record| record.uuid.clone());
         let why = match (how, &worker.killed, worker.stopped) {
-            ("recycled", ..) => "it had run as many jobs, or lived as long, as it may".to_owned(),
+            ("recycled", ..) => "at its limit of jobs, time or memory, after a job run alone, or on request".to_owned(),
             ("left", _, Some(reason)) => reason.as_str().to_owned(),
-            ("left", ..) => "by itself".to_owned(),
-            ("killed", Some(cause), _) => format!("it {cause}"),
+            ("left", ..) => "exited by itself".to_owned(),
+            ("killed", Some(cause), _) => format!("{cause}"),
             _ => worker.cause().to_string(),
         };
         let text = format!("{} worker {id} {how}: {why}", worker.mode);

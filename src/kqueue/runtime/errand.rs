@@ -25,16 +25,16 @@ impl Runtime {
         let choice = match (&jobs.id, &jobs.class) {
             (Some(id), None) => format!("id {}", harmless::line(id, NAME)),
             (None, Some(class)) => format!("class {}", harmless::line(class, NAME)),
-            _ => return drop(answer.send(unable("one failed job, or those of one class"))),
+            _ => return drop(answer.send(unable("give one failed job, or one class"))),
         };
         let (act, past) = if retry { ("retry", "retried") } else { ("forget", "forgot") };
         let ids: Vec<String> = jobs.id.into_iter().collect();
         let order =
             json!({"path": self.settings.path, "act": act, "ids": ids, "class": jobs.class, "limit": 0, "dry": false});
-        let meant = format!("failed jobs ({choice}) are to be {}", if retry { "retried" } else { "forgotten" });
+        let meant = format!("{} failed jobs ({choice})", if retry { "retrying" } else { "forgetting" });
         let name = format!("failed jobs ({choice})");
         let end = async move |ended: Ended| match ended? {
-            (0, _) => Err(format!("no failed job is of {choice} in Laravel's record")),
+            (0, _) => Err(format!("Laravel has no failed job with {choice}")),
             (matched, done) => Ok(format!("{past} {done} of {matched} failed jobs ({choice})")),
         };
         self.beside("failed", order, Told { name, meant, who: who.to_owned(), answer }, end);
@@ -51,15 +51,15 @@ impl Runtime {
             let (waiting, running) = (here.waiting.len() as u64, here.running.len());
             let (settled, why) = match ended {
                 Ok((_, settled)) => (settled, String::new()),
-                Err(why) => (0, format!("; those in their queues not: {why}")),
+                Err(why) => (0, format!("; cancelling jobs in their queues failed: {why}")),
             };
             if settled + waiting == 0 && running == 0 {
-                return Err(format!("no such job waits or runs{why}"));
+                return Err(format!("no such job is waiting or running{why}"));
             }
-            let ends = if running > 0 { format!(", which have {} s to end", here.grace) } else { String::new() };
-            Ok(format!("cancelled {} jobs that waited and {running} that run{ends}{why}", settled + waiting))
+            let ends = if running > 0 { format!(", with a grace period of {} s", here.grace) } else { String::new() };
+            Ok(format!("cancelled {} waiting and {running} running jobs{ends}{why}", settled + waiting))
         };
-        let (name, meant) = (format!("jobs ({choice})"), format!("jobs ({choice}) are to be cancelled"));
+        let (name, meant) = (format!("jobs ({choice})"), format!("cancelling jobs ({choice})"));
         self.beside("cancel", order, Told { name, meant, who: who.to_owned(), answer }, end);
     }
 
@@ -72,7 +72,7 @@ impl Runtime {
             (true, false, None) => ("front", "the front of their queue".to_owned()),
             (false, true, None) => ("now", "now".to_owned()),
             (false, false, Some(to)) => ("to", format!("queue {}", harmless::line(to, NAME))),
-            _ => return drop(answer.send(unable("to the front, to now, or to another queue"))),
+            _ => return drop(answer.send(unable("give one place: the front, now, or another queue"))),
         };
         if self.queue.is_native() {
             let why = "its workers take jobs off the queue by themselves, and only its own tools can move them";
@@ -90,20 +90,20 @@ impl Runtime {
             let here: Moved = own.ask(Act::Move(MoveJobs { coming, ..asked })).await;
             let (settled, why) = match ended {
                 Ok((_, settled)) => (settled, String::new()),
-                Err(why) => (0, format!("; those in their queues not: {why}")),
+                Err(why) => (0, format!("; moving jobs in their queues failed: {why}")),
             };
             // A held job is due already.
             let moved = settled + if how == "now" { 0 } else { here.waiting.len() as u64 };
             let is_there = !here.there.is_empty() || how == "now" && !here.waiting.is_empty();
             match (moved, here.running.len()) {
-                (0, _) if is_there => Ok(format!("nothing to do: it waits there already{why}")),
-                (0, 0) => Err(format!("no such job waits{why}")),
-                (0, _) => Err(format!("it runs, and stays{why}")),
-                (_, 0) => Ok(format!("moved {moved} jobs that waited to {done}{why}")),
-                (_, running) => Ok(format!("moved {moved} jobs that waited to {done}; {running} run, and stay{why}")),
+                (0, _) if is_there => Ok(format!("nothing to do: already there{why}")),
+                (0, 0) => Err(format!("no such job is waiting{why}")),
+                (0, _) => Err(format!("running, so not moved{why}")),
+                (_, 0) => Ok(format!("moved {moved} waiting jobs to {done}{why}")),
+                (_, running) => Ok(format!("moved {moved} waiting jobs to {done}; {running} running, not moved{why}")),
             }
         };
-        let (name, meant) = (format!("jobs ({choice})"), format!("jobs ({choice}) are to be moved to {place}"));
+        let (name, meant) = (format!("jobs ({choice})"), format!("moving jobs ({choice}) to {place}"));
         self.beside("move", order, Told { name, meant, who: who.to_owned(), answer }, end);
     }
 
@@ -133,7 +133,7 @@ impl Runtime {
     {
         let Told { name, meant, who, answer } = told;
         if self.service.errand.replace(true) {
-            return drop(answer.send(unable("something else is being done in the app's PHP; try again in a while")));
+            return drop(answer.send(unable("another request is running in the app's PHP; try again later")));
         }
         let errand = Errand::new(&self.settings, mode, order);
         tracing::info!(kqueue_by = who, "{meant}");
@@ -153,7 +153,7 @@ impl Runtime {
         let busy = self.service.errand.clone();
         tokio::task::spawn_local(async move {
             let outcome = async {
-                let ended = ended.await.unwrap_or_else(|_| Err("it ended too early".to_owned()));
+                let ended = ended.await.unwrap_or_else(|_| Err("it ended without a result".to_owned()));
                 busy.set(false);
                 let line = end(ended).await.map_err(|why| format!("{name}: {why}"));
                 match &line {
@@ -167,7 +167,7 @@ impl Runtime {
             match tokio::time::timeout(PATIENCE, &mut outcome).await {
                 Ok(line) => drop(answer.send(line.map_or_else(|why| unable(&why), acted))),
                 Err(_) => {
-                    let line = format!("{name}: it takes a while and goes on; the log says how it ends");
+                    let line = format!("{name}: still running; see the log for the result");
                     let _ = answer.send(acted(line));
                     let _ = outcome.await;
                 }
@@ -177,7 +177,7 @@ impl Runtime {
 }
 
 /// The error for an invalid choice of jobs.
-const ONE_CHOICE: &str = "one job, or those of one class";
+const ONE_CHOICE: &str = "give one job, or one class";
 
 /// Describes the chosen jobs; `None` unless they are one job or one class.
 fn choice(chosen: &Chosen) -> Option<String> {

@@ -72,16 +72,16 @@ impl Runtime {
             ProcessEvent::NotScoped { job, error, runs } => {
                 let class = self.held.get(job).map_or("a job", |record| &record.class);
                 let so = if runs { "runs within the limits of a pooled worker" } else { "waits" };
-                tracing::warn!("{class} {so}: no scope for it: {error}");
+                tracing::warn!("cannot create a scope for {class}, which {so}: {error}");
             }
             ProcessEvent::MemoryOver { worker, used, limit } => self.tell(Event::MemoryOver { worker, used, limit }),
             ProcessEvent::Printed(lines) => self.log_printed(lines),
             ProcessEvent::Purpose(purpose) => self.on_purpose(purpose),
             ProcessEvent::TemplateGone(how) => {
-                self.happened("worker", format!("the template is gone: {how}"));
+                self.happened("worker", format!("the template process failed: {how}"));
                 self.tell(Event::BootFailed);
             }
-            ProcessEvent::ManagerLost => self.began("coordinator", "outage", "the coordinator is gone".to_owned()),
+            ProcessEvent::ManagerLost => self.began("coordinator", "outage", "unit manager unreachable".to_owned()),
             ProcessEvent::ManagerBack => self.over("coordinator"),
         }
     }

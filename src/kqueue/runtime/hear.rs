@@ -183,7 +183,7 @@ impl Runtime {
         for (class, values) in &ignored {
             let values: Vec<_> = values.iter().map(|(name, value)| format!("{name} {value}")).collect();
             tracing::info!(
-                "{class} declares {}, which says nothing to kqueue (property_hints = false leaves properties alone)",
+                "{class} declares {}, which kqueue does not know (property_hints = false ignores properties)",
                 values.join(", ")
             );
         }

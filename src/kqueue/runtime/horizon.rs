@@ -82,7 +82,7 @@ impl Runtime {
             None => return,
             Some(HorizonAsk::Pause) => self.hold(true),
             Some(HorizonAsk::Continue) => self.hold(false),
-            Some(HorizonAsk::Restart) => self.restart_all("Horizon was told to restart"),
+            Some(HorizonAsk::Restart) => self.restart_all("restart of Horizon"),
             Some(HorizonAsk::Terminate) => {
                 self.hold(false);
                 // The command also sets the restart signal a moment later, which must not restart all again.

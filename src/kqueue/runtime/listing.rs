@@ -59,7 +59,7 @@ impl Search {
     /// Adds the jobs found to a reply.
     pub(super) async fn add_to(self, answer: &mut Jobs) {
         if let Some(why) = self.looker.unlisted() {
-            answer.lacks.push(format!("jobs that are in the queue: {why}"));
+            answer.lacks.push(format!("jobs in the queue are not listed: {why}"));
             return;
         }
         let until = Instant::now() + PATIENCE;
@@ -83,7 +83,7 @@ impl Search {
                     Default::default()
                 }
                 Err(_) => {
-                    answer.lacks.push(format!("queue {queue} and those behind it: no answer in time"));
+                    answer.lacks.push(format!("queue {queue} and those after it: no answer in time"));
                     return;
                 }
             };

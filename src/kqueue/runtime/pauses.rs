@@ -50,22 +50,22 @@ impl Runtime {
         }
         let epoch = self.now().epoch;
         if self.service.pauses.expire(epoch) {
-            tracing::info!("the time of a pause is over: its jobs go on");
+            tracing::info!("a pause by an operator has expired");
             let save = self.service.pauses.save();
             tokio::task::spawn_local(async move {
                 if let Ok(Err(error)) = tokio::task::spawn_blocking(save).await {
-                    tracing::warn!("{error}; the pause comes back with the next start");
+                    tracing::warn!("{error}; the file still contains the expired pause");
                 }
             });
         }
         let over = self.service.overrides.expire(epoch);
         if !over.is_empty() {
-            tracing::info!("the time is over that an operator has said: {}", over.join(", "));
+            tracing::info!("overrides by an operator have expired: {}", over.join(", "));
             self.steered();
             let save = self.service.overrides.save();
             tokio::task::spawn_local(async move {
                 if let Ok(Err(error)) = tokio::task::spawn_blocking(save).await {
-                    tracing::warn!("{error}; it comes back with the next start");
+                    tracing::warn!("{error}; the file still contains the expired overrides");
                 }
             });
         }
@@ -92,7 +92,7 @@ impl Runtime {
         let held = queues.filter_map(|name| Some((name, self.service.pauses.of(name)?)));
         said.extend(held.map(|(name, paused)| {
             let remedy = paused.remedy(&self.settings.app, &self.app.connection, name);
-            format!("queue {name} is still paused; let it go on with: {remedy}")
+            format!("queue {name} is still paused; resume it with: {remedy}")
         }));
         Ok(said)
     }
@@ -104,7 +104,7 @@ impl Runtime {
             Some(queue) if self.app.queues.iter().any(|known| known == queue) => Ok(format!("queue {queue}")),
             Some(queue) => {
                 let (queue, queues) = (harmless::line(queue, NAME), self.app.queues.join(", "));
-                Err(format!("no queue `{queue}` is worked here; there are: {queues}"))
+                Err(format!("queue `{queue}` is not worked by this app; its queues: {queues}"))
             }
         }
     }

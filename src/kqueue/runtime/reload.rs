@@ -26,7 +26,7 @@ impl Runtime {
     /// work change nothing.
     pub(super) fn reload(&mut self) {
         if self.schedule.is_stopping() {
-            tracing::info!("SIGHUP: not while stopping");
+            tracing::info!("SIGHUP: ignored while stopping");
             return;
         }
         // A service manager does not expect a reload before the service is ready.
@@ -43,7 +43,7 @@ impl Runtime {
                 self.tell(Event::Reload);
             }
             Err(error) => {
-                tracing::error!("SIGHUP: the settings are as before, for the new ones cannot work: {error:#}")
+                tracing::error!("SIGHUP: keeping the current settings: {error:#}")
             }
         }
         if ready {
@@ -67,7 +67,7 @@ impl Runtime {
                     self.tell(Event::Restart);
                 }
             }
-            Err(error) => tracing::error!("{from}: the settings are as before: {error:#}"),
+            Err(error) => tracing::error!("{from}: keeping the current settings: {error:#}"),
         }
     }
 
@@ -109,10 +109,10 @@ impl Runtime {
         let (own, late): (Vec<&Key>, Vec<&Key>) =
             late.iter().partition(|key| workers_read_file && key.is_read_by(Reader::Worker));
         if let Some(names) = names(&late) {
-            tracing::warn!("{from}: {names} will count after a restart");
+            tracing::warn!("{from}: {names} will take effect after a restart");
         }
         if let Some(names) = names(&own) {
-            tracing::warn!("{from}: {names} will count after a restart; pooled workers read it anew when they start");
+            tracing::warn!("{from}: {names} will take effect after a restart, in pooled workers when they next start");
         }
     }
 }

@@ -20,7 +20,7 @@ impl Runtime {
     fn moved(&mut self, asked: &MoveJobs, who: &str) -> Result<Moved, String> {
         let MoveJobs { chosen, front, coming, to, dry, .. } = asked;
         if self.queue.is_native() {
-            let why = "its workers take jobs off the queue by themselves, and none waits here";
+            let why = "its workers take jobs off the queue by themselves, so no job waits here";
             return Err(format!("connection {}: {why}", self.app.connection));
         }
         let place = match to {
@@ -66,7 +66,8 @@ impl Runtime {
                 let unfit = coming.filter(|uuid| !self.service.fronts.add(uuid)).count();
                 if unfit > 0 {
                     tracing::warn!(
-                        "{unfit} jobs come behind those that wait here: too many were put in front and have not come yet"
+                        "{unfit} jobs will run after those that wait here: \
+                         too many jobs moved to the front are not reserved yet"
                     );
                 }
             }

@@ -52,7 +52,7 @@ impl Runtime {
     /// Ends the template. The schedule has the other processes stop.
     pub(super) fn fall_asleep(&mut self) {
         let idle = self.settings.idle_after.unwrap_or_default();
-        tracing::info!("no job for {} s: asleep until there is one", idle.as_secs_f64());
+        tracing::info!("no job for {} s: asleep until the next job", idle.as_secs_f64());
         self.processes.sleep();
         *self.nap.seen.borrow_mut() = None;
         let now = Instant::now();
@@ -141,7 +141,7 @@ impl Runtime {
         if (&said.connection, &said.queue, &said.backend) == (&app.connection, &app.own_queue, &app.backend) {
             return false;
         }
-        tracing::info!("the app has its jobs elsewhere by now: connection {}, queue {}", said.connection, said.queue);
+        tracing::info!("the app's queue has moved to connection {}, queue {}", said.connection, said.queue);
         let opened = connection_settings(&said.backend, &self.settings.app)
             .and_then(|settings| Ok(backend::open(settings, self.settings.pop)?));
         let opened = match opened {
@@ -152,7 +152,7 @@ impl Runtime {
             }
             Ok(opened) => {
                 let driver = opened.driver();
-                self.fail(anyhow::anyhow!("the app's queue is one of the driver {driver} now: start kqueue again"));
+                self.fail(anyhow::anyhow!("the app's queue now has the driver {driver}: restart kqueue"));
                 return true;
             }
             Err(error) => {
@@ -178,7 +178,7 @@ impl Runtime {
             Restart::None => {}
             Restart::Now => self.restart_all("queue:restart"),
             Restart::Slept => {
-                tracing::info!("queue:restart while the app slept: it runs what is there by now");
+                tracing::info!("queue:restart while the app slept: its processes run the current code already");
                 self.tell(Event::Renewed);
             }
         }

@@ -57,7 +57,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     // Read before any code or configuration of the app is used.
     let release = Release::read(&settings.path);
     let mut health = Health::new();
-    let upgrade = Upgrade::new().context("signals")?;
+    let upgrade = Upgrade::new().context("cannot install signal handlers")?;
     let (said_in, said) = mpsc::channel(INPUTS);
     let (launched_in, launched) = mpsc::channel(INPUTS);
     let script = find_script()?;
@@ -67,7 +67,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
                 Ok(Some(left)) => drop(tokio::task::spawn_local(left.serve(said_in.clone()))),
                 Ok(None) => {}
                 // Only processes of an older version connect to it.
-                Err(error) => tracing::warn!("the worker socket of older versions is not there: {error}"),
+                Err(error) => tracing::warn!("cannot open the worker socket of older versions: {error}"),
             }
             Listener::adopt(socket)?
         }
@@ -136,17 +136,17 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         app.connection,
         app.queues.join(","),
         recipe.forking.words(),
-        if description.signals { "" } else { "; PHP has no pcntl, so timeouts are enforced from outside alone" },
+        if description.signals { "" } else { "; PHP has no pcntl, so only kqueue enforces timeouts" },
     );
     if let Some(why) = &description.artisan {
         tracing::warn!(
-            "what {}/artisan sets up (a umask, constants, ini settings) is not done: {why}; \
-             do it in bootstrap/app.php, or set umask here",
+            "the setup in {}/artisan (umask, constants, ini settings) is not applied: {why}; \
+             move it to bootstrap/app.php, or set umask here",
             settings.path.display()
         );
     }
     if settings.pop == Pop::Strict {
-        tracing::info!("pop = strict: a payload that is no job will be lost, as under Laravel");
+        tracing::info!("pop = strict: a payload that is not a job is lost, as under Laravel");
     }
 
     let history = load_history(&settings.state_dir);
@@ -157,7 +157,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         Ok(None) => Default::default(),
         Err(error) => {
             launcher.sweep().await;
-            return Err(anyhow::Error::new(error).context("cannot keep the ledger"));
+            return Err(anyhow::Error::new(error).context("cannot open the ledger"));
         }
     };
     let native = backend.is_native();
@@ -165,7 +165,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         tracing::info!("connection {}: pooled workers take jobs off the queue by themselves", app.connection);
         if !settings.tables.is_empty() || settings.fair_by.is_some() {
             tracing::warn!(
-                "connection {}: limits of classes, `shared`, weights and fair_by do not count there",
+                "connection {}: limits of classes, `shared`, weights and fair_by have no effect",
                 app.connection
             );
         }
@@ -226,8 +226,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
         runtime.processes.templates.dismiss();
     }
     if runtime.processes.outlive() {
-        let there =
-            runtime.processes.list_units().await.context("the coordinator does not say what units there are")?;
+        let there = runtime.processes.list_units().await.context("cannot list the units")?;
         runtime.take_over(left, &there);
         // Messages of workers that connected before the takeover could identify them.
         for said in boot.early {
@@ -235,7 +234,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
             runtime.settle();
         }
     }
-    runtime.work(signals::listen().context("signals")?).await
+    runtime.work(signals::listen().context("cannot install signal handlers")?).await
 }
 
 /// The selected launcher, and what it consists of.
@@ -268,12 +267,11 @@ async fn pick(
             let memory_max = Some(u64::from(settings.worker_memory_max) << 20);
             let limits = UnitLimits { memory_max, ..UnitLimits::default() };
             let manager = UserManager::connect(&settings.app, limits, notices_in).await;
-            Some(Rc::new(manager.context("launcher user: no service manager of this user answers")?))
+            Some(Rc::new(manager.context("launcher user: cannot connect to this user's service manager")?))
         }
         LauncherKind::Auto | LauncherKind::Process => None,
     };
-    let picked =
-        if settings.launcher == LauncherKind::Auto { "picked by what is there" } else { "as the settings say" };
+    let picked = if settings.launcher == LauncherKind::Auto { "detected" } else { "as configured" };
     tracing::info!("launcher {}, {picked}", kind.as_str());
     // Inside a unit no guard is needed: the service manager ends leftover processes, and those in units of their own
     // are to stay.
@@ -301,7 +299,7 @@ async fn what_is_there(app: &str) -> LauncherKind {
 
 /// The socket of this name passed by the service manager, if any.
 fn activated(name: &str) -> anyhow::Result<Option<std::os::unix::net::UnixListener>> {
-    Ok(activation::listeners(name).with_context(|| format!("socket {name} from the service manager"))?.pop())
+    Ok(activation::listeners(name).with_context(|| format!("cannot use socket {name} from the service manager"))?.pop())
 }
 
 /// Calls the queue once. One that cannot be reached yet is no error, it is retried later; settings that cannot work are
@@ -336,7 +334,7 @@ pub(super) fn connection_settings(said: &serde_json::Value, app: &str) -> anyhow
 /// When it is in none of these places.
 pub(crate) fn find_script() -> anyhow::Result<PathBuf> {
     let named = std::env::var_os("KQUEUE_PHP_DIR").map(PathBuf::from);
-    let program = std::env::current_exe().context("cannot tell where kqueue itself is")?;
+    let program = std::env::current_exe().context("cannot find the path of the kqueue executable")?;
     let beside = program.parent().unwrap_or(Path::new("/"));
     let places = match named {
         Some(named) => vec![named],

@@ -68,7 +68,7 @@ impl Runtime {
             .dead()
             .map(str::to_owned)
             .or_else(|| sizes::partial_fault(counts))
-            .or_else(|| self.processes.templates.fault().map(|how| format!("the template does not start: {how}")))
+            .or_else(|| self.processes.templates.fault().map(|how| format!("the template process failed: {how}")))
             .or_else(|| {
                 let (tier, cause) = self.schedule.unready()?;
                 Some(format!("{} processes do not start: {cause}", tier.name()))
@@ -83,7 +83,7 @@ impl Runtime {
             .or_else(|| {
                 let fault = self.service.app.fault()?;
                 Some(format!(
-                    "queue:restart, queue:pause and down are not seen, the app's cache cannot be read: {fault}"
+                    "queue:restart, queue:pause and down are not noticed: cannot read the app's cache: {fault}"
                 ))
             })?;
         Some(harmless::line(&trouble, REASON))

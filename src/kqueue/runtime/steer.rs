@@ -60,8 +60,8 @@ impl Runtime {
             file.save_last(&history).await;
             let saved = tokio::task::spawn_blocking(move || pauses().and(overrides())).await;
             if let Ok(Err(error)) = saved {
-                tracing::warn!("{error}; a restart forgets what an operator has said");
-                said.push(format!("not kept for the next start: {error}"));
+                tracing::warn!("{error}; operators' changes may be lost on restart");
+                said.push(format!("may be lost on restart: {error}"));
             }
             let _ = answer.send(serde_json::to_vec(&Acted { version: VERSION, said }).unwrap_or_default());
         });
@@ -76,7 +76,7 @@ impl Runtime {
         }
         let texts: Vec<_> = self.service.overrides.classes().map(|(class, _)| class.to_owned()).collect();
         for class in texts {
-            self.began(&key(&class), "pause", format!("class {class}: no job is started"));
+            self.began(&key(&class), "pause", format!("class {class} is paused"));
         }
         self.configure_schedule();
         self.note_ends();
@@ -85,19 +85,19 @@ impl Runtime {
     /// Pauses a class: none of its jobs is started.
     fn pause_class(&mut self, class: &str, seconds: Option<u64>, who: &str) -> Said {
         if self.queue.is_native() {
-            let why = "its workers take jobs off the queue by themselves, whichever come: pause a queue";
+            let why = "its workers take jobs off the queue by themselves, of any class; pause a queue instead";
             return Err(format!("connection {}: {why}", self.app.connection));
         }
         let class = self.class_meant(class)?;
         let until = self.until(seconds);
         if !self.service.overrides.hold(&class, who, until) {
-            return Err(format!("{CLASSES} classes are paused, and that is as many as may be"));
+            return Err(format!("{CLASSES} classes are paused already, which is the maximum"));
         }
         self.steered();
         let mut said = vec![format!("paused class {}{}", harmless::line(&class, NAME), span(seconds))];
         if !self.queue.capabilities().unreserve {
             said.push(
-                "this queue counts an attempt for a job that is given back: while one is held, its queue rests".into(),
+                "this queue counts an attempt for a job given back: while one is held, its queue is not read".into(),
             );
         }
         Ok(said)
@@ -158,12 +158,12 @@ impl Runtime {
     fn size_pool(&mut self, size: Option<usize>, seconds: Option<u64>, who: &str) -> Said {
         let (usual, most) = (self.settings.pool_size, self.settings.pool_max_size);
         let said = match size {
-            None => format!("the pool has {usual} workers, as the settings say, and {most} under pressure"),
+            None => format!("the pool has {usual} workers, as configured, and {most} under pressure"),
             Some(size) if (1..=most).contains(&size) => {
-                format!("the pool has at most {size} workers{}; the settings say {usual}", span(seconds))
+                format!("the pool has at most {size} workers{}; configured: {usual}", span(seconds))
             }
             Some(size) => {
-                return Err(format!("{size} workers: from 1 to pool_max_size, which is {most}"));
+                return Err(format!("pool size {size}: must be from 1 to pool_max_size ({most})"));
             }
         };
         let until = self.until(seconds);
@@ -176,15 +176,15 @@ impl Runtime {
     fn recycle(&mut self, worker: Option<u64>) -> Said {
         let Some(id) = worker else {
             self.tell(Event::Reload);
-            return Ok(vec!["every process is replaced after its job, pooled ones one by one".to_owned()]);
+            return Ok(vec!["every process is replaced after its current job, pooled workers one by one".to_owned()]);
         };
         let view = self.schedule.workers().find(|view| view.id == id);
         let said = match view.map(|view| (view.tier, view.state)) {
-            None => return Err(format!("there is no process {id}; kqueue pool {} lists them", self.settings.app)),
-            Some((Tier::Isolated, _)) => return Err(format!("process {id} has one job alone, and ends with it")),
-            Some((_, "starting" | "leaving")) => format!("process {id} is just starting, or leaving: nothing to do"),
-            Some((_, "idle")) => format!("process {id} leaves; another one takes its place when there is work for it"),
-            Some(_) => format!("process {id} leaves after its job; another one takes its place"),
+            None => return Err(format!("no process {id}; kqueue pool {} lists them", self.settings.app)),
+            Some((Tier::Isolated, _)) => return Err(format!("process {id} runs a single job and exits after it")),
+            Some((_, "starting" | "leaving")) => format!("process {id} is starting or exiting: nothing to do"),
+            Some((_, "idle")) => format!("process {id} exits; another one replaces it when needed"),
+            Some(_) => format!("process {id} exits after its job; another one replaces it"),
         };
         self.tell(Event::Recycle(id));
         Ok(vec![said])
@@ -203,7 +203,7 @@ impl Runtime {
     /// Resolves the name of a class: its full name, or the last part of a known one.
     pub(super) fn class_meant(&self, name: &str) -> Result<String, String> {
         if name.is_empty() || name.len() > MAX_NAME {
-            return Err(format!("the name of a class has 1 to {MAX_NAME} bytes"));
+            return Err(format!("the name of a class must have 1 to {MAX_NAME} bytes"));
         }
         let known = self.schedule.history.summaries().map(|(class, _)| class).chain(self.schedule.classes());
         let known: BTreeSet<String> =
@@ -213,9 +213,7 @@ impl Runtime {
             None if name.contains('\\') => Ok(name.trim_start_matches('\\').to_owned()),
             None => {
                 let name = harmless::line(name, NAME);
-                Err(format!(
-                    "no class that is known here ends in `{name}`: give its whole name, as kqueue stats has it"
-                ))
+                Err(format!("no known class ends in `{name}`: give its full name, as listed by kqueue stats"))
             }
         }
     }

@@ -54,7 +54,7 @@ impl Runtime {
             return;
         }
         if purpose == Purpose::Restart {
-            tracing::info!("to be started again: pooled and isolated jobs run on");
+            tracing::info!("restart: pooled and isolated jobs keep running");
             self.tell(Event::HandOver);
         } else {
             self.drain();
@@ -80,7 +80,7 @@ impl Runtime {
         }
         let running = self.running();
         if running > 0 {
-            tracing::error!("{error:#}; waiting for {running} running jobs, then ending");
+            tracing::error!("{error:#}; waiting for {running} running jobs, then exiting");
         }
         self.end.failure = Some(error);
         self.drain();
@@ -88,7 +88,7 @@ impl Runtime {
 
     pub(super) fn look_at_max_time(&mut self, now: Instant) {
         if self.max_time.take_if(|at| *at <= now).is_some() && !self.schedule.is_stopping() {
-            tracing::info!("the time of --max-time is over");
+            tracing::info!("--max-time reached: stopping after the running jobs");
             self.tell(Event::Drain);
         }
     }
@@ -125,7 +125,7 @@ impl Runtime {
         let idle = self.schedule.standing() == Standing::Running && self.schedule.job_count() == 0;
         // Before the first reply of the queue, the service manager would take this for a failed start.
         if self.service.upgrade.is_wanted() && idle && self.queue.has_answered() {
-            tracing::info!("no job is held: leaving, to be started again");
+            tracing::info!("no job is held: exiting, to be restarted");
             self.tell(Event::HandOver);
             self.settle();
         }

@@ -44,19 +44,20 @@ pub fn answer(script: &Path) -> Result<String, String> {
 /// Any failure, in one line.
 pub(super) fn take_place<T: DeserializeOwned>(command: &str) -> Result<T, String> {
     let mut asked = Vec::new();
-    std::io::stdin().read_to_end(&mut asked).map_err(|error| format!("stdin: {error}"))?;
+    std::io::stdin().read_to_end(&mut asked).map_err(|error| format!("cannot read standard input: {error}"))?;
     let (order, user, as_root): (T, Option<Account>, bool) = serde_json::from_slice(&asked)
-        .map_err(|_| format!("{command} is for other commands of kqueue; use `kqueue check` or `kqueue failed`"))?;
+        .map_err(|_| format!("{command} is internal to kqueue; use `kqueue check` or `kqueue failed`"))?;
     let cannot = |what: &str, error: std::io::Error| format!("{what}: {error}");
-    identity::detach().map_err(|error| cannot("session", error))?;
+    identity::detach().map_err(|error| cannot("cannot create a session", error))?;
     identity::close_inherited();
-    identity::adopt_descendants().map_err(|error| cannot("subreaper", error))?;
+    identity::adopt_descendants().map_err(|error| cannot("cannot become a subreaper", error))?;
     if let Some(user) = user.filter(|user| !user.is_us()) {
         user.become_it()?;
     }
     if geteuid().is_root() && !as_root {
         return Err(
-            "the app's PHP does not run as root; say who runs the app: user = \"www-data\", or --as-root".to_owned()
+            "refusing to run the app's PHP as root; set the user of the app: user = \"www-data\", or --as-root"
+                .to_owned(),
         );
     }
     Ok(order)
@@ -107,7 +108,7 @@ async fn php(question: &Question, script: &Path) -> Result<(Found, serde_json::V
     command.current_dir(&question.path).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.kill_on_drop(true);
     let output = match timeout(question.patience, output(command)).await {
-        Err(_) => return Err(format!("it is not ready after {} s", question.patience.as_secs_f32())),
+        Err(_) => return Err(format!("PHP timed out after {} s", question.patience.as_secs_f32())),
         Ok(output) => output.map_err(|error| format!("{}: {error}", question.path.display()))?,
     };
     let said = String::from_utf8_lossy(&output.stdout);
@@ -122,7 +123,7 @@ async fn php(question: &Question, script: &Path) -> Result<(Found, serde_json::V
     if let Some(failure) = &mut found.failed {
         // An app that ends PHP while it boots has printed the reason.
         if failure.text.is_empty() {
-            failure.text = format!("it ended PHP while it booted: {}", String::from_utf8_lossy(&output.stderr));
+            failure.text = format!("the app ended PHP while it booted: {}", String::from_utf8_lossy(&output.stderr));
         }
         failure.text = one_line(&failure.text);
     }
@@ -168,6 +169,6 @@ async fn queue(settings: serde_json::Value, queues: &[String]) -> Result<bool, F
     }
     match timeout(PATIENCE, backend.sizes(queues)).await {
         Ok(sizes) => sizes.map(|_| backend.is_native()).map_err(said),
-        Err(_) => Err(silent(format!("it does not answer within {} s", PATIENCE.as_secs()))),
+        Err(_) => Err(silent(format!("no answer within {} s", PATIENCE.as_secs()))),
     }
 }

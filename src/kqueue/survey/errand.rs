@@ -60,8 +60,9 @@ pub fn run(
     mut heard: impl FnMut(Value),
 ) -> Result<(), String> {
     let asked = serde_json::to_vec(&(errand, user, manner.as_root)).map_err(|error| error.to_string())?;
-    let mut child =
-        again("errand", user, manner).spawn().map_err(|error| format!("cannot start kqueue again: {error}"))?;
+    let mut child = again("errand", user, manner)
+        .spawn()
+        .map_err(|error| format!("cannot start a kqueue child process: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
         // Fails if the process has ended already; its output says why.
         let _ = stdin.write_all(&asked);

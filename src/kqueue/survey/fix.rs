@@ -10,10 +10,10 @@ const CONNECTIONS: &[&str] = &[
     "set QUEUE_CONNECTION to a redis or database connection",
     "set it in the app's config/queue.php (AWS_DEFAULT_REGION)",
     "rename it, or give its whole URL",
-    "keep it in InnoDB (ALTER TABLE … ENGINE = InnoDB)",
+    "convert it to InnoDB (ALTER TABLE … ENGINE = InnoDB)",
     "use `tls://`",
-    "give the key without one: openssl pkey",
-    "give the certificate as `cafile`",
+    "use an unencrypted key: openssl pkey",
+    "set `cafile` to the certificate",
     "use a file",
     "give the path of the file, not a URI",
     "rename it",
@@ -28,7 +28,7 @@ pub fn of_connection(text: &str) -> (&str, &'static str) {
         Some(fix) => (text.strip_suffix(fix).unwrap_or(text).trim_end_matches([' ', ':', ';']), fix),
         None => (
             text,
-            "mend config/queue.php and what it names in config/database.php, or name another connection in the app's file",
+            "fix config/queue.php and what it uses of config/database.php, or set another connection in the config file",
         ),
     }
 }
@@ -37,13 +37,13 @@ pub fn of_connection(text: &str) -> (&str, &'static str) {
 pub fn of_boot(fault: Option<BootFault>, text: &str, path: &Path) -> Option<String> {
     let path = path.display();
     match fault {
-        Some(BootFault::Vendor) => Some(format!("vendor/autoload.php is not there: run composer install in {path}")),
-        Some(BootFault::Connection) => Some("name one that is there, or add it".to_owned()),
+        Some(BootFault::Vendor) => Some(format!("vendor/autoload.php is missing: run composer install in {path}")),
+        Some(BootFault::Connection) => Some("use an existing connection, or add this one".to_owned()),
         Some(BootFault::DatabaseFile) => {
-            Some(format!("make it, as the app's user: touch it, then php artisan migrate in {path}"))
+            Some(format!("create it as the app's user: touch the file, then run php artisan migrate in {path}"))
         }
         // Laravel prints this and ends PHP.
-        _ if text.contains("environment file is invalid") => Some(format!("mend {path}/.env")),
+        _ if text.contains("environment file is invalid") => Some(format!("fix {path}/.env")),
         Some(BootFault::Unknown) | None => None,
     }
 }

@@ -152,7 +152,7 @@ pub struct Master {
 
 impl Master {
     /// The duties of the master that are left undone where it cannot be replaced.
-    pub const DUTIES: &str = "nobody trims its indexes, keeps its records or watches its waits";
+    pub const DUTIES: &str = "nothing trims its indexes, keeps its records or monitors its waits";
 }
 
 /// `config/horizon.php`, for one environment.
@@ -274,7 +274,7 @@ fn again(what: &str, user: Option<&Account>, manner: Manner) -> Command {
 pub fn ask(question: &Question, user: Option<&Account>, manner: Manner) -> Result<Found, String> {
     let mut command = again("survey", user, manner);
     let asked = serde_json::to_vec(&(question, user, manner.as_root)).map_err(|error| error.to_string())?;
-    let mut child = command.spawn().map_err(|error| format!("cannot start kqueue again: {error}"))?;
+    let mut child = command.spawn().map_err(|error| format!("cannot start a kqueue child process: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
         // Fails if the process has ended already; its output says why.
         let _ = stdin.write_all(&asked);
@@ -299,7 +299,7 @@ pub fn version(php: &Path, args: &[String]) -> Result<(String, u32), String> {
     let last = said.lines().last().unwrap_or_default();
     last.split_once(' ')
         .and_then(|(id, version)| Some((version.to_owned(), id.parse().ok()?)))
-        .ok_or_else(|| format!("is no PHP command line: {}", one_line(&String::from_utf8_lossy(&output.stderr))))
+        .ok_or_else(|| format!("not a PHP command line: {}", one_line(&String::from_utf8_lossy(&output.stderr))))
 }
 
 /// Output of a process or server, sanitized, as one line of at most [`LONGEST`] bytes.

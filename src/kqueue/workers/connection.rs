@@ -94,12 +94,12 @@ pub(super) async fn serve(mut stream: UnixStream, peer: Peer, said: mpsc::Sender
     let (worker, hello) = match hello {
         Ok(Ok(hello)) => hello,
         Ok(Err(reason)) => return refuse(peer, &reason),
-        Err(_) => return refuse(peer, "said nothing for 5 s"),
+        Err(_) => return refuse(peer, "sent no hello within 5 s"),
     };
     if let FromWorker::Hello { version, .. } = hello
         && version != VERSION
     {
-        refuse(peer, &format!("speaks version {version} of the protocol, not {VERSION}"));
+        refuse(peer, &format!("uses protocol version {version}, not {VERSION}"));
         let _ = said.send(Said::Foreign).await;
         return;
     }
@@ -123,11 +123,11 @@ pub(super) async fn serve(mut stream: UnixStream, peer: Peer, said: mpsc::Sender
                 }
             }
             match reader.read(&mut chunk).await {
-                Ok(0) => return (false, decoder.is_partial().then(|| "half a frame".to_owned())),
+                Ok(0) => return (false, decoder.is_partial().then(|| "incomplete frame".to_owned())),
                 Ok(read) => decoder.feed(chunk.get(..read).unwrap_or_default()),
                 // Unread data at the end of a process shows as a reset.
                 Err(error) => {
-                    let fault = decoder.is_partial().then(|| "half a frame".to_owned());
+                    let fault = decoder.is_partial().then(|| "incomplete frame".to_owned());
                     return (error.kind() == io::ErrorKind::ConnectionReset, fault);
                 }
             }
@@ -160,13 +160,13 @@ async fn introduction(
     loop {
         if let Some(message) = decoder.message().map_err(|error| format!("sent {error}"))? {
             let FromWorker::Hello { worker, .. } = &message else {
-                return Err("did not say who it is".to_owned());
+                return Err("sent another message before its hello".to_owned());
             };
-            let worker = worker.parse().map_err(|_| format!("says it is worker {worker:?}"))?;
+            let worker = worker.parse().map_err(|_| format!("claims the invalid worker number {worker:?}"))?;
             return Ok((worker, message));
         }
         match stream.read(chunk).await {
-            Ok(0) => return Err("left without a word".to_owned()),
+            Ok(0) => return Err("closed the connection before its hello".to_owned()),
             Ok(read) => decoder.feed(chunk.get(..read).unwrap_or_default()),
             Err(error) => return Err(error.to_string()),
         }

@@ -29,7 +29,7 @@ pub enum ListenError {
         source: io::Error,
     },
     /// Another runtime works from that directory.
-    #[error("{0}: another kqueue runs with this directory; stop it, or set another runtime_dir")]
+    #[error("{0}: another kqueue uses this directory; stop it, or set another runtime_dir")]
     Taken(PathBuf),
     /// Other users could write to the directory.
     #[error("{0}; set another runtime_dir")]
@@ -100,7 +100,7 @@ impl Listener {
             let Connection { stream, peer, place } = listener.next().await;
             let peer = Peer { pid: peer.pid().unwrap_or(0), uid: peer.uid() };
             if peer.uid != own || peer.pid == 0 {
-                refuse(peer, "is not the app's user");
+                refuse(peer, "does not run as the app's user");
                 continue;
             }
             let said = said.clone();

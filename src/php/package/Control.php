@@ -37,11 +37,11 @@ final class Control
         $told = json_decode($answer, true);
 
         if (! is_array($told)) {
-            throw new RuntimeException("{$socket}: kqueue gives no answer");
+            throw new RuntimeException("{$socket}: kqueue sent no valid reply");
         }
 
         if (isset($told['unable']) || isset($told['refused'])) {
-            throw new RuntimeException("{$socket}: ".($told['unable'] ?? 'kqueue refuses to answer this user'));
+            throw new RuntimeException("{$socket}: ".($told['unable'] ?? 'kqueue refuses requests from this user'));
         }
 
         return $told;
@@ -59,7 +59,7 @@ final class Control
                 return [$stream, $socket];
             }
 
-            $tried[] = "{$socket}: ".($error === '' ? 'no answer' : strtolower($error));
+            $tried[] = "{$socket}: ".($error === '' ? 'no reply' : strtolower($error));
         }
 
         throw new RuntimeException(implode('; ', $tried));

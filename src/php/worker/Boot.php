@@ -48,7 +48,7 @@ final class Boot
         $before = array_slice($steps, 0, (int) array_key_first($until));
         $this->rest = array_slice($steps, count($before));
         $before === [] || $this->app->bootstrapWith($before);
-        $this->held->note('before its providers are registered (config/ or bootstrap/app.php)');
+        $this->held->note('before the service providers were registered (config/ or bootstrap/app.php)');
     }
 
     /** Boots the rest, in a fork of a process that has called {@see begin()}. */
@@ -92,7 +92,7 @@ final class Boot
         }
 
         $this->app->afterBootstrapping(RegisterProviders::class, function (): void {
-            $this->held->note('while its providers were registered, or before (config/ or bootstrap/app.php)');
+            $this->held->note('while the service providers were registered, or before (config/ or bootstrap/app.php)');
 
             foreach (array_keys($this->app->getLoadedProviders()) as $class) {
                 $provider = $this->app->getProvider($class);
@@ -138,7 +138,7 @@ final class Boot
         if ($this->app->resolved('db') && method_exists($this->app['db'], 'getConnections')) {
             foreach ($this->app['db']->getConnections() as $name => $connection) {
                 if ($connection->transactionLevel() > 0) {
-                    Output::say("left a transaction open on the database connection '{$name}': this process ends, which rolls it back");
+                    Output::say("the job left a transaction open on the database connection '{$name}': this process exits, which rolls the transaction back");
 
                     return true;
                 }

@@ -67,14 +67,14 @@ final class BrokenMessages extends Errand
         $why = $with === null ? null : self::why($with, strlen($with));
 
         if ($why !== null) {
-            throw new RuntimeException("what it is mended to is no job: {$why}");
+            throw new RuntimeException("the replacement message is not a valid job: {$why}");
         }
 
         foreach ($this->order['queues'] ?: [null] as $of) {
             match (true) {
                 $queue instanceof RedisQueue => $this->ofRedis($queue, $this->key($queue, $of), $this->plain($queue, $of)),
                 $queue instanceof DatabaseQueue => $this->ofDatabase($queue, $queue->getQueue($of)),
-                default => throw new RuntimeException('messages of a queue of '.get_class($queue).' are set aside nowhere that can be looked at'),
+                default => throw new RuntimeException('broken messages of '.get_class($queue).' cannot be accessed: kqueue sets them aside on Redis and database queues only'),
             };
         }
 
@@ -178,7 +178,7 @@ final class BrokenMessages extends Errand
     private static function why(string $message, int $bytes): ?string
     {
         if (strlen($message) < $bytes) {
-            return "it has {$bytes} bytes, and was not looked at as a whole";
+            return "it has {$bytes} bytes, too many to check";
         }
 
         $job = json_decode($message, true);
@@ -195,8 +195,8 @@ final class BrokenMessages extends Errand
         $isText = static fn (mixed $value): bool => is_string($value) && ! is_numeric(trim($value));
 
         return match (true) {
-            is_array($timeout), is_numeric($timeout) && $timeout >= 2 ** 63, $isText($timeout) && $timeout >= '0' => 'its `timeout` is no number of seconds',
-            is_array($attempts), $isText($attempts) => 'its `attempts` is no number',
+            is_array($timeout), is_numeric($timeout) && $timeout >= 2 ** 63, $isText($timeout) && $timeout >= '0' => 'its `timeout` is not a valid number',
+            is_array($attempts), $isText($attempts) => 'its `attempts` is not a number',
             default => null,
         };
     }

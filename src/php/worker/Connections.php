@@ -51,7 +51,7 @@ final class Connections
             try {
                 $flush();
             } catch (Throwable $e) {
-                fwrite(STDERR, 'what the app has collected while it booted cannot be stored: '.$e->getMessage()."\n");
+                fwrite(STDERR, 'cannot store the data that packages collected while the app booted: '.$e->getMessage()."\n");
             }
         }
     }

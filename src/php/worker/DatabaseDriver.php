@@ -58,7 +58,7 @@ final class DatabaseDriver extends Driver
         if (! is_array($connections[$name] ?? null)) {
             $names = implode(', ', array_keys($connections));
 
-            throw new Misconfigured(Misconfigured::CONNECTION, "the app has no database connection named '{$name}', which its queue connection names; config/database.php has {$names}");
+            throw new Misconfigured(Misconfigured::CONNECTION, "the app has no database connection named '{$name}', which its queue connection refers to; config/database.php has {$names}");
         }
 
         $connection = (new \Illuminate\Support\ConfigurationUrlParser)->parseConfiguration($connections[$name]);

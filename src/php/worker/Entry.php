@@ -40,7 +40,7 @@ final class Entry
                 }
 
                 $made = null;
-                $this->unfollowed = "it cannot be cut before it handles the command ({$error->getMessage()})";
+                $this->unfollowed = "the part before it handles the command does not compile on its own ({$error->getMessage()})";
             }
 
             if ($made !== null) {
@@ -55,7 +55,7 @@ final class Entry
                 }
 
                 // Laravel 11 makes the application in the statement that handles the command.
-                $this->unfollowed = $this->makes ? null : 'it makes no application before it handles the command';
+                $this->unfollowed = $this->makes ? null : 'it does not create the application before it handles the command';
             }
         }
 
@@ -93,7 +93,7 @@ final class Entry
         }
 
         if (! class_exists(PhpToken::class)) {
-            $this->unfollowed = 'PHP has no tokenizer';
+            $this->unfollowed = 'PHP has no tokenizer extension';
 
             return null;
         }
@@ -141,7 +141,7 @@ final class Entry
             }
         }
 
-        $this->unfollowed = 'it does not handle the command by the kernel\'s `handle` or the application\'s `handleCommand`';
+        $this->unfollowed = 'it does not handle the command through the kernel\'s `handle` or the application\'s `handleCommand`';
 
         return null;
     }

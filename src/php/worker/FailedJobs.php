@@ -69,7 +69,7 @@ final class FailedJobs extends Errand
         } catch (Throwable $error) {
             $this->keep();
 
-            throw new RuntimeException("{$this->done} were retried, then: ".$error->getMessage(), 0, $error);
+            throw new RuntimeException("{$this->done} retried before this error: ".$error->getMessage(), 0, $error);
         }
 
         $this->say(['progress' => $this->done]);

@@ -87,9 +87,9 @@ final class Inspector
                 $this->buffer .= $chunk;
                 $this->read();
             } elseif (feof($this->pipe)) {
-                $this->end('it ends PHP');
+                $this->end('loading it ends the PHP process');
             } elseif (microtime(true) >= $this->until) {
-                $this->end('it is not loaded within '.self::PATIENCE.' s');
+                $this->end('loading it takes longer than '.self::PATIENCE.' s');
             } else {
                 return false;
             }
@@ -239,7 +239,7 @@ final class Inspector
         $loading = '';
         register_shutdown_function(static function () use ($to, &$loading): void {
             $error = error_get_last();
-            $why = $error === null ? 'it ends PHP' : "{$error['message']} in {$error['file']}:{$error['line']}";
+            $why = $error === null ? 'loading it ends the PHP process' : "{$error['message']} in {$error['file']}:{$error['line']}";
             @fwrite($to, json_encode([$loading, ['unloadable' => $why]], JSON_INVALID_UTF8_SUBSTITUTE)."\n");
             posix_kill(getmypid(), SIGKILL);
         });

@@ -172,7 +172,7 @@ final class Loop
     private function next(\Closure $pop, string $queues): ?Job
     {
         if (! $this->wire->isOurs()) {
-            Output::say('a child process that a job has forked came back out of the job instead of ending: it ends now');
+            Output::say('a child process forked by a job returned to the worker loop instead of exiting: ending it');
             exit(0);
         }
 
@@ -184,7 +184,7 @@ final class Loop
                 throw $error;
             }
 
-            Output::say('this process ends: '.Output::text($error));
+            Output::say('this process exits: '.Output::text($error));
             $this->worker->shouldQuit = true;
 
             return null;

@@ -82,7 +82,7 @@ final class MoveJobs extends PickedJobs
                 throw $error;
             }
 
-            throw new RuntimeException('the two queues are in different slots of the cluster: no job goes from one to the other in one step', 0, $error);
+            throw new RuntimeException('the two queues are in different slots of the cluster: jobs cannot be moved between them atomically', 0, $error);
         }
     }
 
@@ -143,7 +143,7 @@ final class MoveJobs extends PickedJobs
         } while ($taken !== []);
 
         if ($id <= 1 && in_array($queue->getDatabase()->getDriverName(), ['mysql', 'mariadb'], true)) {
-            throw new RuntimeException('no id is free before the first job of the queue, and in a database the order is that of ids');
+            throw new RuntimeException('no id below that of the first job of the queue is free: jobs in a database are ordered by id');
         }
 
         return $id - 1;

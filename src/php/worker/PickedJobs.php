@@ -40,7 +40,7 @@ abstract class PickedJobs extends Errand
             $this->inPasses(fn () => match (true) {
                 $queue instanceof RedisQueue => $this->ofRedis($queue, $connection, $this->key($queue, $of), $this->plain($queue, $of)),
                 $queue instanceof DatabaseQueue => $this->ofDatabase($queue, $connection, $queue->getQueue($of)),
-                default => throw new RuntimeException('jobs in a queue of '.get_class($queue).' cannot be picked out by name'),
+                default => throw new RuntimeException('jobs of '.get_class($queue).' cannot be selected: only Redis and database queues can be searched'),
             });
         }
     }

@@ -97,7 +97,7 @@ final class RedisDriver extends Driver
         if (! is_array($redis[$name] ?? $redis['clusters'][$name] ?? null)) {
             $names = implode(', ', array_diff(array_keys($redis + ($redis['clusters'] ?? [])), ['client', 'options', 'clusters']));
 
-            throw new Misconfigured(Misconfigured::CONNECTION, "the app has no Redis connection named '{$name}', which its queue connection names; config/database.php has {$names}");
+            throw new Misconfigured(Misconfigured::CONNECTION, "the app has no Redis connection named '{$name}', which its queue connection refers to; config/database.php has {$names}");
         }
     }
 

@@ -55,7 +55,7 @@ final class Survey
         }
 
         Connections::close($boot->app);
-        $held->note('after it had booted');
+        $held->note('after the app had booted');
         $this->found['held'] = $held->left();
         $this->found['artisan'] = $boot->unfollowed;
         $config = $boot->app['config'];

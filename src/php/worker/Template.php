@@ -62,7 +62,7 @@ final class Template
 
         $this->early || Connections::flush($this->boot->app, $this->boot->connection(), $ready['app']['queue']);
         Connections::close($this->boot->app);
-        $this->boot->held->note('after it had booted');
+        $this->boot->held->note('after the app had booted');
         $this->randomness = new Randomness($this->boot->app);
         $this->wire->send(Wire::READY, $ready + $this->held());
 

@@ -67,7 +67,7 @@ final class Wire
         $stream = @stream_socket_client('unix://'.$path, $code, $message, 10);
 
         if ($stream === false) {
-            throw new \RuntimeException("kqueue's socket {$path} does not answer: {$message}");
+            throw new \RuntimeException("cannot connect to kqueue's socket {$path}: {$message}");
         }
 
         stream_set_blocking($stream, false);

@@ -71,7 +71,7 @@ impl Account {
         initgroups(&name, gid)
             .and_then(|()| setgid(gid))
             .and_then(|()| setuid(Uid::from_raw(self.uid)))
-            .map_err(|error| format!("cannot become {}: {error}", self.name))
+            .map_err(|error| format!("cannot change to user {}: {error}", self.name))
     }
 }
 

@@ -52,18 +52,18 @@ pub fn user_of(app: App<'_>, as_root: bool) -> Result<Account, Refused> {
                 let what = format!("{path} belongs to root, and jobs should not run as root");
                 return Err(refused(
                     what,
-                    "say who runs the app: user = \"www-data\", or --as-root if root really does",
+                    "set the app's user: user = \"www-data\", or pass --as-root to run it as root",
                 ));
             }
             Ok(uid) => uid.to_string(),
-            Err(why) => return Err(refused(format!("{path} {why}"), "say who runs the app: user = \"www-data\"")),
+            Err(why) => return Err(refused(format!("{path} {why}"), "set the app's user: user = \"www-data\"")),
         },
     };
     let account = Account::find(&name, app.group)
-        .map_err(|what| refused(what, "create it, or say who runs the app: user = \"www-data\""))?;
+        .map_err(|what| refused(what, "create it, or set the app's user: user = \"www-data\""))?;
     if account.uid == 0 && !as_root {
         let what = format!("the user of the app at {path} is root, and jobs should not run as root");
-        return Err(refused(what, "name another user: user = \"www-data\", or give --as-root if root really runs it"));
+        return Err(refused(what, "set another user: user = \"www-data\", or pass --as-root to run it as root"));
     }
     Ok(account)
 }

@@ -134,7 +134,7 @@ fn walk(directory: &Path, own: u32, mode: u32) -> Result<PathBuf, NotPrivate> {
         }
         return Ok(at);
     }
-    Err(NotPrivate::Io { path: directory, source: io::Error::other("goes round in links") })
+    Err(NotPrivate::Io { path: directory, source: io::Error::other("too many levels of symbolic links") })
 }
 
 /// Whether others may write to a directory. Root's group and our own are trusted.

@@ -100,7 +100,7 @@ pub fn stay_with(front: Option<i32>) -> io::Result<()> {
     if let Some(front) = front {
         prctl::set_pdeathsig(Signal::SIGTERM)?;
         if getppid().as_raw() != front {
-            return Err(io::Error::other("the process at the terminal is gone"));
+            return Err(io::Error::other("the process at the terminal has ended"));
         }
     }
     Ok(())

@@ -59,7 +59,7 @@ fn stamp(terminal: bool, now: &Zoned) -> String {
 
 fn dropped<const TERMINAL: bool>(lines: u64) -> String {
     let stamp = stamp(TERMINAL, &Zoned::now());
-    format!("{stamp}warning: {lines} log lines before this one are lost: nobody read stderr")
+    format!("{stamp}warning: {lines} log lines before this one were dropped: stderr was not read")
 }
 
 impl<W: Write> Human<W> {

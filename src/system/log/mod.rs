@@ -101,7 +101,7 @@ fn checked(value: &str) -> Result<EnvFilter, String> {
     let parts: Vec<&str> = value.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
     let is_level = |part: &str| part.parse::<LevelFilter>().is_ok();
     if let Some(part) = parts.iter().find(|part| !part.contains(['=', '[']) && !is_level(part)) {
-        return Err(format!("{part:?} is no level (off, error, warn, info, debug, trace), nor TARGET=LEVEL"));
+        return Err(format!("{part:?} is neither a level (off, error, warn, info, debug, trace) nor TARGET=LEVEL"));
     }
     let base = if parts.iter().any(|part| is_level(part)) { "" } else { "info," };
     EnvFilter::try_new(format!("{base}{value}")).map_err(|error| error.to_string())
@@ -171,7 +171,7 @@ mod tests {
         // The parser would take it for a target, and turn everything else off.
         let (used, complaint) = with(&[("KQUEUE_LOG", "loud")]);
         assert_eq!(used, "info");
-        assert!(complaint.unwrap().contains("\"loud\" is no level"));
+        assert!(complaint.unwrap().contains("\"loud\" is neither a level"));
         assert_eq!(with(&[("KQUEUE_LOG", "kqueue::backend=trace")]).0, "kqueue::backend=trace,info");
         assert_eq!(with(&[("KQUEUE_LOG", "error,kqueue::php=off")]).0, "kqueue::php=off,error");
     }

@@ -126,7 +126,7 @@ impl JobRecord<'_> {
 
     /// The reason for an unsuccessful outcome, as text.
     pub fn why(&self) -> Option<String> {
-        const LOST: &str = "its reservation had run out, so another worker may have run it too";
+        const LOST: &str = "its reservation had expired, so another worker may have run it too";
         match (self.outcome, self.cause) {
             (Outcome::Lost, None) => Some(LOST.to_owned()),
             (Outcome::Lost, Some(cause)) => Some(format!("{cause}; {LOST}")),

@@ -56,7 +56,7 @@ fn receive() -> io::Result<BTreeMap<String, Vec<Listening>>> {
     for (descriptor, name) in descriptors {
         let (is_unix, is_inet) = (descriptor.is_unix(), descriptor.is_inet());
         if !is_unix && !is_inet {
-            return Err(io::Error::other(format!("{name}: neither a Unix socket nor one of the network")));
+            return Err(io::Error::other(format!("{name}: neither a Unix nor an internet socket")));
         }
         let socket = unchecked::owned(descriptor);
         let listening = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::AcceptConn)?;

@@ -97,7 +97,7 @@ impl Manager {
                 // systemd is older than its version says, or was built without these properties: retry once, and
                 // remember.
                 Err(error) if error.is_unknown_property() && (pidfds || oom_policy) => {
-                    tracing::debug!("a scope without PIDFDs and OOMPolicy: {error}");
+                    tracing::debug!("creating scopes without PIDFDs and OOMPolicy: {error}");
                     self.can.pidfds.set(false);
                     self.can.scope_oom_policy.set(false);
                 }

@@ -22,7 +22,7 @@ pub enum SystemdError {
         result: String,
     },
     /// No reply or result in time, nor by asking again.
-    #[error("{0}: no answer from systemd in time")]
+    #[error("{0}: systemd did not reply in time")]
     Timeout(String),
     /// There is no such process, or it is not where it should be.
     #[error("{0}")]

@@ -118,7 +118,7 @@ impl Manager {
     /// # Errors
     /// When it belongs to no unit or is gone, or systemd does not answer.
     pub async fn unit_of(&self, pid: i32, pidfd: Option<&OwnedFd>) -> Result<String, SystemdError> {
-        let gone = || SystemdError::Process(format!("process {pid}: not there"));
+        let gone = || SystemdError::Process(format!("process {pid}: no such process"));
         if let Some(pidfd) = pidfd.filter(|_| self.can.unit_by_pidfd.get()) {
             match self.call(self.proxy.get_unit_by_pidfd(pidfd.as_fd().into())).await {
                 Ok((_, unit, _)) => return Ok(unit),

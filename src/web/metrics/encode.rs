@@ -132,21 +132,21 @@ impl Host {
                 1.0,
             )
         });
-        family(to, "kqueue_app_info", "What the app is made of.", MetricType::Gauge, info)?;
+        family(to, "kqueue_app_info", "Versions, connection and launcher of the app.", MetricType::Gauge, info)?;
         self.gauge(to, "kqueue_start_time_seconds", "When the runtime started, in seconds since 1970.", |told| {
             told.since as f64
         })?;
-        self.gauge(to, "kqueue_queue_silent_seconds", "For how long the queue has not answered.", |told| {
+        self.gauge(to, "kqueue_queue_silent_seconds", "How long the queue has not answered; 0 if it answers.", |told| {
             told.silent.unwrap_or_default()
         })
     }
 
     fn queues(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        self.gauge(to, "kqueue_backlog_jobs", "Jobs that could run and do not yet.", |told| told.waiting as f64)?;
+        self.gauge(to, "kqueue_backlog_jobs", "Jobs that could run but have not started.", |told| told.waiting as f64)?;
         for (name, help, of) in [
             ("kqueue_queue_waiting_jobs", "Jobs in the queue that could run.", 0),
-            ("kqueue_queue_delayed_jobs", "Jobs in the queue whose time has not come.", 1),
-            ("kqueue_queue_reserved_jobs", "Jobs of the queue that some worker holds.", 2),
+            ("kqueue_queue_delayed_jobs", "Delayed jobs in the queue.", 1),
+            ("kqueue_queue_reserved_jobs", "Jobs of the queue that are reserved by a worker.", 2),
         ] {
             let samples = self.told().flat_map(|(app, snapshot)| {
                 snapshot.queues.iter().take(QUEUES).filter_map(move |queue| {
@@ -161,7 +161,7 @@ impl Host {
             let queues = snapshot.queues.iter().take(QUEUES);
             queues.map(move |queue| (vec![("app", app), ("queue", queue.name.as_str())], truth(queue.paused)))
         });
-        family(to, "kqueue_queue_paused", "Whether the app has paused the queue.", MetricType::Gauge, paused)?;
+        family(to, "kqueue_queue_paused", "Whether the queue is paused.", MetricType::Gauge, paused)?;
         let oldest = self.told().flat_map(|(app, snapshot)| {
             let queues = snapshot.queues.iter().take(QUEUES);
             queues.map(move |queue| {
@@ -169,7 +169,7 @@ impl Host {
                 (vec![("app", app), ("queue", queue.name.as_str())], oldest)
             })
         });
-        let help = "For how long the oldest job that could run has waited.";
+        let help = "How long the oldest job that could run has waited.";
         family(to, "kqueue_oldest_wait_seconds", help, MetricType::Gauge, oldest)
     }
 
@@ -178,7 +178,7 @@ impl Host {
             let tiers = snapshot.tiers.iter().take(8);
             tiers.map(move |tier| (vec![("app", app), ("tier", tier.tier.as_str())], tier.running as f64))
         });
-        family(to, "kqueue_running_jobs", "Jobs that run.", MetricType::Gauge, running)?;
+        family(to, "kqueue_running_jobs", "Running jobs.", MetricType::Gauge, running)?;
         let mut count: BTreeMap<(&str, &str, &str), f64> = BTreeMap::new();
         let mut memory: BTreeMap<(&str, &str), f64> = BTreeMap::new();
         for (app, snapshot) in self.told() {
@@ -200,7 +200,7 @@ impl Host {
         family(
             to,
             "kqueue_worker_memory_bytes",
-            "Memory of PHP processes and of all that they have started.",
+            "Memory of PHP processes and of their descendants.",
             MetricType::Gauge,
             memory,
         )?;
@@ -223,7 +223,7 @@ impl Host {
                 })
             })
         });
-        family(to, "kqueue_workers_ended", "PHP processes that ended, by why.", MetricType::Counter, ended)?;
+        family(to, "kqueue_workers_ended", "PHP processes that ended, by reason.", MetricType::Counter, ended)?;
         let oom = self.counted().map(|(app, counted)| {
             let kills = counted
                 .ended
@@ -235,14 +235,14 @@ impl Host {
         family(
             to,
             "kqueue_oom_kills",
-            "PHP processes that the kernel ended at their memory limit.",
+            "PHP processes that the kernel killed at their memory limit.",
             MetricType::Counter,
             oom,
         )?;
         let orders = self.counted().flat_map(|(app, counted)| {
             counted.orders.iter().map(move |(kind, count)| (vec![("app", app), ("kind", kind.as_str())], *count as f64))
         });
-        family(to, "kqueue_coordinator_orders", "What the coordinator was asked for.", MetricType::Counter, orders)?;
+        family(to, "kqueue_coordinator_orders", "Requests to the coordinator, by kind.", MetricType::Counter, orders)?;
         let outages = self.counted().map(|(app, counted)| (vec![("app", app)], counted.outages as f64));
         family(to, "kqueue_outages", "Times that the queue stopped answering.", MetricType::Counter, outages)
     }
@@ -262,27 +262,21 @@ impl Host {
                 })
             })
         });
-        family(to, "kqueue_jobs", "Attempts that ended, by how.", MetricType::Counter, outcomes)?;
+        family(to, "kqueue_jobs", "Attempts that ended, by outcome.", MetricType::Counter, outcomes)?;
         let by_class = self.summed(|row| [("class", row.class.as_str()), ("tier", row.tier.as_str())]);
         let by_queue = self.summed(|row| [("queue", row.queue.as_str()), ("tier", row.tier.as_str())]);
         let cpu = by_class.iter().map(|(labels, figures)| (labels.clone(), figures.cpu_usec as f64 / 1e6));
         family(to, "kqueue_job_cpu_seconds", "Processor time of jobs, where it is known.", MetricType::Counter, cpu)?;
         let peak = by_class.iter().filter_map(|(labels, figures)| Some((labels.clone(), figures.memory_peak? as f64)));
-        family(
-            to,
-            "kqueue_job_memory_peak_bytes",
-            "Memory that a job of the class has had at most.",
-            MetricType::Gauge,
-            peak,
-        )?;
+        family(to, "kqueue_job_memory_peak_bytes", "Peak memory of a job of the class.", MetricType::Gauge, peak)?;
         histograms(
             to,
             "kqueue_job_wait_seconds",
-            "From when a job could have run to its start.",
+            "Time from when a job could have run to its start.",
             &by_queue,
             |figures| &figures.wait,
         )?;
-        histograms(to, "kqueue_job_duration_seconds", "How long attempts took.", &by_class, |figures| &figures.duration)
+        histograms(to, "kqueue_job_duration_seconds", "Duration of attempts.", &by_class, |figures| &figures.duration)
     }
 
     /// Figures summed by the app and two labels.

@@ -34,7 +34,7 @@ pub async fn metrics(State(apps): State<Arc<Apps>>, headers: HeaderMap) -> Respo
     let made = tokio::task::spawn_blocking(move || written(told, is_open)).await;
     match made.ok().flatten() {
         Some(text) => ([(CONTENT_TYPE, if is_open { OPEN } else { TEXT })], text).into_response(),
-        None => plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n"),
+        None => plain(StatusCode::INTERNAL_SERVER_ERROR, "cannot encode the metrics\n"),
     }
 }
 

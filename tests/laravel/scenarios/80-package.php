@@ -237,7 +237,7 @@ row('package', 'config/kqueue.php is published, and its settings count after fil
     $daemon = $w->start();
     $w->dispatch(new Plain());
     $w->expectSame(['inline'], $w->tiers(Plain::class), 'the tier');
-    $w->expectContains('config/kqueue.php: isolated_memory_cap: not taken from the app', $daemon->output(), 'what it says');
+    $w->expectContains('config/kqueue.php: isolated_memory_cap: cannot be set by the app', $daemon->output(), 'what it says');
     $w->expectContains('config/kqueue.php: colour: no such setting', $daemon->output(), 'what it says');
     $say("'default_tier' => 'pooled', 'tries' => 2,");
     $w->artisan('queue:restart');
@@ -297,7 +297,7 @@ row('kqueue:work', 'refuses what means nothing to kqueue, with the reason, and s
     foreach ([
         2 => [
             ['--sleep=3'], 'kqueue:work: --sleep: kqueue does not poll',
-            ['--inline', '--secure'], 'kqueue:work: --inline and --secure: each says where jobs run',
+            ['--inline', '--secure'], 'kqueue:work: --inline and --secure: each sets the default tier',
             ['nowhere'], "kqueue:work: no queue connection named 'nowhere'",
             ['--timeout=soon'], '--timeout: expected whole seconds',
         ],
@@ -310,11 +310,11 @@ row('kqueue:work', 'refuses what means nothing to kqueue, with the reason, and s
     }
     $daemon = $w->startArtisan(['kqueue:work'], ['KQUEUE_BINARY' => 'no-such-program'] + $env($w));
     $w->expectSame(78, $daemon->wait(), 'exit status without kqueue');
-    $w->expectContains("no program 'no-such-program'", $daemon->output(), 'what it says');
+    $w->expectContains("no executable 'no-such-program'", $daemon->output(), 'what it says');
 
     $daemon = $w->startArtisan(['kqueue:work', ...AS_ROOT, '--max-jobs=1'], $env($w), ['-d', 'disable_functions=pcntl_exec']);
     $w->expectSame(78, $daemon->wait(), 'exit status of a PHP that cannot exec');
-    $w->expect((bool) preg_match('/\(pcntl_exec\); run: (.+)/', $daemon->output(), $found), 'it says what to run');
+    $w->expect((bool) preg_match('/pcntl_exec; run: (.+)/', $daemon->output(), $found), 'it says what to run');
     $w->dispatch(new Plain());
     putenv('RUNTIME_DIRECTORY=' . $w->sandbox->dir . '/run');
     putenv('STATE_DIRECTORY=' . $w->sandbox->dir . '/state');
@@ -346,7 +346,7 @@ row('kqueue:status', 'and its like ask kqueue about this app, with its options, 
         return $status === 0 ? (json_decode((string) strstr($said, '{'), true)['jobs'][0] ?? null) : null;
     }, 'the job');
     $w->expectSame([$uuid, Throws::class, 1], [$job['uuid'], $job['class'], $job['attempt']], 'the job that failed');
-    foreach (['kqueue:stats' => "CLASS\tRUNS", 'kqueue:pool' => "TIER\tPROCESSES", 'kqueue:tune' => 'too few to say anything'] as $command => $text) {
+    foreach (['kqueue:stats' => "CLASS\tRUNS", 'kqueue:pool' => "TIER\tPROCESSES", 'kqueue:tune' => 'too few for advice'] as $command => $text) {
         [$status, $said] = $ask($command);
         $w->expectSame(0, $status, "exit status of {$command}");
         $w->expectContains($text, $said, "what {$command} says");
@@ -356,7 +356,7 @@ row('kqueue:status', 'and its like ask kqueue about this app, with its options, 
     $w->expectContains("invalid value 'yesterday'", $said, 'what it says');
     $daemon = $w->startArtisan(['kqueue:status'], ['KQUEUE_BINARY' => 'no-such-program'] + $env($w));
     $w->expectSame(78, $daemon->wait(), 'exit status without kqueue');
-    $w->expectContains("kqueue:status: no program 'no-such-program' that can be run; install kqueue", $daemon->output(), 'what it says');
+    $w->expectContains("kqueue:status: no executable 'no-such-program'; install kqueue", $daemon->output(), 'what it says');
     // Within the app, the output is whose it was asked for.
     $w->laravel['config']->set('kqueue.binary', (string) realpath((string) getenv('KQUEUE_BIN')));
     $kernel = $w->laravel->make(\Illuminate\Contracts\Console\Kernel::class);

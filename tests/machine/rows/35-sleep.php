@@ -35,7 +35,7 @@ row('sleep', 'an idle app falls asleep with all its units but the runtime\'s, an
     $since = $m->cursor();
     $m->start();
     $sleeps($m);
-    $m->waitForRecord('asleep until there is one', 'kqueue@shop.service', $since);
+    $m->waitForRecord('asleep until the next job', 'kqueue@shop.service', $since);
     $pid = $m->runtime()->pid();
     $m->expectSame([$pid => 'kqueue@shop.service'], array_intersect($m->units(), ['kqueue@shop.service']), 'processes of the runtime\'s unit');
     // The watchdog is fed.

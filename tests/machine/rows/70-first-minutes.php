@@ -33,7 +33,7 @@ row('first-minutes', 'init, enable, and jobs run; check finds nothing wrong with
         $m->expectSame("644 root root\n", $m->must("stat -c '%a %U %G' /etc/kqueue/shop.toml"), 'the file');
         $m->must('kqueue config check shop');
         // Neither is there a service manager to reload twice, nor anything to write.
-        $m->expectContains('says already', $m->must('kqueue init shop --path /srv/shop'), 'what init says the second time');
+        $m->expectContains('already contains', $m->must('kqueue init shop --path /srv/shop'), 'what init says the second time');
         $m->must('systemctl enable --now kqueue@shop');
         $uuids = $m->dispatchAll([new Quick(1), new Heavy(1)]);
         $m->waitForEffects('end', 2);

@@ -43,7 +43,7 @@ row('status-loop', 'an app that does not start is not shown as running, and stat
         $outcome = $m->waitFor(static function () use ($m) {
             $outcome = $m->sh('timeout 20 kqueue status shop');
 
-            return $outcome->status === 3 && str_contains($outcome->output, 'does not start') ? $outcome : false;
+            return $outcome->status === 3 && str_contains($outcome->output, 'restart pending') ? $outcome : false;
         }, 'status to say that it does not start', 20, Machine::DEAR);
         $m->expectContains('this app does not boot', $outcome->output, 'the reason');
     } finally {
@@ -145,7 +145,7 @@ row('steer-rights', 'who may steer: the app\'s user and root; the group kqueue w
             foreach (['broken shop', "broken shop drop --all --yes"] as $words) {
                 $outcome = $m->sh("kqueue {$words}", $somebody);
                 $m->expectSame(1, $outcome->status, "the exit code of kqueue {$words} for {$somebody}");
-                $m->expectContains('shop runs as shop: ask as that user, or as root', $outcome->text(), 'what is said');
+                $m->expectContains('shop runs as shop: run this as that user or as root', $outcome->text(), 'what is said');
             }
         }
         foreach ([null, 'shop'] as $somebody) {

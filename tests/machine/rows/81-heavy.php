@@ -40,7 +40,7 @@ row('heavy-payloads', 'payloads of 10 and 100 MB, and forty of 15 MB: the runtim
     $since = $m->cursor();
     file_put_contents("/proc/{$m->runtime()->pid()}/clear_refs", '5');
     $push(300);
-    $m->waitForRecord('is no job', 'kqueue@shop.service', $since);
+    $m->waitForRecord('is not a job', 'kqueue@shop.service', $since);
     $m->expect($memory('VmHWM') <= 90, 'one that is set aside is not read (' . $memory('VmHWM') . ' MB)');
     $m->expectSame(1, count($m->shop->backend->state()->broken), 'messages that were set aside');
     $m->expect(str_starts_with($m->status()['state'] ?? '', 'r'), 'the runtime goes on: ' . json_encode($m->status()['state'] ?? null));

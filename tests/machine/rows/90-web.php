@@ -59,7 +59,7 @@ row('web-port', 'a port is opened by a drop-in of the socket alone, and then a t
         $since = $m->cursor();
         $m->must('systemctl start kqueue-web.socket');
         $ask($m, '/', null, 'http://127.0.0.1:9199');
-        $m->waitForRecord('nothing is asked of who comes', 'kqueue-web.service', $since);
+        $m->waitForRecord('without authentication', 'kqueue-web.service', $since);
         $m->must('systemctl stop kqueue-web.socket kqueue-web.service; systemctl reset-failed kqueue-web.service kqueue-web.socket');
 
         $token = bin2hex(random_bytes(24));

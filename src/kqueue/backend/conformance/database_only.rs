@@ -369,8 +369,8 @@ async fn fails_over<const POSTGRES: bool>(f: DatabaseFixture<POSTGRES>) {
     read_only(&f, true).await;
     let _ = b.sizes(&queues(&["default"])).await;
     for _ in 0..2 {
-        assert_unavailable(&error(&b).await, "takes no writes");
-        assert_unavailable(&b.delete(&mine).await.unwrap_err(), "takes no writes");
+        assert_unavailable(&error(&b).await, "accepts no writes");
+        assert_unavailable(&b.delete(&mine).await.unwrap_err(), "accepts no writes");
     }
     read_only(&f, false).await;
     let _ = b.sizes(&queues(&["default"])).await;

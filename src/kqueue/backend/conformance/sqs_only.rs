@@ -178,7 +178,7 @@ async fn says_which_call_and_what_to_do() {
         (404, coral("InvalidAddress"), "InvalidAddress", "`prefix`"),
         (503, String::new(), "ReceiveMessage: HTTP 503", ""),
         (500, coral("InternalError"), "InternalError: because (HTTP 500)", ""),
-        (200, "<html>nonsense</html>".to_owned(), "the answer to ReceiveMessage is none of SQS (HTTP 200)", ""),
+        (200, "<html>nonsense</html>".to_owned(), "invalid SQS reply to ReceiveMessage (HTTP 200)", ""),
         (502, "<html>Bad Gateway</html>".to_owned(), "HTTP 502", ""),
     ];
     for (status, body, part, fix) in cases {

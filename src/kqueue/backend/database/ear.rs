@@ -59,7 +59,7 @@ impl Ear {
         match self.state.get() {
             State::Shut(until) if until.is_none_or(|until| Instant::now() >= until) => {}
             State::Open(until) if Instant::now() >= until => {
-                tracing::debug!("what is notified is not heard: there is a pooler between");
+                tracing::debug!("notifications do not arrive: a connection pooler is in between");
                 self.shut().await;
                 return None;
             }
@@ -83,14 +83,14 @@ impl Ear {
                 Ok::<_, sqlx::Error>(Some(listener))
             };
             match timeout(PATIENCE, listening).await {
-                Ok(Ok(None)) => tracing::debug!("nothing is heard of what is dispatched: there is a pooler between"),
+                Ok(Ok(None)) => tracing::debug!("cannot receive notifications: a connection pooler is in between"),
                 Ok(Ok(Some(listener))) => {
                     *self.listener.lock().await = Some(listener);
                     self.state.set(State::Open(Instant::now() + PATIENCE));
                     return Some(format!("NOTIFY {CHANNEL}, '{PROBE}'"));
                 }
-                Ok(Err(error)) => tracing::debug!("nothing is heard of what is dispatched: {error}"),
-                Err(_) => tracing::debug!("nothing is heard of what is dispatched: no answer"),
+                Ok(Err(error)) => tracing::debug!("cannot receive notifications: {error}"),
+                Err(_) => tracing::debug!("cannot receive notifications: no answer"),
             }
         }
         None

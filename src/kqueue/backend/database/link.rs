@@ -117,7 +117,7 @@ impl Link {
                 Err(trouble) => last = Some(trouble),
             }
         }
-        Err(last.unwrap_or_else(|| Trouble::Other(self.place("").unavailable("it has no address"))))
+        Err(last.unwrap_or_else(|| Trouble::Other(self.place("").unavailable("no address is configured"))))
     }
 
     async fn open_at(&self, address: &Address) -> Result<Ready, Trouble> {
@@ -138,7 +138,7 @@ impl Link {
             Ok((session, dialect))
         });
         let (session, dialect) = opened.await.unwrap_or_else(|_| {
-            let reason = format!("no answer to a connection within {} s", CONNECT.as_secs());
+            let reason = format!("cannot connect within {} s", CONNECT.as_secs());
             Err(Trouble::Other(place.unavailable(&reason)))
         })?;
         Ok(Ready { session, dialect, at, used: Instant::now(), heavy: false })
@@ -163,8 +163,8 @@ impl Link {
         let (kind, is_logged, format, version) = (next(), next(), next(), next());
         if let Some(kind) = NO_TRANSACTIONS.iter().find(|known| known.eq_ignore_ascii_case(&kind)) {
             return Err(Trouble::Other(BackendError::Settings(format!(
-                "table {table} is kept by the engine {kind}, which knows no transactions, so that two workers can get \
-                 one job: keep it in InnoDB (ALTER TABLE … ENGINE = InnoDB)"
+                "table {table} uses the storage engine {kind}, which has no transactions, so two workers can reserve \
+                 the same job: convert it to InnoDB (ALTER TABLE … ENGINE = InnoDB)"
             ))));
         }
         // Avoids gap locks. A server with a statement-based binary log refuses writes at this level.
@@ -190,7 +190,7 @@ impl Link {
         let found = answers.into_iter().next_back().and_then(|answer| answer.rows.into_iter().next());
         match found.and_then(|row| row.into_iter().next().flatten()) {
             Some(found) => Ok(Dialect::new(*engine, String::from_utf8_lossy(&found).into_owned(), true)),
-            None => Err(Trouble::Other(place.no_table(&format!("there is no table {table}")))),
+            None => Err(Trouble::Other(place.no_table(&format!("table {table} does not exist")))),
         }
     }
 

@@ -156,7 +156,7 @@ impl DatabaseBackend {
             own.close().await;
         }
         let cost = cost.elapsed();
-        tracing::debug!("looked through the table in {} ms", cost.as_millis());
+        tracing::debug!("scanned the table in {} ms", cost.as_millis());
         self.is_long.set(cost > self.long);
         self.horizon.replace(Some(Horizon::new(names.to_vec(), seen, cost.max(LONG))));
         Ok(())

@@ -19,7 +19,7 @@ impl DatabaseBackend {
         let text = |at: usize| row.get(at).cloned().flatten().map(|text| String::from_utf8_lossy(&text).into_owned());
         let now = text(1).and_then(|now| now.parse().ok());
         // Without the server's time, limits would let every job start.
-        let lacks = || BackendError::Settings("the database does not say what time it is".to_owned());
+        let lacks = || BackendError::Settings("the database did not return its current time".to_owned());
         Ok((text(0), now.ok_or_else(lacks)?))
     }
 

@@ -32,11 +32,11 @@ impl Place<'_> {
             Fault::Credentials => refused(CREDENTIALS),
             Fault::Database => refused(DATABASE),
             Fault::Table => Trouble::Other(self.no_table(&said)),
-            Fault::Privilege => Trouble::Other(self.unavailable(&format!(
-                "{said}; the user needs SELECT, INSERT, UPDATE and DELETE on {table}: GRANT them"
-            ))),
+            Fault::Privilege => Trouble::Other(
+                self.unavailable(&format!("{said}; grant the user SELECT, INSERT, UPDATE and DELETE on {table}")),
+            ),
             Fault::ReadOnly => Trouble::Other(
-                self.unavailable(&format!("{said}; it takes no writes: a replica, or a server that has failed over")),
+                self.unavailable(&format!("{said}; the server accepts no writes: it is a replica or has failed over")),
             ),
             Fault::Gone => Trouble::Other(self.unavailable(&said)),
         }

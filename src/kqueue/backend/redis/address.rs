@@ -38,7 +38,7 @@ impl Address {
             "tlsv1.3" => Scheme::Tls13,
             old @ ("sslv2" | "sslv3" | "tlsv1.0" | "tlsv1.1") => {
                 return Err(BackendError::Settings(format!(
-                    "redis host `{host}`: `{old}` is not safe any more, and not supported; use `tls://`"
+                    "redis host `{host}`: `{old}` is insecure and not supported; use `tls://`"
                 )));
             }
             _ => return Err(Self::none(host)),

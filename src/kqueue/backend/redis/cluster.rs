@@ -76,7 +76,7 @@ impl Cluster {
             Some(owner) => Ok(self.node(owner)),
             None => {
                 self.stale.set(true);
-                Err(self.unavailable(&format!("no node has slot {slot}")))
+                Err(self.unavailable(&format!("no node owns slot {slot}")))
             }
         }
     }
@@ -154,7 +154,7 @@ impl Cluster {
         };
         let ranges: Vec<Range> = answer?.iter().filter_map(|range| read(range, &node.address)).collect();
         match ranges.is_empty() {
-            true => Err(std::io::Error::other("it knows of no node that has slots").into()),
+            true => Err(std::io::Error::other("its reply to CLUSTER SLOTS contains no slot ranges").into()),
             false => Ok(ranges),
         }
     }

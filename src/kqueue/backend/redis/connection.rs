@@ -107,7 +107,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         let failure = match (&polled, self.left.checked_sub(came)) {
             (Poll::Ready(Err(e)), _) => e.to_string(),
             (_, None) => {
-                format!("a reply of more than {} MB, which no queue has; the connection is closed", MAX_REPLY >> 20)
+                format!("received a reply of more than {} MB, the limit; closed the connection", MAX_REPLY >> 20)
             }
             (_, Some(left)) => {
                 self.left = left;

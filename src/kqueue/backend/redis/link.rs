@@ -172,11 +172,11 @@ impl Link {
         let fix = match code {
             _ if refused => "check REDIS_USERNAME and REDIS_PASSWORD in .env",
             _ if detail.contains("DB index") => "check REDIS_DB in .env",
-            "NOPERM" => "let its ACL user run what Laravel's queue does: +@list +@sortedset +eval, on the app's keys",
-            "MOVED" | "ASK" => "it is a node of a Redis Cluster: put it under `clusters` in config/database.php",
+            "NOPERM" => "grant the ACL user what Laravel's queue needs: +@list +@sortedset +eval, on the app's keys",
+            "MOVED" | "ASK" => "it is a node of a Redis Cluster: configure it under `clusters` in config/database.php",
             _ => return self.unavailable(&format!("{code} {detail}")),
         };
-        BackendError::Refused { what: format!("{} refuses us: {code} {detail}", self.target), fix }
+        BackendError::Refused { what: format!("{} refused the request: {code} {detail}", self.target), fix }
     }
 
     /// The server cannot be used now.

@@ -36,10 +36,10 @@ local function fatal(message)
     -- pcntl_alarm(max(timeout, 0)) takes whole numbers. A string that is no number is compared as a string.
     if (seconds and seconds >= 2 ^ 63) or type(timeout) == 'table'
         or (not seconds and type(timeout) == 'string' and timeout >= '0') then
-        return 'its `timeout` is no number of seconds'
+        return 'its `timeout` is not a valid number'
     end
     if type(attempts) == 'table' or (type(attempts) == 'string' and not numeric(attempts)) then
-        return 'its `attempts` is no number'
+        return 'its `attempts` is not a number'
     end
 end
 
@@ -81,7 +81,7 @@ local function count_attempt(job)
         -- Arithmetic takes numeric strings too, and raises on anything else, as it does for Laravel.
         local counted, next_attempt = pcall(function() return attempts + 1 end)
         if not counted then
-            return nil, 'it has no number `attempts`'
+            return nil, 'its `attempts` is missing or not a number'
         end
         attempts = next_attempt
     else
@@ -97,7 +97,7 @@ local function count_attempt(job)
     message['attempts'] = attempts
     local encoded, stored = pcall(cjson.encode, message)
     if not encoded then
-        return nil, 'it cannot be written back: ' .. tostring(stored)
+        return nil, 'it cannot be encoded as JSON: ' .. tostring(stored)
     end
     return stored
 end

@@ -58,7 +58,7 @@ impl Sentinels {
         let of_sentinel = |e: &dyn std::fmt::Display| said(&format!("sentinel at {sentinel}: {e}"));
         let master = match asked {
             Ok(Ok(Some((host, port)))) => Address::at(&host, port, sentinel),
-            Ok(Ok(None)) => return Err(of_sentinel(&"it knows no master of that name")),
+            Ok(Ok(None)) => return Err(of_sentinel(&"it knows no master with this name")),
             Ok(Err(e)) => return Err(of_sentinel(&e)),
             Err(_) => return Err(of_sentinel(&"no answer")),
         };
@@ -72,7 +72,7 @@ impl Sentinels {
             Ok(role) if role.first() == Some(&Value::BulkString(b"master".to_vec())) => Ok(connection),
             // We may not ask for its role. If it is a replica, it will refuse the first write.
             Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(connection),
-            Ok(_) => Err(of_master(&"it is a replica, and the sentinels have not agreed on another yet")),
+            Ok(_) => Err(of_master(&"it is a replica; the sentinels have not agreed on a new master yet")),
             Err(e) => Err(e),
         }
     }

@@ -226,5 +226,5 @@ fn file(open: &mut Vec<(Route, Vec<usize>)>, route: Route, index: usize) {
 }
 
 fn astray(route: &Route) -> BackendError {
-    route.node.link.unavailable("the nodes of the cluster do not agree on who has the queue")
+    route.node.link.unavailable("the cluster nodes do not agree on which of them owns the queue's slot")
 }

@@ -181,5 +181,5 @@ fn default_port() -> u16 {
 fn port<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
     let port = optional_number(from)?.unwrap_or(6379);
     // PHP gives 0 or -1 if the host is a socket.
-    u16::try_from(port.max(0)).map_err(|_| serde::de::Error::custom(format!("no port: {port}")))
+    u16::try_from(port.max(0)).map_err(|_| serde::de::Error::custom(format!("invalid port: {port}")))
 }

@@ -43,9 +43,9 @@ impl Tls {
     /// Reads the files, to report unusable ones early.
     pub(super) fn new(settings: TlsSettings, scheme: Scheme) -> Result<Self, BackendError> {
         let unsupported = match &settings {
-            TlsSettings { passphrase: Some(_), .. } => Some(("passphrase", "give the key without one: openssl pkey")),
+            TlsSettings { passphrase: Some(_), .. } => Some(("passphrase", "use an unencrypted key: openssl pkey")),
             TlsSettings { peer_fingerprint: Some(_), .. } => {
-                Some(("peer_fingerprint", "give the certificate as `cafile`"))
+                Some(("peer_fingerprint", "set `cafile` to the certificate"))
             }
             _ => None,
         };
@@ -61,8 +61,8 @@ impl Tls {
         tls.config().map_err(|e| BackendError::Settings(format!("redis over TLS: {e}")))?;
         if !tls.settings.verify_peer {
             tracing::warn!(
-                "redis over TLS: the app has `verify_peer` off, so whoever answers is taken for the server; \
-                 fix: config/database.php, `cafile`"
+                "redis over TLS: the app disables `verify_peer`, so the server is not authenticated; \
+                 fix: set `verify_peer` and `cafile` in config/database.php"
             );
         }
         Ok(tls)
@@ -74,12 +74,12 @@ impl Tls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let name = self.settings.peer_name.as_deref().unwrap_or(host);
-        let invalid = |_| io::Error::other(format!("TLS: `{name}` is no name that a certificate could have"));
+        let invalid = |_| io::Error::other(format!("TLS: `{name}` is not a valid server name"));
         let server = ServerName::try_from(name).map_err(invalid)?.to_owned();
         let connector = TlsConnector::from(self.config()?);
         connector.connect(server, stream).await.map_err(|e| {
             let ca =
-                if e.to_string().contains("CaUsedAsEndEntity") { "; it is that of a CA, not of a server" } else { "" };
+                if e.to_string().contains("CaUsedAsEndEntity") { "; the server presents a CA certificate" } else { "" };
             io::Error::new(e.kind(), format!("TLS: {e}{ca}"))
         })
     }
@@ -102,7 +102,7 @@ impl Tls {
             Some(file) => {
                 let key = self.settings.local_pk.as_ref().unwrap_or(file);
                 let (chain, key) = (certificates(file)?, private_key(key)?);
-                let key = provider.key_provider.load_private_key(key).map_err(|e| unusable("local_pk", file, &e))?;
+                let key = provider.key_provider.load_private_key(key).map_err(|e| unusable("`local_pk`", file, &e))?;
                 // Not checked here: the server decides whether it accepts the certificate.
                 let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
                 builder.with_client_cert_resolver(Arc::new(shown))
@@ -136,7 +136,7 @@ impl Tls {
 }
 
 fn unusable(key: &str, file: &Path, error: &dyn std::fmt::Display) -> io::Error {
-    io::Error::other(format!("`{key}` {}: {error}", file.display()))
+    io::Error::other(format!("{key} {}: {error}", file.display()))
 }
 
 fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
@@ -144,14 +144,14 @@ fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     let all: Vec<_> =
         CertificateDer::pem_file_iter(file).map_err(unusable)?.collect::<Result<_, _>>().map_err(unusable)?;
     if all.is_empty() {
-        return Err(io::Error::other(format!("there is no certificate in {}", file.display())));
+        return Err(io::Error::other(format!("no certificate found in {}", file.display())));
     }
     Ok(all)
 }
 
 /// Certificates of all files in a directory that contain any.
 fn certificates_in(directory: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let entries = std::fs::read_dir(directory).map_err(|e| unusable("capath", directory, &e))?;
+    let entries = std::fs::read_dir(directory).map_err(|e| unusable("`capath`", directory, &e))?;
     Ok(entries.flatten().filter_map(|entry| certificates(&entry.path()).ok()).flatten().collect())
 }
 

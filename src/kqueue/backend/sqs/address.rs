@@ -44,8 +44,8 @@ pub(super) fn check(queues: &[String]) -> Result<(), BackendError> {
         let name = queue.strip_suffix(FIFO).unwrap_or(queue);
         if name.is_empty() || queue.len() > LONGEST || !name.chars().all(is_taken) {
             return Err(BackendError::Settings(format!(
-                "queue `{queue}`: SQS takes 1 to {LONGEST} letters, digits, `-` and `_`, and `{FIFO}` at the end; rename it, or \
-                 give its whole URL"
+                "queue `{queue}`: an SQS queue name has 1 to {LONGEST} letters, digits, `-` and `_`, and may end in \
+                 `{FIFO}`; rename it, or give its whole URL"
             )));
         }
     }

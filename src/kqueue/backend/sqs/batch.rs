@@ -77,7 +77,7 @@ pub(super) async fn send(
     };
     if let Some(entry) = failed.iter().find(|entry| !is_lost(entry.code(), entry.sender_fault())) {
         // The whole batch is tried again: entries that succeeded can be repeated.
-        let reason = format!("{} on {url}, in part: {}", call.name(), says(entry));
+        let reason = format!("{} on {url} failed in part: {}", call.name(), says(entry));
         return Err(Fault::unavailable(address::server(&backend.settings, url), reason));
     }
     for entry in failed {

@@ -29,13 +29,13 @@ impl Call {
     /// Fix for a call that is not permitted. Batch calls need the action for a single message.
     fn permit(self) -> &'static str {
         match self {
-            Self::Receive => "allow the action sqs:ReceiveMessage to the key's user or role, or in the queue's policy",
-            Self::Delete => "allow the action sqs:DeleteMessage to the key's user or role, or in the queue's policy",
+            Self::Receive => "allow the action sqs:ReceiveMessage for the key's user or role, or in the queue's policy",
+            Self::Delete => "allow the action sqs:DeleteMessage for the key's user or role, or in the queue's policy",
             Self::Hide => {
-                "allow the action sqs:ChangeMessageVisibility to the key's user or role, or in the queue's policy"
+                "allow the action sqs:ChangeMessageVisibility for the key's user or role, or in the queue's policy"
             }
             Self::Attributes => {
-                "allow the action sqs:GetQueueAttributes to the key's user or role, or in the queue's policy"
+                "allow the action sqs:GetQueueAttributes for the key's user or role, or in the queue's policy"
             }
         }
     }
@@ -43,14 +43,14 @@ impl Call {
 
 const NO_QUEUE: &str =
     "create it, or correct `queue`, `prefix`, `suffix` or `region` of the connection in the app's config/queue.php";
-const NO_ADDRESS: &str = "`prefix` of the connection in the app's config/queue.php has to be \
+const NO_ADDRESS: &str = "set `prefix` of the connection in the app's config/queue.php to \
      https://sqs.REGION.amazonaws.com/ACCOUNT (SQS_PREFIX)";
 const WRONG_REGION: &str =
     "set `region` of the connection in the app's config/queue.php to that of the queue's URL (AWS_DEFAULT_REGION)";
 const WRONG_KEYS: &str = "correct `key` and `secret` of the connection in the app's config/queue.php \
      (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)";
-const OLD_KEYS: &str = "temporary keys do not last: leave `key` and `secret` of the connection in the app's config/queue.php \
-     empty, so that the role of the machine or container is asked, or set new ones";
+const OLD_KEYS: &str = "the temporary keys have expired: leave `key` and `secret` of the connection in the app's \
+     config/queue.php empty to use the role of the machine or container, or set new ones";
 const NO_KEYS: &str = "set `key` and `secret` of the connection in the app's config/queue.php (AWS_ACCESS_KEY_ID, \
      AWS_SECRET_ACCESS_KEY), or give the machine or container a role";
 
@@ -103,7 +103,7 @@ impl Fault {
                 unavailable(format!("{name}: {}", causes(error)))
             }
             SdkError::ResponseError(answer) => unavailable(format!(
-                "the answer to {name} is none of SQS (HTTP {}): {}",
+                "invalid SQS reply to {name} (HTTP {}): {}",
                 answer.raw().status().as_u16(),
                 causes(error)
             )),
@@ -146,9 +146,9 @@ impl Fault {
             | "MissingAuthenticationToken"
             | "InvalidSecurity" => refused(WRONG_KEYS),
             _ if is_throttled(code) || status == 429 => {
-                unavailable(format!("{name} on {url} is throttled ({says}); fix: have its quota raised"))
+                unavailable(format!("{name} on {url} is throttled ({says}); fix: request a higher quota"))
             }
-            "" if status < 300 => unavailable(format!("the answer to {name} is none of SQS (HTTP {status})")),
+            "" if status < 300 => unavailable(format!("invalid SQS reply to {name} (HTTP {status})")),
             "" => unavailable(format!("{name}: HTTP {status}")),
             _ => unavailable(format!("{name} on {url}: {says} (HTTP {status})")),
         }
@@ -156,7 +156,7 @@ impl Fault {
 }
 
 fn clock(name: &str, says: &str) -> String {
-    format!("{name}: {says}; fix: this machine's clock is wrong, set it (timedatectl set-ntp true)")
+    format!("{name}: {says}; this machine's clock is wrong; fix: set it (timedatectl set-ntp true)")
 }
 
 fn is_throttled(code: &str) -> bool {

@@ -38,12 +38,12 @@ fn failure(settings: &Settings, user: &str, found: &Found, findings: &mut Vec<Fi
         Stage::Php => Finding::error(
             "php",
             text.as_str(),
-            "install PHP 8.1 or later (php-cli), or say where it is: php = \"/usr/bin/php8.4\"",
+            "install PHP 8.1 or later (php-cli), or set its path: php = \"/usr/bin/php8.4\"",
         ),
         Stage::Boot => {
             let php = settings.php.display();
             let fix = boot_fix(failure.fault, text, &settings.path)
-                .unwrap_or_else(|| format!("runuser -u {user} -- {php} {path}/artisan list shows it; mend the app"));
+                .unwrap_or_else(|| format!("runuser -u {user} -- {php} {path}/artisan list shows the error; fix it"));
             Finding::error("boot", format!("the app does not boot as {user}: {text}"), fix)
         }
         Stage::Connection => {
@@ -55,7 +55,7 @@ fn failure(settings: &Settings, user: &str, found: &Found, findings: &mut Vec<Fi
         Stage::Queue => {
             let connection = found.connection.as_deref().unwrap_or_default();
             let what = format!("the queue of connection {connection} does not answer: {text}");
-            Finding::error("queue", what, "start it, or mend what .env and config/ of the app say of this connection")
+            Finding::error("queue", what, "start its server, or correct this connection in .env and config/ of the app")
         }
     });
 }
@@ -69,21 +69,21 @@ fn is_package(name: &str) -> bool {
 fn missing(lacks: &str, found: &Found) -> Finding {
     let connection = found.connection.as_deref().unwrap_or_default();
     if lacks.contains('/') {
-        let what = format!("connection {connection} needs {lacks}, which the app does not have");
+        let what = format!("connection {connection} needs {lacks}, which is not installed in the app");
         let fix = match lacks {
             "aws/aws-sdk-php" => "composer require aws/aws-sdk-php",
             _ => "composer require predis/predis, or REDIS_CLIENT=phpredis",
         };
         return Finding::error("extension", what, fix);
     }
-    let what = format!("connection {connection} needs PHP's extension {lacks}, which is not there");
+    let what = format!("connection {connection} needs PHP's extension {lacks}, which is not loaded");
     // By known names only, since the text comes from the app.
     let fix = match lacks {
-        "redis" => "install it: php-redis in Debian; php -m lists what is there",
-        "pdo_sqlite" => "install it: php-sqlite3 in Debian; php -m lists what is there",
-        "pdo_mysql" => "install it: php-mysql in Debian; php -m lists what is there",
-        "pdo_pgsql" => "install it: php-pgsql in Debian; php -m lists what is there",
-        _ => "install it; php -m lists what is there",
+        "redis" => "install it: php-redis in Debian; php -m lists the loaded extensions",
+        "pdo_sqlite" => "install it: php-sqlite3 in Debian; php -m lists the loaded extensions",
+        "pdo_mysql" => "install it: php-mysql in Debian; php -m lists the loaded extensions",
+        "pdo_pgsql" => "install it: php-pgsql in Debian; php -m lists the loaded extensions",
+        _ => "install it; php -m lists the loaded extensions",
     };
     Finding::error("extension", what, fix)
 }
@@ -94,8 +94,8 @@ fn horizon(settings: &Settings, found: &Found, findings: &mut Vec<Finding>) {
     findings.push(match &master.lacks {
         _ if !settings.horizon => Finding::note(
             "horizon",
-            format!("the queue is Horizon's and horizon = false: {}", Master::DUTIES),
-            "horizon = true, unless `php artisan horizon` runs elsewhere for this app",
+            format!("the queue is Horizon's, but horizon = false: {}", Master::DUTIES),
+            "set horizon = true, unless `php artisan horizon` runs elsewhere for this app",
         ),
         Some(class) => Finding::warning(
             "horizon",
@@ -120,22 +120,22 @@ fn interpreter(found: &Found, findings: &mut Vec<Finding>) {
     if !found.fork {
         findings.push(Finding::warning(
             "extension",
-            "PHP cannot fork (pcntl is missing or disabled): every process boots the app, and timeouts come from outside alone",
+            "PHP cannot fork (pcntl is missing or disabled): every process boots the app, and only the runtime enforces timeouts",
             "install pcntl (php-process in Fedora), or take pcntl_fork and pcntl_waitpid out of disable_functions",
         ));
     }
     if !found.posix {
         findings.push(Finding::warning(
             "extension",
-            "PHP has no posix, which Laravel's timeout and forked processes need to end at once",
+            "PHP has no posix, which Laravel's timeout handler and forked processes need to exit at once",
             "install posix (php-process in Fedora)",
         ));
     }
     if found.fork && !found.ffi {
         findings.push(Finding::note(
             "ffi",
-            "PHP has no FFI: what jobs print is told apart by process, and a line of a child that ends at once may lack its job",
-            "install php-ffi or set ffi.enable=1 for PHP's command line, if that matters",
+            "PHP has no FFI: output is assigned to jobs by process, and a line of a short-lived child process may lack its job",
+            "install php-ffi or set ffi.enable=1 for PHP's command line, if this matters",
         ));
     }
 }
@@ -152,7 +152,7 @@ fn storage(path: &Path, user: &str, found: &Found, findings: &mut Vec<Finding>) 
     let fix = if found.unwritable.iter().all(inside) {
         format!("chown -R {user} {}", shell_words::join(&all))
     } else {
-        format!("let {user} write to them; they are not all inside {}", path.display())
+        format!("make them writable for {user}; not all of them are inside {}", path.display())
     };
     findings.push(Finding::error("storage", format!("{user} cannot write to {}", names.join(", ")), fix));
 }
@@ -167,14 +167,14 @@ fn boot(settings: &Settings, found: &Found, findings: &mut Vec<Finding>) {
                 "the app holds {}{opened}, after its boot: its processes must not share it, so each boots the app's providers itself, which takes longer",
                 held.name
             ),
-            "open it when it is first used; or name it in fork_safe_peers if it may be shared",
+            "open it on first use, or list it in fork_safe_peers if it may be shared",
         ));
     }
     if let Some(why) = &found.artisan {
         findings.push(Finding::warning(
             "artisan",
-            format!("what artisan sets up (a umask, constants, ini settings) is not done: {why}"),
-            "do it in bootstrap/app.php; umask = \"0002\" is a setting too",
+            format!("the setup in artisan (umask, constants, ini settings) is not applied: {why}"),
+            "move it to bootstrap/app.php; for a umask alone, set umask = \"0002\"",
         ));
     }
 }
@@ -185,10 +185,10 @@ fn cache(found: &Found, findings: &mut Vec<Finding>) {
         findings.push(Finding::warning(
             "cache",
             format!(
-                "the cache store {} is `{}`, which no other process sees: queue:restart and queue:pause do nothing, unique jobs are not unique",
+                "the cache store {} has the driver `{}`, which processes do not share: queue:restart and queue:pause have no effect, unique jobs are not unique",
                 cache.store, cache.driver
             ),
-            "CACHE_STORE=file, database or redis in .env (CACHE_DRIVER before Laravel 11)",
+            "set CACHE_STORE=file, database or redis in .env (CACHE_DRIVER before Laravel 11)",
         ));
     }
 }
@@ -200,7 +200,7 @@ fn retry_after(settings: &Settings, found: &Found, rival: bool, findings: &mut V
         if settings.crash == Crash::Laravel && found.driver.as_deref() != Some("sqs") {
             findings.push(Finding::warning(
                 "retry-after",
-                format!("crash = \"laravel\" leaves a job whose process died to retry_after, and connection {connection} has none: it never runs again"),
+                format!("crash = \"laravel\" leaves a job whose process died to retry_after, but connection {connection} has none: such a job never runs again"),
                 "set retry_after in config/queue.php, or crash = \"replay\"",
             ));
         }
@@ -220,13 +220,13 @@ fn retry_after(settings: &Settings, found: &Found, rival: bool, findings: &mut V
     } else if rival {
         Finding::warning(
             "retry-after",
-            format!("{what}: kqueue renews its reservations, what else works the queue does not"),
+            format!("{what}: kqueue renews its reservations, but other workers of this queue do not"),
             raise,
         )
     } else {
         Finding::note(
             "retry-after",
-            format!("{what}: kqueue renews reservations, so nothing runs twice; `queue:work` would"),
+            format!("{what}: kqueue renews reservations, so no job runs twice; under `queue:work` it would"),
             raise,
         )
     });
@@ -295,9 +295,9 @@ mod tests {
         assert!(
             told("horizon = false", horizon(None))
                 .unwrap()
-                .starts_with("note the queue is Horizon's and horizon = false")
+                .starts_with("note the queue is Horizon's, but horizon = false")
         );
-        assert!(told("", horizon(Some("Some\\Contract"))).unwrap().contains("has no Some\\Contract: nobody trims"));
+        assert!(told("", horizon(Some("Some\\Contract"))).unwrap().contains("has no Some\\Contract: nothing trims"));
         assert!(
             told("", Found { fork: false, ..horizon(None) })
                 .unwrap()

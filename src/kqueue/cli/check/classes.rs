@@ -21,16 +21,16 @@ pub(super) fn judge(settings: &Settings, declared: &BTreeMap<String, Declared>, 
         findings.push(Finding::warning(
             "class",
             format!("classes that cannot be loaded, so their jobs will fail: {classes}"),
-            "mend or remove them; php -l FILE shows most of it",
+            "fix or remove them; php -l FILE shows syntax errors",
         ));
     }
-    let off = "property_hints = false, if the app means something else by such properties: attributes count alone then, as #[\\Kqueue\\MaxMemory(512)]";
+    let off = "set property_hints = false if the app uses such properties for something else: then only attributes count, such as #[\\Kqueue\\MaxMemory(512)]";
     if let Some(classes) = each(|one| values(&one.ignored)) {
-        findings.push(Finding::note("ignored-hints", format!("properties that say nothing to kqueue: {classes}"), off));
+        findings.push(Finding::note("ignored-hints", format!("declarations that kqueue ignores: {classes}"), off));
     }
     if let Some(classes) = each(|one| values(&one.hints)) {
-        let fix = if settings.property_hints { off } else { "take the attributes away, if they are not meant" };
-        findings.push(Finding::note("hints", format!("what classes declare for kqueue: {classes}"), fix));
+        let fix = if settings.property_hints { off } else { "remove the attributes if they are not intended" };
+        findings.push(Finding::note("hints", format!("declarations of classes for kqueue: {classes}"), fix));
     }
 }
 

@@ -24,9 +24,11 @@ pub(super) fn judge(settings: &Settings, found: &Found, findings: &mut Vec<Findi
     for Other { name, place, instance } in others(&settings.app, found) {
         findings.push(Finding::note(
             "connections",
-            format!("the app also uses the queue connection {name} ({place}), which this instance does not work"),
             format!(
-                "unless something else works it: kqueue init {instance} --path {} --connection {name}",
+                "the app also uses the queue connection {name} ({place}), whose queues this instance does not work"
+            ),
+            format!(
+                "unless something else works them: kqueue init {instance} --path {} --connection {name}",
                 shell_words::quote(&settings.path.to_string_lossy())
             ),
         ));
@@ -48,8 +50,8 @@ pub(in crate::cli) fn index(found: &Found) -> Option<Index> {
             "Schema::table('{table}', fn ($table) => $table->index(['queue', 'reserved_at', 'available_at']));"
         ),
         why: format!(
-            "table {table} is long, and Laravel's own index is of the queue alone: behind many delayed jobs, each look \
-             for one that can run goes through all of them"
+            "table {table} is long, and Laravel's own index covers only the column queue: with many delayed jobs, each \
+             search for a due job scans all of them"
         ),
     })
 }
@@ -72,15 +74,13 @@ pub(in crate::cli) fn others<'a>(app: &str, found: &'a Found) -> impl Iterator<I
 fn native(settings: &Settings, connection: &str, found: &Found, findings: &mut Vec<Finding>) {
     let driver = found.driver.as_deref().unwrap_or_default();
     let fix = match found.members.first().filter(|member| is_name(member)) {
-        Some(first) => format!(
-            "connection = \"{first}\", the one that failover pops from, where kqueue can reserve from that itself"
-        ),
-        None => "nothing; native-pop.md in /usr/share/doc/kqueue says what differs for each driver".to_owned(),
+        Some(first) => format!("connection = \"{first}\", which failover pops from, if kqueue can reserve from it"),
+        None => "none needed; native-pop.md in /usr/share/doc/kqueue describes each driver".to_owned(),
     };
     findings.push(Finding::note(
         "native-pop",
         format!(
-            "connection {connection} ({driver}): pooled workers pop by themselves, as `queue:work` does; {}",
+            "connection {connection} ({driver}): pooled workers pop jobs themselves, as `queue:work` does; {}",
             after_death(driver)
         ),
         fix,
@@ -103,8 +103,8 @@ fn native(settings: &Settings, connection: &str, found: &Found, findings: &mut V
 /// What happens to a job whose process dies: with native pop the runtime does not hold it.
 fn after_death(driver: &str) -> &'static str {
     match driver {
-        "beanstalkd" | "rabbitmq" => "a job whose process dies is back in its queue at once, with its attempt counted",
-        _ => "a job whose process dies comes back by the driver's own rule, with its attempt counted",
+        "beanstalkd" | "rabbitmq" => "a job whose process dies returns to its queue at once, with its attempt counted",
+        _ => "a job whose process dies returns by the driver's own rule, with its attempt counted",
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
             one.len() == 1 && one[0].starts_with("note connection beans (beanstalkd): pooled workers pop"),
             "{one:?}"
         );
-        assert!(one[0].contains("back in its queue at once"));
+        assert!(one[0].contains("returns to its queue at once"));
         let late = told("timeout = 90", &beanstalkd);
         assert!(
             late[1].starts_with("warning a job may run 90 s, and retry_after of connection beans is 90 s"),

@@ -32,17 +32,17 @@ fn memory(loaded: &Loaded, total: u64) -> Option<Finding> {
         return Some(Finding::warning(
             "memory",
             format!(
-                "{workers} pooled workers (pool_max_size) of {usual} MB (worker_memory) are {full} MB, and the machine has {total} MB"
+                "{workers} pooled workers (pool_max_size) of {usual} MB (worker_memory) need {full} MB, but the machine has {total} MB"
             ),
-            format!("pool_max_size = {}, or less worker_memory", (total / usual.max(1)).max(1)),
+            format!("pool_max_size = {}, or a smaller worker_memory", (total / usual.max(1)).max(1)),
         ));
     }
     let worst = workers * most + isolated;
     (worst > total).then(|| {
         Finding::note(
             "memory",
-            format!("with every worker and isolated job at its limit the app would take {worst} MB, and the machine has {total} MB"),
-            format!("systemctl set-property kqueue-{}.slice MemoryMax={}M bounds the app as a whole", settings.app, total * 3 / 4),
+            format!("with every worker and isolated job at its limit the app would use {worst} MB, but the machine has {total} MB"),
+            format!("systemctl set-property kqueue-{}.slice MemoryMax={}M limits the whole app", settings.app, total * 3 / 4),
         )
     })
 }
@@ -53,7 +53,7 @@ fn cgroups(controllers: Option<&str>) -> Option<Finding> {
     }
     Some(Finding::note(
         "cgroups",
-        "systemd cannot hold memory limits here: the memory controller is not on cgroup v2. kqueue itself ends what outgrows its limit",
+        "systemd cannot enforce memory limits here: cgroup v2 has no memory controller. kqueue itself ends processes that exceed their limit",
         "boot with systemd.unified_cgroup_hierarchy=1 and without cgroup_disable=memory",
     ))
 }
@@ -62,8 +62,8 @@ fn selinux(enforce: Option<&str>) -> Option<Finding> {
     (enforce?.trim() == "1").then(|| {
         Finding::note(
             "selinux",
-            "SELinux is enforcing: a job may be denied what it may do from a shell or the web server",
-            "ausearch -m avc -ts recent shows what was denied; audit2allow makes a policy of it",
+            "SELinux is enforcing: it may deny jobs what it allows in a shell or the web server",
+            "ausearch -m avc -ts recent lists denials; audit2allow turns them into a policy",
         )
     })
 }
@@ -74,8 +74,8 @@ fn apparmor(profiles: &str, php: &Path, real: &Path) -> Option<Finding> {
     let (name, _) = lines.find(|(name, mode)| named(name) && *mode == "(enforce)")?;
     Some(Finding::note(
         "apparmor",
-        format!("AppArmor confines PHP by its profile {name}: a job may be denied what the app needs"),
-        format!("journalctl -k -g apparmor shows what was denied; aa-complain {name} only tells it"),
+        format!("AppArmor confines PHP with the profile {name}, which may deny what jobs need"),
+        format!("journalctl -k -g apparmor lists denials; aa-complain {name} makes the profile only log them"),
     ))
 }
 
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(severity("", 2_000), Some(Severity::Note));
         assert_eq!(severity("pool_size = 200\npool_max_size = 200", 16_000), Some(Severity::Warning));
         let finding = memory(&loaded("pool_max_size = 200\nworker_memory = 256"), 16_000).unwrap();
-        assert_eq!(finding.fix, "pool_max_size = 62, or less worker_memory");
+        assert_eq!(finding.fix, "pool_max_size = 62, or a smaller worker_memory");
     }
 
     #[test]

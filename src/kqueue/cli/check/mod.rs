@@ -33,13 +33,13 @@ const WARNINGS: u8 = 3;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// Name of the app; without it, all that have a file in /etc/kqueue
+    /// Name of the app; by default, all apps with a file in /etc/kqueue
     #[arg(add = complete::apps())]
     app: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// A config file to check in place of /etc/kqueue/APP.toml
+    /// A config file to check instead of /etc/kqueue/APP.toml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The directory of an app that has no config file
@@ -183,7 +183,7 @@ fn survey(
     let question = Question { property_hints: Some(settings.property_hints), ..Question::of(settings) };
     let can = here.uid == 0 || user.is_us();
     if !can {
-        let what = format!("the app runs as {}, and was looked at as another user", user.name);
+        let what = format!("the app runs as {}, but was checked as another user", user.name);
         findings.push(Finding::note("user", what, format!("run kqueue check as root or as {}", user.name)));
     }
     survey::ask(&question, can.then_some(user), manner).map_err(|line| Failed { code: super::FAILURE, line })
@@ -230,8 +230,8 @@ fn as_text(reports: &[Report], style: Style) -> String {
             .collect();
         let (mood, words) = match (count(Severity::Error), count(Severity::Warning)) {
             (0, 0) => (Mood::Good, "nothing is wrong"),
-            (0, _) => (Mood::Uneasy, "something will go wrong"),
-            _ => (Mood::Bad, "cannot run like this"),
+            (0, _) => (Mood::Uneasy, "will run with problems"),
+            _ => (Mood::Bad, "will not run correctly"),
         };
         let counts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
         text += &format!("{}: {}{counts}\n", report.app, style.mood(mood, words));

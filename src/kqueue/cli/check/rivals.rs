@@ -66,8 +66,10 @@ pub(super) fn namesakes(own: &Own<'_>, claims: impl Iterator<Item = (String, Cla
     met.map(|(app, _)| {
         Finding::warning(
             "rival",
-            format!("/etc/kqueue/{app}.toml works a queue of this app too: limits and order hold for each by itself"),
-            "give each file queues of its own, or keep one of the two",
+            format!(
+                "/etc/kqueue/{app}.toml works a queue of this app too: each applies its limits and order separately"
+            ),
+            "give each file queues of its own, or keep only one of them",
         )
     })
     .collect()
@@ -107,10 +109,10 @@ fn processes(own: &Own<'_>, proc: &Path) -> Vec<Finding> {
             ),
             match what {
                 "Horizon" => {
-                    "php artisan horizon:terminate, after what keeps it running is stopped; kqueue import horizon takes its settings"
+                    "stop what keeps it running, then php artisan horizon:terminate; kqueue import horizon converts its settings"
                 }
                 _ => {
-                    "stop what keeps it running (supervisorctl status, systemctl status PID); kqueue import supervisor takes its settings"
+                    "stop what keeps it running (supervisorctl status, systemctl status PID); kqueue import supervisor converts its settings"
                 }
             },
         )
@@ -134,7 +136,7 @@ fn supervisors(own: &Own<'_>, root: &Path) -> Vec<Finding> {
                 findings.push(Finding::warning(
                     "rival",
                     format!("supervisord starts {name} of {}, which works this app's queue too", file.display()),
-                    format!("kqueue import supervisor {} takes its settings; then remove it there, and supervisorctl update", file.display()),
+                    format!("kqueue import supervisor {} converts its settings; then remove it there, and run supervisorctl update", file.display()),
                 ));
             }
         }
@@ -156,7 +158,7 @@ fn crontabs(own: &Own<'_>, root: &Path) -> Vec<Finding> {
                 findings.push(Finding::warning(
                     "rival",
                     format!("cron works this app's queue too: {}, line {}", file.display(), line.number),
-                    format!("remove that line; kqueue import cron {} takes its settings", file.display()),
+                    format!("remove that line; kqueue import cron {} converts its settings", file.display()),
                 ));
             }
         }

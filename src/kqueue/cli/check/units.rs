@@ -15,22 +15,22 @@ const OLDEST: u32 = 252;
 /// Checks the units of an app with the config file `file`.
 pub(super) async fn judge(app: &str, file: &Path, user: Option<&Account>) -> Vec<Finding> {
     if !sd_notify::booted().unwrap_or(false) {
-        let what = "no systemd runs here, so nothing bounds the memory of jobs or starts the app at boot";
-        return vec![Finding::note("systemd", what, format!("kqueue run {app} works by hand"))];
+        let what = "systemd is not running here: nothing limits the memory of jobs or starts the app at boot";
+        return vec![Finding::note("systemd", what, format!("start the app by hand: kqueue run {app}"))];
     }
     let units = ["kqueue.socket".to_owned(), format!("kqueue@{app}.service")];
     let shown = show("Id,LoadState,ActiveState,UnitFileState,DropInPaths,User,Result", &units).await;
     let shown = match shown {
         Ok(shown) => shown,
         Err(why) => {
-            let what = format!("systemd cannot be asked: {why}");
-            return vec![Finding::warning("systemd", what, "systemctl status says whether it works")];
+            let what = format!("cannot query systemd: {why}");
+            return vec![Finding::warning("systemd", what, "systemctl status shows whether systemd works")];
         }
     };
     let changed = |file: &Path| fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
     let mut findings = units_of(app, &blocks(&shown), user, changed(file), &|path| changed(Path::new(path)));
     if let Some(version) = version().await.filter(|version| *version < OLDEST) {
-        let what = format!("systemd {version} is older than {OLDEST}, and lacks what the units say");
+        let what = format!("systemd {version} is older than {OLDEST}, and lacks features that the units use");
         findings.push(Finding::warning(
             "systemd",
             what,
@@ -76,7 +76,7 @@ fn units_of(
     } else if value(".socket", "UnitFileState") == "disabled" {
         findings.push(Finding::note(
             "units",
-            "kqueue.socket is not enabled; it comes with the first app that starts",
+            "kqueue.socket is not enabled; the first app that starts also starts it",
             "systemctl enable --now kqueue.socket",
         ));
     }
@@ -93,7 +93,7 @@ fn units_of(
         None => {
             findings.push(Finding::error(
                 "units",
-                format!("systemd has not made {unit} of the app's file yet"),
+                format!("systemd has not generated {unit} from the app's config file yet"),
                 reload,
             ));
             return findings;
@@ -101,7 +101,7 @@ fn units_of(
         Some(path) if changed(path).zip(written).is_some_and(|(made, written)| written > made) => {
             findings.push(Finding::warning(
                 "units",
-                "the app's file has changed since systemd made the units of it",
+                "the app's config file has changed since systemd generated the units from it",
                 format!("systemctl daemon-reload, then systemctl reload kqueue@{app}"),
             ))
         }
@@ -109,7 +109,7 @@ fn units_of(
             let name = user.map_or("", |user| user.name.as_str());
             findings.push(Finding::error(
                 "units",
-                format!("{unit} runs as {runs_as:?}, and the app's user is {name}"),
+                format!("{unit} runs as {runs_as:?}, but the app's user is {name}"),
                 reload,
             ));
         }
@@ -117,7 +117,7 @@ fn units_of(
     }
     if value(".service", "ActiveState") == "failed" {
         let what = format!("{unit} has failed ({})", value(".service", "Result"));
-        findings.push(Finding::error("units", what, format!("journalctl -u kqueue@{app} -n 20 says why")));
+        findings.push(Finding::error("units", what, format!("journalctl -u kqueue@{app} -n 20 shows the reason")));
     }
     if value(".service", "UnitFileState") == "disabled" {
         let runs = value(".service", "ActiveState") == "active";
@@ -162,8 +162,8 @@ mod tests {
         };
         assert!(one(&SERVICE.replace("loaded", "not-found"), SOCKET, 0).contains("not installed"));
         assert!(one(&SERVICE.replace("loaded", "masked"), SOCKET, 0).ends_with("is masked"));
-        assert!(one(&SERVICE.replace("50-kqueue", "50-other"), SOCKET, 0).contains("has not made"));
-        assert!(one(SERVICE, SOCKET, 5).starts_with("warning: the app's file has changed"));
+        assert!(one(&SERVICE.replace("50-kqueue", "50-other"), SOCKET, 0).contains("has not generated"));
+        assert!(one(SERVICE, SOCKET, 5).starts_with("warning: the app's config file has changed"));
         assert!(one(&SERVICE.replace("1000", "33"), SOCKET, 0).contains("the app's user is shop"));
         assert!(
             one(&SERVICE.replace("=active", "=failed").replace("success", "exit-code"), SOCKET, 0)

@@ -92,7 +92,8 @@ impl Reader<'_> {
         }
         match self.unclear(&work) {
             Some(name) => self.out.refused.push(format!(
-                "the variable {name} is not set here, and its command needs it; give it: {name}=… kqueue import …, or write its value into the file"
+                "the variable {name} is not set here, and its command needs it; set it: {name}=… kqueue import …, or \
+                 write its value into the file"
             )),
             None => self.out.works.push(work),
         }

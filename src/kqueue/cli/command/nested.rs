@@ -68,7 +68,7 @@ impl Reader<'_> {
             // The inner shell expands unknown variables, so their marks are turned back into source text.
             self.line(&shown(script), Dialect::Shell, state);
         } else if mentions(script) {
-            self.out.refused.push("its command has too many others around it to be read".into());
+            self.out.refused.push("its command is nested too deeply".into());
         }
         self.depth -= 1;
     }

@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
             Ok(simples) => simples,
             Err(why) => {
                 if mentions(line) {
-                    self.out.refused.push(format!("its command cannot be read: {why}"));
+                    self.out.refused.push(format!("cannot parse its command: {why}"));
                 }
                 return;
             }
@@ -79,13 +79,13 @@ impl<'a> Reader<'a> {
             if !output.is_empty() {
                 work.dropped.push((
                     output.join(" "),
-                    "what jobs print is in kqueue's own log, each line with its job: journalctl -u kqueue@{app}",
+                    "kqueue logs the output of jobs, each line with its job: journalctl -u kqueue@{app}",
                 ));
             }
             for other in others {
                 work.dropped.push((
                     format!("`{other}` before it"),
-                    "kqueue starts PHP and nothing else; ExecStartPre= in a drop-in runs it: systemctl edit kqueue@{app}",
+                    "kqueue starts only PHP; run this with ExecStartPre= in a drop-in: systemctl edit kqueue@{app}",
                 ));
             }
         }
@@ -111,21 +111,22 @@ impl<'a> Reader<'a> {
             "umask" => {
                 state.dropped.push((
                     words.join(" "),
-                    "UMask= in a drop-in says it: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@",
+                    "set UMask= in a drop-in: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@",
                 ));
                 return true;
             }
             "ulimit" => {
                 state.dropped.push((
                     words.join(" "),
-                    "Limit…= in a drop-in says it: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@",
+                    "set Limit…= in a drop-in: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@",
                 ));
                 return true;
             }
             "source" | "." if words.len() > 1 => {
                 state.dropped.push((
                     shown(&words.join(" ")),
-                    "what it sets has to be in .env, or in Environment= of both units: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@",
+                    "put what it sets into .env, or into Environment= for both units: systemctl edit kqueue@{app}, \
+                     systemctl edit kqueue-worker@",
                 ));
                 return true;
             }
@@ -146,7 +147,7 @@ impl<'a> Reader<'a> {
         if self.depth <= DEEPEST {
             self.unwrap(words, &mut state);
         } else if words.iter().any(|word| mentions(word)) {
-            self.out.refused.push("its command has too many others around it to be read".into());
+            self.out.refused.push("its command is nested too deeply".into());
         }
         self.depth -= 1;
     }
@@ -191,7 +192,7 @@ impl<'a> Reader<'a> {
                     }
                     state.dropped.push((
                         joined(&rest[..=at.min(wrapper_words.len())]),
-                        "properties of a unit are said in a drop-in: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@",
+                        "set unit properties in a drop-in: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@",
                     ));
                     rest = &wrapper_words[at..];
                 }
@@ -199,7 +200,7 @@ impl<'a> Reader<'a> {
                 "frankenphp" if rest.get(1).is_some_and(|word| word == "php-cli") => {
                     state.dropped.push((
                         "frankenphp php-cli".into(),
-                        "kqueue runs PHP's own command line; say which with php = \"/usr/bin/php8.4\"",
+                        "kqueue runs the PHP CLI; set its path with php = \"/usr/bin/php8.4\"",
                     ));
                     return self.php("php", &rest[2..], state);
                 }
@@ -213,7 +214,8 @@ impl<'a> Reader<'a> {
                         Some(at) if at > 0 => {
                             state.dropped.push((
                                 joined(&rest[..at]),
-                                "is not known to kqueue, which starts PHP itself: whatever it sets (user, environment, limits) is not carried over",
+                                "kqueue starts PHP without it: what it sets (user, environment, limits) is not \
+                                 carried over",
                             ));
                             rest = &rest[at..];
                         }

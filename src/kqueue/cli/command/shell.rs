@@ -47,7 +47,7 @@ impl Variables<'_> {
             (Some('-' | '=' | '?'), Some(value)) => self.known(name, value),
             (Some('-' | '='), None) => {
                 let default = rest[1..].to_owned();
-                self.say(format!("${{{name}}} is not set; its default was taken: {default:?}"));
+                self.say(format!("${{{name}}} is not set; using its default {default:?}"));
                 default
             }
             (Some('+'), Some(_)) => rest[1..].to_owned(),
@@ -65,7 +65,7 @@ impl Variables<'_> {
 
     fn known(&mut self, name: &str, value: String) -> String {
         // Values are often secrets, so the note has only the name.
-        self.say(format!("${{{name}}} became its value, of the file or of the environment of this command"));
+        self.say(format!("expanded ${{{name}}} from the file or the environment of this command"));
         value
     }
 

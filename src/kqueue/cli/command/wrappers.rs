@@ -28,13 +28,12 @@ pub(super) struct Wrapper {
     pub effect: Effect,
 }
 
-const PRIORITY: Why =
-    "Nice= and its like in a drop-in say it: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@";
-const LIMIT: Why =
-    "limits of a process are said in a drop-in: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@";
+const PRIORITY: Why = "set Nice= and the like in a drop-in: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@";
+const LIMIT: Why = "set process limits in a drop-in: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@";
 const ENDS: Why =
-    "kqueue runs on; worker_max_time says when a process is replaced, and `timeout` how long a job may take";
-const SECRETS: Why = "what it puts into the environment has to be in .env, or in Environment= of both units: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@";
+    "kqueue runs continuously; worker_max_time sets when a process is replaced, and `timeout` how long a job may run";
+const SECRETS: Why = "put the variables that it sets into .env, or into Environment= for both units: \
+    systemctl edit kqueue@{app}, systemctl edit kqueue-worker@";
 const CONTAINER: &str = "inside that container: install kqueue in its image and make `kqueue run` its command";
 const ROOT: &str = "inside that root file system";
 const REMOTE: &str = "on that machine";
@@ -91,7 +90,7 @@ const WRAPPERS: &[Wrapper] = &[
         &["flock"],
         &["-w", "--wait", "--timeout", "-E", "--conflict-exit-code"],
         1,
-        Effect::Dropped("kqueue@{app} runs once, and no second one works beside it"),
+        Effect::Dropped("kqueue@{app} never runs twice at once; it needs no lock"),
     ),
     wrapper(&["gosu", "su-exec"], &[], 1, Effect::UserOperand),
     wrapper(&["s6-setuidgid", "setuidgid", "setuser"], &[], 1, Effect::UserOperand),

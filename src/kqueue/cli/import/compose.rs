@@ -26,7 +26,7 @@ pub(super) fn sets(
     notes.extend(input.note());
     let root = yaml::read(&input.text).map_err(|why| format!("{}: {why}", input.name))?;
     let services =
-        root.get("services").ok_or_else(|| format!("{}: has no services:; it is no Compose file", input.name))?;
+        root.get("services").ok_or_else(|| format!("{}: has no services:; not a Compose file", input.name))?;
     let mut sets = Vec::new();
     for (name, service) in services.entries() {
         let line =
@@ -75,7 +75,7 @@ impl File<'_> {
         }
         let words = words.join(" ");
         if words.split(['/', ' ', '\'']).any(|word| word == "supervisord") {
-            notes.push(format!("{at}: {name} runs supervisord: import its file as it is inside the container"));
+            notes.push(format!("{at}: {name} runs supervisord: import its config file inside the container"));
         }
         let environment = self.environment(service);
         let inside = |variable: &str| {
@@ -96,7 +96,7 @@ impl File<'_> {
             && reading.works.iter().any(|work| work.app(None).is_none())
         {
             notes.push(format!(
-                "{at}: {name} has no working_dir; {} was taken, where the project is mounted. --path DIR says another one",
+                "{at}: {name} has no working_dir; using {}, where the project is mounted; --path DIR overrides it",
                 directory.display()
             ));
         }
@@ -106,7 +106,7 @@ impl File<'_> {
             Some(node) => self
                 .interpolated(node.text().unwrap_or_default())?
                 .parse::<u32>()
-                .map_err(|_| format!("replicas in line {} is no number", node.line))?,
+                .map_err(|_| format!("replicas in line {} is not a number", node.line))?,
             None => 1,
         };
         let starter = Starter {
@@ -116,7 +116,7 @@ impl File<'_> {
             directory: directory.as_deref(),
             processes: processes.min(1000),
             keeper: "Compose",
-            place: "the image says it (WORKDIR); give it: --path DIR, or working_dir:",
+            place: "if it is the image's WORKDIR, give --path DIR or set working_dir:",
             ..Starter::default()
         };
         let taken = take::take(&reading, &starter, notes);
@@ -130,7 +130,8 @@ impl File<'_> {
             sets.push(set);
         }
         if reading.works.iter().all(|work| work.kind == Kind::Horizon) {
-            notes.push(format!("{at}: {name}: run that import inside its container, where the app's environment is"));
+            notes
+                .push(format!("{at}: {name}: import Horizon inside its container, where the app's environment is set"));
         }
         Ok(sets)
     }
@@ -141,7 +142,7 @@ impl File<'_> {
             set.drop_at(
                 &format!("user {}", user.text().unwrap_or_default()),
                 at(user),
-                "keep it in the service: kqueue runs as the user that its container has",
+                "keep it in the service: kqueue runs as the user of its container",
             );
         }
         match self.text(service, "stop_grace_period")? {
@@ -152,25 +153,28 @@ impl File<'_> {
                 }
                 _ => set.drop(
                     &format!("stop_grace_period {period}"),
-                    "it has to be longer than stop_timeout, or the container is killed with the jobs in it: stop_grace_period: 70s",
+                    "the container is killed with its running jobs unless this is longer than stop_timeout; set \
+                     stop_grace_period: 70s",
                 ),
             },
             None => set.drop(
                 "no stop_grace_period",
-                "after 10 s the container is killed with the jobs in it; give it more than stop_timeout: stop_grace_period: 70s",
+                "after 10 s the container is killed with its running jobs; set it longer than stop_timeout: \
+                 stop_grace_period: 70s",
             ),
         }
         if processes > 1 {
             set.drop(
                 "replicas",
-                "one container with kqueue has as many processes; several are several runtimes, each with all of them",
+                "one container with kqueue runs as many workers; each further replica is another runtime with as many \
+                 again",
             );
         }
         if let Some(user) = set.user.take() {
             set.group = None;
             set.drop(
                 &format!("user {user}"),
-                "start kqueue in its place, as that user: user: in the service, or gosu USER kqueue run {app}",
+                "start kqueue as that user instead: set user: in the service, or use gosu USER kqueue run {app}",
             );
         }
         Ok(())
@@ -267,7 +271,8 @@ fn seconds(text: &str) -> Option<u64> {
 
 fn missing(name: &str) -> String {
     format!(
-        "the variable {name} is not set here; give it: {name}=… kqueue import compose …, or write its value into the file"
+        "the variable {name} is not set here; set it: {name}=… kqueue import compose …, or write its value into the \
+         file"
     )
 }
 

@@ -147,17 +147,17 @@ pub(super) fn sets(input: &Input, lookup: &dyn Fn(&str) -> Option<String>, notes
         }
         let starter = Starter {
             name: &name,
-            source: "its line".into(),
+            source: "crontab line".into(),
             at: at.clone(),
             user: line.user.map(str::to_owned).or_else(|| owner.clone()),
             processes: 1,
             keeper: "cron",
-            place: "write its path in full, or a cd before it",
+            place: "write its full path, or put a cd before it",
             ..Starter::default()
         };
         for mut set in take::take(&reading, &starter, notes) {
             if !set.schedule {
-                set.drop(&ends.join(", "), "kqueue works the queue all the time; remove this line once it runs");
+                set.drop(&ends.join(", "), "kqueue works the queue continuously; remove this line once kqueue runs");
             }
             sets.push(set);
         }

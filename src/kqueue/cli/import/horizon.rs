@@ -32,7 +32,7 @@ pub(super) fn set(supervisor: &Supervisor, path: &Path, notes: &mut Vec<String>)
     set.queues = text("queue").map(|names| names.split(',').map(|name| name.trim().to_owned()).collect());
     set.processes = count("maxProcesses").unwrap_or(1);
     if set.processes == 0 {
-        notes.push(format!("{} is left out: with maxProcesses = 0 Horizon starts none of its processes", set.called()));
+        notes.push(format!("{} is left out: with maxProcesses = 0 Horizon starts no process for it", set.called()));
         return None;
     }
     // Horizon's default is unlimited, that of `queue:work` is 1.
@@ -66,13 +66,14 @@ pub(super) fn set(supervisor: &Supervisor, path: &Path, notes: &mut Vec<String>)
         let shown = as_text(value);
         let why = match name.as_str() {
             "balance" if shown == "simple" || shown == "auto" => {
-                "no process belongs to a queue: the pool grows by what waits, and takes queues in strict order"
+                "workers are not bound to a queue: the pool grows with the waiting jobs, and takes queues in strict \
+                 order"
             }
             "balanceMaxShift" | "balanceCooldown" | "autoScalingStrategy" => {
-                "the pool grows at once by what waits, and shrinks as it idles"
+                "the pool grows at once with the waiting jobs, and shrinks when idle"
             }
             "nice" if shown != "0" => {
-                "Nice= in a drop-in says it: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@"
+                "set Nice= in a drop-in: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@"
             }
             "rest" if shown != "0" => why_not("rest"),
             "balance" | "nice" | "rest" | "force" | "maxTries" | "timeout" | "memory" | "backoff" | "maxJobs"
@@ -102,11 +103,11 @@ pub(super) fn waits(horizon: &Horizon, apps: &mut [App]) -> Vec<String> {
         match apps.iter_mut().find(works).map(|app| app.draft.say("queue", queue, "alert_wait", &seconds)) {
             Some(Ok(())) => taken = true,
             Some(Err(error)) => notes.push(format!("waits of config/horizon.php: {wait}: {error}; left out")),
-            None => notes.push(format!("waits of config/horizon.php: {wait} is no queue of these apps; left out")),
+            None => notes.push(format!("waits of config/horizon.php: {wait} is not a queue of these apps; left out")),
         }
     }
-    let told = "waits of config/horizon.php have become alert_wait of their queues: alerts are in the journal, and with a \
-                command, webhook or mail in [alerts] of the app's file they are told; `kqueue alert APP test` tries that";
+    let told = "waits of config/horizon.php became alert_wait of their queues: alerts go to the journal, and to the \
+                command, webhook or mail that [alerts] in the config file sets; test these with `kqueue alert APP test`";
     notes.extend(taken.then(|| told.to_owned()));
     notes
 }
@@ -204,7 +205,7 @@ mod tests {
         let horizon = Horizon { waits: waits.into(), ..Horizon::default() };
         let said = super::waits(&horizon, &mut apps).join("\n");
         assert!(apps[0].draft.text().ends_with("\n\n[queue.mail]\nalert_wait = 90\n"), "{}", apps[0].draft.text());
-        assert!(said.contains("redis:gone is no queue") && said.contains("kqueue alert APP test"), "{said}");
+        assert!(said.contains("redis:gone is not a queue") && said.contains("kqueue alert APP test"), "{said}");
         assert!(super::waits(&Horizon::default(), &mut apps).is_empty());
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn read(text: &str, file: &str, notes: &mut Vec<String>) -> Vec<Secti
         }
         let at = content.find(['=', ':']);
         let Some((section, at)) = here.and_then(|here| sections.get_mut(here)).zip(at) else {
-            notes.push(format!("{}: is neither a section nor a key, and was not read", At::new(file, line)));
+            notes.push(format!("{}: neither a section nor a key; ignored", At::new(file, line)));
             indent = None;
             continue;
         };
@@ -107,7 +107,7 @@ mod tests {
             ["a.one=\"1\"@3", "a.two=\"2;3\"@4", "a.one=\"9\"@15", "b.k=\"v\\nmore\\nand\"@8", "b.l=\"1\"@13"]
         );
         assert_eq!(sections[0].get("one").unwrap().value, "9");
-        assert_eq!(notes, ["f:1: is neither a section nor a key, and was not read"]);
+        assert_eq!(notes, ["f:1: neither a section nor a key; ignored"]);
     }
 
     proptest! {

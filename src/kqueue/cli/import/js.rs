@@ -69,8 +69,8 @@ impl Reader<'_> {
             }
             self.blank();
         }
-        let node =
-            exported.ok_or("exports nothing that can be read without running it: module.exports = { apps: [ … ] }")?;
+        let node = exported
+            .ok_or("exports nothing that can be read without running it; write module.exports = { apps: [ … ] }")?;
         match node.value {
             Value::Unknown(text) => Err(format!("line {}: {text} is not known without running it", node.line)),
             value => Ok(Node::new(node.line, value)),
@@ -144,7 +144,7 @@ impl Reader<'_> {
     fn count(&mut self, depth: usize) -> Result<(), String> {
         self.nodes += 1;
         if depth > DEEPEST {
-            return Err(format!("line {}: is nested more than {DEEPEST} deep", self.line));
+            return Err(format!("line {}: nested more than {DEEPEST} levels deep", self.line));
         }
         if self.nodes > MOST_NODES {
             return Err(format!("line {}: has more than {MOST_NODES} values", self.line));
@@ -268,7 +268,7 @@ impl Reader<'_> {
                 self.skip_expression();
                 Ok(self.unknown_from(from))
             }
-            None => Err(format!("line {}: ends too early", self.line)),
+            None => Err(format!("line {}: unexpected end of file", self.line)),
         }
     }
 

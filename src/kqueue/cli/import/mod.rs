@@ -32,23 +32,23 @@ use plan::{App, Set};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Import {
-    /// Take over programs of supervisord that run queue:work
+    /// Import supervisord programs that run queue:work
     Supervisor {
-        /// Its files, directories with *.conf and *.ini, or - for standard input. [include] is followed
+        /// supervisord config files, directories with *.conf and *.ini, or - for standard input; [include] is followed
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         #[command(flatten)]
         how: How,
     },
-    /// Take over the supervisors in config/horizon.php, as the app itself reads it
+    /// Import the supervisors of config/horizon.php, as the app itself reads it
     Horizon {
         /// The app's directory, the one that holds artisan
         #[arg(long, value_name = "DIR")]
         path: PathBuf,
-        /// The environment whose plan is wanted; the app's own without
+        /// The environment whose supervisors to import; by default, the app's own
         #[arg(long, value_name = "NAME")]
         environment: Option<String>,
-        /// The user that the app runs as; the owner of DIR without
+        /// The user that the app runs as; by default, the owner of DIR
         #[arg(long)]
         user: Option<String>,
         /// The PHP interpreter, as for `kqueue init`
@@ -59,37 +59,37 @@ pub(super) enum Import {
         #[command(flatten)]
         how: How,
     },
-    /// Take over services of systemd that run queue:work, with their drop-ins and enabled instances
+    /// Import systemd services that run queue:work, with their drop-ins and enabled instances
     Systemd {
-        /// Units, their files, directories with *.service, or - for standard input
+        /// Units, unit files, directories with *.service, or - for standard input
         #[arg(required = true, value_name = "UNIT|FILE")]
         units: Vec<PathBuf>,
         #[command(flatten)]
         how: How,
     },
-    /// Take over apps of pm2 that run queue:work. Their file is read, and nothing in it is run
+    /// Import pm2 apps that run queue:work; their file is parsed, and nothing in it is executed
     Pm2 {
-        /// ecosystem.config.js, a file of JSON or YAML, or - for standard input
+        /// ecosystem.config.js, a JSON or YAML file, or - for standard input
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         #[command(flatten)]
         how: How,
     },
-    /// Make settings for kqueue inside the containers of a Compose file that run queue:work
+    /// Make config files for the services of a Compose file that run queue:work, for use inside their containers
     Compose {
         /// compose.yaml, or - for standard input
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
-        /// The app's directory inside the container, where the file does not say it
+        /// The app's directory inside the container, where the Compose file does not set it
         #[arg(long, value_name = "DIR")]
         path: Option<PathBuf>,
-        /// Name of the app; without it, that of its directory
+        /// Name of the app; by default, derived from its directory
         #[arg(long, value_name = "APP")]
         name: Option<String>,
     },
-    /// Take over lines of a crontab that run queue:work or schedule:run
+    /// Import crontab lines that run queue:work or schedule:run
     Cron {
-        /// Crontabs, directories of them, or - for standard input; without, your own crontab
+        /// Crontabs, directories with crontabs, or - for standard input; by default, your own crontab
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
         #[command(flatten)]
@@ -99,10 +99,10 @@ pub(super) enum Import {
 
 #[derive(Debug, Args)]
 pub(super) struct How {
-    /// Name of the app; without it, that of its directory
+    /// Name of the app; by default, derived from its directory
     #[arg(long, value_name = "APP")]
     name: Option<String>,
-    /// Write /etc/kqueue/APP.toml as `kqueue init` does, in place of printing it
+    /// Write /etc/kqueue/APP.toml as `kqueue init` does, instead of printing it
     #[arg(long)]
     write: bool,
     #[command(flatten)]
@@ -129,7 +129,7 @@ pub(super) fn run(asked: Import) -> Result<ExitCode, Failed> {
     }
     let Made { apps, how, source } = outcome?;
     if apps.is_empty() {
-        return Err(Failed { code: FAILURE, line: format!("{source}: nothing in it works a queue of Laravel") });
+        return Err(Failed { code: FAILURE, line: format!("{source}: nothing in it works a Laravel queue") });
     }
     if how.write {
         apps.iter().try_for_each(|app| write_app(app, &source, how.manner, &here))?;
@@ -159,7 +159,7 @@ fn make(asked: Import, here: &Surroundings, notes: &mut Vec<String>) -> Result<M
                 }
             }
             let source = units.iter().map(|unit| unit.display().to_string()).collect::<Vec<_>>().join(", ");
-            let next = "once it runs, end these units: systemctl disable --now UNIT, or both work the queue";
+            let next = "once kqueue runs, stop these units, or both work the queue: systemctl disable --now UNIT";
             (Taken { sets, source, next }, how)
         }
         Import::Pm2 { files, how } => {
@@ -168,7 +168,7 @@ fn make(asked: Import, here: &Surroundings, notes: &mut Vec<String>) -> Result<M
             for input in &inputs {
                 sets.extend(pm2::sets(input, &lookup, notes).map_err(Failed::config)?);
             }
-            let next = "once it runs, end these apps: pm2 delete NAME and pm2 save, or both work the queue";
+            let next = "once kqueue runs, delete these apps, or both work the queue: pm2 delete NAME, then pm2 save";
             (Taken { sets, source: named(&inputs), next }, how)
         }
         Import::Compose { files, path, name } => {
@@ -179,8 +179,9 @@ fn make(asked: Import, here: &Surroundings, notes: &mut Vec<String>) -> Result<M
                 let lookup = |name: &str| lookup(name).or_else(|| variables.get(name).cloned());
                 sets.extend(compose::sets(input, path.as_deref(), &lookup, notes).map_err(Failed::config)?);
             }
-            let next = "kqueue has to run inside the container: install it in the image, copy this file to /etc/kqueue/APP.toml there, \
-                        and make the service's command [\"kqueue\", \"run\", \"APP\"]; see /usr/share/doc/kqueue/containers.md";
+            let next = "kqueue must run inside the container: install it in the image, copy this file to \
+                        /etc/kqueue/APP.toml there, and set the service's command to [\"kqueue\", \"run\", \"APP\"]; see \
+                        /usr/share/doc/kqueue/containers.md";
             let how = How { name, write: false, manner: Manner::default() };
             (Taken { sets, source: named(&inputs), next }, how)
         }
@@ -193,7 +194,7 @@ fn make(asked: Import, here: &Surroundings, notes: &mut Vec<String>) -> Result<M
             for input in &inputs {
                 sets.extend(cron::sets(input, &lookup, notes));
             }
-            let next = "once it runs, remove these lines from the crontab, or both work the queue";
+            let next = "once kqueue runs, remove these lines from the crontab, or both work the queue";
             (Taken { sets, source: named(&inputs), next }, how)
         }
         Import::Horizon { path, environment, user, php, as_root, how } => {
@@ -226,7 +227,7 @@ fn supervisors(
         let programs = supervisor::read(input, lookup, notes);
         sets.extend(supervisor::sets(&programs, notes));
     }
-    let next = "once it runs, remove these programs from supervisord: supervisorctl update, or both work the queue";
+    let next = "once kqueue runs, remove these programs from supervisord, or both work the queue: supervisorctl update";
     Ok(Taken { sets, source, next })
 }
 
@@ -272,14 +273,14 @@ fn of_horizon(
         notes.extend(horizon::waits(horizon, &mut apps));
     }
     notes.extend(master.and_then(|master| master.lacks.as_ref()).map(|class| {
-        format!("this version of Horizon has no {class}: once `php artisan horizon` is gone, {}", Master::DUTIES)
+        format!("this version of Horizon has no {class}: once `php artisan horizon` no longer runs, {}", Master::DUTIES)
     }));
     let next =
-        "once it runs, end Horizon (php artisan horizon:terminate) and what keeps it running, or both work the queue";
+        "once kqueue runs, stop Horizon and what restarts it, or both work the queue: php artisan horizon:terminate";
     notes.extend((!apps.is_empty()).then(|| next.to_owned()));
     notes.extend(looked.found.master.as_ref().and_then(|master| master.lacks.as_ref()).map(|class| {
         let duties = Master::DUTIES;
-        format!("this version of Horizon has no {class}: once `php artisan horizon` is gone, {duties}")
+        format!("this version of Horizon has no {class}: once `php artisan horizon` no longer runs, {duties}")
     }));
     Ok(Made { apps, how, source })
 }
@@ -289,13 +290,13 @@ fn plan_of(looked: &init::Looked, source: &str) -> Result<Vec<crate::survey::Sup
     let found = &looked.found;
     let Some(horizon) = &found.horizon else {
         return Err(Failed::config(match &found.failed {
-            Some(failure) => format!("the app cannot tell what is in {source}: {}", failure.text),
-            None => format!("{source}: the app has no such configuration; give the app that runs Horizon"),
+            Some(failure) => format!("cannot read {source} through the app: {}", failure.text),
+            None => format!("{source}: the app has no Horizon configuration; give the app that runs Horizon"),
         }));
     };
     horizon.supervisors.clone().ok_or_else(|| {
         let (name, all) = (&horizon.environment, horizon.environments.join(", "));
-        Failed::config(format!("{source}: no environment {name:?}; it has {all}: --environment NAME"))
+        Failed::config(format!("{source}: no environment {name:?}; choose one with --environment NAME: {all}"))
     })
 }
 
@@ -303,8 +304,8 @@ fn printed(app: &App, source: &str, here: &Surroundings) -> String {
     let mut draft = app.draft.clone();
     let file = here.etc.join(format!("{}.toml", app.name));
     draft.put_first(&[
-        format!("{}: settings of {}, made of {source} by `kqueue import`.", file.display(), app.name),
-        "`kqueue config example` and kqueue.toml(5) have every key with its meaning and default.".into(),
+        format!("{}: settings of {}, made from {source} by `kqueue import`.", file.display(), app.name),
+        "`kqueue config example` and kqueue.toml(5) list every key with its meaning and default.".into(),
     ]);
     draft.text()
 }
@@ -317,7 +318,7 @@ fn write_app(app: &App, source: &str, manner: Manner, here: &Surroundings) -> Re
         ..Wanted::default()
     };
     let looked = init::look(&app.path, &wanted, &app.draft, here)?;
-    let by = format!("made of {source} by `kqueue import`");
+    let by = format!("made from {source} by `kqueue import`");
     let text = init::complete(&app.name, &app.path, &looked, &app.draft, &by)?;
     let file = here.etc.join(format!("{}.toml", app.name));
     let outcome = write::put(&app.name, &file, &text, manner, here)?;

@@ -77,8 +77,8 @@ enum Reason {
 pub(super) fn why_not(option: &str) -> Why {
     match option {
         "sleep" => "kqueue does not poll: a job starts as soon as it is dispatched",
-        "rest" => "kqueue does not pause between jobs; max_concurrent_pooled and its like limit the load",
-        "once" | "stop-when-empty" => "the unit goes on; `kqueue run APP` takes the same option, for a timer",
+        "rest" => "kqueue does not pause between jobs; max_concurrent_pooled and similar keys limit the load",
+        "once" | "stop-when-empty" => "the unit runs continuously; for a timer, `kqueue run APP` takes the same option",
         "env" | "environment" => "set APP_ENV in .env",
         _ => "kqueue has no such option",
     }
@@ -214,16 +214,22 @@ pub(super) fn apps(sets: Vec<Set>, name: Option<&str>, notes: &mut Vec<String>) 
             Some(other) => {
                 let own = free_name(&base, &first.name, &apps)?;
                 notes.push(if other.path != first.path {
-                    format!("{own}: is {}, and not {}, which is {base}", first.path.display(), other.path.display())
+                    format!(
+                        "{own}: the app in {}; the app in {} has the name {base}",
+                        first.path.display(),
+                        other.path.display()
+                    )
                 } else if reversed.contains(&first.called()) {
                     format!(
-                        "{own}: an app of its own, since {} takes queues in another order than {base}, and an app has one order",
+                        "{own}: a separate app, because {} takes queues in another order than {base}, and an app has \
+                         only one order",
                         first.called()
                     )
                 } else {
                     format!(
-                        "{own}: an app of its own, since {} has other settings than {base}: they count for all jobs of an app. \
-                         Jobs that say $timeout and $tries themselves need no second one",
+                        "{own}: a separate app, because {} has other settings than {base}, and settings apply to all \
+                         jobs of an \
+                         app. Jobs that set $timeout and $tries themselves do not need it",
                         first.called()
                     )
                 });
@@ -236,7 +242,8 @@ pub(super) fn apps(sets: Vec<Set>, name: Option<&str>, notes: &mut Vec<String>) 
         let Some(app) = apps.iter().find(|app| app.path == set.path) else { continue };
         let name = &app.name;
         notes.push(format!(
-            "{name}: {} runs the schedule: systemctl enable --now kqueue-schedule@{name}.timer does, as the app's user",
+            "{name}: {} runs the schedule; to run it as the app's user: systemctl enable --now \
+             kqueue-schedule@{name}.timer",
             set.called()
         ));
     }
@@ -296,9 +303,8 @@ fn app(name: String, first: &Set, group: &[Set], notes: &mut Vec<String>) -> App
     }
     let processes = group.iter().fold(0_u32, |sum, set| sum.saturating_add(set.processes));
     if processes > 0 {
-        let pool = Some(format!(
-            "As many processes as {sources} had. Quick jobs and long ones have processes of their own besides."
-        ));
+        let pool =
+            Some(format!("As many processes as {sources} had. Quick and long jobs run in additional processes."));
         if let Some(least) =
             group.iter().map(|set| set.least).try_fold(0_u32, |sum, least| Some(sum.saturating_add(least?)))
         {
@@ -322,20 +328,22 @@ fn app(name: String, first: &Set, group: &[Set], notes: &mut Vec<String>) -> App
         && let Some(set) = group.iter().find(|set| set.queues.is_none())
     {
         notes.push(format!(
-            "{name}: {} names no queue, and \"default\" was taken for it; config/queue.php says what its connection's own is called",
+            "{name}: {} sets no queue; using \"default\": check the default queue of its connection in \
+             config/queue.php",
             set.called()
         ));
     }
     if group.len() > 1 {
         let lists = queues.join(",");
         notes.push(format!(
-            "{name}: {sources} are one app, and its queues one list in strict order ({lists}): while there are jobs of one, \
-             those after it wait. Reorder them, or make two apps of one path, if that is not meant"
+            "{name}: {sources} became one app, with its queues in strict order ({lists}): while a queue has jobs, the \
+             queues after it wait. If that is not intended, reorder them, or make two apps with the same path"
         ));
     }
     if processes == 1 {
         notes.push(format!(
-            "{name}: {} had one process, so jobs ran one at a time. Under kqueue several run at once; jobs that must not \
+            "{name}: {} had one process, so jobs ran one at a time. kqueue runs several at once; jobs that must not \
+             overlap \
              need Laravel's WithoutOverlapping, or max_concurrent_inline, max_concurrent_pooled and max_concurrent_isolated = 1 \
              (one of each)",
             first.called()
@@ -375,11 +383,11 @@ fn app(name: String, first: &Set, group: &[Set], notes: &mut Vec<String>) -> App
 fn of_connection(connection: &str) -> Option<String> {
     match connection {
         "redis" | "database" | "sqs" | "mysql" | "mariadb" | "pgsql" => None,
-        "sync" | "null" | "deferred" | "background" => Some("has no queue that could be worked".into()),
+        "sync" | "null" | "deferred" | "background" => Some("it has no queue to work".into()),
         "beanstalkd" | "rabbitmq" | "mongodb" | "failover" | "kafka" | "pubsub" | "azure" => {
-            Some("its workers take jobs off the queue by themselves; `kqueue check` says what differs then".into())
+            Some("its workers take jobs off the queue by themselves; `kqueue check` lists what differs".into())
         }
-        _ => Some("is none of Laravel's own; `kqueue check` says how it is worked".into()),
+        _ => Some("not one of Laravel's own; `kqueue check` reports how kqueue works it".into()),
     }
 }
 

@@ -18,9 +18,9 @@ const DROPPED: &[(Why, &[&str])] = &[
         "kqueue@{app} is always restarted",
         &["autorestart", "max_restarts", "min_uptime", "restart_delay", "exp_backoff_restart_delay"],
     ),
-    ("worker_max_time says when processes are replaced", &["cron_restart"]),
+    ("worker_max_time sets when processes are replaced", &["cron_restart"]),
     (
-        "what jobs print is in kqueue's own log, each line with its job: journalctl -u kqueue@{app}",
+        "kqueue logs the output of jobs, each line with its job: journalctl -u kqueue@{app}",
         &[
             "out_file",
             "error_file",
@@ -36,7 +36,7 @@ const DROPPED: &[(Why, &[&str])] = &[
     ),
     ("a deploy's queue:restart, or systemctl reload kqueue@{app}, replaces the processes", &["watch", "ignore_watch"]),
     (ENVIRONMENT, &["env", "env_production", "env_file"]),
-    ("worker_memory and worker_memory_max bound what a process takes", &["max_memory_restart"]),
+    ("worker_memory and worker_memory_max limit the memory of a process", &["max_memory_restart"]),
 ];
 
 /// The sets of a file's apps.
@@ -91,21 +91,21 @@ fn one(
                 "{key} = {written} in line {} is not known without running the file; write its value there",
                 node.line
             )),
-            _ => Err(format!("{key} in line {} is no text", node.line)),
+            _ => Err(format!("{key} in line {} is not a string", node.line)),
         }
     };
     let (words, dialect) = command(app, &text)?;
     if app.get("...").is_some() && !mentions(&words) {
-        notes.push(format!("{at}: {name}: something is merged into it that only running the file would tell"));
+        notes.push(format!("{at}: {name}: an object that is merged into it is not known without running the file"));
     }
     let reading = Reading::of(&words, dialect, lookup);
     let processes = match text(&["instances"])?.as_deref() {
         None | Some("") => 1,
         Some("max" | "0" | "-1") if !reading.works.is_empty() => {
-            return Err("instances = max is as many as the machine has CPUs; write the number".into());
+            return Err("instances depends on the number of CPUs; write a fixed number".into());
         }
         Some(count) if reading.works.is_empty() => count.parse().unwrap_or(1),
-        Some(count) => count.parse::<u32>().map_err(|_| format!("instances = {count} is no number"))?,
+        Some(count) => count.parse::<u32>().map_err(|_| format!("instances = {count} is not a number"))?,
     };
     if processes > MOST_PROCESSES {
         return Err(format!("instances = {processes} is more than {MOST_PROCESSES} processes"));
@@ -131,7 +131,7 @@ fn one(
         user,
         processes,
         keeper: "pm2",
-        place: "give it a cwd",
+        place: "set its cwd",
     };
     let mut sets = take::take(&reading, &starter, notes);
     for set in &mut sets {
@@ -139,13 +139,13 @@ fn one(
         if let Some(milliseconds) = text(&["kill_timeout"])? {
             match milliseconds.parse::<u64>() {
                 Ok(milliseconds) => set.key("stop_timeout", &format!("{milliseconds}ms"), "kill_timeout"),
-                Err(_) => set.drop("kill_timeout", "is no number of milliseconds"),
+                Err(_) => set.drop("kill_timeout", "not a number of milliseconds"),
             }
         }
         if let Some(mode) =
             app.get("exec_mode").filter(|mode| mode.text().is_some_and(|mode| mode.starts_with("cluster")))
         {
-            set.drop_at("exec_mode = cluster", at(mode.line), "that is for programs of Node.js alone");
+            set.drop_at("exec_mode = cluster", at(mode.line), "cluster mode is for Node.js programs only");
         }
         for (why, keys) in DROPPED {
             let there: Vec<_> = keys.iter().filter_map(|key| Some((*key, app.get(key)?))).collect();

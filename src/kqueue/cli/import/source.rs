@@ -97,7 +97,7 @@ fn input(name: String, path: PathBuf, source: impl Read) -> Result<Input, Failed
     let mut bytes = Vec::new();
     source.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| Failed::at(&name, error))?;
     if bytes.len() as u64 > LARGEST {
-        return Err(Failed::config(format!("{name}: is larger than {} KB; it is no file of settings", LARGEST >> 10)));
+        return Err(Failed::config(format!("{name}: is larger than {} KB; not a config file", LARGEST >> 10)));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(Failed::config(format!("{name}: is UTF-16; convert it: iconv -f UTF-16 -t UTF-8")));

@@ -68,7 +68,7 @@ pub(super) fn with_included(
                             included.extend(matching(&input.path, pattern, &at, notes)?);
                         }
                     }
-                    Err(name) => notes.push(format!("{at}: is not followed: {}", not_set(&name))),
+                    Err(name) => notes.push(format!("{at}: [include] is not followed: {}", not_set(&name))),
                 }
             }
         }
@@ -172,7 +172,7 @@ fn fill(program: &mut Program, group: &str, input: &Input, lookup: Lookup<'_>) -
     }
     let numprocs = get("numprocs", &here).map_err(unset)?.filter(|text| !text.is_empty()).unwrap_or_else(|| "1".into());
     let start = get("numprocs_start", &here).map_err(unset)?.and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
-    let count: u32 = numprocs.parse().map_err(|_| format!("numprocs = {numprocs} is no number"))?;
+    let count: u32 = numprocs.parse().map_err(|_| format!("numprocs = {numprocs} is not a number"))?;
     if count > MOST_PROCESSES {
         return Err(format!("numprocs = {count} is more than {MOST_PROCESSES} processes"));
     }
@@ -238,9 +238,10 @@ const OFF: &[&str] = &["false", "no", "off", "0"];
 fn not_set(name: &str) -> String {
     match name.strip_prefix("ENV_") {
         Some(variable) => format!(
-            "the variable {variable} is not set here; give it: {variable}=… kqueue import supervisor …, or write its value into the file"
+            "the variable {variable} is not set here; set it: {variable}=… kqueue import supervisor …, or write its \
+             value into the file"
         ),
-        None => format!("%({name})s stands for nothing that is known here; write its value into the file"),
+        None => format!("%({name})s has no known value; write its value into the file"),
     }
 }
 
@@ -248,16 +249,16 @@ fn not_set(name: &str) -> String {
 const DROPPED: &[(Why, &[&str])] = &[
     ("kqueue@{app} is always restarted", &["autorestart", "startsecs", "startretries", "exitcodes"]),
     (
-        "on a stop running jobs finish first, and nothing of the app is left",
+        "on stop, kqueue waits for running jobs up to stop_timeout, then ends every process of the app",
         &["stopsignal", "stopasgroup", "killasgroup"],
     ),
     (
-        "what jobs print is in kqueue's own log, each line with its job: journalctl -u kqueue@{app}",
+        "kqueue logs the output of jobs, each line with its job: journalctl -u kqueue@{app}",
         &["stdout_logfile", "stderr_logfile", "redirect_stderr"],
     ),
-    ("it means nothing here", &["process_name", "priority", "serverurl"]),
+    ("kqueue does not need it", &["process_name", "priority", "serverurl"]),
     (ENVIRONMENT, &["environment"]),
-    ("UMask= in a drop-in says it: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@", &["umask"]),
+    ("set UMask= in a drop-in: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@", &["umask"]),
 ];
 
 /// The sets of a file's programs.
@@ -288,7 +289,7 @@ impl Program {
                 user: self.user.clone(),
                 processes: *count,
                 keeper: "supervisord",
-                place: "give it an absolute path, or a directory=",
+                place: "write its absolute path, or set directory=",
                 ..Starter::default()
             };
             let mut own = Vec::new();
@@ -298,7 +299,7 @@ impl Program {
         }
         if !sets.is_empty() && !self.used.is_empty() {
             notes.push(format!(
-                "{at}: {name}: {} became what it is in the file or in the environment of this command",
+                "{at}: {name}: expanded {} from the file or the environment of this command",
                 self.used.join(", ")
             ));
         }
@@ -312,17 +313,14 @@ impl Program {
         if self.user.is_none() && set.user.is_none() {
             set.drop(
                 "no user=",
-                "supervisord ran it as itself, mostly root; kqueue runs it as the owner of the app's directory",
+                "supervisord ran it as its own user, usually root; kqueue runs it as the owner of the app's directory",
             );
         }
         if let Some(seconds) = self.section.get("stopwaitsecs") {
             set.key("stop_timeout", &seconds.value, "stopwaitsecs");
         }
         if !self.autostart {
-            set.drop(
-                "autostart = false",
-                "systemctl start kqueue@{app} starts it, and without `enable` nothing else does",
-            );
+            set.drop("autostart = false", "do not enable kqueue@{app}; start it with systemctl start kqueue@{app}");
         }
         for (why, keys) in DROPPED {
             let there: Vec<_> = keys.iter().filter_map(|key| self.section.get(key)).collect();
@@ -446,7 +444,7 @@ stopwaitsecs=3600
         assert_eq!(keys(&apps[0])[2..], ["queues = \"q1,q2,q3\"", "pool_size = 3", "pool_max_size = 3"], "{notes:?}");
         for (numprocs, why) in [
             ("%(ENV_NO)s", "the variable NO is not set here"),
-            ("many", "is no number"),
+            ("many", "is not a number"),
             ("100000", "more than"),
             ("0", "has no process"),
         ] {
@@ -466,7 +464,7 @@ stopwaitsecs=3600
         for (at, what) in [
             "shop.conf:4: node works no Laravel queue",
             "import horizon --path /srv/shop",
-            "cannot be told",
+            "cannot determine",
             "docker exec runs it elsewhere; kqueue must run inside that container",
             "runs /opt/x.sh, which is not read",
         ]

@@ -8,7 +8,7 @@ use crate::cli::command::{Kind, Reading, Why, Work, shown};
 /// Why environment variables are not carried over.
 pub(super) const ENVIRONMENT: Why = "put them into .env, or into Environment= for both units: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@";
 /// Why the user root is not carried over.
-const ROOT: Why = "jobs should not run as root; the owner of the app's directory runs them";
+const ROOT: Why = "jobs should not run as root; kqueue runs them as the owner of the app's directory";
 
 /// The program that starts a command, and how it does.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,8 @@ pub(super) fn take(reading: &Reading, starter: &Starter<'_>, notes: &mut Vec<Str
     if reading.works.is_empty() && reading.refused.is_empty() {
         notes.push(match &reading.script {
             Some(script) => format!(
-                "{at}: {name} runs {script}, which is not read here; if it works a queue, give its command as {} would have it",
+                "{at}: {name} runs {script}, which is not read; if it works a queue, write its command as {} would \
+                 start it",
                 starter.keeper
             ),
             None => format!("{at}: {name} works no Laravel queue; it stays with {}", starter.keeper),
@@ -54,11 +55,11 @@ fn one(work: &Work, starter: &Starter<'_>, notes: &mut Vec<String>) -> Option<Se
     let path = work.app(starter.directory);
     if work.kind == Kind::Horizon {
         let path = path.map_or("DIR".into(), |path| path.display().to_string());
-        notes.push(format!("{at}: {name} is Horizon; `kqueue import horizon --path {path}` takes its settings"));
+        notes.push(format!("{at}: {name} is Horizon; `kqueue import horizon --path {path}` converts its settings"));
         return None;
     }
     let Some(path) = path else {
-        notes.push(format!("{at}: {name} is left out: where its artisan is cannot be told; {}", starter.place));
+        notes.push(format!("{at}: {name} is left out: cannot determine the directory of artisan; {}", starter.place));
         return None;
     };
     let mut set = Set {
@@ -83,7 +84,7 @@ fn one(work: &Work, starter: &Starter<'_>, notes: &mut Vec<String>) -> Option<Se
     set.php_args = work.php_args.clone();
     if set.php_args.iter().any(|arg| arg.contains(char::is_whitespace)) {
         set.php_args.clear();
-        set.drop(&work.php_args.join(" "), "an argument with a blank in it: write php_args as a list into the file");
+        set.drop(&work.php_args.join(" "), "an argument contains a blank; write php_args as a list in the config file");
     }
     set.connection = work.connection.clone();
     set.queues = work.queues();
@@ -103,10 +104,7 @@ fn options(work: &Work, set: &mut Set) {
         return;
     }
     if work.kind == Kind::Listen {
-        set.drop(
-            "queue:listen",
-            "it boots the app anew for each job; kqueue does so after a deploy (queue:restart) only",
-        );
+        set.drop("queue:listen", "it boots the app for each job; kqueue does so only after a deploy (queue:restart)");
     }
     for (option, value) in &work.options {
         let text = value.as_deref().unwrap_or("true");

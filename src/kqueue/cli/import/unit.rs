@@ -76,7 +76,7 @@ pub(super) fn find(asked: &Path, cwd: &Path, root: &Path, notes: &mut Vec<String
         }
     }
     Err(Failed::config(format!(
-        "{name}: there is no such unit in /etc/systemd/system and the other directories of systemd; give its file"
+        "{name}: no such unit in /etc/systemd/system or systemd's other unit directories; give its file"
     )))
 }
 
@@ -223,16 +223,16 @@ const DROPPED: &[(Why, &[&str])] = &[
         ],
     ),
     (
-        "on a stop running jobs finish first, and nothing of the app is left",
+        "on stop, kqueue waits for running jobs up to stop_timeout, then ends every process of the app",
         &["KillMode", "KillSignal", "SendSIGKILL", "ExecStop", "ExecReload"],
     ),
     (
-        "what jobs print is in kqueue's own log, each line with its job: journalctl -u kqueue@{app}",
+        "kqueue logs the output of jobs, each line with its job: journalctl -u kqueue@{app}",
         &["StandardOutput", "StandardError", "StandardInput", "SyslogIdentifier"],
     ),
     (ENVIRONMENT, &["Environment", "PassEnvironment", "UnsetEnvironment"]),
     (
-        "EnvironmentFile= for both units takes it: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@",
+        "set EnvironmentFile= for both units: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@",
         &["EnvironmentFile"],
     ),
 ];
@@ -270,13 +270,14 @@ impl Unit {
                 .any(|setting| uses_instance(&setting.value) && COUNTS.contains(&setting.name.as_str()))
             {
                 notes.push(format!(
-                    "{at}: {} is left out: it is a template whose command needs the instance, and none is enabled; give them: kqueue import systemd {}",
+                    "{at}: {} is left out: it is a template whose command needs the instance, and none is enabled; \
+                     name the instances: kqueue import systemd {}",
                     self.name,
                     self.name.replace("@.", "@NAME.")
                 ));
                 return Vec::new();
             }
-            notes.push(format!("{at}: {} is a template and no instance of it is enabled; one was counted", self.name));
+            notes.push(format!("{at}: {} is a template and no instance of it is enabled; assuming one", self.name));
             instances.push("1".into());
         }
         let mut sets: Vec<Set> = Vec::new();
@@ -329,7 +330,7 @@ impl Unit {
                 group: group.clone(),
                 processes: 1,
                 keeper: "systemd",
-                place: "give it an absolute path, or a WorkingDirectory=",
+                place: "write its absolute path, or set WorkingDirectory=",
             };
             sets.extend(take::take(&reading, &starter, notes));
         }
@@ -418,7 +419,7 @@ impl Unit {
             set.drop_at(
                 &names.join(", "),
                 first.at.clone(),
-                "a drop-in says it for kqueue's units: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@",
+                "set it in a drop-in of kqueue's units: systemctl edit kqueue@{app}, systemctl edit kqueue-worker@",
             );
         }
     }

@@ -52,7 +52,7 @@ impl Loader {
                 self.put(Node::new(line, value), anchor)?;
             }
             Event::Alias(anchor) => {
-                let node = self.anchors.get(&anchor).cloned().ok_or("refers to itself")?;
+                let node = self.anchors.get(&anchor).cloned().ok_or("an alias refers to itself")?;
                 self.put(node, 0)?;
             }
             Event::SequenceStart(anchor, _) => self.begin(line, anchor, false)?,
@@ -71,7 +71,7 @@ impl Loader {
 
     fn begin(&mut self, line: usize, anchor: usize, map: bool) -> Result<(), String> {
         if self.open.len() >= DEEPEST {
-            return Err(format!("is nested more than {DEEPEST} deep"));
+            return Err(format!("nested more than {DEEPEST} levels deep"));
         }
         self.open.push(Open { line, anchor, map, nodes: Vec::new() });
         Ok(())

@@ -18,13 +18,14 @@ const MOST: u32 = 500;
 pub(in crate::cli) struct Ask {
     #[command(flatten)]
     which: Which,
-    /// Not older than this: 30min, 24h, 7d, or a time such as 14:00 or "2026-11-30 14:00"; all that is kept without
+    /// Only events since this time: 30min, 24h, 7d, or a time such as 14:00 or "2026-11-30 14:00"; by default, all
+    /// that are kept
     #[arg(long, value_name = span::TIME, value_parser = span::parse)]
     since: Option<u64>,
-    /// Of the last 500 those of these kinds alone: runtime, worker, deploy, reload, outage, pause, quarantine
+    /// Only events of these kinds, among the last 500: runtime, worker, deploy, reload, outage, pause, quarantine
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', add = complete::words(KINDS))]
     kind: Vec<String>,
-    /// At most so many, the latest
+    /// List at most N events, the latest
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST)))]
     limit: u32,
     /// Print JSON
@@ -60,7 +61,7 @@ fn text(told: &Happenings, style: Style) -> String {
         ]);
     }
     match (table.is_empty(), style.columns) {
-        (true, true) => "nothing has happened\n".to_owned(),
+        (true, true) => "no events\n".to_owned(),
         (true, false) => String::new(),
         _ => table.show(style),
     }

@@ -21,7 +21,7 @@ pub(in crate::cli) const UNKNOWN: u8 = 3;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Health {
-    /// Name of the app; without it, all that run and all that should
+    /// Name of the app; by default, all configured and all running apps
     #[arg(add = complete::apps())]
     app: Option<String>,
     #[command(flatten)]
@@ -36,13 +36,13 @@ pub(in crate::cli) struct Health {
 /// What is too much.
 #[derive(Clone, Debug, Default, Args)]
 struct Limits {
-    /// CRITICAL where a job that could run has waited for longer. Of two, WARNING above the first: 1min,5min
+    /// CRITICAL if a due job has waited longer than this; with two values, WARNING above the first: 1min,5min
     #[arg(long, value_name = "DURATION[,DURATION]", value_parser = durations)]
     max_wait: Option<Limit>,
-    /// CRITICAL where more jobs could run and wait; of two, WARNING above the first: 1000,5000
+    /// CRITICAL if more jobs than this are waiting; with two values, WARNING above the first: 1000,5000
     #[arg(long, value_name = "N[,N]", value_parser = numbers)]
     max_backlog: Option<Limit>,
-    /// CRITICAL where more have failed in the last hour; of two, WARNING above the first: 0,10
+    /// CRITICAL if more jobs than this failed in the last hour; with two values, WARNING above the first: 0,10
     #[arg(long, value_name = "N[,N]", value_parser = numbers)]
     max_failures: Option<Limit>,
 }
@@ -173,7 +173,7 @@ async fn judge(app: String, found: Found, limits: &Limits, named: bool) -> Verdi
             return weigh(app, &told, limits);
         }
         Found::Stopped { failed: false, why } if !named => (Level::Ok, why),
-        Found::Stopped { why, .. } => (Level::Critical, format!("it does not run: {why}")),
+        Found::Stopped { why, .. } => (Level::Critical, format!("not available: {why}")),
         Found::Dark { why, .. } => (Level::Unknown, why),
         Found::Nobody => (Level::Unknown, "no such app".to_owned()),
     };
@@ -201,13 +201,13 @@ fn weigh(app: String, told: &Snapshot, limits: &Limits) -> Verdict {
         match value {
             _ if found == Level::Ok => {}
             Some(value) => faults.push(format!("{name} {value:.0}{unit} is over {over}{unit}")),
-            None => faults.push(format!("{name} is not told")),
+            None => faults.push(format!("{name} is unknown")),
         }
         level = level.max(found);
     };
     hold(limits.max_backlog, Some(told.waiting as f64), "backlog", "");
     hold(limits.max_wait, oldest, "wait of the oldest job", " s");
-    hold(limits.max_failures, Some(told.failed_hour as f64), "failures of the hour:", "");
+    hold(limits.max_failures, Some(told.failed_hour as f64), "failures in the last hour:", "");
     let status = told.status.strip_prefix(&format!("{app}: ")).unwrap_or(&told.status);
     faults.push(status.to_owned());
     let figures =
@@ -224,7 +224,7 @@ fn line(level: Level, verdicts: &[Verdict], limits: &Limits) -> String {
         harmless::line(&line, LINE).replace('|', "/")
     };
     let words = match verdicts {
-        [] => "no apps: there is no file in /etc/kqueue, and none runs".to_owned(),
+        [] => "no apps: no file in /etc/kqueue, and none is running".to_owned(),
         [one] => told(one),
         several => {
             let bad: Vec<String> = several.iter().filter(|one| one.level != Level::Ok).map(told).collect();
@@ -332,7 +332,7 @@ pub(in crate::cli) mod tests {
         let failures = Limits { max_failures: numbers("0").ok(), ..Limits::default() };
         let (level, line) = weighed(&told(State::Running), 1, &failures);
         assert!(
-            level == Level::Critical && line.contains(" - shop: failures of the hour: 1 is over 0; 1 running"),
+            level == Level::Critical && line.contains(" - shop: failures in the last hour: 1 is over 0; 1 running"),
             "{line}"
         );
         assert_eq!(weighed(&told(State::Running), 0, &failures).0, Level::Ok);

@@ -59,8 +59,9 @@ pub(in crate::cli) fn run(asked: One) -> Result<ExitCode, Failed> {
 }
 
 fn nobody(app: &str, uuid: &str) -> Failed {
-    let line =
-        format!("{app}: no job {uuid} is known: it may be older than what is kept; kqueue jobs {app} lists those");
+    let line = format!(
+        "{app}: no job {uuid} is known: it may be older than the history; kqueue jobs {app} lists the known ones"
+    );
     Failed { code: UNKNOWN, line }
 }
 
@@ -95,7 +96,8 @@ fn pick(app: &str, given: &str, mut found: Vec<String>) -> Result<String, Failed
             let names =
                 several.iter().take(NAMED).map(|uuid| harmless::line(uuid, WHOLE)).collect::<Vec<_>>().join(", ");
             let more = if several.len() > NAMED { ", …" } else { "" };
-            let line = format!("{app}: {} jobs begin with {given}: {names}{more}; give more of it", several.len());
+            let line =
+                format!("{app}: {} uuids begin with {given}: {names}{more}; give more of the uuid", several.len());
             Err(Failed { code: USAGE, line })
         }
     }
@@ -109,7 +111,7 @@ fn text(told: &Timeline, style: Style) -> String {
         Some(JobState::Failed | JobState::Lost) => Mood::Bad,
         _ => Mood::Uneasy,
     };
-    let class = if last.class.is_empty() { "a job of a class that is not known" } else { &last.class };
+    let class = if last.class.is_empty() { "job of unknown class" } else { &last.class };
     let mut text = format!("{}\n", style.mood(mood, &harmless::line(&format!("{class}: {state}"), LONGEST)));
     text += &fact("job", &told.uuid, style);
     text += &fact("queue", &last.queue, style);
@@ -123,7 +125,7 @@ fn text(told: &Timeline, style: Style) -> String {
         text += &fact("due", &moment_ms(due), style);
     }
     if let Some(tier) = &last.tier {
-        let why = last.why.as_deref().unwrap_or("the reason is not kept");
+        let why = last.why.as_deref().unwrap_or("an unknown reason");
         text += &fact("runs", &format!("{tier}, because of: {why}"), style);
     }
     match last.timeout {
@@ -138,7 +140,7 @@ fn text(told: &Timeline, style: Style) -> String {
         text += &harmless::block(cause).lines().take(200).map(|line| format!("  {line}\n")).collect::<String>();
     }
     if let Some(journal) = &told.journal {
-        text += &format!("\n{}\n  {}\n", style.head("what it printed"), harmless::line(journal, LONGEST));
+        text += &format!("\n{}\n  {}\n", style.head("output"), harmless::line(journal, LONGEST));
     }
     if let Some(payload) = &told.payload {
         text += &format!("\n{}\n{}\n", style.head("payload"), pretty(payload));
@@ -271,7 +273,7 @@ mod tests {
         let several = pick("shop", "abc", found()).unwrap_err();
         assert_eq!(
             (several.code, several.line.as_str()),
-            (USAGE, "shop: 2 jobs begin with abc: abc-1, abc-2; give more of it")
+            (USAGE, "shop: 2 uuids begin with abc: abc-1, abc-2; give more of the uuid")
         );
         assert_eq!(pick("shop", "x", found()).unwrap_err().code, UNKNOWN);
     }

@@ -24,19 +24,19 @@ pub(in crate::cli) struct List {
     state: Wanted,
     #[command(flatten)]
     of: Of,
-    /// With this tag
+    /// Only jobs with this tag
     #[arg(long)]
     tag: Option<String>,
-    /// With this in its uuid, class, queue, tags or cause
+    /// Only jobs with this text in uuid, class, queue, tags or cause
     #[arg(long)]
     text: Option<String>,
-    /// Not older than this: 30min, 1h, 7d, or a time such as 14:00 or "2026-11-30 14:00"
+    /// Only jobs since this time: 30min, 1h, 7d, or a time such as 14:00 or "2026-11-30 14:00"
     #[arg(long, value_name = span::TIME, value_parser = span::parse)]
     since: Option<u64>,
-    /// That ended before this
+    /// Only jobs that ended before this time
     #[arg(long, value_name = span::TIME, value_parser = span::parse)]
     until: Option<u64>,
-    /// At most so many
+    /// List at most N jobs
     #[arg(long, value_name = "N", default_value = USUAL, value_parser = clap::value_parser!(u32).range(1..=MOST))]
     limit: u32,
     /// Print JSON
@@ -48,19 +48,19 @@ pub(in crate::cli) struct List {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 struct Wanted {
-    /// Those that run
+    /// Running jobs
     #[arg(long)]
     running: bool,
-    /// Those that could run and do not yet, in their order
+    /// Waiting jobs: due and not started yet, in their order
     #[arg(long)]
     waiting: bool,
-    /// Those whose time has not come
+    /// Delayed jobs: not due yet
     #[arg(long)]
     delayed: bool,
-    /// Those that have ended, however they did, the latest first (the default)
+    /// Ended jobs, with any outcome, the latest first (the default)
     #[arg(long)]
     recent: bool,
-    /// Those that failed for good
+    /// Permanently failed jobs
     #[arg(long)]
     failed: bool,
 }
@@ -68,10 +68,10 @@ struct Wanted {
 /// Of which class and queue.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct Of {
-    /// Of this class; its last part is enough
+    /// Only this class; its last part is enough
     #[arg(long, add = complete::classes())]
     pub class: Option<String>,
-    /// Of this queue
+    /// Only this queue
     #[arg(long, add = complete::queues())]
     pub queue: Option<String>,
 }
@@ -137,7 +137,7 @@ pub(in crate::cli) async fn list(target: &Target, mut filter: JobsFilter) -> Res
 
 fn text(found: &Jobs, state: JobState, style: Style) -> String {
     if found.jobs.is_empty() {
-        return if style.columns { "no such jobs\n".to_owned() } else { String::new() };
+        return if style.columns { "no matching jobs\n".to_owned() } else { String::new() };
     }
     let mut text = match state {
         JobState::Waiting | JobState::Delayed => queued(&found.jobs),
@@ -254,7 +254,7 @@ mod tests {
         let shown = text(&found, JobState::Running, columns);
         assert!(shown.contains("42 ms  1 min 30 s"), "{shown}");
         assert!(text(&found, JobState::Waiting, columns).contains("  DUE "));
-        assert_eq!(text(&Jobs::default(), JobState::Recent, columns), "no such jobs\n");
+        assert_eq!(text(&Jobs::default(), JobState::Recent, columns), "no matching jobs\n");
     }
 
     #[test]

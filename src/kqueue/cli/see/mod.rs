@@ -35,7 +35,7 @@ pub(super) const UNKNOWN: u8 = 4;
 /// Which app is meant.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct Which {
-    /// Name of the app; without it, that of the directory that we are in
+    /// Name of the app; by default, that of the current directory
     #[arg(add = complete::apps())]
     pub app: Option<String>,
     #[command(flatten)]
@@ -48,10 +48,10 @@ pub(super) struct At {
     /// The config file that `kqueue run` was given
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The app's directory, as `kqueue run` was given it: names the app where APP does not
+    /// The app's directory, as given to `kqueue run`: identifies the app if APP does not
     #[arg(long, value_name = "PATH")]
     path: Option<PathBuf>,
-    /// The directory of the app's sockets, if it is not where the app's name says
+    /// The directory of the app's sockets, if it is not the default for the app's name
     #[arg(long, value_name = "PATH")]
     runtime_dir: Option<PathBuf>,
 }
@@ -144,11 +144,11 @@ pub(super) fn unanswered(app: &str, found: &Found) -> Failed {
     match found {
         Found::Dark { why, .. } => Failed { code: super::FAILURE, line: why.clone() },
         Found::Stopped { why, .. } => {
-            let line = format!("{app}: it does not run ({why}); start it: systemctl start kqueue@{app}, or kqueue run");
+            let line = format!("{app}: not available ({why}); start it: systemctl start kqueue@{app}, or kqueue run");
             Failed { code: STOPPED, line }
         }
         Found::Nobody | Found::Told(..) => {
-            let line = format!("{app}: no such app: it has no file in /etc/kqueue, and none runs by that name");
+            let line = format!("{app}: no such app: no file in /etc/kqueue, and no running app of that name");
             Failed { code: UNKNOWN, line }
         }
     }

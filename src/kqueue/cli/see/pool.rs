@@ -25,13 +25,13 @@ const SIZES: &[(&str, &[&str], &str)] = &[
 pub(in crate::cli) struct Ask {
     #[command(flatten)]
     which: Which,
-    /// From now on at most so many pooled workers, up to pool_max_size; `settings`: as the settings say
+    /// Limit the pool to N workers from now on, up to pool_max_size; `settings`: as in the settings again
     #[arg(long, value_name = "N", value_parser = size)]
     size: Option<Size>,
-    /// For so long, and then as the settings say again: 1h
+    /// Duration of --size, after which the settings apply again: 1h
     #[arg(long = "for", value_name = "DURATION", value_parser = steer::span, requires = "size")]
     span: Option<Duration>,
-    /// Let this process leave after its job, and another one take its place; `all`: each, pooled workers one by one
+    /// Replace this process after its current job; `all`: every process, pooled workers one by one
     #[arg(long, value_name = "WORKER", value_parser = worker, conflicts_with = "size")]
     recycle: Option<Recycled>,
     /// Print JSON
@@ -47,14 +47,14 @@ type Recycled = Option<u64>;
 fn size(text: &str) -> Result<Size, String> {
     match text {
         "settings" => Ok(None),
-        _ => text.parse().map(Some).map_err(|_| "a number of workers, or settings".to_owned()),
+        _ => text.parse().map(Some).map_err(|_| "expected a number of workers, or settings".to_owned()),
     }
 }
 
 fn worker(text: &str) -> Result<Recycled, String> {
     match text {
         "all" => Ok(None),
-        _ => text.parse().map(Some).map_err(|_| "the number of a process, or all".to_owned()),
+        _ => text.parse().map(Some).map_err(|_| "expected the number of a process, or all".to_owned()),
     }
 }
 

@@ -24,10 +24,10 @@ pub(in crate::cli) struct Ask {
     which: Which,
     #[command(flatten)]
     of: Of,
-    /// From this time: 30min, 24h, 7d, or a time such as 14:00 or "2026-11-30 14:00"; the last 24 hours without
+    /// Start of the period: 30min, 24h, 7d, or a time such as 14:00 or "2026-11-30 14:00"; by default, 24h
     #[arg(long, value_name = span::TIME, value_parser = span::parse)]
     since: Option<u64>,
-    /// Up to this time
+    /// End of the period
     #[arg(long, value_name = span::TIME, value_parser = span::parse)]
     until: Option<u64>,
     /// List all classes, however many there are

@@ -29,15 +29,15 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct Status {
-    /// Name of the app; without it, all apps with a file in /etc/kqueue and all that run
+    /// Name of the app; by default, all apps with a file in /etc/kqueue and all running ones
     #[arg(add = complete::apps())]
     app: Option<String>,
     #[command(flatten)]
     at: At,
-    /// Print JSON: what the runtime tells, or an array of that without APP
+    /// Print JSON: the runtime's snapshot, or an array of snapshots without APP
     #[arg(long)]
     json: bool,
-    /// Look again every two seconds, until Ctrl-C. With --json each look is one line for each app
+    /// Refresh every two seconds, until Ctrl-C. With --json, each refresh prints one line for each app
     #[arg(long, short)]
     watch: bool,
 }

@@ -8,7 +8,7 @@ use kqueue_system::harmless;
 /// One line for each app, from its name, status text and mood.
 pub(super) fn list(apps: &[(String, String, Mood)], style: Style) -> String {
     if apps.is_empty() {
-        return "no apps: there is no file in /etc/kqueue, and none runs\n".to_owned();
+        return "no apps: no file in /etc/kqueue, and none is running\n".to_owned();
     }
     let width = apps.iter().map(|(app, ..)| app.len()).max().unwrap_or(0);
     let lines = apps.iter().map(|(app, words, mood)| {
@@ -32,7 +32,7 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
         fact("asleep", format!("since {} ({}); the next job wakes it", moment(since), span(age)));
     }
     if let Some(remedy) = &told.remedy {
-        fact("go on with", remedy.clone());
+        fact("resume with", remedy.clone());
     }
     if told.pid > 0 {
         let age = told.at.saturating_sub(told.since) as f64;

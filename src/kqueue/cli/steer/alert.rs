@@ -28,11 +28,11 @@ pub(in crate::cli) struct Asked {
     app: String,
     #[command(flatten)]
     at: At,
-    /// What to do: test sends each target a message that says that it is one; down tells that the runtime has failed, unless it
-    /// comes back, and is for kqueue-alert@APP.service
+    /// What to do: test sends a test message to each target; down reports that the runtime has failed unless it recovers,
+    /// and is for kqueue-alert@APP.service
     #[arg(value_enum, hide_possible_values = true)]
     what: What,
-    /// This target alone: command, webhook or mail
+    /// Only this target: command, webhook or mail
     #[arg(long, value_enum, hide_possible_values = true)]
     target: Option<Only>,
     /// Print JSON
@@ -44,9 +44,9 @@ pub(in crate::cli) struct Asked {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// Send each target a message that says it is a test
+    /// Send a test message to each target
     Test,
-    /// Tell that the runtime has failed, unless it comes back: for kqueue-alert@APP.service
+    /// Report that the runtime has failed unless it recovers: for kqueue-alert@APP.service
     Down,
 }
 
@@ -96,7 +96,7 @@ fn test(loaded: &Loaded, only: Option<Only>, json: bool) -> Result<ExitCode, Fai
     let wanted: Vec<Target> = Target::ALL.into_iter().filter(wanted).collect();
     if wanted.is_empty() {
         let what = only.map_or("command, webhook or mail", |only| only.target().as_str());
-        let line = format!("{app}: [alerts] names no {what}; add one to the app's file");
+        let line = format!("{app}: [alerts] sets no {what}; add one to the config file");
         return Err(Failed { code: FAILURE, line });
     }
     let (at, said) = (epoch(), "this is a test: nothing is wrong".to_owned());
@@ -121,8 +121,8 @@ fn test(loaded: &Loaded, only: Option<Only>, json: bool) -> Result<ExitCode, Fai
     }
     for (target, told) in told {
         match told {
-            Ok(()) => print(&format!("{}: told\n", target.as_str()))?,
-            Err(untold) => stdio::err(&format!("kqueue: {}: not told: {untold}", target.as_str())),
+            Ok(()) => print(&format!("{}: delivered\n", target.as_str()))?,
+            Err(untold) => stdio::err(&format!("kqueue: {}: not delivered: {untold}", target.as_str())),
         }
     }
     Ok(code)
@@ -136,10 +136,10 @@ async fn down(loaded: &Loaded, request: &config::Request, here: &Surroundings) -
     let why = loop {
         let why = match control::find(&place, here).await {
             Found::Told(told, _) if see::snapshot(&told).state != State::Starting => return Ok(()),
-            Found::Told(..) => "it starts".to_owned(),
+            Found::Told(..) => "it is still starting".to_owned(),
             Found::Stopped { failed: false, .. } if begun.elapsed() >= most => return Ok(()),
             Found::Stopped { why, .. } | Found::Dark { why, .. } => why,
-            Found::Nobody => "nobody knows it".to_owned(),
+            Found::Nobody => "no such app".to_owned(),
         };
         if begun.elapsed() >= most {
             break why;

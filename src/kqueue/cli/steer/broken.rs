@@ -22,22 +22,22 @@ const LARGEST: u64 = 16 << 20;
 pub(in crate::cli) struct Asked {
     #[command(flatten)]
     which: Which,
-    /// What to do with them: show a line each, show everything of them, put them back into their queue, or remove them
+    /// What to do: list them, show them in full, requeue them, or drop them for good
     #[arg(value_enum, default_value = "list", hide_possible_values = true)]
     act: Act,
-    /// These messages, by the names that a list has for them
+    /// Only the messages with these ids, as list prints them
     #[arg(value_name = "ID")]
     ids: Vec<String>,
-    /// Of this queue
+    /// Only messages of this queue
     #[arg(long, value_name = "QUEUE", add = complete::queues())]
     queue: Option<String>,
-    /// All of them
+    /// All messages
     #[arg(long)]
     all: bool,
-    /// Put back what is in this file, or comes by standard input (-), in the place of the message
+    /// Requeue the contents of this file, or of standard input (-), in place of the message
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     with: Option<PathBuf>,
-    /// At most so many in a list
+    /// List at most N messages
     #[arg(long, value_name = "N", default_value = "50")]
     limit: u32,
     #[command(flatten)]
@@ -63,7 +63,7 @@ impl Act {
     }
 
     fn past(self) -> &'static str {
-        if self == Act::Requeue { "put back" } else { "dropped" }
+        if self == Act::Requeue { "requeued" } else { "dropped" }
     }
 
     fn changes(self) -> bool {
@@ -100,23 +100,23 @@ pub(in crate::cli) fn run(asked: Asked) -> Result<ExitCode, Failed> {
     let usage = |line: &str| Err(Failed { code: USAGE, line: line.to_owned() });
     let Asked { act, ids, queue, all, with, how, .. } = &asked;
     if act.changes() && ids.is_empty() && queue.is_none() && !all {
-        return usage("which messages? name their ids, choose by --queue, or say --all");
+        return usage("no messages selected: give their ids, --queue or --all");
     }
     if with.is_some() && (*act != Act::Requeue || ids.len() != 1) {
-        return usage("--with mends one message: kqueue broken APP requeue ID --with FILE");
+        return usage("--with replaces exactly one message: kqueue broken APP requeue ID --with FILE");
     }
     let with = with.as_ref().map(read).transpose()?;
     let desk = Desk::find(&asked.which, how.as_root)?;
     if act.changes() && ids.is_empty() && !how.dry_run && !how.yes {
         let matched = carry_out(&desk, &asked, None, true)?.matched;
-        let verb = if *act == Act::Requeue { "put back" } else { "drop" };
+        let verb = if *act == Act::Requeue { "requeue" } else { "drop" };
         if matched > 0 && !desk::agreed(&format!("{verb} {matched} messages?"))? {
             return Err(Failed { code: FAILURE, line: "nothing was done".to_owned() });
         }
     }
     let done = carry_out(&desk, &asked, with.as_deref(), how.dry_run)?;
     if done.done > 0 {
-        let mended = if with.is_some() { ", mended" } else { "" };
+        let mended = if with.is_some() { ", replaced" } else { "" };
         let line = format!("{} {} broken messages ({}){mended}", act.past(), done.done, asked.choice());
         log::act(&desk.loaded.settings.app, &log::user(), &line);
     }
@@ -188,12 +188,12 @@ fn report(asked: &Asked, done: &Done) -> Result<ExitCode, Failed> {
     };
     print(&text)?;
     if !how.json && done.still > 0 {
-        let what = "as they are no Laravel can run them, and kqueue sets them aside again; mend them (--with)";
-        stdio::err(&format!("kqueue: note: {} of them: {what}", done.still));
+        let what = "still not valid jobs, and kqueue sets them aside again; replace them with --with FILE";
+        stdio::err(&format!("kqueue: note: {} of them are {what}", done.still));
     }
     let missing = (ids.len() as u64).saturating_sub(done.matched);
     if missing > 0 {
-        stdio::err(&format!("kqueue: {missing} of the named messages are not there"));
+        stdio::err(&format!("kqueue: {missing} of the given messages were not found"));
     }
     // Of several that are called alike one is mended.
     let wanted = if with.is_some() { done.matched.min(1) } else { done.matched };
@@ -219,7 +219,7 @@ fn list(done: &Done, style: Style) -> String {
 }
 
 /// Where nothing is wrong that can be seen.
-const FINE: &str = "a job, as far as can be seen";
+const FINE: &str = "no error found";
 
 /// Everything of one message.
 fn whole(message: &Value) -> String {

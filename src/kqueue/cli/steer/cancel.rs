@@ -15,7 +15,7 @@ use kqueue_control::{Act, CancelJobs, Cancelled, Chosen, Request};
 pub(in crate::cli) struct Asked {
     #[command(flatten)]
     choice: Choice,
-    /// Delete them, and fail none
+    /// Delete the jobs instead of failing them
     #[arg(long)]
     delete: bool,
     #[command(flatten)]
@@ -60,7 +60,7 @@ pub(in crate::cli) fn run(asked: Asked) -> Result<ExitCode, Failed> {
     let done = chosen::carry_out(&asked)?;
     let (running, grace, dry) = (done.running.len(), done.grace, asked.how.dry_run);
     let would = if dry { "would be " } else { "" };
-    let ends = if running > 0 && !dry { format!(", which have {grace} s to end") } else { String::new() };
-    let text = format!("{would}{}: {} that waited, {running} that run{ends}\n", asked.verbs().1, done.waited(dry));
+    let ends = if running > 0 && !dry { format!(" (grace period {grace} s)") } else { String::new() };
+    let text = format!("{would}{}: {} waiting, {running} running{ends}\n", asked.verbs().1, done.waited(dry));
     chosen::report(&asked, &done, &text, json!({ "grace": grace }))
 }

@@ -23,16 +23,16 @@ const ROUNDS: usize = 3;
 pub(super) struct Choice {
     #[command(flatten)]
     pub which: Which,
-    /// These jobs
+    /// Only the jobs with these uuids
     #[arg(value_name = "UUID", add = complete::uuids())]
     pub uuids: Vec<String>,
-    /// Of this class; its last part is enough
+    /// Only jobs of this class; its last part is enough
     #[arg(long, add = complete::classes())]
     pub class: Option<String>,
-    /// With this tag
+    /// Only jobs with this tag
     #[arg(long)]
     pub tag: Option<String>,
-    /// Of this queue
+    /// Only jobs of this queue
     #[arg(long, value_name = "QUEUE", add = complete::queues())]
     pub queue: Option<String>,
 }
@@ -150,8 +150,8 @@ fn once(deed: &impl Deed, uuids: &[String], dry: bool) -> Result<Done, Failed> {
         // Who may not do the one may do the other.
         (Err(queue), Err(_)) => Err(queue),
         (queue, runtime) => {
-            done.lacks.extend(queue.err().map(|failed| format!("jobs that nobody has reserved: {}", failed.line)));
-            done.lacks.extend(runtime.err().map(|failed| format!("jobs of the runtime: {}", failed.line)));
+            done.lacks.extend(queue.err().map(|failed| format!("jobs in their queues: {}", failed.line)));
+            done.lacks.extend(runtime.err().map(|failed| format!("jobs reserved by the runtime: {}", failed.line)));
             Ok(done)
         }
     }
@@ -186,7 +186,7 @@ fn in_queues<D: Deed>(deed: &D, uuids: &[String], dry: bool, done: &mut Done) ->
         done.found.clear();
     }
     if done.settled > 0 {
-        let line = format!("{} {} jobs that waited in their queues", deed.verbs().1, done.settled);
+        let line = format!("{} {} jobs waiting in their queues", deed.verbs().1, done.settled);
         log::act(&settings.app, &who, &line);
     }
     ended
@@ -240,7 +240,7 @@ pub(super) fn report<D: Deed>(deed: &D, done: &Done, text: &str, more: Value) ->
         print(text)?;
         done.lacks.iter().take(5).for_each(|lack| stdio::err(&format!("kqueue: note: {lack}")));
         missing.iter().take(20).for_each(|uuid| {
-            let what = if D::OF_RUNNING { "waits or runs" } else { "waits there" };
+            let what = if D::OF_RUNNING { "is waiting or running" } else { "is waiting there" };
             stdio::err(&format!("kqueue: {}: no such job {what}", harmless::line(uuid, 100)));
         });
     }
@@ -249,5 +249,5 @@ pub(super) fn report<D: Deed>(deed: &D, done: &Done, text: &str, more: Value) ->
 
 /// Says that nothing says which jobs.
 pub(super) fn none_chosen(ways: &str) -> Failed {
-    Failed { code: USAGE, line: format!("which jobs? name their uuids, or choose by {ways}") }
+    Failed { code: USAGE, line: format!("no jobs selected: give their uuids, {ways}") }
 }

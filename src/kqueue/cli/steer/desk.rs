@@ -15,10 +15,10 @@ use kqueue_system::identity::{self, Account, App};
 /// How something is done that concerns many jobs.
 #[derive(Debug, Args)]
 pub(super) struct Bulk {
-    /// Only count the jobs that are meant
+    /// Only count what is selected; change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     pub yes: bool,
     /// Print JSON
@@ -53,7 +53,7 @@ impl Desk {
         let app = App { path: &whose.path, user: whose.user.as_deref(), group: whose.group.as_deref() };
         let user = identity::user_of(app, as_root)?;
         if here.uid != 0 && !user.is_us() {
-            let line = format!("{} runs as {}: ask as that user, or as root", loaded.settings.app, user.name);
+            let line = format!("{} runs as {}: run this as that user or as root", loaded.settings.app, user.name);
             return Err(Failed { code: FAILURE, line });
         }
         Ok(Self { loaded, user, manner: Manner { unit, as_root } })
@@ -85,7 +85,7 @@ impl Desk {
 /// Where nobody is there.
 pub(super) fn agreed(question: &str) -> Result<bool, Failed> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-        let line = format!("{question} say --yes where nobody can be asked");
+        let line = format!("{question} cannot ask without a terminal: confirm with --yes");
         return Err(Failed { code: USAGE, line });
     }
     print(&format!("{question} [y/N] "))?;

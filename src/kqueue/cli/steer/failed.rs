@@ -22,29 +22,28 @@ const PACE: u64 = 100;
 pub(in crate::cli) struct Asked {
     #[command(flatten)]
     which: Which,
-    /// What to do with them: show a line each, everything of them, put them back into their queues as queue:retry does, or
-    /// remove them from the record as queue:forget does
+    /// What to do: list them, show them in full, retry them as queue:retry does, or forget them as queue:forget does
     #[arg(value_enum, default_value = "list", hide_possible_values = true)]
     act: Act,
-    /// These jobs: by uuid, or by the number that Laravel's table has for them
+    /// Only the jobs with these uuids, or with these ids in Laravel's table of failed jobs
     #[arg(value_name = "ID")]
     ids: Vec<String>,
-    /// Of this class; its last part is enough
+    /// Only jobs of this class; its last part is enough
     #[arg(long, add = complete::classes())]
     class: Option<String>,
-    /// With this in their exception or payload
+    /// Only jobs with this text in their exception or payload
     #[arg(long = "match", value_name = "TEXT")]
     text: Option<String>,
-    /// Of this queue
+    /// Only jobs of this queue
     #[arg(long, value_name = "QUEUE", add = complete::queues())]
     queue: Option<String>,
-    /// That failed at this time or later: 30min, 24h, or a time such as 14:00 or "2026-11-30 14:00"
+    /// Only jobs that failed at this time or later: 30min, 24h, or a time such as 14:00 or "2026-11-30 14:00"
     #[arg(long, value_name = "TIME", value_parser = see::parse)]
     since: Option<u64>,
-    /// All of them
+    /// All failed jobs
     #[arg(long)]
     all: bool,
-    /// At most so many in a list
+    /// List at most N jobs
     #[arg(long, value_name = "N", default_value = "50")]
     limit: u32,
     #[command(flatten)]
@@ -86,7 +85,7 @@ pub(in crate::cli) fn run(asked: Asked) -> Result<ExitCode, Failed> {
     let chosen = !asked.ids.is_empty();
     let filtered = asked.class.is_some() || asked.text.is_some() || asked.queue.is_some() || asked.since.is_some();
     if changes && !(chosen || filtered || asked.all) {
-        let line = "which jobs? name their ids, choose by --class, --match, --queue or --since, or say --all";
+        let line = "no jobs selected: give their ids, --class, --match, --queue, --since or --all";
         return Err(Failed { code: USAGE, line: line.to_owned() });
     }
     let app = Desk::find(&asked.which, asked.how.as_root)?;
@@ -100,14 +99,14 @@ pub(in crate::cli) fn run(asked: Asked) -> Result<ExitCode, Failed> {
     let done = carry_out(&app, &asked, asked.how.dry_run)?;
     if changes && !asked.how.dry_run && done.done > 0 {
         let (verb, who) = (asked.act.past(), log::user());
-        log::act(&app.loaded.settings.app, &who, &format!("{verb} {} failed jobs ({})", done.done, asked.choice()));
+        log::act(&app.loaded.settings.app, &who, &format!("{verb}: {} failed jobs ({})", done.done, asked.choice()));
     }
     report(&asked, &done)
 }
 
 impl Act {
     fn past(self) -> &'static str {
-        if self == Act::Retry { "retried" } else { "forgot" }
+        if self == Act::Retry { "retried" } else { "forgotten" }
     }
 }
 
@@ -172,11 +171,11 @@ fn report(asked: &Asked, done: &Done) -> Result<ExitCode, Failed> {
         Act::List => list(done, Style::of_stdout()),
         Act::Show => done.jobs.iter().map(whole).collect::<Vec<_>>().join("\n"),
         _ if asked.how.dry_run => format!("{} failed jobs would be {}\n", done.matched, asked.act.past()),
-        _ => format!("{} {} of {} failed jobs\n", asked.act.past(), done.done, done.matched),
+        _ => format!("{}: {} of {} failed jobs\n", asked.act.past(), done.done, done.matched),
     };
     print(&text)?;
     if missing {
-        stdio::err(&format!("kqueue: {} of the named jobs are not there", asked.ids.len() as u64 - done.matched));
+        stdio::err(&format!("kqueue: {} of the given jobs were not found", asked.ids.len() as u64 - done.matched));
     }
     Ok(if missed || missing { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS })
 }

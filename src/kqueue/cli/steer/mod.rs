@@ -35,5 +35,5 @@ pub(super) fn act(which: &Which, act: Act, json: bool) -> Result<ExitCode, Faile
 pub(super) fn span(text: &str) -> Result<Duration, String> {
     kqueue_config::duration(text)
         .filter(|span| span.as_secs() > 0)
-        .ok_or_else(|| "a duration of a second or more, such as 10min or 2h".to_owned())
+        .ok_or_else(|| "expected a duration of at least one second, such as 10min or 2h".to_owned())
 }

@@ -13,13 +13,13 @@ use kqueue_control::Act;
 pub(in crate::cli) struct Pause {
     #[command(flatten)]
     which: Which,
-    /// This queue; every one without
+    /// Only this queue; by default, every queue
     #[arg(long, value_name = "QUEUE", add = complete::queues())]
     queue: Option<String>,
-    /// This class, in whichever queue; its last part is enough for one that has run
+    /// Only this class, in every queue; its last part is enough for one that has run
     #[arg(long, value_name = "CLASS", conflicts_with = "queue", add = complete::classes())]
     class: Option<String>,
-    /// Go on by itself after so long: 10min, 2h
+    /// Resume automatically after this time: 10min, 2h
     #[arg(long = "for", value_name = "DURATION", value_parser = super::span)]
     span: Option<Duration>,
     /// Print JSON
@@ -31,10 +31,10 @@ pub(in crate::cli) struct Pause {
 pub(in crate::cli) struct Resume {
     #[command(flatten)]
     which: Which,
-    /// This queue; all that operators have paused without
+    /// Only this queue; by default, everything that operators have paused
     #[arg(long, value_name = "QUEUE", add = complete::queues())]
     queue: Option<String>,
-    /// This class
+    /// Only this class
     #[arg(long, value_name = "CLASS", conflicts_with = "queue", add = complete::classes())]
     class: Option<String>,
     /// Print JSON

@@ -13,7 +13,7 @@ use kqueue_control::{Act, Quarantine, Request};
 pub(in crate::cli) struct Asked {
     #[command(flatten)]
     which: Which,
-    /// Show those classes, or end the quarantine of one
+    /// What to do: list the quarantined classes, or lift the quarantine of one
     #[arg(value_enum, default_value = "list", hide_possible_values = true)]
     act: What,
     /// The class to lift; its last part is enough
@@ -33,8 +33,8 @@ enum What {
 pub(in crate::cli) fn run(asked: Asked) -> Result<ExitCode, Failed> {
     match (asked.act, asked.class) {
         (What::Lift, Some(class)) => super::act(&asked.which, Act::Lift { class }, asked.json),
-        (What::Lift, None) => Err(Failed { code: USAGE, line: "which class? kqueue quarantine lists them".to_owned() }),
-        (What::List, Some(_)) => Err(Failed { code: USAGE, line: "list shows all of them: name no class".to_owned() }),
+        (What::Lift, None) => Err(Failed { code: USAGE, line: "no class given; see: kqueue quarantine".to_owned() }),
+        (What::List, Some(_)) => Err(Failed { code: USAGE, line: "list takes no class: it shows all".to_owned() }),
         (What::List, None) => {
             let here = see::surroundings()?;
             let told: Quarantine = see::wait(async {

@@ -26,13 +26,13 @@ pub(in crate::cli) struct Asked {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Place {
-    /// To the front of their queues: those that could run now
+    /// Move to the front of their queues; only jobs that could run now
     #[arg(long)]
     front: bool,
-    /// Into this queue, delayed ones too, each with the time that it has
+    /// Move to this queue; delayed jobs keep their time
     #[arg(long, value_name = "QUEUE", add = complete::queues())]
     to: Option<String>,
-    /// Delayed ones: now, and not later
+    /// Make delayed jobs due now
     #[arg(long)]
     now: bool,
 }
@@ -123,8 +123,8 @@ pub(in crate::cli) fn run(asked: Asked) -> Result<ExitCode, Failed> {
     let would = if dry { "would be " } else { "" };
     let runs = match done.running.len() {
         0 => String::new(),
-        some => format!("; {some} run, and stay"),
+        some => format!("; {some} running, not moved"),
     };
-    let text = format!("{would}{} {} jobs that waited{runs}\n", asked.verbs().1, done.waited(dry));
+    let text = format!("{would}{} {} waiting jobs{runs}\n", asked.verbs().1, done.waited(dry));
     chosen::report(&asked, &done, &text, json!({}))
 }

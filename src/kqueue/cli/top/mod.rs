@@ -31,7 +31,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Ask {
-    /// Name of the app; without it, all of them, to choose from
+    /// Name of the app; by default, a list of all apps to choose from
     #[arg(add = complete::apps())]
     app: Option<String>,
     #[command(flatten)]
@@ -56,7 +56,7 @@ impl Drop for Screen {
 
 pub(super) fn run(asked: Ask) -> Result<ExitCode, Failed> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-        let line = "top needs a terminal, and standard input or output is none; kqueue status --watch needs none";
+        let line = "top needs a terminal, but standard input or output is none; kqueue status --watch needs none";
         return Err(Failed { code: FAILURE, line: line.to_owned() });
     }
     let here = see::surroundings()?;

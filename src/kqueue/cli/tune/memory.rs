@@ -50,22 +50,23 @@ fn isolated(given: &Given) -> Vec<Advice> {
             return Vec::new();
         }
         let killed = if killed == 0 { String::new() } else { format!("; {killed} were killed at their limit") };
-        let evidence = format!("{} took {} of its {limit} MB{killed}", most.name, said(peak));
+        let evidence = format!("{} used {} of its {limit} MB{killed}", most.name, said(peak));
         return vec![file("isolated_memory_max", wanted, "isolated jobs are not killed for lack of memory", evidence)];
     }
     let known = classes.iter().all(|class| class.figures.memory_peak.is_some());
     let wanted = mb(peak * 2).max(SMALL);
     if known && killed == 0 && runs >= PEAK_RUNS && share(peak, limit) <= FAR && wanted < limit {
         let evidence =
-            format!("of {runs} isolated jobs none took more than {} ({}), of {limit} MB", said(peak), most.name);
-        return vec![file("isolated_memory_max", wanted, "more isolated jobs fit into the machine", evidence)];
+            format!("none of {runs} isolated jobs used more than {} ({}) of {limit} MB", said(peak), most.name);
+        return vec![file("isolated_memory_max", wanted, "more isolated jobs fit into the memory", evidence)];
     }
     let frugal = |of: &&Class| {
         let peak = of.figures.memory_peak?;
         let wanted = mb(peak * 2).max(SMALL);
         let few = of.figures.runs() < PEAK_RUNS || share(peak, limit) > CLASS_FAR || wanted >= limit;
-        let evidence = format!("of {} runs none took more than {}, of {limit} MB", of.figures.runs(), said(peak));
-        (!few).then(|| class(of, format!("public int $maxMemory = {wanted};"), "it may be given less memory", evidence))
+        let evidence = format!("none of {} runs used more than {} of {limit} MB", of.figures.runs(), said(peak));
+        (!few)
+            .then(|| class(of, format!("public int $maxMemory = {wanted};"), "it gets a lower memory limit", evidence))
     };
     classes.iter().filter_map(frugal).collect()
 }
@@ -78,7 +79,7 @@ fn pooled(given: &Given) -> Option<Advice> {
         return None;
     }
     let wanted = mb(peak * 3 / 2);
-    let evidence = format!("{} took {} of the {limit} MB that a pooled worker has", most.name, said(peak));
+    let evidence = format!("{} used {} of the {limit} MB of a pooled worker", most.name, said(peak));
     Some(file("worker_memory_max", wanted, "workers are not killed for lack of memory", evidence))
 }
 
@@ -96,7 +97,7 @@ fn replaced(given: &Given) -> Option<Advice> {
     let early = (max_jobs == 0 || each < max_jobs / 10) && ended > aged.saturating_mul(4);
     let wanted = (memory * 2).min(most / 2).next_multiple_of(32);
     let evidence =
-        format!("a pooled worker is replaced after {each} jobs on average, {ended} were; worker_memory is {memory} MB");
+        format!("{ended} pooled workers were replaced, after {each} jobs on average; worker_memory is {memory} MB");
     (early && wanted > memory).then(|| file("worker_memory", wanted, "workers are booted less often", evidence))
 }
 

@@ -41,13 +41,13 @@ const TIMED_OUT: [&str; 2] = ["has timed out", "ran longer than its timeout"];
 pub(super) struct Tune {
     #[command(flatten)]
     which: Which,
-    /// Figures from this time on: 24h, 7d, or a time such as "2026-11-30 14:00"; the last week without
+    /// Start of the period: 24h, 7d, or a time such as "2026-11-30 14:00"; by default, 7d
     #[arg(long, value_name = "TIME", value_parser = parse)]
     since: Option<u64>,
-    /// Write the lines that belong into the app's config file, and keep the old one as APP.toml~
+    /// Write the advised lines into the app's config file, and keep the old file as APP.toml~
     #[arg(long, conflicts_with = "json")]
     write: bool,
-    /// Do not ask before that, even on a terminal
+    /// Do not ask before writing, even on a terminal
     #[arg(long, short = 'y', requires = "write")]
     yes: bool,
     /// Print JSON
@@ -102,7 +102,7 @@ async fn look(asked: &Tune, here: &Surroundings) -> Result<Told, Failed> {
         true => config::load(&request, here).map(|loaded| shown(&loaded)).unwrap_or_default(),
     };
     if settings.is_empty() {
-        lacks.push("which settings are in effect: nothing is advised that depends on one".to_owned());
+        lacks.push("the settings in effect are unknown: advice that depends on them is missing".to_owned());
     }
     let given = given(&snapshot, &stats, &metrics, &sample, settings, here.memory_mb);
     let file = match request.config {
@@ -113,7 +113,7 @@ async fn look(asked: &Tune, here: &Surroundings) -> Result<Told, Failed> {
     if snapshot.driver == "database" {
         match index(asked) {
             Ok(found) => advice.extend(found),
-            Err(failed) => lacks.push(format!("whether the queue's table wants an index: {}", failed.line)),
+            Err(failed) => lacks.push(format!("cannot check the index of the queue's table: {}", failed.line)),
         }
     }
     Ok(Told { app: target.app, file, since: stats.since, runs: given.runs(), advice, lacks })
@@ -127,7 +127,7 @@ fn index(asked: &Tune) -> Result<Option<Advice>, Failed> {
     }
     let advice = |Index { migration, why }| Advice {
         place: Place::Migration { line: migration },
-        gain: "a look for a job costs the same however many are delayed".to_owned(),
+        gain: "the search for a job costs the same however many jobs are delayed".to_owned(),
         evidence: why,
     };
     Ok(connections::index(&found).map(advice))
@@ -179,10 +179,10 @@ fn text(told: &Told, style: Style) -> String {
     let Told { app, since, runs, advice, .. } = told;
     let of = format!("{} since {}", count(*runs, "run"), moment(*since));
     if *runs < RUNS && advice.is_empty() {
-        return format!("{app}: {of}: too few to say anything; ask again after {RUNS}\n");
+        return format!("{app}: {of}: too few for advice; try again after {RUNS}\n");
     }
     if advice.is_empty() {
-        let words = style.mood(Mood::Good, "nothing would do better");
+        let words = style.mood(Mood::Good, "no better settings found");
         return format!("{app}: {of}: {words}\n");
     }
     let mut text = format!("{app}: {of}\n");
@@ -234,14 +234,14 @@ fn write(asked: &Tune, told: &Told, here: &Surroundings) -> Result<(), Failed> {
         })
         .collect();
     if changes.is_empty() {
-        return super::print("nothing to write: no line belongs into the config file\n");
+        return super::print("nothing to write: no advice is for the config file\n");
     }
     let Told { app, file, .. } = told;
     let failed = |what: String| Failed { code: FAILURE, line: format!("{}: {what}", file.display()) };
     let old = fs::read_to_string(file)
         .map_err(|error| failed(format!("{error}; `kqueue init {app} --path DIR` writes one")))?;
     let new =
-        edited(&old, &changes).map_err(|error| failed(format!("{error}; kqueue config check {app} says more")))?;
+        edited(&old, &changes).map_err(|error| failed(format!("{error}; kqueue config check {app} shows more")))?;
     // Everything that was there still is: only the lines that are advised are others.
     let manner = Manner { dry_run: false, force: true, yes: asked.yes };
     super::print("\n")?;
@@ -323,8 +323,8 @@ pub(in crate::cli) mod tests {
     #[test]
     fn without_advice() {
         let none = Told { advice: vec![], ..told() };
-        assert!(text(&none, Style::default()).ends_with(": nothing would do better\n"));
+        assert!(text(&none, Style::default()).ends_with(": no better settings found\n"));
         let few = Told { runs: 99, ..none };
-        assert!(text(&few, Style::default()).ends_with("too few to say anything; ask again after 100\n"));
+        assert!(text(&few, Style::default()).ends_with("too few for advice; try again after 100\n"));
     }
 }

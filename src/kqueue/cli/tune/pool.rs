@@ -61,8 +61,9 @@ fn idle(given: &Given, figures: &Figures, waits: &Waits) -> Option<Advice> {
     if waits.p99 > QUICK_MS || kept <= enough {
         return None;
     }
-    let evidence = format!("{}; on average {load:.1} workers are busy, and {kept} more are kept", waits.said("pooled"));
-    Some(file("pool_min_idle", enough, "less memory is held by workers that wait", evidence))
+    let evidence =
+        format!("{}; on average {load:.1} workers are busy, and {kept} idle ones are kept", waits.said("pooled"));
+    Some(file("pool_min_idle", enough, "idle workers hold less memory", evidence))
 }
 
 fn isolated(given: &Given) -> Option<Advice> {

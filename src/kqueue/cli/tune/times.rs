@@ -45,12 +45,12 @@ fn default_tier(given: &Given) -> Option<Advice> {
     let misplaced: Vec<&str> = classes.iter().filter(elsewhere).map(|class| class.name.as_str()).collect();
     let first = misplaced.first()?;
     let evidence = format!(
-        "{} of {} classes would run elsewhere by how long they take, {first} for one",
+        "{} of {} classes would fit another tier by their durations, such as {first}",
         misplaced.len(),
         classes.len()
     );
     (misplaced.len() * 2 > classes.len())
-        .then(|| file("default_tier", "\"auto\"", "each class runs where it fits", evidence))
+        .then(|| file("default_tier", "\"auto\"", "each class runs in the tier that fits it", evidence))
 }
 
 /// Advice on a tier that follows from a class's declarations, but does not match its runs.
@@ -74,7 +74,7 @@ fn tier(given: &Given, of: &Class) -> Option<Advice> {
         "inline" if fitting(given, of.figures.duration.quantile(0.5)?)? != "inline" => {
             let property =
                 if of.why == "isolated = false" { "public ?bool $isolated = null;".to_owned() } else { estimate };
-            Some(class(of, property, "it keeps no lane from quick jobs", evidence(p95)))
+            Some(class(of, property, "it does not keep a lane from quick jobs", evidence(p95)))
         }
         _ => None,
     }
@@ -86,9 +86,9 @@ fn timeout(of: &Class) -> Option<Advice> {
     let Class { sampled, timed_out, .. } = of;
     let runs = of.figures.runs();
     if *timed_out >= HITS && timed_out * 100 >= sampled * HITS_OF_100 {
-        let evidence = format!("{timed_out} of its last {sampled} jobs ran into the timeout of {timeout} s");
+        let evidence = format!("{timed_out} of its last {sampled} jobs reached the timeout of {timeout} s");
         let property = format!("public $timeout = {};", timeout * 2);
-        return Some(class(of, property, "jobs that only need longer are not ended", evidence));
+        return Some(class(of, property, "jobs that only need more time are not killed", evidence));
     }
     let longest = of.figures.duration.max();
     if *timed_out == 0 && runs >= LONGEST_RUNS && timeout >= LONG && longest * AMPLE <= timeout * 1000 {

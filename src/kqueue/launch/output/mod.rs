@@ -219,7 +219,7 @@ impl Outputs {
                 }
                 Ok(Left::End) => return false,
                 Err(error) => {
-                    tracing::warn!("what worker {owner} prints can no longer be read: {error}");
+                    tracing::warn!("cannot read the output of worker {owner} any more: {error}");
                     stream.output.flush_all(out);
                     return false;
                 }

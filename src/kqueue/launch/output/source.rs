@@ -239,7 +239,7 @@ pub(super) fn fifo(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
     let file = OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(path)?;
     if !file.metadata()?.file_type().is_fifo() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{}: is no FIFO", path.display())));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{}: not a FIFO", path.display())));
     }
     Ok(file.into())
 }

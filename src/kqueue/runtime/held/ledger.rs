@@ -209,7 +209,7 @@ impl Ledger {
             Err(error) if !self.failed => {
                 self.failed = true;
                 tracing::error!(
-                    "{}: {error}; a restart of kqueue may now leave jobs to retry_after",
+                    "{}: {error}; after a restart, held jobs may come back only after retry_after",
                     self.path.display()
                 );
             }

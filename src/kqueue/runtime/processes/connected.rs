@@ -36,7 +36,7 @@ impl Processes {
         });
         let Some(worker) = known else {
             tracing::warn!(
-                "refused process {} on the worker socket: it says it is {mode} worker {id}, which we did not start",
+                "refused process {} on the worker socket: it claims to be {mode} worker {id}, which we did not start",
                 peer.pid
             );
             return None;
@@ -113,7 +113,7 @@ impl Processes {
     /// A worker has sent a message that workers must not send: kills it.
     pub fn broke_protocol(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.fault = Some("a message that no worker sends".to_owned());
+        worker.fault = Some("an unexpected message".to_owned());
         if let Some(pid) = worker.pid {
             self.launcher.kill(pid);
         }

@@ -57,8 +57,8 @@ impl Forking {
         };
         if self.told != why.held {
             tracing::warn!(
-                "the app opens what processes must not share while it boots: {held}; {instead}, which takes longer. \
-                 Open it when it is first used, or name it in fork_safe_peers if it may be shared"
+                "while booting, the app opens resources that processes must not share: {held}; {instead}, \
+                 which takes longer. Open them on first use, or list them in fork_safe_peers if they may be shared"
             );
             self.told = why.held;
         }

@@ -37,13 +37,13 @@ impl Processes {
         let mut process = Worker::new(mode, forked);
         if mode == Mode::Lane {
             process.tickets = Tickets::create(directory, worker)
-                .inspect_err(|error| tracing::warn!("lane {worker} has no pipe for tickets: {error}"))
+                .inspect_err(|error| tracing::warn!("cannot create the ticket pipe of lane {worker}: {error}"))
                 .ok();
         }
         if forked {
             let own = self.printing.outputs.of_fork(directory, worker);
             process.own = own
-                .inspect_err(|error| tracing::warn!("{mode} worker {worker} prints with its template: {error}"))
+                .inspect_err(|error| tracing::warn!("{mode} worker {worker} shares its template's output: {error}"))
                 .ok();
         }
         self.workers.insert(worker, process);

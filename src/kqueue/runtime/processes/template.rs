@@ -345,7 +345,7 @@ impl Processes {
         let Some(pid) = hangs.map(|template| template.pid) else { return };
         // The template alone, without its children, which run jobs.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        self.template_gone(pid, None, Some("it was asked for a process and did not answer, and was killed".to_owned()));
+        self.template_gone(pid, None, Some("it did not answer a fork request, and was killed".to_owned()));
     }
 
     /// A template has ended.
@@ -356,7 +356,7 @@ impl Processes {
         let how = match (why, exit) {
             (Some(why), _) => why,
             (None, Some(Exit::Signal(signal))) => Cause::Signal(signal).to_string(),
-            (None, Some(Exit::Code(code))) => format!("exit code {code}"),
+            (None, Some(Exit::Code(code))) => format!("exit status {code}"),
             (None, None) => "connection lost".to_owned(),
         };
         self.template_failed(how);
@@ -371,7 +371,7 @@ impl Processes {
     fn template_failed(&mut self, how: String) {
         let delay = self.templates.retry.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
         self.events.push_back(ProcessEvent::TemplateGone(how.clone()));
-        tracing::warn!("the template is gone ({how}); starting another{}", after(delay));
+        tracing::warn!("the template process failed ({how}); starting another{}", after(delay));
         self.templates.fault = Some(how);
         // Forks that it was asked for and has not reported never will be.
         let orphans: Vec<_> = self

@@ -107,7 +107,7 @@ impl Processes {
             Some(Unit::Scope(_)) => outputs.of_surviving_fork(directory, id),
             None => return,
         };
-        worker.own = own.inspect_err(|error| tracing::warn!("cannot read what worker {id} prints: {error}")).ok();
+        worker.own = own.inspect_err(|error| tracing::warn!("cannot read the output of worker {id}: {error}")).ok();
     }
 
     /// Starts a waiting worker, if any: a unit number may be free.
@@ -137,7 +137,9 @@ impl Processes {
                     side.lost.get_or_insert_with(Instant::now);
                 }
                 self.events.push_back(ProcessEvent::ManagerLost);
-                tracing::warn!("the coordinator is gone; what runs goes on, nothing new is started");
+                tracing::warn!(
+                    "lost the connection to the coordinator or systemd; running units continue, no new ones are started"
+                );
             }
             UnitNotice::Back => {
                 if let Some(side) = &mut self.units {
@@ -162,7 +164,7 @@ impl Processes {
         let manager = side.manager.clone();
         tokio::task::spawn_local(async move {
             if let Err(error) = manager.watch(&units).await {
-                tracing::warn!("cannot watch our units: {error}");
+                tracing::warn!("cannot watch the app's units: {error}");
             }
         });
     }

@@ -88,7 +88,7 @@ impl QueueSide {
                 self.brought(found);
             }
             // Outages are reported by the regular calls.
-            Err(error) => tracing::debug!(queue, "no look behind the head: {error}"),
+            Err(error) => tracing::debug!(queue, "cannot read beyond the head of the queue: {error}"),
         }
         self.behind.next = Some(Instant::now() + pause.max(since.elapsed() * SHARE));
     }

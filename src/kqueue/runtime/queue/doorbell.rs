@@ -39,7 +39,7 @@ impl Doorbell {
         }
         match bind_datagram(&path, EVERYBODY) {
             Ok(socket) => drop(tokio::task::spawn_local(hear(socket, ring))),
-            Err(error) => tracing::warn!("{}: no doorbell: {error}", path.display()),
+            Err(error) => tracing::warn!("{}: cannot bind the doorbell: {error}", path.display()),
         }
         Self { rings }
     }

@@ -45,7 +45,7 @@ impl QueueSide {
         let Some(next) = &self.next else { return };
         if next.until <= Instant::now() && self.returns.sending.is_none() && !self.returns.pending.is_empty() {
             let jobs = std::mem::take(&mut self.returns.pending);
-            tracing::warn!("{} jobs could not be given back to where the app had its queues before", jobs.len());
+            tracing::warn!("{} jobs could not be given back to the app's former queues", jobs.len());
             self.events.push_back(QueueEvent::Returned(jobs.into_iter().map(|one| one.job).collect()));
         }
         if !self.is_settled() || self.leases.renewing.is_some() {

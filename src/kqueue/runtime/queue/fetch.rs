@@ -185,7 +185,7 @@ impl QueueSide {
     pub(super) fn brought(&mut self, found: Reserved) -> bool {
         for aside in found.set_aside {
             tracing::error!(
-                "a message of {} bytes on queue {} is no job ({}); it is now on {}",
+                "a message of {} bytes on queue {} is not a job ({}); now on {}",
                 aside.bytes,
                 aside.queue,
                 aside.why,

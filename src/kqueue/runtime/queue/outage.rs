@@ -91,7 +91,7 @@ impl Outage {
     pub fn silent(&mut self, since: Instant) -> bool {
         if !std::mem::replace(&mut self.logged.silent, true) {
             let age = since.elapsed().as_secs();
-            tracing::error!("the queue does not answer: nothing for {age} s; waiting for it, running jobs go on");
+            tracing::error!("the queue does not answer: no reply for {age} s; waiting for it, running jobs continue");
         }
         let begins = self.since.is_none();
         self.since = self.since.or(Some(since));
@@ -107,7 +107,7 @@ impl Outage {
     pub fn failed(&mut self, error: &BackendError, since: Option<Instant>) -> Duration {
         let (what, logged) = match error {
             BackendError::Settings(_) | BackendError::Refused { .. } => {
-                ("the queue refuses us", &mut self.logged.refused)
+                ("the queue refuses requests", &mut self.logged.refused)
             }
             BackendError::Unavailable { .. } | BackendError::NoTable { .. } => {
                 ("the queue does not answer", &mut self.logged.silent)
@@ -115,7 +115,7 @@ impl Outage {
         };
         if !std::mem::replace(logged, true) {
             let error = harmless::line(&error.to_string(), MAX_ERROR);
-            tracing::error!("{what}: {error}; trying again, running jobs go on");
+            tracing::error!("{what}: {error}; retrying, running jobs continue");
         }
         self.since = self.since.or(since);
         self.error = Some(error.to_string());

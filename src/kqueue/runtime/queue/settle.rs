@@ -135,7 +135,7 @@ impl QueueSide {
         let lost = ours.iter().filter(|ours| !**ours).count();
         if lost > 0 && !retried {
             tracing::warn!(
-                "{lost} finished jobs were no longer reserved by us: their leases had run out, or they were cleared"
+                "{lost} finished jobs were no longer reserved: their leases had expired, or the queue was cleared"
             );
         }
         self.events.push_back(QueueEvent::Removed(jobs.into_iter().map(|(id, _)| id).collect()));

@@ -45,13 +45,15 @@ pub fn host(state_dir: &Path) -> String {
     }
     let kernel = |file: &str| std::fs::read_to_string(format!("/proc/sys/kernel/random/{file}")).unwrap_or_default();
     let (boot, mut file) = (kernel("boot_id").trim().to_owned(), KeptFile::new(state_dir, "host.json"));
-    let kept: Host = file.load("it is taken for another host");
+    let kept: Host = file.load("this host counts as a new one in limits shared between hosts");
     if kept.boot == boot && !kept.id.is_empty() {
         return kept.id;
     }
     let id = kernel("uuid").trim().replace('-', "");
     if let Err(error) = file.save(Some(Host { boot, id: id.clone() }))() {
-        tracing::warn!("{error}; after a restart, limits that hosts share count what ran before it for half a minute");
+        tracing::warn!(
+            "{error}; after a restart, limits shared between hosts count this host's earlier jobs for half a minute"
+        );
     }
     id
 }
@@ -92,7 +94,7 @@ impl QueueSide {
         };
         match (was_failing, self.unshared()) {
             (false, Some(error)) => tracing::error!("{error}"),
-            (true, None) => tracing::info!("limits that hosts share are kept again"),
+            (true, None) => tracing::info!("limits shared between hosts are available again"),
             _ => {}
         }
         self.events.push_back(QueueEvent::Shared { name, call, grant });
@@ -101,7 +103,7 @@ impl QueueSide {
     /// Why shared limits are not kept, if so.
     pub fn unshared(&self) -> Option<String> {
         let error = self.shares.error.as_deref().filter(|_| !self.shares.failing.is_empty())?;
-        Some(format!("limits that hosts share are not kept, so nothing starts that they bound: {error}"))
+        Some(format!("limits shared between hosts are unavailable, so jobs under them do not start: {error}"))
     }
 
     /// Forgets failures, since the limits may have changed.
@@ -122,7 +124,7 @@ async fn ask(backend: &dyn QueueBackend, host: &str, claim: &Claim) -> Result<Gr
             return Ok(grant);
         }
     }
-    let reason = format!("other hosts were quicker {TRIES} times");
+    let reason = format!("{TRIES} attempts failed because other hosts updated it first");
     Err(BackendError::Unavailable { target: format!("limit {name}"), reason })
 }
 

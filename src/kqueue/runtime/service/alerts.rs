@@ -105,7 +105,7 @@ impl Alerts {
         tokio::task::spawn_local(async move {
             let written = tokio::task::spawn_blocking(save).await;
             if let Ok(Err(error)) = written {
-                tracing::warn!("{error}; after a restart what has begun is told again");
+                tracing::warn!("{error}; after a restart, notifications of open alerts may be sent again");
             }
         });
     }

@@ -46,7 +46,7 @@ impl Cancels {
     /// Loads the cancellations that an earlier runtime saved in this directory.
     pub fn load(directory: &Path) -> Self {
         let file = KeptFile::new(directory, FILE);
-        let jobs = file.load("jobs that were cancelled and come back are run");
+        let jobs = file.load("cancelled jobs that come back will run");
         Self { file, jobs, pruned: 0, changed: false, under_way: Arc::default() }
     }
 

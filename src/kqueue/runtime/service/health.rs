@@ -131,7 +131,7 @@ fn dead(
     let ended = tasks.find(|(_, ended)| *ended).map(|(name, _)| format!("{name} has ended"));
     ended.or_else(|| {
         let (name, _) = calls.find(|(_, age)| *age > STUCK)?;
-        Some(format!("the call to {name} has not come back within {} s", STUCK.as_secs()))
+        Some(format!("the call to {name} has not returned within {} s", STUCK.as_secs()))
     })
 }
 
@@ -146,6 +146,6 @@ mod tests {
         assert_eq!(dead(tasks(false), calls(119)), None);
         assert_eq!(dead(tasks(true), calls(0)).as_deref(), Some("the control socket has ended"));
         let stuck = dead(tasks(false), calls(121));
-        assert_eq!(stuck.as_deref(), Some("the call to renew leases has not come back within 120 s"));
+        assert_eq!(stuck.as_deref(), Some("the call to renew leases has not returned within 120 s"));
     }
 }

@@ -100,7 +100,7 @@ impl HistoryFile {
         match result {
             Ok(()) => *written = history.revision(),
             Err(error) => tracing::warn!(
-                "{}: {error}; what is learnt of job classes will be lost with a restart",
+                "{}: {error}; the statistics of job classes will be lost on restart",
                 directory.display()
             ),
         }

@@ -90,7 +90,9 @@ impl Duties {
     pub fn found(&mut self, horizon: Option<Horizon>) {
         let due = match &horizon {
             Some(Horizon { lacks: Some(lacks) }) => {
-                tracing::warn!("Horizon: this version has no {lacks}: nobody trims its indexes or keeps its records");
+                tracing::warn!(
+                    "Horizon: this version has no {lacks}: its indexes are not trimmed, its records not kept"
+                );
                 false
             }
             horizon => horizon.is_some(),
@@ -128,7 +130,7 @@ impl Duties {
         let limit = if seen == Seen::Connected { PATIENCE } else { boot_timeout };
         if self.since.is_some_and(|since| now >= since + limit) {
             self.since = None;
-            tracing::warn!("Horizon: its process has not answered for {} s, and is killed", limit.as_secs());
+            tracing::warn!("Horizon: killing its process, which has not answered for {} s", limit.as_secs());
             Some(Step::Kill)
         } else if !wanted {
             self.next = None;
@@ -151,7 +153,7 @@ impl Duties {
         match cause {
             _ if std::mem::take(&mut self.leaves) => {}
             Cause::Exit(0) => {}
-            Cause::Exit(code) => self.failed(&format!("its process left with exit code {code}")),
+            Cause::Exit(code) => self.failed(&format!("its process exited with status {code}")),
             cause => self.failed(&cause.to_string()),
         }
         (self.since, self.next) = (None, Some(Instant::now() + self.failures.failed()));
@@ -160,7 +162,7 @@ impl Duties {
     fn failed(&mut self, why: &str) {
         // An error that it has reported itself says more than its exit status.
         if self.fault.is_none() {
-            tracing::warn!("Horizon: its indexes and records are not looked after: {why}; trying again");
+            tracing::warn!("Horizon: its indexes and records are not maintained: {why}; retrying");
             self.fault = Some(why.to_owned());
         }
     }
@@ -186,7 +188,7 @@ impl Duties {
         self.failures.succeeded();
         self.next = Some(Instant::now() + ROUND);
         if self.fault.take().is_some() {
-            tracing::info!("Horizon: its indexes and records are looked after again");
+            tracing::info!("Horizon: its indexes and records are maintained again");
         }
     }
 
@@ -207,7 +209,7 @@ impl Duties {
         }
         match held {
             true => tracing::info!("horizon:pause: no further job is started until horizon:continue"),
-            false => tracing::info!("Horizon goes on"),
+            false => tracing::info!("Horizon: resumed"),
         }
         true
     }

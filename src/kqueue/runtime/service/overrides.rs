@@ -48,7 +48,7 @@ impl Overrides {
     /// Loads the overrides that an earlier runtime saved in this directory.
     pub fn load(directory: &Path) -> Self {
         let file = KeptFile::new(directory, FILE);
-        let mut kept: Kept = file.load("no class is held by it, and the pool is as the settings say");
+        let mut kept: Kept = file.load("ignoring paused classes and pool size set by operators");
         while kept.classes.len() > CLASSES {
             kept.classes.pop_last();
         }
@@ -97,12 +97,12 @@ impl Overrides {
         self.kept.classes.retain(|class, word| {
             let counts = word.counts(epoch);
             if !counts {
-                over.push(format!("class {class} goes on"));
+                over.push(format!("class {class} is resumed"));
             }
             counts
         });
         if self.kept.pool.take_if(|pool| pool.until.is_some_and(|until| until <= epoch)).is_some() {
-            over.push("the pool is sized by the settings again".to_owned());
+            over.push("the pool has its configured size again".to_owned());
         }
         over
     }
@@ -160,9 +160,9 @@ mod tests {
         assert_eq!((config.pool_min_idle, config.pool_size, config.pool_max_size), (2, 2, 2));
         assert_eq!((config.max_concurrent[Tier::Pooled], config.class_limits["A"].max_concurrent), (2, Some(0)));
         assert_eq!((later.next_end(), later.expire(499)), (Some(500), vec![]));
-        assert_eq!(later.expire(500), ["class A goes on"]);
+        assert_eq!(later.expire(500), ["class A is resumed"]);
         assert_eq!((later.next_end(), later.pool().unwrap().size), (Some(900), 2));
-        assert_eq!(later.expire(1_000), ["the pool is sized by the settings again"]);
+        assert_eq!(later.expire(1_000), ["the pool has its configured size again"]);
         assert_eq!(later.over(of_settings()).pool_size, 4);
         later.save()().unwrap();
         assert!(!directory.path().join(FILE).exists());

@@ -41,7 +41,7 @@ impl Pauses {
     /// Loads the pauses that an earlier runtime saved in this directory.
     pub fn load(directory: &Path) -> Self {
         let file = KeptFile::new(directory, FILE);
-        let own = file.load("no queue is taken to be paused by it");
+        let own = file.load("ignoring pauses by operators");
         Self { file, own, app: Vec::new(), down: false, horizon: false }
     }
 

@@ -26,7 +26,7 @@ impl Upgrade {
     /// version is installed.
     pub fn when_idle(&mut self, restarted: bool) {
         if !restarted {
-            tracing::warn!("SIGUSR1: no service manager would start this process again; it goes on");
+            tracing::warn!("SIGUSR1: ignored: no service manager would restart this process");
         } else if is_replaced() {
             tracing::info!("SIGUSR1: another version is installed; restarting into it once no job is held");
             self.wanted = true;

@@ -27,7 +27,7 @@ abstract class AskCommand extends Command
         if (! function_exists('proc_open')) {
             $command = Program::line($binary, ...$arguments);
 
-            return $this->refuse("this PHP cannot start another program (proc_open); run: {$command}");
+            return $this->refuse("this PHP does not provide proc_open; run: {$command}");
         }
 
         $output = $this->getOutput()->getOutput();
@@ -66,7 +66,7 @@ abstract class AskCommand extends Command
     {
         $process = proc_open([$binary, ...$arguments], [STDIN, STDOUT, STDERR], $pipes, null, $this->environment());
 
-        return $process === false ? $this->refuse("{$binary} does not start") : proc_close($process);
+        return $process === false ? $this->refuse("{$binary} cannot be started") : proc_close($process);
     }
 
     /**
@@ -82,7 +82,7 @@ abstract class AskCommand extends Command
         $process = proc_open([$binary, ...$arguments], [$nothing, ['pipe', 'w'], $errors], $pipes, null, $this->environment());
 
         if ($process === false) {
-            return $this->refuse("{$binary} does not start");
+            return $this->refuse("{$binary} cannot be started");
         }
 
         $said = (string) stream_get_contents($pipes[1]);

@@ -8,21 +8,21 @@ namespace Kqueue\Console;
 final class JobsCommand extends AskCommand
 {
     protected $signature = 'kqueue:jobs
-        {app? : The app, by its name in /etc/kqueue; this one without}
-        {--running : Those that run}
-        {--waiting : Those that could run and do not yet}
-        {--delayed : Those whose time has not come}
-        {--recent : Those that have ended; the default}
-        {--failed : Those that failed for good}
-        {--class= : Of this class}
-        {--queue= : Of this queue}
-        {--tag= : With this tag}
-        {--text= : With this in their uuid, class, queue, tags or cause}
-        {--since= : Not older than this, such as 1h or 14:00}
-        {--until= : That ended before this}
-        {--limit= : At most so many}
-        {--runtime-dir= : The directory of the app\'s sockets, if it is not where the app\'s name says}
+        {app? : The app, by its name in /etc/kqueue; this app if omitted}
+        {--running : Running jobs}
+        {--waiting : Jobs that could run but have not started}
+        {--delayed : Jobs that are not due yet}
+        {--recent : Jobs that have ended; the default}
+        {--failed : Permanently failed jobs}
+        {--class= : Only this class}
+        {--queue= : Only this queue}
+        {--tag= : Only jobs with this tag}
+        {--text= : Only jobs with this text in their uuid, class, queue, tags or cause}
+        {--since= : Only jobs since this time, such as 1h or 14:00}
+        {--until= : Only jobs that ended before this time}
+        {--limit= : At most this many jobs}
+        {--runtime-dir= : The directory of the app\'s sockets, if it is not the default one}
         {--json : Print JSON}';
 
-    protected $description = 'List jobs: those that run, wait, or have ended';
+    protected $description = 'List running, waiting, delayed or ended jobs';
 }

@@ -8,9 +8,9 @@ namespace Kqueue\Console;
 final class PoolCommand extends AskCommand
 {
     protected $signature = 'kqueue:pool
-        {app? : The app, by its name in /etc/kqueue; this one without}
-        {--runtime-dir= : The directory of the app\'s sockets, if it is not where the app\'s name says}
+        {app? : The app, by its name in /etc/kqueue; this app if omitted}
+        {--runtime-dir= : The directory of the app\'s sockets, if it is not the default one}
         {--json : Print JSON}';
 
-    protected $description = 'Show the PHP processes against their settings';
+    protected $description = 'Show the PHP processes and their settings';
 }

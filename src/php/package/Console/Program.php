@@ -31,7 +31,7 @@ final class Program
     /** Error message for a missing program. */
     public static function absent(string $binary): string
     {
-        return "no program '{$binary}' that can be run; install kqueue, or say where it is: KQUEUE_BINARY";
+        return "no executable '{$binary}'; install kqueue, or set KQUEUE_BINARY to its path";
     }
 
     /**

@@ -8,14 +8,14 @@ namespace Kqueue\Console;
 final class StatsCommand extends AskCommand
 {
     protected $signature = 'kqueue:stats
-        {app? : The app, by its name in /etc/kqueue; this one without}
-        {--class= : Of this class}
-        {--queue= : Of this queue}
+        {app? : The app, by its name in /etc/kqueue; this app if omitted}
+        {--class= : Only this class}
+        {--queue= : Only this queue}
         {--since= : From this time, such as 24h, 7d or 14:00}
         {--until= : Up to this time}
         {--all : List all classes}
-        {--runtime-dir= : The directory of the app\'s sockets, if it is not where the app\'s name says}
+        {--runtime-dir= : The directory of the app\'s sockets, if it is not the default one}
         {--json : Print JSON}';
 
-    protected $description = 'Show how jobs fared, by class and by queue';
+    protected $description = 'Show statistics of jobs, by class and by queue';
 }

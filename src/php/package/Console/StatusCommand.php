@@ -8,10 +8,10 @@ namespace Kqueue\Console;
 final class StatusCommand extends AskCommand
 {
     protected $signature = 'kqueue:status
-        {app? : The app, by its name in /etc/kqueue; this one without}
-        {--watch : Look again every two seconds}
-        {--runtime-dir= : The directory of the app\'s sockets, if it is not where the app\'s name says}
+        {app? : The app, by its name in /etc/kqueue; this app if omitted}
+        {--watch : Refresh every two seconds}
+        {--runtime-dir= : The directory of the app\'s sockets, if it is not the default one}
         {--json : Print JSON}';
 
-    protected $description = 'Show what runs and waits';
+    protected $description = 'Show the status of the app: running and waiting jobs, workers, queues';
 }

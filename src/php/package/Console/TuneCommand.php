@@ -8,12 +8,12 @@ namespace Kqueue\Console;
 final class TuneCommand extends AskCommand
 {
     protected $signature = 'kqueue:tune
-        {app? : The app, by its name in /etc/kqueue; this one without}
-        {--since= : Figures from this time on, such as 7d}
-        {--write : Write the lines that belong into the app\'s config file}
-        {--yes : Do not ask before that}
-        {--runtime-dir= : The directory of the app\'s sockets, if it is not where the app\'s name says}
+        {app? : The app, by its name in /etc/kqueue; this app if omitted}
+        {--since= : Use figures from this time on, such as 7d}
+        {--write : Write the advised lines into the app\'s config file}
+        {--yes : Write without confirmation}
+        {--runtime-dir= : The directory of the app\'s sockets, if it is not the default one}
         {--json : Print JSON}';
 
-    protected $description = 'Say which settings would do better, and why';
+    protected $description = 'Advise better settings, each with its evidence';
 }

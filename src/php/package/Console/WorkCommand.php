@@ -13,17 +13,17 @@ use Illuminate\Console\Command;
 final class WorkCommand extends Command
 {
     protected $signature = 'kqueue:work
-        {connection? : The queue connection; the app\'s default one without it}
+        {connection? : The queue connection; the app\'s default if omitted}
         {--queue= : Queues, in strict order}
-        {--sleep= : Refused: kqueue does not poll}
-        {--timeout= : Seconds that a job may run, where it does not say; 0 is without limit}
+        {--sleep= : Not supported: kqueue does not poll}
+        {--timeout= : Timeout in seconds of jobs that declare none; 0 is without limit}
         {--memory= : MB of PHP\'s heap above which a worker is replaced after a job}
-        {--max-jobs= : End after this many jobs}
-        {--max-time= : End after this many seconds}
-        {--inline : Run jobs inline that declare nothing else}
-        {--smart : Let kqueue find out where jobs belong that declare nothing; the default}
-        {--secure : Run jobs isolated that declare nothing else}
-        {--as-root : Run jobs as root, where the app really is root\'s, as in a container of its own}';
+        {--max-jobs= : Exit after this many jobs}
+        {--max-time= : Exit after this many seconds}
+        {--inline : Run jobs inline unless they declare otherwise}
+        {--smart : Let kqueue choose the tier of jobs that declare nothing; the default}
+        {--secure : Run jobs isolated unless they declare otherwise}
+        {--as-root : Run jobs as root, for an app that belongs to root, as in a container of its own}';
 
     protected $description = 'Run the queues with kqueue';
 
@@ -35,13 +35,13 @@ final class WorkCommand extends Command
     public function handle(): int
     {
         if ($this->option('sleep') !== null) {
-            return $this->refuse('--sleep: kqueue does not poll, a job starts as soon as it is dispatched; leave it out', Program::USAGE);
+            return $this->refuse('--sleep: kqueue does not poll: a job starts as soon as it is dispatched; leave it out', Program::USAGE);
         }
 
         $tiers = array_filter(self::TIERS, fn (string $option): bool => (bool) $this->option($option), ARRAY_FILTER_USE_KEY);
 
         if (count($tiers) > 1) {
-            return $this->refuse('--'.implode(' and --', array_keys($tiers)).': each says where jobs run that declare nothing; give one', Program::USAGE);
+            return $this->refuse('--'.implode(' and --', array_keys($tiers)).': each sets the default tier; give only one', Program::USAGE);
         }
 
         $connection = $this->argument('connection');
@@ -74,7 +74,7 @@ final class WorkCommand extends Command
         if (! function_exists('pcntl_exec')) {
             $command = Program::line($binary, ...$arguments);
 
-            return $this->refuse("this PHP cannot become another program (pcntl_exec); run: {$command}", Program::CONFIG);
+            return $this->refuse("this PHP does not provide pcntl_exec; run: {$command}", Program::CONFIG);
         }
 
         pcntl_exec($binary, $arguments, Program::environment());

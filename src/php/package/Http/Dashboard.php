@@ -59,7 +59,7 @@ final class Dashboard
         try {
             $told = $this->control->ask($what + ['base' => (string) parse_url(url(config('kqueue.dashboard.path')), PHP_URL_PATH)]);
         } catch (RuntimeException $trouble) {
-            return new Response("kqueue cannot be asked: {$trouble->getMessage()}\n", 503, ['Content-Type' => 'text/plain; charset=utf-8']);
+            return new Response("the request to kqueue failed: {$trouble->getMessage()}\n", 503, ['Content-Type' => 'text/plain; charset=utf-8']);
         }
 
         return new Response((string) ($told['body'] ?? ''), (int) ($told['status'] ?? 500), ['Content-Type' => (string) ($told['type'] ?? 'text/plain')] + (array) ($told['headers'] ?? []));

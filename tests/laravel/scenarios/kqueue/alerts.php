@@ -143,5 +143,5 @@ row('alerts', 'kqueue alert APP test tries each target, and says which was not t
     $w->expectContains('exit status: 67: no such user', $said['mail'], 'why mail is not');
     $w->expectSame(['test', 'test'], [$told($w)[0]['alert'], $told($w)[0]['state']], 'what the command is told');
     [$said, $code] = $w->kqueue('alert', '--as-root', 'app', 'test', '--config', $file, '--target', 'webhook');
-    $w->expectContains('[alerts] names no webhook', $said['state'], 'what is said of one that is not there');
+    $w->expectContains('[alerts] sets no webhook', $said['state'], 'what is said of one that is not there');
 }, drivers: ['redis'], engines: ['kqueue']);

@@ -119,7 +119,7 @@ row('numbers', 'payload numbers that PHP dies of are set aside once, those that 
     $daemon = $w->start();
     $w->waitForQueue(broken: 6);
     $w->expectSame(6, count($w->journal('end')), 'jobs that ran');
-    $w->expectSame(6, substr_count($daemon->output(), 'no number of seconds'), 'messages that were set aside');
+    $w->expectSame(6, substr_count($daemon->output(), 'not a valid number'), 'messages that were set aside');
     $w->expectSame(0, substr_count($daemon->output(), 'killing'), 'killed processes');
     $w->expectSame(0, $daemon->stop(), 'exit status');
 }, engines: ['kqueue']);
@@ -131,7 +131,7 @@ row('key', 'a Redis key of the wrong type stops its own queue alone, and is told
         $uuid = $w->dispatch(new Plain());
         $w->waitFor('end', uuid: $uuid);
     }
-    $w->expectSame(1, substr_count($daemon->output(), 'cannot be worked'), 'times it was told');
+    $w->expectSame(1, substr_count($daemon->output(), 'cannot be processed'), 'times it was told');
     $w->backend->unspoil('low');
     $uuid = $w->dispatch(new Plain(), 'low');
     $w->waitFor('end', uuid: $uuid);
@@ -146,10 +146,10 @@ row('refused', 'a password that is changed under a running kqueue is an outage: 
     $admin->config('SET', 'requirepass', 'other');
     $admin->auth('other');
     $admin->rawCommand('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
-    Kqueue\Tests\Wait::until(static fn (): bool => str_contains($daemon->output(), 'the queue refuses us'), 'a word about it');
+    Kqueue\Tests\Wait::until(static fn (): bool => str_contains($daemon->output(), 'the queue refuses requests'), 'a word about it');
     $w->waitFor('end', uuid: $uuid);
     $w->expect($daemon->runs(), 'kqueue is still there');
-    $w->expectSame(1, substr_count($daemon->output(), 'the queue refuses us'), 'times it was told');
+    $w->expectSame(1, substr_count($daemon->output(), 'the queue refuses requests'), 'times it was told');
     $admin->config('SET', 'requirepass', '');
     $w->redial();
     $w->waitForQueue();
@@ -175,7 +175,7 @@ row('unreached', '--stop-when-empty ends where the queue refuses it later: what 
     $admin->config('SET', 'requirepass', 'other');
     $admin->auth('other');
     $admin->rawCommand('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
-    Kqueue\Tests\Wait::until(static fn (): bool => str_contains($daemon->output(), 'waiting for 1 running jobs, then ending'), 'a word about it');
+    Kqueue\Tests\Wait::until(static fn (): bool => str_contains($daemon->output(), 'waiting for 1 running jobs, then exiting'), 'a word about it');
     $admin->config('SET', 'requirepass', '');
     $w->redial();
     $w->expectSame(1, $daemon->wait(), 'exit status');

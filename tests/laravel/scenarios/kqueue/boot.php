@@ -13,7 +13,7 @@ use Kqueue\Tests\Daemon;
 use Kqueue\Tests\Wait;
 use Kqueue\Tests\World;
 
-const SHARED = 'the app opens what processes must not share while it boots: ';
+const SHARED = 'while booting, the app opens resources that processes must not share: ';
 const FORKED = 'processes forked from a template';
 
 /** Runs jobs that use what the app has opened; none is to have another one's answer. */
@@ -38,7 +38,7 @@ $told = static function (World $w, Daemon $daemon): ?string {
 /** By what is opened: what is said of it, and how processes are made. */
 $ways = [
     'redis' => ['127.0.0.1:%d (opened while App\Providers\OpensServiceProvider booted); each fork boots', 'a template before the app\'s providers boot'],
-    'register:redis' => ['127.0.0.1:%d (opened while its providers were registered', 'a template before the app\'s providers boot'],
+    'register:redis' => ['127.0.0.1:%d (opened while the service providers were registered', 'a template before the app\'s providers boot'],
     'persistent' => ['127.0.0.1:%d (opened while App\Providers\OpensServiceProvider booted); each fork boots', 'a template before the app\'s providers boot'],
 ];
 foreach ($ways as $opened => [$line, $how]) {
@@ -57,7 +57,7 @@ row('at-boot', 'a connection opened before any provider: processes are started o
     file_put_contents($file, str_replace('return $app;', $open, (string) file_get_contents($file)));
     $daemon = $use($w);
     if ($w->engine->isKqueue()) {
-        $w->expectContains('(opened before its providers are registered (config/ or bootstrap/app.php)); processes are started one by one', $daemon->output(), 'what is said');
+        $w->expectContains('(opened before the service providers were registered (config/ or bootstrap/app.php)); processes are started one by one', $daemon->output(), 'what is said');
     }
 }, drivers: ['redis'], tiers: false);
 
@@ -173,7 +173,7 @@ row('at-boot', 'an artisan that cannot be followed is named, and the settings ha
         $daemon = $w->start(['default-tier' => $tier, 'umask' => '0007']);
         $w->waitFor('end', uuid: $w->dispatch(new SetUp()));
         $w->expectSame(0, $daemon->stop(), 'exit status');
-        $w->expectContains('artisan sets up (a umask, constants, ini settings) is not done: it does not handle the command', $daemon->output(), 'what is said');
+        $w->expectContains('artisan (umask, constants, ini settings) is not applied: it does not handle the command', $daemon->output(), 'what is said');
     }
     $w->expectSame(['0007', '0007', '0007'], array_column($w->journal('set up'), 'umask'), 'umask of each tier');
 }, drivers: ['redis'], engines: ['kqueue'], tiers: false);

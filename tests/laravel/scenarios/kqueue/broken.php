@@ -25,7 +25,7 @@ row('broken', 'kqueue broken lists what was set aside and why, shows it, puts it
     $w->expectSame([4, 0, 4], [$told['matched'] ?? $told, $code, count($told['messages'])], 'what is listed');
     $why = array_column($told['messages'], 'why');
     $w->expectContains('it is not JSON: ', $why[0], 'what is wrong with the first');
-    $w->expectSame(['it is not a JSON object with a string `job`', 'its `timeout` is no number of seconds'], array_slice($why, 1, 2), 'what is wrong with others');
+    $w->expectSame(['it is not a JSON object with a string `job`', 'its `timeout` is not a valid number'], array_slice($why, 1, 2), 'what is wrong with others');
     $w->expect(! isset($told['messages'][0]['text']), 'a list shows no contents');
     [$shown] = $broken($w, 'show', $told['messages'][0]['id']);
     $w->expectContains(substr($payload, 0, 100), $shown['messages'][0]['text'] ?? '', 'what is shown');

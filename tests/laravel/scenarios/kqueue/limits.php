@@ -30,7 +30,7 @@ row('half', 'a frame cut in half on the worker socket: the job fails with the ca
     $w->work();
     $w->expectFailed(1, 'Kqueue\Worker\WorkerCrashedException', $uuid);
     $w->expectAttempts([1], $next);
-    $w->expectContains('half a frame', $w->failed()[0]['exception'], 'the exception');
+    $w->expectContains('incomplete frame', $w->failed()[0]['exception'], 'the exception');
     $w->expectGone();
 }, engines: ['kqueue']);
 

@@ -79,7 +79,7 @@ row('sleep', 'a delayed job wakes it when it is due, and one within sight keeps 
     $w->waitFor('end', uuid: $w->dispatch(new Plain()));
     $uuid = $w->dispatch(new Plain(), delay: 5);
     $w->waitFor('end', uuid: $uuid);
-    $w->expectSame(0, substr_count($daemon->output(), 'asleep until there is one'), 'times it has slept');
+    $w->expectSame(0, substr_count($daemon->output(), 'asleep until the next job'), 'times it has slept');
 }, drivers: ['redis', 'sqlite', 'mariadb', 'pgsql'], engines: ['kqueue'], tiers: false);
 
 row('sleep', 'jobs that come in the very moment of falling asleep are run, each once', function (World $w): void {
@@ -96,7 +96,7 @@ row('sleep', 'jobs that come in the very moment of falling asleep are run, each 
     $w->waitForQueue();
     $w->expectSame($tries, count(file($marks)), 'times a job has begun');
     $w->expectFailed(0);
-    $slept = substr_count($daemon->output(), 'asleep until there is one');
+    $slept = substr_count($daemon->output(), 'asleep until the next job');
     $w->expect($slept > $tries / 15, "it has slept now and then, {$slept} times");
     $w->expectSame(0, $daemon->stop(), 'exit status');
 }, drivers: null, engines: ['kqueue'], tiers: false);
@@ -150,7 +150,7 @@ row('sleep', 'its queue is another one by now: it wakes, and the job there is ru
     $w->waitForStatus('running', 0, $held);
     $w->kqueue('resume', '--class', Pooled::class);
     $w->waitFor('end', 3);
-    $w->expectContains('the app has its jobs elsewhere by now', $daemon->output(), 'the log');
+    $w->expectContains('the app\'s queue has moved to connection ', $daemon->output(), 'the log');
     $w->expectSame(0, $daemon->stop(), 'exit status');
 }, drivers: ['redis'], engines: ['kqueue'], tiers: false);
 

@@ -45,7 +45,7 @@ row('status', 'a template that hangs in its boot is killed at boot_timeout, and 
     $w->artisan('queue:restart');
     $status = $w->waitForStatus('degraded', 5);
     $w->expectContains('was not ready within 2 s', $status['reason'], 'the reason');
-    $killed = 'the template is gone (it was not ready within 2 s (boot_timeout), and was killed)';
+    $killed = 'the template process failed (it was not ready within 2 s (boot_timeout), and was killed)';
     Wait::until(static fn (): bool => str_contains($daemon->output(), $killed), 'the log to say that the template was killed');
     $mend();
     touch($go = $w->sandbox->dir . '/go');
@@ -69,7 +69,7 @@ row('status', 'a template that hangs later on is killed when it does not fork in
     $w->waitFor('end', 2);
     $w->expectAttempts([1], $running);
     $w->expectAttempts([1], $next);
-    $w->expectContains('it was asked for a process and did not answer, and was killed', $daemon->output(), 'the log');
+    $w->expectContains('it did not answer a fork request, and was killed', $daemon->output(), 'the log');
     $w->waitForStatus('running');
 }, drivers: ['redis'], engines: ['kqueue']);
 

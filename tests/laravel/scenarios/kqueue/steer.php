@@ -49,7 +49,7 @@ row('steer', 'kqueue pause of every queue: paused, with the command that ends it
     $w->waitForStatus('running');
     [$said, $code] = $w->kqueue('pause', '--queue', 'absent');
     $w->expectSame(1, $code, 'the exit code for a queue that is not there');
-    $w->expectContains('no queue `absent` is worked here; there are: default', $said['state'], 'what is said of it');
+    $w->expectContains('queue `absent` is not worked by this app; its queues: default', $said['state'], 'what is said of it');
 }, engines: ['kqueue']);
 
 row('steer', 'kqueue failed: jobs of one class are retried while the app works, each once, and others stay', function (World $w): void {
@@ -127,7 +127,7 @@ row('steer', 'kqueue pool --size bounds the pool over a restart until it is take
     $daemon = $w->start($options);
     $w->waitForStatus('running');
     [$said, $code] = $w->kqueue('pool', '--size', '2', '--for', '1h');
-    $w->expectSame([['the pool has at most 2 workers for 3600 s; the settings say 4'], 0], [$said['said'] ?? $said, $code], 'what is said');
+    $w->expectSame([['the pool has at most 2 workers for 3600 s; configured: 4'], 0], [$said['said'] ?? $said, $code], 'what is said');
     $w->expectSame(1, $w->kqueue('pool', '--size', '5')[1], 'the exit code past pool_max_size');
     $daemon->stop();
     $w->start($options);
@@ -144,7 +144,7 @@ row('steer', 'kqueue pool --size bounds the pool over a restart until it is take
     $busy = array_values(array_filter($told['workers'], static fn (array $worker): bool => $worker['tier'] === 'pooled' && $worker['state'] === 'busy'));
     $w->expectSame(2, count($busy), 'workers of the pool with a job');
     [$said, $code] = $w->kqueue('pool', '--recycle', (string) $busy[0]['id']);
-    $w->expectSame([["process {$busy[0]['id']} leaves after its job; another one takes its place"], 0], [$said['said'] ?? $said, $code], 'what is said');
+    $w->expectSame([["process {$busy[0]['id']} exits after its job; another one replaces it"], 0], [$said['said'] ?? $said, $code], 'what is said');
     $w->kqueue('pool', '--size', 'settings');
     $w->waitFor('start', 5);
     touch($go);
@@ -162,7 +162,7 @@ row('steer', 'kqueue pause --class holds one class over a restart, others flow p
     $w->waitForStatus('running');
     [$said, $code] = $w->kqueue('pause', '--class', 'Quick');
     $w->expectSame(1, $code, 'the exit code for a class that nothing is known of');
-    $w->expectContains('give its whole name', $said['state'] ?? '', 'what is said of it');
+    $w->expectContains('give its full name', $said['state'] ?? '', 'what is said of it');
     [$said, $code] = $w->kqueue('pause', '--class', Quick::class);
     $w->expectSame([['paused class ' . Quick::class], 0], [$said['said'] ?? $said, $code], 'what is said');
     $held = $w->dispatchMany(new Quick(1), 20);

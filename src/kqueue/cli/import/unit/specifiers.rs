@@ -22,7 +22,7 @@ pub(super) fn expand(text: &str, unit: &str, instance: &str) -> Result<String, S
             Some('n') => out += &format!("{whole}.service"),
             Some('N') => out += &whole,
             Some('p' | 'P') => out += prefix,
-            Some(c) => return Err(format!("what %{c} stands for is not known here; write it in full")),
+            Some(c) => return Err(format!("the specifier %{c} is not supported; write its value instead")),
             None => out.push('%'),
         }
     }
