@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::acts;
+use crate::{acts, broken};
 use crate::chart::{Kind, Values};
 use crate::classes::{self, tiles};
 use crate::format::short;
@@ -24,6 +24,7 @@ pub fn body(page: &Page<'_>) -> Markup {
         }
         (classes::section(page))
         (jobs::section(page, "Waiting in it", "No job waits in it.", &[("queue", name), ("state", "waiting")]))
+        (broken::section(page, name))
     }
 }
 
