@@ -22,12 +22,12 @@ pub use find::{Found, find, find_all, find_knowing, verdicts};
 pub use history::{Happening, Happenings, Job, JobState, Jobs, Timeline};
 pub use page::PageAnswer;
 pub use request::{
-    Act, Acted, CancelJobs, Chosen, FailedJobs, JobsFilter, LARGEST_REQUEST, MoveJobs, Request, StatsFilter,
+    Act, Acted, BrokenAct, BrokenMessages, CancelJobs, Chosen, FailedJobs, JobsFilter, LARGEST_REQUEST, MoveJobs, Request, StatsFilter,
 };
 pub use snapshot::{
     Failure, Paused, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob,
 };
-pub use steered::{Cancelled, Moved, PausedClass, PoolSize, Quarantine, QuarantinedClass};
+pub use steered::{BrokenMessage, Cancelled, Moved, PausedClass, PoolSize, Quarantine, QuarantinedClass};
 pub use systemd::{Verdict, blocks, show};
 
 /// The group whose members may connect.

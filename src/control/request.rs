@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::history::JobState;
+use crate::steered::BrokenMessage;
 
 /// Bytes of the largest request that is read, its line break included.
-pub const LARGEST_REQUEST: u64 = 16 << 10;
+pub const LARGEST_REQUEST: u64 = 64 << 10;
 
 /// One request: `{"ask":"jobs","state":"failed","limit":20}` and a line break.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,6 +149,9 @@ pub enum Act {
     RetryFailed(FailedJobs),
     /// Remove failed jobs from Laravel's table of failed jobs.
     ForgetFailed(FailedJobs),
+    /// List, put back or drop messages that were set aside because Laravel cannot run them, through the app's own PHP.
+    /// Answered with [`Acted`](crate::Acted).
+    Broken(BrokenMessages),
     /// Replace a process after its current job.
     Recycle {
         /// The process's number; absent: all processes, pooled workers one by one.
@@ -227,6 +231,35 @@ pub struct FailedJobs {
     pub class: Option<String>,
 }
 
+/// What to do with messages that were set aside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BrokenAct {
+    /// List them; one that is named with its contents, which only the app's user and root get.
+    #[default]
+    List,
+    /// Put them back into their queue.
+    Requeue,
+    /// Remove them.
+    Drop,
+}
+
+/// Selects messages that were set aside: one, or all of a queue.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BrokenMessages {
+    /// What to do with them.
+    pub act: BrokenAct,
+    /// The queue that they were set aside from.
+    pub queue: String,
+    /// One message, by the id in a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// New contents of one message that is put back. Only the app's user and root may give them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with: Option<String>,
+}
+
 /// The result of an action.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -235,6 +268,9 @@ pub struct Acted {
     pub version: u32,
     /// Messages, one line each.
     pub said: Vec<String>,
+    /// What [`Act::Broken`] has listed, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub broken: Vec<BrokenMessage>,
 }
 
 /// Selects jobs.

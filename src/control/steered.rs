@@ -29,6 +29,36 @@ pub struct PoolSize {
     pub until: Option<u64>,
 }
 
+/// A message that was set aside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BrokenMessage {
+    /// Its id, by which an action names it.
+    pub id: String,
+    /// The queue that it was set aside from.
+    pub queue: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Why it is not a job; absent if no reason can be found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// When it was queued, in seconds since 1970, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queued: Option<u64>,
+    /// Its uuid, if it can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// Its class, if it can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// Its contents, if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Whether there is more of them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
+}
+
 /// Classes whose jobs run isolated because they have killed processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

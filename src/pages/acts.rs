@@ -3,13 +3,13 @@
 //! An action is one entry of [`DEEDS`]: its name in the address, and how its fields become a request to the runtime.
 //! Access is decided by the server of the page ([`Mount::acting`](crate::Mount::acting)) and by the runtime.
 
-use kqueue_control::{Act, Acted, CancelJobs, Chosen, FailedJobs, JobState, MoveJobs};
+use kqueue_control::{Act, Acted, BrokenAct, CancelJobs, Chosen, FailedJobs, JobState, MoveJobs};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::format::text;
 use crate::view::Page;
-use crate::{Mount, Query, View, frame};
+use crate::{Mount, Query, View, broken, frame};
 
 /// Maximum lines shown of an outcome.
 const LINES: usize = 20;
@@ -85,6 +85,9 @@ const DEEDS: &[Deed] = &[
     },
     Deed { name: "retry", bulk: of_class, act: |form| failed(form).map(Act::RetryFailed) },
     Deed { name: "forget", bulk: of_class, act: |form| failed(form).map(Act::ForgetFailed) },
+    Deed { name: "broken", bulk: |_| false, act: |form| broken::read(form, BrokenAct::List) },
+    Deed { name: "requeue", bulk: broken::of_queue, act: |form| broken::read(form, BrokenAct::Requeue) },
+    Deed { name: "drop", bulk: broken::of_queue, act: |form| broken::read(form, BrokenAct::Drop) },
 ];
 
 fn of_class(form: &Query) -> bool {
@@ -108,11 +111,11 @@ pub fn read(deed: &str, form: &Query) -> Result<Act, &'static str> {
     (deed.act)(form).ok_or("the form has missing, invalid or conflicting fields")
 }
 
-/// Parses a runtime's answer to an action: its report, line by line.
+/// Parses a runtime's answer to an action.
 ///
 /// # Errors
 /// Why the action was not done.
-pub fn told(answer: Option<&[u8]>) -> Result<Vec<String>, String> {
+pub fn told(answer: Option<&[u8]>) -> Result<Acted, String> {
     #[derive(Deserialize)]
     struct Unable {
         unable: Option<String>,
@@ -124,20 +127,20 @@ pub fn told(answer: Option<&[u8]>) -> Result<Vec<String>, String> {
         Ok(Unable { refused: Some(_), .. }) => return Err("permission denied by the runtime".to_owned()),
         _ => {}
     }
-    let acted: Acted = serde_json::from_slice(bytes).map_err(|_| "the runtime sent an invalid reply")?;
-    Ok(acted.said)
+    Ok(serde_json::from_slice(bytes).map_err(|_| "the runtime sent an invalid reply")?)
 }
 
 /// The page with the outcome of a form: its HTTP status and HTML.
-pub fn outcome(mount: &Mount, form: &Query, done: &Result<Vec<String>, String>) -> (u16, String) {
+pub fn outcome(mount: &Mount, form: &Query, done: &Result<Acted, String>) -> (u16, String) {
     let (title, status) = if done.is_ok() { ("Done", 200) } else { ("Not done", 409) };
     let body = html! {
         section class=(if done.is_ok() { "card" } else { "card trouble" }) aria-labelledby="outcome" {
             h1 #outcome { (title) }
             @match done {
-                Ok(said) => ul.said { @for line in said.iter().take(LINES) { li { (text(line)) } } },
+                Ok(acted) => ul.said { @for line in acted.said.iter().take(LINES) { li { (text(line)) } } },
                 Err(why) => p { (text(why)) },
             }
+            @if let Ok(acted) = done { (broken::messages(mount, form, &acted.broken)) }
             p { a.button href=(back(mount, form)) { "Back" } }
         }
     };
@@ -160,10 +163,22 @@ pub(crate) fn button(page: &Page<'_>, deed: &str, word: &str, fields: &[(&str, &
 
 /// A form for an action, with inputs to fill in; empty if the viewer may not act.
 fn form(page: &Page<'_>, deed: &str, word: &str, fields: &[(&str, &str)], inputs: &Markup) -> Markup {
-    let Some(token) = page.mount.token() else { return html! {} };
     let back = format!("{}?{}", page.view.path(), crate::query::encoded(page.query.fields()));
+    form_at(&page.mount, &back, deed, word, fields, inputs)
+}
+
+/// The same, with a link back to the page `back`.
+pub(crate) fn form_at(
+    mount: &Mount,
+    back: &str,
+    deed: &str,
+    word: &str,
+    fields: &[(&str, &str)],
+    inputs: &Markup,
+) -> Markup {
+    let Some(token) = mount.token() else { return html! {} };
     html! {
-        form.act method="post" action=(page.mount.page(&format!("act/{deed}"))) {
+        form.act method="post" action=(mount.page(&format!("act/{deed}"))) {
             @if !token.is_empty() { input type="hidden" name="_token" value=(text(token)); }
             @for (name, value) in fields { input type="hidden" name=(name) value=(text(value)); }
             input type="hidden" name="back" value=(back);

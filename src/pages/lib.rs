@@ -11,6 +11,7 @@
 
 pub mod acts;
 mod answers;
+mod broken;
 mod chart;
 mod class;
 mod classes;

@@ -7,26 +7,44 @@ use kqueue_system::harmless;
 const FIELDS: usize = 24;
 /// Maximum bytes of a field.
 const LONGEST: usize = 400;
+/// The field with the contents of a message, and its maximum bytes.
+const MESSAGE: &str = "with";
+const LONGEST_MESSAGE: usize = 32 << 10;
 
 /// A parsed query string: bounded in number and length, and sanitized, since pages show it again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query(Vec<(String, String)>);
+pub struct Query {
+    fields: Vec<(String, String)>,
+    message: Option<String>,
+}
 
 impl Query {
     /// Parses a query string; never fails.
     pub fn parse(text: &str) -> Self {
-        let fields = parse(text.as_bytes()).take(FIELDS);
-        Self(fields.map(|(name, value)| (name.into_owned(), harmless::line(value.trim(), LONGEST))).collect())
+        let mut message = None;
+        let mut fields = Vec::new();
+        for (name, value) in parse(text.as_bytes()).take(FIELDS) {
+            match &*name {
+                MESSAGE => message = Some(value.trim().to_owned()),
+                _ => fields.push((name.into_owned(), harmless::line(value.trim(), LONGEST))),
+            }
+        }
+        Self { fields, message: message.filter(|text| !text.is_empty() && text.len() <= LONGEST_MESSAGE) }
+    }
+
+    /// The contents of a message, as they were sent: never shown.
+    pub fn message(&self) -> Option<&str> {
+        self.message.as_deref()
     }
 
     /// A field; `None` if it is missing or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
+        self.fields.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
     /// All fields.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// The same, owned.
@@ -56,5 +74,8 @@ mod tests {
         assert_eq!(Query::parse(&long).get("last"), None);
         assert!(Query::parse(&format!("a={}", "é".repeat(9_999))).get("a").unwrap().len() <= LONGEST);
         assert_eq!(Query::parse("a=b%1bc%0d").get("a"), Some("b c"));
+        let mended = Query::parse("with=%7B%0A%1b&a=1");
+        assert_eq!((mended.message(), mended.get("with"), mended.fields().count()), (Some("{\n\u{1b}"), None, 1));
+        assert_eq!(Query::parse(&format!("with={}", "a".repeat(LONGEST_MESSAGE + 1))).message(), None);
     }
 }

@@ -2,13 +2,13 @@
 
 use maud::{Markup, html};
 
-use crate::acts;
 use crate::chart::{Kind, Values};
 use crate::classes::{self, tiles};
 use crate::format::short;
 use crate::jobs;
 use crate::parts::{Charts, empty, heading, say_ms, say_number, say_rate, throughput, windows};
 use crate::view::Page;
+use crate::{acts, broken};
 
 pub fn body(page: &Page<'_>) -> Markup {
     let name = page.name();
@@ -24,6 +24,7 @@ pub fn body(page: &Page<'_>) -> Markup {
         }
         (classes::section(page))
         (jobs::section(page, "Waiting jobs", "No job is waiting in this queue.", &[("queue", name), ("state", "waiting")]))
+        (broken::section(page, name))
     }
 }
 

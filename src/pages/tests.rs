@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
+use kqueue_control::{Acted, BrokenMessage};
 use kqueue_core::histogram::Histogram;
 use serde_json::{Value, json};
 
@@ -90,6 +91,15 @@ fn answers(name: &str) -> Answers {
     answers
 }
 
+/// The result of an action, with a message of each kind.
+fn acted(name: &str) -> Acted {
+    let text = || Some(name.to_owned());
+    let message = BrokenMessage { id: name.to_owned(), queue: name.to_owned(), why: text(), ..Default::default() };
+    let shown = BrokenMessage { class: text(), uuid: text(), text: text(), ..message.clone() };
+    let cut = BrokenMessage { cut: true, ..shown.clone() };
+    Acted { said: vec![name.to_owned()], broken: vec![message, shown, cut], ..Acted::default() }
+}
+
 fn query(name: &str) -> Query {
     let fields =
         ["name", "id", "class", "queue", "tag", "text", "from", "to", "after", "kind", "sort", "state", "end", "span"];
@@ -102,7 +112,7 @@ fn all_pages(name: &str) -> BTreeMap<String, String> {
     let mut pages = BTreeMap::new();
     let (host_door, app_door) = (Mount::of_host("/app/shop/x", Some("shop")), Mount::of_app("/kqueue"));
     for mount in [host_door.acting(""), app_door.acting(name)] {
-        let done = acts::outcome(&mount, &query(name), &Ok(vec![name.to_owned()]));
+        let done = acts::outcome(&mount, &query(name), &Ok(acted(name)));
         pages.insert(format!("outcome at {}", mount.page("")), done.1);
         for view in &VIEWS {
             let (status, page) = view.render(&mount, &query(name), &moment(), &answers);
@@ -252,6 +262,15 @@ fn forms_become_what_a_runtime_is_asked() {
     assert_eq!(read("move", "id=u&now=yes").unwrap(), r#"{"ask":"move_everywhere","uuids":["u"],"now":true}"#);
     assert_eq!(read("move", "class=A&to=b&sure=yes").unwrap(), r#"{"ask":"move_everywhere","class":"A","to":"b"}"#);
     assert_eq!(read("lift", "class=A").unwrap(), r#"{"ask":"lift","class":"A"}"#);
+    assert_eq!(read("broken", "queue=a").unwrap(), r#"{"ask":"broken","act":"list","queue":"a"}"#);
+    assert_eq!(read("drop", "queue=a&id=7").unwrap(), r#"{"ask":"broken","act":"drop","queue":"a","id":"7"}"#);
+    assert_eq!(
+        read("requeue", "queue=a&id=7&with=%7B%22x%22%0A%7D").unwrap(),
+        r#"{"ask":"broken","act":"requeue","queue":"a","id":"7","with":"{\"x\"\n}"}"#
+    );
+    for deed in ["requeue", "drop"] {
+        assert!(read(deed, "queue=a").unwrap_err().contains("tick the box"), "{deed}");
+    }
     assert_eq!(read("pool", "size=4&minutes=60").unwrap(), r#"{"ask":"pool","size":4,"seconds":3600}"#);
     assert_eq!(read("pool", "size=4&minutes=").unwrap(), r#"{"ask":"pool","size":4}"#);
     assert_eq!(read("pool", "usual=yes").unwrap(), r#"{"ask":"pool"}"#);
@@ -274,6 +293,10 @@ fn forms_become_what_a_runtime_is_asked() {
         ("move", "id=u&to="),
         ("move", "id=u&class=A&to=b&sure=yes"),
         ("lift", ""),
+        ("broken", ""),
+        ("broken", "id=7"),
+        ("requeue", "queue=a&sure=yes&with=x"),
+        ("drop", "queue=a&id=7&with=x"),
         ("pool", ""),
         ("pool", "size=x"),
         ("pool", "size=4&minutes=0"),
@@ -285,7 +308,8 @@ fn forms_become_what_a_runtime_is_asked() {
 
 #[test]
 fn what_came_of_a_form_leads_back_to_a_page_of_ours() {
-    let outcome = |back: &str, done| {
+    let outcome = |back: &str, done: Result<Vec<String>, String>| {
+        let done = done.map(|said| Acted { said, ..Acted::default() });
         let form = Query::parse(&crate::query::encoded([("back", back)].into_iter()));
         acts::outcome(&Mount::of_app("/kqueue"), &form, &done)
     };
@@ -296,8 +320,8 @@ fn what_came_of_a_form_leads_back_to_a_page_of_ours() {
         assert!(!outcome(strange, Ok(Vec::new())).1.contains("evil"), "{strange}");
     }
     let refused = acts::told(Some(br#"{"version":1,"unable":"only the app's user may"}"#));
-    let (status, page) = outcome("", refused);
+    let (status, page) = outcome("", refused.map(|acted| acted.said));
     assert!(status == 409 && page.contains("only the app's user may"), "{page}");
     assert!(acts::told(None).is_err() && acts::told(Some(b"x")).is_err());
-    assert_eq!(acts::told(Some(br#"{"version":1,"said":["paused"]}"#)).unwrap(), ["paused"]);
+    assert_eq!(acts::told(Some(br#"{"version":1,"said":["paused"]}"#)).unwrap().said, ["paused"]);
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use kqueue_control::{Act, AskError, Request, Snapshot, raw};
+use kqueue_control::{Act, Acted, AskError, Request, Snapshot, raw};
 use kqueue_pages::{Answers, Moment, Need, Query, Slot, View, acts};
 use serde::de::DeserializeOwned;
 
@@ -20,7 +20,7 @@ async fn answer(socket: &Path, request: &Request) -> Result<Vec<u8>, String> {
 }
 
 /// Performs an action on behalf of a user. Returns the messages about its result, or why it was not done.
-pub async fn act(socket: &Path, by: String, act: Act) -> Result<Vec<String>, String> {
+pub async fn act(socket: &Path, by: String, act: Act) -> Result<Acted, String> {
     let answered = tokio::time::timeout(DEED, raw(socket, &Request::OnBehalf { by, act })).await;
     let bytes = answered.unwrap_or(Err(AskError::Silent)).map_err(|error| format!("the runtime: {error}"))?;
     acts::told(Some(&bytes))

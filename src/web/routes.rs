@@ -12,6 +12,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use jiff::tz::TimeZone;
+use kqueue_control::{Act, BrokenMessages};
 use kqueue_pages::{Moment, Mount, Query, View, acts, statics, trouble};
 use serde_json::Value;
 
@@ -125,6 +126,9 @@ pub async fn app_page(site: &Site, app: &str, view: &View, query: &Query, path: 
     }
 }
 
+/// Why contents of messages cannot be changed by the host's pages.
+const NOT_HERE: &str = "the contents of a message can be changed in the app's own dashboard and by kqueue broken";
+
 /// Performs the action of a form. The runtime decides by our peer credentials whether it is permitted.
 async fn act(
     State(site): State<Arc<Site>>,
@@ -137,12 +141,14 @@ async fn act(
     let form = Query::parse(&String::from_utf8_lossy(&body));
     let done = match (acts::read(&deed, &form), site.apps.one(&app).await) {
         (Err(why), _) => Err(why.to_owned()),
+        // Readers of the host's pages need not have access to an app's data.
+        (Ok(Act::Broken(BrokenMessages { with: Some(_), .. })), _) => Err(NOT_HERE.to_owned()),
         (Ok(act), Some(Known::Told(_, socket))) => {
             ask::act(&socket, Keys::name(&headers).unwrap_or_default(), act).await
         }
         (Ok(_), _) => Err("the app is not running, or cannot be queried".to_owned()),
     };
-    let (status, page) = acts::outcome(&mount, &form, &done);
+    let (status, page) = acts::outcome(&mount.acting(""), &form, &done);
     (StatusCode::from_u16(status).unwrap_or_default(), Html(page)).into_response()
 }
 

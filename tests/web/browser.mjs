@@ -224,6 +224,44 @@ try {
     check(`${door.name}: jobs of a class are cancelled`, isTold(gone, /cancelled [1-9]\d* waiting and \d+ running jobs/), gone);
     await acting.goto(link(door, 'queue?name=media'));
     await press(acting.locator('#queue-acts'), 'Resume');
+    // Messages that Laravel cannot run.
+    dispatch('broken=3@mail');
+    const list = () => patiently(async () => {
+      await acting.goto(link(door, 'queue?name=mail'));
+      return press(acting.locator('#broken-acts'), 'List');
+    });
+    let aside = '';
+    for (const end = Date.now() + 60_000; Date.now() < end && !aside.includes('3 broken messages (queue mail)'); aside = await list());
+    check(`${door.name}: broken messages are listed with the reason`, aside.includes('it is not JSON: Syntax error'), aside);
+    const messages = () => acting.locator('section.card tbody tr');
+    if (door.name === 'host') {
+      check('host: contents of messages are not for its readers', (await acting.getByRole('button', { name: 'Show' }).count()) === 0);
+      const action = await messages().first().locator('form.act').first().evaluate((form) => form.action.replace(/[a-z]+$/, 'requeue'));
+      const answer = await acting.request.post(action, { headers: { ...door.headers, 'Sec-Fetch-Site': 'same-origin' }, form: { queue: 'mail', id: '1', with: '{}' } });
+      const sent = `${answer.status()} ${await answer.text()}`;
+      check('host: nor may they change them', sent.startsWith('409') && sent.includes('can be changed in the app'), sent);
+    } else {
+      const shown = await press(messages().first(), 'Show');
+      check('app: the contents of a message are shown', shown.includes('Put back with these contents'), shown);
+      const contents = acting.locator('#mend textarea');
+      check('app: as they are', (await contents.inputValue()).startsWith('{"broken": '), await contents.inputValue());
+      await contents.fill('{"job":"Mended@handle","data":[]}');
+      const mended = await press(acting.locator('#mend'), 'Put back with these contents');
+      check('app: a message is mended', isTold(mended, /put back 1 of 1 broken messages \(id \w+ of queue mail\), with new contents/), mended);
+      await list();
+    }
+    const dropped = await press(messages().first(), 'Drop');
+    check(`${door.name}: a message is dropped`, isTold(dropped, /dropped 1 of 1 broken messages/), dropped);
+    await acting.goto(link(door, 'queue?name=mail'));
+    const rest = acting.locator('#broken-acts form').filter({ hasText: 'Drop all' });
+    await rest.getByRole('button').click();
+    check(`${door.name}: not all of a queue by one click`, acting.url().includes('queue?'), acting.url());
+    const cleared = await patiently(async () => {
+      await acting.goto(link(door, 'queue?name=mail'));
+      await rest.getByRole('checkbox').check();
+      return press(rest, 'Drop all');
+    });
+    check(`${door.name}: all of a queue are dropped`, isTold(cleared, /dropped [12] of [12] broken messages \(queue mail\)/), cleared);
     await acting.goto(link(door, ''));
     await acting.locator('#pool-acts input[name=size]').fill('2');
     await acting.locator('#pool-acts input[name=minutes]').fill('60');

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use super::horizon::Horizon;
 use super::row::{self, Row};
 use super::trouble::Trouble;
 use super::{
@@ -19,7 +20,6 @@ use super::{
 
 mod dialect;
 mod ear;
-mod horizon;
 mod link;
 mod look;
 mod others;
@@ -31,13 +31,14 @@ mod trouble;
 
 use dialect::Free;
 use ear::Ear;
-use horizon::{Horizon, LONG};
 use link::Link;
 use look::{Pace, Work};
 use session::{Answer, Cell};
 pub use settings::DatabaseSettings;
 use settings::Engine;
 
+/// A look that takes longer is followed by a scan.
+const LONG: Duration = Duration::from_millis(50);
 /// Jobs that one request settles at most.
 const MOST_SETTLED: usize = 500;
 

@@ -16,6 +16,7 @@ use kqueue_config::Pop;
 
 mod database;
 mod head;
+mod horizon;
 mod listing;
 mod native;
 mod others;

@@ -4,7 +4,7 @@
 //! choice and is left unchanged. Accesses no other file.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,26 +12,23 @@ use serde_json::value::RawValue;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection, Transaction};
 
-use super::head::why_broken;
 use super::listing::CUT;
 use super::row::{self, Row};
 use super::trouble::{Trouble, limits_table};
 use super::{
-    BUDGET, BackendError, Capabilities, DEEP, LARGEST, LOOK, Listed, Listing, Names, Others, PAGE, Page, QueueBackend,
-    QueueSize, Receipt, Reservation, Reserved, SetAside, SqliteSettings, Wait, check_queues, epoch, epoch_seconds,
+    BackendError, Capabilities, DEEP, LOOK, Listed, Listing, Names, Others, PAGE, Page, QueueBackend, QueueSize,
+    Receipt, Reservation, Reserved, SqliteSettings, Wait, check_queues, epoch, epoch_seconds,
 };
 
 mod file;
+mod look;
 mod statements;
+mod take;
 
 use file::File;
+use look::{LONG, Looks};
 use statements::Statements;
-
-/// Messages that one call sets aside at most.
-const MOST_ASIDE: usize = 100;
-/// Interval at which a waiting call polls the file for changes: grows from the first to the second.
-const FIRST_LOOK: Duration = Duration::from_millis(2);
-const SLOWEST_LOOK: Duration = Duration::from_millis(100);
+use take::Taken;
 
 /// Queues of one jobs table.
 pub struct SqliteBackend {
@@ -41,6 +38,7 @@ pub struct SqliteBackend {
     retry_after: i64,
     /// Number of transactions that settled jobs: `data_version` does not change with our own commits.
     settled: Cell<u64>,
+    looks: Looks,
 }
 
 impl std::fmt::Debug for SqliteBackend {
@@ -79,63 +77,20 @@ impl SqliteBackend {
             names: settings.names,
             retry_after,
             settled: Cell::new(0),
+            looks: Looks::new(LONG),
         })
     }
 
-    /// Reserves jobs of one queue; sets aside messages that are not jobs. `true` if the call has reached its limit of
-    /// bytes or set-aside messages, and there may be more.
-    async fn take(
-        &self,
-        work: &mut Transaction<'_, Sqlite>,
-        queue: &str,
-        sql: &str,
-        max: usize,
-        found: &mut Reserved,
-    ) -> sqlx::Result<bool> {
-        let now = epoch_seconds();
-        let mut carried: usize = found.jobs.iter().map(|job| job.payload.len()).sum();
-        while found.jobs.len() < max {
-            let wanted = max - found.jobs.len();
-            let mut rows = sqlx::query(AssertSqlSafe(sql.to_owned()))
-                .bind(now)
-                .bind(self.names.of(queue, "").into_owned())
-                .bind(now.saturating_sub(self.retry_after))
-                .bind(i64::try_from(wanted).unwrap_or(i64::MAX))
-                .bind(BUDGET as i64)
-                .bind(LARGEST as i64)
-                .fetch_all(&mut **work)
-                .await?
-                .iter()
-                .map(|row| reservation(queue, row))
-                .collect::<sqlx::Result<Vec<_>>>()?;
-            let got = rows.len();
-            // RETURNING guarantees no order.
-            rows.sort_by_key(|(job, _)| row_key(job).0);
+    /// Treats every table as a long one.
+    #[cfg(test)]
+    pub(super) fn with_long_table(mut self) -> Self {
+        self.looks = Looks::new(Duration::ZERO);
+        self
+    }
 
-            for job in rows {
-                let (job, bytes) = job;
-                let large = || format!("it is larger than {LARGEST} bytes");
-                let why = if bytes > LARGEST { Some(large()) } else { why_broken(&job.payload) };
-                let Some(why) = why else {
-                    carried += bytes;
-                    found.jobs.push(job);
-                    continue;
-                };
-                sqlx::query(AssertSqlSafe(self.sql.set_aside.clone()))
-                    .bind(format!("{}:broken", self.names.of(queue, "")))
-                    .bind(row_key(&job).0)
-                    .execute(&mut **work)
-                    .await?;
-                found.set_aside.push(SetAside::beside(queue, why, bytes));
-            }
-            if found.set_aside.len() >= MOST_ASIDE || carried >= BUDGET {
-                return Ok(true);
-            }
-            if got == 0 {
-                break;
-            }
-        }
-        Ok(false)
+    /// Names of these queues in the table.
+    fn names(&self, queues: &[String]) -> Vec<String> {
+        queues.iter().map(|queue| self.names.of(queue, "").into_owned()).collect()
     }
 
     /// Reserves the jobs that are available now. Not cancel-safe.
@@ -149,99 +104,6 @@ impl SqliteBackend {
             Err(Trouble::Busy(_)) => Ok(Reserved::default()),
             other => Ok(other?),
         }
-    }
-
-    /// Returns when there may be work in one of `queues`, or after `limit`, whichever is first. Cancel-safe.
-    pub(super) async fn wait(&self, queues: &[String], limit: Duration) -> Result<(), BackendError> {
-        check_queues(queues)?;
-        let start = Instant::now();
-        let mut look = FIRST_LOOK;
-        let mut seen: Option<(i64, u64)> = None;
-        let mut due: Option<i64> = None;
-        loop {
-            let cost = Instant::now();
-            // The version is read first: a commit after that shows as a new version.
-            let looked = self
-                .file
-                .with(async |connection| {
-                    let version: i64 = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *connection).await?;
-                    let version = (version, self.settled.get());
-                    if seen == Some(version) {
-                        return Ok((version, due));
-                    }
-                    Ok((version, self.next_due(connection, queues).await?))
-                })
-                .await;
-            match looked {
-                Ok((version, next)) => (seen, due) = (Some(version), next),
-                Err(Trouble::Busy(_)) => {}
-                Err(e) => return Err(e.into()),
-            }
-            if due.is_some_and(|due| due <= epoch_seconds()) {
-                return Ok(());
-            }
-            let left = limit.saturating_sub(start.elapsed());
-            if left.is_zero() {
-                return Ok(());
-            }
-            // A table that is slow to scan is polled less often.
-            let pause = look.max(cost.elapsed() * 10).min(left);
-            let pause = due.map_or(pause, |due| pause.min(until(due)));
-            tokio::time::sleep(pause).await;
-            look = (look + look / 4).min(SLOWEST_LOOK);
-        }
-    }
-
-    async fn reserve_in(
-        &self,
-        connection: &mut SqliteConnection,
-        queues: &[String],
-        max: usize,
-    ) -> sqlx::Result<Reserved> {
-        let mut found = Reserved::default();
-        // Reads first: the write lock is taken only when there is work.
-        if !self.ready(connection, queues).await? {
-            return Ok(found);
-        }
-        let mut work = begin(connection).await?;
-        for queue in queues {
-            if self.take(&mut work, queue, &self.sql.reserve, max, &mut found).await? || found.jobs.len() >= max {
-                break;
-            }
-        }
-        work.commit().await?;
-        Ok(found)
-    }
-
-    /// Whether a row can be reserved now.
-    async fn ready(&self, connection: &mut SqliteConnection, queues: &[String]) -> sqlx::Result<bool> {
-        let now = epoch_seconds();
-        for queue in queues {
-            let row: Option<i64> = sqlx::query_scalar(AssertSqlSafe(self.sql.ready.clone()))
-                .bind(now)
-                .bind(self.names.of(queue, "").into_owned())
-                .bind(now.saturating_sub(self.retry_after))
-                .fetch_optional(&mut *connection)
-                .await?;
-            if row.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Earliest epoch second at which a row of these queues can be reserved; `None` if there is no row.
-    async fn next_due(&self, connection: &mut SqliteConnection, queues: &[String]) -> sqlx::Result<Option<i64>> {
-        let mut next: Option<i64> = None;
-        for queue in queues {
-            let due: Option<i64> = sqlx::query_scalar(AssertSqlSafe(self.sql.next_due.clone()))
-                .bind(self.retry_after)
-                .bind(self.names.of(queue, "").into_owned())
-                .fetch_one(&mut *connection)
-                .await?;
-            next = next.into_iter().chain(due).min();
-        }
-        Ok(next)
     }
 
     /// Runs one guarded statement for each job, in one transaction. `false` where it matched no row.
@@ -290,24 +152,6 @@ fn row_key(job: &Reservation) -> (i64, i64, i64) {
     Row::of(&job.receipt).map_or((i64::MIN, 0, 0), |row| (row.id, row.reserved_at, row.attempts))
 }
 
-/// A reserved row, and the size of its payload in bytes. A payload over [`LARGEST`] is not read and left empty.
-fn reservation(queue: &str, row: &SqliteRow) -> sqlx::Result<(Reservation, usize)> {
-    let bytes: Option<i64> = row.try_get(6)?;
-    let reservation = Reservation {
-        queue: queue.to_owned(),
-        payload: row.try_get::<Option<Vec<u8>>, _>(1)?.unwrap_or_default().into(),
-        receipt: Row {
-            id: row.try_get(0)?,
-            attempts: row.try_get(3)?,
-            reserved_at: row.try_get(2)?,
-            available_at: row.try_get(4)?,
-            created_at: row.try_get(5)?,
-        }
-        .receipt(),
-    };
-    Ok((reservation, usize::try_from(bytes.unwrap_or(0)).unwrap_or(0)))
-}
-
 #[async_trait(?Send)]
 impl QueueBackend for SqliteBackend {
     fn driver(&self) -> &'static str {
@@ -343,7 +187,11 @@ impl QueueBackend for SqliteBackend {
 
     async fn unreserve(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
         // The rows keep their ids, and so their places before all later rows.
-        self.settle(jobs, &self.sql.unreserve, None).await
+        let held = self.settle(jobs, &self.sql.unreserve, None).await?;
+        for (job, _) in jobs.iter().zip(&held).filter(|(_, held)| **held) {
+            self.looks.freed(&self.names.of(&job.queue, ""), row_key(job).0);
+        }
+        Ok(held)
     }
 
     fn unmovable(&self, _: &[String], _: &str) -> Option<String> {
@@ -352,7 +200,10 @@ impl QueueBackend for SqliteBackend {
 
     async fn requeue(&self, jobs: &[Reservation], to: &str) -> Result<Vec<bool>, BackendError> {
         let to = Value::Text(self.names.of(to, "").into_owned());
-        self.settle(jobs, &self.sql.requeue, Some(to)).await
+        let held = self.settle(jobs, &self.sql.requeue, Some(to)).await?;
+        // A moved row may precede all known rows of that queue.
+        self.looks.forget();
+        Ok(held)
     }
 
     async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {
@@ -377,7 +228,7 @@ impl QueueBackend for SqliteBackend {
             if !picked.is_empty() {
                 let ids: Vec<i64> = picked.iter().map(|(id, _)| *id).collect();
                 let mut work = begin(connection).await?;
-                self.take(&mut work, queue, &self.sql.reserve_these(&ids), ids.len(), &mut found).await?;
+                self.take(&mut work, queue, Taken::These(&ids), ids.len(), &mut found).await?;
                 work.commit().await?;
             }
             Ok(found)
@@ -491,10 +342,4 @@ fn listed(row: &SqliteRow) -> sqlx::Result<Listed> {
         attempts: u32::try_from(number(2)?).ok(),
         available: u64::try_from(number(3)?).ok(),
     })
-}
-
-/// Time until just after an epoch second begins.
-fn until(due: i64) -> Duration {
-    let due = Duration::from_secs(u64::try_from(due).unwrap_or(0));
-    due.saturating_sub(epoch()) + Duration::from_millis(1)
 }

@@ -72,7 +72,7 @@ impl Runtime {
             Request::Events { since, limit } => beside(answer, async move { recorder.events(since, limit).await }),
             Request::Metrics => send(answer, &self.metrics()),
             Request::Quarantine => send(answer, &self.quarantine()),
-            Request::Act(act) if owner || self.settings.operators => self.steer(act, &who, answer),
+            Request::Act(act) if owner || self.settings.operators => self.steer(act, owner, &who, answer),
             Request::Act(_) => {
                 let why = "only the app's user and root may do that, and the group kqueue if the app's file in \
                            /etc/kqueue sets operators = true";

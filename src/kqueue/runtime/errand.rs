@@ -1,12 +1,15 @@
-//! Requests of operators that the app's PHP carries out: retrying or forgetting failed jobs, cancelling jobs in their
-//! queues. Done by a PHP process of its own, as the app's user (our own user), one request at a time and beside the
+//! Requests of operators that the app's PHP carries out: retrying or forgetting failed jobs, cancelling or moving jobs in
+//! their queues, and what to do with broken messages. Done by a PHP process of its own, as the app's user (our own user), one request at a time and beside the
 //! loop. The reply waits up to [`PATIENCE`]; the log has the result.
 
 use std::time::Duration;
 
-use kqueue_control::{Act, Acted, CancelJobs, Cancelled, Chosen, FailedJobs, MoveJobs, Moved, Request, VERSION};
+use kqueue_control::{
+    Act, Acted, BrokenMessage, CancelJobs, Cancelled, Chosen, FailedJobs, MoveJobs, Moved, Request, VERSION,
+};
 use kqueue_system::harmless;
 use nix::unistd::geteuid;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +21,10 @@ use crate::survey::{Errand, Manner, run_errand};
 
 /// How long the reply waits for the end.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Broken messages listed at most.
+pub(super) const LISTED: usize = 50;
+/// Bytes shown of a broken message.
+const SHOWN: usize = 64 << 10;
 
 impl Runtime {
     /// Retries or forgets failed jobs.
@@ -33,7 +40,7 @@ impl Runtime {
             json!({"path": self.settings.path, "act": act, "ids": ids, "class": jobs.class, "limit": 0, "dry": false});
         let meant = format!("{} failed jobs ({choice})", if retry { "retrying" } else { "forgetting" });
         let name = format!("failed jobs ({choice})");
-        let end = async move |ended: Ended| match ended? {
+        let end = async move |ended: Ended| match ended.map(|ended| (ended.matched, ended.done))? {
             (0, _) => Err(format!("Laravel has no failed job with {choice}")),
             (matched, done) => Ok(format!("{past} {done} of {matched} failed jobs ({choice})")),
         };
@@ -50,7 +57,7 @@ impl Runtime {
             let here: Cancelled = own.ask(Act::Cancel(asked)).await;
             let (waiting, running) = (here.waiting.len() as u64, here.running.len());
             let (settled, why) = match ended {
-                Ok((_, settled)) => (settled, String::new()),
+                Ok(ended) => (ended.done, String::new()),
                 Err(why) => (0, format!("; cancelling jobs in their queues failed: {why}")),
             };
             if settled + waiting == 0 && running == 0 {
@@ -85,11 +92,11 @@ impl Runtime {
         let own = self.own(who);
         let done = place.clone();
         let end = async move |ended: Ended| {
-            let in_queue = matches!(ended, Ok((_, settled)) if settled > 0);
+            let in_queue = ended.as_ref().is_ok_and(|ended| ended.done > 0);
             let coming = asked.front && in_queue;
             let here: Moved = own.ask(Act::Move(MoveJobs { coming, ..asked })).await;
             let (settled, why) = match ended {
-                Ok((_, settled)) => (settled, String::new()),
+                Ok(ended) => (ended.done, String::new()),
                 Err(why) => (0, format!("; moving jobs in their queues failed: {why}")),
             };
             // A held job is due already.
@@ -127,7 +134,7 @@ impl Runtime {
     }
 
     /// Runs an errand in PHP, and replies with its result; `end` turns that into a line.
-    fn beside<F>(&mut self, mode: &str, order: Value, told: Told, end: impl FnOnce(Ended) -> F + 'static)
+    pub(super) fn beside<F>(&mut self, mode: &str, order: Value, told: Told, end: impl FnOnce(Ended) -> F + 'static)
     where
         F: Future<Output = Result<String, String>>,
     {
@@ -141,34 +148,32 @@ impl Runtime {
         // A detached thread: it ends with the runtime, whatever PHP does.
         std::thread::spawn(move || {
             let manner = Manner { unit: false, as_root: geteuid().is_root() };
-            let (mut matched, mut done) = (0, 0);
-            let result = run_errand(&errand, None, manner, |answer| {
-                let number = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);
-                if answer.get("end").is_some() {
-                    (matched, done) = (number("matched"), number("done"));
-                }
-            });
-            let _ = told.send(result.map(|()| (matched, done)));
+            let mut report = Report::default();
+            let result = run_errand(&errand, None, manner, |answer| report.read(&answer));
+            let _ = told.send(result.map(|()| report));
         });
         let busy = self.service.errand.clone();
         tokio::task::spawn_local(async move {
             let outcome = async {
-                let ended = ended.await.unwrap_or_else(|_| Err("it ended without a result".to_owned()));
+                let mut ended = ended.await.unwrap_or_else(|_| Err("it ended without a result".to_owned()));
                 busy.set(false);
+                let broken = ended.as_mut().map(|ended| std::mem::take(&mut ended.broken)).unwrap_or_default();
                 let line = end(ended).await.map_err(|why| format!("{name}: {why}"));
                 match &line {
                     Ok(line) => tracing::info!(kqueue_by = who, "{line}"),
                     Err(why) => tracing::warn!(kqueue_by = who, "{why}"),
                 }
-                line
+                line.map(|line| (line, broken))
             };
             let mut outcome = std::pin::pin!(outcome);
-            let acted = |line| serde_json::to_vec(&Acted { version: VERSION, said: vec![line] }).unwrap_or_default();
+            let acted = |(line, broken)| {
+                serde_json::to_vec(&Acted { version: VERSION, said: vec![line], broken }).unwrap_or_default()
+            };
             match tokio::time::timeout(PATIENCE, &mut outcome).await {
                 Ok(line) => drop(answer.send(line.map_or_else(|why| unable(&why), acted))),
                 Err(_) => {
                     let line = format!("{name}: still running; see the log for the result");
-                    let _ = answer.send(acted(line));
+                    let _ = answer.send(acted((line, Vec::new())));
                     let _ = outcome.await;
                 }
             }
@@ -203,13 +208,44 @@ impl Own {
     }
 }
 
-/// Number of jobs matched, and of those done; or why it failed.
-type Ended = Result<(u64, u64), String>;
+/// The result of an errand, or why it failed.
+pub(super) type Ended = Result<Report, String>;
+
+/// What an errand's PHP has reported.
+#[derive(Default)]
+pub(super) struct Report {
+    /// Number of jobs or messages that were selected.
+    pub(super) matched: u64,
+    /// Number of those for which it is done.
+    pub(super) done: u64,
+    /// Number of messages that were put back as they are, and are no jobs.
+    pub(super) still: u64,
+    broken: Vec<BrokenMessage>,
+}
+
+impl Report {
+    fn read(&mut self, answer: &Value) {
+        let number = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);
+        if answer.get("end").is_some() {
+            (self.matched, self.done) = (number("matched"), number("done"));
+        } else if answer.get("still").is_some() {
+            self.still = number("still");
+        } else if let Some(Ok(mut message)) = answer.get("message").map(BrokenMessage::deserialize)
+            && self.broken.len() < LISTED
+        {
+            if let Some(text) = message.text.as_mut().filter(|text| text.len() > SHOWN) {
+                text.truncate(text.floor_char_boundary(SHOWN));
+                message.cut = true;
+            }
+            self.broken.push(message);
+        }
+    }
+}
 
 /// The texts and the recipient of the reply.
-struct Told {
-    name: String,
-    meant: String,
-    who: String,
-    answer: oneshot::Sender<Vec<u8>>,
+pub(super) struct Told {
+    pub(super) name: String,
+    pub(super) meant: String,
+    pub(super) who: String,
+    pub(super) answer: oneshot::Sender<Vec<u8>>,
 }

@@ -13,6 +13,7 @@ mod alerts;
 mod app;
 mod ask;
 mod boot;
+mod broken;
 mod cancel;
 mod chronicle;
 mod deliver;

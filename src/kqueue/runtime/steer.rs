@@ -21,12 +21,13 @@ const NAMED: usize = 10;
 
 impl Runtime {
     /// Carries out an operator's act.
-    pub(super) fn steer(&mut self, act: Act, who: &str, answer: oneshot::Sender<Vec<u8>>) {
+    pub(super) fn steer(&mut self, act: Act, owner: bool, who: &str, answer: oneshot::Sender<Vec<u8>>) {
         let act = match act {
             Act::RetryFailed(jobs) => return self.failed_jobs(true, jobs, who, answer),
             Act::ForgetFailed(jobs) => return self.failed_jobs(false, jobs, who, answer),
             Act::CancelEverywhere(asked) => return self.cancel_everywhere(asked, who, answer),
             Act::MoveEverywhere(asked) => return self.move_everywhere(asked, who, answer),
+            Act::Broken(asked) => return self.broken_messages(asked, owner, who, answer),
             act => act,
         };
         let done = match act {
@@ -42,9 +43,11 @@ impl Runtime {
             Act::Lift { class } => self.lift(&class),
             Act::Pool { size, seconds } => self.size_pool(size, seconds, who),
             Act::Recycle { worker } => self.recycle(worker),
-            Act::RetryFailed(_) | Act::ForgetFailed(_) | Act::CancelEverywhere(_) | Act::MoveEverywhere(_) => {
-                Ok(Vec::new())
-            }
+            Act::RetryFailed(_)
+            | Act::ForgetFailed(_)
+            | Act::CancelEverywhere(_)
+            | Act::MoveEverywhere(_)
+            | Act::Broken(_) => Ok(Vec::new()),
         };
         let mut said = match done {
             Ok(said) => said,
@@ -63,7 +66,8 @@ impl Runtime {
                 tracing::warn!("{error}; operators' changes may be lost on restart");
                 said.push(format!("may be lost on restart: {error}"));
             }
-            let _ = answer.send(serde_json::to_vec(&Acted { version: VERSION, said }).unwrap_or_default());
+            let acted = Acted { version: VERSION, said, ..Acted::default() };
+            let _ = answer.send(serde_json::to_vec(&acted).unwrap_or_default());
         });
     }
 

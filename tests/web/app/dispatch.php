@@ -1,6 +1,6 @@
 <?php
 
-/** Dispatches jobs: CLASS or CLASS=COUNT or CLASS=COUNT@QUEUE, each with tags, as a package of the app's might give them. */
+/** Dispatches jobs: CLASS or CLASS=COUNT or CLASS=COUNT@QUEUE, each with tags, as a package of the app's might give them; `broken` is no job. */
 
 declare(strict_types=1);
 
@@ -18,6 +18,10 @@ foreach (array_slice($argv, 1) as $order) {
     [$class, $count] = explode('=', $what) + [1 => '1'];
     for ($number = 1; $number <= (int) $count; $number++) {
         $class = ltrim($class);
+        if ($class === 'broken') {
+            $app['queue']->connection()->pushRaw("{\"broken\": {$number}", $queue);
+            continue;
+        }
         $app['queue']->connection()->push(new ("App\\Jobs\\{$class}")($number), '', $queue);
     }
 }

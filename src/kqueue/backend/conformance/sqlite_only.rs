@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::sqlite::{SqliteFixture, TABLE};
 use super::{Fixture, job, jobs, payloads, queues, take};
 use crate::backend::row::Row;
-use crate::backend::{BackendError, QueueBackend, SqliteBackend};
+use crate::backend::{BackendError, QueueBackend, SqliteBackend, Wait, epoch_seconds};
 
 #[tokio::test]
 async fn a_lock_means_no_job_now() {
@@ -146,4 +146,47 @@ async fn work(b: SqliteBackend, path: &str) -> usize {
         assert!(b.delete(&got).await.unwrap().into_iter().all(|ours| ours));
         done += got.len();
     }
+}
+
+/// Delayed jobs before all others: due jobs are taken on time and in order, from before and behind the horizon.
+#[tokio::test]
+async fn a_long_table_is_scanned_once() {
+    let f = SqliteFixture::start().await;
+    f.push_delayed("default", &job("later"), epoch_seconds() + 1000).await;
+    for _ in 0..12 {
+        f.run(
+            "INSERT INTO jobs (queue, payload, attempts, available_at, created_at) \
+             SELECT queue, payload, 0, available_at, 1 FROM jobs ORDER BY id",
+        )
+        .await;
+    }
+    let b = f.backend().with_long_table();
+    assert!(take(&b, &["default"], 5).await.is_empty());
+    let soon = epoch_seconds() + 3;
+    for (id, name) in [(9, "9"), (8, "8")] {
+        let payload = String::from_utf8(job(name)).unwrap();
+        f.run(&format!("UPDATE jobs SET available_at = {soon}, payload = '{payload}' WHERE id = {id}")).await;
+    }
+    // This look remembers them as due soon.
+    assert!(take(&b, &["default"], 5).await.is_empty());
+    f.push("default", &job("new")).await;
+    let new = take(&b, &["default"], 5).await;
+    assert_eq!(payloads(&new), jobs(&["new"]));
+    assert_eq!(b.unreserve(&new).await.unwrap(), [true]);
+
+    let wait = Wait::up_to(Duration::from_secs(30));
+    let again = b.next_batch(&queues(&["default"]), 5, &Wait::none()).await.unwrap().jobs;
+    assert_eq!(payloads(&again), jobs(&["new"]));
+    let came = b.next_batch(&queues(&["default"]), 5, &wait).await.unwrap().jobs;
+    assert_eq!(payloads(&came), jobs(&["8", "9"]));
+    assert!((soon..soon + 2).contains(&epoch_seconds()));
+    assert_eq!(b.unreserve(&came).await.unwrap(), [true, true]);
+    let again = b.next_batch(&queues(&["default"]), 5, &wait).await.unwrap().jobs;
+    assert_eq!(payloads(&again), jobs(&["8", "9"]));
+
+    // Another worker gives one back, before the horizon and after the scan: a new version of the file asks for a scan.
+    f.run("UPDATE jobs SET available_at = 1 WHERE id = 7").await;
+    let freed = b.next_batch(&queues(&["default"]), 5, &wait).await.unwrap().jobs;
+    assert_eq!(b.delete(&freed).await.unwrap(), [true]);
+    assert!(epoch_seconds() < soon + 20);
 }

@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use super::horizon::{Coming, Horizon, LONG, MOST, Seen};
+use super::LONG;
 use super::link::Link;
 use super::session::Answer;
 use super::{DatabaseBackend, numbers, row_of};
+use crate::backend::horizon::{Coming, Horizon, MOST, Seen};
 use crate::backend::trouble::Trouble;
 use crate::backend::{BackendError, epoch, epoch_seconds};
 

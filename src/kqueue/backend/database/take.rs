@@ -32,13 +32,17 @@ impl DatabaseBackend {
     ) -> sqlx::Result<bool> {
         let mut free = self.free(name, 0);
         let mut due = Vec::new();
-        if let Some(horizon) = &mut *self.horizon.borrow_mut() {
+        if let Some(horizon) = &*self.horizon.borrow() {
             due = horizon.due(which, free.now, (max - found.jobs.len()).min(MOST_TAKEN));
-            horizon.tried(which, &due);
             free.past = horizon.past(which);
         }
-        if !due.is_empty() && self.take(ready, queue, Free { only: &due, ..free }, max, found).await? {
-            return Ok(true);
+        if !due.is_empty() {
+            if self.take(ready, queue, Free { only: &due, ..free }, max, found).await? {
+                return Ok(true);
+            }
+            if let Some(horizon) = &mut *self.horizon.borrow_mut() {
+                horizon.tried(which, &due);
+            }
         }
         Ok(self.take(ready, queue, free, max, found).await? || found.jobs.len() >= max)
     }

@@ -15,7 +15,7 @@ use RuntimeException;
 final class Dashboard
 {
     /** Maximum size of a form, in bytes. */
-    private const LARGEST = 8 << 10;
+    private const LARGEST = 48 << 10;
 
     public function __construct(private Control $control, private Authorize $authorize)
     {

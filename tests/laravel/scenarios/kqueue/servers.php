@@ -228,6 +228,7 @@ row('million', 'behind 20,000 jobs that are delayed and 20,000 that wait (a mill
             return;
         }
         [$number, $from] = match ($w->sandbox->service->name) {
+            'sqlite' => ["printf('%012d', value)", "(with recursive n(value) as (select 1 union all select value + 1 from n where value < {$rows}) select value from n)"],
             'mariadb' => ["lpad(seq, 12, '0')", "seq_1_to_{$rows}"],
             'pgsql' => ["lpad(i::text, 12, '0')", "generate_series(1, {$rows}) as n(i)"],
         };
@@ -256,7 +257,7 @@ row('million', 'behind 20,000 jobs that are delayed and 20,000 that wait (a mill
     $w->expect($behind < 4 * $alone, sprintf('%d jobs took %.2f s behind many, and %.2f s alone', $jobs - $first, $behind, $alone));
     $w->expectSame(2 * $rows, $w->size() + count(file($marks)), 'jobs that are left, and that have run');
     $w->expectFailed(0);
-}, drivers: ['redis', 'mariadb', 'pgsql'], engines: ['kqueue'], env: ['RECORD' => 'false'], ownServer: true, tiers: false);
+}, drivers: ['redis', 'sqlite', 'mariadb', 'pgsql'], engines: ['kqueue'], env: ['RECORD' => 'false'], ownServer: true, tiers: false);
 
 row('hangs', 'the server hangs for 20 s: it is logged once, nothing spins, and every job runs once', function (World $w): void {
     $running = $w->dispatch((new Sleeps(1500))->with(['tries' => 3]));

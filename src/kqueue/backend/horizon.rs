@@ -6,8 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-/// A look that takes longer is followed by a scan.
-pub(super) const LONG: Duration = Duration::from_millis(50);
 /// Rows of each queue that are remembered with their due times at most.
 pub(super) const MOST: usize = 2000;
 /// Ids before the last one that each look reads nevertheless: rows may become visible in another order than that of
@@ -74,6 +72,13 @@ impl Horizon {
         self.seen.get(queue).map_or(0, |seen| seen.past)
     }
 
+    /// Epoch second at which the next of the remembered rows becomes free, or at which more rows may be due than are
+    /// remembered.
+    pub(super) fn next_due(&self) -> i64 {
+        let first = self.seen.iter().filter_map(|seen| seen.coming.iter().find(|row| row.id <= seen.past));
+        first.map(|row| row.due).min().unwrap_or(i64::MAX).min(self.complete_until)
+    }
+
     /// Ids of a queue's remembered rows that are free by `now`: `max` at most, in ascending order.
     pub(super) fn due(&self, queue: usize, now: i64, max: usize) -> Vec<i64> {
         let Some(seen) = self.seen.get(queue) else { return Vec::new() };
@@ -118,6 +123,8 @@ mod tests {
         assert!(horizon.holds(&names, i64::MAX - 1) && !horizon.holds(&names[..1], 0));
         assert_eq!((horizon.past(0), horizon.past(1), horizon.past(2)), (4000, 8, 0));
         assert_eq!((horizon.due(0, 9, 5), horizon.due(0, 11, 5), horizon.due(0, 11, 1)), (vec![], vec![3, 7], vec![3]));
+        // Row 4500 is behind the horizon.
+        assert_eq!(horizon.next_due(), 10);
         horizon.tried(0, &[3]);
         assert_eq!(horizon.due(0, 20, 5), [1, 7]);
         horizon.freed("b", 8);
@@ -130,6 +137,7 @@ mod tests {
         let rows: Vec<_> = (0..MOST as i64).map(|n| (n, n)).collect();
         let seen = Seen::new(None, 100_000, coming(&rows));
         let horizon = Horizon::new(names.clone(), vec![seen], Duration::from_secs(1));
+        assert_eq!(horizon.next_due(), 0);
         assert!(horizon.holds(&names, MOST as i64 - 2) && !horizon.holds(&names, MOST as i64 - 1));
         assert!(!Horizon::new(names.clone(), Vec::new(), Duration::ZERO).holds(&names, 0));
     }
