@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, eaccess};
 
 use super::error::{At, Error};
+use super::raw::Origin;
 use super::surroundings::Surroundings;
 
 /// Maximum length of a socket's path in bytes. The kernel accepts 107; the rest is reserved for longer socket names.
@@ -104,10 +105,14 @@ pub fn check_socket(dir: &Path, at: At) -> Result<(), Error> {
     if bytes <= SOCKET_LONGEST {
         return Ok(());
     }
+    let example = match at.origin {
+        Origin::Flag => "/run/kqueue/shop",
+        _ => "\"/run/kqueue/shop\"",
+    };
     Err(Error::Path {
         path: dir.to_owned(),
         what: format!("makes a socket path of {bytes} bytes, above the maximum of {SOCKET_LONGEST}"),
-        fix: format!("give a shorter one: {}", at.spell("/run/kqueue/shop")),
+        fix: format!("give a shorter one: {}", at.spell(example)),
         at,
     })
 }

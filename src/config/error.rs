@@ -216,6 +216,7 @@ impl Error {
             Error::Syntax { .. } => "write each line as `key = value`, with strings in \"quotes\"".to_owned(),
             Error::Twice { first, .. } => format!("the first is in line {first}: keep one of them"),
             Error::Value { fix, .. } => format!("e.g. {fix}"),
+            Error::Empty { want, fix, at } if at.key == "path" => format!("give {want}: {fix}"),
             Error::Empty { want, fix, .. } => format!("leave it out for the default, or give {want}: {fix}"),
             Error::NoFile { fix, .. }
             | Error::Exposed { fix, .. }

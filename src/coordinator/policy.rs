@@ -54,7 +54,7 @@ pub(super) fn another_scope(caps: &Caps, there: usize) -> Result<(), String> {
     match there < caps.scopes {
         true => Ok(()),
         false => {
-            Err(format!("{there} scopes exist: root's settings allow only {} (max_concurrent_isolated)", caps.scopes))
+            Err(format!("{there} scopes exist: the maximum is {}, from max_concurrent_isolated", caps.scopes))
         }
     }
 }

@@ -164,7 +164,7 @@ pub(crate) fn button(page: &Page<'_>, deed: &str, word: &str, fields: &[(&str, &
 /// A form for an action, with inputs to fill in; empty if the viewer may not act.
 fn form(page: &Page<'_>, deed: &str, word: &str, fields: &[(&str, &str)], inputs: &Markup) -> Markup {
     let back = format!("{}?{}", page.view.path(), crate::query::encoded(page.query.fields()));
-    form_at(&page.mount, &back, deed, word, fields, inputs)
+    form_at(page.mount, &back, deed, word, fields, inputs)
 }
 
 /// The same, with a link back to the page `back`.

@@ -58,11 +58,8 @@ where
 {
     let Some(mount) = mounted(base) else { return unable(NO_PATH) };
     let form = Query::parse(fields);
-    // The app has verified the token; further forms need it.
-    let mount = match form.get("_token") {
-        Some(token) => mount.acting(token),
-        None => mount,
-    };
+    // The app has verified its token, if it has any, and further forms need it.
+    let mount = mount.acting(form.get("_token").unwrap_or_default());
     let done = match acts::read(deed, &form) {
         Err(why) => Err(why.to_owned()),
         Ok(act) => acts::told(ask(Request::OnBehalf { by, act }).await.as_deref()),

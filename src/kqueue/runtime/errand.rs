@@ -1,6 +1,6 @@
-//! Requests of operators that the app's PHP carries out: retrying or forgetting failed jobs, cancelling or moving jobs in
-//! their queues, and what to do with broken messages. Done by a PHP process of its own, as the app's user (our own user), one request at a time and beside the
-//! loop. The reply waits up to [`PATIENCE`]; the log has the result.
+//! Requests of operators that the app's PHP carries out: failed jobs are retried or forgotten, jobs in their queues
+//! cancelled or moved, broken messages listed, put back or dropped. Done by a PHP process of its own, as the app's user
+//! (our own user), one request at a time and beside the loop. The reply waits up to [`PATIENCE`]; the log has the result.
 
 use std::time::Duration;
 

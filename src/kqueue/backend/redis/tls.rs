@@ -100,9 +100,10 @@ impl Tls {
         let mut config = match &self.settings.local_cert {
             None => builder.with_no_client_auth(),
             Some(file) => {
-                let key = self.settings.local_pk.as_ref().unwrap_or(file);
-                let (chain, key) = (certificates(file)?, private_key(key)?);
-                let key = provider.key_provider.load_private_key(key).map_err(|e| unusable("`local_pk`", file, &e))?;
+                let key_file = self.settings.local_pk.as_ref().unwrap_or(file);
+                let (chain, key) = (certificates(file)?, private_key(key_file)?);
+                let key = provider.key_provider.load_private_key(key);
+                let key = key.map_err(|e| unusable("`local_pk`", key_file, &e))?;
                 // Not checked here: the server decides whether it accepts the certificate.
                 let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
                 builder.with_client_cert_resolver(Arc::new(shown))

@@ -129,7 +129,7 @@ impl File<'_> {
             self.complete(service, &mut set, processes)?;
             sets.push(set);
         }
-        if reading.works.iter().all(|work| work.kind == Kind::Horizon) {
+        if !reading.works.is_empty() && reading.works.iter().all(|work| work.kind == Kind::Horizon) {
             notes
                 .push(format!("{at}: {name}: import Horizon inside its container, where the app's environment is set"));
         }

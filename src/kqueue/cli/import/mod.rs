@@ -278,10 +278,6 @@ fn of_horizon(
     let next =
         "once kqueue runs, stop Horizon and what restarts it, or both work the queue: php artisan horizon:terminate";
     notes.extend((!apps.is_empty()).then(|| next.to_owned()));
-    notes.extend(looked.found.master.as_ref().and_then(|master| master.lacks.as_ref()).map(|class| {
-        let duties = Master::DUTIES;
-        format!("this version of Horizon has no {class}: once `php artisan horizon` no longer runs, {duties}")
-    }));
     Ok(Made { apps, how, source })
 }
 

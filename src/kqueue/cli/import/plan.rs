@@ -333,7 +333,7 @@ fn app(name: String, first: &Set, group: &[Set], notes: &mut Vec<String>) -> App
             set.called()
         ));
     }
-    if group.len() > 1 {
+    if queues.len() > 1 && group.len() > 1 {
         let lists = queues.join(",");
         notes.push(format!(
             "{name}: {sources} became one app, with its queues in strict order ({lists}): while a queue has jobs, the \

@@ -51,7 +51,7 @@ impl Processes {
         let before = known.closed.is_some_and(|(_, unread)| unread);
         known.closed = Some((Instant::now(), unread || before));
         if let Some(fault) = fault {
-            tracing::warn!("{} worker {worker} broke the protocol with {fault}", known.mode);
+            tracing::warn!("{} worker {worker} violated the protocol: {fault}", known.mode);
             known.fault = Some(fault);
             // If its exit status has arrived, the process id may be in use again.
             if known.exit.is_none() {
