@@ -59,9 +59,9 @@ pub(super) fn read(names: &[PathBuf], endings: &[&str], cwd: &Path) -> Result<Ve
         });
         found.sort();
         if found.is_empty() {
-            let what: Vec<String> = endings.iter().map(|ending| format!("*.{ending} file")).collect();
-            let what = if what.is_empty() { "file".to_owned() } else { what.join(", no ") };
-            return Err(Failed::config(format!("{}: has no {what}; give a file", name.display())));
+            let what: Vec<String> = endings.iter().map(|ending| format!("*.{ending}")).collect();
+            let what = if what.is_empty() { "file".to_owned() } else { what.join(", ") };
+            return Err(Failed::config(format!("{}: has no {what} in it; give a file", name.display())));
         }
         for path in found {
             inputs.push(file(&path, &name.join(path.file_name().unwrap_or_default()))?);
