@@ -53,9 +53,7 @@ pub(super) fn worker(caps: &Caps, number: u32) -> Result<(), String> {
 pub(super) fn another_scope(caps: &Caps, there: usize) -> Result<(), String> {
     match there < caps.scopes {
         true => Ok(()),
-        false => {
-            Err(format!("{there} scopes exist: the maximum is {}, from max_concurrent_isolated", caps.scopes))
-        }
+        false => Err(format!("{there} scopes exist: the maximum is {}, from max_concurrent_isolated", caps.scopes)),
     }
 }
 

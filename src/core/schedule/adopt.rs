@@ -5,7 +5,7 @@
 //! back waiting ones, and leaves the rest running.
 
 use super::machine::{Phase, Schedule};
-use super::worker::{State, Worker};
+use super::worker::{Worker, WorkerState};
 use super::{Action, JobKind, JobSpec, Now, Outcome, WorkerId};
 use crate::routing::Tier;
 use crate::schedule::job::Stage;
@@ -41,7 +41,7 @@ impl Schedule {
         let mut worker = Worker::new(tier, now.ms, 0, None);
         if self.config.native {
             // It may have been sent to look, and be about to report what it found.
-            worker.state = State::Popping { until: now.ms + self.config.boot_ms, job: None };
+            worker.state = WorkerState::Popping { until: now.ms + self.config.boot_ms, job: None };
         }
         self.workers.insert(id, worker);
         if let Some(AdoptedJob { spec, kind, ran_ms }) = job {
@@ -68,8 +68,8 @@ impl Schedule {
             self.workers.change(id, |worker| {
                 worker.since = now.ms;
                 worker.state = match native {
-                    true => State::Popping { until: now.ms + self.config.boot_ms, job: None },
-                    false => State::Starting,
+                    true => WorkerState::Popping { until: now.ms + self.config.boot_ms, job: None },
+                    false => WorkerState::Starting,
                 };
             });
             if native {

@@ -6,7 +6,7 @@
 
 use super::job::Stage;
 use super::machine::Schedule;
-use super::worker::{State, Worker};
+use super::worker::{Worker, WorkerState};
 use super::{Action, Cause, Done, JobId, JobKind, Now, WorkerId};
 use crate::routing::{MAX_CLASSES, Tier};
 
@@ -97,7 +97,7 @@ impl Schedule {
     pub(super) fn next(&mut self, now: Now, id: WorkerId, done: Done, job: JobId, out: &mut Vec<Action>) {
         self.finish(now, id, done, out);
         let Some(worker) = self.workers.get(id) else { return };
-        if worker.state != State::Idle || !worker.ahead.contains(&job) {
+        if worker.state != WorkerState::Idle || !worker.ahead.contains(&job) {
             self.kill_worker(id, Cause::Protocol("a claim to a job that was not sent to it".to_owned()), out);
             return;
         }

@@ -4,7 +4,7 @@
 
 use super::job::Stage;
 use super::machine::Schedule;
-use super::worker::State;
+use super::worker::WorkerState;
 use super::{Action, Cancel, Cause, JobId, JobKind, Now};
 
 impl Schedule {
@@ -26,7 +26,7 @@ impl Schedule {
             Stage::Running(worker) if job.kind == JobKind::Run => {
                 let end = now.ms + self.config.grace_ms;
                 self.workers.change(worker, |worker| {
-                    if let State::Busy { deadline, .. } = &mut worker.state {
+                    if let WorkerState::Busy { deadline, .. } = &mut worker.state {
                         *deadline = Some(deadline.map_or(end, |deadline| deadline.min(end)));
                     }
                 });

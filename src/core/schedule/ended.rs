@@ -2,7 +2,7 @@
 
 use super::job::Stage;
 use super::machine::{REPLAYS, Schedule};
-use super::worker::State;
+use super::worker::WorkerState;
 use super::{Action, Cause, Done, Finished, JobId, JobKind, Now, Outcome, Reason, WorkerId};
 use crate::routing::Tier;
 
@@ -14,7 +14,7 @@ impl Schedule {
         let (ms, timed_out, worked) = (now.ms - worker.since, worker.timed_out, worker.tier);
         self.workers.change(id, |worker| {
             worker.jobs = worker.jobs.saturating_add(1);
-            worker.state = State::Idle;
+            worker.state = WorkerState::Idle;
             worker.since = now.ms;
             worker.taken = false;
         });
@@ -72,11 +72,11 @@ impl Schedule {
         for job in worker.bound.into_iter().chain(worker.ahead.iter().copied()) {
             self.wait_again(now, job, out);
         }
-        let State::Busy { job: job_id, .. } = worker.state else {
+        let WorkerState::Busy { job: job_id, .. } = worker.state else {
             self.looked(now, id, &worker, worker.killed.as_ref().unwrap_or(&cause), out);
-            if worker.state != State::Leaving && worker.killed != Some(Cause::Shutdown) {
+            if worker.state != WorkerState::Leaving && worker.killed != Some(Cause::Shutdown) {
                 self.backoff[tier].died(now.ms);
-                if worker.state == State::Starting {
+                if worker.state == WorkerState::Starting {
                     self.never_ready(tier, worker.killed.unwrap_or(cause));
                     self.give_up(now, out);
                 }

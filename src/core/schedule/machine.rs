@@ -9,7 +9,7 @@ use super::pop::Looks;
 use super::share::Shares;
 use super::sleep::Rest;
 use super::waiting::Waiting;
-use super::worker::{State, Worker};
+use super::worker::{Worker, WorkerState};
 use super::workers::Workers;
 use super::{Action, Cause, Config, Done, Event, JobId, Now, StopReason, WorkerId};
 use crate::payload::{Hints, LimitHint};
@@ -219,7 +219,7 @@ impl Schedule {
         let config = &self.config;
         let (generation, rolling) = (self.generation, self.rolling);
         let Some(worker) = self.workers.get(id) else { return };
-        if worker.killed.is_some() || worker.state == State::Leaving {
+        if worker.killed.is_some() || worker.state == WorkerState::Leaving {
             return;
         }
         if worker.has_job() {
@@ -232,7 +232,7 @@ impl Schedule {
             || worker.spent
             || config.worker_max_jobs > 0 && worker.jobs >= config.worker_max_jobs
             || config.worker_max_ms > 0 && now.ms - worker.born >= config.worker_max_ms;
-        let looked = matches!(worker.state, State::Popping { job: None, .. }).then(|| worker.clone());
+        let looked = matches!(worker.state, WorkerState::Popping { job: None, .. }).then(|| worker.clone());
         let reason = if worker.generation < generation && !(rolling && worker.tier == Tier::Pooled) {
             Some(StopReason::Restart)
         } else if spent && worker.tier != Tier::Isolated {
@@ -242,13 +242,13 @@ impl Schedule {
         };
         // An isolated process whose job was given back meanwhile has no purpose.
         let reason = reason.or((worker.tier == Tier::Isolated && worker.bound.is_none()).then_some(StopReason::Idle));
-        if worker.state == State::Starting {
+        if worker.state == WorkerState::Starting {
             self.unready[worker.tier] = None;
             self.proves();
         }
         self.workers.change(id, |worker| {
             worker.since = now.ms;
-            worker.state = State::Idle;
+            worker.state = WorkerState::Idle;
             worker.failed = false;
         });
         if let Some(worker) = looked {
@@ -270,7 +270,7 @@ impl Schedule {
             worker.ending = true;
             match &mut worker.state {
                 // It will not read a job sent meanwhile; its end settles that, and gets a short deadline.
-                State::Busy { deadline, .. } if done.is_none() => {
+                WorkerState::Busy { deadline, .. } if done.is_none() => {
                     let end = now.ms + LEAVE_MS;
                     *deadline = Some(deadline.map_or(end, |deadline| deadline.min(end)));
                     true
@@ -287,7 +287,7 @@ impl Schedule {
         let Some(worker) = self.workers.get(id).cloned() else { return };
         self.looked(now, id, &worker, &Cause::Exit(status), out);
         // A worker that leaves before its first job would do so again.
-        if worker.state != State::Leaving && worker.jobs == 0 {
+        if worker.state != WorkerState::Leaving && worker.jobs == 0 {
             self.backoff[worker.tier].died(now.ms);
         }
         let bound = self.workers.change(id, |worker| worker.leave(now.ms)).flatten();

@@ -3,7 +3,7 @@
 use super::ahead::PATIENCE_MS;
 use super::job::{Job, Stage};
 use super::machine::{INSPECT_MS, Phase, Schedule};
-use super::worker::{State, Worker};
+use super::worker::{Worker, WorkerState};
 use super::{Action, Cause, Inspection, JobId, JobKind, Now, StopReason, WorkerId};
 use crate::payload::Hints;
 use crate::routing::Tier;
@@ -57,7 +57,7 @@ impl Schedule {
     /// first: Laravel checks them before every job.
     fn knows_signals(&mut self, now: Now, out: &mut Vec<Action>) -> bool {
         if let Some((since, asked)) = self.checking {
-            let up = |worker: &Worker| worker.killed.is_none() && worker.state != State::Leaving;
+            let up = |worker: &Worker| worker.killed.is_none() && worker.state != WorkerState::Leaving;
             if now.ms >= since + ANSWER_MS {
                 self.workers.change(asked, |worker| worker.mute = true);
                 self.checking = None;
@@ -226,7 +226,7 @@ impl Schedule {
         let cancelled = (job.kind == JobKind::Run && job.cancel.is_some()).then(|| now.ms + self.config.grace_ms);
         let deadline = deadline.into_iter().chain(cancelled).min();
         self.workers.change(worker_id, |worker| {
-            worker.state = State::Busy { job: id, deadline, overrun: false };
+            worker.state = WorkerState::Busy { job: id, deadline, overrun: false };
             worker.since = now.ms;
             worker.taken = false;
             worker.recalled = false;
@@ -259,15 +259,15 @@ impl Schedule {
             let Some(worker) = self.workers.get(id) else { continue };
             let age = now.ms.saturating_sub(worker.since);
             match worker.state {
-                State::Starting => kills.push((id, Cause::Boot(self.config.boot_ms))),
-                State::Leaving => kills.push((id, Cause::Shutdown)),
-                State::Popping { .. } => kills.push((id, self.hangs(worker.since, now.ms))),
-                State::Idle => stops.push(id),
-                State::Busy { deadline: Some(deadline), job, .. } if now.ms >= deadline => {
+                WorkerState::Starting => kills.push((id, Cause::Boot(self.config.boot_ms))),
+                WorkerState::Leaving => kills.push((id, Cause::Shutdown)),
+                WorkerState::Popping { .. } => kills.push((id, self.hangs(worker.since, now.ms))),
+                WorkerState::Idle => stops.push(id),
+                WorkerState::Busy { deadline: Some(deadline), job, .. } if now.ms >= deadline => {
                     let timeout = deadline.saturating_sub(worker.since).saturating_sub(self.config.grace_ms);
                     kills.push((id, self.cancelled(job).unwrap_or(Cause::Timeout(timeout))));
                 }
-                State::Busy { overrun, job, .. } => {
+                WorkerState::Busy { overrun, job, .. } => {
                     if !overrun && worker.tier == Tier::Inline && age > bound {
                         overruns.push((id, job, age));
                     }

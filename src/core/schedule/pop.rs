@@ -7,7 +7,7 @@
 
 use super::job::Stage;
 use super::machine::{LEAVE_MS, Phase, Schedule};
-use super::worker::{State, Worker};
+use super::worker::{Worker, WorkerState};
 use super::{Action, Cause, JobId, JobSpec, Now, Outcome, WorkerId};
 use crate::routing::{Route, Tier, Why};
 
@@ -85,7 +85,7 @@ impl Schedule {
         while known && self.may_look(now.ms) {
             let Some((_, id)) = self.workers.idle(Tier::Pooled).last().copied() else { return };
             self.workers.change(id, |worker| {
-                worker.state = State::Popping { until: now.ms + POP_MS, job: None };
+                worker.state = WorkerState::Popping { until: now.ms + POP_MS, job: None };
                 worker.since = now.ms;
             });
             self.looks.next = self.looks.next.max(now.ms + self.looks.pause);
@@ -184,7 +184,7 @@ impl Schedule {
         }
         self.workers.change(id, |worker| {
             worker.since = now.ms;
-            worker.state = State::Popping { until: now.ms + POP_MS, job: Some(job) };
+            worker.state = WorkerState::Popping { until: now.ms + POP_MS, job: Some(job) };
         });
         self.looks.found(now.ms);
         // A stopping runtime bounds the wait for this one, too.
@@ -201,12 +201,12 @@ impl Schedule {
     /// A worker that looked is back, leaves, or is gone. A job that it has popped leaves with it.
     pub(super) fn looked(&mut self, now: Now, id: WorkerId, worker: &Worker, cause: &Cause, out: &mut Vec<Action>) {
         match worker.state {
-            State::Popping { job: Some(job), .. } => {
+            WorkerState::Popping { job: Some(job), .. } => {
                 self.take_back(now, job, out);
                 self.popped.retain(|(popper, _)| *popper != id);
                 self.leave(job, worker.tier, Outcome::Left, 0, Some(cause.clone().into()), out);
             }
-            State::Popping { job: None, .. } => {
+            WorkerState::Popping { job: None, .. } => {
                 let pauses = if worker.failed { FAILED_MS } else { PAUSE_MS };
                 self.looks.in_vain(worker.since, now.ms, pauses);
             }
@@ -229,9 +229,9 @@ impl Schedule {
 
     /// No worker is sent to look any more: looks under way get a short deadline.
     pub(super) fn recall_looks(&mut self, now: Now) {
-        for id in self.workers.ids(|worker| matches!(worker.state, State::Popping { .. })) {
+        for id in self.workers.ids(|worker| matches!(worker.state, WorkerState::Popping { .. })) {
             self.workers.change(id, |worker| {
-                if let State::Popping { until, .. } = &mut worker.state {
+                if let WorkerState::Popping { until, .. } = &mut worker.state {
                     *until = (*until).min(now.ms + LEAVE_MS);
                 }
             });
@@ -320,5 +320,5 @@ impl Schedule {
 
 /// Whether a worker was sent to look and has not come back.
 fn looks(worker: &Worker) -> bool {
-    matches!(worker.state, State::Popping { job: None, .. })
+    matches!(worker.state, WorkerState::Popping { job: None, .. })
 }

@@ -3,7 +3,7 @@
 use super::machine::{Phase, Schedule};
 use super::share::Shares;
 use super::waiting::{Entry, Waiting};
-use super::worker::State;
+use super::worker::WorkerState;
 use super::{Action, Config, JobId, Now, StopReason};
 use crate::routing::{PerTier, Tier};
 
@@ -48,12 +48,12 @@ impl Schedule {
         self.size_pool(now, out);
         let pool = || self.workers.iter().filter(|(_, worker)| worker.tier == Tier::Pooled && worker.killed.is_none());
         let stale =
-            || pool().filter(|(_, worker)| worker.generation < self.generation && worker.state != State::Leaving);
+            || pool().filter(|(_, worker)| worker.generation < self.generation && worker.state != WorkerState::Leaving);
         if stale().next().is_none() {
             self.rolling = false;
             return;
         }
-        let on_its_way = pool().any(|(_, worker)| worker.state == State::Starting);
+        let on_its_way = pool().any(|(_, worker)| worker.state == WorkerState::Starting);
         if on_its_way || self.backoff[Tier::Pooled].wait(now.ms).is_some() {
             return;
         }

@@ -2,7 +2,7 @@
 
 use super::job::Stage;
 use super::machine::{LEAVE_MS, Phase, Schedule};
-use super::worker::State;
+use super::worker::WorkerState;
 use super::{Action, Cause, Now, Outcome, Reason, StopReason, WorkerId};
 use crate::routing::Tier;
 
@@ -27,20 +27,20 @@ impl Schedule {
     /// Replaces one process, at once or after its job. One that is starting is as new as any replacement.
     pub(super) fn recycle(&mut self, now: Now, id: WorkerId, out: &mut Vec<Action>) {
         match self.workers.get(id).map(|worker| &worker.state) {
-            Some(State::Idle) => self.stop_worker(now, id, StopReason::Recycle, out),
-            Some(State::Busy { .. } | State::Popping { .. }) => {
+            Some(WorkerState::Idle) => self.stop_worker(now, id, StopReason::Recycle, out),
+            Some(WorkerState::Busy { .. } | WorkerState::Popping { .. }) => {
                 self.workers.change(id, |worker| worker.spent = true);
                 self.recall_one(id, out);
             }
-            Some(State::Starting | State::Leaving) | None => {}
+            Some(WorkerState::Starting | WorkerState::Leaving) | None => {}
         }
     }
 
     /// A worker exceeds its memory limit.
     pub(super) fn memory_over(&mut self, now: Now, id: WorkerId, used: u32, limit: u32, out: &mut Vec<Action>) {
         match self.workers.get(id).map(|worker| &worker.state) {
-            Some(State::Busy { .. }) => self.kill_worker(id, Cause::Memory { used, limit }, out),
-            Some(State::Idle) => self.stop_worker(now, id, StopReason::Recycle, out),
+            Some(WorkerState::Busy { .. }) => self.kill_worker(id, Cause::Memory { used, limit }, out),
+            Some(WorkerState::Idle) => self.stop_worker(now, id, StopReason::Recycle, out),
             _ => {}
         }
     }

@@ -7,7 +7,7 @@ use crate::routing::Tier;
 
 /// The state of a worker.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum State {
+pub(super) enum WorkerState {
     /// Launched, and not ready yet.
     Starting,
     /// Ready for a job.
@@ -33,7 +33,7 @@ pub(super) enum State {
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     pub tier: Tier,
-    pub state: State,
+    pub state: WorkerState,
     /// When it entered this state (milliseconds).
     pub since: u64,
     /// When it was launched (milliseconds).
@@ -73,7 +73,7 @@ impl Worker {
     pub fn new(tier: Tier, now: u64, generation: u64, bound: Option<JobId>) -> Self {
         Self {
             tier,
-            state: State::Starting,
+            state: WorkerState::Starting,
             since: now,
             born: now,
             generation,
@@ -96,51 +96,51 @@ impl Worker {
 
     /// Makes it leave; it gets no more jobs. Returns the job that it was started for, if not yet delivered.
     pub fn leave(&mut self, now: u64) -> Option<JobId> {
-        self.state = State::Leaving;
+        self.state = WorkerState::Leaving;
         self.since = now;
         self.bound.take()
     }
 
     /// Marks that its job runs past the bound of its tier.
     pub fn overruns(&mut self) {
-        if let State::Busy { overrun, .. } = &mut self.state {
+        if let WorkerState::Busy { overrun, .. } = &mut self.state {
             *overrun = true;
         }
     }
 
     pub fn job(&self) -> Option<JobId> {
         match self.state {
-            State::Busy { job, .. } => Some(job),
+            WorkerState::Busy { job, .. } => Some(job),
             _ => None,
         }
     }
 
     /// Whether it runs a job, or holds one that it has popped.
     pub fn has_job(&self) -> bool {
-        matches!(self.state, State::Busy { .. } | State::Popping { job: Some(_), .. })
+        matches!(self.state, WorkerState::Busy { .. } | WorkerState::Popping { job: Some(_), .. })
     }
 
     pub fn is_busy(&self) -> bool {
-        matches!(self.state, State::Busy { .. })
+        matches!(self.state, WorkerState::Busy { .. })
     }
 
     pub fn is_overrun(&self) -> bool {
-        matches!(self.state, State::Busy { overrun: true, .. })
+        matches!(self.state, WorkerState::Busy { overrun: true, .. })
     }
 
     /// Whether it looks for a job by itself, or holds one that it has popped.
     pub fn is_popping(&self) -> bool {
-        matches!(self.state, State::Popping { .. })
+        matches!(self.state, WorkerState::Popping { .. })
     }
 
     /// Whether it is ready for a job, or for a signals check.
     pub fn is_idle(&self) -> bool {
-        self.state == State::Idle && self.killed.is_none()
+        self.state == WorkerState::Idle && self.killed.is_none()
     }
 
     /// Whether it counts as capacity: neither leaving nor in a job that overruns its tier.
     pub fn counts(&self) -> bool {
-        self.killed.is_none() && !self.is_overrun() && self.state != State::Leaving
+        self.killed.is_none() && !self.is_overrun() && self.state != WorkerState::Leaving
     }
 }
 
@@ -164,11 +164,11 @@ pub struct WorkerView {
 impl WorkerView {
     pub(super) fn of(id: WorkerId, worker: &Worker) -> Self {
         let state = match worker.state {
-            State::Starting => "starting",
-            State::Idle => "idle",
-            State::Popping { .. } => "popping",
-            State::Busy { .. } => "busy",
-            State::Leaving => "leaving",
+            WorkerState::Starting => "starting",
+            WorkerState::Idle => "idle",
+            WorkerState::Popping { .. } => "popping",
+            WorkerState::Busy { .. } => "busy",
+            WorkerState::Leaving => "leaving",
         };
         Self { id, tier: worker.tier, state, since: worker.since, job: worker.job(), jobs: worker.jobs }
     }

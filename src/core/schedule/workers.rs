@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ahead::{DEPTH, PATIENCE_MS, can_recall};
 use super::machine::LEAVE_MS;
-use super::worker::{State, Worker};
+use super::worker::{Worker, WorkerState};
 use super::{Config, WorkerId};
 use crate::routing::{PerTier, Tier};
 
@@ -33,17 +33,17 @@ impl Times {
         }
         let since = worker.since;
         match &worker.state {
-            State::Starting => Some(since.saturating_add(self.boot_ms)),
-            State::Popping { until, .. } => Some(*until),
-            State::Leaving => Some(since.saturating_add(LEAVE_MS)),
-            State::Busy { deadline, overrun, .. } => {
+            WorkerState::Starting => Some(since.saturating_add(self.boot_ms)),
+            WorkerState::Popping { until, .. } => Some(*until),
+            WorkerState::Leaving => Some(since.saturating_add(LEAVE_MS)),
+            WorkerState::Busy { deadline, overrun, .. } => {
                 let bound = since.saturating_add(self.inline_ms).saturating_add(1);
                 let overruns = (worker.tier == Tier::Inline && !overrun).then_some(bound);
                 let recall = can_recall(worker).then_some(since.saturating_add(PATIENCE_MS));
                 [*deadline, overruns, recall].into_iter().flatten().min()
             }
-            State::Idle if worker.tier == Tier::Isolated || self.worker_max_ms == 0 => None,
-            State::Idle => Some(worker.born.saturating_add(self.worker_max_ms)),
+            WorkerState::Idle if worker.tier == Tier::Isolated || self.worker_max_ms == 0 => None,
+            WorkerState::Idle => Some(worker.born.saturating_add(self.worker_max_ms)),
         }
     }
 }
@@ -91,12 +91,12 @@ impl Facts {
         Self {
             tier: worker.tier,
             counts: Counts {
-                starting: usize::from(alive && worker.state == State::Starting),
+                starting: usize::from(alive && worker.state == WorkerState::Starting),
                 busy: usize::from(worker.is_busy()),
                 counting: usize::from(worker.counts()),
-                live: usize::from(worker.state != State::Leaving),
+                live: usize::from(worker.state != WorkerState::Leaving),
                 bound: usize::from(worker.bound.is_some()),
-                popping: usize::from(matches!(worker.state, State::Popping { .. })),
+                popping: usize::from(matches!(worker.state, WorkerState::Popping { .. })),
             },
             idle: worker.is_idle().then_some(worker.since),
             due: times.due(worker),

@@ -15,7 +15,7 @@ use kqueue_system::proc::Status;
 use super::Runtime;
 use super::held::epoch_ms;
 use crate::history::{Grade, Id, Sample};
-use crate::workers::Worker;
+use crate::workers::WorkerProcess;
 
 /// Intervals between two samples of the queue sizes: while jobs run or wait, and while none does.
 const LOOKS: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(60));
@@ -106,7 +106,7 @@ impl Runtime {
     }
 
     /// Counts the end of a process, and records it unless it was planned and the process was not pooled.
-    pub(super) fn departed(&mut self, id: WorkerId, worker: &Worker) {
+    pub(super) fn departed(&mut self, id: WorkerId, worker: &WorkerProcess) {
         let how = how_it_ended(worker);
         *self.chronicle.ended.entry(tier(worker.mode)).or_default().entry(how).or_default() += 1;
         let planned = matches!(how, "recycled" | "left");
@@ -229,7 +229,7 @@ fn tier(mode: Mode) -> &'static str {
 }
 
 /// `recycled`, `killed`, `oom`, `crashed` or `left`.
-fn how_it_ended(worker: &Worker) -> &'static str {
+fn how_it_ended(worker: &WorkerProcess) -> &'static str {
     match (worker.cause(), &worker.killed, worker.stopped) {
         (Cause::OutOfMemory { .. }, ..) => "oom",
         (_, Some(Cause::Shutdown), _) => "left",
@@ -250,7 +250,8 @@ mod tests {
     #[test]
     fn how_processes_end() {
         let of = |exit: Exit, killed: Option<Cause>, stopped: Option<StopReason>, job: Option<u64>| {
-            let worker = Worker { exit: Some(exit), killed, stopped, job, ..Worker::new(Mode::Pooled, false) };
+            let worker =
+                WorkerProcess { exit: Some(exit), killed, stopped, job, ..WorkerProcess::new(Mode::Pooled, false) };
             how_it_ended(&worker)
         };
         assert_eq!(of(Exit::Code(0), None, Some(StopReason::Recycle), None), "recycled");
@@ -261,7 +262,7 @@ mod tests {
         assert_eq!(of(Exit::Signal(11), None, None, Some(1)), "crashed");
         assert_eq!(of(Exit::Code(255), None, None, Some(1)), "crashed");
         let oom = Cause::OutOfMemory { limit: 64, peak: None };
-        let worker = Worker { unit_cause: Some(oom), ..Worker::new(Mode::Isolated, false) };
+        let worker = WorkerProcess { unit_cause: Some(oom), ..WorkerProcess::new(Mode::Isolated, false) };
         assert_eq!(how_it_ended(&worker), "oom");
     }
 }

@@ -9,7 +9,7 @@ use kqueue_core::wire::ToWorker;
 
 use super::Runtime;
 use super::service::health;
-use crate::workers::Worker;
+use crate::workers::WorkerProcess;
 
 /// Timeout for settling finished jobs.
 const SETTLING: Duration = Duration::from_secs(10);
@@ -93,7 +93,7 @@ impl Runtime {
     }
 
     /// The processes that end with the runtime.
-    pub(super) fn leaving(&self) -> impl Iterator<Item = (&WorkerId, &Worker)> {
+    pub(super) fn leaving(&self) -> impl Iterator<Item = (&WorkerId, &WorkerProcess)> {
         self.processes.workers.iter().filter(|(id, _)| !self.schedule.is_left(**id))
     }
 

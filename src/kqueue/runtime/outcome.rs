@@ -13,7 +13,7 @@ use super::held::epoch_ms;
 use super::held::record::{Record, Usage};
 use super::status::NAME;
 use crate::history::Attempt;
-use crate::workers::Worker;
+use crate::workers::WorkerProcess;
 use kqueue_control::Failure;
 
 /// Maximum bytes of a cause in the list of failures.
@@ -106,7 +106,7 @@ impl Runtime {
     }
 
     /// Adds the usage of a unit to the job that ran in it, and logs that job if it has been waiting for this.
-    pub(super) fn account(&mut self, id: WorkerId, worker: &Worker) {
+    pub(super) fn account(&mut self, id: WorkerId, worker: &WorkerProcess) {
         let usage = worker.unit_end.as_ref().filter(|_| worker.mode == Mode::Isolated).map(Usage::from);
         if let Some((record, finished)) = self.held.unlogged(id) {
             self.log_outcome(&Record { usage, ..record }, finished);

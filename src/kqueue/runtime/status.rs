@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::Runtime;
 use super::held::epoch_ms;
 use super::queue::sizes::{self, Count};
-use crate::workers::Worker;
+use crate::workers::WorkerProcess;
 use kqueue_config::{KEYS, Reader};
 use kqueue_control::{Process, RunningJob, Snapshot, State, TierLoad, WaitingJob};
 use kqueue_core::routing::Tier;
@@ -194,7 +194,7 @@ impl Runtime {
     }
 
     /// The systemd unit of a worker, if it has one of its own.
-    fn unit_of(&self, worker: &Worker) -> Option<String> {
+    fn unit_of(&self, worker: &WorkerProcess) -> Option<String> {
         worker.bounds.as_ref().or(worker.unit.as_ref()).map(|unit| unit.name(&self.settings.app))
     }
 

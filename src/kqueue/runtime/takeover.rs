@@ -11,7 +11,7 @@ use super::Runtime;
 use super::admit::reading;
 use super::held::Inherited;
 use super::held::ledger::{Given, Held};
-use crate::workers::Worker;
+use crate::workers::WorkerProcess;
 
 impl Runtime {
     /// Takes over the jobs `left` in the ledger; `units`: the app's existing units.
@@ -39,7 +39,7 @@ impl Runtime {
         for listed in units.iter().filter(|listed| !met.contains(&listed.unit)) {
             if let (Unit::Worker(_), "active" | "activating") = (&listed.unit, listed.state.as_str()) {
                 last += 1;
-                let mut worker = Worker::new(Mode::Pooled, false);
+                let mut worker = WorkerProcess::new(Mode::Pooled, false);
                 worker.pid = Some(listed.pid).filter(|pid| *pid > 0);
                 worker.unit = Some(listed.unit.clone());
                 self.processes.workers.insert(last, worker);
@@ -78,8 +78,12 @@ impl Runtime {
 
 /// The process that has this job according to the ledger, and its unit if that exists. The worker has no unit if its
 /// process is known to be gone; one whose unit has ended keeps it, since its exit status may still be known.
-fn process_of<'a>(job: JobId, given: &Given, there: &BTreeMap<&Unit, &'a Listed>) -> (Worker, Option<&'a Listed>) {
-    let mut worker = Worker::new(given.mode, false);
+fn process_of<'a>(
+    job: JobId,
+    given: &Given,
+    there: &BTreeMap<&Unit, &'a Listed>,
+) -> (WorkerProcess, Option<&'a Listed>) {
+    let mut worker = WorkerProcess::new(given.mode, false);
     worker.take(job);
     worker.pid = Some(given.pid).filter(|pid| *pid > 0);
     worker.unit = given.unit.clone();

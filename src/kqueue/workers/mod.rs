@@ -9,5 +9,5 @@ mod tickets;
 
 pub use connection::{Outbox, Peer, Said};
 pub use listener::Listener;
-pub use table::{Worker, Workers};
+pub use table::{WorkerProcess, WorkerTable};
 pub use tickets::Tickets;

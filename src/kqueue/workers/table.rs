@@ -13,7 +13,7 @@ use kqueue_core::wire::{Mode, Parts};
 
 /// One PHP process.
 #[derive(Debug)]
-pub struct Worker {
+pub struct WorkerProcess {
     /// Its role.
     pub mode: Mode,
     /// Its process id, once known.
@@ -64,7 +64,7 @@ pub struct Worker {
     pub killed: Option<Cause>,
 }
 
-impl Worker {
+impl WorkerProcess {
     /// A process that has been requested.
     pub fn new(mode: Mode, forked: bool) -> Self {
         Self {
@@ -133,4 +133,4 @@ impl Worker {
 }
 
 /// All processes but the template.
-pub type Workers = BTreeMap<WorkerId, Worker>;
+pub type WorkerTable = BTreeMap<WorkerId, WorkerProcess>;

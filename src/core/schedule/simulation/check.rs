@@ -8,7 +8,7 @@ use super::world::{QUEUES, World};
 use crate::routing::Tier;
 use crate::schedule::job::Stage;
 use crate::schedule::machine::{Phase, REPLAYS, Schedule};
-use crate::schedule::worker::{State, Worker};
+use crate::schedule::worker::{Worker, WorkerState};
 use crate::schedule::{Action, JobId, JobKind, Outcome};
 
 /// Maximum of jobs per call.
@@ -26,7 +26,7 @@ pub fn all(world: &World) {
     }
     if schedule.is_asleep() {
         assert_eq!(schedule.job_count(), 0, "it sleeps, and holds jobs");
-        let up = |worker: &Worker| worker.state != State::Leaving && worker.killed.is_none();
+        let up = |worker: &Worker| worker.state != WorkerState::Leaving && worker.killed.is_none();
         assert!(schedule.workers.ids(up).is_empty(), "it sleeps, and has processes: {:?}", schedule.workers);
     }
     let now = world.clock();
@@ -68,7 +68,7 @@ fn places(world: &World) {
         if let Some(job) = worker.job().filter(|job| schedule.jobs.contains_key(job)) {
             found.entry(job).or_default().push(Stage::Running(id));
         }
-        if let State::Popping { job: Some(job), .. } = worker.state {
+        if let WorkerState::Popping { job: Some(job), .. } = worker.state {
             assert_eq!(schedule.jobs[&job].popped, Some(id));
             if schedule.jobs[&job].stage != Stage::Inspecting {
                 found.entry(job).or_default().push(Stage::Bound);
@@ -77,12 +77,12 @@ fn places(world: &World) {
         if let Some(job) = worker.bound {
             found.entry(job).or_default().push(Stage::Bound);
             assert_eq!(worker.tier, Tier::Isolated);
-            assert!(matches!(worker.state, State::Starting | State::Idle));
+            assert!(matches!(worker.state, WorkerState::Starting | WorkerState::Idle));
         }
         for job in worker.ahead.iter().filter(|job| schedule.jobs.contains_key(job)) {
             found.entry(*job).or_default().push(Stage::Ahead);
         }
-        if let State::Busy { job, deadline, .. } = worker.state {
+        if let WorkerState::Busy { job, deadline, .. } = worker.state {
             let grace = schedule.config.grace_ms.max(60_000 + schedule.config.grace_ms);
             let ends = deadline.is_some_and(|deadline| deadline <= world.now + grace);
             let cancelled = schedule.jobs.get(&job).is_some_and(|job| job.cancel.is_some());
@@ -125,7 +125,7 @@ fn bounds(world: &World, schedule: &Schedule) {
         let surplus = if tier == Tier::Pooled { world.steered.surplus } else { 0 };
         assert!(busy <= config.max_concurrent[tier].max(surplus), "{busy} jobs at once in {tier}");
         // A worker that was told to leave, or announced it, holds no job and does not count.
-        let live = of(&|worker| worker.state != State::Leaving);
+        let live = of(&|worker| worker.state != WorkerState::Leaving);
         let most = match tier {
             Tier::Inline => config.max_concurrent[Tier::Inline],
             Tier::Pooled => config.pool_max_size,

@@ -29,7 +29,7 @@ const RETRY: Duration = Duration::from_secs(300);
 
 /// State of the listener.
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum EarState {
     /// Closed, until the next attempt at this time; `None` is at once.
     Shut(Option<Instant>),
     /// Open, but the probe has not been received. Fails at this time.
@@ -41,31 +41,31 @@ enum State {
 /// A listener for notifications.
 pub(super) struct Ear {
     listener: Mutex<Option<PgListener>>,
-    state: Cell<State>,
+    state: Cell<EarState>,
 }
 
 impl Ear {
     pub(super) fn new() -> Self {
-        Self { listener: Mutex::new(None), state: Cell::new(State::Shut(None)) }
+        Self { listener: Mutex::new(None), state: Cell::new(EarState::Shut(None)) }
     }
 
     /// Whether notifications are known to arrive.
     pub(super) fn hears(&self) -> bool {
-        matches!(self.state.get(), State::Hears)
+        matches!(self.state.get(), EarState::Hears)
     }
 
     /// Opens the listener if that is due. Returns the statement that sends the probe, to be run on another session.
     pub(super) async fn open(&self, settings: &DatabaseSettings) -> Option<String> {
         match self.state.get() {
-            State::Shut(until) if until.is_none_or(|until| Instant::now() >= until) => {}
-            State::Open(until) if Instant::now() >= until => {
+            EarState::Shut(until) if until.is_none_or(|until| Instant::now() >= until) => {}
+            EarState::Open(until) if Instant::now() >= until => {
                 tracing::debug!("notifications do not arrive: a connection pooler is in between");
                 self.shut().await;
                 return None;
             }
             _ => return None,
         }
-        self.state.set(State::Shut(Some(Instant::now() + RETRY)));
+        self.state.set(EarState::Shut(Some(Instant::now() + RETRY)));
         let addresses = if settings.direct.is_empty() { &settings.addresses } else { &settings.direct };
         for address in addresses {
             let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
@@ -86,7 +86,7 @@ impl Ear {
                 Ok(Ok(None)) => tracing::debug!("cannot receive notifications: a connection pooler is in between"),
                 Ok(Ok(Some(listener))) => {
                     *self.listener.lock().await = Some(listener);
-                    self.state.set(State::Open(Instant::now() + PATIENCE));
+                    self.state.set(EarState::Open(Instant::now() + PATIENCE));
                     return Some(format!("NOTIFY {CHANNEL}, '{PROBE}'"));
                 }
                 Ok(Err(error)) => tracing::debug!("cannot receive notifications: {error}"),
@@ -104,14 +104,14 @@ impl Ear {
         };
         loop {
             match open.try_recv().await {
-                Ok(Some(said)) if said.payload() == PROBE => self.state.set(State::Hears),
+                Ok(Some(said)) if said.payload() == PROBE => self.state.set(EarState::Hears),
                 Ok(Some(_)) => return,
                 Ok(None) | Err(_) => break,
             }
         }
         // The server or only this session is gone: the caller looks at once, and the next wait reopens the session.
         *listener = None;
-        self.state.set(State::Shut(None));
+        self.state.set(EarState::Shut(None));
     }
 
     /// Discards pending notifications: the look that follows makes them obsolete.
@@ -121,6 +121,6 @@ impl Ear {
 
     async fn shut(&self) {
         *self.listener.lock().await = None;
-        self.state.set(State::Shut(Some(Instant::now() + RETRY)));
+        self.state.set(EarState::Shut(Some(Instant::now() + RETRY)));
     }
 }

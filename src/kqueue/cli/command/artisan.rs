@@ -1,6 +1,6 @@
 //! PHP, artisan and the options of `queue:work`. Pure.
 
-use super::reader::{Reader, State, variable};
+use super::reader::{Context, Reader, variable};
 use super::shell::{missing, shown};
 use super::{Kind, Work, base};
 
@@ -22,7 +22,7 @@ const VALUED: &[&str] = &[
 ];
 impl Reader<'_> {
     /// Analyses the words after the interpreter: its arguments and the script.
-    pub fn php(&mut self, php: &str, words: &[String], state: &mut State) {
+    pub fn php(&mut self, php: &str, words: &[String], state: &mut Context) {
         let mut at = 0;
         while let Some(word) = words.get(at) {
             match word.as_str() {
@@ -47,7 +47,14 @@ impl Reader<'_> {
     }
 
     /// Analyses the words after artisan.
-    pub fn artisan(&mut self, php: Option<&str>, php_args: &[String], artisan: &str, after: &[String], state: &State) {
+    pub fn artisan(
+        &mut self,
+        php: Option<&str>,
+        php_args: &[String],
+        artisan: &str,
+        after: &[String],
+        state: &Context,
+    ) {
         let Some(command) = after.iter().position(|word| !word.starts_with('-')) else { return };
         let kind = match after[command].as_str() {
             "queue:work" => Kind::Work,

@@ -14,7 +14,7 @@ mod wrappers;
 
 use std::path::{Component, Path, PathBuf};
 
-use reader::{Reader, State};
+use reader::{Context, Reader};
 pub(super) use shell::{Dialect, shown};
 
 /// Why something is not carried over; `{app}` stands for the app's name.
@@ -79,14 +79,14 @@ impl Reading {
     /// Analyses a line.
     pub fn of(line: &str, dialect: Dialect, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
         let mut reader = Reader::new(lookup);
-        reader.line(line, dialect, State::default());
+        reader.line(line, dialect, Context::default());
         reader.finish()
     }
 
     /// Analyses a line that is already split into words.
     pub fn of_words(words: &[String], lookup: &dyn Fn(&str) -> Option<String>) -> Self {
         let mut reader = Reader::new(lookup);
-        reader.simple(words, &mut State::default());
+        reader.simple(words, &mut Context::default());
         reader.finish()
     }
 }

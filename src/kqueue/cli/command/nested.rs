@@ -2,12 +2,12 @@
 
 use super::HOME;
 use super::mentions;
-use super::reader::{DEEPEST, Reader, State, become_user, is_assignment};
+use super::reader::{Context, DEEPEST, Reader, become_user, is_assignment};
 use super::shell::{Dialect, shown};
 
 impl Reader<'_> {
     /// Analyses the words after `env`: variables and directory. Returns the command's words.
-    pub fn env<'w>(&mut self, mut words: &'w [String], state: &mut State) -> Option<&'w [String]> {
+    pub fn env<'w>(&mut self, mut words: &'w [String], state: &mut Context) -> Option<&'w [String]> {
         loop {
             let first = words.first()?;
             match first.as_str() {
@@ -37,7 +37,7 @@ impl Reader<'_> {
     }
 
     /// Analyses the words after `sh`: its script.
-    pub fn shell(&mut self, words: &[String], state: State) {
+    pub fn shell(&mut self, words: &[String], state: Context) {
         let mut words = words;
         // busybox sh -c
         while words.first().is_some_and(|word| matches!(word.as_str(), "sh" | "ash")) {
@@ -62,7 +62,7 @@ impl Reader<'_> {
         }
     }
 
-    pub fn script(&mut self, script: &str, state: State) {
+    pub fn script(&mut self, script: &str, state: Context) {
         self.depth += 1;
         if self.depth <= DEEPEST {
             // The inner shell expands unknown variables, so their marks are turned back into source text.
@@ -74,7 +74,7 @@ impl Reader<'_> {
     }
 
     /// Analyses the words after `su` or `runuser`. Returns the command's words, if it is not a script.
-    pub fn su<'w>(&mut self, words: &'w [String], state: &mut State) -> Option<&'w [String]> {
+    pub fn su<'w>(&mut self, words: &'w [String], state: &mut Context) -> Option<&'w [String]> {
         let (mut script, mut user, mut login) = (None, None, false);
         let mut at = 0;
         while let Some(word) = words.get(at) {

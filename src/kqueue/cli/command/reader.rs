@@ -11,7 +11,7 @@ pub(super) const DEEPEST: usize = 24;
 
 /// State that earlier commands and wrappers set for later ones.
 #[derive(Clone, Debug, Default)]
-pub(super) struct State {
+pub(super) struct Context {
     pub directory: Option<PathBuf>,
     pub user: Option<String>,
     pub group: Option<String>,
@@ -39,7 +39,7 @@ impl<'a> Reader<'a> {
         self.out
     }
 
-    pub fn line(&mut self, line: &str, dialect: Dialect, mut state: State) {
+    pub fn line(&mut self, line: &str, dialect: Dialect, mut state: Context) {
         let simples = match shell::split(line, dialect, &mut self.variables) {
             Ok(simples) => simples,
             Err(why) => {
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Analyses one command. True if it is a shell builtin that changes `state`, or has no effect here.
-    pub fn simple(&mut self, words: &[String], state: &mut State) -> bool {
+    pub fn simple(&mut self, words: &[String], state: &mut Context) -> bool {
         let Some(first) = words.first() else { return true };
         let name = base(first);
         match name {
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Analyses a command, wrapper by wrapper.
-    pub fn command(&mut self, words: &[String], mut state: State) {
+    pub fn command(&mut self, words: &[String], mut state: Context) {
         self.depth += 1;
         if self.depth <= DEEPEST {
             self.unwrap(words, &mut state);
@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
         self.depth -= 1;
     }
 
-    fn unwrap(&mut self, words: &[String], state: &mut State) {
+    fn unwrap(&mut self, words: &[String], state: &mut Context) {
         let mut rest = words;
         for _ in 0..DEEPEST {
             let Some(first) = rest.first() else { return };
@@ -235,7 +235,7 @@ impl<'a> Reader<'a> {
         &mut self,
         wrapper: &wrappers::Wrapper,
         words: &'w [String],
-        state: &mut State,
+        state: &mut Context,
     ) -> Option<&'w [String]> {
         let name = base(&words[0]);
         let after = &words[1..];
@@ -316,7 +316,7 @@ fn joined(words: &[String]) -> String {
     words.iter().map(|word| shown(word)).collect::<Vec<_>>().join(" ")
 }
 
-pub(super) fn become_user(state: &mut State, name: &str) {
+pub(super) fn become_user(state: &mut Context, name: &str) {
     // `user:group`, or `:uid` of chpst.
     let mut parts = name.trim_start_matches(':').trim_start_matches('#').splitn(2, ':');
     state.user = parts.next().map(|user| user.trim_end_matches('.').to_owned()).filter(|user| !user.is_empty());

@@ -1,7 +1,7 @@
 //! Messages of connected processes that concern no other component.
 
 use super::Processes;
-use crate::workers::{Outbox, Peer, Worker};
+use crate::workers::{Outbox, Peer, WorkerProcess};
 use kqueue_core::schedule::{JobId, StopReason, WorkerId};
 use kqueue_core::wire::coordinator::Unit;
 use kqueue_core::wire::{Mode, ToWorker};
@@ -57,7 +57,7 @@ impl Processes {
 
     /// The worker that uses this number in its messages: its id, or the number of its unit.
     pub fn speaker(&self, number: WorkerId, pid: i32) -> Option<WorkerId> {
-        let is_it = |worker: &Worker| worker.pid == Some(pid);
+        let is_it = |worker: &WorkerProcess| worker.pid == Some(pid);
         if self.workers.get(&number).is_some_and(is_it) {
             return Some(number);
         }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Answer, ProcessEvent, Processes};
 use crate::launch::UnitError;
-use crate::workers::{Tickets, Worker};
+use crate::workers::{Tickets, WorkerProcess};
 use kqueue_core::schedule::{Cause, JobId, JobKind, WorkerId};
 use kqueue_core::wire::coordinator::{Unit, UnitLimits};
 use kqueue_core::wire::{Mode, Parts, ToWorker};
@@ -34,7 +34,7 @@ impl Processes {
     pub fn launch(&mut self, worker: WorkerId, mode: Mode) {
         let forked = self.recipe.forking.is_on() && mode != Mode::Pooled;
         let directory = &self.recipe.settings().runtime_dir;
-        let mut process = Worker::new(mode, forked);
+        let mut process = WorkerProcess::new(mode, forked);
         if mode == Mode::Lane {
             process.tickets = Tickets::create(directory, worker)
                 .inspect_err(|error| tracing::warn!("cannot create the ticket pipe of lane {worker}: {error}"))

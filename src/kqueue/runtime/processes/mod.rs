@@ -24,7 +24,7 @@ use kqueue_core::wire::coordinator::Purpose;
 use tokio::sync::mpsc;
 
 use crate::launch::{LaunchError, LaunchEvent, Launcher, UnitError, UnitNotice};
-use crate::workers::Workers;
+use crate::workers::WorkerTable;
 pub use launch::{Delivery, Scope};
 use memory::{MemoryWatch, Usage};
 use printed::{PrintedLine, Printing};
@@ -96,7 +96,7 @@ pub enum Answer {
 
 /// See the module.
 pub struct Processes {
-    pub workers: Workers,
+    pub workers: WorkerTable,
     pub templates: Templates,
     pub launcher: Rc<dyn Launcher>,
     /// The unit manager, where processes are units.
@@ -127,7 +127,7 @@ impl Processes {
     ) -> Self {
         let (answer, answers) = mpsc::channel(ANSWERS);
         Self {
-            workers: Workers::new(),
+            workers: WorkerTable::new(),
             templates,
             launcher,
             units,

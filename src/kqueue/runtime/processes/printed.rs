@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use super::Processes;
 use crate::launch::output::{Outputs, Printed};
-use crate::workers::{Said, Workers};
+use crate::workers::{Said, WorkerTable};
 use kqueue_core::routing::Tier;
 use kqueue_core::schedule::{JobId, WorkerId};
 use kqueue_core::wire::FromWorker;
@@ -42,7 +42,7 @@ impl Printing {
     }
 
     /// The forked worker that is this process, or an ancestor of it; else 0, the template.
-    fn writer(&self, pid: i32, workers: &Workers) -> WorkerId {
+    fn writer(&self, pid: i32, workers: &WorkerTable) -> WorkerId {
         let fork = |pid| {
             workers.iter().find(|(_, worker)| worker.forked && worker.pid == Some(pid)).map(|(worker, _)| *worker)
         };

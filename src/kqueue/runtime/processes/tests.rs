@@ -10,7 +10,7 @@ use super::*;
 use crate::launch::output::Outputs;
 use crate::launch::{Exit, Launcher, Order, UnitError, UnitNotice};
 use crate::runtime::testing::settings;
-use crate::workers::{Outbox, Worker};
+use crate::workers::{Outbox, WorkerProcess};
 
 /// A launcher that starts nothing, and records the processes to kill.
 #[derive(Default)]
@@ -41,7 +41,7 @@ fn processes() -> (Processes, Rc<Nobody>) {
 }
 
 fn add(processes: &mut Processes, id: WorkerId, pid: Option<i32>, unit: Option<Unit>) {
-    let worker = Worker { pid, unit, ..Worker::new(Mode::Lane, true) };
+    let worker = WorkerProcess { pid, unit, ..WorkerProcess::new(Mode::Lane, true) };
     processes.workers.insert(id, worker);
 }
 

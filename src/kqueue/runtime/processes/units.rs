@@ -12,7 +12,7 @@ use kqueue_core::wire::coordinator::{Listed, Purpose, Refusal, Unit, UnitEnd};
 
 use super::{Answer, ProcessEvent, Processes};
 use crate::launch::{Exit, LaunchError, UnitError, UnitNotice, Units};
-use crate::workers::Worker;
+use crate::workers::WorkerProcess;
 
 /// Timeout for killing all units at shutdown.
 const END: Duration = Duration::from_secs(3);
@@ -123,7 +123,7 @@ impl Processes {
     pub fn on_unit(&mut self, notice: UnitNotice) {
         match notice {
             UnitNotice::Ended { unit, end } => {
-                let find = |place: fn(&Worker) -> &Option<Unit>| {
+                let find = |place: fn(&WorkerProcess) -> &Option<Unit>| {
                     self.workers.iter().find(|(_, known)| place(known).as_ref() == Some(&unit)).map(|(id, _)| *id)
                 };
                 if let Some(worker) = find(|known| &known.unit) {
@@ -261,12 +261,12 @@ impl Processes {
     }
 }
 
-fn units_of(worker: &Worker) -> impl Iterator<Item = &Unit> {
+fn units_of(worker: &WorkerProcess) -> impl Iterator<Item = &Unit> {
     worker.unit.iter().chain(&worker.bounds)
 }
 
 /// The cause of a process's end, where its unit knows more than the exit status says.
-fn cause(worker: &Worker, end: &UnitEnd) -> Option<Cause> {
+fn cause(worker: &WorkerProcess, end: &UnitEnd) -> Option<Cause> {
     let mega = |bytes: u64| u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
     match end.result.as_str() {
         "oom-kill" => {
