@@ -179,7 +179,7 @@ fn horizon_is_read_by_the_app_itself() {
     assert!(said(&local).contains("pool_size = 3"), "{}", said(&local));
     let absent = import(&["--environment", "staging"]);
     assert_eq!(absent.status.code(), Some(78), "{}", said(&absent));
-    assert!(said(&absent).contains("it has prod*, local"), "{}", said(&absent));
+    assert!(said(&absent).contains("--environment NAME: prod*, local"), "{}", said(&absent));
 }
 
 #[test]

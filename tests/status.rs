@@ -30,7 +30,8 @@ fn listen(directory: &Path, answer: &'static str) -> std::thread::JoinHandle<usi
 }
 
 const SHOP: &str = r#"{"version":1,"app":"shop","state":"running","status":"shop: 1 running, 0 waiting, 3/s, redis ok",
-  "pid":12,"since":1000,"at":1060,"news":[1,2],"queues":[{"name":"default","sizes":{"pending":3,"delayed":0,"reserved":1}}],
+  "pid":12,"since":1000,"at":1060,"news":[1,2],"queues":[{"name":"default","paused":true,
+  "paused_by":{"by":"operator","user":"al\u001bice","every":false},"sizes":{"pending":3,"delayed":0,"reserved":1}}],
   "connection":"redis","workers":[{"id":7,"tier":"pooled","state":"idle","pid":99,"unit":"kqueue-worker@shop:7.service"}]}"#;
 
 #[test]
@@ -43,6 +44,7 @@ fn a_snapshot_is_shown_as_text_and_as_json() {
     let shown = text(&output.stdout);
     assert!(shown.starts_with("shop: 1 running, 0 waiting, 3/s, redis ok\n"), "{shown}");
     assert!(shown.contains("kqueue-worker@shop:7.service") && shown.contains("redis:default"), "{shown}");
+    assert!(shown.contains("paused by al ice\n"), "{shown}");
     assert!(!shown.contains('\u{1b}'), "{shown}");
     assert_eq!(said.join().unwrap(), r#"{"ask":"snapshot"}"#.len() + 1, "it asks for no more");
 

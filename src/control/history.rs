@@ -163,6 +163,9 @@ pub struct Happenings {
     pub version: u32,
     /// The events.
     pub events: Vec<Happening>,
+    /// Whether there are older ones, beyond the limit.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
     /// What this reply lacks and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<String>,

@@ -39,14 +39,7 @@ pub enum Request {
         by_queue: bool,
     },
     /// Events other than those of jobs: [`Happenings`](crate::Happenings).
-    Events {
-        /// Not before this time, in seconds since 1970.
-        #[serde(default)]
-        since: u64,
-        /// Maximum number, latest first; 0 is the runtime's default.
-        #[serde(default)]
-        limit: u32,
-    },
+    Events(EventsFilter),
     /// Counters and histograms since the runtime's start: [`Metrics`](crate::Metrics).
     Metrics,
     /// Classes that run isolated because they have killed processes: [`Quarantine`](crate::Quarantine).
@@ -271,6 +264,22 @@ pub struct Acted {
     /// What [`Act::Broken`] has listed, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub broken: Vec<BrokenMessage>,
+}
+
+/// Selects events.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EventsFilter {
+    /// Those that began or ended at this time or later, in seconds since 1970.
+    pub since: u64,
+    /// Those that began before this second had passed, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+    /// Of these kinds; empty: of every kind.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
+    /// Maximum number, latest first; 0 is the runtime's default.
+    pub limit: u32,
 }
 
 /// Selects jobs.

@@ -3,13 +3,13 @@
 //! An action is one entry of [`DEEDS`]: its name in the address, and how its fields become a request to the runtime.
 //! Access is decided by the server of the page ([`Mount::acting`](crate::Mount::acting)) and by the runtime.
 
-use kqueue_control::{Act, Acted, BrokenAct, CancelJobs, Chosen, FailedJobs, JobState, MoveJobs};
+use kqueue_control::{Act, Acted, BrokenAct, CancelJobs, Chosen, FailedJobs, JobState, MoveJobs, Paused};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::format::text;
 use crate::view::Page;
-use crate::{Mount, Query, View, broken, frame};
+use crate::{Mount, Query, View, broken, classes, frame};
 
 /// Maximum lines shown of an outcome.
 const LINES: usize = 20;
@@ -28,19 +28,13 @@ struct Deed {
 const DEEDS: &[Deed] = &[
     Deed {
         name: "pause",
-        bulk: |_| false,
-        act: |form| {
-            let (queue, class) = (form.owned("queue"), form.owned("class"));
-            (queue.is_some() != class.is_some()).then_some(Act::Pause { queue, class, seconds: None })
-        },
+        bulk: of_every,
+        act: |form| pausable(form).map(|(queue, class)| Act::Pause { queue, class, seconds: None }),
     },
     Deed {
         name: "resume",
         bulk: |_| false,
-        act: |form| {
-            let (queue, class) = (form.owned("queue"), form.owned("class"));
-            (queue.is_some() != class.is_some()).then_some(Act::Resume { queue, class })
-        },
+        act: |form| pausable(form).map(|(queue, class)| Act::Resume { queue, class }),
     },
     Deed {
         name: "cancel",
@@ -89,6 +83,19 @@ const DEEDS: &[Deed] = &[
     Deed { name: "requeue", bulk: broken::of_queue, act: |form| broken::read(form, BrokenAct::Requeue) },
     Deed { name: "drop", bulk: broken::of_queue, act: |form| broken::read(form, BrokenAct::Drop) },
 ];
+
+fn of_every(form: &Query) -> bool {
+    form.get("every").is_some()
+}
+
+/// What to pause or resume: a queue, a class, or, with neither, the whole app. A form gives exactly one of them.
+fn pausable(form: &Query) -> Option<(Option<String>, Option<String>)> {
+    match (form.owned("queue"), form.owned("class"), form.get("every")) {
+        (None, None, Some("yes")) => Some((None, None)),
+        (queue, class, None) if queue.is_some() != class.is_some() => Some((queue, class)),
+        _ => None,
+    }
+}
 
 fn of_class(form: &Query) -> bool {
     form.get("class").is_some()
@@ -188,17 +195,38 @@ pub(crate) fn form_at(
     }
 }
 
-/// A button that pauses or resumes a queue.
+/// A button that pauses or resumes a queue, or resumes all queues if they were paused together.
 pub(crate) fn of_queue(page: &Page<'_>, queue: &str) -> Markup {
     let known = page.answers.snapshot.queues.iter().find(|known| known.name == queue);
     match known {
         Some(known) if !known.paused => button(page, "pause", "Pause", &[("queue", queue)], None),
+        Some(known) if known.paused_by.as_ref().is_some_and(is_of_app) => resume_all(page),
         // A pause made by the app is resumed by the app.
         Some(known) if known.paused_by.as_ref().is_none_or(|paused| paused.by == "operator") => {
             button(page, "resume", "Resume", &[("queue", queue)], None)
         }
         _ => html! {},
     }
+}
+
+/// A button that pauses or resumes all queues.
+pub(crate) fn of_app(page: &Page<'_>) -> Markup {
+    let mut pauses = page.answers.snapshot.queues.iter().filter_map(|queue| queue.paused_by.as_ref());
+    html! {
+        div #app-acts {
+            @if pauses.any(is_of_app) { (resume_all(page)) }
+            @else { (button(page, "pause", "Pause all", &[("every", "yes")], Some("all queues of this app"))) }
+        }
+    }
+}
+
+fn resume_all(page: &Page<'_>) -> Markup {
+    button(page, "resume", "Resume all", &[("every", "yes")], None)
+}
+
+/// Whether an operator has paused the whole app.
+fn is_of_app(paused: &Paused) -> bool {
+    paused.by == "operator" && paused.every
 }
 
 /// Buttons that move or cancel a job which has not ended.
@@ -223,8 +251,7 @@ fn to_queue(page: &Page<'_>) -> Markup {
 
 /// Buttons that pause or resume a class, move, cancel, retry or forget its jobs, and lift its quarantine.
 pub(crate) fn of_class_page(page: &Page<'_>, class: &str, quarantined: bool) -> Markup {
-    let paused = page.answers.snapshot.paused_classes.iter().any(|paused| paused.class == class);
-    let (deed, word) = if paused { ("resume", "Resume") } else { ("pause", "Pause") };
+    let (deed, word) = if classes::pause_of(page, class).is_some() { ("resume", "Resume") } else { ("pause", "Pause") };
     let fields = [("class", class)];
     html! {
         (button(page, deed, word, &fields, None))

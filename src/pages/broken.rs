@@ -17,7 +17,7 @@ const LARGEST: usize = 8 << 10;
 /// The request of a form; `None` if its fields are not sufficient.
 pub(crate) fn read(form: &Query, act: BrokenAct) -> Option<Act> {
     let (queue, id, with) = (form.owned("queue")?, form.owned("id"), form.message().map(str::to_owned));
-    let is_fit = with.is_none() || act == BrokenAct::Requeue && id.is_some();
+    let is_fit = with.as_ref().is_none_or(|with| act == BrokenAct::Requeue && id.is_some() && !with.is_empty());
     is_fit.then_some(Act::Broken(BrokenMessages { act, queue, id, with }))
 }
 
@@ -53,6 +53,7 @@ pub(crate) fn messages(mount: &Mount, form: &Query, messages: &[BrokenMessage]) 
     let act = |deed, word, fields: &[(&str, &str)]| form_at(mount, back, deed, word, fields, &html! {});
     html! {
         (scrolling("Broken messages, the oldest first", html! { table {
+            caption.sr { "Broken messages, the oldest first" }
             thead { tr { th scope="col" { "Message" } th scope="col" { "Reason" } th scope="col" { "Class" } th.num scope="col" { "Bytes" } th scope="col" { "Actions" } } }
             tbody {
                 @for message in messages {
@@ -72,7 +73,9 @@ pub(crate) fn messages(mount: &Mount, form: &Query, messages: &[BrokenMessage]) 
             }
         } }))
         @if !mount.is_host() {
-            @for message in messages { @if let Some(contents) = &message.text { (shown(mount, back, message, contents)) } }
+            @if let Some((message, contents)) = messages.iter().find_map(|message| Some((message, message.text.as_ref()?))) {
+                (shown(mount, back, message, contents))
+            }
         }
     }
 }
@@ -80,11 +83,14 @@ pub(crate) fn messages(mount: &Mount, form: &Query, messages: &[BrokenMessage]) 
 /// The contents of one message, and the form that replaces them.
 fn shown(mount: &Mount, back: &str, message: &BrokenMessage, contents: &str) -> Markup {
     let fields = [("queue", message.queue.as_str()), ("id", message.id.as_str())];
-    let input = html! { label.message { "Contents" textarea name="with" rows="12" maxlength=(LARGEST) required spellcheck="false" { "\n" (harmless::block(contents)) } } };
+    let input = html! { label.message { "Contents" textarea name="with" rows="12" maxlength=(LARGEST) required spellcheck="false" { "\n" (contents) } } };
+    let harmless = harmless::block(contents);
+    // A browser would send back other contents than those of the message.
+    let is_altered = harmless != contents || contents.contains('\u{fffd}');
     html! {
-        @if message.cut || contents.len() > LARGEST {
-            pre tabindex="0" { code { (harmless::block(contents)) } }
-            p.of { "Only a message of up to " (LARGEST) " bytes can be changed here; kqueue broken APP requeue ID --with FILE takes any." }
+        @if message.cut || contents.len() > LARGEST || is_altered {
+            pre tabindex="0" { code { (harmless) } }
+            p.of { "Only a plain text of up to " (LARGEST) " bytes can be changed here; kqueue broken APP requeue ID --with FILE takes any." }
         } @else {
             div #mend { (form_at(mount, back, "requeue", "Put back with these contents", &fields, &input)) }
         }

@@ -5,11 +5,11 @@ use maud::{Markup, html};
 
 use crate::acts;
 use crate::chart::{Kind, Values};
-use crate::classes::tiles;
+use crate::classes::{pause_of, tiles};
 use crate::format::{bytes, short};
 use crate::jobs;
 use crate::parts::{
-    Charts, class_heading, empty, heading, pill, say_bytes, say_ms, say_rate, throughput, tier, windows,
+    Charts, class_heading, empty, heading, paused, pill, say_bytes, say_ms, say_rate, throughput, tier, windows,
 };
 use crate::view::Page;
 
@@ -22,6 +22,7 @@ pub fn body(page: &Page<'_>) -> Markup {
     html! {
         section aria-labelledby="class" {
             div #class { (class_heading(full)) }
+            div #class-state data-live { @if let Some(pause) = pause_of(page, full) { (paused(Some(pause), page.moment)) } }
             @if let Some((known, class)) = known.and_then(|class| Some((class.tier.as_ref()?, class))) {
                 p.lead { "Runs " (tier(known)) @if let Some(why) = &class.why { ", because: " (short(why, 200)) } @if let Some(limit) = class.memory_limit { "; at most " (bytes(limit)) " of memory" } }
             }

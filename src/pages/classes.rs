@@ -1,12 +1,13 @@
 //! The table of classes: run times, failures and memory.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
-use kqueue_control::ClassFigures;
+use kqueue_control::{ClassFigures, Paused};
 use maud::{Markup, html};
 
 use crate::format::{bytes, known_bytes, known_span, number, percent, short, span};
-use crate::parts::{empty, failed, heading, scrolling, tier, windows};
+use crate::parts::{empty, failed, heading, paused, scrolling, tier, windows};
 use crate::view::Page;
 
 /// Maximum classes listed.
@@ -31,9 +32,30 @@ pub fn body(page: &Page<'_>) -> Markup {
     html! {
         section aria-labelledby="classes" {
             div.heading { h1 #classes { "Classes" } (windows(page, "classes", &[("sort", sort)])) }
+            div #class-pauses data-live { (unlisted(page)) }
             div #class-list data-live {
                 @if page.answers.stats.classes.is_empty() { (empty("No job has ended in this time range.")) }
                 @else { (scrolling("Classes", table(page, sort))) }
+            }
+        }
+    }
+}
+
+/// Who has paused a class; `None` if it is not paused.
+pub fn pause_of<'a>(page: &Page<'a>, class: &str) -> Option<&'a Paused> {
+    let mut all = page.answers.snapshot.paused_classes.iter();
+    all.find(|paused| paused.class == class).map(|paused| &paused.paused_by)
+}
+
+/// The paused classes that are not in the table, as no job of theirs has ended in the time range.
+fn unlisted(page: &Page<'_>) -> Markup {
+    let listed: HashSet<&str> = page.answers.stats.classes.iter().map(|class| class.class.as_str()).collect();
+    let all = page.answers.snapshot.paused_classes.iter().filter(|paused| !listed.contains(paused.class.as_str()));
+    let all: Vec<_> = all.take(MOST).collect();
+    html! {
+        @if !all.is_empty() {
+            ul.plainlist aria-label="Paused classes without jobs in this time range" {
+                @for held in all { li { (page.class(&held.class)) " " (paused(Some(&held.paused_by), page.moment)) } }
             }
         }
     }
@@ -86,7 +108,7 @@ fn row(page: &Page<'_>, class: &ClassFigures) -> Markup {
     let bad = failed(figures);
     html! {
         tr {
-            th scope="row" { (page.class(name)) }
+            th scope="row" { (page.class(name)) @if let Some(pause) = pause_of(page, name) { " " (paused(Some(pause), page.moment)) } }
             td.num { (number(figures.runs())) }
             td.num class=[(bad > 0).then_some("bad")] { (number(bad)) @if bad > 0 { span.of { " " (percent(bad, figures.runs())) } } }
             td.num { (known_span(figures.wait.quantile(0.95))) }

@@ -56,5 +56,8 @@ fn list(page: &Page<'_>, kind: &str) -> Markup {
             }
         }
     };
-    scrolling("Events", table)
+    html! {
+        (scrolling("Events", table))
+        @if page.answers.events.more { p.of { "There are earlier events: choose a kind, or an earlier time." } }
+    }
 }

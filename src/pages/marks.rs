@@ -39,7 +39,9 @@ pub fn class(kind: &str) -> &'static str {
     }
 }
 
-/// Whether it concerns more than one process among many.
+/// Kinds of events that concern more than one process among many.
+pub const LARGE: &[&str] = &["runtime", "deploy", "reload", "outage", "pause", "quarantine"];
+
 fn is_large(event: &Happening) -> bool {
     class(&event.kind) != "worker"
 }

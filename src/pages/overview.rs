@@ -10,7 +10,7 @@ use crate::chart::{Kind, Values, spark};
 use crate::format::{self, bytes, known_bytes, known_span, number, percent, rate, seconds, short, text};
 use crate::marks;
 use crate::parts::{
-    Charts, elapsed, empty, failed, heading, jobs_table, per_minute, pill, ran, say_ms, say_number, say_rate,
+    Charts, elapsed, empty, failed, heading, jobs_table, paused, per_minute, pill, ran, say_ms, say_number, say_rate,
     scrolling, throughput, tier, windows,
 };
 use crate::view::Page;
@@ -23,6 +23,9 @@ const WORKERS: usize = 10;
 const QUEUES: usize = 100;
 /// Maximum events, and failures, listed.
 const EVENTS: usize = 8;
+/// The setting that limits the memory of a process, in MB, by tier.
+const MEMORY_LIMITS: &[(&str, &str)] =
+    &[("inline", "worker_memory_max"), ("pooled", "worker_memory_max"), ("isolated", "isolated_memory_max")];
 
 pub fn body(page: &Page<'_>) -> Markup {
     html! {
@@ -31,7 +34,7 @@ pub fn body(page: &Page<'_>) -> Markup {
             (heading("over-time", "Over time", windows(page, "", &[])))
             div #charts data-live { (charts(page)) }
         }
-        section aria-labelledby="queues" { (heading("queues", "Queues", html! {})) div #queue-list data-live { (queues(page)) } }
+        section aria-labelledby="queues" { (heading("queues", "Queues", html! {})) (acts::of_app(page)) div #queue-list data-live { (queues(page)) } }
         section aria-labelledby="running" { (heading("running", "Running jobs", html! {})) div #running-list data-live { (running(page)) } }
         section aria-labelledby="workers" { (heading("workers", "Workers", html! {})) (acts::of_pool(page)) div #worker-list data-live { (workers(page)) } }
         section aria-labelledby="failures" {
@@ -124,7 +127,7 @@ fn queue_row(page: &Page<'_>, queue: &Queue) -> Markup {
         tr {
             th scope="row" {
                 (page.queue(&queue.name))
-                @if queue.paused { " " (pill("paused")) }
+                @if queue.paused { " " (paused(queue.paused_by.as_ref(), page.moment)) }
                 (acts::of_queue(page, &queue.name))
                 @if let Some(error) = &queue.error { span.cause { (text(error)) } }
             }
@@ -223,14 +226,22 @@ fn worker_table(page: &Page<'_>, workers: &[&Process], jobs: &BTreeMap<u64, &Run
     scrolling("Workers", table)
 }
 
+/// The memory that a process of a tier may use, in bytes.
+fn memory_limit(page: &Page<'_>, tier: &str) -> Option<u64> {
+    let (_, setting) = MEMORY_LIMITS.iter().find(|(known, _)| *known == tier)?;
+    let mb = page.answers.snapshot.settings.get(*setting)?.as_u64()?;
+    Some(mb.saturating_mul(1024 * 1024))
+}
+
 fn worker_row(page: &Page<'_>, worker: &Process, job: Option<&RunningJob>) -> Markup {
+    let memory = worker.memory_kb.map(|kb| kb.saturating_mul(1024));
     html! {
         tr {
             th.num scope="row" { (worker.id) }
             td { (tier(&worker.tier)) }
             td { (pill(&worker.state)) " " span.of { (seconds(worker.seconds)) } }
             td { @if let Some(job) = job { (page.job(&job.uuid, &job.class)) } @else { "–" } }
-            td.num { (known_bytes(worker.memory_kb.map(|kb| kb.saturating_mul(1024)))) }
+            td.num { (known_bytes(memory)) @if let (Some(_), Some(limit)) = (memory, memory_limit(page, &worker.tier)) { span.of { " / " (bytes(limit)) } } }
             td.num { (number(worker.jobs.into())) }
             td.unit { @match (&worker.unit, worker.pid) { (Some(unit), _) => (short(unit, 80)), (None, Some(pid)) => { "pid " (pid) }, _ => "–" } }
         }
@@ -261,12 +272,14 @@ fn failures(page: &Page<'_>) -> Markup {
 }
 
 fn events(page: &Page<'_>) -> Markup {
-    let events = &page.answers.events.events;
+    let until = page.window.until.saturating_mul(1000);
+    let events = page.answers.events.events.iter().filter(|event| event.at <= until);
+    let events: Vec<_> = events.take(EVENTS).collect();
     html! {
         @if events.is_empty() { (empty("No events in this time range.")) }
         @else {
             ol.marks {
-                @for event in events.iter().take(EVENTS) {
+                @for event in events {
                     li { (marks::kind(&event.kind)) " " (format::time(event.at, page.moment)) " " span { (short(&event.text, 200)) } }
                 }
             }

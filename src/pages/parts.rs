@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use kqueue_control::{Figures, Job, JobState, Series};
+use kqueue_control::{Figures, Job, JobState, Paused, Series};
 use maud::{Markup, html};
 
 use crate::chart::{Axis, Chart, Kind, Say, Values, table};
-use crate::format::{bytes, class, known_span, known_time, number, rate, short, span};
+use crate::format::{bytes, class, known_span, known_time, number, rate, short, span, time};
 use crate::marks::{self, Mark};
 use crate::view::Page;
 use crate::{Moment, Window};
@@ -24,6 +24,32 @@ fn known_state(state: &str) -> &'static str {
         "paused" | "maintenance" | "released" | "left" | "draining" => "warn",
         "starting" | "stopping" | "busy" => "busy",
         _ => "quiet",
+    }
+}
+
+/// A pause, as a pill, with who made it and when it ends: `paused by alice until 14:00:00`.
+pub fn paused(by: Option<&Paused>, moment: &Moment) -> Markup {
+    html! {
+        (pill("paused"))
+        @if let Some(paused) = by {
+            " "
+            span.of {
+                (pauser(paused))
+                @if let Some(until) = paused.until { " until " (time(until.saturating_mul(1000), moment)) }
+                @if paused.every && paused.by == "operator" { ", with all queues" }
+            }
+        }
+    }
+}
+
+fn pauser(paused: &Paused) -> String {
+    match (paused.by.as_str(), paused.user.as_deref().unwrap_or_default()) {
+        ("operator", "") => "by an operator".to_owned(),
+        ("operator", user) => format!("by {}", short(user, 60)),
+        ("app", _) => "by the app (queue:pause)".to_owned(),
+        ("horizon", _) => "by Horizon".to_owned(),
+        // A newer runtime may name others.
+        _ => String::new(),
     }
 }
 

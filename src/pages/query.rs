@@ -29,10 +29,13 @@ impl Query {
                 _ => fields.push((name.into_owned(), harmless::line(value.trim(), LONGEST))),
             }
         }
-        Self { fields, message: message.filter(|text| !text.is_empty() && text.len() <= LONGEST_MESSAGE) }
+        if message.as_ref().is_some_and(|text| text.len() > LONGEST_MESSAGE) {
+            message = Some(String::new());
+        }
+        Self { fields, message }
     }
 
-    /// The contents of a message, as they were sent: never shown.
+    /// The contents of a message, as they were sent: never shown. Empty if they are blank or too large.
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
@@ -76,6 +79,7 @@ mod tests {
         assert_eq!(Query::parse("a=b%1bc%0d").get("a"), Some("b c"));
         let mended = Query::parse("with=%7B%0A%1b&a=1");
         assert_eq!((mended.message(), mended.get("with"), mended.fields().count()), (Some("{\n\u{1b}"), None, 1));
-        assert_eq!(Query::parse(&format!("with={}", "a".repeat(LONGEST_MESSAGE + 1))).message(), None);
+        assert_eq!(Query::parse(&format!("with={}", "a".repeat(LONGEST_MESSAGE + 1))).message(), Some(""));
+        assert_eq!(Query::parse("a=1").message(), None);
     }
 }

@@ -6,7 +6,7 @@ use crate::chart::{Kind, Values};
 use crate::classes::{self, tiles};
 use crate::format::short;
 use crate::jobs;
-use crate::parts::{Charts, empty, heading, say_ms, say_number, say_rate, throughput, windows};
+use crate::parts::{Charts, empty, heading, paused, say_ms, say_number, say_rate, throughput, windows};
 use crate::view::Page;
 use crate::{acts, broken};
 
@@ -15,6 +15,7 @@ pub fn body(page: &Page<'_>) -> Markup {
     html! {
         section aria-labelledby="queue" {
             h1 #queue { "Queue " (short(name, 120)) }
+            div #queue-state data-live { (state(page, name)) }
             div #queue-acts data-live { (acts::of_queue(page, name)) }
             (tiles(page, &page.answers.stats.total))
         }
@@ -26,6 +27,12 @@ pub fn body(page: &Page<'_>) -> Markup {
         (jobs::section(page, "Waiting jobs", "No job is waiting in this queue.", &[("queue", name), ("state", "waiting")]))
         (broken::section(page, name))
     }
+}
+
+/// Who has paused the queue; empty if it is not paused.
+fn state(page: &Page<'_>, name: &str) -> Markup {
+    let known = page.answers.snapshot.queues.iter().find(|queue| queue.name == name && queue.paused);
+    html! { @if let Some(queue) = known { (paused(queue.paused_by.as_ref(), page.moment)) } }
 }
 
 fn charts(page: &Page<'_>) -> Markup {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
-use kqueue_control::{Acted, BrokenMessage};
+use kqueue_control::{Acted, BrokenMessage, Paused, PausedClass};
 use kqueue_core::histogram::Histogram;
 use serde_json::{Value, json};
 
@@ -61,7 +61,8 @@ fn answers(name: &str) -> Answers {
             json!({
                 "version": 1, "app": name, "state": "degraded", "status": name, "reason": name, "remedy": name, "since": since, "launcher": name,
                 "laravel": name, "php": name, "connection": name, "waiting": 12, "rate": 1.5, "running": 1,
-                "queues": [{"name": name, "paused": true, "error": name, "oldest": 75.0, "sizes": {"pending": 3, "delayed": 1, "reserved": 1}}],
+                "queues": [{"name": name, "paused": true, "paused_by": {"by": "operator", "user": name, "until": since, "every": true}, "error": name, "oldest": 75.0, "sizes": {"pending": 3, "delayed": 1, "reserved": 1}}],
+                "paused_classes": [{"class": name, "paused_by": {"by": name}}, {"class": format!("{name}2"), "paused_by": {"by": "operator", "user": name}}],
                 "tiers": [{"tier": name, "running_jobs": [{"uuid": name, "class": name, "queue": name, "attempt": 1, "worker": 7, "seconds": 2.5}]}],
                 "workers": [{"id": 7, "tier": name, "unit": name, "state": name, "seconds": 2.0, "jobs": 4, "memory_kb": 40_000}],
                 "failures": [{"at": since + 9, "uuid": name, "class": name, "queue": name, "tier": name, "outcome": name, "attempt": 1, "cause": name}],
@@ -247,6 +248,98 @@ fn only_who_may_act_sees_forms() {
     );
 }
 
+/// Without tags, and with single spaces.
+fn words(page: &str) -> String {
+    let text: String = page.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_pause_says_by_whom_and_until_when() {
+    let paused = |by: &str, user: Option<&str>, until: Option<u64>, every: bool| Paused {
+        by: by.to_owned(),
+        user: user.map(str::to_owned),
+        until,
+        every,
+    };
+    let end = Some(1_767_276_000);
+    for (pause, said, resumed) in [
+        (paused("operator", Some("alice"), end, false), "paused by alice until 14:00:00", "Resume"),
+        (
+            paused("operator", Some("al\u{1b}ice"), end, true),
+            "paused by al ice until 14:00:00, with all queues",
+            "Resume all",
+        ),
+        (paused("operator", None, None, false), "paused by an operator", "Resume"),
+        (paused("app", None, None, false), "paused by the app (queue:pause)", ""),
+        (paused("horizon", None, None, true), "paused by Horizon", ""),
+        (paused("moon", Some("x"), end, false), "paused until 14:00:00", ""),
+    ] {
+        let mut answers = answers("A");
+        let every = pause.every && pause.by == "operator";
+        answers.snapshot.queues[0].paused_by = Some(pause.clone());
+        answers.snapshot.paused_classes = vec![PausedClass { class: "A".to_owned(), paused_by: pause, waiting: 0 }];
+        let mount = Mount::of_app("/kqueue");
+        let page = |mount: &Mount, view: &View| view.render(mount, &Query::parse("name=A"), &moment(), &answers).1;
+        for view in [View::Overview, View::Queue, View::Class, View::Classes] {
+            let shown = words(&page(&mount, &view));
+            assert!(shown.contains(said), "{view:?}: {said}: {shown}");
+            // A class in the table is not listed once more.
+            assert!(view != View::Classes || shown.matches("paused ").count() == 1, "{shown}");
+        }
+        let mount = mount.acting("");
+        let button = format!("<button>{resumed}</button>");
+        let queue = page(&mount, &View::Queue);
+        assert_eq!(queue.contains(&button), !resumed.is_empty(), "{said}");
+        assert_eq!(queue.matches("<button>Resume").count(), usize::from(!resumed.is_empty()), "{said}");
+        let overview = page(&mount, &View::Overview);
+        let acts = overview.split("id=\"app-acts\"").nth(1).unwrap().split("</div>").next().unwrap();
+        let all = if every { "<button>Resume all</button>" } else { "<button>Pause all</button>" };
+        assert!(acts.contains(all) && acts.contains("name=\"every\" value=\"yes\""), "{said}: {acts}");
+        assert_eq!(acts.contains("required"), !every, "{acts}");
+    }
+}
+
+#[test]
+fn a_paused_class_without_jobs_is_listed_too() {
+    let mut answers = answers("A");
+    answers.stats.classes.clear();
+    let (_, page) = View::Classes.render(&Mount::of_app(""), &Query::default(), &moment(), &answers);
+    assert!(words(&page).contains("A paused A2 paused by A"), "{}", words(&page));
+}
+
+#[test]
+fn a_process_is_shown_beside_the_limit_of_its_memory() {
+    let mut answers = answers("A");
+    let shown =
+        |answers: &Answers| words(&View::Overview.render(&Mount::of_app(""), &Query::default(), &moment(), answers).1);
+    answers.snapshot.settings =
+        [("worker_memory_max".to_owned(), 512.into()), ("isolated_memory_max".to_owned(), 1536.into())].into();
+    assert!(!shown(&answers).contains("39 MB /"), "a tier without a limit");
+    for (tier, said) in [("inline", "39 MB / 512 MB"), ("pooled", "39 MB / 512 MB"), ("isolated", "39 MB / 1.5 GB")] {
+        answers.snapshot.workers[0].tier = tier.to_owned();
+        assert!(shown(&answers).contains(said), "{tier}: {}", shown(&answers));
+    }
+    answers.snapshot.settings.clear();
+    assert!(!shown(&answers).contains("39 MB /"));
+}
+
+#[test]
+fn the_overview_shows_no_events_after_its_end() {
+    let mut answers = answers("A");
+    let listed = |answers: &Answers, end: u64| {
+        let query = Query::parse(&format!("end={end}"));
+        let page = View::Overview.render(&Mount::of_app(""), &query, &moment(), answers).1;
+        let list = page.split("id=\"event-list\"").nth(1).unwrap().split("</div>").next().unwrap();
+        list.matches("<li>").count()
+    };
+    let end = 1_767_262_000;
+    answers.events.events[0].at = (end + 1) * 1000;
+    assert_eq!(listed(&answers, end), answers.events.events.len() - 1);
+    assert_eq!(listed(&answers, end + 1), answers.events.events.len());
+    assert_eq!(listed(&answers, 1_767_261_000), 0);
+}
+
 #[test]
 fn forms_become_what_a_runtime_is_asked() {
     let read = |deed: &str, fields: &str| {
@@ -254,6 +347,9 @@ fn forms_become_what_a_runtime_is_asked() {
     };
     assert_eq!(read("pause", "queue=mail").unwrap(), r#"{"ask":"pause","queue":"mail"}"#);
     assert_eq!(read("resume", "class=A").unwrap(), r#"{"ask":"resume","class":"A"}"#);
+    assert_eq!(read("pause", "every=yes&sure=yes").unwrap(), r#"{"ask":"pause"}"#);
+    assert_eq!(read("resume", "every=yes").unwrap(), r#"{"ask":"resume"}"#);
+    assert!(read("pause", "every=yes").unwrap_err().contains("tick the box"));
     assert_eq!(read("retry", "id=7").unwrap(), r#"{"ask":"retry_failed","id":"7"}"#);
     assert_eq!(read("forget", "class=A&sure=yes").unwrap(), r#"{"ask":"forget_failed","class":"A"}"#);
     assert_eq!(read("cancel", "id=u").unwrap(), r#"{"ask":"cancel_everywhere","uuids":["u"]}"#);
@@ -282,6 +378,14 @@ fn forms_become_what_a_runtime_is_asked() {
     for (deed, fields) in [
         ("pause", ""),
         ("pause", "queue=a&class=b"),
+        ("pause", "every=no&sure=yes"),
+        ("pause", "every=yes&queue=a&sure=yes"),
+        ("resume", ""),
+        ("resume", "queue=a&class=b"),
+        ("resume", "every=no"),
+        ("resume", "every=yes&queue=a"),
+        ("resume", "every=yes&class=b"),
+        ("resume", "every=no&queue=a"),
         ("retry", ""),
         ("retry", "id=1&class=A&sure=yes"),
         ("moon", ""),
@@ -297,6 +401,7 @@ fn forms_become_what_a_runtime_is_asked() {
         ("broken", "id=7"),
         ("requeue", "queue=a&sure=yes&with=x"),
         ("drop", "queue=a&id=7&with=x"),
+        ("requeue", "queue=a&id=7&with=+"),
         ("pool", ""),
         ("pool", "size=x"),
         ("pool", "size=4&minutes=0"),

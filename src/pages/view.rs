@@ -1,10 +1,10 @@
 //! The pages of an app, and the requests that each needs.
 
-use kqueue_control::{JobState, JobsFilter, Request, StatsFilter};
+use kqueue_control::{EventsFilter, JobState, JobsFilter, Request, StatsFilter};
 use maud::Markup;
 
 use crate::{Answers, Moment, Mount, Need, Query, Slot, Window};
-use crate::{class, classes, events, frame, job, jobs, overview, queue};
+use crate::{class, classes, events, frame, job, jobs, marks, overview, queue};
 
 /// Jobs per page of a list.
 const PAGE: u32 = 50;
@@ -70,7 +70,15 @@ impl View {
             |filter, by_queue| Need::new(Slot::Series, Request::Series { filter, points: window.points, by_queue });
         let series = |filter| series_of(filter, false);
         let stats = |filter| Need::new(Slot::Stats, Request::Stats(filter));
-        let events = || Need::new(Slot::Events, Request::Events { since: window.since, limit: EVENTS });
+        let events = |kinds: &[&str]| {
+            let filter = EventsFilter {
+                since: window.since,
+                until: (!window.is_now).then_some(window.until),
+                kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+                limit: EVENTS,
+            };
+            Need::new(Slot::Events, Request::Events(filter))
+        };
         let jobs = |slot, filter| Need::new(slot, Request::Jobs(filter));
         let within = JobsFilter {
             since: Some(window.since),
@@ -84,7 +92,7 @@ impl View {
                 let failed = JobsFilter { state: Some(JobState::Failed), limit: FAILURES, ..within };
                 let running = JobsFilter { state: Some(JobState::Running), limit: PAGE, ..JobsFilter::default() };
                 // By queue and not by class: faster with a thousand classes.
-                needs.extend([series_of(filter, true), events()]);
+                needs.extend([series_of(filter, true), events(marks::LARGE)]);
                 needs.extend([jobs(Slot::Failed, failed), jobs(Slot::Running, running)]);
             }
             View::Jobs => needs.push(jobs(Slot::Jobs, jobs::filter(query, moment, PAGE))),
@@ -95,18 +103,21 @@ impl View {
             View::Classes => needs.push(stats(filter)),
             View::Class => {
                 let filter = StatsFilter { class: name.clone(), ..filter };
-                needs.extend([series(filter.clone()), stats(filter), events()]);
+                needs.extend([series(filter.clone()), stats(filter), events(marks::LARGE)]);
                 needs.push(jobs(Slot::Jobs, JobsFilter { class: name, ..within }));
                 needs.push(Need::new(Slot::Quarantine, Request::Quarantine));
             }
             View::Queue => {
                 let filter = StatsFilter { queue: name.clone(), ..filter };
-                needs.extend([series(filter.clone()), stats(filter), events()]);
+                needs.extend([series(filter.clone()), stats(filter), events(marks::LARGE)]);
                 let waiting =
                     JobsFilter { state: Some(JobState::Waiting), queue: name, limit: PAGE, ..JobsFilter::default() };
                 needs.push(jobs(Slot::Jobs, waiting));
             }
-            View::Events => needs.extend([series(filter), events()]),
+            View::Events => {
+                let kind = query.get("kind");
+                needs.extend([series(filter), events(kind.as_slice())]);
+            }
         }
         needs
     }

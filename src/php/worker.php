@@ -45,7 +45,7 @@ foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'Databas
     }
 
     $errands = [
-        'failed' => ['FailedJobs'],
+        'failed' => ['Transit', 'FailedJobs'],
         'cancel' => ['Cancelled', 'Stores', 'PickedJobs', 'CancelJobs'],
         'move' => ['Stores', 'PickedJobs', 'MoveJobs'],
         'broken' => ['Stores', 'BrokenMessages'],

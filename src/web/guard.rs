@@ -81,16 +81,19 @@ impl Guard {
             || self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
-    /// Whether `Sec-Fetch-*` and `Origin`, if sent, say that no page of another site makes the request. Links to here
-    /// are allowed.
+    /// Whether `Sec-Fetch-*`, or else `Origin`, if sent, say that no page of another site makes the request. Links to
+    /// here are allowed. `Sec-Fetch-Site` is the browser's own verdict, and holds behind a proxy too, where `Origin` has
+    /// a name that is not ours.
     fn is_from_here(&self, headers: &HeaderMap) -> bool {
         let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let goes_there = said("sec-fetch-mode") == Some("navigate") && said("sec-fetch-dest") == Some("document");
         let is_site = matches!(said("sec-fetch-site"), None | Some("same-origin" | "none")) || goes_there;
-        let is_origin = headers.get(ORIGIN).is_none_or(|origin| {
-            let host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-            host.is_some_and(|host| self.is_name(host))
-        });
+        let is_judged = said("sec-fetch-site").is_some();
+        let is_origin = is_judged
+            || headers.get(ORIGIN).is_none_or(|origin| {
+                let host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+                host.is_some_and(|host| self.is_name(host))
+            });
         is_site && is_origin
     }
 }
@@ -166,6 +169,7 @@ mod tests {
         for allowed in [
             &[][..],
             &[("sec-fetch-site", "same-origin")],
+            &[("sec-fetch-site", "same-origin"), ("origin", "https://behind-a-proxy.example")],
             &[("origin", "http://localhost:8080")],
             &[("origin", "https://queues.example")],
             &link,
@@ -192,6 +196,7 @@ mod tests {
         for refused in [
             &[("sec-fetch-site", "cross-site")][..],
             &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "cross-site"), ("origin", "http://localhost:8080")],
             &[("origin", "https://evil.example")],
             &[("origin", "null")],
             &frame,

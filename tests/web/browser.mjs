@@ -139,6 +139,7 @@ try {
     check(`${door.name}: a queue is paused`, paused.includes('Done') && paused.includes('paused queue mail'), paused);
     await Promise.all([acting.waitForNavigation(), acting.getByRole('link', { name: 'Back' }).click()]);
     check(`${door.name}: back on its page`, acting.url().endsWith('queue?name=mail'), acting.url());
+    check(`${door.name}: it says who has paused it`, (await acting.locator('#queue-state').innerText()).includes('paused by '));
     const resumed = await press(acting.locator('#queue-acts'), 'Resume');
     check(`${door.name}: and goes on`, resumed.includes('resumed queue mail'), resumed);
     // One that has failed may run again by now.
@@ -171,6 +172,7 @@ try {
     const held = await press(acting.locator('#class-acts'), 'Pause');
     check(`${door.name}: a class is paused`, held.includes('paused class App\\Jobs\\SyncStock'), held);
     await Promise.all([acting.waitForNavigation(), acting.getByRole('link', { name: 'Back' }).click()]);
+    check(`${door.name}: it says who has paused it, as a class`, (await acting.locator('#class-state').innerText()).includes('paused by '));
     const letGo = await press(acting.locator('#class-acts'), 'Resume');
     check(`${door.name}: and goes on`, letGo.includes('resumed class App\\Jobs\\SyncStock'), letGo);
     dispatch('LeaksMemory=3@media');
@@ -262,6 +264,20 @@ try {
       return press(rest, 'Drop all');
     });
     check(`${door.name}: all of a queue are dropped`, isTold(cleared, /dropped [12] of [12] broken messages \(queue mail\)/), cleared);
+    // The whole app.
+    await acting.goto(link(door, ''));
+    await acting.locator('#app-acts').getByRole('button', { name: 'Pause all' }).click();
+    check(`${door.name}: not all queues by one click`, !acting.url().includes('/act/'), acting.url());
+    await acting.locator('#app-acts').getByRole('checkbox').check();
+    const allHeld = await press(acting.locator('#app-acts'), 'Pause all');
+    check(`${door.name}: all queues are paused`, allHeld.includes('paused every queue'), allHeld);
+    await acting.goto(link(door, 'queue?name=mail'));
+    const together = await acting.locator('#queue-state').innerText();
+    check(`${door.name}: each says that it is paused with all`, /paused by .+, with all queues/.test(together), together);
+    check(`${door.name}: and is not resumed alone`, (await acting.locator('#queue-acts').getByRole('button').allInnerTexts()).join() === 'Resume all');
+    await acting.goto(link(door, ''));
+    const allLetGo = await press(acting.locator('#app-acts'), 'Resume all');
+    check(`${door.name}: all queues go on`, allLetGo.includes('resumed every queue'), allLetGo);
     await acting.goto(link(door, ''));
     await acting.locator('#pool-acts input[name=size]').fill('2');
     await acting.locator('#pool-acts input[name=minutes]').fill('60');

@@ -72,6 +72,11 @@ impl Horizon {
         self.seen.get(queue).map_or(0, |seen| seen.past)
     }
 
+    /// The highest id up to which a look at any queue skips rows.
+    pub(super) fn highest(&self) -> i64 {
+        self.seen.iter().map(|seen| seen.past).max().unwrap_or(0)
+    }
+
     /// Epoch second at which the next of the remembered rows becomes free, or at which more rows may be due than are
     /// remembered.
     pub(super) fn next_due(&self) -> i64 {

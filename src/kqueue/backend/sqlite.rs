@@ -202,8 +202,12 @@ impl QueueBackend for SqliteBackend {
         let to = Value::Text(self.names.of(to, "").into_owned());
         let held = self.settle(jobs, &self.sql.requeue, Some(to)).await?;
         // A moved row may precede all known rows of that queue.
-        self.looks.forget();
+        self.forget();
         Ok(held)
+    }
+
+    fn forget(&self) {
+        self.looks.forget();
     }
 
     async fn delete(&self, jobs: &[Reservation]) -> Result<Vec<bool>, BackendError> {

@@ -1,6 +1,6 @@
 //! Queries of events in the file.
 
-use kqueue_control::Happening;
+use kqueue_control::{EventsFilter, Happening};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
@@ -9,11 +9,34 @@ use super::write::unsigned;
 
 const COLUMNS: &str = "SELECT id, kind, text, tier, worker, job, ended FROM events";
 
-/// Events that began or ended since then (milliseconds since 1970), the latest first.
-pub async fn since(connection: &mut SqliteConnection, ms: u64, limit: usize) -> sqlx::Result<Vec<(Id, Happening)>> {
-    let sql = format!("{COLUMNS} WHERE id >= ?1 OR ended >= ?2 ORDER BY id DESC LIMIT ?3");
-    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(first_id(ms)).bind(ms as i64).bind(limit as i64);
+/// The selected events, the latest first.
+pub async fn selected(
+    connection: &mut SqliteConnection,
+    filter: &EventsFilter,
+    limit: usize,
+) -> sqlx::Result<Vec<(Id, Happening)>> {
+    let kinds = if filter.kinds.is_empty() { "" } else { "AND kind IN (SELECT value FROM json_each(?4))" };
+    let sql = format!("{COLUMNS} WHERE (id >= ?1 OR ended >= ?2) AND id < ?3 {kinds} ORDER BY id DESC LIMIT ?5");
+    let since = filter.since.saturating_mul(1000);
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(first_id(since))
+        .bind(i64::try_from(since).unwrap_or(i64::MAX))
+        .bind(filter.until.map_or(Id::MAX, |until| first_id(after(until))))
+        .bind(serde_json::to_string(&filter.kinds).unwrap_or_default())
+        .bind(limit as i64);
     query.fetch_all(connection).await?.iter().map(read).collect()
+}
+
+/// Whether an event is among the selected ones.
+pub fn is_selected(event: &Happening, filter: &EventsFilter) -> bool {
+    event.ended.unwrap_or(event.at).max(event.at) >= filter.since.saturating_mul(1000)
+        && filter.until.is_none_or(|until| event.at < after(until))
+        && (filter.kinds.is_empty() || filter.kinds.contains(&event.kind))
+}
+
+/// The end of a second, in milliseconds.
+fn after(second: u64) -> u64 {
+    second.saturating_add(1).saturating_mul(1000)
 }
 
 /// Events of a job, the first one first.

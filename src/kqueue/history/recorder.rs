@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use kqueue_control::{Happening, Happenings, Job, Jobs, JobsFilter, MetricsRow, Series, Stats, StatsFilter, VERSION};
+use kqueue_control::{
+    EventsFilter, Happening, Happenings, Job, Jobs, JobsFilter, MetricsRow, Series, Stats, StatsFilter, VERSION,
+};
 use kqueue_system::harmless;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
@@ -320,8 +322,8 @@ impl Recorder {
     }
 
     /// Events since then (seconds since 1970), the latest first.
-    pub async fn events(&self, since: u64, limit: u32) -> Happenings {
-        let limit = page(limit);
+    pub async fn events(&self, filter: EventsFilter) -> Happenings {
+        let limit = page(filter.limit);
         let mut answer = Happenings { version: VERSION, ..Happenings::default() };
         let mut file = match self.turn().await {
             Ok(file) => file,
@@ -331,19 +333,20 @@ impl Recorder {
             }
         };
         let waiting = self.buffer.borrow().events();
-        let since = since.saturating_mul(1000);
         let read = beside(move || async move {
-            let read = file.read(async |open| events::since(&mut open.connection, since, limit).await).await;
+            let read = file.read(async |open| events::selected(&mut open.connection, &filter, limit + 1).await).await;
             let (known, why) = match read {
                 Ok(known) => (known, None),
                 Err(error) => (Vec::new(), Some(error.to_string())),
             };
             let mut all = events::merge(known, &waiting);
-            all.retain(|(_, event)| event.ended.unwrap_or(event.at).max(event.at) >= since);
+            all.retain(|(_, event)| events::is_selected(event, &filter));
+            let more = all.len() > limit;
             all.truncate(limit);
-            (all, why)
+            (all, more, why)
         });
-        let (all, why) = read.await.unwrap_or_default();
+        let (all, more, why) = read.await.unwrap_or_default();
+        answer.more = more;
         answer.events = all.into_iter().map(|(_, event)| event).collect();
         answer.lacks.extend(why);
         answer

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use kqueue_control::{Happening, JobState, Jobs, JobsFilter, StatsFilter};
+use kqueue_control::{EventsFilter, Happening, JobState, Jobs, JobsFilter, StatsFilter};
 use kqueue_core::routing::{Route, Tier, Why};
 use kqueue_core::schedule::Outcome;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -362,14 +362,23 @@ fn events_have_ends() {
         recorder.over(outage);
         recorder.happened(Happening { job: Some("u".to_owned()), ..event("worker", "killed") }, Grade::Notable);
         for written in [false, true] {
-            let told = recorder.events(0, 0).await.events;
+            let told = recorder.events(EventsFilter::default()).await.events;
             let texts: Vec<_> = told.iter().map(|event| (event.text.as_str(), event.ended.is_some())).collect();
             assert_eq!(texts, [("killed", false), ("never seen to end", false), ("redis is gone", true)], "{written}");
             let (_, events, _) = recorder.job("u".to_owned()).await;
             assert_eq!(events.len(), 1, "{written}");
             recorder.write().await;
         }
-        assert_eq!(recorder.events(0, 1).await.events.len(), 1);
+        let one = recorder.events(EventsFilter { limit: 1, ..EventsFilter::default() }).await;
+        assert!(one.events.len() == 1 && one.more);
+        // What is not wanted takes no place of what is.
+        let filter = EventsFilter { limit: 2, kinds: vec!["outage".to_owned()], ..EventsFilter::default() };
+        let outages = recorder.events(filter.clone()).await;
+        assert!(outages.events.iter().all(|event| event.kind == "outage") && outages.events.len() == 2);
+        assert!(!outages.more);
+        let now = epoch_ms() / 1000;
+        assert_eq!(recorder.events(EventsFilter { until: Some(now), ..filter.clone() }).await.events.len(), 2);
+        assert_eq!(recorder.events(EventsFilter { until: Some(now - 60), ..filter }).await.events.len(), 0);
         recorder.close().await;
     });
     // The next runtime marks it as over.
@@ -377,7 +386,7 @@ fn events_have_ends() {
     while epoch_ms() == before {}
     on_a_loop(async {
         let recorder = Recorder::new(directory.path(), Some(10));
-        let told = recorder.events(0, 0).await.events;
+        let told = recorder.events(EventsFilter::default()).await.events;
         assert!(told[1].ended.is_some_and(|ended| ended >= told[1].at), "{told:?}");
         assert!(told[0].ended.is_none());
     });
@@ -403,7 +412,13 @@ fn whatever_is_asked_for_there_is_an_answer() {
             assert!(recorder.stats(filter, Vec::new()).await.lacks.is_empty());
             let filter = JobsFilter { since, until, after: since.map(|at| at.to_string()), ..JobsFilter::default() };
             assert!(recorder.jobs(filter).await.lacks.is_empty());
-            assert!(recorder.events(since.unwrap_or(0), u32::MAX).await.lacks.is_empty());
+            assert!(
+                recorder
+                    .events(EventsFilter { since: since.unwrap_or(0), limit: u32::MAX, ..EventsFilter::default() })
+                    .await
+                    .lacks
+                    .is_empty()
+            );
         }
         let text =
             JobsFilter { text: Some("%_'\"\0\n".to_owned()), class: Some("%".to_owned()), ..JobsFilter::default() };

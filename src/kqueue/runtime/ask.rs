@@ -69,7 +69,7 @@ impl Runtime {
             Request::Series { filter, points, by_queue } => {
                 beside(answer, async move { recorder.series(filter, points, by_queue).await });
             }
-            Request::Events { since, limit } => beside(answer, async move { recorder.events(since, limit).await }),
+            Request::Events(filter) => beside(answer, async move { recorder.events(filter).await }),
             Request::Metrics => send(answer, &self.metrics()),
             Request::Quarantine => send(answer, &self.quarantine()),
             Request::Act(act) if owner || self.settings.operators => self.steer(act, owner, &who, answer),

@@ -23,11 +23,13 @@ impl Runtime {
         if queue.is_empty() || with.is_some() && (act != BrokenAct::Requeue || id.is_none()) {
             return drop(answer.send(unable("name a queue; new contents are for one message that is put back")));
         }
-        if with.is_some() && !owner {
-            return drop(answer.send(unable("only the app's user and root may change the contents of a message")));
+        if !owner && (with.is_some() || act == BrokenAct::List && id.is_some()) {
+            return drop(
+                answer.send(unable("only the app's user and root may see or change the contents of a message")),
+            );
         }
         let (order, doing, past) = match act {
-            BrokenAct::List if owner && id.is_some() => ("show", "listing", "listed"),
+            BrokenAct::List if id.is_some() => ("show", "listing", "listed"),
             BrokenAct::List => ("list", "listing", "listed"),
             BrokenAct::Requeue => ("requeue", "putting back", "put back"),
             BrokenAct::Drop => ("drop", "dropping", "dropped"),
@@ -36,10 +38,12 @@ impl Runtime {
         let name = format!("broken messages ({one}queue {})", harmless::line(&queue, NAME));
         let mended = if with.is_some() { ", with new contents" } else { "" };
         let meant = format!("{doing} {name}{mended}");
+        // Messages with the same contents may have the same id.
+        let limit = if id.is_some() { 1 } else { LISTED };
         let ids: Vec<String> = id.into_iter().collect();
         let order = json!({
             "path": self.settings.path, "connection": self.app.connection, "act": order, "queues": [queue], "ids": ids,
-            "limit": LISTED, "dry": false, "with": with,
+            "limit": limit, "dry": false, "with": with,
         });
         let said = name.clone();
         let end = async move |ended: Ended| {

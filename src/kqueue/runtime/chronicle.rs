@@ -122,7 +122,10 @@ impl Runtime {
             ("killed", Some(cause), _) => format!("{cause}"),
             _ => worker.cause().to_string(),
         };
-        let text = format!("{} worker {id} {how}: {why}", worker.mode);
+        let text = match why.starts_with("killed") {
+            true => format!("{} worker {id} {why}", worker.mode),
+            false => format!("{} worker {id} {how}: {why}", worker.mode),
+        };
         let grade = if planned { Grade::Routine } else { Grade::Notable };
         self.recorder.happened(of_worker(id, worker.mode, text, uuid.filter(|_| !planned)), grade);
     }

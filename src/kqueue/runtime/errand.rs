@@ -75,7 +75,9 @@ impl Runtime {
         let MoveJobs { chosen, front, to, now, .. } = &asked;
         let Some(choice) = choice(chosen) else { return drop(answer.send(unable(ONE_CHOICE))) };
         let (how, place) = match (front, now, to) {
-            (true, false, None) if chosen.uuids.is_empty() => return drop(answer.send(unable("one job to the front"))),
+            (true, false, None) if chosen.uuids.is_empty() => {
+                return drop(answer.send(unable("give one job to move to the front")));
+            }
             (true, false, None) => ("front", "the front of their queue".to_owned()),
             (false, true, None) => ("now", "now".to_owned()),
             (false, false, Some(to)) => ("to", format!("queue {}", harmless::line(to, NAME))),

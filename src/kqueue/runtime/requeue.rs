@@ -59,7 +59,7 @@ impl Runtime {
             tracing::info!(kqueue_by = who, "moved {} ({}) to {where_to}", record.class, record.uuid);
             self.tell(Event::Requeue { job: id, place });
         }
-        if !dry && (*front || to.is_some()) {
+        if !dry {
             if *front && *coming {
                 let here = |uuid: &&String| told.waiting.contains(uuid) || told.running.contains(uuid);
                 let coming = chosen.uuids.iter().filter(|uuid| !here(uuid));
@@ -71,7 +71,7 @@ impl Runtime {
                     );
                 }
             }
-            // Has the next call see jobs that were moved in the queue itself.
+            // Has the next call see jobs that were moved, or made due, in the queue itself.
             self.queue.forget();
         }
         Ok(told)

@@ -49,7 +49,7 @@ impl Errand {
 }
 
 /// Runs it as `user`, or as our own user. Each answer is passed to `heard`, sanitized for a terminal; the last one has
-/// `end`.
+/// `end` or `error`.
 ///
 /// # Errors
 /// In one line: when the process cannot be started, the app does not boot, or something in it fails.
@@ -82,7 +82,10 @@ pub fn run(
         while let Some(answer) = next(&mut stdout) {
             ended |= answer.get("end").is_some();
             match answer.get("error").and_then(Value::as_str) {
-                Some(error) => fault = Some(one_line(error)),
+                Some(error) => {
+                    fault = Some(one_line(error));
+                    heard(answer);
+                }
                 None => heard(answer),
             }
         }

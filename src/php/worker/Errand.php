@@ -45,7 +45,7 @@ abstract class Errand
             $this->boot->boot();
             $this->carryOut();
         } catch (Throwable $error) {
-            $this->say(['error' => get_class($error).': '.$error->getMessage()]);
+            $this->say(['error' => get_class($error).': '.$error->getMessage(), 'done' => $this->done]);
 
             return 1;
         }

@@ -28,12 +28,25 @@ final class FailedJobs extends Errand
     /** The record of the job that is being retried, until it is in its queue. */
     private ?object $out = null;
 
+    private Transit $transit;
+
     protected function carryOut(): void
     {
         $this->failer = $this->boot->app['queue.failer'];
+        $this->transit = new Transit($this->boot->app->storagePath().'/framework/kqueue-retry-'.$this->place());
+        $this->recover();
         $this->boot->app->instance('queue.failer', $this->failerOfCommand());
         $this->boot->app['events']->listen(JobRetryRequested::class, fn (JobRetryRequested $event) => $this->takeOut($event->job));
         $this->act($this->order['act']);
+    }
+
+    /** Identifies the failed jobs: one release of the app may be run with several databases. */
+    private function place(): string
+    {
+        $config = $this->boot->app['config'];
+        $failed = $config->get('queue.failed');
+
+        return substr(sha1(serialize([$failed, $config->get('database.connections.'.($failed['database'] ?? ''))])), 0, 12);
     }
 
     private function act(string $act): void
@@ -77,10 +90,12 @@ final class FailedJobs extends Errand
 
     /**
      * Laravel queues a job and removes its record afterwards: if the job has failed again by then, its new record would
-     * be removed too, or could not be written. So the record is removed first, and restored if queueing fails.
+     * be removed too, or could not be written. So the record is removed first, and restored if queueing fails, or by
+     * the next errand if this process dies.
      */
     private function takeOut(object $job): void
     {
+        $this->transit->keep($job);
         // If this throws, there is nothing to restore.
         $this->failer->forget($job->id);
         $this->out = $job;
@@ -91,19 +106,36 @@ final class FailedJobs extends Errand
     private function keep(): void
     {
         if ($this->out !== null) {
-            $exception = new class($this->out->exception) {
-                public function __construct(private string $text)
-                {
-                }
-
-                public function __toString(): string
-                {
-                    return $this->text;
-                }
-            };
-            $this->failer->log($this->out->connection, $this->out->queue, $this->out->payload, $exception);
+            $this->restore($this->out);
+            $this->transit->clear();
             $this->done--;
         }
+    }
+
+    /**
+     * Restores the records that an errand has left behind. Whether the job is in its queue is not known; as with
+     * Laravel's own command in that case, it has a record too.
+     */
+    private function recover(): void
+    {
+        foreach ($this->transit->left() as $job) {
+            $this->failer->find($job->id) === null && $this->restore($job);
+        }
+    }
+
+    private function restore(object $job): void
+    {
+        $exception = new class($job->exception) {
+            public function __construct(private string $text)
+            {
+            }
+
+            public function __toString(): string
+            {
+                return $this->text;
+            }
+        };
+        $this->failer->log($job->connection, $job->queue, $job->payload, $exception);
     }
 
     /** @return iterable<object> the failed jobs that are selected, the latest first */
@@ -182,7 +214,10 @@ final class FailedJobs extends Errand
      */
     private function failerOfCommand(): object
     {
-        return new class($this->failer, fn () => $this->out = null) {
+        return new class($this->failer, function (): void {
+            $this->out = null;
+            $this->transit->clear();
+        }) {
             public function __construct(private object $failer, private Closure $isIn)
             {
             }

@@ -45,13 +45,16 @@ impl Looks {
     /// The next look reads the whole table.
     pub(super) fn forget(&self) {
         self.horizon.take();
+        self.scanned.set(None);
     }
 
     /// The remembered rows of a queue that are free, up to `max` of them, and the id up to which other rows need not be
     /// read.
     pub(super) fn known(&self, which: usize, now: i64, max: usize) -> (Vec<i64>, i64) {
         let horizon = self.horizon.borrow();
-        horizon.as_ref().map_or((Vec::new(), i64::MIN), |seen| (seen.due(which, now, max), seen.past(which)))
+        let Some(seen) = &*horizon else { return (Vec::new(), i64::MIN) };
+        // 0 is before all rows, also those that were moved before the first one and have ids below 1.
+        (seen.due(which, now, max), Some(seen.past(which)).filter(|past| *past > 0).unwrap_or(i64::MIN))
     }
 
     /// Forgets rows, after an attempt to reserve them.
@@ -59,6 +62,11 @@ impl Looks {
         if let Some(horizon) = &mut *self.horizon.borrow_mut() {
             horizon.tried(which, ids);
         }
+    }
+
+    /// The highest id up to which rows are skipped.
+    fn past(&self) -> i64 {
+        self.horizon.borrow().as_ref().map_or(0, Horizon::highest)
     }
 
     fn holds(&self, names: &[String]) -> bool {
@@ -172,7 +180,11 @@ impl SqliteBackend {
 
     /// Scans a long table and remembers the result, if the former one is no longer valid.
     async fn scan_if_due(&self, connection: &mut SqliteConnection, names: &[String]) -> sqlx::Result<()> {
-        if self.looks.holds(names) {
+        let last = async |connection: &mut SqliteConnection| {
+            sqlx::query_scalar::<_, i64>(AssertSqlSafe(self.sql.last.clone())).fetch_one(connection).await
+        };
+        // A table with lower ids was emptied, or is that of another file.
+        if self.looks.holds(names) && last(&mut *connection).await? >= self.looks.past() {
             return Ok(());
         }
         self.looks.forget();
@@ -181,7 +193,7 @@ impl SqliteBackend {
         }
         let version = self.version(connection).await?;
         let cost = Instant::now();
-        let last: i64 = sqlx::query_scalar(AssertSqlSafe(self.sql.last.clone())).fetch_one(&mut *connection).await?;
+        let last = last(&mut *connection).await?;
         let now = epoch_seconds();
         let mut seen = Vec::with_capacity(names.len());
         for name in names {

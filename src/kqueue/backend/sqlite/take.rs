@@ -32,13 +32,20 @@ impl SqliteBackend {
         if !self.ready(connection, &self.names(queues)).await? {
             return Ok(found);
         }
-        let mut work = begin(connection).await?;
-        for (which, queue) in queues.iter().enumerate() {
-            if self.take_queue(&mut work, which, queue, max, &mut found).await? {
-                break;
+        let taken = async {
+            let mut work = begin(connection).await?;
+            for (which, queue) in queues.iter().enumerate() {
+                if self.take_queue(&mut work, which, queue, max, &mut found).await? {
+                    break;
+                }
             }
+            work.commit().await
+        };
+        if let Err(error) = taken.await {
+            // Rows that count as tried are free still.
+            self.looks.forget();
+            return Err(error);
         }
-        work.commit().await?;
         Ok(found)
     }
 

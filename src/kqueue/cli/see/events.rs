@@ -7,11 +7,11 @@ use clap::Args;
 use super::{Target, Which, as_json, print_json, print_text, span};
 use crate::cli::show::{Style, Table, moment_ms, span_ms};
 use crate::cli::{Failed, complete};
-use kqueue_control::{Happenings, Request};
+use kqueue_control::{EventsFilter, Happenings, Request};
 
 /// What can happen.
 const KINDS: &[&str] = &["runtime", "worker", "deploy", "reload", "outage", "pause", "quarantine"];
-/// Events of one answer, at the most: those that are looked through for some kinds.
+/// Events of one answer, at the most.
 const MOST: u32 = 500;
 
 #[derive(Debug, Args)]
@@ -22,7 +22,10 @@ pub(in crate::cli) struct Ask {
     /// that are kept
     #[arg(long, value_name = span::TIME, value_parser = span::parse)]
     since: Option<u64>,
-    /// Only events of these kinds, among the last 500: runtime, worker, deploy, reload, outage, pause, quarantine
+    /// Only events until this time
+    #[arg(long, value_name = span::TIME, value_parser = span::parse)]
+    until: Option<u64>,
+    /// Only events of these kinds: runtime, worker, deploy, reload, outage, pause, quarantine
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', add = complete::words(KINDS))]
     kind: Vec<String>,
     /// List at most N events, the latest
@@ -35,12 +38,14 @@ pub(in crate::cli) struct Ask {
 
 pub(in crate::cli) fn run(asked: Ask) -> Result<ExitCode, Failed> {
     let here = super::surroundings()?;
-    let limit = if asked.kind.is_empty() { asked.limit } else { MOST };
-    let request = Request::Events { since: asked.since.unwrap_or(0), limit };
-    let mut told: Happenings =
+    let request = Request::Events(EventsFilter {
+        since: asked.since.unwrap_or(0),
+        until: asked.until,
+        kinds: asked.kind,
+        limit: asked.limit,
+    });
+    let told: Happenings =
         super::wait(async { Target::find(&asked.which.request(), &here).await?.ask(&request).await })??;
-    told.events.retain(|event| asked.kind.is_empty() || asked.kind.contains(&event.kind));
-    told.events.truncate(asked.limit as usize);
     if asked.json {
         return print_json(&as_json(&told));
     }
@@ -63,6 +68,7 @@ fn text(told: &Happenings, style: Style) -> String {
     match (table.is_empty(), style.columns) {
         (true, true) => "no events\n".to_owned(),
         (true, false) => String::new(),
+        (false, true) if told.more => table.show(style) + "there are earlier events (--until, --kind, --limit)\n",
         _ => table.show(style),
     }
 }
@@ -88,6 +94,9 @@ mod tests {
         let shown = text(&told, Style { columns: true, ..Style::default() });
         assert!(shown.contains(".000  outage") && shown.contains("12 s  redis:  [1mrefused"), "{shown}");
         assert_eq!(text(&told, Style::default()).lines().count(), 2);
+        let cut = Happenings { more: true, ..told };
+        assert!(text(&cut, Style { columns: true, ..Style::default() }).ends_with("--limit)\n"));
+        assert_eq!(text(&cut, Style::default()).lines().count(), 2);
         assert_eq!(text(&Happenings::default(), Style::default()), "");
     }
 

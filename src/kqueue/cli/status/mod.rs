@@ -2,8 +2,10 @@
 //!
 //! Looking never starts anything: where systemd listens for an app, it is asked first whether the app runs.
 //! Exit codes: 0 it runs, 3 it does not (as `systemctl status`), 4 there is no such app, 5 it is degraded, 6 it runs and
-//! takes on no job (maintenance mode, every queue paused), 1 we cannot tell.
+//! takes on no job (maintenance mode, every queue paused), 1 we cannot tell. Of all apps, the first of these that is true of
+//! one: 1, 3 (it has failed; one that was stopped on purpose does not count), 5.
 
+mod paused;
 mod text;
 
 use std::io::IsTerminal;
@@ -12,6 +14,8 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
+
+pub(super) use paused::paused;
 
 use super::see::{self, At, STOPPED, snapshot, unanswered};
 use super::show::{Mood, Style};
@@ -88,14 +92,7 @@ async fn look(asked: &Status, here: &Surroundings) -> Result<Look, Failed> {
         return one(&place.app, found, asked);
     }
     let all = find_all(see::all_places(&asked.at, here)?, here).await;
-    let dark = all.iter().any(|(_, found)| matches!(found, Found::Dark { .. }));
-    let degraded =
-        all.iter().any(|(_, found)| matches!(found, Found::Told(value, _) if code(&snapshot(value)) == DEGRADED));
-    let code = match (dark, degraded) {
-        (true, _) => super::FAILURE,
-        (_, true) => DEGRADED,
-        _ => 0,
-    };
+    let code = code_of_all(&all);
     let text = if asked.json {
         let all = all.into_iter().map(|(app, found)| as_json(&app, found));
         match asked.watch {
@@ -136,6 +133,21 @@ fn code(told: &Snapshot) -> u8 {
     }
 }
 
+/// What all apps together end the command with. One that was stopped on purpose does not count.
+fn code_of_all(all: &[(String, Found)]) -> u8 {
+    let codes: Vec<u8> = all
+        .iter()
+        .map(|(_, found)| match found {
+            Found::Dark { .. } => super::FAILURE,
+            Found::Stopped { failed: true, .. } => STOPPED,
+            Found::Told(value, _) => code(&snapshot(value)),
+            Found::Stopped { failed: false, .. } | Found::Nobody => 0,
+        })
+        .collect();
+    // The worst first.
+    [super::FAILURE, STOPPED, DEGRADED].into_iter().find(|code| codes.contains(code)).unwrap_or(0)
+}
+
 fn as_json(app: &str, found: Found) -> Value {
     match found {
         // A runtime is the app's user's, and may say anything.
@@ -162,4 +174,29 @@ fn line(app: &str, found: &Found) -> (String, String, Mood) {
         Found::Nobody => ("stopped".to_owned(), Mood::Quiet),
     };
     (app.to_owned(), words, mood)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_of_all_apps_is_the_exit_code() {
+        let told = |state: &str| Found::Told(json!({"version": 1, "state": state}), "/s".into());
+        let stopped = |failed| Found::Stopped { failed, why: "x".to_owned() };
+        let dark = || Found::Dark { why: "x".to_owned(), denied: false };
+        let cases = [
+            (vec![], 0),
+            (vec![told("running"), told("paused"), told("maintenance"), stopped(false), Found::Nobody], 0),
+            (vec![told("running"), told("degraded"), stopped(false)], DEGRADED),
+            (vec![told("running"), stopped(true)], STOPPED),
+            (vec![told("degraded"), stopped(true)], STOPPED),
+            (vec![told("degraded"), stopped(true), dark()], super::super::FAILURE),
+            (vec![dark(), told("degraded")], super::super::FAILURE),
+        ];
+        for (all, code) in cases {
+            let all: Vec<_> = all.into_iter().map(|found| ("shop".to_owned(), found)).collect();
+            assert_eq!(code_of_all(&all), code, "{all:?}");
+        }
+    }
 }

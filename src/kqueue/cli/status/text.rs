@@ -1,6 +1,7 @@
 //! A snapshot as text.
 
 use super::super::show::{Mood, Style, Table, moment, span};
+use super::paused;
 use crate::cli::see::pool::pool_size;
 use kqueue_control::{Paused, Snapshot};
 use kqueue_system::harmless;
@@ -63,8 +64,7 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
             let about = |sizes: &kqueue_control::Sizes| if sizes.estimated { "~" } else { "" };
             queue.sizes.as_ref().map_or("?".to_owned(), |sizes| format!("{}{}", about(sizes), of(sizes)))
         };
-        let paused = queue.paused.then(|| "paused".to_owned());
-        let remarks: Vec<String> = paused.into_iter().chain(queue.error.clone()).collect();
+        let remarks: Vec<String> = paused(queue, told.at).into_iter().chain(queue.error.clone()).collect();
         queues.row([
             format!("{}:{}", told.connection, queue.name),
             size(|sizes| sizes.pending),
@@ -173,6 +173,12 @@ mod tests {
                 Queue {
                     name: "high".to_owned(),
                     paused: true,
+                    paused_by: Some(Paused {
+                        by: "operator".to_owned(),
+                        user: Some("al\u{1b}ice".to_owned()),
+                        until: Some(1_007_280),
+                        ..Paused::default()
+                    }),
                     sizes: Some(Sizes { pending: 12, ..Sizes::default() }),
                     oldest: Some(130.0),
                     ..Queue::default()
@@ -234,7 +240,7 @@ mod tests {
             "(2 h 1 min)",
             "Laravel 13.31.0 on PHP 8.4.1, process launcher",
             "7 done, 1 failed; 41.3/s",
-            "redis:high          12        0         0  2 min 10 s  paused",
+            "redis:high          12        0         0  2 min 10 s  paused by al ice until ",
             "redis:default        ?        ?         ?              timed out",
             "12  alice  kqueue resume",
             "pool        at most 4 workers, by bob until",

@@ -11,6 +11,7 @@ use crate::cli::{CONFIG, FAILURE, Failed, USAGE, print};
 use crate::survey::{self, Errand, Found, Manner, Question};
 use kqueue_config::{self as config, Loaded};
 use kqueue_system::identity::{self, Account, App};
+use kqueue_system::log;
 
 /// How something is done that concerns many jobs.
 #[derive(Debug, Args)]
@@ -72,10 +73,22 @@ impl Desk {
     ///
     /// # Errors
     /// Where it cannot, or something in it fails.
-    pub fn run(&self, mode: &str, order: Value, heard: impl FnMut(Value)) -> Result<(), Failed> {
+    pub fn run(&self, mode: &str, order: Value, mut heard: impl FnMut(Value)) -> Result<(), Failed> {
         let settings = &self.loaded.settings;
-        survey::run_errand(&Errand::new(settings, mode, order), Some(&self.user), self.manner, heard)
-            .map_err(|line| Failed { code: CONFIG, line: format!("{}: {line}", settings.app) })
+        let mut done = 0;
+        let errand = Errand::new(settings, mode, order);
+        let ended = survey::run_errand(&errand, Some(&self.user), self.manner, |answer| {
+            let number = ["done", "progress"].iter().find_map(|name| answer.get(name)?.as_u64());
+            done = number.unwrap_or(done);
+            heard(answer);
+        });
+        ended.map_err(|line| {
+            // What was done before the error is done.
+            if done > 0 {
+                log::act(&settings.app, &log::user(), &format!("{}: {done} done before an error: {line}", errand.mode));
+            }
+            Failed { code: CONFIG, line: format!("{}: {line}", settings.app) }
+        })
     }
 }
 

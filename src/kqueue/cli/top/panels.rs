@@ -4,6 +4,7 @@ use kqueue_control::{Found, Process, Snapshot, State};
 
 use super::super::see::snapshot;
 use super::super::show::{Mood, span};
+use super::super::status::paused;
 use super::grid::{Cell, Grid, Row};
 use super::rates::{Rates, process};
 
@@ -61,8 +62,7 @@ pub(super) fn queues(told: &Snapshot, rates: &Rates) -> Grid {
         let of = |of: fn(&kqueue_control::Sizes) -> u64| queue.sizes.as_ref().map(|sizes| of(sizes) as f64);
         let about = queue.sizes.is_some_and(|sizes| sizes.estimated);
         let number = |n: f64| if about { format!("~{n}") } else { n.to_string() };
-        let paused = queue.paused.then(|| "paused".to_owned());
-        let remarks: Vec<String> = paused.into_iter().chain(queue.error.clone()).collect();
+        let remarks: Vec<String> = paused(queue, told.at).into_iter().chain(queue.error.clone()).collect();
         let cells = vec![
             Cell::text(&queue.name),
             Cell::maybe(of(|sizes| sizes.pending), number),

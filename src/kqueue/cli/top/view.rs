@@ -169,7 +169,7 @@ fn one(text: &str, right: bool) -> Cell<'static> {
 mod tests {
     use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
     use kqueue_control::{
-        Figures, Found, Metrics, MetricsRow, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad,
+        Figures, Found, Metrics, MetricsRow, Paused, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad,
     };
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
@@ -287,6 +287,18 @@ mod tests {
             ],
         );
         assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn who_has_paused_a_queue() {
+        let mut told = shop(0);
+        let by = Paused { by: "operator".to_owned(), user: Some("al\u{1b}ice".to_owned()), ..Paused::default() };
+        told.queues[0] = Queue { paused: true, paused_by: Some(by), ..told.queues[0].clone() };
+        let by = Paused { by: "horizon".to_owned(), ..Paused::default() };
+        told.queues[1] = Queue { paused: true, paused_by: Some(by), ..told.queues[1].clone() };
+        let mut top = Top::new(Some("shop".to_owned()), true);
+        top.see(Look::App(Box::new(told), None), 1_000);
+        in_order(&shown(&top, 110, 40), &["high", "paused by al ice", "default", "paused by Horizon"]);
     }
 
     #[test]

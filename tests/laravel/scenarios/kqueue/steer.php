@@ -4,6 +4,7 @@
 
 declare(strict_types=1);
 
+use App\Jobs\DiesAsRetried;
 use App\Jobs\Fails;
 use App\Jobs\FailsUntil;
 use App\Jobs\KillsItself;
@@ -73,6 +74,24 @@ row('steer', 'kqueue failed: jobs of one class are retried while the app works, 
     [$said, $code] = $w->kqueue('failed', '--as-root', 'app', 'forget', '--match', 'another', '--yes');
     $w->expectSame([3, 0], [$said['done'], $code], 'what is forgotten');
     $w->expectSame(120, count($w->failed()), 'what is left');
+}, engines: ['kqueue']);
+
+row('steer', 'kqueue failed: a retry that dies between the record and the queue loses no job: the next command finds it', function (World $w): void {
+    $die = "{$w->sandbox->dir}/die";
+    $daemon = $w->start();
+    $w->dispatch(new DiesAsRetried($die));
+    $w->dispatchMany(new Fails('another'), 2);
+    Wait::until(static fn (): bool => count($w->failed()) === 3, 'a record of 3 failed jobs');
+    touch($die);
+    [, $code] = $w->kqueue('failed', '--as-root', 'app', 'retry', '--class', 'DiesAsRetried', '--yes');
+    $w->expect($code !== 0 && ! file_exists($die), 'the first command dies');
+    $w->expectSame(2, count($w->failed()), 'records that are left');
+    [$told] = $w->kqueue('failed', '--as-root', 'app', 'list');
+    $w->expectSame([3, 3], [$told['matched'] ?? $told, count($w->failed())], 'what the next command lists, and what is recorded');
+    [$said, $code] = $w->kqueue('failed', '--as-root', 'app', 'retry', '--class', 'DiesAsRetried', '--yes');
+    $w->expectSame([1, 1, 0], [$said['matched'] ?? $said, $said['done'] ?? null, $code], 'what is retried then');
+    $w->waitFor('failed', 4);
+    $w->expectSame(0, $daemon->stop(), 'exit status');
 }, engines: ['kqueue']);
 
 row('bulk', 'kqueue failed: 10,000 jobs of one class are retried with one command while the app works, each once', function (World $w): void {
