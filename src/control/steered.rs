@@ -57,6 +57,9 @@ pub struct BrokenMessage {
     /// Whether there is more of them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cut: bool,
+    /// Whether they are shown without characters that a terminal or browser may act upon.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub altered: bool,
 }
 
 /// Classes whose jobs run isolated because they have killed processes.

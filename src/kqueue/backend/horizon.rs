@@ -40,6 +40,13 @@ impl Seen {
     }
 }
 
+impl Seen {
+    /// The last id that later looks do not read.
+    pub(super) fn past(&self) -> i64 {
+        self.past
+    }
+}
+
 /// Result of one scan of several queues, and how long it is valid.
 #[derive(Debug)]
 pub(super) struct Horizon {
@@ -70,11 +77,6 @@ impl Horizon {
     /// Id up to which a look at a queue skips rows; 0 for an unknown queue.
     pub(super) fn past(&self, queue: usize) -> i64 {
         self.seen.get(queue).map_or(0, |seen| seen.past)
-    }
-
-    /// The highest id up to which a look at any queue skips rows.
-    pub(super) fn highest(&self) -> i64 {
-        self.seen.iter().map(|seen| seen.past).max().unwrap_or(0)
     }
 
     /// Epoch second at which the next of the remembered rows becomes free, or at which more rows may be due than are

@@ -7,6 +7,8 @@ use sqlx::{Row, SqliteConnection};
 use super::buffer::{Event, Id, first_id, ms_of};
 use super::write::unsigned;
 
+/// An event of these kinds lasts until it has an end.
+const OPEN: &str = "(ended IS NULL AND kind IN ('outage', 'pause'))";
 const COLUMNS: &str = "SELECT id, kind, text, tier, worker, job, ended FROM events";
 
 /// The selected events, the latest first.
@@ -16,7 +18,8 @@ pub async fn selected(
     limit: usize,
 ) -> sqlx::Result<Vec<(Id, Happening)>> {
     let kinds = if filter.kinds.is_empty() { "" } else { "AND kind IN (SELECT value FROM json_each(?4))" };
-    let sql = format!("{COLUMNS} WHERE (id >= ?1 OR ended >= ?2) AND id < ?3 {kinds} ORDER BY id DESC LIMIT ?5");
+    let sql =
+        format!("{COLUMNS} WHERE (id >= ?1 OR ended >= ?2 OR {OPEN}) AND id < ?3 {kinds} ORDER BY id DESC LIMIT ?5");
     let since = filter.since.saturating_mul(1000);
     let query = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(first_id(since))
@@ -29,7 +32,8 @@ pub async fn selected(
 
 /// Whether an event is among the selected ones.
 pub fn is_selected(event: &Happening, filter: &EventsFilter) -> bool {
-    event.ended.unwrap_or(event.at).max(event.at) >= filter.since.saturating_mul(1000)
+    let is_open = event.ended.is_none() && matches!(event.kind.as_str(), "outage" | "pause");
+    (is_open || event.ended.unwrap_or(event.at).max(event.at) >= filter.since.saturating_mul(1000))
         && filter.until.is_none_or(|until| event.at < after(until))
         && (filter.kinds.is_empty() || filter.kinds.contains(&event.kind))
 }

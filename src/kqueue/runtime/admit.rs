@@ -32,6 +32,9 @@ impl Runtime {
             }
             _ => self.queue.look_no_more(),
         }
+        if open.is_empty() || self.schedule.is_down() {
+            self.queue.is_closed(Instant::now(), &self.app.queues);
+        }
         if !self.queue.may_reserve(Instant::now()) {
             return;
         }

@@ -171,7 +171,12 @@ final class BrokenMessages extends Errand
             'queued' => $queued ?? $time($job['createdAt'] ?? $job['pushedAt'] ?? null),
             'uuid' => $text($job['uuid'] ?? $job['id'] ?? null),
             'class' => $text($job['displayName'] ?? $job['job'] ?? null),
-        ] + ($whole ? ['text' => $head, 'cut' => strlen($head) < $bytes] : []);
+        ] + ($whole ? [
+            'text' => $head,
+            'cut' => strlen($head) < $bytes,
+            // What is shown has no other characters.
+            'altered' => preg_match('/^[\P{C}\n\t]*+$/uD', $head) !== 1,
+        ] : []);
     }
 
     /** Why a message is not a valid job; null if it seems to be one. */

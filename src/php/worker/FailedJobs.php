@@ -45,8 +45,14 @@ final class FailedJobs extends Errand
     {
         $config = $this->boot->app['config'];
         $failed = $config->get('queue.failed');
+        $database = $config->get('database.connections.'.($failed['database'] ?? ''));
+        // Without what changes between two starts, such as a password.
+        $facts = array_map(
+            static fn (string $name): mixed => $failed[$name] ?? $database[$name] ?? null,
+            ['driver', 'table', 'path', 'host', 'port', 'unix_socket', 'database', 'prefix', 'schema'],
+        );
 
-        return substr(sha1(serialize([$failed, $config->get('database.connections.'.($failed['database'] ?? ''))])), 0, 12);
+        return substr(sha1((string) json_encode([$facts, $database['database'] ?? null])), 0, 12);
     }
 
     private function act(string $act): void
@@ -96,7 +102,7 @@ final class FailedJobs extends Errand
     private function takeOut(object $job): void
     {
         $this->transit->keep($job);
-        // If this throws, there is nothing to restore.
+        // If this throws, it is not known whether the record is still there: the next errand sees.
         $this->failer->forget($job->id);
         $this->out = $job;
         $this->done++;
@@ -106,9 +112,9 @@ final class FailedJobs extends Errand
     private function keep(): void
     {
         if ($this->out !== null) {
+            $this->done--;
             $this->restore($this->out);
             $this->transit->clear();
-            $this->done--;
         }
     }
 
@@ -118,9 +124,9 @@ final class FailedJobs extends Errand
      */
     private function recover(): void
     {
-        foreach ($this->transit->left() as $job) {
+        $this->transit->recover(function (object $job): void {
             $this->failer->find($job->id) === null && $this->restore($job);
-        }
+        });
     }
 
     private function restore(object $job): void

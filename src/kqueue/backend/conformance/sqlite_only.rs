@@ -189,4 +189,17 @@ async fn a_long_table_is_scanned_once() {
     let freed = b.next_batch(&queues(&["default"]), 5, &wait).await.unwrap().jobs;
     assert_eq!(b.delete(&freed).await.unwrap(), [true]);
     assert!(epoch_seconds() < soon + 20);
+
+    // One that was moved to the front is seen at once, also before the first row of all.
+    f.run("INSERT INTO jobs SELECT -1, queue, '{\"job\":\"front\"}', 0, NULL, 1, 1 FROM jobs WHERE id = 100").await;
+    b.forget();
+    let front = take(&b, &["default"], 5).await;
+    assert_eq!(front.len(), 1);
+    assert_eq!(b.delete(&front).await.unwrap(), [true]);
+    assert!(take(&b, &["default"], 5).await.is_empty());
+
+    // So are those of a table that was emptied and counts from 1 again.
+    f.run("DELETE FROM jobs; DELETE FROM sqlite_sequence").await;
+    f.push("default", &job("first")).await;
+    assert_eq!(payloads(&take(&b, &["default"], 5).await), jobs(&["first"]));
 }

@@ -59,13 +59,19 @@ impl Ear {
         match self.state.get() {
             EarState::Shut(until) if until.is_none_or(|until| Instant::now() >= until) => {}
             EarState::Open(until) if Instant::now() >= until => {
+                // The probe may have come while nobody waited for it.
+                let _ = self.hear().now_or_never();
+                if self.hears() {
+                    return None;
+                }
                 tracing::debug!("notifications do not arrive: a connection pooler is in between");
                 self.shut().await;
                 return None;
             }
             _ => return None,
         }
-        self.state.set(EarState::Shut(Some(Instant::now() + RETRY)));
+        // If this call is dropped, the next one is due soon.
+        self.state.set(EarState::Shut(Some(Instant::now() + PATIENCE)));
         let addresses = if settings.direct.is_empty() { &settings.addresses } else { &settings.direct };
         for address in addresses {
             let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
@@ -93,6 +99,7 @@ impl Ear {
                 Err(_) => tracing::debug!("cannot receive notifications: no answer"),
             }
         }
+        self.state.set(EarState::Shut(Some(Instant::now() + RETRY)));
         None
     }
 

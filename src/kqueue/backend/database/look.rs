@@ -15,6 +15,8 @@ use crate::backend::{BackendError, epoch, epoch_seconds};
 const PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
 /// Divides the time since the last job was found, which gives the pause: a job waits for no longer than that fraction.
 const PATIENCE: u32 = 100;
+/// Time after a job was found in which further ones may come unannounced: one notification covers several dispatches.
+const BURST: Duration = Duration::from_millis(20);
 /// A pause lasts at least this many times as long as the look before it.
 const SHARE: u32 = 10;
 
@@ -44,10 +46,12 @@ impl Pace {
         self.next.set(Instant::now());
     }
 
-    /// A look that took `cost` found nothing. The pause is the longest if new jobs are announced (`is_told`).
+    /// A look that took `cost` found nothing. The pause is the longest if new jobs are announced (`is_told`), but for
+    /// [`BURST`].
     pub(super) fn found_nothing(&self, cost: Duration, is_told: bool) {
         let (shortest, longest) = PAUSE;
-        let pause = self.found.get().filter(|_| !is_told).map_or(longest, |at| at.elapsed() / PATIENCE);
+        let found = self.found.get().filter(|at| !is_told || at.elapsed() < BURST);
+        let pause = found.map_or(longest, |at| at.elapsed() / PATIENCE);
         // Jobs become due on whole seconds.
         let pause = if pause < longest { pause.max(shortest) } else { to_next_second() };
         self.next.set(Instant::now() + pause.max(cost * SHARE));

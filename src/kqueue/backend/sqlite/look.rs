@@ -26,13 +26,21 @@ pub(super) struct Looks {
     is_long: Cell<bool>,
     /// Result of the last scan of a long table.
     horizon: RefCell<Option<Horizon>>,
+    /// The last row before the horizon as of that scan.
+    last: Cell<i64>,
     /// The file's version before that scan.
     scanned: Cell<Option<Version>>,
 }
 
 impl Looks {
     pub(super) fn new(long: Duration) -> Self {
-        Self { long, is_long: Cell::new(false), horizon: RefCell::new(None), scanned: Cell::new(None) }
+        Self {
+            long,
+            is_long: Cell::new(false),
+            horizon: RefCell::new(None),
+            last: Cell::new(0),
+            scanned: Cell::new(None),
+        }
     }
 
     /// Remembers a row as free again.
@@ -62,11 +70,6 @@ impl Looks {
         if let Some(horizon) = &mut *self.horizon.borrow_mut() {
             horizon.tried(which, ids);
         }
-    }
-
-    /// The highest id up to which rows are skipped.
-    fn past(&self) -> i64 {
-        self.horizon.borrow().as_ref().map_or(0, Horizon::highest)
     }
 
     fn holds(&self, names: &[String]) -> bool {
@@ -183,8 +186,8 @@ impl SqliteBackend {
         let last = async |connection: &mut SqliteConnection| {
             sqlx::query_scalar::<_, i64>(AssertSqlSafe(self.sql.last.clone())).fetch_one(connection).await
         };
-        // A table with lower ids was emptied, or is that of another file.
-        if self.looks.holds(names) && last(&mut *connection).await? >= self.looks.past() {
+        // A table without that row was emptied, or is that of another file.
+        if self.looks.holds(names) && last(&mut *connection).await? >= self.looks.last.get() {
             return Ok(());
         }
         self.looks.forget();
@@ -213,6 +216,9 @@ impl SqliteBackend {
             let coming = coming.into_iter().map(|(id, due)| Coming { id, due }).collect();
             seen.push(Seen::new(first, last, coming));
         }
+        let past = seen.iter().map(Seen::past).max().unwrap_or(0);
+        let before = sqlx::query_scalar::<_, i64>(AssertSqlSafe(self.sql.last_before.clone())).bind(past);
+        self.looks.last.set(before.fetch_one(&mut *connection).await?);
         let cost = cost.elapsed();
         tracing::debug!("scanned the table in {} ms", cost.as_millis());
         self.looks.is_long.set(cost > self.looks.long);

@@ -11,6 +11,8 @@ pub(super) struct Statements {
     pub(super) first: String,
     /// The last id of the table.
     pub(super) last: String,
+    /// The last id up to ?1.
+    pub(super) last_before: String,
     /// The rows of a queue that become free next: ids and due times. 1 retry_after, 2 queue, 3 last id, 4 limit.
     pub(super) coming: String,
     pub(super) reserve: String,
@@ -72,6 +74,7 @@ impl Statements {
             // 1 retry_after, 2 queue, 3 id up to which rows are skipped.
             next_due: format!("SELECT MIN({due}) FROM {jobs} WHERE queue = ?2 AND id > ?3"),
             first: format!("SELECT id FROM {jobs} WHERE {free} ORDER BY id LIMIT 1"),
+            last_before: format!("SELECT COALESCE(MAX(id), 0) FROM {jobs} WHERE id <= ?1"),
             last: format!("SELECT COALESCE(MAX(id), 0) FROM {jobs}"),
             coming: format!(
                 "SELECT id, CAST({due} AS INTEGER) AS due FROM {jobs} WHERE queue = ?2 AND id <= ?3 \

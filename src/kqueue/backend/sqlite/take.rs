@@ -32,8 +32,8 @@ impl SqliteBackend {
         if !self.ready(connection, &self.names(queues)).await? {
             return Ok(found);
         }
+        let mut work = begin(connection).await?;
         let taken = async {
-            let mut work = begin(connection).await?;
             for (which, queue) in queues.iter().enumerate() {
                 if self.take_queue(&mut work, which, queue, max, &mut found).await? {
                     break;

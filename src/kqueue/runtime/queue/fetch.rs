@@ -151,6 +151,18 @@ impl QueueSide {
         }
     }
 
+    /// No call for jobs is made, since the app or all its queues are paused. At the start, that they can be counted is
+    /// the first answer.
+    pub fn is_closed(&mut self, now: Instant, queues: &[String]) {
+        if self.outage.has_answered() {
+            return;
+        }
+        match self.is_native() || self.backlog.is_counted() {
+            true => self.answered(),
+            false => self.count(now, queues),
+        }
+    }
+
     fn answered(&mut self) {
         if self.outage.silence().is_some() {
             self.events.push_back(QueueEvent::Answers);

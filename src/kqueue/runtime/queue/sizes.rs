@@ -61,6 +61,11 @@ impl Backlog {
         queue
     }
 
+    /// Whether a queue could be counted.
+    pub fn is_counted(&self) -> bool {
+        self.counts.values().any(|count| matches!(count, Count::Sizes(_)))
+    }
+
     pub fn counted(&mut self, counts: BTreeMap<String, Count>) {
         self.counts = counts;
         let took = self.since.take().map(|since| since.elapsed()).unwrap_or_default();

@@ -39,12 +39,15 @@ row('steer', 'kqueue pause holds over a restart, is told apart from queue:pause,
 }, engines: ['kqueue']);
 
 row('steer', 'kqueue pause of every queue: paused, with the command that ends it; one with a time ends by itself', function (World $w): void {
-    $w->start();
+    $daemon = $w->start();
     $w->waitForStatus('running');
     $w->kqueue('pause');
     $job = $w->dispatch(new Plain());
     $told = $w->waitForStatus('paused', 6, static fn (array $told): bool => $told['waiting'] === 1);
     $w->expectContains("1 job waits: kqueue resume {$told['app']}", $told['status'], 'the line');
+    $w->expectSame(0, $daemon->stop(), 'exit status');
+    $w->start();
+    $w->waitForStatus('paused', 6, static fn (array $told): bool => $told['waiting'] === 1);
     $w->kqueue('pause', '--for', '1s');
     $w->waitFor('end', uuid: $job);
     $w->waitForStatus('running');
