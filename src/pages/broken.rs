@@ -86,7 +86,7 @@ fn shown(mount: &Mount, back: &str, message: &BrokenMessage, contents: &str) -> 
     let input = html! { label.message { "Contents" textarea name="with" rows="12" maxlength=(LARGEST) required spellcheck="false" { "\n" (contents) } } };
     let harmless = harmless::block(contents);
     // A browser would send back other contents than those of the message.
-    let is_altered = message.altered || harmless != *contents;
+    let is_altered = message.altered || harmless != *contents || contents.contains('\u{fffd}');
     html! {
         @if message.cut || contents.len() > LARGEST || is_altered {
             pre tabindex="0" { code { (harmless) } }

@@ -175,7 +175,7 @@ final class BrokenMessages extends Errand
             'text' => $head,
             'cut' => strlen($head) < $bytes,
             // What is shown has no other characters.
-            'altered' => preg_match('/^[\P{C}\n\t]*+$/uD', $head) !== 1,
+            'altered' => preg_match('/[^\P{C}\n\t\x{200C}\x{200D}]|[\x{2028}\x{2029}]/u', $head) !== 0,
         ] : []);
     }
 

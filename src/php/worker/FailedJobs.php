@@ -7,6 +7,7 @@ namespace Kqueue\Worker;
 use Closure;
 use Illuminate\Queue\Events\JobRetryRequested;
 use Illuminate\Support\Carbon;
+use Illuminate\Support\ConfigurationUrlParser;
 use RuntimeException;
 use Throwable;
 
@@ -45,11 +46,11 @@ final class FailedJobs extends Errand
     {
         $config = $this->boot->app['config'];
         $failed = $config->get('queue.failed');
-        $database = $config->get('database.connections.'.($failed['database'] ?? ''));
+        $database = (new ConfigurationUrlParser)->parseConfiguration($config->get('database.connections.'.($failed['database'] ?? '')) ?? []);
         // Without what changes between two starts, such as a password.
         $facts = array_map(
             static fn (string $name): mixed => $failed[$name] ?? $database[$name] ?? null,
-            ['driver', 'table', 'path', 'host', 'port', 'unix_socket', 'database', 'prefix', 'schema'],
+            ['driver', 'table', 'path', 'host', 'port', 'unix_socket', 'database', 'prefix', 'schema', 'region', 'endpoint'],
         );
 
         return substr(sha1((string) json_encode([$facts, $database['database'] ?? null])), 0, 12);

@@ -60,8 +60,8 @@ impl Ear {
             EarState::Shut(until) if until.is_none_or(|until| Instant::now() >= until) => {}
             EarState::Open(until) if Instant::now() >= until => {
                 // The probe may have come while nobody waited for it.
-                let _ = self.hear().now_or_never();
-                if self.hears() {
+                while !self.hears() && self.hear().now_or_never().is_some() {}
+                if !matches!(self.state.get(), EarState::Open(_)) {
                     return None;
                 }
                 tracing::debug!("notifications do not arrive: a connection pooler is in between");

@@ -15,7 +15,7 @@ use crate::backend::{BackendError, epoch, epoch_seconds};
 const PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(1));
 /// Divides the time since the last job was found, which gives the pause: a job waits for no longer than that fraction.
 const PATIENCE: u32 = 100;
-/// Time after a job was found in which further ones may come unannounced: one notification covers several dispatches.
+/// Time after a notification, or after a job was found, in which further ones may come unannounced: one notification covers several dispatches.
 const BURST: Duration = Duration::from_millis(20);
 /// A pause lasts at least this many times as long as the look before it.
 const SHARE: u32 = 10;
@@ -27,17 +27,25 @@ pub(super) type Work = Vec<bool>;
 #[derive(Debug)]
 pub(super) struct Pace {
     found: Cell<Option<Instant>>,
+    /// When a notification arrived.
+    heard: Cell<Option<Instant>>,
     next: Cell<Instant>,
 }
 
 impl Pace {
     pub(super) fn new() -> Self {
-        Self { found: Cell::new(None), next: Cell::new(Instant::now()) }
+        Self { found: Cell::new(None), heard: Cell::new(None), next: Cell::new(Instant::now()) }
     }
 
     /// Work was found: the next look is due at once, since there may be more.
     pub(super) fn found(&self) {
         self.found.set(Some(Instant::now()));
+        self.next.set(Instant::now());
+    }
+
+    /// Work was announced: the next look is due at once.
+    pub(super) fn heard(&self) {
+        self.heard.set(Some(Instant::now()));
         self.next.set(Instant::now());
     }
 
@@ -50,8 +58,12 @@ impl Pace {
     /// [`BURST`].
     pub(super) fn found_nothing(&self, cost: Duration, is_told: bool) {
         let (shortest, longest) = PAUSE;
-        let found = self.found.get().filter(|at| !is_told || at.elapsed() < BURST);
-        let pause = found.map_or(longest, |at| at.elapsed() / PATIENCE);
+        let is_burst = self.heard.get().max(self.found.get()).is_some_and(|at| at.elapsed() < BURST);
+        let pause = match is_told {
+            true if is_burst => shortest,
+            true => longest,
+            false => self.found.get().map_or(longest, |at| at.elapsed() / PATIENCE),
+        };
         // Jobs become due on whole seconds.
         let pause = if pause < longest { pause.max(shortest) } else { to_next_second() };
         self.next.set(Instant::now() + pause.max(cost * SHARE));
@@ -78,7 +90,7 @@ impl DatabaseBackend {
             match &self.ear {
                 Some(ear) => tokio::select! {
                     () = pause => {}
-                    () = ear.hear() => self.pace.next.set(Instant::now()),
+                    () = ear.hear() => self.pace.heard(),
                 },
                 None => pause.await,
             }

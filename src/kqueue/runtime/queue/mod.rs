@@ -223,14 +223,18 @@ impl QueueSide {
         }
     }
 
-    /// When [`Self::on_time`] or the next call is due.
+    /// When [`Self::on_time`], the next call or an event is due.
     pub fn wake(&self) -> Option<Instant> {
+        if !self.events.is_empty() {
+            return Some(Instant::now());
+        }
         let outage = self.fetch.outage().filter(|_| !self.outage.is_logged());
         let wakes = [self.fetch.wake(), outage, self.leases.wake(), self.backlog.wake(), self.settling_wake()];
         wakes.into_iter().chain([self.moving_wake(), self.behind.wake()]).flatten().min()
     }
 
     pub fn on_time(&mut self, now: Instant) {
+        self.backlog.on_time(now);
         if self.leases.is_due(now) {
             self.events.push_back(QueueEvent::RenewalDue);
         }

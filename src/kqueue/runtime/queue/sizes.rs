@@ -61,6 +61,11 @@ impl Backlog {
         queue
     }
 
+    /// A count that is due is made by whoever wants it next; it wakes nobody again.
+    pub fn on_time(&mut self, now: Instant) {
+        self.next.take_if(|at| *at <= now);
+    }
+
     /// Whether a queue could be counted.
     pub fn is_counted(&self) -> bool {
         self.counts.values().any(|count| matches!(count, Count::Sizes(_)))
@@ -70,7 +75,9 @@ impl Backlog {
         self.counts = counts;
         let took = self.since.take().map(|since| since.elapsed()).unwrap_or_default();
         let pause = if self.estimated { ESTIMATE_PAUSE } else { PAUSE };
-        self.next = Some(Instant::now() + pause.max(took * SHARE));
+        // One that failed is repeated soon, however long it took.
+        let pause = if self.is_counted() { pause.max(took * SHARE) } else { PAUSE };
+        self.next = Some(Instant::now() + pause);
     }
 }
 
