@@ -13,6 +13,7 @@ use super::desk::{self, Bulk, Desk};
 use crate::cli::see::Which;
 use crate::cli::show::{Style, Table, moment};
 use crate::cli::{FAILURE, Failed, USAGE, complete, print, stdio};
+use kqueue_control::BrokenMessage;
 use kqueue_system::{harmless, log};
 
 /// Bytes of the largest message that one is mended to.
@@ -69,21 +70,6 @@ impl Act {
     fn changes(self) -> bool {
         matches!(self, Act::Requeue | Act::Drop)
     }
-}
-
-/// A message, as PHP tells it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Message {
-    id: String,
-    queue: String,
-    bytes: u64,
-    why: Option<String>,
-    queued: Option<u64>,
-    uuid: Option<String>,
-    class: Option<String>,
-    text: Option<String>,
-    cut: bool,
 }
 
 /// What came of it.
@@ -204,7 +190,8 @@ fn report(asked: &Asked, done: &Done) -> Result<ExitCode, Failed> {
 fn list(done: &Done, style: Style) -> String {
     let mut table = Table::new(&["ID", "QUEUE", "QUEUED", ">BYTES", "CLASS", "WHY"]);
     for message in &done.messages {
-        let Message { id, queue, bytes, why, queued, class, .. } = Message::deserialize(message).unwrap_or_default();
+        let BrokenMessage { id, queue, bytes, why, queued, class, .. } =
+            BrokenMessage::deserialize(message).unwrap_or_default();
         let (queued, class) = (queued.map(moment).unwrap_or_default(), class.unwrap_or_default());
         table.row([id, queue, queued, bytes.to_string(), class, why.unwrap_or_else(|| FINE.to_owned())]);
     }
@@ -223,8 +210,8 @@ const FINE: &str = "no error found";
 
 /// Everything of one message.
 fn whole(message: &Value) -> String {
-    let Message { id, queue, bytes, why, queued, uuid, class, text, cut } =
-        Message::deserialize(message).unwrap_or_default();
+    let BrokenMessage { id, queue, bytes, why, queued, uuid, class, text, cut, .. } =
+        BrokenMessage::deserialize(message).unwrap_or_default();
     let line = |text: Option<String>| harmless::whole_line(&text.unwrap_or_default());
     let [id, queue, why] = [Some(id), Some(queue), Some(why.unwrap_or_else(|| FINE.to_owned()))].map(line);
     let (uuid, class) = (line(uuid), line(class));
