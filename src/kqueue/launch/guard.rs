@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
 use kqueue_system::processes::with_variable;
+use kqueue_system::unchecked;
 
 /// The variable that marks our processes.
 pub const MARK: &str = "KQUEUE_RUN";
@@ -62,6 +63,8 @@ impl Guard {
 
 /// The guard's main function: waits for the end of the runtime, then kills all marked processes.
 pub fn guard(mark: &str) -> ExitCode {
+    // It only waits from here on.
+    unchecked::unmap_code();
     // Nothing is written to the pipe: it ends with the runtime.
     let mut nothing = [0u8; 16];
     while matches!(io::stdin().read(&mut nothing), Ok(1..)) {}

@@ -44,6 +44,8 @@ pub struct Order {
     pub environment: BTreeMap<String, String>,
     /// A job waits for it: earlier results of probing PHP are reused.
     pub hurry: bool,
+    /// Forks of it are to share compiled code where PHP can.
+    pub share: bool,
 }
 
 /// How a process ended.

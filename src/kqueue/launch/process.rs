@@ -152,7 +152,7 @@ impl Launcher for ProcessLauncher {
         let stderr = if shared { outputs.socket(order.worker) } else { outputs.pipe(order.worker) }.map_err(start)?;
         let mut command = Command::new(&order.php);
         command
-            .args(defines(if abilities.shares { &SHARE_CODE } else { &[] }))
+            .args(defines(if order.share && abilities.shares { &SHARE_CODE } else { &[] }))
             .args(&order.php_args)
             .arg(&order.script)
             .arg(order.mode.to_string())

@@ -37,7 +37,7 @@ impl Boot {
         let order = recipe.order(0, Mode::Template);
         let mut pid = self.launcher.start(&order).await?;
         // There is no earlier one to kill.
-        let _ = templates.started(pid);
+        let _ = templates.started(pid, order.share);
         let mut described = None;
         let in_time = || tokio::time::Instant::now() + self.settings.boot_timeout;
         let mut deadline = in_time();
@@ -69,7 +69,7 @@ impl Boot {
                             }
                             if recipe.forking.is_on() {
                                 pid = self.launcher.start(&order).await?;
-                                let _ = templates.started(pid);
+                                let _ = templates.started(pid, order.share);
                                 deadline = in_time();
                                 continue;
                             }

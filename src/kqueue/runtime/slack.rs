@@ -7,7 +7,7 @@ use kqueue_core::schedule::JobId;
 use kqueue_system::unchecked;
 
 /// Idle time after which memory is returned.
-const QUIET: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Time in which the processes of an app that falls asleep end.
 const SETTLED: Duration = Duration::from_secs(2);

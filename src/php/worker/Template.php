@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Kqueue\Worker;
 
+use Illuminate\Foundation\Console\Kernel;
 use Symfony\Component\Console\Terminal;
 
 /**
@@ -219,7 +220,8 @@ final class Template
         $app = $this->boot->app;
 
         if (! $this->early) {
-            $this->boot->kernel->all();
+            // Not `all()`: that makes every command of the app, which queue:work does not either.
+            $this->boot->kernel instanceof Kernel ? (fn () => $this->getArtisan()->find('queue:work'))->call($this->boot->kernel) : $this->boot->kernel->all();
             $app->make('queue.worker');
         }
 

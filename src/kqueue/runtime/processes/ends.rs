@@ -19,7 +19,7 @@ impl Processes {
     pub(super) fn process_started(&mut self, worker: WorkerId, result: Result<i32, LaunchError>) {
         match (worker, result) {
             (0, Ok(pid)) => {
-                if let Some(other) = self.templates.started(pid) {
+                if let Some(other) = self.templates.started(pid, self.recipe.forking.share) {
                     self.launcher.kill(other);
                 }
             }

@@ -26,6 +26,8 @@ pub struct Forking {
     classes: Option<Box<RawValue>>,
     /// A job waits for the next template, so it is to boot fast.
     pub hurry: bool,
+    /// Whether forks of the next template share compiled code. To put it where they can takes a quarter of a boot.
+    pub share: bool,
     /// The resources held by the app that were logged last.
     told: Vec<Held>,
 }
@@ -34,7 +36,7 @@ impl Forking {
     /// Begins with a template that boots the app, if forking is possible.
     pub fn new(possible: bool) -> Self {
         let stage = if possible { Stage::Booted } else { Stage::Never };
-        Self { stage, possible, classes: None, hurry: false, told: Vec::new() }
+        Self { stage, possible, classes: None, hurry: false, share: true, told: Vec::new() }
     }
 
     /// PHP cannot fork.

@@ -59,6 +59,7 @@ impl Recipe {
             script: self.script.clone(),
             directory: self.settings.path.clone(),
             hurry: self.forking.hurry,
+            share: self.forking.share,
             environment,
         }
     }

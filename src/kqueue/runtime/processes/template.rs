@@ -20,6 +20,10 @@ use kqueue_core::wire::{Mode, Parts, ToWorker, Unforkable};
 /// Minimum and maximum delay before a template that keeps dying is started again.
 const DELAYS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
+/// Forks of a template that does not share compiled code. With more of them, their copies take more memory than what
+/// is shared.
+const UNSHARED: u32 = 3;
+
 /// One template process.
 #[derive(Debug)]
 struct Template {
@@ -30,6 +34,8 @@ struct Template {
     born: Instant,
     /// The first worker that it forked: worker ids ascend, so later ones are its own too.
     first: Option<WorkerId>,
+    /// Forks until another template takes over; without limit where they share compiled code.
+    forks: Option<u32>,
 }
 
 /// All templates.
@@ -63,9 +69,10 @@ impl Templates {
     /// Notes a started template. If two were requested at once the later one counts; the other's process id is
     /// returned, to be killed.
     #[must_use]
-    pub fn started(&mut self, pid: i32) -> Option<i32> {
+    pub fn started(&mut self, pid: i32, shares: bool) -> Option<i32> {
         self.retry = None;
-        let template = Template { pid, outbox: None, ready: false, born: Instant::now(), first: None };
+        let forks = (!shares).then_some(UNSHARED);
+        let template = Template { pid, outbox: None, ready: false, born: Instant::now(), first: None, forks };
         self.current.replace(template).map(|other| other.pid)
     }
 
@@ -79,7 +86,7 @@ impl Templates {
         self.current.as_ref().filter(|template| !template.ready).map(|template| template.born + limit)
     }
 
-    fn awaits(&self, worker: WorkerId) -> bool {
+    pub fn awaits(&self, worker: WorkerId) -> bool {
         self.pending.iter().any(|(other, _)| *other == worker)
     }
 
@@ -195,6 +202,20 @@ impl Templates {
         }
     }
 
+    /// Whether the current template has forked all that it may.
+    fn is_used_up(&self) -> bool {
+        self.current.as_ref().is_some_and(|template| template.forks == Some(0))
+    }
+
+    /// Orders a fork from the current template, if it is ready.
+    fn order(&mut self, frame: Parts) -> bool {
+        let sent = self.send(frame);
+        if let Some(forks) = self.current.as_mut().filter(|_| sent).and_then(|template| template.forks.as_mut()) {
+            *forks = forks.saturating_sub(1);
+        }
+        sent
+    }
+
     /// Sends a frame to the current template, if it is ready.
     pub fn send(&self, frame: Parts) -> bool {
         self.current
@@ -223,19 +244,24 @@ impl Processes {
 
     /// Forks a process for a lane or an isolated job, as soon as a template is ready.
     pub fn fork(&mut self, worker: WorkerId, mode: Mode) {
-        if !self.templates.send(self.recipe.fork(worker, mode)) && !self.templates.awaits(worker) {
+        if self.templates.is_used_up() {
+            self.retire_template();
+            (self.recipe.forking.hurry, self.recipe.forking.share) = (true, true);
+            self.start_template();
+        }
+        if !self.templates.order(self.recipe.fork(worker, mode)) && !self.templates.awaits(worker) {
             self.templates.pending.push_back((worker, mode));
         }
     }
 
     /// A template has booted: orders the pending forks.
     pub fn template_ready(&mut self, pid: i32) {
-        self.recipe.forking.hurry = false;
+        (self.recipe.forking.hurry, self.recipe.forking.share) = (false, true);
         self.templates.ready(pid);
-        while let Some((worker, mode)) = self.templates.pending.pop_front() {
+        for (worker, mode) in std::mem::take(&mut self.templates.pending) {
             // Skips workers that were given up meanwhile.
             if self.workers.contains_key(&worker) {
-                self.templates.send(self.recipe.fork(worker, mode));
+                self.fork(worker, mode);
             }
         }
     }
@@ -306,7 +332,7 @@ impl Processes {
             return false;
         }
         self.templates.recall();
-        self.recipe.forking.hurry = true;
+        (self.recipe.forking.hurry, self.recipe.forking.share) = (true, false);
         self.start_template();
         true
     }

@@ -19,7 +19,7 @@ struct Nobody(RefCell<Vec<i32>>);
 #[async_trait(?Send)]
 impl Launcher for Nobody {
     async fn start(&self, order: &Order) -> Result<i32, LaunchError> {
-        Err(LaunchError::Unit(format!("worker {} is not to be had", order.worker)))
+        Err(LaunchError::Unit(format!("worker {} is not to be had, share: {}", order.worker, order.share)))
     }
 
     fn kill(&self, pid: i32) {
@@ -200,7 +200,7 @@ fn one_that_is_killed_before_it_was_started_is_gone_at_once() {
 #[test]
 fn a_template_that_hangs_in_its_boot_is_killed_and_another_one_is_started() {
     run(|mut processes, launcher| async move {
-        assert_eq!(processes.templates.started(77), None);
+        assert_eq!(processes.templates.started(77, true), None);
         let start = Instant::now();
         let limit = processes.recipe.settings().boot_timeout;
         assert!(processes.wake().is_some_and(|at| at <= Instant::now() + limit));
@@ -219,9 +219,43 @@ fn a_template_that_hangs_in_its_boot_is_killed_and_another_one_is_started() {
 }
 
 #[test]
+fn a_template_that_woke_the_app_is_followed_by_one_that_shares_code() {
+    run(|mut processes, _| async move {
+        let mut asked = async |processes: &mut Processes| match processes.next().await {
+            ProcessInput::Answer(Answer::Started { worker: 0, result: Err(error) }) => error.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert!(processes.wake_up(false));
+        assert!(asked(&mut processes).await.ends_with("share: false"));
+        // As if it had been started.
+        let _ = processes.templates.started(77, false);
+        let (outbox, mut first) = Outbox::pair(9);
+        processes.templates.connected(77, outbox);
+        for id in 1..=5 {
+            add(&mut processes, id, None, None);
+            processes.fork(id, Mode::Lane);
+        }
+        processes.template_ready(77);
+        let frames = std::iter::from_fn(|| first.try_recv().ok()).count();
+        assert_eq!((frames, processes.templates.is(77)), (4, false), "three forks, and that it is to end after them");
+        assert!(!processes.templates.awaits(3) && processes.templates.awaits(4) && processes.templates.awaits(5));
+        assert!(asked(&mut processes).await.ends_with("share: true"));
+        let _ = processes.templates.started(78, true);
+        let (outbox, mut second) = Outbox::pair(99);
+        processes.templates.connected(78, outbox);
+        processes.template_ready(78);
+        for id in 6..60 {
+            processes.fork(id, Mode::Lane);
+        }
+        assert_eq!(std::iter::from_fn(|| second.try_recv().ok()).count(), 56);
+        assert!(processes.templates.is(78));
+    });
+}
+
+#[test]
 fn what_a_dead_template_was_asked_to_fork_never_comes() {
     let (mut processes, _) = processes();
-    let _ = processes.templates.started(77);
+    let _ = processes.templates.started(77, true);
     processes.templates.connected(77, Outbox::to_nobody());
     processes.template_ready(77);
     for (id, pid) in [(1, None), (2, Some(i32::MAX))] {
