@@ -21,6 +21,7 @@ use super::shapes::{
     Backoff, Bytes, Capacity, Count, Megabytes, Name, Names, Shape, Time, TimeLimit, Timeout, Umask, Words,
 };
 use super::tables::{Said, Tables};
+use super::weights::Weights;
 
 /// The key of this name.
 pub fn key(name: &str) -> Option<&'static Key> {
@@ -234,6 +235,9 @@ keys! {
     connection: Name, None("redis"), CommandLine, [Start];
     /// Queues in strict order; by default the connection's own queue.
     queues: Names, EmptyIfUnset("high,default"), App, [Live];
+    /// The queues' shares of all starts: like `weight` in the table of each queue. Without any weight the order of
+    /// `queues` is strict.
+    weights: Weights, EmptyIfUnset("high:5,default:2"), App, [Live];
     /// What the jobs of one queue take turns by, such as the tenant: a key of the payload, the first part of a tag
     /// (`tenant_id:7`) or a property of the job. On Redis and in databases, jobs are also reserved out of order for
     /// this.

@@ -33,6 +33,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod units;
+mod weights;
 mod whose;
 mod written;
 

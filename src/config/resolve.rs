@@ -12,7 +12,7 @@ use super::raw::{Given, Origin};
 use super::root::accounts;
 use super::settings::Limits;
 use super::surroundings::Surroundings;
-use super::{dirs, paths};
+use super::{dirs, paths, weights};
 
 /// Makes settings of the app called `app`; `file` is the one that was read, for errors.
 ///
@@ -56,6 +56,7 @@ pub fn no_path(file: Option<&Path>) -> Error {
 /// # Errors
 /// [`Error::Conflict`] where they do.
 pub(super) fn work_out(merged: &mut Merged, here: &Surroundings) -> Result<(), Error> {
+    weights::check(merged)?;
     durations(merged)?;
     pool(merged, here)?;
     memory(merged)

@@ -29,11 +29,11 @@ pub struct Bounds {
     pub max_waiting: Option<usize>,
     /// The share of a queue.
     pub weight: Option<u32>,
-    /// Where jobs of a class run that declare nothing.
+    /// Where jobs run that declare nothing.
     pub tier: Option<DefaultTier>,
-    /// MB for a job of a class that declares none.
+    /// MB for a job that declares none.
     pub memory_max: Option<u32>,
-    /// The order of a class's jobs, of those that declare none.
+    /// The order of the jobs that declare none.
     pub priority: Option<i32>,
     /// The name of what says for whom a limit of a class counts.
     pub by: Option<String>,
@@ -159,15 +159,16 @@ table_keys! {
     /// top-level `max_waiting`.
     MAX_WAITING, max_waiting: Capacity<1, 1000000>, "20";
     /// The queue's share of all starts, relative to the other queues that have jobs. If no queue has a weight, the
-    /// order of `queues` is strict; if one has, the weight of the others is 1.
+    /// order of `queues` is strict; if one has, the weight of the others is 1. `weights` at the top of the file sets
+    /// several.
     WEIGHT, weight: Count<1, 1000>, "5";
-    /// `default_tier` for jobs of the class.
+    /// `default_tier` for these jobs; that of a class takes precedence over that of a queue.
     TIER, tier: DefaultTier, "\"pooled\"";
     /// Order among the jobs of one queue that wait for the same tier: higher numbers first; the default is 0. A
-    /// priority that the job declares takes precedence.
+    /// priority that the job declares takes precedence, then that of its class.
     PRIORITY, priority: Priority, "5";
-    /// Memory limit, in MB, of a job of the class that declares no `maxMemory`. If it is above that of a pooled worker,
-    /// the job runs isolated.
+    /// Memory limit, in MB, of a job that declares no `maxMemory`; that of a class takes precedence over that of a
+    /// queue. If it is above that of a pooled worker, the job runs isolated.
     MEMORY_MAX, memory_max: Megabytes<32>, "1024";
     /// A key of the payload, a tag `NAME:VALUE` or a property: the limits apply to each of its values separately.
     BY, by: Name, "\"tenant_id\"";
@@ -225,9 +226,24 @@ pub static TABLES: &[Table] = &[
     },
     Table {
         name: "queue",
-        doc: &[" Limits of a queue, its weight, timeout, and the maximum wait before an alert."],
+        doc: &[
+            " Limits of a queue, its weight, tier and defaults for its jobs, and the maximum wait before an alert. The",
+            " table of a job's class takes precedence.",
+        ],
         example: "mail",
-        keys: &[&MAX_CONCURRENT, &RATE, &BURST, &SHARED, &MAX_WAITING, &WEIGHT, &TIMEOUT, &ALERT_WAIT],
+        keys: &[
+            &MAX_CONCURRENT,
+            &RATE,
+            &BURST,
+            &SHARED,
+            &MAX_WAITING,
+            &WEIGHT,
+            &PRIORITY,
+            &TIER,
+            &MEMORY_MAX,
+            &TIMEOUT,
+            &ALERT_WAIT,
+        ],
         of: |tables| &mut tables.queue,
         read: |tables| &tables.queue,
     },

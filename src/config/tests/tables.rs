@@ -160,3 +160,32 @@ fn what_is_wrong_has_one_line() {
         assert_eq!(line, format!("$/etc/shop.toml:{error}"), "{text}");
     }
 }
+
+#[test]
+fn weights_are_of_one_place_and_of_queues_that_are_processed() {
+    let world = World::new();
+    let shop = |text: &str| world.shop(&format!("{PATH}{text}"), &[]);
+    let settings = shop("weights = \"high:5, a:b:2,low : 1\"\n[queue.mail]\nweight = 7\n").unwrap().settings;
+    let weights: Vec<_> = settings.queue_weights().into_iter().collect();
+    let expected = [("a:b", 2), ("high", 5), ("low", 1), ("mail", 7)].map(|(queue, weight)| (queue.to_owned(), weight));
+    assert_eq!(weights, expected);
+    for (text, error) in [
+        (
+            "weights = \"high\"",
+            "2: weights: expected queues with their weights from 1 to 1000 (such as \"high:5, default:2, low:1\"), got \"high\"",
+        ),
+        ("weights = \"high:0\"", "2: weights: expected queues with their weights"),
+        ("weights = \"a:1, a:2\"", "2: weights: expected queues with their weights"),
+        (
+            "weights = \"mail:2\"\n[queue.mail]\nweight = 7",
+            "2: weights: queue mail has a weight here and one in its table; leave mail out here, or weight out of its table",
+        ),
+        (
+            "weights = \"hihg:2\"\nqueues = [\"high\"]",
+            "2: weights: queue hihg is not one of queues; add hihg to queues, or leave it out here",
+        ),
+    ] {
+        let found = shop(text).unwrap_err().to_string();
+        assert!(found.contains(error), "{found}");
+    }
+}

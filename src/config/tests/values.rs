@@ -16,6 +16,7 @@ fn defaults() {
         php: world.at("bin/php"),
         php_args: vec![],
         connection: None,
+        weights: Vec::new(),
         queues: vec![],
         fair_by: None,
         launcher: LauncherKind::Auto,

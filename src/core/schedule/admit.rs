@@ -194,9 +194,11 @@ impl Schedule {
     pub(super) fn route(&mut self, id: JobId) -> Option<Route> {
         let job = self.jobs.get(&id)?;
         let hints = self.declared_by(job);
-        let default_tier = self.config.class_tiers.get(&job.class).copied().or(self.config.limits.default_tier);
-        let limits = Limits { default_tier, ..self.config.limits };
-        let timeout = job.timeout.or_else(|| self.config.class_timeouts.get(&job.class).copied());
+        let defaults = self.config.defaults(&job.class, &job.queue);
+        let limits = Limits { default_tier: defaults.tier.or(self.config.limits.default_tier), ..self.config.limits };
+        // That of a queue says nothing about how long its jobs take.
+        let of_class = || self.config.class_defaults.get(&job.class)?.timeout;
+        let timeout = job.timeout.or_else(of_class);
         Some(self.history.route(&job.class, &hints, timeout, &limits))
     }
 
@@ -322,16 +324,15 @@ impl Schedule {
 
     fn declared_by(&self, job: &Job) -> Hints {
         let hints = job.hints.merge(&self.hints.get(&job.class).copied().unwrap_or_default());
-        match self.config.class_memory.get(&job.class) {
-            Some(mb) => Hints { max_memory_mb: hints.max_memory_mb.or(Some(*mb)), ..hints },
-            None => hints,
-        }
+        let told = hints.max_memory_mb.or_else(|| self.config.defaults(&job.class, &job.queue).memory_mb);
+        Hints { max_memory_mb: told, ..hints }
     }
 
     /// Memory limits in MB, by class, of the classes that declare or are configured with one.
     pub fn class_memory_mb(&self) -> BTreeMap<String, u32> {
         let hinted = self.hints.iter().filter_map(|(class, hints)| Some((class.clone(), hints.max_memory_mb?)));
-        let configured = self.config.class_memory.iter().map(|(class, mb)| (class.clone(), *mb));
+        let defaults = self.config.class_defaults.iter();
+        let configured = defaults.filter_map(|(class, defaults)| Some((class.clone(), defaults.memory_mb?)));
         configured.chain(hinted).collect()
     }
 
@@ -342,8 +343,9 @@ impl Schedule {
 
     pub(super) fn turn(&self, id: JobId) -> Turn {
         let Some(job) = self.jobs.get(&id) else { return Turn::default() };
-        let declared = self.declared(id).priority.or_else(|| self.config.class_priorities.get(&job.class).copied());
-        Turn::new(self.place_of(&job.queue), declared.unwrap_or(0)).in_front(job.front)
+        let told = || self.config.defaults(&job.class, &job.queue).priority;
+        let priority = self.declared(id).priority.or_else(told).unwrap_or(0);
+        Turn::new(self.place_of(&job.queue), priority).in_front(job.front)
     }
 
     /// Drops a job that goes back to its queue unchanged. It counts as settled: a call for jobs made before cannot have

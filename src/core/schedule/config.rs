@@ -26,16 +26,10 @@ pub struct Config {
     pub max_concurrent: PerTier<usize>,
     /// Limits of classes, by the name by which their jobs are routed.
     pub class_limits: BTreeMap<String, Limit>,
-    /// Tier for jobs of a class that declare none, instead of the default of `limits`.
-    pub class_tiers: BTreeMap<String, Tier>,
-    /// Memory in MB for a job of a class that declares none.
-    pub class_memory: BTreeMap<String, u32>,
-    /// Priority for jobs of a class that declare none: higher goes first.
-    pub class_priorities: BTreeMap<String, i32>,
-    /// Timeout in seconds for jobs of a class whose payload names none; 0 is without limit.
-    pub class_timeouts: BTreeMap<String, u32>,
-    /// The same per queue, for classes without one.
-    pub queue_timeouts: BTreeMap<String, u32>,
+    /// Defaults for the jobs of a class.
+    pub class_defaults: BTreeMap<String, Defaults>,
+    /// Defaults for the jobs of a queue, where there is none for the class.
+    pub queue_defaults: BTreeMap<String, Defaults>,
     /// Name of the payload value per which the limits of a class count.
     pub class_by: BTreeMap<String, String>,
     /// Classes whose limits are shared between hosts.
@@ -79,11 +73,41 @@ pub struct Config {
     pub cores: usize,
 }
 
+/// What counts for jobs that do not declare it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// Tier, instead of the default of [`Limits`].
+    pub tier: Option<Tier>,
+    /// Memory in MB.
+    pub memory_mb: Option<u32>,
+    /// Priority: higher goes first.
+    pub priority: Option<i32>,
+    /// Timeout in seconds; 0 is without limit.
+    pub timeout: Option<u32>,
+}
+
+impl Defaults {
+    /// These, and `others` where these have none.
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            tier: self.tier.or(others.tier),
+            memory_mb: self.memory_mb.or(others.memory_mb),
+            priority: self.priority.or(others.priority),
+            timeout: self.timeout.or(others.timeout),
+        }
+    }
+}
+
 impl Config {
+    /// Defaults for the jobs of a class in a queue.
+    pub(super) fn defaults(&self, class: &str, queue: &str) -> Defaults {
+        let of_class = self.class_defaults.get(class).copied().unwrap_or_default();
+        of_class.or(self.queue_defaults.get(queue).copied().unwrap_or_default())
+    }
+
     /// Timeout of a job in milliseconds; 0 is without limit.
     pub(super) fn timeout_of(&self, job: &Job) -> u64 {
-        let told = job.timeout.or_else(|| self.class_timeouts.get(&job.class).copied());
-        let told = told.or_else(|| self.queue_timeouts.get(&job.queue).copied());
+        let told = job.timeout.or_else(|| self.defaults(&job.class, &job.queue).timeout);
         told.map_or(self.timeout_ms, |seconds| u64::from(seconds) * 1000)
     }
 }

@@ -46,7 +46,7 @@ use crate::routing::{Route, Tier};
 pub use crate::wire::{Done, JobKind, LastResort};
 pub use adopt::{Adopted, AdoptedJob};
 pub use cause::Cause;
-pub use config::Config;
+pub use config::{Config, Defaults};
 pub use gate::{Limit, Rate};
 pub use look::Standing;
 pub use machine::Schedule;

@@ -47,7 +47,7 @@ use crate::workers::Listener;
 use kqueue_config::{Ack, Bounds, Crash, DefaultTier, LauncherKind, Loaded, Pop, Settings};
 use kqueue_control::Snapshot;
 use kqueue_core::routing::{Limits, PerTier, Tier};
-use kqueue_core::schedule::{Config, Limit, Rate, Schedule};
+use kqueue_core::schedule::{Config, Defaults, Limit, Rate, Schedule};
 use kqueue_core::wire::coordinator::UnitLimits;
 use kqueue_system::systemd::activation;
 
@@ -163,7 +163,7 @@ pub(super) async fn run(loaded: Loaded, reread: Reread) -> anyhow::Result<ExitCo
     let native = backend.is_native();
     if native {
         tracing::info!("connection {}: pooled workers take jobs off the queue by themselves", app.connection);
-        if !settings.tables.is_empty() || settings.fair_by.is_some() {
+        if !settings.tables.is_empty() || !settings.weights.is_empty() || settings.fair_by.is_some() {
             tracing::warn!(
                 "connection {}: limits of classes, `shared`, weights and fair_by have no effect",
                 app.connection
@@ -381,16 +381,13 @@ pub(super) fn schedule_config(
             settings.max_concurrent_isolated,
         ),
         class_limits: limits_of(&settings.tables.class),
-        class_tiers: each(&settings.tables.class, |of| of.tier.and_then(tier_of)),
-        class_memory: each(&settings.tables.class, |of| of.memory_max),
-        class_priorities: each(&settings.tables.class, |of| of.priority),
-        class_timeouts: each(&settings.tables.class, |of| of.timeout.map(whole_seconds)),
-        queue_timeouts: each(&settings.tables.queue, |of| of.timeout.map(whole_seconds)),
+        class_defaults: each(&settings.tables.class, defaults_of),
+        queue_defaults: each(&settings.tables.queue, defaults_of),
         class_shared: each(&settings.tables.class, |of| of.shared.filter(|shared| *shared)).into_keys().collect(),
         queue_shared: each(&settings.tables.queue, |of| of.shared.filter(|shared| *shared)).into_keys().collect(),
         class_by: each(&settings.tables.class, |of| of.by.clone()),
         queue_limits: limits_of(&settings.tables.queue),
-        queue_weights: each(&settings.tables.queue, |of| of.weight),
+        queue_weights: settings.queue_weights(),
         queue_waiting: each(&settings.tables.queue, |of| of.max_waiting),
         ahead,
         max_waiting: settings.max_waiting,
@@ -408,6 +405,17 @@ pub(super) fn schedule_config(
         max_jobs: settings.limits.max_jobs,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
     }
+}
+
+/// The defaults that a table sets, if any.
+fn defaults_of(bounds: &Bounds) -> Option<Defaults> {
+    let defaults = Defaults {
+        tier: bounds.tier.and_then(tier_of),
+        memory_mb: bounds.memory_max,
+        priority: bounds.priority,
+        timeout: bounds.timeout.map(whole_seconds),
+    };
+    (defaults != Defaults::default()).then_some(defaults)
 }
 
 /// Whole seconds as in a payload; 0 is without limit.

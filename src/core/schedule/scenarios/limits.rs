@@ -1,7 +1,7 @@
 //! Limits of classes and queues.
 
 use super::*;
-use crate::schedule::{Limit, Rate};
+use crate::schedule::{Defaults, Limit, Rate};
 
 fn at_once(most: usize) -> Limit {
     Limit { max_concurrent: Some(most), rate: None }
@@ -165,9 +165,10 @@ fn a_queue_may_have_less_waiting() {
 
 #[test]
 fn a_class_may_have_a_tier_and_memory_of_its_own() {
-    let tiers = [("Here".to_owned(), Tier::Isolated)].into();
-    let memory = [("Large".to_owned(), 900)].into();
-    let mut shop = Shop::open(Config { class_tiers: tiers, class_memory: memory, ..config() });
+    let here = Defaults { tier: Some(Tier::Isolated), ..Defaults::default() };
+    let large = Defaults { memory_mb: Some(900), ..Defaults::default() };
+    let class_defaults = [("Here".to_owned(), here), ("Large".to_owned(), large)].into();
+    let mut shop = Shop::open(Config { class_defaults, ..config() });
     let long = Hints { estimated_duration: Some(Duration::from_secs(2)), ..Hints::default() };
     for (class, hints) in [("Here", Hints::default()), ("Large", Hints::default()), ("Here", long), ("Other", long)] {
         shop.push(1, Task { hints, ..task(class, 10) });
@@ -180,6 +181,30 @@ fn a_class_may_have_a_tier_and_memory_of_its_own() {
     // The job's own declaration takes precedence.
     assert_eq!(tiers("Here").iter().filter(|tier| **tier == Tier::Isolated).count(), 1);
     assert_eq!((tiers("Large"), tiers("Other")), (vec![Tier::Isolated], vec![Tier::Pooled]));
+}
+
+/// What is said of the class takes precedence, value by value.
+#[test]
+fn a_queue_may_have_a_tier_memory_and_a_priority_of_its_own() {
+    let queues = vec!["mail".to_owned(), "default".to_owned()];
+    let alone = Defaults { tier: Some(Tier::Isolated), priority: Some(5), ..Defaults::default() };
+    let beside = Defaults { tier: Some(Tier::Pooled), ..Defaults::default() };
+    let large = Defaults { memory_mb: Some(900), ..Defaults::default() };
+    let queue_defaults = [("mail".to_owned(), alone), ("default".to_owned(), large)].into();
+    let class_defaults = [("Pooled".to_owned(), beside)].into();
+    let mut shop = Shop::open(Config { queues, queue_defaults, class_defaults, ..config() });
+    for (class, queue) in [("One", "mail"), ("Pooled", "mail"), ("Two", "default")] {
+        shop.push(1, Task { queue, ..task(class, 10) });
+    }
+    shop.until(5_000);
+    let tier = |class: &str| {
+        let start = shop.starts.iter().find(|start| start.class == class);
+        start.map(|start| shop.tiers[&start.worker])
+    };
+    assert_eq!(tier("One"), Some(Tier::Isolated));
+    assert_eq!(tier("Pooled"), Some(Tier::Pooled));
+    assert_eq!(tier("Two"), Some(Tier::Isolated), "it takes more memory than a pooled worker may");
+    assert_eq!(shop.schedule.config.defaults("Pooled", "mail").priority, Some(5));
 }
 
 #[test]
@@ -206,8 +231,9 @@ fn a_class_that_is_held_starts_nothing_and_others_go_on() {
 
 #[test]
 fn a_class_may_have_a_priority_of_its_own() {
-    let priorities = [("First".to_owned(), 3), ("Last".to_owned(), -3)].into();
-    let mut shop = Shop::open(Config { pool_size: 1, pool_max_size: 1, class_priorities: priorities, ..config() });
+    let of = |class: &str, priority| (class.to_owned(), Defaults { priority: Some(priority), ..Defaults::default() });
+    let class_defaults = [of("First", 3), of("Last", -3)].into();
+    let mut shop = Shop::open(Config { pool_size: 1, pool_max_size: 1, class_defaults, ..config() });
     let long = |class, priority| Task {
         hints: Hints { estimated_duration: Some(Duration::from_secs(2)), priority, ..Hints::default() },
         ..task(class, 2_000)
@@ -229,8 +255,9 @@ fn a_class_may_have_a_priority_of_its_own() {
 #[test]
 fn a_class_may_have_a_timeout_of_its_own_and_so_may_a_queue() {
     let queues = vec!["mail".to_owned(), "default".to_owned()];
-    let (of_class, of_queue) = ([("Slow".to_owned(), 5)].into(), [("mail".to_owned(), 2)].into());
-    let mut config = Config { queues, class_timeouts: of_class, queue_timeouts: of_queue, ..config() };
+    let of = |name: &str, timeout| (name.to_owned(), Defaults { timeout: Some(timeout), ..Defaults::default() });
+    let (class_defaults, queue_defaults) = ([of("Slow", 5)].into(), [of("mail", 2)].into());
+    let mut config = Config { queues, class_defaults, queue_defaults, ..config() };
     (config.timeout_ms, config.grace_ms) = (1_000, 100);
     let mut shop = Shop::open(config);
     for (class, queue) in [("Slow", "mail"), ("Other", "mail"), ("Other", "default")] {

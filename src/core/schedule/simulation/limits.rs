@@ -9,7 +9,7 @@ use crate::payload::LimitHint;
 use crate::routing::Tier;
 use crate::schedule::job::Job;
 use crate::schedule::machine::Phase;
-use crate::schedule::{Action, Config, Event, JobId, JobKind, Limit, Rate, Schedule};
+use crate::schedule::{Action, Config, Defaults, Event, JobId, JobKind, Limit, Rate, Schedule};
 
 /// Maximum of milliseconds between the grant of a shared limit and the start of the job, as answers may be late.
 const SLACK: u64 = 4_000;
@@ -54,7 +54,7 @@ pub fn count(world: &World) -> BTreeMap<String, usize> {
 pub fn limited(mut config: Config, rng: &mut Rng) -> Config {
     config.queues = QUEUES.iter().map(|queue| (*queue).to_owned()).collect();
     (config.class_limits, config.queue_limits, config.queue_waiting) = Default::default();
-    (config.class_by, config.class_timeouts, config.queue_timeouts) = Default::default();
+    (config.class_by, config.class_defaults, config.queue_defaults) = Default::default();
     (config.class_shared, config.queue_shared) = Default::default();
     let shares = rng.chance(300);
     for class in classes() {
@@ -67,8 +67,8 @@ pub fn limited(mut config: Config, rng: &mut Rng) -> Config {
         if rng.chance(200) {
             config.class_by.insert(class.name.to_owned(), by(rng));
         }
-        if rng.chance(100) {
-            config.class_timeouts.insert(class.name.to_owned(), *rng.pick(&[0, 3, 50]));
+        if rng.chance(200) {
+            config.class_defaults.insert(class.name.to_owned(), defaults(rng));
         }
     }
     for queue in QUEUES {
@@ -78,8 +78,8 @@ pub fn limited(mut config: Config, rng: &mut Rng) -> Config {
         if shares && rng.chance(500) {
             config.queue_shared.insert(queue.to_owned());
         }
-        if rng.chance(100) {
-            config.queue_timeouts.insert(queue.to_owned(), *rng.pick(&[0, 3, 50]));
+        if rng.chance(200) {
+            config.queue_defaults.insert(queue.to_owned(), defaults(rng));
         }
         if rng.chance(500) {
             config.queue_weights.insert(queue.to_owned(), *rng.pick(&[1, 2, 5, 100]));
@@ -89,6 +89,15 @@ pub fn limited(mut config: Config, rng: &mut Rng) -> Config {
         }
     }
     config
+}
+
+fn defaults(rng: &mut Rng) -> Defaults {
+    Defaults {
+        tier: rng.chance(300).then(|| *rng.pick(&[Tier::Inline, Tier::Pooled, Tier::Isolated])),
+        memory_mb: rng.chance(200).then(|| *rng.pick(&[64, 4_000])),
+        priority: rng.chance(300).then(|| *rng.pick(&[-3, 5])),
+        timeout: rng.chance(500).then(|| *rng.pick(&[0, 3, 50])),
+    }
 }
 
 fn limit(rng: &mut Rng) -> Limit {

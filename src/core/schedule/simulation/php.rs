@@ -180,8 +180,8 @@ impl World {
         let message = &self.messages[held.uid];
         let (low, high) = self.classes[message.class].ms;
         let config = &self.schedule.config;
-        let of_class = config.class_timeouts.get(self.classes[message.class].name);
-        let told = message.timeout.or(of_class.or(config.queue_timeouts.get(message.queue)).copied());
+        let defaults = config.defaults(self.classes[message.class].name, message.queue);
+        let told = message.timeout.or(defaults.timeout);
         let timeout = told.map_or(config.timeout_ms, |seconds| u64::from(seconds) * 1000);
         let mut ms = self.rng.between(low, high);
         let mut way = Way::Well;

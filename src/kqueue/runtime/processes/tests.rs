@@ -221,7 +221,7 @@ fn a_template_that_hangs_in_its_boot_is_killed_and_another_one_is_started() {
 #[test]
 fn a_template_that_woke_the_app_is_followed_by_one_that_shares_code() {
     run(|mut processes, _| async move {
-        let mut asked = async |processes: &mut Processes| match processes.next().await {
+        let asked = async |processes: &mut Processes| match processes.next().await {
             ProcessInput::Answer(Answer::Started { worker: 0, result: Err(error) }) => error.to_string(),
             other => panic!("{other:?}"),
         };

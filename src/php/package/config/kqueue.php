@@ -34,6 +34,7 @@ return [
     // in /etc/kqueue/NAME.toml. `kqueue config example` describes each setting; these are the defaults.
     'settings' => [
         // 'queues' => ['high', 'default'],
+        // 'weights' => ['high:5', 'default:2'],
 
         // 'default_tier' => 'auto',
         // 'inline_max_duration' => '1s',
