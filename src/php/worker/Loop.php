@@ -121,6 +121,7 @@ final class Loop
         $this->pop = new Pop;
         $this->signals = new Signals($this->boot);
         $this->usage = new Usage;
+        $this->usage->watch($this->worker);
         $this->limits = new Limits;
         Worker::popUsing('kqueue', fn (\Closure $pop, string $queues) => $this->next($pop, $queues));
 

@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace Kqueue\Worker;
 
+use Illuminate\Queue\Worker;
+
 /**
  * Resource usage of a job: the peak of PHP's heap, and processor time.
  *
@@ -22,6 +24,27 @@ final class Usage
 
     private int $began = 0;
 
+    /** The highest peak before a reset by Laravel, since the job began. */
+    private int $peak = 0;
+
+    /** Reads the peak before Laravel resets it, which newer versions do at the start of each loop: before used(). */
+    public function watch(Worker $worker): void
+    {
+        $hold = function (): void {
+            $this->peak = max($this->peak, memory_get_peak_usage(true));
+        };
+
+        \Closure::bind(function () use ($hold): void {
+            if (is_callable($this->resetScope ?? null)) {
+                $reset = $this->resetScope;
+                $this->resetScope = static function () use ($hold, $reset): void {
+                    $hold();
+                    $reset();
+                };
+            }
+        }, $worker, Worker::class)();
+    }
+
     /** A job begins; $atOnce: right after the last one, whose final reading is used. */
     public function begins(bool $atOnce): void
     {
@@ -31,6 +54,7 @@ final class Usage
         }
 
         $this->began = hrtime(true);
+        $this->peak = 0;
 
         if (function_exists('memory_reset_peak_usage')) {
             memory_reset_peak_usage();
@@ -48,7 +72,7 @@ final class Usage
         }
 
         return [
-            'peak' => memory_get_peak_usage(true) >> 10,
+            'peak' => max($this->peak, memory_get_peak_usage(true)) >> 10,
             'cpu' => max(0, $this->own - $own + $this->children - $children),
         ];
     }

@@ -4,6 +4,7 @@
 
 declare(strict_types=1);
 
+use App\Jobs\EatsMemory;
 use App\Jobs\Fails;
 use App\Jobs\Plain;
 use App\Jobs\Releases;
@@ -103,6 +104,18 @@ row('history', 'jobs, job, stats, series and events tell what happened', functio
     }
     $w->expectSame([], $uuids($w->ask('jobs', ['tag' => 'Order:7'])), 'a part of a tag is none');
 }, engines: ['kqueue']);
+
+row('history', 'the memory that a job took at most, by PHP\'s heap, and not that of the job before', function (World $w): void {
+    $w->start(['worker-memory-max' => 1024]);
+    // As long as a job is quick, its process is not looked at from outside.
+    $large = $w->dispatch(new EatsMemory(90));
+    $w->waitFor('end', uuid: $large);
+    $small = $w->dispatch(new Plain());
+    $w->waitFor('end', uuid: $small);
+    $peak = static fn (string $uuid): ?int => Wait::until(static fn (): ?array => $w->ask('job', ['uuid' => $uuid])['attempts'][0] ?? null, 'its end')['memory_peak'];
+    $w->expect($peak($large) > 90 << 20, 'the large one: ' . $peak($large));
+    $w->expect(! function_exists('memory_reset_peak_usage') || $peak($small) < 90 << 20, 'the small one: ' . $peak($small));
+}, engines: ['kqueue'], drivers: ['redis']);
 
 row('history', 'it is off where it is not wanted: no file, and jobs run as before', function (World $w) use ($uuids): void {
     $w->start(['history' => 'false']);
