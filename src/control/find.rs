@@ -104,7 +104,10 @@ pub async fn find_knowing(place: &Place, here: &Surroundings, known: Option<Verd
                     stopped = Some((false, "running, but nothing is listening on its control socket".to_owned()));
                 }
                 Ok(Verdict { listens: true, failed, words, .. }) => return Found::Stopped { failed, why: words },
-                Ok(Verdict { failed, words, known, .. }) if known => stopped = Some((failed, words)),
+                // systemd knows a unit of any name that its template can have.
+                Ok(Verdict { failed, words, known, .. }) if known && (failed || place.configured) => {
+                    stopped = Some((failed, words));
+                }
                 Ok(_) => {}
                 Err(why) => {
                     let why = format!("{}: cannot determine whether it is running: {why}", place.app);

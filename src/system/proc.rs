@@ -63,6 +63,12 @@ impl Status {
     }
 }
 
+/// Whether the kernel limits the memory of cgroups: whether version 2 has its controller.
+pub fn limits_memory() -> bool {
+    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    controllers.split_whitespace().any(|name| name == "memory")
+}
+
 /// The cgroup of a process in systemd's hierarchy, from its root.
 pub fn cgroup(pid: i32) -> Option<String> {
     cgroup_in(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)

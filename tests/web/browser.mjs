@@ -210,18 +210,18 @@ try {
       await acting.goto(job);
       return press(acting.locator('#job-head'), 'To the front');
     });
-    check(`${door.name}: a job is moved to the front`, isTold(front, /moved 1 waiting jobs to the front of their queue/), front);
+    check(`${door.name}: a job is moved to the front`, isTold(front, /moved 1 of the waiting jobs to the front of their queue/), front);
     const elsewhere = await patiently(async () => {
       await acting.goto(other);
       await acting.locator('#job-head input[name=to]').fill('mail');
       return press(acting.locator('#job-head'), 'Move');
     });
-    check(`${door.name}: and one to another queue`, isTold(elsewhere, /moved 1 waiting jobs to queue mail/), elsewhere);
+    check(`${door.name}: and one to another queue`, isTold(elsewhere, /moved 1 of the waiting jobs to queue mail/), elsewhere);
     const cancelled = await patiently(async () => {
       await acting.goto(job);
       return press(acting.locator('#job-head'), 'Cancel');
     });
-    check(`${door.name}: a job is cancelled`, isTold(cancelled, /cancelled 1 waiting and 0 running jobs/), cancelled);
+    check(`${door.name}: a job is cancelled`, isTold(cancelled, /cancelled jobs: 1 waiting, 0 running/), cancelled);
     await classPage('RenderVideo');
     const every = acting.locator('form.act').filter({ hasText: 'Cancel jobs' });
     await every.getByRole('button').click();
@@ -231,7 +231,7 @@ try {
       await every.getByRole('checkbox').check();
       return press(every, 'Cancel jobs');
     });
-    check(`${door.name}: jobs of a class are cancelled`, isTold(gone, /cancelled [1-9]\d* waiting and \d+ running jobs/), gone);
+    check(`${door.name}: jobs of a class are cancelled`, isTold(gone, /cancelled jobs: [1-9]\d* waiting, \d+ running/), gone);
     await acting.goto(link(door, 'queue?name=media'));
     await press(acting.locator('#queue-acts'), 'Resume');
     // Messages that Laravel cannot run.

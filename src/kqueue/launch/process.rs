@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Command;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::guard::{Guard, MARK};
 use super::output::Outputs;
@@ -23,6 +23,9 @@ use kqueue_system::processes::{Family, kill_tree};
 
 /// Timeout of one probe of PHP.
 const PROBE: Duration = Duration::from_secs(5);
+
+/// Timeout for killed processes to end.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// Makes opcache keep compiled code in memory that forks share, rather than in each one's own; nothing else is wanted
 /// of it. It does not optimise or compile to machine code, checks each file's timestamp on every include, and writes
@@ -57,6 +60,8 @@ pub struct ProcessLauncher {
     mark: Option<String>,
     /// Process ids of the children that run.
     running: Rc<RefCell<BTreeSet<i32>>>,
+    /// Notified when one of them has ended.
+    ended: Rc<Notify>,
     events: mpsc::Sender<LaunchEvent>,
     outputs: Rc<Outputs>,
     /// Result of the probe for the last template.
@@ -75,6 +80,7 @@ impl ProcessLauncher {
             mark,
             guard: RefCell::new(Some(guard)),
             running: Rc::default(),
+            ended: Rc::default(),
             events,
             outputs,
             abilities: Cell::new(None),
@@ -88,6 +94,7 @@ impl ProcessLauncher {
             mark: None,
             guard: RefCell::new(None),
             running: Rc::default(),
+            ended: Rc::default(),
             events,
             outputs,
             abilities: Cell::new(None),
@@ -184,7 +191,7 @@ impl Launcher for ProcessLauncher {
         let worker = order.worker;
         // It holds the write end of the stream, which must close with the processes that print to it.
         drop(command);
-        let (events, running) = (self.events.clone(), self.running.clone());
+        let (events, running, ended) = (self.events.clone(), self.running.clone(), self.ended.clone());
         running.borrow_mut().insert(pid);
         tokio::task::spawn_local(async move {
             let exit = match child.wait().await {
@@ -192,6 +199,7 @@ impl Launcher for ProcessLauncher {
                 Err(_) => Exit::Code(-1),
             };
             running.borrow_mut().remove(&pid);
+            ended.notify_one();
             let _ = events.send(LaunchEvent::Ended { worker, pid, exit }).await;
         });
         Ok(pid)
@@ -210,6 +218,13 @@ impl Launcher for ProcessLauncher {
         } else {
             let own: Vec<i32> = self.running.borrow().iter().copied().collect();
             own.into_iter().for_each(kill_own);
+            // Otherwise the service manager reports that it kills what is about to end.
+            let ended = async {
+                while !self.running.borrow().is_empty() {
+                    self.ended.notified().await;
+                }
+            };
+            let _ = tokio::time::timeout(SWEEP, ended).await;
         }
     }
 }

@@ -65,7 +65,7 @@ impl Runtime {
                     let left = self.queue.unsettled();
                     if left > 0 {
                         tracing::error!(
-                            "the queue does not answer: {left} jobs could not be settled and will run again after retry_after"
+                            "the queue does not answer: jobs that could not be settled and will run again after retry_after: {left}"
                         );
                     }
                     for (_, worker) in self.leaving() {

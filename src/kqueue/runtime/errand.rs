@@ -64,7 +64,7 @@ impl Runtime {
                 return Err(format!("no such job is waiting or running{why}"));
             }
             let ends = if running > 0 { format!(", with a grace period of {} s", here.grace) } else { String::new() };
-            Ok(format!("cancelled {} waiting and {running} running jobs{ends}{why}", settled + waiting))
+            Ok(format!("cancelled jobs: {} waiting, {running} running{ends}{why}", settled + waiting))
         };
         let (name, meant) = (format!("jobs ({choice})"), format!("cancelling jobs ({choice})"));
         self.beside("cancel", order, Told { name, meant, who: who.to_owned(), answer }, end);
@@ -108,8 +108,10 @@ impl Runtime {
                 (0, _) if is_there => Ok(format!("nothing to do: already there{why}")),
                 (0, 0) => Err(format!("no such job is waiting{why}")),
                 (0, _) => Err(format!("running, so not moved{why}")),
-                (_, 0) => Ok(format!("moved {moved} waiting jobs to {done}{why}")),
-                (_, running) => Ok(format!("moved {moved} waiting jobs to {done}; {running} running, not moved{why}")),
+                (_, 0) => Ok(format!("moved {moved} of the waiting jobs to {done}{why}")),
+                (_, running) => {
+                    Ok(format!("moved {moved} of the waiting jobs to {done}; {running} running, not moved{why}"))
+                }
             }
         };
         let (name, meant) = (format!("jobs ({choice})"), format!("moving jobs ({choice}) to {place}"));

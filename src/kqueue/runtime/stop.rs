@@ -37,10 +37,10 @@ impl Runtime {
     fn stop(&mut self, signal: &str) {
         let running = self.running();
         if self.schedule.is_stopping() {
-            tracing::warn!("{signal} again: killing {running} running jobs");
+            tracing::warn!("{signal} again: killing the running jobs ({running})");
             self.end.killed |= running > 0;
         } else {
-            tracing::info!("{signal}: waiting for {running} running jobs, giving back the others");
+            tracing::info!("{signal}: waiting for the running jobs ({running}), giving back the others");
         }
         health::stopping();
         if self.schedule.is_stopping() || !self.processes.ask_purpose() {
@@ -80,7 +80,7 @@ impl Runtime {
         }
         let running = self.running();
         if running > 0 {
-            tracing::error!("{error:#}; waiting for {running} running jobs, then exiting");
+            tracing::error!("{error:#}; waiting for the running jobs ({running}), then exiting");
         }
         self.end.failure = Some(error);
         self.drain();

@@ -50,8 +50,8 @@ impl Runtime {
             let (running, removed, back) = counts;
             let there = self.processes.workers.len() - dead.len();
             tracing::info!(
-                "taking over: {running} running jobs, {removed} finished, {back} waiting to be given back; \
-                 {there} processes"
+                "taking over: jobs running {running}, finished {removed}, waiting to be given back {back}; \
+                 processes {there}"
             );
         }
         adopted.iter().for_each(|one| self.processes.read_output_of_unit(one.worker));

@@ -57,6 +57,9 @@ pub struct Question {
     /// Set to survey what the app's classes declare: whether properties count as hints.
     #[serde(default)]
     pub property_hints: Option<bool>,
+    /// Classes to look for.
+    #[serde(default)]
+    pub classes: Vec<String>,
 }
 
 impl Question {
@@ -73,6 +76,7 @@ impl Question {
             fork_safe_peers: settings.fork_safe_peers.clone(),
             patience: settings.boot_timeout,
             property_hints: None,
+            classes: Vec::new(),
         }
     }
 }
@@ -91,6 +95,10 @@ pub struct Found {
     pub ffi: bool,
     /// Files and directories that the app's user should be able to write, and cannot.
     pub unwritable: Vec<PathBuf>,
+    /// Its `.env`, if it should be able to read it and cannot.
+    pub unreadable: Option<PathBuf>,
+    /// Those of the question's classes that it does not have.
+    pub unknown: Vec<String>,
     /// Laravel's version: the app has booted.
     pub laravel: Option<String>,
     /// `app.env`.

@@ -31,7 +31,7 @@ final class Survey
     private int $pid;
 
     /**
-     * @param array{path: string, connection?: string|null, environment?: string|null, fork_safe_peers?: list<string>, property_hints?: bool|null} $order
+     * @param array{path: string, connection?: string|null, environment?: string|null, fork_safe_peers?: list<string>, property_hints?: bool|null, classes?: list<string>} $order
      *        where `property_hints` is given, classes are inspected, too
      */
     public function __construct(private array $order)
@@ -46,6 +46,7 @@ final class Survey
         register_shutdown_function(fn () => $this->ended());
         $this->interpreter();
         $this->found['unwritable'] = self::unwritable(array_map(fn (string $path): string => $this->order['path'].'/'.$path, self::WRITTEN));
+        $this->found['unreadable'] = self::unreadable($this->order['path']);
         $boot = new Boot($this->order, $held = new Held($this->order['fork_safe_peers'] ?? []));
 
         try {
@@ -78,6 +79,7 @@ final class Survey
                 $this->found['declared'] = (object) Declarations::of($boot->app, $this->order['path'], $this->order['property_hints']);
             }
 
+            $this->found['unknown'] = array_values(array_filter($this->order['classes'] ?? [], self::isUnknown(...)));
             $backend = $this->found['backend'] = $described['backend'];
             $this->found['others'] = (object) Others::of($config, $this->order['path'], $boot->connection());
 
@@ -144,6 +146,24 @@ final class Survey
     private static function unwritable(array $paths): array
     {
         return array_values(array_filter($paths, static fn (string $path): bool => file_exists($path) && ! is_writable($path)));
+    }
+
+    /** The app's `.env`, if this process, which has to run as the app's user, needs it and cannot read it. */
+    private static function unreadable(string $path): ?string
+    {
+        $file = $path.'/.env';
+
+        return is_file($file) && ! is_readable($file) && ! is_file($path.'/bootstrap/cache/config.php') ? $file : null;
+    }
+
+    private static function isUnknown(string $class): bool
+    {
+        try {
+            return ! class_exists($class);
+        } catch (Throwable) {
+            // It is there, and cannot be loaded.
+            return false;
+        }
     }
 
     /** The extension or Composer package that this connection lacks; null if none. */

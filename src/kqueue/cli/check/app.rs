@@ -15,6 +15,7 @@ pub(super) fn judge(settings: &Settings, user: &str, found: &Found, rival: bool)
         interpreter(found, &mut findings);
     }
     storage(&settings.path, user, found, &mut findings);
+    environment(user, found, &mut findings);
     boot(settings, found, &mut findings);
     cache(found, &mut findings);
     horizon(settings, found, &mut findings);
@@ -155,6 +156,17 @@ fn storage(path: &Path, user: &str, found: &Found, findings: &mut Vec<Finding>) 
         format!("make them writable for {user}; not all of them are inside {}", path.display())
     };
     findings.push(Finding::error("storage", format!("{user} cannot write to {}", names.join(", ")), fix));
+}
+
+/// Laravel takes an unreadable `.env` for none.
+fn environment(user: &str, found: &Found, findings: &mut Vec<Finding>) {
+    if found.unreadable.is_some() {
+        findings.push(Finding::error(
+            "environment",
+            format!("{user} cannot read .env, so the app runs with the defaults of its config/"),
+            format!("make it readable for {user}: setfacl -m u:{user}:r .env in the app's directory, or give it to {user}'s group"),
+        ));
+    }
 }
 
 /// Checks connections opened during boot, and the setup in `artisan`.

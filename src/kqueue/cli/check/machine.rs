@@ -5,11 +5,12 @@ use std::path::Path;
 
 use super::finding::Finding;
 use kqueue_config::{KEYS, Loaded, Origin};
+use kqueue_system::proc::limits_memory;
 
 /// Judges this machine.
 pub(super) fn judge(loaded: &Loaded, memory_mb: Option<u64>, findings: &mut Vec<Finding>) {
     findings.extend(memory_mb.and_then(|total| memory(loaded, total)));
-    findings.extend(cgroups(fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").ok().as_deref()));
+    findings.extend(cgroups(limits_memory()));
     findings.extend(selinux(fs::read_to_string("/sys/fs/selinux/enforce").ok().as_deref()));
     let profiles = fs::read_to_string("/sys/kernel/security/apparmor/profiles").unwrap_or_default();
     let php = &loaded.settings.php;
@@ -47,15 +48,14 @@ fn memory(loaded: &Loaded, total: u64) -> Option<Finding> {
     })
 }
 
-fn cgroups(controllers: Option<&str>) -> Option<Finding> {
-    if controllers.is_some_and(|list| list.split_whitespace().any(|name| name == "memory")) {
-        return None;
-    }
-    Some(Finding::note(
-        "cgroups",
-        "systemd cannot enforce memory limits here: cgroup v2 has no memory controller. kqueue itself ends processes that exceed their limit",
-        "boot with systemd.unified_cgroup_hierarchy=1 and without cgroup_disable=memory",
-    ))
+fn cgroups(limits_memory: bool) -> Option<Finding> {
+    (!limits_memory).then(|| {
+        Finding::note(
+            "cgroups",
+            "systemd cannot enforce memory limits here: cgroup v2 has no memory controller. kqueue itself looks four times a second, and ends processes that exceed their limit",
+            "boot with systemd.unified_cgroup_hierarchy=1 and without cgroup_disable=memory",
+        )
+    })
 }
 
 fn selinux(enforce: Option<&str>) -> Option<Finding> {
@@ -109,9 +109,7 @@ mod tests {
     #[test]
     fn who_else_may_deny() {
         assert!(selinux(Some("1\n")).is_some() && selinux(Some("0")).is_none() && selinux(None).is_none());
-        assert!(
-            cgroups(Some("cpu io memory pids")).is_none() && cgroups(Some("cpu")).is_some() && cgroups(None).is_some()
-        );
+        assert!(cgroups(true).is_none() && cgroups(false).is_some());
         let profiles = "/usr/sbin/cupsd (enforce)\n/usr/bin/php8.2 (complain)\nphp-fpm (enforce)\n";
         let of = |profiles: &str| apparmor(profiles, Path::new("/usr/bin/php"), Path::new("/usr/bin/php8.2"));
         assert_eq!(of(profiles), None);

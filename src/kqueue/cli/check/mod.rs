@@ -10,6 +10,7 @@ pub(in crate::cli) mod connections;
 pub(super) mod finding;
 mod machine;
 mod rivals;
+mod tables;
 mod units;
 
 use std::path::{Path, PathBuf};
@@ -132,6 +133,7 @@ async fn report(request: Request, as_root: AsRoot, mut here: Surroundings) -> Re
     rivals.extend(rivals::namesakes(&own, others.filter_map(|app| Some((app.clone(), config::claim(&app, &here)?)))));
     if let Some(user) = &user {
         findings.extend(app::judge(settings, &user.name, &found, !rivals.is_empty()));
+        findings.extend(tables::judge(settings, &queues, &found));
     }
     findings.extend(rivals);
     machine::judge(&loaded, here.memory_mb, &mut findings);
@@ -180,13 +182,21 @@ fn survey(
     findings: &mut Vec<Finding>,
 ) -> Result<Found, Failed> {
     let settings = &loaded.settings;
-    let question = Question { property_hints: Some(settings.property_hints), ..Question::of(settings) };
+    let classes = settings.tables.class.keys().cloned().collect();
+    let question = Question { property_hints: Some(settings.property_hints), classes, ..Question::of(settings) };
     let can = here.uid == 0 || user.is_us();
     if !can {
         let what = format!("the app runs as {}, but was checked as another user", user.name);
         findings.push(Finding::note("user", what, format!("run kqueue check as root or as {}", user.name)));
     }
-    survey::ask(&question, can.then_some(user), manner).map_err(|line| Failed { code: super::FAILURE, line })
+    let mut found =
+        survey::ask(&question, can.then_some(user), manner).map_err(|line| Failed { code: super::FAILURE, line })?;
+    if !can {
+        // It is this user that cannot.
+        found.unwritable.clear();
+        found.unreadable = None;
+    }
+    Ok(found)
 }
 
 fn about(loaded: &Loaded, user: Option<&Account>, found: &Found) -> Vec<String> {

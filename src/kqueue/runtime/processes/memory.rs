@@ -1,10 +1,12 @@
-//! Watches the memory of running jobs that are in no cgroup of their own.
+//! Watches the memory of running jobs that are in no cgroup of their own, and of all where the kernel limits no cgroup.
 
 use std::time::{Duration, Instant};
 
 use super::{Answer, ProcessEvent, Processes};
+use crate::workers::WorkerProcess;
 use kqueue_core::schedule::{JobId, WorkerId};
 use kqueue_core::wire::Mode;
+use kqueue_system::proc::limits_memory;
 use kqueue_system::processes::{Family, memory_kb};
 
 /// Interval between two samples while jobs run.
@@ -13,13 +15,24 @@ const PERIOD: Duration = Duration::from_millis(250);
 const HEADROOM: u32 = 16;
 
 /// When the next sample is due, and whether one is under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct MemoryWatch {
     pub due: Option<Instant>,
     under_way: bool,
+    /// The kernel enforces the limits of units.
+    enforced: bool,
 }
 
 impl MemoryWatch {
+    pub fn new() -> Self {
+        Self { due: None, under_way: false, enforced: limits_memory() }
+    }
+
+    /// Whether nothing else enforces the limits of this process.
+    fn concerns(&self, worker: &WorkerProcess) -> bool {
+        worker.unit.is_none() || !self.enforced
+    }
+
     /// Schedules a sample, since a job runs.
     pub fn arm(&mut self) {
         self.due.get_or_insert_with(|| Instant::now() + PERIOD);
@@ -39,7 +52,7 @@ impl Processes {
     /// Notes the memory of a process before it begins a job with a limit: a later sample would count memory that the
     /// job has already taken.
     pub(super) fn weigh(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get_mut(&id).filter(|worker| worker.unit.is_none()) else { return };
+        let Some(worker) = self.workers.get_mut(&id).filter(|worker| self.memory.concerns(worker)) else { return };
         let Some(pid) = worker.pid else { return };
         if worker.mode == Mode::Isolated || worker.memory_mb.is_some() {
             worker.baseline_kb = Some(memory_kb(pid, &Family::now()));
@@ -51,8 +64,7 @@ impl Processes {
         if self.memory.due.take_if(|at| *at <= now).is_none() {
             return;
         }
-        // The kernel enforces limits within units.
-        let busy = self.workers.iter().filter(|(_, worker)| worker.unit.is_none() && worker.job.is_some());
+        let busy = self.workers.iter().filter(|(_, worker)| worker.job.is_some() && self.memory.concerns(worker));
         let busy: Vec<_> = busy.map(|(id, worker)| (*id, worker.job, worker.pid)).collect();
         if !busy.is_empty() {
             self.memory.arm();

@@ -135,7 +135,7 @@ impl Processes {
             printing,
             recipe,
             ends: None,
-            memory: MemoryWatch::default(),
+            memory: MemoryWatch::new(),
             events: VecDeque::new(),
             launched,
             answers,

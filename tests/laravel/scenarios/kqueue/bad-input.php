@@ -175,7 +175,7 @@ row('unreached', '--stop-when-empty ends where the queue refuses it later: what 
     $admin->config('SET', 'requirepass', 'other');
     $admin->auth('other');
     $admin->rawCommand('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
-    Kqueue\Tests\Wait::until(static fn (): bool => str_contains($daemon->output(), 'waiting for 1 running jobs, then exiting'), 'a word about it');
+    Kqueue\Tests\Wait::until(static fn (): bool => str_contains($daemon->output(), 'waiting for the running jobs (1), then exiting'), 'a word about it');
     $admin->config('SET', 'requirepass', '');
     $w->redial();
     $w->expectSame(1, $daemon->wait(), 'exit status');
