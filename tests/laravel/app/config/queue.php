@@ -53,5 +53,10 @@ return [
         ],
     ],
     'batching' => ['database' => env('DB_CONNECTION', 'sqlite'), 'table' => 'job_batches'],
-    'failed' => ['driver' => 'database-uuids', 'database' => env('DB_CONNECTION', 'sqlite'), 'table' => 'failed_jobs'],
+    'failed' => [
+        'driver' => env('FAILED_DRIVER', 'database-uuids'),
+        'database' => env('DB_CONNECTION', 'sqlite'),
+        'table' => env('FAILED_TABLE', 'failed_jobs'),
+        'path' => storage_path('framework/failed-jobs.json'),
+    ],
 ];

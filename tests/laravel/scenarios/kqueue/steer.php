@@ -12,6 +12,7 @@ use App\Jobs\Plain;
 use App\Jobs\Quick;
 use App\Jobs\Short;
 use App\Jobs\Waits;
+use Illuminate\Queue\Failed\FileFailedJobProvider;
 use Kqueue\Tests\Wait;
 use Kqueue\Tests\World;
 
@@ -96,6 +97,40 @@ row('steer', 'kqueue failed: a retry that dies between the record and the queue 
     $w->waitFor('failed', 4);
     $w->expectSame(0, $daemon->stop(), 'exit status');
 }, engines: ['kqueue']);
+
+row('steer', 'kqueue failed with the other providers of failed jobs, `database` and `file`: list, show, retry, forget', function (World $w): void {
+    $w->sandbox->database()->exec('create table failed_by_number (id integer primary key, connection text, queue text, payload text, exception text, failed_at text)');
+    // Laravel 8 has no `file`.
+    foreach (class_exists(FileFailedJobProvider::class) ? ['database', 'file'] : ['database'] as $i => $provider) {
+        $w->sandbox->setEnv(['FAILED_DRIVER' => $provider, 'FAILED_TABLE' => 'failed_by_number']);
+        $daemon = $w->start();
+        $failed = static fn (string ...$arguments): array => $w->kqueue('failed', '--as-root', 'app', ...$arguments);
+        $records = static fn (int $count): array => Wait::until(static fn (): ?array => ($told = $failed('list')[0])['matched'] === $count ? $told : null, "{$count} failed jobs of {$provider}");
+        $w->dispatchMany(new Fails('one of many'), 3);
+        $w->dispatch(new FailsUntil('another'));
+        $id = (string) $records(4)['jobs'][3]['id'];
+        $w->expectContains('one of many', json_encode($failed('show', $id)[0]), 'what is shown of one');
+        [$told] = $failed('list', '--class', 'FailsUntil');
+        $w->expectSame(1, $told['matched'], 'those of a class');
+        [$said, $code] = $failed('retry', $id, '--yes');
+        $w->expectSame([1, 1, 0], [$said['matched'], $said['done'], $code], 'one is retried');
+        $w->waitFor('failed', 9 * $i + 5);
+        $records(4);
+        [$said, $code] = $failed('retry', '--match', 'one of many', '--yes');
+        $w->expectSame([3, 3, 0], [$said['matched'], $said['done'], $code], 'all of a kind are');
+        $w->waitFor('failed', 9 * $i + 8);
+        $records(4);
+        [$said, $code] = $failed('forget', '--yes', '--class', 'Fails');
+        $w->expectSame([3, 0], [$said['done'], $code], 'what is forgotten');
+        [$said, $code] = $failed('retry', '--class', 'FailsUntil', '--yes');
+        $w->expectSame([1, 0], [$said['done'], $code], 'the last');
+        $w->waitFor('failed', 9 * $i + 9);
+        $records(1);
+        $failed('forget', '--yes', '--class', 'FailsUntil');
+        $records(0);
+        $w->expectSame(0, $daemon->stop(), 'exit status');
+    }
+}, engines: ['kqueue'], drivers: ['redis']);
 
 row('bulk', 'kqueue failed: 10,000 jobs of one class are retried with one command while the app works, each once', function (World $w): void {
     $uuid = $w->dispatch(new Plain(), 'parked');
