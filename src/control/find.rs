@@ -16,6 +16,8 @@ use crate::{AskError, GROUP, ask};
 
 /// Interval between checks of a unit that does not answer.
 const LOOK: Duration = Duration::from_millis(500);
+/// Time in which a unit that closes connections fails.
+const FAILING: Duration = Duration::from_secs(3);
 /// Maximum number of apps that are asked at once.
 const AT_ONCE: usize = 64;
 
@@ -124,6 +126,12 @@ pub async fn find_knowing(place: &Place, here: &Surroundings, known: Option<Verd
             Err(AskError::NotRunning) => {}
             // A socket that another user has left there must not hide the app's own.
             Err(AskError::Denied) => dark = dark.or_else(|| Some((denied(&place.app, socket), true))),
+            // One whose start fails closes the connection, and has failed a moment later.
+            Err(AskError::Silent | AskError::Io(_))
+                if is_unit && let Ok(why) = tokio::time::timeout(FAILING, end_of_unit(&place.app)).await =>
+            {
+                return Found::Stopped { failed: true, why };
+            }
             Err(error) => {
                 dark = dark.or_else(|| Some((format!("{}: {}: {error}", place.app, socket.display()), false)));
             }

@@ -100,7 +100,8 @@ fn verdict(shown: &str) -> Verdict {
         false => format!("stopped ({active})"),
     };
     let told = value(service, "StatusText");
-    if !told.is_empty() {
+    // That of one that was stopped says what it did before.
+    if failed && !told.is_empty() {
         words.push_str(&format!(": {told}"));
     }
     Verdict {

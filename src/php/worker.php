@@ -25,7 +25,7 @@ ignore_user_abort(true);
 
 // Loaded up front: an upgrade may replace these files while the app boots. Classes that extend Laravel's are loaded
 // later, still before the first job.
-foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'DatabaseDriver', 'RedisDriver', 'RedisServers', 'SqsDriver', 'Entry', 'Held', 'Horizon', 'Inspect', 'Inspector', 'Limits', 'Loop', 'Misconfigured', 'Nested', 'Notify', 'Output', 'Pop', 'Process', 'Randomness', 'Signals', 'Silence', 'Sqlite', 'Template', 'Unloadable', 'Usage', 'Wire'] as $class) {
+foreach (['Backend', 'Boot', 'Connections', 'DatabaseServer', 'Driver', 'DatabaseDriver', 'RedisDriver', 'RedisServers', 'SqsDriver', 'Entry', 'Held', 'Horizon', 'Inspect', 'Inspector', 'Limits', 'Loop', 'Misconfigured', 'Nested', 'Notify', 'Output', 'Patience', 'Pop', 'Process', 'Randomness', 'Signals', 'Silence', 'Sqlite', 'Template', 'Unloadable', 'Usage', 'Wire'] as $class) {
     require __DIR__."/worker/{$class}.php";
 }
 

@@ -38,6 +38,8 @@ use crate::backend::BackendError;
 use crate::runtime::StartFailure;
 use flags::KeyFlags;
 use kqueue_config::{self as config, Loaded, Request, Settings, Surroundings};
+use kqueue_system::harmless;
+use kqueue_system::systemd::{activation, health};
 use leave_root::{AsRoot, Detached};
 
 /// Something broke while running.
@@ -51,6 +53,9 @@ const CONFIG: u8 = 78;
 /// A unit that fails starts again as soon as somebody connects to its socket, and a socket that starts it too often
 /// (20 times in 2 s) fails for good: whoever may connect could bring that about.
 const BRAKE: Duration = Duration::from_secs(1);
+
+/// Bytes of the line that tells systemd why.
+const STATUS: usize = 500;
 
 /// Runs the queued jobs of Laravel apps.
 #[derive(Debug, Parser)]
@@ -312,7 +317,9 @@ pub fn main() -> ExitCode {
         Err(Failed { code, line }) => {
             stdio::err(&format!("kqueue: {line}"));
             if activated {
-                std::thread::sleep(BRAKE);
+                // For `systemctl status` and `kqueue status`.
+                health::status(&harmless::line(&line, STATUS));
+                activation::refuse(BRAKE);
             }
             ExitCode::from(code)
         }

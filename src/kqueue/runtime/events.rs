@@ -28,7 +28,11 @@ impl Runtime {
     fn on_queue(&mut self, event: QueueEvent) {
         match event {
             QueueEvent::Opened => health::ready(),
-            QueueEvent::Silent(why) => self.queue_is_silent(why),
+            QueueEvent::Silent(why) => {
+                // A start does not wait for the queue: nothing would be gained by another start.
+                health::ready();
+                self.queue_is_silent(why);
+            }
             QueueEvent::Answers => self.over("queue"),
             QueueEvent::Rang => self.tell(Event::Rung),
             QueueEvent::Sighted(within) => self.tell(Event::Sighted(within)),

@@ -153,7 +153,8 @@ impl Runtime {
         let seen = self.processes.workers.get(&worker).and_then(|worker| worker.seen_kb);
         if let Some(record) = job.and_then(|job| self.held.get_mut(job)) {
             record.used(done.peak, done.cpu);
-            record.seen_kb = seen;
+            // A job that is replayed has been seen in the process that died.
+            record.seen_kb = record.seen_kb.max(seen);
         }
     }
 

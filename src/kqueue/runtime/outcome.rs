@@ -109,7 +109,8 @@ impl Runtime {
     pub(super) fn account(&mut self, id: WorkerId, worker: &WorkerProcess) {
         let usage = worker.unit_end.as_ref().filter(|_| worker.mode == Mode::Isolated).map(Usage::from);
         if let Some((record, finished)) = self.held.unlogged(id) {
-            self.log_outcome(&Record { usage, ..record }, finished);
+            let seen_kb = record.seen_kb.max(worker.seen_kb);
+            self.log_outcome(&Record { usage, seen_kb, ..record }, finished);
         } else if let Some(record) = worker.last.and_then(|job| self.held.get_mut(job)) {
             record.usage = usage;
             record.seen_kb = record.seen_kb.max(worker.seen_kb);

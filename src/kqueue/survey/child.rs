@@ -102,6 +102,7 @@ async fn php(question: &Question, script: &Path) -> Result<(Found, serde_json::V
         "environment": question.environment,
         "fork_safe_peers": question.fork_safe_peers,
         "property_hints": question.property_hints,
+        "classes": question.classes,
     });
     let mut command = Command::new(&question.php);
     command.args(&question.php_args).arg(script).arg("survey").arg(order.to_string());

@@ -28,7 +28,7 @@ final class Loop
     /** Seconds after which an idle worker returns to Laravel's loop, so that the loop's listeners are called. */
     private const IDLE = 3.0;
 
-    /** Seconds to wait for the runtime to record the result of an isolated job, and to resume with the next runtime. */
+    /** Seconds to wait for the runtime to record the result of an isolated job. */
     private const FAREWELL = 30.0;
 
     private Worker $worker;
@@ -63,6 +63,8 @@ final class Loop
 
     /** Whether all JobFailed listeners have been called for the current job. */
     private bool $toldOfFailure = false;
+
+    private Patience $patience;
 
     /** Id of the last job received; null before the first. */
     private ?int $last = null;
@@ -123,6 +125,7 @@ final class Loop
         $this->usage = new Usage;
         $this->usage->watch($this->worker);
         $this->limits = new Limits;
+        $this->patience = new Patience;
         Worker::popUsing('kqueue', fn (\Closure $pop, string $queues) => $this->next($pop, $queues));
 
         $input = new ArgvInput($this->boot->arguments());
@@ -377,9 +380,10 @@ final class Loop
             default => [Wire::READY, []],
         };
 
-        // A starting runtime may close the connections of workers that it does not know yet.
-        for ($until = microtime(true) + self::FAREWELL; microtime(true) < $until && $this->redialled(); usleep(100_000)) {
+        for ($this->patience->lost(); $this->patience->tries() && $this->redialled();) {
             if ($this->wire->send($kind, $ready)) {
+                $this->patience->resumed();
+
                 return true;
             }
         }

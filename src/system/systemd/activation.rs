@@ -5,6 +5,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use libsystemd::activation::{IsType as _, receive_descriptors_with_names};
 
@@ -18,6 +19,9 @@ pub enum Listening {
     /// A TCP socket.
     Tcp(TcpListener),
 }
+
+/// Interval in which [`refuse`] looks for connections.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Passed sockets that have not been taken yet. Descriptors belong to the whole process, so this is global.
 static RECEIVED: OnceLock<Mutex<BTreeMap<String, Vec<Listening>>>> = OnceLock::new();
@@ -48,6 +52,25 @@ pub fn any_listeners(name: &str) -> io::Result<Vec<Listening>> {
     }
     let Some(received) = RECEIVED.get() else { return Ok(Vec::new()) };
     Ok(received.lock().unwrap_or_else(PoisonError::into_inner).remove(name).unwrap_or_default())
+}
+
+/// Accepts and closes connections on all passed Unix sockets that have not been taken, for this long. Left in their
+/// backlogs, they would start the service again as soon as it ends.
+pub fn refuse(time: Duration) {
+    // Received, if nothing has asked before.
+    let _ = any_listeners("");
+    let left =
+        RECEIVED.get().map(|received| std::mem::take(&mut *received.lock().unwrap_or_else(PoisonError::into_inner)));
+    let sockets: Vec<Listening> = left.unwrap_or_default().into_values().flatten().collect();
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        std::thread::sleep(LOOK);
+        for socket in &sockets {
+            if let Listening::Unix(socket) = socket {
+                while socket.accept().is_ok() {}
+            }
+        }
+    }
 }
 
 fn receive() -> io::Result<BTreeMap<String, Vec<Listening>>> {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Target, Which, as_json, print_json, print_text, short, span};
+use super::{Target, Which, as_json, print_json, print_text, span};
 use crate::cli::show::{Mood, Style, Table, count, memory, moment, span_ms};
 use crate::cli::{Failed, complete};
 use kqueue_control::{Job, JobState, Jobs, JobsFilter, Request};
@@ -195,7 +195,7 @@ fn ended(jobs: &[Job]) -> Table {
     for job in jobs {
         table.row([
             at(job.ended),
-            short(&job.class).to_owned(),
+            job.class.clone(),
             job.queue.clone(),
             job.tier.clone().unwrap_or_default(),
             job.attempt.to_string(),
