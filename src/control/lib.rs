@@ -22,8 +22,8 @@ pub use find::{Found, find, find_all, find_knowing, verdicts};
 pub use history::{Happening, Happenings, Job, JobState, Jobs, Timeline};
 pub use page::PageAnswer;
 pub use request::{
-    Act, Acted, BrokenAct, BrokenMessages, CancelJobs, Chosen, EventsFilter, FailedJobs, JobsFilter, LARGEST_REQUEST,
-    MoveJobs, Request, StatsFilter,
+    Act, Acted, BrokenAct, BrokenMessages, CancelJobs, Chosen, Entrusted, EntrustedEnd, ErrandKind, EventsFilter,
+    FailedJobs, JobsFilter, LARGEST_REQUEST, MoveJobs, Request, StatsFilter,
 };
 pub use snapshot::{
     Failure, Paused, Process, Queue, RunningJob, Sizes, Snapshot, State, TierLoad, VERSION, WaitingJob,

@@ -145,6 +145,9 @@ pub enum Act {
     /// List, put back or drop messages that were set aside because Laravel cannot run them, through the app's own PHP.
     /// Answered with [`Acted`](crate::Acted).
     Broken(BrokenMessages),
+    /// What the command line has the app's PHP do, for those who cannot run it. Answered with
+    /// [`EntrustedEnd`](crate::EntrustedEnd).
+    Errand(Entrusted),
     /// Replace a process after its current job.
     Recycle {
         /// The process's number; absent: all processes, pooled workers one by one.
@@ -251,6 +254,97 @@ pub struct BrokenMessages {
     /// New contents of one message that is put back. Only the app's user and root may give them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub with: Option<String>,
+}
+
+/// Which command a task is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrandKind {
+    /// `kqueue failed`.
+    #[default]
+    Failed,
+    /// `kqueue broken`.
+    Broken,
+    /// `kqueue cancel`: jobs that are not reserved.
+    Cancel,
+    /// `kqueue move`: jobs that are not reserved.
+    Move,
+}
+
+impl ErrandKind {
+    /// The mode of `worker.php` that carries it out.
+    pub fn mode(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Broken => "broken",
+            Self::Cancel => "cancel",
+            Self::Move => "move",
+        }
+    }
+
+    /// The kind of this mode.
+    pub fn of(mode: &str) -> Option<Self> {
+        [Self::Failed, Self::Broken, Self::Cancel, Self::Move].into_iter().find(|kind| kind.mode() == mode)
+    }
+}
+
+/// A task for the app's PHP. It can name no text to match and no new contents: these concern what is in a job.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Entrusted {
+    /// For which command.
+    pub kind: ErrandKind,
+    /// Of `failed`: `list`, `retry`, `forget`. Of `broken`: `list`, `requeue`, `drop`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<String>,
+    /// The ids of failed jobs or broken messages; empty: all that match the other fields.
+    pub ids: Vec<String>,
+    /// The uuids of waiting jobs; empty: all that match the other fields.
+    pub uuids: Vec<String>,
+    /// The queues to look through; empty: those of the app.
+    pub queues: Vec<String>,
+    /// Failed jobs of this queue.
+    pub queue: Option<String>,
+    /// Jobs of this class; the last part of its name is enough.
+    pub class: Option<String>,
+    /// Waiting jobs with this tag.
+    pub tag: Option<String>,
+    /// Jobs that failed at this time or later, in seconds since 1970.
+    pub since: Option<u64>,
+    /// Maximum number in a list.
+    pub limit: u32,
+    /// Only count what is selected.
+    pub dry: bool,
+    /// Delete cancelled jobs instead of failing them.
+    pub delete: bool,
+    /// Where to: `front`, `now`, or `to` another queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub how: Option<String>,
+    /// That queue.
+    pub to: Option<String>,
+}
+
+impl Entrusted {
+    /// Whether it changes anything.
+    pub fn changes(&self) -> bool {
+        !self.dry && self.act.as_deref() != Some("list")
+    }
+}
+
+/// The result of such a task.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EntrustedEnd {
+    /// The version of this format.
+    pub version: u32,
+    /// What PHP has answered, without the contents of jobs.
+    pub answers: Vec<serde_json::Value>,
+    /// Why it has failed, in one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether it still runs; the result will be in the log.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub running: bool,
 }
 
 /// The result of an action.

@@ -20,7 +20,7 @@ use crate::control::{Ask, unable};
 use crate::survey::{Errand, Manner, run_errand};
 
 /// How long the reply waits for the end.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Broken messages listed at most.
 pub(super) const LISTED: usize = 50;
 /// Bytes shown of a broken message.

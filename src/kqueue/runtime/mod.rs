@@ -18,6 +18,7 @@ mod cancel;
 mod chronicle;
 mod deliver;
 mod end;
+mod entrusted;
 mod errand;
 mod events;
 mod failure;

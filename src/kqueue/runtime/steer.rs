@@ -28,6 +28,7 @@ impl Runtime {
             Act::CancelEverywhere(asked) => return self.cancel_everywhere(asked, who, answer),
             Act::MoveEverywhere(asked) => return self.move_everywhere(asked, who, answer),
             Act::Broken(asked) => return self.broken_messages(asked, owner, who, answer),
+            Act::Errand(asked) => return self.entrusted(asked, who, answer),
             act => act,
         };
         let done = match act {
@@ -47,7 +48,8 @@ impl Runtime {
             | Act::ForgetFailed(_)
             | Act::CancelEverywhere(_)
             | Act::MoveEverywhere(_)
-            | Act::Broken(_) => Ok(Vec::new()),
+            | Act::Broken(_)
+            | Act::Errand(_) => Ok(Vec::new()),
         };
         let mut said = match done {
             Ok(said) => said,

@@ -141,12 +141,18 @@ row('steer-rights', 'who may steer: the app\'s user and root; the group kqueue w
             $told = $ask($verb, 'clerk');
             $m->expect(str_starts_with($told, '{') && ! $isRefused($told), "the group may {$verb} now: {$told}");
         }
-        foreach (['clerk', 'stranger'] as $somebody) {
-            foreach (['broken shop', "broken shop drop --all --yes"] as $words) {
-                $outcome = $m->sh("kqueue {$words}", $somebody);
-                $m->expectSame(1, $outcome->status, "the exit code of kqueue {$words} for {$somebody}");
-                $m->expectContains('shop runs as shop: run this as that user or as root', $outcome->text(), 'what is said');
-            }
+        foreach (['broken shop', 'broken shop drop --all --yes', 'failed shop', 'failed shop retry --all --yes'] as $words) {
+            $outcome = $m->sh("kqueue {$words}", 'stranger');
+            $m->expectSame(1, $outcome->status, "the exit code of kqueue {$words} for a stranger");
+            $m->expectContains('shop runs as shop: run this as that user or as root', $outcome->text(), 'what is said');
+        }
+        foreach (['broken shop' => '', 'broken shop drop --all --yes' => 'dropped: 0 of 0 messages', 'failed shop' => '', 'failed shop forget --all --yes' => 'forgotten: 0 of 0 failed jobs', 'cancel shop --tag none --yes' => 'cancelled: 0 waiting, 0 running'] as $words => $said) {
+            $m->expectSame($said, trim($m->must("kqueue {$words}", 'clerk')), "what kqueue {$words} does for the group");
+        }
+        foreach (['broken shop show', 'failed shop show', 'failed shop --match secret'] as $words) {
+            $outcome = $m->sh("kqueue {$words}", 'clerk');
+            $m->expectSame(1, $outcome->status, "the exit code of kqueue {$words} for the group");
+            $m->expectContains('only its user and root may', $outcome->text(), 'what is said');
         }
         foreach ([null, 'shop'] as $somebody) {
             $m->expectSame('', $m->must('kqueue broken shop', $somebody), 'what others are told, where there is none');

@@ -1,5 +1,5 @@
 //! `kqueue broken`: messages that no Laravel could run, and that were set aside on the queue `NAME:broken`. It needs no runtime:
-//! the app's PHP is asked, as the app's user. What is in them is for that user and for root alone.
+//! the app's PHP is asked, as the app's user; by the runtime, for operators who may not run it. What is in them is for that user and for root alone.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::cli::see::Which;
 use crate::cli::show::{Style, Table, moment};
 use crate::cli::{FAILURE, Failed, USAGE, complete, print, stdio};
 use kqueue_control::BrokenMessage;
-use kqueue_system::{harmless, log};
+use kqueue_system::harmless;
 
 /// Bytes of the largest message that one is mended to.
 const LARGEST: u64 = 16 << 20;
@@ -92,7 +92,12 @@ pub(in crate::cli) fn run(asked: Asked) -> Result<ExitCode, Failed> {
         return usage("--with replaces exactly one message: kqueue broken APP requeue ID --with FILE");
     }
     let with = with.as_ref().map(read).transpose()?;
-    let desk = Desk::find(&asked.which, how.as_root)?;
+    let desk = Desk::find_or_ask(&asked.which, how.as_root)?;
+    if desk.is_of_runtime() && (*act == Act::Show || with.is_some()) {
+        let line =
+            format!("{}: only its user and root may see or replace what is in a message", desk.loaded.settings.app);
+        return Err(Failed { code: FAILURE, line });
+    }
     if act.changes() && ids.is_empty() && !how.dry_run && !how.yes {
         let matched = carry_out(&desk, &asked, None, true)?.matched;
         let verb = if *act == Act::Requeue { "requeue" } else { "drop" };
@@ -104,7 +109,7 @@ pub(in crate::cli) fn run(asked: Asked) -> Result<ExitCode, Failed> {
     if done.done > 0 {
         let mended = if with.is_some() { ", replaced" } else { "" };
         let line = format!("{} {} broken messages ({}){mended}", act.past(), done.done, asked.choice());
-        log::act(&desk.loaded.settings.app, &log::user(), &line);
+        desk.log(&line);
     }
     report(&asked, &done)
 }

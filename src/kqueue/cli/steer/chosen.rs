@@ -160,7 +160,7 @@ fn once(deed: &impl Deed, uuids: &[String], dry: bool) -> Result<Done, Failed> {
 /// Has the app's PHP do it with what nobody has reserved.
 fn in_queues<D: Deed>(deed: &D, uuids: &[String], dry: bool, done: &mut Done) -> Result<(), Failed> {
     let (choice, how) = deed.which();
-    let desk = Desk::find(&choice.which, how.as_root)?;
+    let desk = Desk::find_or_ask(&choice.which, how.as_root)?;
     let settings = &desk.loaded.settings;
     let who = log::user();
     let queues = choice.queue.clone().map_or_else(|| settings.queues.clone(), |queue| vec![queue]);
@@ -187,7 +187,7 @@ fn in_queues<D: Deed>(deed: &D, uuids: &[String], dry: bool, done: &mut Done) ->
     }
     if done.settled > 0 {
         let line = format!("{} {} jobs waiting in their queues", deed.verbs().1, done.settled);
-        log::act(&settings.app, &who, &line);
+        desk.log(&line);
     }
     ended
 }

@@ -1,5 +1,5 @@
 //! `kqueue failed`: the failed jobs of an app, through Laravel's own record of them. It needs no runtime: the app's PHP is
-//! asked, as the app's user.
+//! asked, as the app's user; by the runtime, for operators who may not run it.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -13,7 +13,6 @@ use crate::cli::see::{self, Which};
 use crate::cli::show::{Style, Table, moment};
 use crate::cli::{FAILURE, Failed, USAGE, complete, print, stdio};
 use kqueue_system::harmless;
-use kqueue_system::log;
 
 /// Shown at the terminal while something takes long, each so many jobs.
 const PACE: u64 = 100;
@@ -88,7 +87,14 @@ pub(in crate::cli) fn run(asked: Asked) -> Result<ExitCode, Failed> {
         let line = "no jobs selected: give their ids, --class, --match, --queue, --since or --all";
         return Err(Failed { code: USAGE, line: line.to_owned() });
     }
-    let app = Desk::find(&asked.which, asked.how.as_root)?;
+    let app = Desk::find_or_ask(&asked.which, asked.how.as_root)?;
+    if app.is_of_runtime() && (asked.act == Act::Show || asked.text.is_some()) {
+        let line = format!(
+            "{}: show and --match concern what is in jobs: only its user and root may use them",
+            app.loaded.settings.app
+        );
+        return Err(Failed { code: FAILURE, line });
+    }
     if changes && !asked.how.dry_run && !asked.how.yes && !chosen {
         let matched = carry_out(&app, &asked, true)?.matched;
         let verb = if asked.act == Act::Retry { "retry" } else { "forget" };
@@ -98,8 +104,7 @@ pub(in crate::cli) fn run(asked: Asked) -> Result<ExitCode, Failed> {
     }
     let done = carry_out(&app, &asked, asked.how.dry_run)?;
     if changes && !asked.how.dry_run && done.done > 0 {
-        let (verb, who) = (asked.act.past(), log::user());
-        log::act(&app.loaded.settings.app, &who, &format!("{verb}: {} failed jobs ({})", done.done, asked.choice()));
+        app.log(&format!("{}: {} failed jobs ({})", asked.act.past(), done.done, asked.choice()));
     }
     report(&asked, &done)
 }

@@ -14,6 +14,7 @@ use App\Jobs\Waits;
 use App\Journal;
 use Illuminate\Bus\Batch;
 use Illuminate\Support\Facades\Bus;
+use Illuminate\Support\Facades\Queue;
 use Kqueue\Tests\Wait;
 use Kqueue\Tests\World;
 
@@ -46,6 +47,31 @@ row('cancel', 'kqueue cancel of jobs in their queue: they fail, chain and batch 
     $w->expectContains('cancelled by ', $w->journal('batch')[0]['message'] ?? '', 'what the batch is told');
     $w->expect($w->send(new Unique()) !== null && $w->send(new UniqueUntilStart()) !== null, 'the locks are gone');
     $w->expectRuns(0);
+}, engines: ['kqueue']);
+
+row('cancel', 'kqueue cancel --tag: the waiting and delayed jobs with that tag fail, and others of their class stay', function (World $w) use ($cancel): void {
+    Queue::createPayloadUsing(static fn (): array => ['tags' => ['tenant:7', 'late']]);
+    try {
+        $tagged = [$w->dispatch(new Plain()), $w->dispatch(new Plain(), delay: 600)];
+        Queue::createPayloadUsing(null);
+        Queue::createPayloadUsing(static fn (): array => ['tags' => ['tenant:71']]);
+        $w->dispatch(new Plain());
+    } finally {
+        Queue::createPayloadUsing(null);
+    }
+    $w->dispatch(new Plain());
+    $w->expectQueue(ready: 3, delayed: 1);
+    [$dry] = $w->kqueue('cancel', '--as-root', 'app', '--tag', 'tenant:7', '--dry-run');
+    $w->expectSame([2, 0], [$dry['queued'] ?? $dry, $dry['settled'] ?? null], 'what a dry run counts');
+    [$said, $code] = $cancel($w, '--tag', 'tenant:7');
+    $w->expectSame([2, 2, 0], [$said['queued'] ?? $said, $said['settled'] ?? null, $code], 'what is cancelled');
+    $w->expectQueue(ready: 2);
+    $failed = array_map(static fn (array|object $job): string => ((array) $job)['uuid'] ?? '', $w->failed());
+    sort($failed);
+    sort($tagged);
+    $w->expectSame($tagged, $failed, 'the record of failed jobs');
+    [$said, $code] = $cancel($w, '--tag', 'tenant:7');
+    $w->expectSame([0, 0], [$said['queued'] ?? $said, $code], 'what is cancelled the second time');
 }, engines: ['kqueue']);
 
 row('cancel', 'kqueue cancel of jobs that run and wait: those that run are ended after the grace period, all fail once, and others go on', function (World $w) use ($cancel): void {

@@ -13,6 +13,7 @@ use App\Jobs\Quick;
 use App\Jobs\Short;
 use App\Jobs\Waits;
 use Illuminate\Queue\Failed\FileFailedJobProvider;
+use Kqueue\Tests\Failure;
 use Kqueue\Tests\Wait;
 use Kqueue\Tests\World;
 
@@ -78,6 +79,35 @@ row('steer', 'kqueue failed: jobs of one class are retried while the app works, 
     [$said, $code] = $w->kqueue('failed', '--as-root', 'app', 'forget', '--match', 'another', '--yes');
     $w->expectSame([3, 0], [$said['done'], $code], 'what is forgotten');
     $w->expectSame(120, count($w->failed()), 'what is left');
+}, engines: ['kqueue']);
+
+row('steer', 'what needs PHP, through the control socket: failed jobs listed without contents, retried and forgotten; waiting ones cancelled', function (World $w): void {
+    $w->start();
+    $w->dispatchMany(new FailsUntil('one of many'), 3);
+    $w->dispatchMany(new Fails('another'), 2);
+    Wait::until(static fn (): bool => count($w->failed()) === 5, 'a record of 5 failed jobs');
+    $ask = static fn (string $kind, array $more): array => $w->ask('errand', ['kind' => $kind] + $more);
+    $end = static fn (array $told): array => (array) array_merge(['matched' => $told], ...array_values(array_filter($told['answers'] ?? [], static fn (array $answer): bool => isset($answer['end']))));
+    $told = $ask('failed', ['act' => 'list', 'class' => 'FailsUntil', 'limit' => 2]);
+    $jobs = array_values(array_filter(array_column($told['answers'] ?? [], 'job')));
+    $w->expectSame([2, 3], [count($jobs), $end($told)['matched']], 'what is listed');
+    $w->expect(($jobs[0]['uuid'] ?? '') !== '' && ! isset($jobs[0]['payload']), 'a job there has no payload');
+    try {
+        $refused = json_encode($ask('failed', ['act' => 'show']));
+    } catch (Failure $failure) {
+        $refused = $failure->getMessage();
+    }
+    $w->expectContains('may see what is in jobs', $refused, 'what is said to who asks for contents');
+    $w->expectSame([3, 0], [$end($told = $ask('failed', ['act' => 'retry', 'class' => 'FailsUntil', 'dry' => true]))['matched'], $end($told)['done'] ?? null], 'a dry run');
+    $w->expectSame([3, 3], [$end($told = $ask('failed', ['act' => 'retry', 'class' => 'FailsUntil']))['matched'], $end($told)['done'] ?? null], 'what is retried');
+    $w->waitFor('failed', 8);
+    Wait::until(static fn (): bool => count($w->failed()) === 5, 'a record of as many again');
+    $w->expectSame([2, 2], [$end($told = $ask('failed', ['act' => 'forget', 'class' => 'Fails']))['matched'], $end($told)['done'] ?? null], 'what is forgotten');
+    $w->expectSame(3, count($w->failed()), 'what is left');
+    $later = $w->dispatch(new Plain(), delay: 600);
+    $w->expectSame([1, 1], [$end($told = $ask('cancel', ['uuids' => [$later]]))['matched'], $end($told)['done'] ?? null], 'what is cancelled');
+    $w->expectQueue(delayed: 0);
+    $w->expectSame(0, $end($ask('broken', ['act' => 'drop']))['matched'], 'broken messages, where there are none');
 }, engines: ['kqueue']);
 
 row('steer', 'kqueue failed: a retry that dies between the record and the queue loses no job: the next command finds it', function (World $w): void {
