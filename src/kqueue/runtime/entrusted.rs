@@ -35,7 +35,9 @@ impl Runtime {
         if no_queues {
             order.insert("queues".to_owned(), json!(self.app.queues));
         }
-        let (mode, act, changes) = (asked.kind.mode(), asked.act.clone().unwrap_or_default(), asked.changes());
+        let mode = asked.kind.mode();
+        let meant = asked.act.as_ref().map_or_else(|| mode.to_owned(), |act| format!("{mode} {act}"));
+        let changes = asked.changes();
         let errand = Errand::new(&self.settings, mode, Value::Object(order));
         let (told, ended) = oneshot::channel();
         // A detached thread: it ends with the runtime, whatever PHP does.
@@ -53,12 +55,12 @@ impl Runtime {
                 busy.set(false);
                 match &error {
                     Some(why) => {
-                        tracing::warn!(kqueue_by = who, "{mode} {act}: {} done before an error: {why}", heard.done)
+                        tracing::warn!(kqueue_by = who, "{meant}: {} done before an error: {why}", heard.done)
                     }
                     None if changes => {
                         tracing::info!(
                             kqueue_by = who,
-                            "{mode} {act}: {} of {} in queues or records",
+                            "{meant}: {} of {} in queues or records",
                             heard.done,
                             heard.matched
                         );
