@@ -57,7 +57,7 @@ fn jobs_by_state_class_and_text() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!((lines.len(), output.status.code()), (2, Some(0)), "{text}");
-    assert!(lines[0].starts_with("ENDED\tCLASS\t") && lines[1].contains("\tThrows\tdefault\t"), "{text}");
+    assert!(lines[0].starts_with("ENDED\tCLASS\t") && lines[1].contains("\tApp\\Jobs\\Throws\tdefault\t"), "{text}");
     assert!(lines[1].ends_with("thrown on purpose"), "{text}");
 
     everything_known_of_one_job(&runtime, all["jobs"].as_array().unwrap());
