@@ -264,7 +264,7 @@ mod tests {
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines.len(), 3);
         let cells: Vec<&str> = lines[1].split('\t').collect();
-        assert_eq!(cells[1..5], ["Render [2J", "default", "isolated", "2"]);
+        assert_eq!(cells[1..5], ["App\\Jobs\\Render [2J", "default", "isolated", "2"]);
         assert_eq!(text(&Jobs::default(), JobState::Recent, Style::default()), "");
     }
 
