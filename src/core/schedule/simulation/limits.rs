@@ -36,6 +36,7 @@ pub struct Account {
 pub fn forget(world: &mut World) {
     world.limits.starts.clear();
     world.limits.passed_over.clear();
+    super::fair::forget(world);
     world.limits.counts = count(world);
 }
 
@@ -176,7 +177,8 @@ pub fn of_queues(config: Config, rng: &mut Rng) -> Config {
 
 /// Limits that classes declare.
 pub fn declared(mut classes: Vec<Class>, config: &Config, rng: &mut Rng) -> Vec<Class> {
-    if config.queues.is_empty() || config.native {
+    let none = config.class_limits.is_empty() && config.queue_limits.is_empty();
+    if config.queues.is_empty() || config.native || none {
         return classes;
     }
     for class in &mut classes {
