@@ -209,13 +209,16 @@ impl Schedule {
         let (turn, pass) = (self.turn(id), self.pass(id));
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.pass = pass;
-        // A job that had a round before keeps it.
+        // A job that had a round before keeps it, unless the rounds have begun anew.
         let kept = job.turn.round();
         let round = match job.tenant {
             // Moved to the front: outside of the rounds.
             _ if job.front > 0 => 0,
-            Some(_) if kept > 0 && job.tier == tier => kept,
-            Some(tenant) => self.waiting[tier].next_round(turn, tenant),
+            Some(tenant) => {
+                let next = self.waiting[tier].next_round(turn, tenant);
+                let keeps = kept > 0 && job.tier == tier && job.turn.in_round(0) == turn;
+                if keeps { kept.min(next) } else { next }
+            }
             None => 0,
         };
         let turn = turn.in_round(round);

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::job::Turn;
 use super::machine::Schedule;
 use super::{Config, JobSpec};
 
@@ -62,41 +63,51 @@ impl Shares {
     }
 }
 
-/// Rounds of the jobs of one queue that wait for one tier: those of each tenant take turns.
+/// Rounds of the jobs that wait for one tier: in each line, those of each tenant take turns. A line is a turn without
+/// its round: the jobs of one queue and priority, as others come before or after them whatever their rounds.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rounds {
-    now: BTreeMap<usize, u64>,
+pub(super) struct Rounds(BTreeMap<Turn, Line>);
+
+/// The rounds of a line in which jobs wait.
+#[derive(Clone, Debug, Default)]
+struct Line {
+    now: u64,
     /// Last round of each waiting tenant, and how many of its jobs wait.
-    last: BTreeMap<(usize, u64), (u64, usize)>,
+    last: BTreeMap<u64, (u64, usize)>,
 }
 
 impl Rounds {
     /// The round of the next job of this tenant.
-    pub fn next(&self, queue: usize, value: u64) -> u64 {
-        let last = self.last.get(&(queue, value)).map_or(0, |(round, _)| *round);
-        self.now.get(&queue).copied().unwrap_or(0).max(last) + 1
+    pub fn next(&self, turn: Turn, tenant: u64) -> u64 {
+        let Some(line) = self.0.get(&turn.in_round(0)) else { return 1 };
+        line.now.max(line.last.get(&tenant).map_or(0, |(round, _)| *round)) + 1
     }
 
-    pub fn waits(&mut self, queue: usize, value: u64, round: u64) {
-        let (last, jobs) = self.last.entry((queue, value)).or_default();
-        *last = round.max(*last);
+    pub fn waits(&mut self, turn: Turn, tenant: u64) {
+        let line = self.0.entry(turn.in_round(0)).or_default();
+        let (last, jobs) = line.last.entry(tenant).or_default();
+        *last = turn.round().max(*last);
         *jobs += 1;
     }
 
-    pub fn waits_no_more(&mut self, queue: usize, value: u64) {
-        if let Some((_, jobs)) = self.last.get_mut(&(queue, value)) {
+    pub fn waits_no_more(&mut self, turn: Turn, tenant: u64) {
+        let Some(line) = self.0.get_mut(&turn.in_round(0)) else { return };
+        if let Some((_, jobs)) = line.last.get_mut(&tenant) {
             *jobs -= 1;
             if *jobs == 0 {
-                self.last.remove(&(queue, value));
+                line.last.remove(&tenant);
             }
+        }
+        // Whoever comes next begins with the first round.
+        if line.last.is_empty() {
+            self.0.remove(&turn.in_round(0));
         }
     }
 
     /// A job of this round had its turn.
-    pub fn took(&mut self, queue: usize, round: u64) {
-        if round > 0 {
-            let now = self.now.entry(queue).or_default();
-            *now = round.max(*now);
+    pub fn took(&mut self, turn: Turn) {
+        if let Some(line) = self.0.get_mut(&turn.in_round(0)) {
+            line.now = turn.round().max(line.now);
         }
     }
 }

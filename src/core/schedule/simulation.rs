@@ -6,6 +6,7 @@
 
 mod check;
 mod cost;
+mod fair;
 mod limits;
 mod model;
 mod php;
@@ -257,6 +258,27 @@ fn limits_are_kept() {
         seeds(from, 120, |seed, rng| {
             let config = limits::limited(any_config(rng), rng);
             run_with(seed, rng.between(5, 35), rng.below(3), config, faults)
+        });
+    }
+}
+
+#[test]
+fn tenants_take_turns() {
+    let config = |mut config: Config, rng: &mut Rng| {
+        config = limits::limited(config, rng);
+        (config.class_limits, config.queue_limits) = Default::default();
+        config
+    };
+    let steered = Faults { chaos: 500, steer: 600, signals: 300, ..NO_FAULTS };
+    seeds(9_700_000, 60, |seed, rng| {
+        let config = config(self::config(), rng);
+        run_with(seed, rng.between(20, 80), rng.below(3), config, steered)
+    });
+    let few = Faults { chaos: 600, settings: 50, steer: 300, ..FEW_FAULTS };
+    for (faults, from) in [(few, 9_800_000), (Faults { succeed: 300, ..few }, 9_900_000)] {
+        seeds(from, 80, |seed, rng| {
+            let config = config(any_config(rng), rng);
+            run_with(seed, rng.between(20, 60), rng.below(3), config, faults)
         });
     }
 }

@@ -61,7 +61,7 @@ impl Waiting {
 
     /// The round of the next job of this tenant.
     pub(super) fn next_round(&self, turn: Turn, tenant: u64) -> u64 {
-        self.rounds.next(turn.queue(), tenant)
+        self.rounds.next(turn, tenant)
     }
 
     fn is_free(&self, pass: Pass) -> bool {
@@ -70,7 +70,7 @@ impl Waiting {
 
     pub(super) fn push(&mut self, job: JobId, turn: Turn, pass: Pass, entry: Entry) {
         if let Some(tenant) = entry.tenant {
-            self.rounds.waits(turn.queue(), tenant, turn.round());
+            self.rounds.waits(turn, tenant);
         }
         let lane = match self.is_free(pass) {
             true => &mut self.free,
@@ -91,7 +91,7 @@ impl Waiting {
             removed
         };
         if let Some(tenant) = removed.and_then(|entry| entry.tenant) {
-            self.rounds.waits_no_more(turn.queue(), tenant);
+            self.rounds.waits_no_more(turn, tenant);
         }
         removed.is_some()
     }
@@ -124,11 +124,11 @@ impl Waiting {
 
     pub(super) fn pop(&mut self, gates: &Gates) -> Option<JobId> {
         let ((turn, job), pass, _) = self.next(gates)?;
+        self.rounds.took(turn);
         self.remove(job, turn, pass);
         if let Some(shares) = &mut self.shares {
             shares.took(turn.queue(), 1);
         }
-        self.rounds.took(turn.queue(), turn.round());
         Some(job)
     }
 

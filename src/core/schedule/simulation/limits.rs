@@ -19,6 +19,8 @@ const SLACK: u64 = 4_000;
 pub struct Account {
     /// When jobs were given to a process, without those that came back unread.
     starts: BTreeMap<JobId, u64>,
+    /// Jobs that were with a process when the limits came: they have passed, and may start again.
+    passed: BTreeSet<JobId>,
     /// Jobs that have ever been given to a process, whether or not they came back.
     tried: BTreeSet<JobId>,
     /// The last event has changed the limits.
@@ -35,7 +37,9 @@ pub struct Account {
 /// Resets the account, for other limits or for those of a new runtime.
 pub fn forget(world: &mut World) {
     world.limits.starts.clear();
+    world.limits.passed = world.schedule.jobs.iter().filter(|(_, job)| job.is_out()).map(|(id, _)| *id).collect();
     world.limits.passed_over.clear();
+    super::fair::forget(world);
     world.limits.counts = count(world);
 }
 
@@ -176,7 +180,8 @@ pub fn of_queues(config: Config, rng: &mut Rng) -> Config {
 
 /// Limits that classes declare.
 pub fn declared(mut classes: Vec<Class>, config: &Config, rng: &mut Rng) -> Vec<Class> {
-    if config.queues.is_empty() || config.native {
+    let none = config.class_limits.is_empty() && config.queue_limits.is_empty();
+    if config.queues.is_empty() || config.native || none {
         return classes;
     }
     for class in &mut classes {
@@ -292,7 +297,9 @@ pub fn action(world: &mut World, action: &Action) {
 }
 
 fn starts(world: &mut World, job: JobId, tier: Tier) {
-    world.limits.starts.insert(job, world.now);
+    if !world.limits.passed.contains(&job) {
+        world.limits.starts.insert(job, world.now);
+    }
     world.limits.started = true;
     // A job that came back unread has had its turn.
     let again = !world.limits.tried.insert(job);

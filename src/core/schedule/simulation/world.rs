@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::check;
+use super::fair;
 use super::limits;
 use super::model::*;
 use super::rng::Rng;
@@ -47,6 +48,7 @@ pub struct World {
     pub steps: u64,
     pub ticks: u64,
     pub limits: limits::Account,
+    pub fair: fair::Account,
     /// The arbiter of shared limits, and the name of this host.
     pub arbiter: Rc<RefCell<Arbiter>>,
     pub host: &'static str,
@@ -92,6 +94,7 @@ impl World {
             steps: 0,
             ticks: 0,
             limits: limits::Account::default(),
+            fair: fair::Account::default(),
             arbiter: Rc::default(),
             host: "one",
             steered: Steered::default(),
@@ -345,12 +348,14 @@ impl World {
         self.out = out;
         self.steered.shrinks(&self.schedule);
         limits::all(self);
+        fair::all(self);
         check::all(self);
     }
 
     fn perform(&mut self, action: Action, exits: bool) {
         check::action(self, &action, exits);
         limits::action(self, &action);
+        fair::action(self, &action);
         match action {
             Action::Launch { worker, tier, .. } => {
                 let process = Process {
