@@ -1,16 +1,29 @@
 //! Checks the machine for one app: memory, and what may deny access to PHP.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statvfs::statvfs;
 
 use super::finding::Finding;
-use kqueue_config::{KEYS, Loaded, Origin};
+use kqueue_config::{Alerts, KEYS, Loaded, Origin};
 use kqueue_system::proc::limits_memory;
+
+/// MB below which nothing, or not enough, may be written.
+const FULL: u64 = 4;
+const TIGHT: u64 = 128;
+
+/// The default of `sendmail`.
+const SENDMAIL: &str = "/usr/sbin/sendmail";
 
 /// Judges this machine.
 pub(super) fn judge(loaded: &Loaded, memory_mb: Option<u64>, findings: &mut Vec<Finding>) {
     findings.extend(memory_mb.and_then(|total| memory(loaded, total)));
     findings.extend(cgroups(limits_memory()));
+    findings.extend(statvfs(&loaded.settings.state_dir).ok().and_then(|disk| {
+        space(&loaded.settings.state_dir, disk.blocks_available() as u64 * disk.fragment_size() as u64)
+    }));
+    findings.extend(targets(&loaded.settings.tables.alerts()));
     findings.extend(selinux(fs::read_to_string("/sys/fs/selinux/enforce").ok().as_deref()));
     let profiles = fs::read_to_string("/sys/kernel/security/apparmor/profiles").unwrap_or_default();
     let php = &loaded.settings.php;
@@ -56,6 +69,41 @@ fn cgroups(limits_memory: bool) -> Option<Finding> {
             "boot with systemd.unified_cgroup_hierarchy=1 and without cgroup_disable=memory",
         )
     })
+}
+
+/// The room for the ledger and the history.
+fn space(state_dir: &Path, bytes: u64) -> Option<Finding> {
+    let mb = bytes >> 20;
+    let what = || format!("{} MB are left on the file system of {}", mb, state_dir.display());
+    let fix = "free some space, or set another state_dir";
+    match mb {
+        0..FULL => Some(Finding::error(
+            "disk",
+            format!("{}: jobs that are held when kqueue dies may come back only after retry_after", what()),
+            fix,
+        )),
+        FULL..TIGHT => Some(Finding::warning("disk", format!("{}: the history alone may take 64 MB", what()), fix)),
+        _ => None,
+    }
+}
+
+/// The programs that send alerts.
+fn targets(alerts: &Alerts) -> Vec<Finding> {
+    let sendmail = alerts.sendmail.clone().unwrap_or_else(|| SENDMAIL.into());
+    let mail = alerts
+        .mail
+        .is_some()
+        .then(|| ("mail", sendmail, "install a mail transport, such as msmtp-mta or postfix, or set sendmail"));
+    let program = alerts.command.as_ref().and_then(|words| words.first());
+    let command = program.map(|program| ("command", program.into(), "install it, or correct command in [alerts]"));
+    let lacks = [mail, command]
+        .into_iter()
+        .flatten()
+        .filter(|(_, program, _): &(_, PathBuf, _)| program.is_absolute() && !program.exists());
+    let finding = |(key, program, fix): (&str, PathBuf, &'static str)| {
+        Finding::warning("alerts", format!("alerts by {key} will be lost: there is no {}", program.display()), fix)
+    };
+    lacks.map(finding).collect()
 }
 
 fn selinux(enforce: Option<&str>) -> Option<Finding> {
@@ -104,6 +152,20 @@ mod tests {
         assert_eq!(severity("pool_size = 200\npool_max_size = 200", 16_000), Some(Severity::Warning));
         let finding = memory(&loaded("pool_max_size = 200\nworker_memory = 256"), 16_000).unwrap();
         assert_eq!(finding.fix, "pool_max_size = 62, or a smaller worker_memory");
+    }
+
+    #[test]
+    fn a_full_disk_and_lost_alerts() {
+        let severity = |mb: u64| space(Path::new("/var/lib/kqueue/shop"), mb << 20).map(|finding| finding.severity);
+        assert_eq!([0, 100, 1_000].map(severity), [Some(Severity::Error), Some(Severity::Warning), None]);
+        let alerts = |program: &str| Alerts {
+            mail: Some(vec!["ops@shop.example".to_owned()]),
+            sendmail: Some(program.into()),
+            command: Some(vec!["/no/such/pager".to_owned()]),
+            ..Alerts::default()
+        };
+        assert_eq!((targets(&alerts("/bin/sh")).len(), targets(&alerts("/no/such/mailer")).len()), (1, 2));
+        assert!(targets(&Alerts::default()).is_empty());
     }
 
     #[test]

@@ -39,13 +39,17 @@ pub(in crate::cli) struct Style {
     pub colour: bool,
     /// Aligned columns; otherwise tabs between cells, for programs.
     pub columns: bool,
+    /// Characters of a line of the terminal, where there is one.
+    pub width: Option<usize>,
 }
 
 impl Style {
     /// Colour and columns if standard output supports them.
     pub fn of_stdout() -> Self {
         let stdout = std::io::stdout();
-        Self { colour: kqueue_system::log::has_colour(&stdout), columns: stdout.is_terminal() }
+        let size = rustix::termios::tcgetwinsize(&stdout).ok();
+        let width = size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
+        Self { colour: kqueue_system::log::has_colour(&stdout), columns: stdout.is_terminal(), width }
     }
 
     fn dress(self, codes: &str, text: &str) -> String {

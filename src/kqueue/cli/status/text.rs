@@ -127,7 +127,7 @@ pub(super) fn details(told: &Snapshot, style: Style) -> String {
     for table in [queues, classes, tiers, running, waiting, workers, failures].iter().filter(|table| !table.is_empty())
     {
         text.push('\n');
-        text.push_str(&table.lines(|line| style.head(line)));
+        text.push_str(&table.lines(style));
     }
     text
 }
