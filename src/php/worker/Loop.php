@@ -380,6 +380,8 @@ final class Loop
             default => [Wire::READY, []],
         };
 
+        $this->pop->job === null || $this->patience->owes();
+
         for ($this->patience->lost(); $this->patience->tries() && $this->redialled();) {
             if ($this->wire->send($kind, $ready)) {
                 $this->patience->resumed();
@@ -480,6 +482,7 @@ final class Loop
 
         $this->job = $this->error = null;
         $this->outcome = $done;
+        $this->patience->owes();
         $this->notify->ended();
         $this->limits->end();
 
