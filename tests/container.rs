@@ -97,7 +97,7 @@ fn as_process_1_it_reaps_drains_and_returns_an_exit_code() {
 
     // A stop waits for the job, and no job is begun after.
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(first as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
-    until("the drain", || log().contains("SIGTERM: waiting for 1"));
+    until("the drain", || log().contains("SIGTERM: waiting for the running jobs (1)"));
     assert!(unshare.try_wait().unwrap().is_none(), "it waits for its job: {}", log());
     fs::write(app.join("stop"), "").unwrap();
     let status = unshare.wait().unwrap();

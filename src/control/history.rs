@@ -130,6 +130,9 @@ pub struct Timeline {
     pub lacks: Vec<String>,
 }
 
+/// The kinds of events.
+pub const EVENT_KINDS: [&str; 7] = ["runtime", "worker", "deploy", "reload", "outage", "pause", "quarantine"];
+
 /// An event other than an attempt of a job.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -19,7 +19,7 @@ mod systemd;
 pub use client::{AskError, ask, raw, request};
 pub use figures::{ClassFigures, Figures, Metrics, MetricsRow, Point, QueueFigures, QueueSeries, Series, Stats};
 pub use find::{Found, find, find_all, find_knowing, verdicts};
-pub use history::{Happening, Happenings, Job, JobState, Jobs, Timeline};
+pub use history::{EVENT_KINDS, Happening, Happenings, Job, JobState, Jobs, Timeline};
 pub use page::PageAnswer;
 pub use request::{
     Act, Acted, BrokenAct, BrokenMessages, CancelJobs, Chosen, Entrusted, EntrustedEnd, ErrandKind, EventsFilter,

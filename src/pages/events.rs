@@ -1,5 +1,6 @@
 //! The page of events beside jobs.
 
+use kqueue_control::EVENT_KINDS;
 use maud::{Markup, html};
 
 use crate::chart::Kind;
@@ -8,8 +9,6 @@ use crate::marks;
 use crate::parts::{Charts, empty, say_rate, scrolling, throughput, tier, windows};
 use crate::view::Page;
 
-/// Selectable kinds; empty is all.
-const KINDS: &[&str] = &["", "runtime", "deploy", "reload", "outage", "pause", "quarantine", "worker"];
 /// Maximum events listed.
 const MOST: usize = 300;
 
@@ -21,7 +20,7 @@ pub fn body(page: &Page<'_>) -> Markup {
         section aria-labelledby="events" {
             div.heading { h1 #events { "Events" } (windows(page, "events", &[("kind", kind)])) }
             nav.tabs aria-label="Kinds of events" {
-                ul { @for each in KINDS { li { a href=(link(each)) aria-current=[(*each == kind).then_some("page")] { (if each.is_empty() { "all" } else { each }) } } } }
+                ul { @for each in std::iter::once("").chain(EVENT_KINDS) { li { a href=(link(each)) aria-current=[(each == kind).then_some("page")] { (if each.is_empty() { "all" } else { each }) } } } }
             }
             div #charts data-live { @if let Some(charts) = Charts::of(page) { (charts.with("Throughput", Kind::Bars, throughput(&page.answers.series), say_rate).render()) } }
             div #event-list data-live { (list(page, kind)) }

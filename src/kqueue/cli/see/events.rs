@@ -5,12 +5,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Target, Which, as_json, print_json, print_text, span};
+use crate::cli::Failed;
 use crate::cli::show::{Style, Table, moment_ms, span_ms};
-use crate::cli::{Failed, complete};
-use kqueue_control::{EventsFilter, Happenings, Request};
+use kqueue_control::{EVENT_KINDS, EventsFilter, Happenings, Request};
 
-/// What can happen.
-const KINDS: &[&str] = &["runtime", "worker", "deploy", "reload", "outage", "pause", "quarantine"];
 /// Events of one answer, at the most.
 const MOST: u32 = 500;
 
@@ -25,8 +23,8 @@ pub(in crate::cli) struct Ask {
     /// Only events until this time
     #[arg(long, value_name = span::TIME, value_parser = span::parse)]
     until: Option<u64>,
-    /// Only events of these kinds: runtime, worker, deploy, reload, outage, pause, quarantine
-    #[arg(long, value_name = "KIND,…", value_delimiter = ',', add = complete::words(KINDS))]
+    /// Only events of these kinds
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(EVENT_KINDS))]
     kind: Vec<String>,
     /// List at most N events, the latest
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST)))]
