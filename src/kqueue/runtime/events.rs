@@ -1,5 +1,7 @@
 //! Routes events of the components: to the schedule, and to the components that they concern.
 
+use std::time::Instant;
+
 use super::end::Stage;
 use super::processes::ProcessEvent;
 use super::queue::QueueEvent;
@@ -29,8 +31,9 @@ impl Runtime {
         match event {
             QueueEvent::Opened => health::ready(),
             QueueEvent::Silent(why) => {
-                // A start does not wait for the queue: nothing would be gained by another start.
-                health::ready();
+                if !self.queue.has_answered() {
+                    self.service.health.waits_for_queue(Instant::now());
+                }
                 self.queue_is_silent(why);
             }
             QueueEvent::Answers => self.over("queue"),

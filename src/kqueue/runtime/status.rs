@@ -45,6 +45,7 @@ impl Runtime {
         }
         let waits = matches!(self.schedule.standing(), Standing::Draining(_) | Standing::Killing(_));
         self.service.health.extend_stop(now, waits);
+        self.service.health.starts_without_queue(now);
         self.service.health.feed_watchdog(now, self.queue.calls_under_way());
     }
 

@@ -63,13 +63,22 @@ row('activation', 'with nothing running, a connection to the control socket star
     $m->expect($m->coordinator()->isActive(), 'the coordinator runs');
 });
 
-row('ready', 'the runtime is ready only when the queue answers, and its STATUS= describes what it does', function (Machine $m): void {
+row('ready', 'the runtime is ready when the queue answers, or has not for some time, and its STATUS= describes what it does', function (Machine $m): void {
     $m->must('systemctl stop redis-server.service');
     $since = $m->cursor();
     $m->must('systemctl start --no-block kqueue@shop.service');
     // It has found out about the queue, and is still not ready.
     $m->waitForRecord('redis', 'kqueue@shop.service', $since);
     $m->expectSame('activating', $m->runtime()->state(), 'the runtime without a queue');
+    $pid = $m->runtime()->pid();
+    $m->runtime()->waitFor('ActiveState', 'active', 60);
+    $outcome = $m->sh('kqueue status shop');
+    $m->expectSame([5, $pid], [$outcome->status, $m->runtime()->pid()], 'the exit code of its status, and the process that was started');
+    $m->expectContains('shop: degraded: redis has not answered for', $outcome->text(), 'its status');
+    $m->must('systemctl stop kqueue@shop.service');
+    $since = $m->cursor();
+    $m->must('systemctl start --no-block kqueue@shop.service');
+    $m->waitForRecord('redis', 'kqueue@shop.service', $since);
     $m->must('systemctl start redis-server.service');
     $m->runtime()->waitFor('ActiveState', 'active', 60);
     $m->waitFor(fn (): bool => (bool) preg_match('/^shop: .*redis/', $m->runtime()->property('StatusText')), 'a status in words', 30, Machine::DEAR);

@@ -77,7 +77,7 @@ final class Packaged extends Machine
     public function files(): array
     {
         $prune = implode(' -o ', array_map(static fn (string $dir): string => "-path {$dir}", self::LOOK_OUTSIDE));
-        $files = explode("\n", trim($this->must("find / \\( {$prune} \\) -prune -o -print | sort; find /run/systemd /run/kqueue -name '*kqueue*' ! -name 'kqueue-test*' 2>/dev/null | sort || true")));
+        $files = explode("\n", trim($this->must("find / \\( {$prune} \\) -prune -o -print | sort; find /run/systemd /run/kqueue -name '*kqueue*' ! -name 'kqueue-test*' ! -path '/run/systemd/units/*' 2>/dev/null | sort || true")));
 
         // Databases of others, written whole each time.
         return array_values(array_filter($files, static fn (string $file): bool => ! preg_match('#^/(etc/(passwd|group|g?shadow)-?$|etc/ld.so.cache|etc/\.pwd\.lock|etc/systemd/system\.control$|var/lib/systemd)#', $file)));

@@ -17,6 +17,8 @@ const STUCK: Duration = Duration::from_secs(120);
 const EXTENSION: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(10));
 /// Maximum bytes of a reason.
 const REASON: usize = 500;
+/// Time after its first failure in which a start waits for the queue. With another start nothing would be gained.
+const START: Duration = Duration::from_secs(15);
 /// Extension requested once all jobs have left.
 const FAREWELL: Duration = Duration::from_secs(20);
 
@@ -29,6 +31,8 @@ pub struct Health {
     looked: Option<Instant>,
     watchdog: Watchdog,
     extend: Option<Instant>,
+    /// When the start no longer waits for the queue.
+    start: Option<Instant>,
     /// Vital tasks, with their names.
     vital: Vec<(&'static str, JoinHandle<()>)>,
     /// The vital task or call that has failed.
@@ -44,6 +48,7 @@ impl Health {
             looked: None,
             watchdog: Watchdog::new(),
             extend: None,
+            start: None,
             vital: Vec::new(),
             dead: None,
         }
@@ -61,7 +66,7 @@ impl Health {
 
     /// When the next notification or check is due.
     pub fn wake(&self) -> Option<Instant> {
-        [self.look, self.watchdog.wake(), self.extend].into_iter().flatten().min()
+        [self.look, self.watchdog.wake(), self.extend, self.start].into_iter().flatten().min()
     }
 
     /// Whether the status is to be computed now.
@@ -72,6 +77,18 @@ impl Health {
         }
         self.looked = Some(now);
         true
+    }
+
+    /// The queue does not answer at the start: READY waits for it, but not for long.
+    pub fn waits_for_queue(&mut self, now: Instant) {
+        self.start.get_or_insert(now + START);
+    }
+
+    /// Sends READY, if the start has waited for long enough.
+    pub fn starts_without_queue(&mut self, now: Instant) {
+        if self.start.take_if(|at| *at <= now).is_some() {
+            ready();
+        }
     }
 
     /// Sends the status, if it has changed. `moves`: whether it changes without an event.
