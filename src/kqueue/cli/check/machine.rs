@@ -20,9 +20,11 @@ const SENDMAIL: &str = "/usr/sbin/sendmail";
 pub(super) fn judge(loaded: &Loaded, memory_mb: Option<u64>, findings: &mut Vec<Finding>) {
     findings.extend(memory_mb.and_then(|total| memory(loaded, total)));
     findings.extend(cgroups(limits_memory()));
-    findings.extend(statvfs(&loaded.settings.state_dir).ok().and_then(|disk| {
-        space(&loaded.settings.state_dir, disk.blocks_available() as u64 * disk.fragment_size() as u64)
-    }));
+    findings.extend(
+        statvfs(&loaded.settings.state_dir)
+            .ok()
+            .and_then(|disk| space(&loaded.settings.state_dir, disk.blocks_available() * disk.fragment_size())),
+    );
     findings.extend(targets(&loaded.settings.tables.alerts()));
     findings.extend(selinux(fs::read_to_string("/sys/fs/selinux/enforce").ok().as_deref()));
     let profiles = fs::read_to_string("/sys/kernel/security/apparmor/profiles").unwrap_or_default();
@@ -90,10 +92,11 @@ fn space(state_dir: &Path, bytes: u64) -> Option<Finding> {
 /// The programs that send alerts.
 fn targets(alerts: &Alerts) -> Vec<Finding> {
     let sendmail = alerts.sendmail.clone().unwrap_or_else(|| SENDMAIL.into());
-    let mail = alerts
-        .mail
-        .is_some()
-        .then(|| ("mail", sendmail, "install a mail transport, such as msmtp-mta or postfix, or set sendmail"));
+    let mail = alerts.mail.is_some().then_some((
+        "mail",
+        sendmail,
+        "install a mail transport, such as msmtp-mta or postfix, or set sendmail",
+    ));
     let program = alerts.command.as_ref().and_then(|words| words.first());
     let command = program.map(|program| ("command", program.into(), "install it, or correct command in [alerts]"));
     let lacks = [mail, command]
