@@ -1,15 +1,14 @@
-//! Tasks for the app's PHP on behalf of command lines that cannot run it: those of members of the group `kqueue`. The runtime
-//! decides what the task may be and what is told of its result: never what is in a job or a message.
+//! Tasks for the app's PHP on behalf of command lines that cannot run it: those of members of the group `kqueue`. The
+//! runtime decides what the task may be and what is told of its result: never what is in a job or a message.
 
 use kqueue_control::{Entrusted, EntrustedEnd, ErrandKind, VERSION};
-use nix::unistd::geteuid;
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use super::Runtime;
-use super::errand::PATIENCE;
+use super::errand::{BUSY, PATIENCE};
 use crate::control::unable;
-use crate::survey::{Errand, Manner, run_errand};
+use crate::survey::Errand;
 
 /// Answers of PHP that are passed on at most, and their bytes.
 const ANSWERS: usize = 20_000;
@@ -20,14 +19,11 @@ const LISTED: u32 = 1000;
 impl Runtime {
     /// Runs a task in the app's PHP, and replies with what PHP has answered.
     pub(super) fn entrusted(&mut self, asked: Entrusted, who: &str, answer: oneshot::Sender<Vec<u8>>) {
-        let order = vetted(&asked).and_then(|order| self.possible(&asked).map(|()| order));
-        let mut order = match order {
+        let may_move = if asked.kind == ErrandKind::Move { self.moves(asked.to.as_deref()) } else { Ok(()) };
+        let mut order = match vetted(&asked).and_then(|order| may_move.map(|()| order)) {
             Ok(order) => order,
             Err(why) => return drop(answer.send(unable(&why))),
         };
-        if self.service.errand.replace(true) {
-            return drop(answer.send(unable("another request is running in the app's PHP; try again later")));
-        }
         order.insert("path".to_owned(), json!(self.settings.path));
         order.insert("connection".to_owned(), json!(self.app.connection));
         order.insert("by".to_owned(), who.into());
@@ -39,20 +35,11 @@ impl Runtime {
         let meant = asked.act.as_ref().map_or_else(|| mode.to_owned(), |act| format!("{mode} {act}"));
         let changes = asked.changes();
         let errand = Errand::new(&self.settings, mode, Value::Object(order));
-        let (told, ended) = oneshot::channel();
-        // A detached thread: it ends with the runtime, whatever PHP does.
-        std::thread::spawn(move || {
-            let manner = Manner { unit: false, as_root: geteuid().is_root() };
-            let mut heard = Heard::default();
-            let result = run_errand(&errand, None, manner, |answer| heard.add(answer));
-            let _ = told.send((heard, result.err()));
-        });
-        let (busy, who) = (self.service.errand.clone(), who.to_owned());
+        let Some(ended) = self.carry_out(errand, Heard::add) else { return drop(answer.send(unable(BUSY))) };
+        let who = who.to_owned();
         tokio::task::spawn_local(async move {
             let outcome = async {
-                let lost = || (Heard::default(), Some("it ended without a result".to_owned()));
-                let (heard, error) = ended.await.unwrap_or_else(|_| lost());
-                busy.set(false);
+                let (heard, error) = ended.await;
                 match &error {
                     Some(why) => {
                         tracing::warn!(kqueue_by = who, "{meant}: {} done before an error: {why}", heard.done)
@@ -83,18 +70,6 @@ impl Runtime {
                 }
             }
         });
-    }
-
-    /// Whether the queue's server can do it.
-    fn possible(&self, asked: &Entrusted) -> Result<(), String> {
-        if asked.kind != ErrandKind::Move {
-            return Ok(());
-        }
-        if self.queue.is_native() {
-            let why = "its workers take jobs off the queue by themselves, and only its own tools can move them";
-            return Err(format!("connection {}: {why}", self.app.connection));
-        }
-        asked.to.as_ref().map_or(Ok(()), |to| self.queue.can_move(&self.app.queues, to).map(|_| ()))
     }
 }
 

@@ -83,11 +83,7 @@ impl Runtime {
             (false, false, Some(to)) => ("to", format!("queue {}", harmless::line(to, NAME))),
             _ => return drop(answer.send(unable("give one place: the front, now, or another queue"))),
         };
-        if self.queue.is_native() {
-            let why = "its workers take jobs off the queue by themselves, and only its own tools can move them";
-            return drop(answer.send(unable(&format!("connection {}: {why}", self.app.connection))));
-        }
-        if let Some(Err(why)) = to.as_ref().map(|to| self.queue.can_move(&self.app.queues, to)) {
+        if let Err(why) = self.moves(to.as_deref()) {
             return drop(answer.send(unable(&why)));
         }
         let order = self.order(chosen, asked.dry, who, json!({"how": how, "to": to}));
@@ -118,6 +114,42 @@ impl Runtime {
         self.beside("move", order, Told { name, meant, who: who.to_owned(), answer }, end);
     }
 
+    /// Whether jobs of this queue's server can be moved, and to this queue.
+    pub(super) fn moves(&self, to: Option<&str>) -> Result<(), String> {
+        if self.queue.is_native() {
+            let why = "its workers take jobs off the queue by themselves, and only its own tools can move them";
+            return Err(format!("connection {}: {why}", self.app.connection));
+        }
+        to.map_or(Ok(()), |to| self.queue.can_move(&self.app.queues, to).map(|_| ()))
+    }
+
+    /// Has PHP carry out an errand, whose answers `read` gathers: the result of that, and why it has failed if so. One at
+    /// a time: `None` while another one is under way.
+    pub(super) fn carry_out<R: Default + Send + 'static>(
+        &self,
+        errand: Errand,
+        read: fn(&mut R, Value),
+    ) -> Option<impl Future<Output = (R, Option<String>)> + 'static> {
+        let busy = self.service.errand.clone();
+        if busy.replace(true) {
+            return None;
+        }
+        let (told, ended) = oneshot::channel();
+        // A detached thread: it ends with the runtime, whatever PHP does.
+        std::thread::spawn(move || {
+            let manner = Manner { unit: false, as_root: geteuid().is_root() };
+            let mut report = R::default();
+            let result = run_errand(&errand, None, manner, |answer| read(&mut report, answer));
+            let _ = told.send((report, result.err()));
+        });
+        Some(async move {
+            let lost = |_| (R::default(), Some("it ended without a result".to_owned()));
+            let ended = ended.await.unwrap_or_else(lost);
+            busy.set(false);
+            ended
+        })
+    }
+
     /// The order of an errand about jobs in their queues.
     fn order(&self, chosen: &Chosen, dry: bool, who: &str, more: Value) -> Value {
         let Chosen { uuids, class, tag, queue } = chosen;
@@ -143,26 +175,15 @@ impl Runtime {
         F: Future<Output = Result<String, String>>,
     {
         let Told { name, meant, who, answer } = told;
-        if self.service.errand.replace(true) {
-            return drop(answer.send(unable("another request is running in the app's PHP; try again later")));
-        }
-        let errand = Errand::new(&self.settings, mode, order);
+        let Some(ended) = self.carry_out(Errand::new(&self.settings, mode, order), Report::read) else {
+            return drop(answer.send(unable(BUSY)));
+        };
         tracing::info!(kqueue_by = who, "{meant}");
-        let (told, ended) = oneshot::channel();
-        // A detached thread: it ends with the runtime, whatever PHP does.
-        std::thread::spawn(move || {
-            let manner = Manner { unit: false, as_root: geteuid().is_root() };
-            let mut report = Report::default();
-            let result = run_errand(&errand, None, manner, |answer| report.read(&answer));
-            let _ = told.send(result.map(|()| report));
-        });
-        let busy = self.service.errand.clone();
         tokio::task::spawn_local(async move {
             let outcome = async {
-                let mut ended = ended.await.unwrap_or_else(|_| Err("it ended without a result".to_owned()));
-                busy.set(false);
-                let broken = ended.as_mut().map(|ended| std::mem::take(&mut ended.broken)).unwrap_or_default();
-                let line = end(ended).await.map_err(|why| format!("{name}: {why}"));
+                let (mut report, failed) = ended.await;
+                let broken = std::mem::take(&mut report.broken);
+                let line = end(failed.map_or(Ok(report), Err)).await.map_err(|why| format!("{name}: {why}"));
                 match &line {
                     Ok(line) => tracing::info!(kqueue_by = who, "{line}"),
                     Err(why) => tracing::warn!(kqueue_by = who, "{why}"),
@@ -185,6 +206,8 @@ impl Runtime {
     }
 }
 
+/// The error while an errand is under way.
+pub(super) const BUSY: &str = "another request is running in the app's PHP; try again later";
 /// The error for an invalid choice of jobs.
 const ONE_CHOICE: &str = "give one job, or one class";
 
@@ -228,7 +251,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    fn read(&mut self, answer: &Value) {
+    fn read(&mut self, answer: Value) {
         let number = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);
         if answer.get("end").is_some() {
             (self.matched, self.done) = (number("matched"), number("done"));

@@ -1,4 +1,4 @@
-//! Checks that the tables of the config file are of classes and queues that there are. Pure.
+//! Checks that the tables and the weights of the config file are of classes and queues that there are. Pure.
 
 use super::finding::Finding;
 use crate::survey::Found;
@@ -18,8 +18,10 @@ pub(super) fn judge(settings: &Settings, queues: &[String], found: &Found) -> Ve
         Finding::warning("table", format!("{} has no effect: the app has no such class", head("class", class)), fix)
     });
     let is_worked = |queue: &String| queues.is_empty() || queues.contains(queue);
-    let unworked = settings.tables.queue.keys().filter(|queue| !is_worked(queue)).map(|queue| {
-        let what = format!("{} has no effect: the queue is not processed", head("queue", queue));
+    let tables = settings.tables.queue.keys().map(|queue| (queue, head("queue", queue)));
+    let weights = settings.weights.iter().map(|(queue, weight)| (queue, format!("weights: {queue}:{weight}")));
+    let unworked = tables.chain(weights).filter(|(queue, _)| !is_worked(queue)).map(|(_, what)| {
+        let what = format!("{what} has no effect: the queue is not processed");
         Finding::warning("table", what, format!("correct the name, or add it to queues ({})", queues.join(", ")))
     });
     classes.chain(unworked).collect()
@@ -35,7 +37,7 @@ mod tests {
         let dir = tempfile::Builder::new().prefix("kq").tempdir().unwrap();
         std::fs::write(dir.path().join("artisan"), "").unwrap();
         let tables = "[queue.mail]\nweight = 2\n[queue.mial]\nweight = 2\n";
-        let text = format!("path = {:?}\nphp = \"/bin/sh\"\n{tables}", dir.path());
+        let text = format!("path = {:?}\nphp = \"/bin/sh\"\nweights = \"hihg:5\"\n{tables}", dir.path());
         let here = Surroundings::read().unwrap();
         let settings = load_text("shop", &dir.path().join("shop.toml"), &text, &here).unwrap().settings;
         let found = Found { unknown: vec!["App/Jobs/Import".to_owned(), "App\\Imp".to_owned()], ..Found::default() };
@@ -49,6 +51,7 @@ mod tests {
                 "[class.\"App/Jobs/Import\"] has no effect: the app has no such class; write [class.\"App\\\\Jobs\\\\Import\"]",
                 "[class.\"App\\\\Imp\"] has no effect: the app has no such class; correct the name; `kqueue stats` lists the classes that have run",
                 "[queue.mial] has no effect: the queue is not processed; correct the name, or add it to queues (mail)",
+                "weights: hihg:5 has no effect: the queue is not processed; correct the name, or add it to queues (mail)",
             ]
         );
         assert_eq!(told(&[]).len(), 2);

@@ -1,5 +1,6 @@
-//! `kqueue broken`: messages that no Laravel could run, and that were set aside on the queue `NAME:broken`. It needs no runtime:
-//! the app's PHP is asked, as the app's user; by the runtime, for operators who may not run it. What is in them is for that user and for root alone.
+//! `kqueue broken`: messages that no Laravel could run, and that were set aside on the queue `NAME:broken`. The app's
+//! PHP is asked, as the app's user, and needs no runtime; for operators who may not run it, the runtime asks. What is in
+//! messages is for that user and for root alone.
 
 use std::io::Read;
 use std::path::PathBuf;
