@@ -23,8 +23,9 @@ pub(in crate::cli) struct Ask {
     /// Only events until this time
     #[arg(long, value_name = span::TIME, value_parser = span::parse)]
     until: Option<u64>,
-    /// Only events of these kinds
-    #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(EVENT_KINDS))]
+    /// Only events of these kinds: runtime, worker, deploy, reload, outage, pause, quarantine
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',', hide_possible_values = true,
+        value_parser = clap::builder::PossibleValuesParser::new(EVENT_KINDS))]
     kind: Vec<String>,
     /// List at most N events, the latest
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST)))]
